@@ -1,0 +1,139 @@
+"""A picture to the boxes of its faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from FaceBoxes.anchors import decode, priors
+from FaceBoxes.nms import nms
+
+Model = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
+"""``image (1, h, w, 3) uint8`` BGR -> ``scores (1, n)``, ``offsets (1, n, 4)`` for the priors of its size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Faces of a picture, best first.
+
+    Attributes
+    ----------
+    xyxy : ndarray (n, 4) float32
+        x1, y1, x2, y2 in px of the picture; a box may leave it.
+    scores : ndarray (n,) float32
+        Face probability, 0..1.
+    """
+
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other."""
+        xyxy = np.ascontiguousarray(self.xyxy, dtype=np.float32)
+        scores = np.ascontiguousarray(self.scores, dtype=np.float32)
+        if xyxy.ndim != 2 or xyxy.shape[1] != 4:
+            raise ValueError(f"Detections.xyxy: expected shape (n, 4), got {xyxy.shape}")
+        if scores.shape != (len(xyxy),):
+            raise ValueError(f"Detections.scores: expected shape ({len(xyxy)},), got {scores.shape}")
+        object.__setattr__(self, "xyxy", xyxy)
+        object.__setattr__(self, "scores", scores)
+
+    def __len__(self) -> int:
+        """Count the faces."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """FaceBoxes around a network.
+
+    Parameters
+    ----------
+    model : callable
+        See `Model`: an ONNX network, or any function in a test.
+    max_height, max_width : int
+        A larger picture is shrunk, with its proportions, to at most this height, then to at most this width. It is
+        never enlarged.
+    score : float
+        Boxes under this score are dropped. (Before the suppression: it goes from the best box to the worst, so a
+        worse one never changes what happens to those over `score`.)
+    iou : float
+        Overlap at which the worse of two boxes goes.
+    max_candidates, max_faces : int
+        How many priors enter the suppression, and how many boxes leave it, best first.
+
+    Raises
+    ------
+    ValueError
+        If a threshold or a limit is out of range.
+    """
+
+    model: Model
+    max_height: int = 720
+    max_width: int = 1080
+    score: float = 0.5
+    iou: float = 0.3
+    max_candidates: int = 5000
+    max_faces: int = 750
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"Detector.score: expected a number in [0, 1], got {self.score}")
+        if not 0 < self.iou <= 1:
+            raise ValueError(f"Detector.iou: expected a number in (0, 1], got {self.iou}")
+        for name in ("max_height", "max_width", "max_candidates", "max_faces"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Detector.{name}: expected 1 or more, got {getattr(self, name)}")
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """Find the faces of a picture.
+
+        Parameters
+        ----------
+        image : ndarray (h, w, 3) uint8
+            BGR.
+
+        Returns
+        -------
+        Detections
+            Empty where nobody is there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `image` is something else.
+        """
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+            raise TypeError(f"image: expected a uint8 array, got {getattr(image, 'dtype', type(image).__name__)}")
+        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"image: expected shape (height, width, 3), BGR, got {image.shape}")
+        small, scale = self._shrink(image)
+        outputs = self.model(small[None])
+        scores, offsets = outputs["scores"][0], outputs["offsets"][0]
+        prior = priors(*small.shape[:2])
+        if scores.shape != (len(prior),) or offsets.shape != (len(prior), 4):
+            raise ValueError(
+                f"model: expected scores (1, {len(prior)}) and offsets (1, {len(prior)}, 4) for an image of "
+                f"{small.shape[1]} x {small.shape[0]} px, got {scores.shape} and {offsets.shape} a picture"
+            )
+        candidates = np.flatnonzero(scores > self.score)
+        if len(candidates) > self.max_candidates:
+            best = np.argpartition(-scores[candidates], self.max_candidates - 1)[: self.max_candidates]
+            candidates = np.sort(candidates[best])
+        xyxy = decode(prior[candidates], offsets[candidates])
+        kept = nms(xyxy, scores[candidates], self.iou, self.max_faces)
+        return Detections(xyxy[kept] / np.float32(scale), scores[candidates][kept])
+
+    def _shrink(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+        height, width = image.shape[:2]
+        scale = min(1.0, self.max_height / height)
+        scale = min(scale, self.max_width / width)
+        if scale < 1:
+            size = max(1, int(scale * width)), max(1, int(scale * height))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
+        return np.ascontiguousarray(image), scale

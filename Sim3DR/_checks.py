@@ -1,0 +1,59 @@
+"""Checks of arguments: one message names the argument, what was expected, what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_INT32_MAX = 2**31 - 1
+
+
+def float_array(
+    name: str, value: ArrayLike, shape: tuple[int | None, ...], *, finite: bool = True
+) -> NDArray[np.float32]:
+    """Return `value` as C-contiguous float32, without a copy where it is that already; None is any length."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("n" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if finite and not np.isfinite(array).all():
+        bad = array.size - np.count_nonzero(np.isfinite(array))
+        raise ValueError(f"{name}: expected finite float32 values, got {bad} that are NaN or infinite")
+    return array
+
+
+def triangle_array(triangles: ArrayLike, rows_name: str, rows: int) -> NDArray[np.int32]:
+    """Return `triangles` (m, 3) as C-contiguous int32; every index is a row of `rows_name`."""
+    array = np.asarray(triangles)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"triangles: expected whole numbers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"triangles: expected shape (n, 3), got {array.shape}")
+    if len(array) > _INT32_MAX:
+        raise ValueError(f"triangles: expected at most {_INT32_MAX} rows, got {len(array)}")
+    if array.size:  # before the conversion, which would fold large values into the range
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= min(rows, _INT32_MAX):
+            raise ValueError(
+                f"triangles: expected indices of the {rows} rows of {rows_name}, got {low} .. {high}"
+            )
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def real(name: str, value: Any, low: float, high: float = float("inf")) -> float:
+    """Return `value` as a float of low .. high."""
+    if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    number = float(value)
+    if not (low <= number <= high and np.isfinite(number)):
+        wanted = f"at least {low:g}" if high == float("inf") else f"{low:g} .. {high:g}"
+        raise ValueError(f"{name}: expected a finite number, {wanted}, got {value!r}")
+    return number

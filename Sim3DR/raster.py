@@ -1,0 +1,230 @@
+"""Meshes to pixels: which triangle is seen where, and any attribute blended over it.
+
+Frame: x right, y down, pixel centres at whole numbers; larger z is nearer to the viewer. Triangles are wound
+counter-clockwise seen from outside in a frame with y *up*, so here a front face has the negative signed area
+``(x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from Sim3DR._checks import float_array, triangle_array
+
+try:
+    from Sim3DR import _native
+except ImportError as error:
+    raise ImportError("the compiled extensions are missing: run ./build.sh or pip install -e .") from error
+
+_CULL = {"none": 0, "back": 1, "front": 2}
+# 4 GiB of raster: past any picture, and short of what a hostile size would ask for
+_MAX_PIXELS = 2**28
+_MAX_CORNER = 2**29
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """What is seen at each pixel of a window of the image.
+
+    The arrays of `rasterize` lie in one block of memory, which lives as long as one of them does.
+
+    Attributes
+    ----------
+    depth : ndarray (h, w) float32
+        z of the nearest surface, larger is nearer; -inf where there is none.
+    triangle_id : ndarray (h, w) int32
+        Its triangle; -1 where there is none.
+    barycentric : ndarray (h, w, 2) float32
+        Weights of that triangle's first and second vertex; the third is 1 minus both. 0 where there is none.
+    left, top : int
+        Pixel of the image that ``[0, 0]`` is.
+    """
+
+    depth: NDArray[np.float32]
+    triangle_id: NDArray[np.int32]
+    barycentric: NDArray[np.float32]
+    left: int = 0
+    top: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what the native code relies on."""
+        shape = np.shape(self.triangle_id)
+        if len(shape) != 2:
+            raise ValueError(f"Raster.triangle_id: expected shape (h, w), got {shape}")
+        for name, array, want, dtype in (
+            ("depth", self.depth, shape, np.float32),
+            ("triangle_id", self.triangle_id, shape, np.int32),
+            ("barycentric", self.barycentric, (*shape, 2), np.float32),
+        ):
+            if not isinstance(array, np.ndarray) or array.dtype != dtype:
+                got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"Raster.{name}: expected an array of {np.dtype(dtype)}, got {got}")
+            if array.shape != want:
+                raise ValueError(f"Raster.{name}: expected shape {want}, got {array.shape}")
+            if not array.flags.c_contiguous:
+                raise ValueError(f"Raster.{name}: expected a C-contiguous array, got strides {array.strides}")
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where there is a surface, (h, w) bool."""
+        return self.triangle_id >= 0
+
+
+def rasterize(
+    vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none"
+) -> Raster:
+    """Find the nearest triangle at each pixel of a window.
+
+    A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that two
+    triangles share is drawn once. At equal depth the triangle of lower index is seen. Triangles of no area are
+    skipped. Several meshes hide each other when they are concatenated into one.
+
+    Parameters
+    ----------
+    vertices : array_like (n, 3)
+        x, y in px and z.
+    triangles : array_like (m, 3) of int
+        Vertex indices.
+    window : (left, top, width, height)
+        The part of the image to render, in whole pixels; its corner may lie outside of the image.
+    cull : {"none", "back", "front"}
+        Triangles to leave out: those that turn their back to the viewer, or their front.
+
+    Returns
+    -------
+    Raster
+
+    Examples
+    --------
+    >>> raster = rasterize([[0, 0, 5], [3, 0, 5], [0, 3, 5]], [[0, 1, 2]], (0, 0, 4, 3))
+    >>> raster.triangle_id
+    array([[ 0,  0,  0, -1],
+           [ 0,  0, -1, -1],
+           [ 0, -1, -1, -1]], dtype=int32)
+    """
+    points = float_array("vertices", vertices, (None, 3))
+    corners = triangle_array(triangles, "vertices", len(points))
+    left, top, width, height = _window(window)
+    if not isinstance(cull, str) or cull not in _CULL:
+        raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
+    # One block: three would each be mapped and unmapped anew, and first touching their pages took 2 ms of 6 for a
+    # face of 500 px.
+    pixels = width * height
+    block = np.empty(4 * pixels, dtype=np.float32)
+    depth = block[:pixels].reshape(height, width)
+    triangle_id = block[pixels : 2 * pixels].view(np.int32).reshape(height, width)
+    barycentric = block[2 * pixels :].reshape(height, width, 2)
+    _native.rasterize(points, corners, left, top, _CULL[cull], depth, triangle_id, barycentric)
+    return Raster(depth, triangle_id, barycentric, left, top)
+
+
+def interpolate(
+    raster: Raster,
+    triangles: ArrayLike,
+    attributes: ArrayLike,
+    *,
+    background: ArrayLike = 0.0,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Blend vertex attributes over a raster.
+
+    Parameters
+    ----------
+    raster : Raster
+        What `rasterize` gave for these triangles.
+    triangles : array_like (m, 3) of int
+        Vertex indices.
+    attributes : array_like (n, c)
+        Any c numbers a vertex: colour, texture coordinates, normals. NaN and infinity spread over their triangles.
+    background : float or array_like (c,)
+        What an empty pixel gets.
+    out : ndarray (h, w, c) float32, optional
+        Where to write; C-contiguous, and apart from the other arguments.
+
+    Returns
+    -------
+    ndarray (h, w, c) float32
+        `out`, or a new array.
+    """
+    if not isinstance(raster, Raster):
+        raise TypeError(f"raster: expected a Raster, got {type(raster).__name__}")
+    values = float_array("attributes", attributes, (None, None), finite=False)
+    rows, channels = values.shape
+    if channels == 0:
+        raise ValueError(f"attributes: expected at least one column, got shape {values.shape}")
+    corners = triangle_array(triangles, "attributes", rows)
+    seen = int(raster.triangle_id.max(initial=-1))
+    if seen >= len(corners):
+        raise ValueError(
+            f"triangles: expected those of the raster, which shows triangle {seen}, got {len(corners)}"
+        )
+    fill = float_array(
+        "background", background, () if np.ndim(background) == 0 else (channels,), finite=False
+    )
+    fill = np.ascontiguousarray(np.broadcast_to(fill, (channels,)))
+    shape = (*raster.triangle_id.shape, channels)
+    if out is None:
+        out = np.empty(shape, dtype=np.float32)
+    else:
+        _check_out(out, shape, (raster.triangle_id, raster.barycentric, corners, values, fill))
+    _native.interpolate(raster.triangle_id, raster.barycentric, corners, values, fill, out)
+    return out
+
+
+def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.float32]:
+    """Unit normals of the vertices, each triangle weighted by its area.
+
+    Parameters
+    ----------
+    vertices : array_like (n, 3)
+        x right, y down, z towards the viewer, all in one unit.
+    triangles : array_like (m, 3) of int
+        Vertex indices.
+
+    Returns
+    -------
+    ndarray (n, 3) float32
+        They point outward, in the frame of `vertices`: a front face's has z > 0. That frame is left-handed, so it is
+        the sum of ``cross(v2 - v0, v1 - v0)`` that is normalised. Zero where a vertex has no triangle, or only
+        triangles of no area.
+    """
+    points = float_array("vertices", vertices, (None, 3))
+    corners = triangle_array(triangles, "vertices", len(points))
+    normals = np.empty_like(points)
+    _native.vertex_normals(points, corners, normals)
+    return normals
+
+
+def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
+    try:
+        left, top, width, height = (operator.index(value) for value in window)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"window: expected four whole numbers (left, top, width, height), got {window!r}"
+        ) from None
+    if width < 0 or height < 0:
+        raise ValueError(f"window: expected width and height of at least 0, got {width} x {height}")
+    if max(width, height, width * height) > _MAX_PIXELS:
+        raise ValueError(f"window: expected at most {_MAX_PIXELS} pixels, got {width} x {height}")
+    if max(abs(left), abs(top)) > _MAX_CORNER:
+        raise ValueError(f"window: expected left and top within +-{_MAX_CORNER}, got ({left}, {top})")
+    return left, top, width, height
+
+
+def _check_out(out: Any, shape: tuple[int, ...], inputs: Sequence[NDArray[Any]]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"out: expected an array of float32, got {got}")
+    if out.shape != shape:
+        raise ValueError(f"out: expected shape {shape}, got {out.shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError("out: expected a C-contiguous, writeable array, got one that is not")
+    # Beyond wrong pixels: an output over the ids or the triangles would turn into indices while it is written.
+    if any(np.may_share_memory(out, array) for array in inputs):
+        raise ValueError("out: expected memory of its own, got an array that shares it with another argument")

@@ -1,0 +1,46 @@
+"""Dense 3D face alignment: landmarks, mesh, head pose and expression for every face in a picture.
+
+>>> from tddfa import Aligner, draw, export
+>>> aligner = Aligner.load("open_mb05")
+>>> faces = aligner(image)                  # [] when nobody is there
+>>> mesh = aligner.mesh(faces[0])
+>>> picture = draw.mesh(image, [mesh])
+>>> export.save("face.obj", mesh)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tddfa.aligner import Aligner
+    from tddfa.camera import Camera, Euler
+    from tddfa.config import Config, CropRule
+    from tddfa.face_model import FaceModel
+    from tddfa.types import Face, Mesh, Params, Roi
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Aligner": "aligner",
+    "Camera": "camera",
+    "Config": "config",
+    "CropRule": "config",
+    "Euler": "camera",
+    "Face": "types",
+    "FaceModel": "face_model",
+    "Mesh": "types",
+    "Params": "types",
+    "Roi": "types",
+}
+__all__ = [
+    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when first asked for, so that `import tddfa` (and `tddfa --help`) loads none of OpenCV
+    if name in _HOMES:
+        return getattr(import_module(f"tddfa.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tddfa' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``python -m tddfa``."""
+
+from tddfa.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,293 @@
+"""Pictures to faces: detector, crop, regressor and face model, one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from FaceBoxes import Detector
+from tddfa.arrays import checked, checked_image
+from tddfa.assets import config_path, verified
+from tddfa.config import Config, CropRule
+from tddfa.crop import cut, roi_from_box, roi_from_landmarks
+from tddfa.face_model import FaceModel
+from tddfa.runtime import Model
+from tddfa.sampling import sample
+from tddfa.types import Face, Mesh, Params, Roi
+
+Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
+"""``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
+the model has one, ``score (n,)``."""
+
+Image = NDArray[np.uint8]
+
+# Crops that go through the network at once: bounds the memory of a picture with hundreds of faces.
+_MOST_CROPS = 64
+
+
+class Aligner:
+    """Everything that is needed to find and align faces; loaded once, called often.
+
+    Parameters
+    ----------
+    regressor : callable
+        See `Regressor`: an ONNX model, or any function in a test.
+    face_model : FaceModel
+        What the regressor's coefficients mean.
+    crop : CropRule
+        What it was trained to see.
+    detector : callable or None
+        Picture to `FaceBoxes.Detections`. None if boxes or Rois are always given.
+    min_score : float or None
+        A *detected* face whose score by the regressor is lower is dropped. Faces whose box or Roi was given stay, so
+        that they correspond.
+    refine : int
+        How many more times to cut around the landmarks found, and align again.
+    """
+
+    def __init__(
+        self,
+        regressor: Regressor,
+        face_model: FaceModel,
+        crop: CropRule,
+        detector: Detector | None = None,
+        min_score: float | None = None,
+        refine: int = 0,
+    ) -> None:
+        if refine < 0:
+            raise ValueError(f"refine: expected 0 or more, got {refine}")
+        self.regressor = regressor
+        self.face_model = face_model
+        self.crop = crop
+        self.detector = detector
+        self.min_score = min_score
+        self.refine = refine
+
+    @classmethod
+    def load(
+        cls,
+        config: str | os.PathLike[str] = "open_mb05",
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        refine: int = 0,
+    ) -> Aligner:
+        """Load by the name of a shipped config, or by a ``.yml`` file.
+
+        Parameters
+        ----------
+        config : str or path
+            ``open_mb05``, or a file; its keys are in `tddfa.config`.
+        device : {"auto", "cpu", "cuda"}
+            Where the networks run; `device` of the result says where they really do.
+        threads : int or None
+            Threads of one network call on the CPU; None is one a core.
+        refine : int
+            See `Aligner`.
+
+        Raises
+        ------
+        AssetError, ConfigError, FileNotFoundError, ValueError
+            If a file is missing, is not what was released, or says something that is not understood.
+        """
+        settings = Config.load(config_path(config))
+        detector = settings.detector
+        return cls(
+            regressor=Model(verified(settings.model), device, threads),
+            face_model=FaceModel.load(verified(settings.face_model)),
+            crop=settings.crop,
+            detector=Detector(
+                Model(verified(detector.model), device, threads),
+                max_height=detector.max_height,
+                max_width=detector.max_width,
+                score=detector.score,
+                iou=detector.iou,
+                max_candidates=detector.max_candidates,
+                max_faces=detector.max_faces,
+            ),
+            min_score=settings.min_score,
+            refine=refine,
+        )
+
+    @property
+    def device(self) -> str:
+        """Where the regressor really runs: "cuda" or "cpu"."""
+        return str(getattr(self.regressor, "device", "cpu"))
+
+    @overload
+    def __call__(
+        self, image: Image, *, boxes: ArrayLike | None = None, rois: Sequence[Roi] | None = None
+    ) -> list[Face]: ...
+    @overload
+    def __call__(
+        self,
+        image: Sequence[Image],
+        *,
+        boxes: Sequence[ArrayLike] | None = None,
+        rois: Sequence[Sequence[Roi]] | None = None,
+    ) -> list[list[Face]]: ...
+    def __call__(self, image: Any, *, boxes: Any = None, rois: Any = None) -> Any:
+        """Find and align the faces of a picture, or of several.
+
+        Parameters
+        ----------
+        image : ndarray (h, w, 3) uint8, or a sequence of such
+            BGR, as OpenCV gives it. All faces of all pictures go through the regressor together.
+        boxes : array_like (n, 4 or 5), optional
+            x1, y1, x2, y2 in px, and a score where there is a fifth column: the faces, in place of the detector.
+            A sequence of such for a sequence of pictures.
+        rois : sequence of Roi, optional
+            The squares to cut, in place of boxes. A sequence of such for a sequence of pictures.
+
+        Returns
+        -------
+        list of Face, or a list of such lists
+            Best first as the detector has them, or in the order of `boxes` or `rois`. Empty where nobody is there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has another type or shape; the message names it.
+        """
+        if isinstance(image, np.ndarray) or not isinstance(image, Sequence):
+            return self._align(
+                [image], None if boxes is None else [boxes], None if rois is None else [rois], ["image"]
+            )[0]
+        for name, value in (("boxes", boxes), ("rois", rois)):
+            if value is not None and len(value) != len(image):
+                raise ValueError(f"{name}: expected one entry for each of {len(image)} pictures, got {len(value)}")
+        return self._align(image, boxes, rois, [f"image[{i}]" for i in range(len(image))])
+
+    def _align(
+        self,
+        images: Sequence[Image],
+        boxes: Sequence[ArrayLike] | None,
+        rois: Sequence[Sequence[Roi]] | None,
+        names: Sequence[str],
+    ) -> list[list[Face]]:
+        if boxes is not None and rois is not None:
+            raise ValueError("boxes, rois: expected one of them at most, got both")
+        if boxes is None and rois is None and self.detector is None:
+            raise ValueError("boxes: expected boxes or rois, for this aligner has no detector")
+        for name, image in zip(names, images, strict=True):
+            checked_image(name, image)
+        where: list[int] = []  # which picture a face belongs to
+        found: list[tuple[NDArray[np.float32], float, Roi]] = []
+        for i, image in enumerate(images):
+            if rois is not None:
+                for roi in rois[i]:
+                    if not isinstance(roi, Roi):
+                        raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
+                    edges = (roi.left, roi.top, roi.left + roi.side, roi.top + roi.side)
+                    found.append((np.array(edges, dtype=np.float32), 1.0, roi))
+            elif boxes is not None:
+                for row in _box_rows(boxes[i]):
+                    score = float(row[4]) if len(row) == 5 else 1.0
+                    found.append((row[:4].copy(), score, roi_from_box(row[:4], self.crop)))
+            else:
+                assert self.detector is not None
+                detections = self.detector(image)
+                for box, score in zip(detections.xyxy, detections.scores, strict=True):
+                    # an offset of the network may turn a box over; it is no face then
+                    if box[0] < box[2] and box[1] < box[3]:
+                        found.append((box, float(score), roi_from_box(box, self.crop)))
+            where += [i] * (len(found) - len(where))
+
+        faces = self._regress(images, where, found)
+        for _ in range(self.refine):
+            again = [
+                (face.box, found[k][1], roi_from_landmarks(face.landmarks, self.crop))
+                for k, face in enumerate(faces)
+            ]
+            faces = self._regress(images, where, again)
+        result: list[list[Face]] = [[] for _ in images]
+        given = boxes is not None or rois is not None
+        for i, face in zip(where, faces, strict=True):
+            if given or self.min_score is None or face.score >= self.min_score:
+                result[i].append(face)
+        return result
+
+    def _regress(
+        self,
+        images: Sequence[Image],
+        where: Sequence[int],
+        found: Sequence[tuple[NDArray[np.float32], float, Roi]],
+    ) -> list[Face]:
+        faces: list[Face] = []
+        for start in range(0, len(found), _MOST_CROPS):
+            part = found[start : start + _MOST_CROPS]
+            indices = where[start : start + _MOST_CROPS]
+            crops = np.empty((len(part), self.crop.size, self.crop.size, 3), dtype=np.uint8)
+            for k, (i, (_, _, roi)) in enumerate(zip(indices, part, strict=True)):
+                cut(images[i], roi, crops[k])
+            outputs = self.regressor(crops)
+            camera, shape, expression = (
+                _output(outputs, name, len(part)) for name in ("camera", "shape", "expression")
+            )
+            scores = _output(outputs, "score", len(part)) if "score" in outputs else None
+            landmarks = self.face_model.landmarks(shape, expression)
+            for k, (box, score, roi) in enumerate(part):
+                params = Params(camera[k], shape[k], expression[k])
+                in_image = roi.fold(params.camera, self.crop.size)
+                faces.append(
+                    Face(
+                        box=box,
+                        score=score if scores is None else float(scores[k]),
+                        roi=roi,
+                        params=params,
+                        camera=in_image,
+                        landmarks=in_image.project(landmarks[k]),
+                    )
+                )
+        return faces
+
+    def mesh(self, face: Face, image: Image | None = None) -> Mesh:
+        """Dense surface of a face.
+
+        Parameters
+        ----------
+        face : Face
+            What this aligner, or one with the same face model, found.
+        image : ndarray (h, w, 3) uint8, optional
+            The picture, to give each vertex its colour there.
+
+        Returns
+        -------
+        Mesh
+            In image px. Its colours are sampled where the vertices lie, seen or not; None without `image`.
+        """
+        model = self.face_model
+        vertices = face.camera.project(model.vertices(face.params.shape, face.params.expression))
+        colors = None
+        if image is not None:
+            bgr = sample(checked_image("image", image), vertices)
+            colors = bgr[:, ::-1].astype(np.float32) / np.float32(255)
+        return Mesh(vertices, model.triangles, colors, model.uv)
+
+    def expression(self, face: Face) -> dict[str, float]:
+        """Expression weights by name, within the face model's range."""
+        weights = face.params.expression
+        if self.face_model.expression_range is not None:
+            weights = np.clip(weights, *self.face_model.expression_range)
+        return {name: float(w) for name, w in zip(self.face_model.expression_names, weights, strict=True)}
+
+
+def _box_rows(boxes: ArrayLike) -> NDArray[np.float32]:
+    rows = np.asarray(boxes, dtype=np.float32)
+    if rows.size == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    width = 5 if rows.ndim == 2 and rows.shape[1] == 5 else 4
+    return checked("boxes", rows, (None, width))
+
+
+def _output(outputs: Mapping[str, NDArray[np.float32]], name: str, count: int) -> NDArray[np.float32]:
+    if name not in outputs:
+        raise ValueError(f"regressor: expected an output {name!r}, got {', '.join(outputs)}")
+    value = np.asarray(outputs[name])
+    if value.shape[:1] != (count,):
+        raise ValueError(f"regressor: {name}: expected {count} rows, got shape {value.shape}")
+    return value

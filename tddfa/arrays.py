@@ -1,0 +1,73 @@
+"""Checks of arrays that come from outside a function: one message names the argument, what was expected, what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def checked(
+    name: str,
+    value: ArrayLike,
+    shape: tuple[int | None, ...],
+    dtype: Any = np.float32,
+    finite: bool = True,
+) -> NDArray[Any]:
+    """Return `value` as a C-contiguous array of `dtype`, without a copy where it is one already.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls the argument.
+    value : array_like
+        What came.
+    shape : tuple of int or None
+        The shape expected; None stands for any length.
+    dtype : numpy dtype
+        The type wanted; numbers are converted, anything else is refused.
+    finite : bool
+        Refuse NaN and infinity.
+
+    Raises
+    ------
+    TypeError
+        If `value` does not hold numbers, or holds fractions where `dtype` is an integer.
+    ValueError
+        If the shape is another one, or if a value is not finite.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
+    if np.dtype(dtype).kind in "iu" and array.dtype.kind == "f" and array.size:
+        raise TypeError(f"{name}: expected whole numbers, got dtype {array.dtype}")
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("n" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
+    array = np.ascontiguousarray(array, dtype=dtype)
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+        raise ValueError(f"{name}: expected finite values, got {bad} that are NaN or infinite")
+    return array
+
+
+def checked_image(name: str, image: Any) -> NDArray[np.uint8]:
+    """Return `image` if it is a picture as OpenCV gives them.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of uint8.
+    ValueError
+        If its shape is not (height, width, 3), or if it has no pixels.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{name}: expected a NumPy array (height, width, 3) uint8 BGR, got {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"{name}: expected shape (height, width, 3), BGR, got {image.shape}")
+    if image.dtype != np.uint8:
+        raise TypeError(f"{name}: expected dtype uint8, got {image.dtype}")
+    return image

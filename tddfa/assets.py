@@ -1,0 +1,85 @@
+"""Names to files that were checked: where the shipped models and configs are, and what they must hash to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+REGISTRY = {
+    "configs/open_face.npz": "4941eb8f3fe9bf0d64f75f003e06a5bf22c89d0e1a2cde0611a0efa9b62abc82",
+    "weights/faceboxes.onnx": "4e161101f3900663516e8425103369560a528eaca2d0b3eb78403f28886371a9",
+    "weights/open_mb05.onnx": "6078f02bc8c91f032cda3cdfd35a962476948d1932a8b7791e1c2a5b7f9f95ab",
+}
+"""sha256 of every shipped binary, by its path below `data_folder`."""
+
+
+class AssetError(ValueError):
+    """A file is missing, or is not the one that was released."""
+
+
+@lru_cache(maxsize=1)
+def data_folder() -> Path:
+    """The folder that holds ``configs`` and ``weights``: the package where it is installed, else the checkout."""
+    package = Path(__file__).resolve().parent
+    return package if (package / "configs").is_dir() else package.parent
+
+
+def config_path(name: str | os.PathLike[str]) -> Path:
+    """Path of a config: a ``.yml`` file as it is, or the name of a shipped one.
+
+    Raises
+    ------
+    AssetError
+        If there is none; the message lists the shipped ones.
+    """
+    path = Path(name)
+    if path.suffix in (".yml", ".yaml") and path.is_file():
+        return path
+    shipped = sorted((data_folder() / "configs").glob("*.yml"))
+    # `configs/open_mb05.yml` names the shipped one from any folder
+    wanted = path.stem if path.suffix in (".yml", ".yaml") else str(name)
+    for candidate in shipped:
+        if candidate.stem == wanted:
+            return candidate
+    names = ", ".join(candidate.stem for candidate in shipped)
+    raise AssetError(f"{os.fspath(name)}: no such config; give a .yml file or one of: {names}")
+
+
+def verified(path: str | os.PathLike[str]) -> Path:
+    """Return `path` if the file is there and, where it is a shipped one, is what was released.
+
+    Raises
+    ------
+    AssetError
+        If it is missing, or if its sha256 is another one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AssetError(f"{path}: no such file")
+    resolved = path.resolve()
+    folder = data_folder().resolve()
+    if not resolved.is_relative_to(folder):
+        return path
+    expected = REGISTRY.get(resolved.relative_to(folder).as_posix())
+    if expected is None:
+        return path
+    stat = resolved.stat()
+    actual = _sha256(resolved, stat.st_size, stat.st_mtime_ns)
+    if actual != expected:
+        raise AssetError(
+            f"{path}: not the released file: expected sha256 {expected}, got {actual} ({stat.st_size} bytes); "
+            "install again, or give a changed model a name of its own"
+        )
+    return path
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, _size: int, _modified: int) -> str:
+    # size and time of change are part of the cache's key only
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

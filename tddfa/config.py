@@ -1,0 +1,154 @@
+"""A yml file to a `Config`: every key is known and checked, paths are relative to the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+# A config is a screenful; anything larger is something else.
+_MOST_BYTES = 64 * 1024
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A config file says something that is not understood."""
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """What part of a picture the regressor was trained to see.
+
+    Attributes
+    ----------
+    size : int
+        Side of the crop, px.
+    box_shift_y, box_scale : float
+        From a box of width w and height h, with ``old = (w + h) / 2``: the centre is moved down by
+        ``box_shift_y * old``, and the side is ``box_scale * old``.
+    landmark_scale : float
+        From landmarks: the side is ``landmark_scale`` times the longer side of their bounding box, about its centre.
+    """
+
+    size: int
+    box_shift_y: float
+    box_scale: float
+    landmark_scale: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 1 <= self.size <= 4096:
+            raise ConfigError(f"size: expected 1..4096 px, got {self.size}")
+        for name in ("box_scale", "landmark_scale"):
+            if not 0 < getattr(self, name) < 100:
+                raise ConfigError(f"{name}: expected a number over 0 and under 100, got {getattr(self, name)}")
+        if not -10 < self.box_shift_y < 10:
+            raise ConfigError(f"box_shift_y: expected a number between -10 and 10, got {self.box_shift_y}")
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """The detector's network, and the arguments of `FaceBoxes.Detector`."""
+
+    model: Path
+    score: float = 0.5
+    iou: float = 0.3
+    max_height: int = 720
+    max_width: int = 1080
+    max_candidates: int = 5000
+    max_faces: int = 750
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a regressor needs from outside.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its suffix.
+    model : Path
+        The regressor, ``.onnx``.
+    face_model : Path
+        The face model, ``.npz``.
+    crop : CropRule
+        What it sees.
+    detector : DetectorConfig
+        Where its boxes come from.
+    min_score : float or None
+        A detected face whose score by the regressor is lower is dropped.
+    """
+
+    name: str
+    model: Path
+    face_model: Path
+    crop: CropRule
+    detector: DetectorConfig
+    min_score: float | None = None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Config:
+        """Read a ``.yml`` file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, or if a key is unknown, missing or of another type; the message names file and key.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > _MOST_BYTES:
+                raise ConfigError(f"{path}: expected a config of at most {_MOST_BYTES} bytes")
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}")
+        if "name" in content:
+            raise ConfigError(f"{path}: unknown key 'name': a config is named by its file")
+        return _build(cls, {"name": path.stem, **content}, f"{path}: ", path.parent)
+
+
+def _build(cls: type[T], content: dict[str, Any], where: str, folder: Path) -> T:
+    """Make the dataclass `cls` of `content`, key by key; `where` begins every message."""
+    hints = get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in content:
+        if key not in fields:
+            raise ConfigError(f"{where}unknown key {key!r}; known are {', '.join(fields)}")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in content:
+            values[name] = _convert(hints[name], content[name], f"{where}{name}", folder)
+        elif field.default is dataclasses.MISSING:
+            raise ConfigError(f"{where}missing key {name!r}")
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error
+
+
+def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected keys and values, got {value!r}")
+        return _build(kind, value, f"{where}.", folder)
+    if kind is Path:
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: expected a path, got {value!r}")
+        return Path(os.path.normpath(folder / value))
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and isinstance(value, str):
+        return value
+    if kind == float | None and value is None:
+        return None
+    expected = {int: "a whole number", str: "a text"}.get(kind, "a number")
+    raise ConfigError(f"{where}: expected {expected}, got {value!r}")

@@ -1,0 +1,89 @@
+"""Named regions of a face model, from its 68 landmarks: how ``configs/open_face.npz`` got its own.
+
+``python -m tddfa.convert.regions IN.npz OUT.npz`` adds an array ``region_<name>`` of vertex indices for each.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.face_model import FaceModel
+from tddfa.files import write_atomic
+
+# Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
+_HULLS: dict[str, tuple[tuple[int, ...], float]] = {
+    "right_eye": (tuple(range(36, 42)), 0.07),
+    "left_eye": (tuple(range(42, 48)), 0.07),
+    "right_brow": (tuple(range(17, 22)), 0.05),
+    "left_brow": (tuple(range(22, 27)), 0.05),
+    "nose": (tuple(range(27, 36)), 0.1),
+    "lips": (tuple(range(48, 60)), 0.02),
+}
+# How much of the chin's way a vertex goes as the jaw opens, to belong to the jaw.
+_JAW_SHARE = 0.5
+
+
+def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
+    """Vertices of the eyes, brows, nose, lips, ears and jaw.
+
+    The mean face is unrolled onto a cylinder about its vertical axis. A region of the front is what lies in the hull
+    of its landmarks, widened. The ears lie behind the ends of the jaw line, between the mouth's and the brows' height.
+    The jaw is what the expression ``jawOpen`` moves at least half as far as the chin (left out where the model has
+    none).
+
+    Returns
+    -------
+    dict of str to ndarray (k,) int32
+        Right and left are the subject's.
+    """
+    none = np.zeros(model.shape_count, dtype=np.float32), np.zeros(model.expression_count, dtype=np.float32)
+    landmarks = model.landmarks(*none)
+    unit = float(np.linalg.norm(landmarks[36] - landmarks[45]))
+    axis_z = float(landmarks[[0, 16], 2].mean())
+    radius = float(landmarks[30, 2]) - axis_z
+
+    def unrolled(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        angle = np.arctan2(points[:, 0], points[:, 2] - axis_z)
+        return np.column_stack([radius * angle, points[:, 1]]).astype(np.float32)
+
+    flat, flat_landmarks = unrolled(model.mean), unrolled(landmarks)
+    skin = model.part == 0
+    regions: dict[str, NDArray[np.int32]] = {}
+    for name, (indices, margin) in _HULLS.items():
+        hull = cv2.convexHull(flat_landmarks[list(indices)])
+        inside = np.array([cv2.pointPolygonTest(hull, point, True) for point in flat.tolist()]) >= -margin * unit
+        eyeball = {"left_eye": 1, "right_eye": 2}.get(name, -1)
+        regions[name] = np.flatnonzero((inside & skin) | (model.part == eyeball)).astype(np.int32)
+
+    x, y, z = model.mean.T
+    low = float(landmarks[[2, 3, 13, 14], 1].mean())
+    high = float(landmarks[[17, 26, 36, 45], 1].mean())
+    ear = skin & (y > low) & (y < high) & (z < axis_z - 0.1 * unit)
+    regions["right_ear"] = np.flatnonzero(ear & (x < 0)).astype(np.int32)
+    regions["left_ear"] = np.flatnonzero(ear & (x > 0)).astype(np.int32)
+
+    if "jawOpen" in model.expression_names:
+        offset = model.basis[model.shape_count + model.expression_names.index("jawOpen")]
+        moved = np.linalg.norm(offset, axis=1)
+        regions["jaw"] = np.flatnonzero(skin & (moved >= _JAW_SHARE * moved.max())).astype(np.int32)
+    return regions
+
+
+def main(source: str, target: str) -> None:
+    """Copy a face model with its regions added."""
+    with np.load(source, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= {f"region_{name}": indices for name, indices in find_regions(FaceModel.load(source)).items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(Path(target), buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,76 @@
+"""Boxes or landmarks to the squares that the regressor sees, and those squares cut out of the picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa.arrays import checked
+from tddfa.config import CropRule
+from tddfa.types import Roi
+
+# A face smaller than this has no pixels to speak of; a side of 0 could not be cut.
+_SMALLEST_SIDE = 1.0
+
+
+def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
+    """The square to cut for a face in a box.
+
+    Parameters
+    ----------
+    box : array_like (4,)
+        x1, y1, x2, y2 in px; it may leave the picture.
+    rule : CropRule
+        What the regressor was trained to see.
+
+    Raises
+    ------
+    ValueError
+        If the box is empty or turned over.
+    """
+    x1, y1, x2, y2 = checked("box", box, (4,), np.float64)
+    if x2 <= x1 or y2 <= y1:
+        raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {x1:g} {y1:g} {x2:g} {y2:g}")
+    old = ((x2 - x1) + (y2 - y1)) / 2
+    side = max(rule.box_scale * old, _SMALLEST_SIDE)
+    return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + rule.box_shift_y * old, side)
+
+
+def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
+    """The square to cut around landmarks (n, 2 or 3) in px, of which x and y count."""
+    points = np.asarray(landmarks)
+    points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = max(rule.landmark_scale * float((high - low).max()), _SMALLEST_SIDE)
+    x, y = (low + high) / 2
+    return Roi.around(x, y, side)
+
+
+def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
+    """Cut a square out of a picture, scaled to the size of `out`.
+
+    Bilinear, at the square's true edges: nothing is rounded to whole pixels. Where the square leaves the picture the
+    crop is black.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    roi : Roi
+        What to cut.
+    out : ndarray (size, size, 3) uint8, C-contiguous
+        The crop is written here.
+    """
+    size = len(out)
+    scale, dx, dy = roi.crop_to_image(size)
+    # Only the part under the square is handed on: OpenCV takes no picture with a side over 32767 px here.
+    left, top = max(int(np.floor(roi.left)) - 1, 0), max(int(np.floor(roi.top)) - 1, 0)
+    right, bottom = int(np.ceil(roi.left + roi.side)) + 2, int(np.ceil(roi.top + roi.side)) + 2
+    part = image[top : max(bottom, 0), left : max(right, 0)]
+    if part.size == 0:
+        out[:] = 0
+        return
+    matrix = np.array([[scale, 0, dx - left], [0, scale, dy - top]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    cv2.warpAffine(part, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)

@@ -1,0 +1,299 @@
+"""Faces drawn over their picture. Every function returns a new picture; none changes its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from Sim3DR import Raster, interpolate, rasterize, shade, vertex_normals
+from tddfa.arrays import checked_image
+from tddfa.texture import Texture
+from tddfa.types import Face, Mesh
+
+Image = NDArray[np.uint8]
+Background = Literal["image", "black"]
+
+# (first, behind last) landmark, closed, BGR
+_LINES: tuple[tuple[int, int, bool, tuple[int, int, int]], ...] = (
+    (0, 17, False, (240, 236, 228)),
+    (17, 22, False, (120, 200, 255)),
+    (22, 27, False, (120, 200, 255)),
+    (27, 31, False, (170, 235, 190)),
+    (31, 36, False, (170, 235, 190)),
+    (36, 42, True, (255, 220, 110)),
+    (42, 48, True, (255, 220, 110)),
+    (48, 60, True, (170, 150, 255)),
+    (60, 68, True, (170, 150, 255)),
+)
+_DOT = (250, 250, 250)
+_DENSE = (236, 214, 96)
+_SHADOW = (40, 30, 24)
+_BOX_FRONT, _BOX_REAR = (110, 230, 80), (70, 150, 50)
+_AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
+# Colours of the lit surface, BGR, from shadow to highlight: intensities 0, 1/4, 1/2, 3/4, 1.
+_CLAY = ((46, 38, 36), (112, 100, 96), (178, 168, 164), (224, 219, 217), (255, 254, 253))
+
+# from above, and a little from the viewer's left: light from straight ahead leaves a face flat
+_LIGHT = {"ambient": 0.25, "directional": 0.65, "specular": 0.1, "exponent": 8.0, "light_direction": (-0.25, -0.45, 1.0)}
+
+
+def _ramp(stops: Sequence[tuple[int, int, int]]) -> Image:
+    at = np.linspace(0, 255, len(stops))
+    channels = [np.interp(np.arange(256), at, [stop[c] for stop in stops]) for c in range(3)]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)[:, None]
+
+
+_CLAY_RAMP = _ramp(_CLAY)
+
+
+def _face_size(points: NDArray[np.float32]) -> float:
+    return float(np.ptp(points[:, :2], axis=0).max())
+
+
+def _line_width(size: float) -> int:
+    return max(1, round(size / 220))
+
+
+def landmarks(image: Image, faces: Sequence[Face]) -> Image:
+    """Draw the 68 landmarks, joined by the parts of the face (``2d_sparse``)."""
+    out = checked_image("image", image).copy()
+    for face in faces:
+        # 1/16 px: OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two
+        points = np.rint(np.clip(face.landmarks[:, :2], -1e6, 1e6) * 16).astype(np.int32)
+        size = _face_size(face.landmarks)
+        width, radius = _line_width(size), max(1.2, size / 130)
+        parts = [(points[first:last], closed, color) for first, last, closed, color in _LINES]
+        for part, closed, _ in parts:
+            cv2.polylines(out, [part], closed, _SHADOW, width + 2, cv2.LINE_AA, 4)
+        for part, closed, color in parts:
+            cv2.polylines(out, [part], closed, color, width, cv2.LINE_AA, 4)
+        for point in points.tolist():
+            cv2.circle(out, point, round((radius + 0.8) * 16), _SHADOW, -1, cv2.LINE_AA, 4)
+            cv2.circle(out, point, round(radius * 16), _DOT, -1, cv2.LINE_AA, 4)
+    return out
+
+
+def points(image: Image, meshes: Sequence[Mesh]) -> Image:
+    """Draw the vertices that face the viewer as dots (``2d_dense``); a nearer face's over a farther one's."""
+    out = checked_image("image", image).copy()
+    height, width = out.shape[:2]
+    for mesh in _farthest_first(meshes):
+        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
+        seen = facing > 0
+        centers = np.rint(mesh.vertices[seen, :2]).astype(np.intp)
+        # a dot's share of the spacing between vertices stays the same at every size of the face
+        radius = 0.0014 * _face_size(mesh.vertices)
+        color = np.multiply.outer(0.45 + 0.55 * facing[seen], _DENSE).astype(np.uint8)
+        reach = int(radius)
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
+                if dx * dx + dy * dy <= radius * radius:
+                    x, y = centers[:, 0] + dx, centers[:, 1] + dy
+                    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+                    out[y[inside], x[inside]] = color[inside]
+    return out
+
+
+def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, background: Background = "image") -> Image:
+    """Draw the lit surfaces (``3d``).
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    meshes : sequence of Mesh
+        A larger face is nearer, and hides a smaller one. A mesh with `colors` is drawn in them.
+    alpha : float
+        Opacity, 0..1.
+    background : {"image", "black"}
+        What the surfaces lie on.
+    """
+    out = _canvas(image, background)
+    for surface, raster in _rendered(image, meshes):
+        light = shade(vertex_normals(surface.vertices, surface.triangles), **_LIGHT)
+        intensity = light.diffuse + light.specular
+        if surface.colors is None:
+            levels = _bytes(interpolate(raster, surface.triangles, intensity[:, None]))
+            layer = cv2.applyColorMap(levels, _CLAY_RAMP)
+        else:
+            layer = _bytes(interpolate(raster, surface.triangles, surface.colors[:, ::-1] * intensity[:, None]))
+        _blend(image if background == "image" else out, out, layer, raster, alpha)
+    return out
+
+
+def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image") -> Image:
+    """Draw the depth, white is near (``depth``); each face's own range fills the grey scale, as in 3DDFA_V2."""
+    out = _canvas(image, background)
+    for surface, raster in _rendered(image, meshes):
+        low, high = float(surface.vertices[:, 2].min()), float(surface.vertices[:, 2].max())
+        scale = 255 / max(high - low, 1e-6)
+        grey = cv2.convertScaleAbs(cv2.max(raster.depth, low), alpha=scale, beta=-low * scale)
+        _blend(out, out, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), raster, 1.0)
+    return out
+
+
+def depth_px(image: Image, meshes: Sequence[Mesh]) -> NDArray[np.float32]:
+    """Depth map (h, w) in px, larger is nearer, NaN where no face is: the numbers under `depth`.
+
+    z = 0 is where each face's own model has it: one view does not tell how far one face lies behind another.
+    """
+    out = np.full(checked_image("image", image).shape[:2], np.nan, dtype=np.float32)
+    for _, raster in _rendered(image, meshes):
+        np.copyto(_window(out, raster), raster.depth, where=raster.mask)
+    return out
+
+
+def pncc(
+    image: Image, meshes: Sequence[Mesh], coordinates: NDArray[np.float32], *, background: Background = "image"
+) -> Image:
+    """Draw the projected normalised coordinate code (``pncc``; Zhu et al., CVPR 2016).
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    meshes : sequence of Mesh
+        All of one face model.
+    coordinates : ndarray (n, 3) float32
+        `FaceModel.normalized_coordinates`; x, y, z become the channels in the order of the file, as in 3DDFA_V2.
+    background : {"image", "black"}
+        What the surfaces lie on.
+    """
+    out = _canvas(image, background)
+    for surface, raster in _rendered(image, meshes):
+        layer = _bytes(interpolate(raster, surface.triangles, coordinates))
+        _blend(out, out, layer, raster, 1.0)
+    return out
+
+
+def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] = "box") -> Image:
+    """Draw each head's pose as a box that opens where it looks, or as its axes, with the angles (``pose``).
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    faces : sequence of Face
+        Their cameras and landmarks are used.
+    style : {"box", "axes"}
+        Axes: red to the subject's left, green up, blue out of the face.
+    """
+    if style not in ("box", "axes"):
+        raise ValueError(f"style: expected box or axes, got {style!r}")
+    out = checked_image("image", image).copy()
+    for face in sorted(faces, key=lambda face: _face_size(face.landmarks)):
+        (_draw_box if style == "box" else _draw_axes)(out, face)
+    for face in faces:
+        yaw, pitch, roll = face.camera.euler_degrees()
+        _label(out, face, f"yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+    return out
+
+
+def textures(textures: Sequence[Texture]) -> Image:
+    """Lay UV textures of one size side by side (``uv_tex``)."""
+    if not textures:
+        raise ValueError("textures: expected one at least, got none")
+    return np.hstack([texture.image for texture in textures])
+
+
+def _canvas(image: Image, background: Background) -> Image:
+    if background not in ("image", "black"):
+        raise ValueError(f"background: expected image or black, got {background!r}")
+    checked_image("image", image)
+    return image.copy() if background == "image" else np.zeros_like(image, order="C")
+
+
+def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
+    # One view does not tell how far faces are apart, but heads are of one size: the larger it looks, the nearer it is.
+    # Heads do not run into each other, so drawing whole faces in this order is what a shared depth buffer would give.
+    return sorted((m for m in meshes if len(m.vertices)), key=lambda m: float(np.linalg.norm(np.ptp(m.vertices, 0))))
+
+
+def _rendered(image: Image, meshes: Sequence[Mesh]) -> Iterator[tuple[Mesh, Raster]]:
+    """Rasterise each mesh in its own part of the picture, farthest first; those outside the picture are left out."""
+    height, width = image.shape[:2]
+    for surface in _farthest_first(meshes):
+        low, high = surface.vertices[:, :2].min(axis=0), surface.vertices[:, :2].max(axis=0)
+        left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
+        right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
+        if left < right and top < bottom:
+            yield surface, rasterize(surface.vertices, surface.triangles, (left, top, right - left, bottom - top), cull="back")
+
+
+def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:
+    height, width = raster.depth.shape
+    return image[raster.top : raster.top + height, raster.left : raster.left + width]
+
+
+def _bytes(values: NDArray[np.float32]) -> Image:
+    # convertScaleAbs rounds and saturates in one pass
+    return np.asarray(cv2.convertScaleAbs(values, alpha=255.0))
+
+
+def _blend(source: Image, out: Image, layer: Image, raster: Raster, alpha: float) -> None:
+    """Lay `layer` over the raster's window of `source` and write it to `out`; the outline is softened by a pixel.
+
+    `source` is the picture itself where the layer is translucent, so that a face behind does not shine through.
+    """
+    under, target = _window(source, raster), _window(out, raster)
+    if alpha < 1:
+        layer = cv2.addWeighted(layer, alpha, under, 1 - alpha, 0.0)
+    mask = raster.mask.view(np.uint8) * np.uint8(255)
+    near = cv2.blur(mask, (3, 3))
+    edge = np.nonzero((near < 255) & (mask > 0))
+    # a pixel on a straight outline has a third of its neighbours outside, one on a corner more
+    share = np.clip(near[edge] * (2.0 / 255) - 0.8, 0.2, 1.0)[:, None]
+    softened = layer[edge] * share + target[edge] * (1 - share)
+    cv2.copyTo(layer, mask, target)
+    target[edge] = softened
+
+
+def _project(face: Face, offsets: NDArray[np.float64], origin: NDArray[np.float32]) -> NDArray[np.int32]:
+    view = offsets @ face.camera.rotation.T
+    flat = np.clip(origin[:2] + view[:, :2] * (1, -1), -1e6, 1e6)
+    return np.rint(flat * 16).astype(np.int32)
+
+
+def _draw_box(out: Image, face: Face) -> None:
+    """The frustum of 3DDFA_V2: rear square +-d at depth 0, front square +-4/3 d at depth 4/3 d."""
+    d = float(np.sqrt(2)) * _face_size(face.landmarks) / 3
+    square = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)], dtype=np.float64)
+    near = 4 / 3 * d
+    rear = np.column_stack([square * d, np.zeros(4)])
+    front = np.column_stack([square * near, np.full(4, near)])
+    rear_px, front_px = np.split(_project(face, np.concatenate([rear, front]), face.landmarks[:27].mean(axis=0)), 2)
+    width = _line_width(_face_size(face.landmarks)) + 1
+    cv2.polylines(out, [rear_px], True, _BOX_REAR, width, cv2.LINE_AA, 4)
+    for start, end in zip(rear_px.tolist(), front_px.tolist(), strict=True):
+        cv2.line(out, start, end, _BOX_FRONT, width, cv2.LINE_AA, 4)
+    cv2.polylines(out, [front_px], True, _BOX_FRONT, width, cv2.LINE_AA, 4)
+
+
+def _draw_axes(out: Image, face: Face) -> None:
+    length = 0.6 * _face_size(face.landmarks)
+    center, *ends = _project(face, np.vstack([np.zeros(3), np.eye(3) * length]), face.landmarks[30]).tolist()
+    width = _line_width(_face_size(face.landmarks)) + 2
+    # the axis that points away from the viewer is drawn first
+    for axis in np.argsort(face.camera.rotation[2]):
+        cv2.arrowedLine(out, center, ends[axis], _SHADOW, width + 2, cv2.LINE_AA, 4, 0.12)
+        cv2.arrowedLine(out, center, ends[axis], _AXES[axis], width, cv2.LINE_AA, 4, 0.12)
+
+
+def _label(out: Image, face: Face, text: str) -> None:
+    """A line of text under a face, on a dark plate, moved into the picture where it would leave it."""
+    height, width = out.shape[:2]
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, _face_size(face.landmarks)
+    scale = float(np.clip(size / 520, 0.35, 3.0))
+    thickness = max(1, round(scale * 1.6))
+    (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
+    pad = max(3, text_height // 2)
+    x = int(np.clip(face.landmarks[:, 0].mean() - text_width / 2, pad, max(pad, width - text_width - pad)))
+    below = face.landmarks[:, 1].max() + 0.12 * size + text_height + pad
+    y = int(np.clip(below, text_height + pad, max(text_height + pad, height - baseline - pad)))
+    plate = out[max(y - text_height - pad, 0) : y + baseline + pad, max(x - pad, 0) : x + text_width + pad]
+    plate[:] = plate // 3
+    cv2.putText(out, text, (x, y), font, scale, (245, 245, 245), thickness, cv2.LINE_AA)

@@ -1,0 +1,34 @@
+"""The frame of the files: the picture's, with y turned up."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# px; far beyond any picture, and too small to carry a float32 over its range
+_MOST_HEIGHT = 1e9
+
+
+def checked_height(image_height: float) -> float:
+    """Return `image_height` (px) if it is a height.
+
+    Raises
+    ------
+    ValueError
+        If it is negative, not finite, or over 1e9 px.
+    """
+    if not 0 <= image_height <= _MOST_HEIGHT:
+        raise ValueError(f"image_height: expected 0..{_MOST_HEIGHT:.0f} px, got {image_height}")
+    return float(image_height)
+
+
+def to_file_frame(vertices: NDArray[np.float32], image_height: float) -> NDArray[np.float32]:
+    """Vertices (n, 3) in image px as a new array in the files' frame: ``(x, image_height - y, z)``.
+
+    The image's frame (x right, y down, z larger is nearer) is left-handed, the files' is right-handed. What a
+    viewer sees from the front is the same in both, so triangles that run counter-clockwise to the eye still
+    do, and by the right-hand rule their normals point outwards: indices are written in the order they have.
+    """
+    turned: NDArray[np.float32] = vertices.copy()
+    np.subtract(np.float32(image_height), vertices[:, 1], out=turned[:, 1])
+    return turned

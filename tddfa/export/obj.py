@@ -1,0 +1,112 @@
+"""Wavefront OBJ: text, one object a face; with textures, also its .mtl and PNG files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.export import _text
+from tddfa.export.frame import to_file_frame
+from tddfa.types import Mesh
+
+_POSITION_DECIMALS = (3, 3, 3)
+_COLOR_DECIMALS = (4, 4, 4)
+_UV_DECIMALS = (5, 5)
+
+
+def _side_stem(name: str) -> str:
+    # `mtllib` takes a list of names parted by spaces, `map_Kd` takes options before its name, many readers
+    # cut a line at "#" and join lines at a backslash: without these in its name every reader finds a side file.
+    return re.sub(r"[\s#\\]|^-", "_", Path(name).stem)
+
+
+def _png(texture: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".png", np.ascontiguousarray(texture))
+    if not done:
+        raise ValueError(f"textures: no PNG can be made of an image of shape {texture.shape}")
+    return data.tobytes()
+
+
+def _vertex_lines(mesh: Mesh, image_height: float, vertex_colors: bool) -> bytes:
+    positions = to_file_frame(mesh.vertices, image_height)
+    if not vertex_colors:
+        return _text.format_rows(b"v ", positions, _POSITION_DECIMALS)
+    assert mesh.colors is not None
+    rows = np.hstack([positions, np.clip(mesh.colors, 0, 1)])
+    return _text.format_rows(b"v ", rows, _POSITION_DECIMALS + _COLOR_DECIMALS)
+
+
+def encode_obj(
+    name: str,
+    meshes: list[Mesh],
+    textures: list[NDArray[np.uint8]] | None,
+    image_height: float,
+    *,
+    vertex_colors: bool = False,
+) -> dict[str, bytes]:
+    """Make an OBJ file with an object ``face_1`` … a mesh; with textures, its materials and images too.
+
+    Parameters
+    ----------
+    name : str
+        The OBJ file's name. The others take its stem: ``x.mtl``, ``x.png``, or ``x_1.png`` … for several
+        faces. White space, ``#``, a backslash and a leading ``-`` become ``_`` in their names (not in the OBJ
+        file's own), because readers stumble over them in the lines that refer to these files.
+    meshes : list of Mesh
+        Image px; 3 decimals are written, 5 of uv.
+    textures : list of ndarray (h, w, 3) uint8, or None
+        BGR, one a mesh; the top row is at v = 1. The meshes need uv.
+    image_height : float
+        px; the files' y is ``image_height - y``.
+    vertex_colors : bool
+        Write RGB after each position, 4 decimals in 0..1: no part of the format, but many readers know it.
+
+    Returns
+    -------
+    dict of str to bytes
+        The OBJ file, then the .mtl and the images.
+
+    Raises
+    ------
+    ValueError
+        If `vertex_colors` is asked for and a mesh has none.
+    """
+    for index, mesh in enumerate(meshes):
+        if vertex_colors and mesh.colors is None:
+            raise ValueError(f"vertex_colors: expected colors in every mesh, got none in meshes[{index}]")
+    stem = _side_stem(name)
+    images = [f"{stem}_{face}.png" for face in range(1, len(meshes) + 1)]
+    if len(images) == 1:
+        images = [f"{stem}.png"]
+    parts = [b"# px: x right, y up, z towards the viewer\n"]
+    if textures:
+        parts.append(b"mtllib " + os.fsencode(f"{stem}.mtl") + b"\n")
+    # 1-based, and counted apart: a mesh without uv moves only the first
+    vertex_start = uv_start = 1
+    for face, mesh in enumerate(meshes, start=1):
+        parts += [b"o face_%d\n" % face, _vertex_lines(mesh, image_height, vertex_colors)]
+        if mesh.uv is not None:
+            parts.append(_text.format_rows(b"vt ", mesh.uv, _UV_DECIMALS))
+        if textures:
+            parts.append(b"usemtl face_%d\n" % face)
+        parts.append(b"s 1\n")  # smooth shading: the file has no normals
+        parts.append(
+            _text.format_faces(
+                b"f ", mesh.triangles, vertex_start, uv_offset=None if mesh.uv is None else uv_start
+            )
+        )
+        vertex_start += len(mesh.vertices)
+        uv_start += 0 if mesh.uv is None else len(mesh.uv)
+    files = {name: b"".join(parts)}
+    if textures:
+        files[f"{stem}.mtl"] = b"".join(
+            b"newmtl face_%d\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd %s\n" % (face, os.fsencode(image))
+            for face, image in enumerate(images, start=1)
+        )
+        files |= {image: _png(texture) for image, texture in zip(images, textures, strict=True)}
+    return files

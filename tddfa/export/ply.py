@@ -1,0 +1,104 @@
+"""PLY: vertices, triangles and colours of all faces, in one binary or ascii file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.export import _text
+from tddfa.export.frame import to_file_frame
+from tddfa.types import Mesh
+
+# indices are `int` in the file
+_MOST_VERTICES = 2**31
+
+
+def _header(encoding: str, vertex_count: int, face_count: int, colored: bool) -> bytes:
+    lines = [
+        "ply",
+        f"format {encoding} 1.0",
+        "comment px: x right, y up, z towards the viewer",
+        f"element vertex {vertex_count}",
+        "property float x",
+        "property float y",
+        "property float z",
+    ]
+    if colored:
+        lines += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
+    lines += [f"element face {face_count}", "property list uchar int vertex_indices", "end_header"]
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def _color_bytes(colors: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    assert colors is not None
+    return np.rint(np.clip(colors, 0, 1) * 255).astype(np.uint8)
+
+
+def encode_ply(
+    name: str,
+    meshes: list[Mesh],
+    textures: list[NDArray[np.uint8]] | None,
+    image_height: float,
+    *,
+    ascii: bool = False,
+) -> dict[str, bytes]:
+    """Merge all meshes into one PLY file.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    meshes : list of Mesh
+        Image px. Colours are written if every mesh has them, as bytes; those out of 0..1 are clipped.
+    textures : None
+        A PLY file holds no texture.
+    image_height : float
+        px; the files' y is ``image_height - y``.
+    ascii : bool
+        Text with 3 decimals instead of little-endian binary.
+
+    Returns
+    -------
+    dict of str to bytes
+        The one file.
+
+    Raises
+    ------
+    ValueError
+        If there are textures, or too many vertices for the format's 32-bit indices.
+    """
+    if textures is not None:
+        raise ValueError("textures: a ply file holds none; write obj or glb")
+    colored = bool(meshes) and all(mesh.colors is not None for mesh in meshes)
+    starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes]).tolist()
+    vertex_count, face_count = starts[-1], sum(len(mesh.triangles) for mesh in meshes)
+    if vertex_count > _MOST_VERTICES:
+        raise ValueError(f"meshes: expected at most {_MOST_VERTICES} vertices in all, got {vertex_count}")
+    header = _header("ascii" if ascii else "binary_little_endian", vertex_count, face_count, colored)
+    parts = [header]
+
+    if ascii:
+        for mesh in meshes:
+            rows = to_file_frame(mesh.vertices, image_height)
+            if colored:
+                rows = np.hstack([rows, _color_bytes(mesh.colors).astype(np.float32)])
+            parts.append(_text.format_rows(b"", rows, (3, 3, 3, 0, 0, 0) if colored else (3, 3, 3)))
+        for mesh, start in zip(meshes, starts, strict=False):
+            parts.append(_text.format_faces(b"3 ", mesh.triangles, start))
+        return {name: b"".join(parts)}
+
+    vertex_fields: list[Any] = [("position", "<f4", 3)] + ([("color", "u1", 3)] if colored else [])
+    for mesh in meshes:
+        vertices = np.empty(len(mesh.vertices), vertex_fields)
+        vertices["position"] = to_file_frame(mesh.vertices, image_height)
+        if colored:
+            vertices["color"] = _color_bytes(mesh.colors)
+        parts.append(vertices.tobytes())
+    for mesh, start in zip(meshes, starts, strict=False):
+        faces = np.empty(len(mesh.triangles), [("count", "u1"), ("indices", "<i4", 3)])
+        faces["count"] = 3
+        np.add(mesh.triangles, np.int32(start), out=faces["indices"])
+        parts.append(faces.tobytes())
+    return {name: b"".join(parts)}

@@ -1,0 +1,249 @@
+"""The face model: coefficients to surface points. One matrix product for all vertices, a slice of it for landmarks."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.arrays import checked
+
+# What all arrays of a face model may hold together; a file that claims more is refused before it is read.
+_MOST_BYTES = 2 << 30
+
+LANDMARK_REGIONS = {
+    "jaw": slice(0, 17),
+    "right_brow": slice(17, 22),
+    "left_brow": slice(22, 27),
+    "nose_bridge": slice(27, 31),
+    "nose_tip": slice(31, 36),
+    "right_eye": slice(36, 42),
+    "left_eye": slice(42, 48),
+    "outer_lips": slice(48, 60),
+    "inner_lips": slice(60, 68),
+}
+"""The 68 points of 300-W by part; right and left are the subject's."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceModel:
+    """Linear face model: ``vertices = mean + shape @ shape_basis + expression @ expression_basis``.
+
+    Attributes
+    ----------
+    mean : ndarray (n, 3) float32
+        The mean face, in `unit`; x to the subject's left, y up, z out of the face.
+    basis : ndarray (s + e, n, 3) float32
+        Shape and expression offsets, in that order.
+    shape_count : int
+        s, how many of the basis are shape.
+    triangles : ndarray (m, 3) int32
+        Wound counter-clockwise for one who looks from outside.
+    landmark_triangles : ndarray (68, 3) int32
+        Vertices around each landmark.
+    landmark_weights : ndarray (68, 3) float32
+        Their weights; 1, 0, 0 for a plain vertex.
+    uv : ndarray (n, 2) float32 or None
+        Texture coordinates in 0..1, v up; the sheet is symmetric about u = 0.5.
+    part : ndarray (n,) uint8
+        0 face, 1 left eyeball, 2 right eyeball.
+    regions : dict of str to ndarray (k,) int32
+        Vertices by part of the face: eyes, lips, nose, brows, ears, jaw.
+    expression_names : tuple of str
+        Names of the expression offsets (ARKit's where the model has them).
+    expression_range : tuple of float or None
+        What an expression weight may be; None leaves it open.
+    unit : str
+        "cm" or "um".
+    licence : str
+        Who may use it.
+    """
+
+    mean: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    shape_count: int
+    triangles: NDArray[np.int32]
+    landmark_triangles: NDArray[np.int32]
+    landmark_weights: NDArray[np.float32]
+    uv: NDArray[np.float32] | None
+    part: NDArray[np.uint8]
+    regions: dict[str, NDArray[np.int32]]
+    expression_names: tuple[str, ...]
+    expression_range: tuple[float, float] | None
+    unit: str
+    licence: str
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other."""
+        n = len(checked("FaceModel.mean", self.mean, (None, 3)))
+        for name, shape, dtype in (
+            ("mean", (n, 3), np.float32),
+            ("basis", (None, n, 3), np.float32),
+            ("triangles", (None, 3), np.int32),
+            ("landmark_triangles", (68, 3), np.int32),
+            ("landmark_weights", (68, 3), np.float32),
+            ("uv", (n, 2), np.float32),
+            ("part", (n,), np.uint8),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, checked(f"FaceModel.{name}", value, shape, dtype))
+        for name, index in (
+            ("triangles", self.triangles),
+            ("landmark_triangles", self.landmark_triangles),
+            *((f"regions[{name!r}]", index) for name, index in self.regions.items()),
+        ):
+            if index.size and (index.min() < 0 or index.max() >= n):
+                raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
+        if not 0 <= self.shape_count <= len(self.basis):
+            raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
+        if len(self.expression_names) != self.expression_count:
+            raise ValueError(
+                f"FaceModel.expression_names: expected {self.expression_count}, got {len(self.expression_names)}"
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FaceModel:
+        """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
+
+        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit` and `licence` may be missing.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no such file, or if an array is missing or does not fit; the message names file and array.
+        """
+        path = Path(path)
+        arrays = _read_npz(path)
+        for name in (
+            "mean", "shape_basis", "expression_basis", "triangles", "landmark_triangles", "landmark_weights",
+        ):  # fmt: skip
+            if name not in arrays:
+                raise ValueError(f"{path}: expected an array {name!r}, got {', '.join(sorted(arrays))}")
+        shape, expression, mean = arrays["shape_basis"], arrays["expression_basis"], arrays["mean"]
+        for name, array in (("shape_basis", shape), ("expression_basis", expression)):
+            if array.ndim != 3 or array.shape[1:] != mean.shape:
+                raise ValueError(f"{path}: {name}: expected shape (k, {len(mean)}, 3), got {array.shape}")
+        basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float32)
+        basis[: len(shape)], basis[len(shape) :] = shape, expression
+        names = tuple(str(name) for name in arrays.get("expression_names", ()))
+        bounds = arrays.get("expression_range")
+        try:
+            return cls(
+                mean=mean,
+                basis=basis,
+                shape_count=len(shape),
+                triangles=arrays["triangles"],
+                landmark_triangles=arrays["landmark_triangles"],
+                landmark_weights=arrays["landmark_weights"],
+                uv=arrays.get("uv"),
+                part=arrays.get("part", np.zeros(len(mean), dtype=np.uint8)),
+                regions={
+                    name.removeprefix("region_"): checked(name, array, (None,), np.int32)
+                    for name, array in arrays.items()
+                    if name.startswith("region_")
+                },
+                expression_names=names or tuple(f"expression_{i}" for i in range(len(expression))),
+                expression_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+                unit=str(arrays.get("unit", "")),
+                licence=str(arrays.get("licence", "")),
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    @property
+    def expression_count(self) -> int:
+        """How many expression offsets there are."""
+        return len(self.basis) - self.shape_count
+
+    @property
+    def licence_line(self) -> str:
+        """One line on who may use it."""
+        return " ".join(self.licence.split())
+
+    @cached_property
+    def _landmark_mean(self) -> NDArray[np.float32]:
+        return self._at_landmarks(self.mean)
+
+    @cached_property
+    def _landmark_basis(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self._at_landmarks(self.basis))
+
+    def _at_landmarks(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        corners = points[..., self.landmark_triangles, :]
+        return np.asarray((corners * self.landmark_weights[..., None]).sum(axis=-2), dtype=np.float32)
+
+    @cached_property
+    def normalized_coordinates(self) -> NDArray[np.float32]:
+        """Colours (n, 3) of PNCC: the mean face's coordinates, each axis scaled to 0..1 (Zhu et al., CVPR 2016)."""
+        low, high = self.mean.min(axis=0), self.mean.max(axis=0)
+        return np.asarray((self.mean - low) / (high - low), dtype=np.float32)
+
+    def _coefficients(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
+        for name, value, count in (
+            ("shape", shape, self.shape_count),
+            ("expression", expression, self.expression_count),
+        ):
+            if value.shape[-1] != count:
+                raise ValueError(f"{name}: expected {count} coefficients, got {value.shape[-1]}")
+        return np.concatenate([shape, expression], axis=-1)
+
+    def vertices(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All vertices.
+
+        Parameters
+        ----------
+        shape : ndarray (..., s)
+            Shape coefficients.
+        expression : ndarray (..., e)
+            Expression weights.
+
+        Returns
+        -------
+        ndarray (..., n, 3) float32
+            In the model's frame and unit.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer coefficients than the model has.
+        """
+        return self._linear(self.mean, self.basis, shape, expression)
+
+    def landmarks(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Only the landmarks (..., 68, 3), without computing the other vertices; arguments as of `vertices`."""
+        return self._linear(self._landmark_mean, self._landmark_basis, shape, expression)
+
+    def _linear(
+        self,
+        mean: NDArray[np.float32],
+        basis: NDArray[np.float32],
+        shape: NDArray[np.float32],
+        expression: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        coefficients = self._coefficients(shape, expression)
+        points = coefficients @ basis.reshape(len(basis), -1)
+        points += mean.reshape(-1)
+        return np.asarray(points.reshape(*coefficients.shape[:-1], *mean.shape))
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such face model")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+        if claimed > _MOST_BYTES:
+            raise ValueError(f"expected at most {_MOST_BYTES} bytes of arrays, it claims {claimed}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

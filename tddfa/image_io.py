@@ -1,0 +1,129 @@
+"""Files to pictures and back, whatever the file holds: each comes out as BGR uint8, or as one clear line."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.files import write_atomic
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+"""What a folder is searched for."""
+
+# What a picture may hold; its header is read before memory is taken.
+MOST_PIXELS = 200_000_000
+_MOST_BYTES = 1 << 30
+
+_JPEG_QUALITY = 95
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
+
+
+class ImageError(ValueError):
+    """A file is no picture that can be read."""
+
+
+def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read a picture.
+
+    Grey, 16-bit, CMYK and palette pictures are converted, an alpha channel is dropped, and a turn noted in EXIF is
+    carried out.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        BGR.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or if it is no picture, is cut short, or is too large. The message is one line
+        that names the file.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise ImageError(f"{path}: expected a picture, got a folder")
+        if size == 0:
+            raise ImageError(f"{path}: the file is empty")
+        if size > _MOST_BYTES:
+            raise ImageError(f"{path}: expected a file of at most {_MOST_BYTES >> 20} MiB, got {size >> 20} MiB")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return decode(data, str(path))
+
+
+def decode(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode a picture held in memory; `name` begins the messages. As `read` otherwise."""
+    width, height = _size(data, name)
+    if width * height > MOST_PIXELS:
+        raise ImageError(
+            f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}"
+        )
+    # OpenCV pads what is missing with grey and says nothing. A scan's data cannot hold the end marker unescaped, so
+    # in a whole file the last one stands behind the last scan; one before it belongs to a thumbnail.
+    if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+        raise ImageError(f"{name}: the file is cut short: a JPEG without its end")
+    if data.startswith(_PNG_START) and _PNG_END not in data[-64:]:
+        raise ImageError(f"{name}: the file is cut short: a PNG without its end")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(f"{name}: the file is damaged, or of a kind that cannot be read")
+    return np.asarray(image)
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    """Width and height by the file's header; nothing is decoded."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as header:
+                return header.size
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not a picture") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got more") from None
+    except Exception as error:  # a damaged header may raise anything
+        raise ImageError(f"{name}: the file is damaged: {' '.join(str(error).split())}") from error
+
+
+def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
+    """Write a picture in the format of its suffix; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        ``.jpg``, ``.png`` or another suffix that OpenCV writes.
+    image : ndarray
+        (h, w) or (h, w, 3) BGR; uint8, or uint16 for ``.png``.
+
+    Raises
+    ------
+    ValueError
+        If the format cannot hold the picture.
+    OSError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        done, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    except cv2.error as error:
+        raise ValueError(f"{path}: a picture of this kind or size cannot be written as {path.suffix!r}") from error
+    if not done:
+        raise ValueError(f"{path}: a picture of shape {image.shape} cannot be written as {path.suffix!r}")
+    return write_atomic(path, data.tobytes())

@@ -1,0 +1,179 @@
+"""What can be made of the faces of one picture, by kind: the nine of 3DDFA_V2, and glb."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa import draw, export, image_io
+from tddfa.aligner import Aligner
+from tddfa.files import write_atomic
+from tddfa.texture import Texture, unwrap
+from tddfa.types import Face, Mesh
+
+# Depth in a 16-bit PNG: steps of 1/16 px, 0 where no face is.
+DEPTH_STEPS_PER_PX = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the outputs look.
+
+    Attributes
+    ----------
+    suffix : str
+        Of the pictures: ".jpg", ".png" or another that OpenCV writes.
+    background : {"image", "black"}
+        What 3d, depth and pncc lie on.
+    alpha : float
+        Opacity of 3d, 0..1.
+    pose_style : {"box", "axes"}
+        How the pose is drawn.
+    uv_size : int
+        Side of the UV texture, px.
+    uv_mask : bool
+        Write the texture's mask too.
+    raw_depth : {"png", "npy"} or None
+        Write the depth in numbers too: a 16-bit PNG (`DEPTH_STEPS_PER_PX` steps a px from the farthest point, plus 1;
+        0 where no face is) or float32 px (NaN where no face is).
+    ascii : bool
+        Text in place of binary, in .ply.
+    vertex_colors : bool
+        Colours of the picture on the vertices, in .ply, .obj and .glb.
+    """
+
+    suffix: str = ".jpg"
+    background: Literal["image", "black"] = "image"
+    alpha: float = 0.85
+    pose_style: Literal["box", "axes"] = "box"
+    uv_size: int = 512
+    uv_mask: bool = False
+    raw_depth: Literal["png", "npy"] | None = None
+    ascii: bool = False
+    vertex_colors: bool = False
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The faces of one picture, ready to be drawn and saved; what several kinds need is computed once."""
+
+    image: NDArray[np.uint8]
+    faces: Sequence[Face]
+    aligner: Aligner
+    options: Options = field(default_factory=Options)
+
+    @cached_property
+    def meshes(self) -> list[Mesh]:
+        """A dense mesh for each face."""
+        return [self.aligner.mesh(face) for face in self.faces]
+
+    @cached_property
+    def textures(self) -> list[Texture]:
+        """A UV texture for each face."""
+        return [unwrap(self.image, mesh, self.options.uv_size) for mesh in self.meshes]
+
+    def picture(self, kind: str) -> NDArray[np.uint8]:
+        """Draw a kind of `PICTURES`."""
+        return PICTURES[kind](self)
+
+    def save(self, kind: str, stem: Path) -> list[Path]:
+        """Write a kind under ``<stem>_<kind>`` and its suffix; return the files, the main one first."""
+        base = stem.with_name(f"{stem.name}_{kind}")
+        if kind in MESHES:
+            return self._save_mesh(kind, base.with_name(f"{base.name}.{kind}"))
+        paths = [image_io.write(base.with_name(base.name + self.options.suffix), self.picture(kind))]
+        if kind == "depth" and self.options.raw_depth is not None:
+            paths.append(self._save_raw_depth(base))
+        if kind == "uv_tex" and self.options.uv_mask:
+            masks = np.hstack([texture.mask for texture in self.textures])
+            paths.append(image_io.write(base.with_name(f"{base.name}_mask.png"), masks))
+        return paths
+
+    def _save_mesh(self, kind: str, path: Path) -> list[Path]:
+        meshes = self.meshes
+        if self.options.vertex_colors:
+            meshes = [self.aligner.mesh(face, self.image) for face in self.faces]
+        options: dict[str, Any] = {}
+        if kind == "ply":
+            options["ascii"] = self.options.ascii
+        else:
+            options["textures"] = [texture.image for texture in self.textures]
+        if kind == "obj":
+            options["vertex_colors"] = self.options.vertex_colors
+        return export.save(path, meshes, image_height=self.image.shape[0], **options)
+
+    def _save_raw_depth(self, base: Path) -> Path:
+        depth = draw.depth_px(self.image, self.meshes)
+        if self.options.raw_depth == "npy":
+            return write_atomic(base.with_suffix(".npy"), _npy(depth))
+        steps = (depth - np.nanmin(depth)) * DEPTH_STEPS_PER_PX + 1 if np.isfinite(depth).any() else depth
+        levels = np.where(np.isfinite(depth), np.clip(np.rint(steps), 1, 65535), 0).astype(np.uint16)
+        return image_io.write(base.with_name(f"{base.name}_raw.png"), levels)
+
+    def save_json(self, stem: Path, name: str) -> Path:
+        """Write everything that is known of the faces under ``<stem>.json``; `name` is the picture's."""
+        height, width = self.image.shape[:2]
+        content = {
+            "image": name,
+            "width": width,
+            "height": height,
+            "faces": [describe(face, self.aligner) for face in self.faces],
+        }
+        text = json.dumps(content, indent=1, allow_nan=False)
+        return write_atomic(stem.with_name(f"{stem.name}.json"), text.encode())
+
+
+def describe(face: Face, aligner: Aligner) -> dict[str, Any]:
+    """All of a face in plain numbers; px of the image, degrees, and the units of the face model."""
+    pose = face.camera.euler_degrees()
+
+    def numbers(array: NDArray[np.floating[Any]], decimals: int) -> Any:
+        return np.round(np.asarray(array, dtype=np.float64), decimals).tolist()
+
+    return {
+        "box": numbers(face.box, 2),
+        "score": round(face.score, 5),
+        "roi": {"left": face.roi.left, "top": face.roi.top, "side": face.roi.side},
+        "pose": {name: round(angle, 3) for name, angle in pose._asdict().items()},
+        "rotation": numbers(face.camera.rotation, 6),
+        "camera": numbers(face.camera.matrix, 5),
+        "scale": round(face.camera.scale, 5),
+        "landmarks": numbers(face.landmarks, 3),
+        "shape": numbers(face.params.shape, 5),
+        "expression": {name: round(weight, 4) for name, weight in aligner.expression(face).items()},
+        "track_id": face.track_id,
+    }
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+PICTURES: dict[str, Callable[[Outputs], NDArray[np.uint8]]] = {
+    "2d_sparse": lambda o: draw.landmarks(o.image, o.faces),
+    "2d_dense": lambda o: draw.points(o.image, o.meshes),
+    "3d": lambda o: draw.mesh(o.image, o.meshes, alpha=o.options.alpha, background=o.options.background),
+    "depth": lambda o: draw.depth(o.image, o.meshes, background=o.options.background),
+    "pncc": lambda o: draw.pncc(
+        o.image, o.meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
+    ),
+    "pose": lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style),
+    "uv_tex": lambda o: draw.textures(o.textures),
+}
+"""Kinds that are pictures, and who draws them."""
+
+MESHES = ("ply", "obj", "glb")
+"""Kinds that are 3D files."""
+
+KINDS = (*PICTURES, *MESHES)

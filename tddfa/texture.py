@@ -1,0 +1,193 @@
+"""A picture's colours on the face model's UV sheet.
+
+Only what the camera sees is sampled. What it does not see is taken from the other side of the face, mirrored, and what
+is seen on neither side is filled smoothly from around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from Sim3DR import interpolate, rasterize, vertex_normals
+from tddfa.arrays import checked_image
+from tddfa.sampling import sample
+from tddfa.types import Mesh
+
+SEEN, MIRRORED, FILLED = 255, 170, 85
+"""Values of `Texture.mask`: where a texel's colour comes from; 0 lies outside the sheet."""
+
+# The depth test runs on a rendering at most this large: vertices lie farther apart than its pixels.
+_DEPTH_TEST_PX = 320
+# Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a nose's depth.
+_DEPTH_TOLERANCE = 0.015
+# Cosines between the surface and the line of sight from which a point counts as not seen, and as fully seen.
+_GRAZING, _FACING = 0.12, 0.4
+# Texels that are painted beyond the sheet's edge, so that filtering in a viewer pulls in no black.
+_PADDING = 4
+# The fill is smooth, so it is computed on a sheet this small.
+_FILL_PX = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """A UV texture.
+
+    Attributes
+    ----------
+    image : ndarray (size, size, 3) uint8
+        BGR; v is up, so row 0 is v = 1.
+    mask : ndarray (size, size) uint8
+        `SEEN`, `MIRRORED` or `FILLED`; 0 outside the sheet.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
+class _Sheet:
+    """The triangles of a UV sheet, rasterised: the same for every face of one face model."""
+
+    def __init__(self, uv: NDArray[np.float32], triangles: NDArray[np.int32], size: int) -> None:
+        flat = np.zeros((len(uv), 3), dtype=np.float32)
+        flat[:, 0] = uv[:, 0] * size - 0.5
+        flat[:, 1] = (1 - uv[:, 1]) * size - 0.5
+        self.raster = rasterize(flat, triangles, (0, 0, size, size))
+        self.inside = self.raster.mask.astype(np.uint8)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
+        self.outside = cv2.dilate(self.inside, kernel) == 0
+
+
+class _Same:
+    """An array as a key: the same object, not equal values; it lives as long as the key."""
+
+    def __init__(self, array: NDArray[np.generic]) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.array is self.array
+
+
+@lru_cache(maxsize=4)
+def _sheet(uv: _Same, triangles: _Same, size: int) -> _Sheet:
+    return _Sheet(uv.array, triangles.array, size)  # type: ignore[arg-type]
+
+
+def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
+    """Texture of a face from the picture it was found in.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    mesh : Mesh
+        With `uv`; the sheet is taken to be symmetric about u = 0.5.
+    size : int
+        Side of the texture in px, 16..8192.
+
+    Returns
+    -------
+    Texture
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else, or if the mesh has no `uv`.
+    """
+    checked_image("image", image)
+    if mesh.uv is None:
+        raise ValueError("mesh: expected a mesh with uv, got none")
+    if not 16 <= size <= 8192:
+        raise ValueError(f"size: expected 16..8192 px, got {size}")
+    sheet = _sheet(_Same(mesh.uv), _Same(mesh.triangles), size)
+    attributes = np.empty((len(mesh.vertices), 3), dtype=np.float32)
+    attributes[:, :2] = mesh.vertices[:, :2]
+    attributes[:, 2] = visibility(mesh, image.shape[:2])
+    field = interpolate(sheet.raster, mesh.triangles, attributes)
+    weight = np.ascontiguousarray(field[..., 2])
+    direct = sample(*_shrunk(image, field, mesh, size))
+
+    other = cv2.flip(weight, 1)
+    other *= 1 - weight
+    texture = cv2.blendLinear(direct, cv2.flip(direct, 1), weight, other)
+    known = cv2.min(weight + other, 1.0)
+    texture = _fill(texture, known)
+    texture[sheet.outside] = 0
+    mask = np.where(weight >= 0.5, SEEN, np.where(known >= 0.5, MIRRORED, FILLED)).astype(np.uint8)
+    mask *= sheet.inside
+    return Texture(texture, mask)
+
+
+def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """How well the camera sees each vertex: 1 from the front, less at a grazing angle, 0 hidden or out of the picture.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        In image px.
+    image_size : tuple of int
+        Height and width of the picture, px.
+
+    Returns
+    -------
+    ndarray (n,) float32
+        In 0..1.
+    """
+    if not len(mesh.vertices):
+        return np.zeros(0, dtype=np.float32)
+    facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
+    weight = np.clip((facing - _GRAZING) * (1 / (_FACING - _GRAZING)), 0, 1)
+    x, y = mesh.vertices[:, 0], mesh.vertices[:, 1]
+    height, width = image_size
+    weight *= (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+
+    low = mesh.vertices.min(axis=0)
+    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    scale = min(1.0, _DEPTH_TEST_PX / max(extent, 1e-6))
+    small = (mesh.vertices - low) * np.float32(scale)
+    columns, rows = (int(side) + 2 for side in small[:, :2].max(axis=0))
+    raster = rasterize(small, mesh.triangles, (0, 0, columns, rows))
+    nearest = raster.depth[np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)]
+    # the nearest pixel is half a pixel off at most; the surface's slope turns that into depth
+    slope = 1 / np.maximum(facing, _GRAZING)
+    weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + 0.7 * slope)
+    return np.asarray(weight, dtype=np.float32)
+
+
+def _shrunk(
+    image: NDArray[np.uint8], points: NDArray[np.float32], mesh: Mesh, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Shrink a picture whose pixels are much smaller than the texels, and the points in it with it.
+
+    A bilinear sample looks at four pixels; between those of neighbouring texels the rest would be lost.
+    """
+    factor = int(float(np.ptp(mesh.vertices[:, :2], axis=0).max()) / size)
+    if factor < 2:
+        return image, points
+    small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    return np.asarray(small), (points + 0.5) / factor - 0.5
+
+
+def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Blend a smooth continuation in where `known` (0..1) is low: push-pull (Gortler et al., SIGGRAPH 1996)."""
+    size = min(_FILL_PX, len(known))
+    colors = cv2.resize(texture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    weight = cv2.resize(known, (size, size), interpolation=cv2.INTER_AREA)
+    levels = [np.dstack([colors * weight[..., None], weight])]
+    while len(levels[-1]) > 1:
+        levels.append(cv2.resize(levels[-1], (len(levels[-1]) // 2,) * 2, interpolation=cv2.INTER_AREA))
+    coarsest = levels.pop().reshape(1, 1, 4)
+    filled = coarsest[..., :3] / np.maximum(coarsest[..., 3:], 1e-6)
+    for level in reversed(levels):
+        filled = cv2.resize(filled, level.shape[:2], interpolation=cv2.INTER_LINEAR)
+        filled = level[..., :3] + (1 - level[..., 3:]) * filled
+    smooth = cv2.resize(filled, known.shape, interpolation=cv2.INTER_LINEAR)
+    smooth = np.clip(smooth, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.blendLinear(texture, smooth, known, 1 - known))

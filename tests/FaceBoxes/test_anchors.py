@@ -1,0 +1,46 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from FaceBoxes.anchors import decode, priors
+
+
+def by_loops(height, width):
+    """The priors as the paper tells them, one at a time."""
+    result = []
+    for step, sizes in ((32, (32, 64, 128)), (64, (256,)), (128, (512,))):
+        for i, j in itertools.product(range(int(np.ceil(height / step))), range(int(np.ceil(width / step)))):
+            for size in sizes:
+                offsets = {32: (0, 0.25, 0.5, 0.75), 64: (0, 0.5)}.get(size, (0.5,))
+                for dy, dx in itertools.product(offsets, offsets):
+                    result.append(((j + dx) * step, (i + dy) * step, size))
+    return np.array(result, dtype=np.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 64), (300, 129), (128, 128), (720, 1080)])
+def test_agrees_with_loops(size):
+    np.testing.assert_array_equal(priors(*size), by_loops(*size))
+
+
+def test_count_at_a_known_size():
+    assert len(priors(524, 1080)) == 12336
+
+
+def test_is_cached_and_cannot_be_spoilt():
+    assert priors(64, 64) is priors(64, 64)
+    with pytest.raises(ValueError):
+        priors(64, 64)[0] = 0
+
+
+def test_decode_moves_and_scales_a_prior():
+    box = decode(np.array([[50, 60, 20]], np.float32), np.array([[1, -2, 0, 5 * np.log(2)]], np.float32))
+    # centre (50 + 1 * 0.1 * 20, 60 - 2 * 0.1 * 20), width 20, height 20 * exp(0.2 * 5 ln 2) = 40
+    np.testing.assert_allclose(box, [[42, 36, 62, 76]], rtol=1e-6)
+
+
+def test_decode_without_offsets_gives_the_prior():
+    prior = priors(128, 128)
+    boxes = decode(prior, np.zeros((len(prior), 4), np.float32))
+    np.testing.assert_allclose((boxes[:, :2] + boxes[:, 2:]) / 2, prior[:, :2], atol=1e-4)
+    np.testing.assert_allclose(boxes[:, 2] - boxes[:, 0], prior[:, 2], atol=1e-4)
