@@ -30,8 +30,15 @@ _LINES: tuple[tuple[int, int, bool, tuple[int, int, int]], ...] = (
     (60, 68, True, (170, 150, 255)),
 )
 _DOT = (250, 250, 250)
-_DENSE = (236, 214, 96)
+_DENSE = (255, 232, 110)
+# Faces smaller than this, px, are drawn at twice their size and averaged.
+_SUPERSAMPLED_UNDER = 260
+# Holes of a mesh's rendering up to this share of its size, squared, are closed.
+_PINHOLE = 0.015
+_DOT_SPACING_PX = 2.5
 _SHADOW = (40, 30, 24)
+# a dark rim sets lines off from the photo; on a face smaller than this, px, it would cover what it should show
+_OUTLINED_FROM = 250
 _BOX_FRONT, _BOX_REAR = (110, 230, 80), (70, 150, 50)
 _AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
 # Colours of the lit surface, BGR, from shadow to highlight: intensities 0, 1/4, 1/2, 3/4, 1.
@@ -65,14 +72,17 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
         # 1/16 px: OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two
         points = np.rint(np.clip(face.landmarks[:, :2], -1e6, 1e6) * 16).astype(np.int32)
         size = _face_size(face.landmarks)
-        width, radius = _line_width(size), max(1.2, size / 130)
+        width, radius = _line_width(size), max(0.9, size / 150)
+        outlined = size > _OUTLINED_FROM
         parts = [(points[first:last], closed, color) for first, last, closed, color in _LINES]
-        for part, closed, _ in parts:
-            cv2.polylines(out, [part], closed, _SHADOW, width + 2, cv2.LINE_AA, 4)
+        if outlined:
+            for part, closed, _ in parts:
+                cv2.polylines(out, [part], closed, _SHADOW, width + 2, cv2.LINE_AA, 4)
         for part, closed, color in parts:
             cv2.polylines(out, [part], closed, color, width, cv2.LINE_AA, 4)
         for point in points.tolist():
-            cv2.circle(out, point, round((radius + 0.8) * 16), _SHADOW, -1, cv2.LINE_AA, 4)
+            if outlined:
+                cv2.circle(out, point, round((radius + 0.8) * 16), _SHADOW, -1, cv2.LINE_AA, 4)
             cv2.circle(out, point, round(radius * 16), _DOT, -1, cv2.LINE_AA, 4)
     return out
 
@@ -83,11 +93,14 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
     height, width = out.shape[:2]
     for mesh in _farthest_first(meshes):
         facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
-        seen = facing > 0
+        size = _face_size(mesh.vertices)
+        cell, radius = max(_DOT_SPACING_PX, size / 110), max(0.5, size / 420)
+        seen = np.flatnonzero(facing > 0)
+        # one dot a cell: as dense on the cheeks as where the mesh is fine
+        cells = np.floor(mesh.vertices[seen, :2] / cell).astype(np.int64)
+        seen = seen[np.unique(cells[:, 1] * (1 << 32) + cells[:, 0], return_index=True)[1]]
         centers = np.rint(mesh.vertices[seen, :2]).astype(np.intp)
-        # a dot's share of the spacing between vertices stays the same at every size of the face
-        radius = 0.0014 * _face_size(mesh.vertices)
-        color = np.multiply.outer(0.45 + 0.55 * facing[seen], _DENSE).astype(np.uint8)
+        color = np.multiply.outer(0.6 + 0.4 * facing[seen], _DENSE).astype(np.uint8)
         reach = int(radius)
         for dy in range(-reach, reach + 1):
             for dx in range(-reach, reach + 1):
@@ -113,7 +126,12 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
         What the surfaces lie on.
     """
     out = _canvas(image, background)
-    for surface, raster in _rendered(image, meshes):
+    for surface in _farthest_first(meshes):
+        # lids and nostrils of a small face are finer than its pixels: it is drawn larger, and averaged
+        factor = 2 if _face_size(surface.vertices) < _SUPERSAMPLED_UNDER else 1
+        raster = _rasterized(image, surface, factor)
+        if raster is None:
+            continue
         light = shade(vertex_normals(surface.vertices, surface.triangles), **_LIGHT)
         intensity = light.diffuse + light.specular
         if surface.colors is None:
@@ -121,7 +139,11 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
             layer = cv2.applyColorMap(levels, _CLAY_RAMP)
         else:
             layer = _bytes(interpolate(raster, surface.triangles, surface.colors[:, ::-1] * intensity[:, None]))
-        _blend(image if background == "image" else out, out, layer, raster, alpha)
+        source = image if background == "image" else out
+        if factor == 1:
+            _blend(source, out, layer, raster, alpha)
+        else:
+            _blend_averaged(source, out, layer, raster, alpha, factor)
     return out
 
 
@@ -215,13 +237,51 @@ def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
 
 def _rendered(image: Image, meshes: Sequence[Mesh]) -> Iterator[tuple[Mesh, Raster]]:
     """Rasterise each mesh in its own part of the picture, farthest first; those outside the picture are left out."""
-    height, width = image.shape[:2]
     for surface in _farthest_first(meshes):
-        low, high = surface.vertices[:, :2].min(axis=0), surface.vertices[:, :2].max(axis=0)
-        left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
-        right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
-        if left < right and top < bottom:
-            yield surface, rasterize(surface.vertices, surface.triangles, (left, top, right - left, bottom - top), cull="back")
+        raster = _rasterized(image, surface)
+        if raster is not None:
+            yield surface, raster
+
+
+def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
+    """Rasterise a mesh in the part of the picture that it covers, each pixel split into `factor` x `factor`."""
+    height, width = image.shape[:2]
+    low, high = surface.vertices[:, :2].min(axis=0), surface.vertices[:, :2].max(axis=0)
+    left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
+    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
+    if left >= right or top >= bottom:
+        return None
+    vertices, window = surface.vertices, (left, top, right - left, bottom - top)
+    if factor > 1:
+        # a pixel's edge, half a pixel from its centre, stays an edge
+        vertices = vertices * np.float32(factor)
+        vertices[:, :2] += (factor - 1) / 2
+        window = tuple(side * factor for side in window)
+    raster = rasterize(vertices, surface.triangles, window, cull="back")
+    _close_pinholes(raster, (float(np.ptp(vertices, axis=0).max()) * _PINHOLE) ** 2)
+    return raster
+
+
+def _close_pinholes(raster: Raster, most_px: float) -> None:
+    """Give holes of a few pixels what lies beside them.
+
+    Between an eyeball and its lids a turned head shows gaps that no eye has. The mouth's opening is larger, and stays.
+    """
+    empty = (~raster.mask).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= most_px
+    small[0] = False
+    if count < 2 or not small.any():
+        return
+    holes = np.nonzero(small[labels])
+    # the label of the nearest covered pixel, for every pixel; labels are numbered by covered pixels
+    _, nearest = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    covered = np.nonzero(empty == 0)
+    position = np.zeros(len(covered[0]) + 1, dtype=np.intp)
+    position[nearest[covered]] = np.arange(len(covered[0]))
+    source = tuple(axis[position[nearest[holes]]] for axis in covered)
+    for plane in (raster.depth, raster.triangle_id, raster.barycentric):
+        plane[holes] = plane[source]
 
 
 def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:
@@ -258,6 +318,22 @@ def _project(face: Face, offsets: NDArray[np.float64], origin: NDArray[np.float3
     return np.rint(flat * 16).astype(np.int32)
 
 
+def _blend_averaged(source: Image, out: Image, layer: Image, raster: Raster, alpha: float, factor: int) -> None:
+    """As `_blend`, with a layer of `factor` x `factor` pixels for each of the picture's."""
+    height, width = (side // factor for side in raster.depth.shape)
+    rows = slice(raster.top // factor, raster.top // factor + height)
+    columns = slice(raster.left // factor, raster.left // factor + width)
+    mask = raster.mask
+    layer[~mask] = 0
+    average = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    covered = share[..., 0] > 0
+    # where the picture under the face is not what `out` holds, a nearer face lies over a farther one
+    under = np.where(share < 1, out[rows, columns], source[rows, columns])
+    blended = average * alpha + under * (1 - share * alpha)
+    out[rows, columns][covered] = np.rint(blended).astype(np.uint8)[covered]
+
+
 def _draw_box(out: Image, face: Face) -> None:
     """The frustum of 3DDFA_V2: rear square +-d at depth 0, front square +-4/3 d at depth 4/3 d."""
     d = float(np.sqrt(2)) * _face_size(face.landmarks) / 3
@@ -266,7 +342,7 @@ def _draw_box(out: Image, face: Face) -> None:
     rear = np.column_stack([square * d, np.zeros(4)])
     front = np.column_stack([square * near, np.full(4, near)])
     rear_px, front_px = np.split(_project(face, np.concatenate([rear, front]), face.landmarks[:27].mean(axis=0)), 2)
-    width = _line_width(_face_size(face.landmarks)) + 1
+    width = max(1, round(_face_size(face.landmarks) / 110))
     cv2.polylines(out, [rear_px], True, _BOX_REAR, width, cv2.LINE_AA, 4)
     for start, end in zip(rear_px.tolist(), front_px.tolist(), strict=True):
         cv2.line(out, start, end, _BOX_FRONT, width, cv2.LINE_AA, 4)

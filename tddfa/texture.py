@@ -25,8 +25,10 @@ SEEN, MIRRORED, FILLED = 255, 170, 85
 _DEPTH_TEST_PX = 320
 # Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a nose's depth.
 _DEPTH_TOLERANCE = 0.015
-# Cosines between the surface and the line of sight from which a point counts as not seen, and as fully seen.
-_GRAZING, _FACING = 0.12, 0.4
+# Cosines between the surface and the line of sight up to which a point counts as not seen, and from which as fully seen.
+_GRAZING, _FACING = 0.25, 0.6
+# The mesh's outline is not exactly the face's: so near it (px of the depth test's rendering) lies background, or nose.
+_RIM_PX = 6
 # Texels that are painted beyond the sheet's edge, so that filtering in a viewer pulls in no black.
 _PADDING = 4
 # The fill is smooth, so it is computed on a sheet this small.
@@ -59,7 +61,7 @@ class _Sheet:
         self.raster = rasterize(flat, triangles, (0, 0, size, size))
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
-        self.outside = cv2.dilate(self.inside, kernel) == 0
+        self.outside = _without_holes(cv2.dilate(self.inside, kernel)) == 0
 
 
 class _Same:
@@ -115,6 +117,8 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     direct = sample(*_shrunk(image, field, mesh, size))
 
     other = cv2.flip(weight, 1)
+    # of two sides that are both seen, the one that faces the camera counts for more: it is the sharper one
+    weight *= np.square(weight / np.maximum(np.maximum(weight, other), 1e-6))
     other *= 1 - weight
     texture = cv2.blendLinear(direct, cv2.flip(direct, 1), weight, other)
     known = cv2.min(weight + other, 1.0)
@@ -154,11 +158,23 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
     small = (mesh.vertices - low) * np.float32(scale)
     columns, rows = (int(side) + 2 for side in small[:, :2].max(axis=0))
     raster = rasterize(small, mesh.triangles, (0, 0, columns, rows))
-    nearest = raster.depth[np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)]
-    # the nearest pixel is half a pixel off at most; the surface's slope turns that into depth
-    slope = 1 / np.maximum(facing, _GRAZING)
-    weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + 0.7 * slope)
+    at = np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)
+    # The nearest surface within the rim hides what lies well behind it. On a slope, depth changes within the rim too.
+    reach = _RIM_PX // 2
+    nearest = cv2.dilate(raster.depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))[at]
+    steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
+    weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + (reach * 1.5 + 0.7) * steepness)
+    silhouette = _without_holes(raster.mask.view(np.uint8))
+    rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
+    weight *= np.clip(rim[at[0] + 1, at[1] + 1] / _RIM_PX - 0.2, 0, 1)
     return np.asarray(weight, dtype=np.float32)
+
+
+def _without_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill what is 0 and not connected to the mask's border; the mouth's opening, say."""
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    _, flooded, _, _ = cv2.floodFill(padded, None, (0, 0), 2)
+    return np.asarray(flooded[1:-1, 1:-1] != 2, dtype=np.uint8)
 
 
 def _shrunk(

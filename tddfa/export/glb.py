@@ -40,8 +40,8 @@ def encode_glb(
     """Make a binary glTF file with a node ``face_1`` … a mesh.
 
     Positions are stored in px; a scale of `metres_per_px` in each node brings them to glTF's metres, so that
-    a face of 200 px is 20 cm in a viewer, and the mesh's own numbers are still in the file. Colours are stored
-    as linear light, as the format wants them. A mesh with a texture gets none: viewers multiply the two.
+    a face of 200 px is 20 cm in a viewer, and the mesh's own numbers are still in the file. Colours are
+    stored as linear light, as the format wants them. A mesh with a texture gets none: the two are multiplied.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _UV_DECIMALS = (5, 5)
 
 def _side_stem(name: str) -> str:
     # `mtllib` takes a list of names parted by spaces, `map_Kd` takes options before its name, many readers
-    # cut a line at "#" and join lines at a backslash: without these in its name every reader finds a side file.
+    # cut a line at "#" and join lines at a backslash: every reader finds a file whose name has none of these.
     return re.sub(r"[\s#\\]|^-", "_", Path(name).stem)
 
 

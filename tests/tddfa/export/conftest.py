@@ -8,7 +8,7 @@ from tddfa.types import Mesh
 
 @pytest.fixture
 def octahedron() -> Callable[..., Mesh]:
-    """Makes an octahedron in image px (y down), wound counter-clockwise for one who looks at it from outside."""
+    """Makes an octahedron in image px (y down), wound counter-clockwise for one who looks from outside."""
 
     def make(x: float = 120.0, *, colors: bool = False, uv: bool = False) -> Mesh:
         #                    left        right      top         bottom     front      back
@@ -27,7 +27,7 @@ def octahedron() -> Callable[..., Mesh]:
         ]
         rng = np.random.default_rng(7)
         return Mesh(
-            (around + [x, 50.25, 5]).astype(np.float32),
+            (around + np.array([x, 50.25, 5])).astype(np.float32),
             np.array(triangles, np.int32),
             colors=rng.random((6, 3), np.float32) if colors else None,
             uv=rng.random((6, 2), np.float32) if uv else None,

@@ -146,7 +146,7 @@ def test_open_face_looks_out_of_the_file():
         mean, triangles = model["mean"], model["triangles"]
     camera = Camera.from_pose(0, 0, 0, scale=10, translation=(320, 240, 0))
     loaded = load(ply(Mesh(camera.project(mean), triangles)))
-    # Model and file are both right-handed with y up, and this head is not turned: its normals are the model's.
+    # Model and file are both right-handed with y up, and this head is not turned: normals are the model's.
     model_mesh = trimesh.Trimesh(mean, triangles, process=False)
     solid = model_mesh.area_faces > 1e-6
     cosine = np.einsum("ij,ij->i", loaded.face_normals[solid], model_mesh.face_normals[solid])
