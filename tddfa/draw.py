@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, shade, vertex_normals
-from tddfa.arrays import checked_image
+from tddfa.arrays import bounds, checked_image
 from tddfa.texture import Texture
 from tddfa.types import Face, Mesh
 
@@ -58,7 +58,8 @@ _CLAY_RAMP = _ramp(_CLAY)
 
 
 def _face_size(points: NDArray[np.float32]) -> float:
-    return float(np.ptp(points[:, :2], axis=0).max())
+    low, high = bounds(points[:, :2])
+    return float((high - low).max())
 
 
 def _line_width(size: float) -> int:
@@ -232,7 +233,12 @@ def _canvas(image: Image, background: Background) -> Image:
 def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
     # One view does not tell how far faces are apart, but heads are of one size: the larger it looks, the nearer it is.
     # Heads do not run into each other, so drawing whole faces in this order is what a shared depth buffer would give.
-    return sorted((m for m in meshes if len(m.vertices)), key=lambda m: float(np.linalg.norm(np.ptp(m.vertices, 0))))
+    def size(mesh: Mesh) -> float:
+        low, high = bounds(mesh.vertices)
+        return float(np.linalg.norm(high - low))
+
+    listed = [mesh for mesh in meshes if len(mesh.vertices)]
+    return listed if len(listed) < 2 else sorted(listed, key=size)
 
 
 def _rendered(image: Image, meshes: Sequence[Mesh]) -> Iterator[tuple[Mesh, Raster]]:
@@ -246,7 +252,7 @@ def _rendered(image: Image, meshes: Sequence[Mesh]) -> Iterator[tuple[Mesh, Rast
 def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
     """Rasterise a mesh in the part of the picture that it covers, each pixel split into `factor` x `factor`."""
     height, width = image.shape[:2]
-    low, high = surface.vertices[:, :2].min(axis=0), surface.vertices[:, :2].max(axis=0)
+    low, high = bounds(surface.vertices[:, :2])
     left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
     right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
     if left >= right or top >= bottom:
@@ -258,7 +264,7 @@ def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
         vertices[:, :2] += (factor - 1) / 2
         window = tuple(side * factor for side in window)
     raster = rasterize(vertices, surface.triangles, window, cull="back")
-    _close_pinholes(raster, (float(np.ptp(vertices, axis=0).max()) * _PINHOLE) ** 2)
+    _close_pinholes(raster, (_face_size(vertices) * _PINHOLE) ** 2)
     return raster
 
 
@@ -268,20 +274,30 @@ def _close_pinholes(raster: Raster, most_px: float) -> None:
     Between an eyeball and its lids a turned head shows gaps that no eye has. The mouth's opening is larger, and stays.
     """
     empty = (~raster.mask).view(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=8, ltype=cv2.CV_16U)
     small = stats[:, cv2.CC_STAT_AREA] <= most_px
     small[0] = False
-    if count < 2 or not small.any():
+    if not small.any():
         return
-    holes = np.nonzero(small[labels])
-    # the label of the nearest covered pixel, for every pixel; labels are numbered by covered pixels
-    _, nearest = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
-    covered = np.nonzero(empty == 0)
-    position = np.zeros(len(covered[0]) + 1, dtype=np.intp)
-    position[nearest[covered]] = np.arange(len(covered[0]))
-    source = tuple(axis[position[nearest[holes]]] for axis in covered)
-    for plane in (raster.depth, raster.triangle_id, raster.barycentric):
-        plane[holes] = plane[source]
+    rows, columns = np.concatenate([_pixels(labels, label, stats[label]) for label in np.flatnonzero(small)], axis=1)
+    height, width = labels.shape
+    # step by step away from the hole in four directions; the first covered pixel met gives its surface
+    for step in range(1, int(np.sqrt(most_px)) + 2):
+        for dy, dx in ((0, -step), (0, step), (-step, 0), (step, 0)):
+            y, x = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
+            met = empty[y, x] == 0
+            to, of = (rows[met], columns[met]), (y[met], x[met])
+            for plane in (raster.depth, raster.triangle_id, raster.barycentric):
+                plane[to] = plane[of]
+            rows, columns = rows[~met], columns[~met]
+        if not len(rows):
+            break
+
+
+def _pixels(labels: NDArray[np.generic], label: int, stats: NDArray[np.int32]) -> NDArray[np.intp]:
+    left, top, width, height, _ = stats
+    found = np.nonzero(labels[top : top + height, left : left + width] == label)
+    return np.stack(found) + np.array([[top], [left]])
 
 
 def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.arrays import bounds
+
 # OpenCV's remap takes pictures and maps with sides up to 32767 px.
 _LONGEST = 32767
 _ROW = 1024
@@ -28,13 +30,17 @@ def sample(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.
     shape = points.shape[:-1]
     if not points.size:
         return np.zeros((*shape, 3), dtype=np.uint8)
-    x = np.clip(points[..., 0], 0, image.shape[1] - 1).reshape(-1)
-    y = np.clip(points[..., 1], 0, image.shape[0] - 1).reshape(-1)
+    maps = np.ascontiguousarray(points[..., :2], dtype=np.float32)
     if max(image.shape[:2]) > _LONGEST:
-        left, top = int(x.min()), int(y.min())
-        image = image[top : int(y.max()) + 2, left : int(x.max()) + 2]
-        x, y = x - left, y - top
-    rows = -(-len(x) // _ROW)
-    map_x, map_y = (np.resize(values, (rows, _ROW)) for values in (x, y))
-    samples = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(samples.reshape(-1, 3)[: len(x)].reshape(*shape, 3))
+        # only the part under the points is handed on
+        low, high = bounds(maps.reshape(-1, 2))
+        last = image.shape[1] - 1, image.shape[0] - 1
+        (left, top), (right, bottom) = np.clip(low, 0, last).astype(int), np.clip(high, 0, last).astype(int)
+        image = image[top : bottom + 2, left : right + 2]
+        maps = maps - np.array([left, top], dtype=np.float32)
+    if maps.ndim != 3 or max(maps.shape[:2]) > _LONGEST:
+        flat = maps.reshape(-1, 2)
+        maps = np.resize(flat, (-(-len(flat) // _ROW), _ROW, 2))
+    samples = cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    count = int(np.prod(shape))
+    return np.asarray(samples.reshape(-1, 3)[:count].reshape(*shape, 3))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize, vertex_normals
-from tddfa.arrays import checked_image
+from tddfa.arrays import bounds, checked_image
 from tddfa.sampling import sample
 from tddfa.types import Mesh
 
@@ -58,7 +58,11 @@ class _Sheet:
         flat = np.zeros((len(uv), 3), dtype=np.float32)
         flat[:, 0] = uv[:, 0] * size - 0.5
         flat[:, 1] = (1 - uv[:, 1]) * size - 0.5
-        self.raster = rasterize(flat, triangles, (0, 0, size, size))
+        # only the rows that the sheet covers are worked on
+        low, high = bounds(flat[:, :2]) if len(flat) else (flat[:0], flat[:0])
+        top, bottom = (int(np.floor(low[1])) - _PADDING, int(np.ceil(high[1])) + _PADDING + 1) if len(flat) else (0, 1)
+        self.rows = slice(max(top, 0), min(max(bottom, 1), size))
+        self.raster = rasterize(flat, triangles, (0, self.rows.start, size, self.rows.stop - self.rows.start))
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
         self.outside = _without_holes(cv2.dilate(self.inside, kernel)) == 0
@@ -109,12 +113,9 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     if not 16 <= size <= 8192:
         raise ValueError(f"size: expected 16..8192 px, got {size}")
     sheet = _sheet(_Same(mesh.uv), _Same(mesh.triangles), size)
-    attributes = np.empty((len(mesh.vertices), 3), dtype=np.float32)
-    attributes[:, :2] = mesh.vertices[:, :2]
-    attributes[:, 2] = visibility(mesh, image.shape[:2])
-    field = interpolate(sheet.raster, mesh.triangles, attributes)
-    weight = np.ascontiguousarray(field[..., 2])
-    direct = sample(*_shrunk(image, field, mesh, size))
+    at = interpolate(sheet.raster, mesh.triangles, np.ascontiguousarray(mesh.vertices[:, :2]))
+    weight = interpolate(sheet.raster, mesh.triangles, visibility(mesh, image.shape[:2])[:, None])[..., 0]
+    direct = sample(*_shrunk(image, at, mesh, size))
 
     other = cv2.flip(weight, 1)
     # of two sides that are both seen, the one that faces the camera counts for more: it is the sharper one
@@ -124,9 +125,12 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     known = cv2.min(weight + other, 1.0)
     texture = _fill(texture, known)
     texture[sheet.outside] = 0
-    mask = np.where(weight >= 0.5, SEEN, np.where(known >= 0.5, MIRRORED, FILLED)).astype(np.uint8)
-    mask *= sheet.inside
-    return Texture(texture, mask)
+    # FILLED, MIRRORED and SEEN are one, two and three times FILLED
+    mask = sheet.inside + (known >= 0.5) * sheet.inside + (weight >= 0.5) * sheet.inside
+    mask *= np.uint8(FILLED)
+    whole = np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
+    whole[0][sheet.rows], whole[1][sheet.rows] = texture, mask
+    return Texture(*whole)
 
 
 def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -152,12 +156,12 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
     height, width = image_size
     weight *= (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
 
-    low = mesh.vertices.min(axis=0)
-    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    low, high = bounds(mesh.vertices)
+    extent = float((high - low).max())
     scale = min(1.0, _DEPTH_TEST_PX / max(extent, 1e-6))
     small = (mesh.vertices - low) * np.float32(scale)
-    columns, rows = (int(side) + 2 for side in small[:, :2].max(axis=0))
-    raster = rasterize(small, mesh.triangles, (0, 0, columns, rows))
+    columns, rows = (int(side * scale) + 2 for side in (high - low)[:2].tolist())
+    raster = rasterize(small, mesh.triangles, (0, 0, columns, rows), cull="back")
     at = np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)
     # The nearest surface within the rim hides what lies well behind it. On a slope, depth changes within the rim too.
     reach = _RIM_PX // 2
@@ -184,7 +188,8 @@ def _shrunk(
 
     A bilinear sample looks at four pixels; between those of neighbouring texels the rest would be lost.
     """
-    factor = int(float(np.ptp(mesh.vertices[:, :2], axis=0).max()) / size)
+    low, high = bounds(mesh.vertices[:, :2])
+    factor = int(float((high - low).max()) / size)
     if factor < 2:
         return image, points
     small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
@@ -193,17 +198,18 @@ def _shrunk(
 
 def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Blend a smooth continuation in where `known` (0..1) is low: push-pull (Gortler et al., SIGGRAPH 1996)."""
-    size = min(_FILL_PX, len(known))
-    colors = cv2.resize(texture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    weight = cv2.resize(known, (size, size), interpolation=cv2.INTER_AREA)
-    levels = [np.dstack([colors * weight[..., None], weight])]
-    while len(levels[-1]) > 1:
-        levels.append(cv2.resize(levels[-1], (len(levels[-1]) // 2,) * 2, interpolation=cv2.INTER_AREA))
+    shape = tuple(max(1, round(side * min(1, _FILL_PX / max(known.shape)))) for side in known.shape[::-1])
+    colors = cv2.resize(texture, shape, interpolation=cv2.INTER_AREA).astype(np.float32)
+    weight = cv2.resize(known, shape, interpolation=cv2.INTER_AREA)[..., None]
+    levels = [np.dstack([colors * weight, weight])]
+    while max(levels[-1].shape[:2]) > 1:
+        half = tuple(max(1, side // 2) for side in levels[-1].shape[1::-1])
+        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
     coarsest = levels.pop().reshape(1, 1, 4)
     filled = coarsest[..., :3] / np.maximum(coarsest[..., 3:], 1e-6)
     for level in reversed(levels):
-        filled = cv2.resize(filled, level.shape[:2], interpolation=cv2.INTER_LINEAR)
+        filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         filled = level[..., :3] + (1 - level[..., 3:]) * filled
-    smooth = cv2.resize(filled, known.shape, interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.resize(filled, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
     smooth = np.clip(smooth, 0, 255).astype(np.uint8)
     return np.asarray(cv2.blendLinear(texture, smooth, known, 1 - known))

@@ -84,7 +84,11 @@ def test_shapes_types_and_the_input_stay():
         ({"specular": "much"}, TypeError, "specular: expected a number, got 'much'"),
         ({"exponent": [1, 2]}, TypeError, "exponent: expected a number"),
         ({"exponent": 0}, ValueError, "exponent: expected a finite number, "),
-        ({"light_direction": (0, 0, 0)}, ValueError, "light_direction: expected a direction that is not zero"),
+        (
+            {"light_direction": (0, 0, 0)},
+            ValueError,
+            "light_direction: expected a direction that is not zero",
+        ),
         ({"light_direction": (0, 1)}, ValueError, r"light_direction: expected shape \(3\), got \(2,\)"),
         ({"view_direction": (0, np.inf, 1)}, ValueError, "view_direction: expected finite"),
     ],

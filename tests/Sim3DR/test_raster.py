@@ -178,7 +178,9 @@ def test_a_fan_about_a_pixel_centre_draws_it_once():
     assert sum(drawn) == 1
 
 
-@pytest.mark.parametrize("triangles", [[[0, 1, 2], [0, 2, 3]], [[0, 2, 1], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
+@pytest.mark.parametrize(
+    "triangles", [[[0, 1, 2], [0, 2, 3]], [[0, 2, 1], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]]
+)
 def test_square_with_pixel_centres_on_its_diagonal(triangles):
     square = np.array([[0, 0, 1], [6, 0, 1], [6, 6, 1], [0, 6, 1]])
     raster = rasterize(square, triangles, (-1, -1, 9, 9))
@@ -291,7 +293,9 @@ def test_inputs_of_any_layout_give_the_same_and_stay_as_they_are(rng):
             np.testing.assert_array_equal(
                 interpolate(raster, corners, points), interpolate(expected, triangles, vertices)
             )
-            np.testing.assert_array_equal(vertex_normals(points, corners), vertex_normals(vertices, triangles))
+            np.testing.assert_array_equal(
+                vertex_normals(points, corners), vertex_normals(vertices, triangles)
+            )
     np.testing.assert_array_equal(vertices, kept)
     np.testing.assert_array_equal(triangles, kept_triangles)
 
@@ -306,12 +310,27 @@ def test_inputs_of_any_layout_give_the_same_and_stay_as_they_are(rng):
         (TRIANGLE * np.array([1, np.nan, 1]), ONE, ValueError, "vertices: expected finite .* got 3 "),
         (TRIANGLE * np.array([1, 1, np.inf]), ONE, ValueError, "vertices: expected finite .* got 3 "),
         (TRIANGLE.astype(np.float64) + [0, 1e300, 0], ONE, ValueError, "vertices: expected finite"),
-        (TRIANGLE, [[0, 1, 3]], ValueError, r"triangles: expected indices of the 3 rows of vertices, got 0 \.\. 3"),
+        (
+            TRIANGLE,
+            [[0, 1, 3]],
+            ValueError,
+            r"triangles: expected indices of the 3 rows of vertices, got 0 \.\. 3",
+        ),
         (TRIANGLE, [[0, 1, -1]], ValueError, r"triangles: .* got -1 \.\. 1"),
         (TRIANGLE, [[0, 1, 2**32]], ValueError, "triangles: .* got 0 .. 4294967296"),
-        (TRIANGLE, np.array([[0, 1, 2**64 - 1]], dtype=np.uint64), ValueError, "triangles: .* 18446744073709551615"),
+        (
+            TRIANGLE,
+            np.array([[0, 1, 2**64 - 1]], dtype=np.uint64),
+            ValueError,
+            "triangles: .* 18446744073709551615",
+        ),
         (TRIANGLE, [[0.0, 1.0, 2.0]], TypeError, "triangles: expected whole numbers, got dtype float64"),
-        (TRIANGLE, np.zeros((1, 3), dtype=bool), TypeError, "triangles: expected whole numbers, got dtype bool"),
+        (
+            TRIANGLE,
+            np.zeros((1, 3), dtype=bool),
+            TypeError,
+            "triangles: expected whole numbers, got dtype bool",
+        ),
         (TRIANGLE, [[0, 1]], ValueError, r"triangles: expected shape \(n, 3\), got \(1, 2\)"),
         (TRIANGLE, [0, 1, 2], ValueError, r"triangles: expected shape \(n, 3\), got \(3,\)"),
         (np.zeros((0, 3)), ONE, ValueError, "triangles: expected indices of the 0 rows"),
@@ -332,7 +351,11 @@ def test_more_triangles_than_ids_are_refused():
     ("window", "error", "message"),
     [
         ((0, 0, -1, 4), ValueError, "window: expected width and height of at least 0, got -1 x 4"),
-        ((0, 0, 2**20, 2**20), ValueError, "window: expected at most 268435456 pixels, got 1048576 x 1048576"),
+        (
+            (0, 0, 2**20, 2**20),
+            ValueError,
+            "window: expected at most 268435456 pixels, got 1048576 x 1048576",
+        ),
         ((0, 0, 10**30, 0), ValueError, "window: expected at most"),
         ((2**40, 0, 4, 4), ValueError, "window: expected left and top within"),
         ((0, -(2**29) - 1, 4, 4), ValueError, "window: expected left and top within"),
@@ -409,7 +432,11 @@ def test_interpolate_writes_into_out():
     [
         (np.zeros((4, 4, 3)), TypeError, "out: expected an array of float32, got float64"),
         ([1.0], TypeError, "out: expected an array of float32, got list"),
-        (np.zeros((4, 4, 2), dtype=np.float32), ValueError, r"out: expected shape \(4, 4, 3\), got \(4, 4, 2\)"),
+        (
+            np.zeros((4, 4, 2), dtype=np.float32),
+            ValueError,
+            r"out: expected shape \(4, 4, 3\), got \(4, 4, 2\)",
+        ),
         (np.zeros((4, 4, 6), dtype=np.float32)[..., ::2], ValueError, "out: expected a C-contiguous"),
         (np.broadcast_to(np.float32(0), (4, 4, 3)), ValueError, "out: expected a C-contiguous"),
     ],
@@ -429,10 +456,22 @@ def test_an_out_over_an_input_is_refused():
 @pytest.mark.parametrize(
     ("triangles", "attributes", "background", "error", "message"),
     [
-        (ONE, TRIANGLE[:2], 0, ValueError, r"triangles: expected indices of the 2 rows of attributes, got 0 \.\. 2"),
+        (
+            ONE,
+            TRIANGLE[:2],
+            0,
+            ValueError,
+            r"triangles: expected indices of the 2 rows of attributes, got 0 \.\. 2",
+        ),
         (ONE, TRIANGLE[:, 0], 0, ValueError, r"attributes: expected shape \(n, n\), got \(3,\)"),
         (ONE, TRIANGLE[:, :0], 0, ValueError, "attributes: expected at least one column"),
-        (ONE[:0], TRIANGLE, 0, ValueError, "triangles: expected those of the raster, which shows triangle 0, got 0"),
+        (
+            ONE[:0],
+            TRIANGLE,
+            0,
+            ValueError,
+            "triangles: expected those of the raster, which shows triangle 0, got 0",
+        ),
         (ONE, TRIANGLE, [1, 2], ValueError, r"background: expected shape \(3\), got \(2,\)"),
         (ONE, TRIANGLE, "red", TypeError, "background: expected numbers"),
     ],
@@ -455,9 +494,21 @@ def test_interpolate_wants_a_raster():
         ({"depth": None}, TypeError, r"Raster.depth: expected an array of float32, got NoneType"),
         ({"depth": np.zeros((3, 2), np.float32)}, ValueError, r"Raster.depth: expected shape \(2, 3\)"),
         ({"triangle_id": np.zeros(6, np.int32)}, ValueError, r"Raster.triangle_id: expected shape \(h, w\)"),
-        ({"triangle_id": np.zeros((2, 3), np.int64)}, TypeError, "Raster.triangle_id: expected an array of int32"),
-        ({"barycentric": np.zeros((2, 3, 3), np.float32)}, ValueError, r"Raster.barycentric: expected shape \(2, 3, 2\)"),
-        ({"barycentric": np.zeros((2, 3, 4), np.float32)[..., ::2]}, ValueError, "Raster.barycentric: .*contiguous"),
+        (
+            {"triangle_id": np.zeros((2, 3), np.int64)},
+            TypeError,
+            "Raster.triangle_id: expected an array of int32",
+        ),
+        (
+            {"barycentric": np.zeros((2, 3, 3), np.float32)},
+            ValueError,
+            r"Raster.barycentric: expected shape \(2, 3, 2\)",
+        ),
+        (
+            {"barycentric": np.zeros((2, 3, 4), np.float32)[..., ::2]},
+            ValueError,
+            "Raster.barycentric: .*contiguous",
+        ),
     ],
 )
 def test_a_raster_checks_itself(changed, error, message):
@@ -507,7 +558,9 @@ def test_vertices_without_area_have_no_normal():
 def test_normals_do_not_depend_on_the_unit(scale):
     vertices, triangles = sphere()
     np.testing.assert_allclose(
-        vertex_normals(vertices * np.float32(scale), triangles), vertex_normals(vertices, triangles), atol=1e-5
+        vertex_normals(vertices * np.float32(scale), triangles),
+        vertex_normals(vertices, triangles),
+        atol=1e-5,
     )
 
 
