@@ -1,8 +1,8 @@
 """A software renderer for triangle meshes: rasterise once, interpolate anything.
 
-`rasterize` says which triangle is seen at each pixel and where in it, `interpolate` blends any vertex attribute over
-that (colour, depth, normals, texture coordinates), `vertex_normals` and `shade` give light. One frame holds for all:
-x right, y down, pixel centres at whole numbers, larger z is nearer to the viewer.
+`rasterize` says which triangle is seen at each pixel and where in it, `interpolate` blends any vertex
+attribute over that (colour, depth, normals, texture coordinates), `vertex_normals` and `shade` give light.
+One frame holds for all: x right, y down, pixel centres at whole numbers, larger z is nearer to the viewer.
 """
 
 from Sim3DR.lighting import Shade, shade

@@ -21,7 +21,7 @@ _TOWARDS_VIEWER = (0.0, 0.0, 1.0)
 
 
 class Shade(NamedTuple):
-    """Light at each normal; ``albedo * diffuse[..., None] + highlight_colour * specular[..., None]`` is its colour.
+    """Light at each normal: ``colour = albedo * diffuse[..., None] + light_colour * specular[..., None]``.
 
     Attributes
     ----------
@@ -50,15 +50,15 @@ def shade(
     Parameters
     ----------
     normals : array_like (..., 3)
-        Unit normals, a vertex or a pixel each: x right, y down, z towards the viewer, as `vertex_normals` gives them.
-        A zero normal gets ambient light alone.
+        Unit normals, of vertices or of pixels: x right, y down, z towards the viewer, as `vertex_normals`
+        gives them. A zero normal gets ambient light alone.
     ambient, directional, specular : float
         Strength of the three terms, 0 or more.
     exponent : float
         The larger, the smaller the highlight; more than 0.
     light_direction, view_direction : array_like (3,)
-        From the surface to the light and to the viewer, in the frame of the normals; of any length but zero. Light
-        from above is ``(0, -1, 1)``.
+        From the surface to the light and to the viewer, in the frame of the normals; of any length but zero.
+        Light from above the viewer is ``(0, -1, 1)``.
 
     Returns
     -------

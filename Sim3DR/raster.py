@@ -81,9 +81,9 @@ def rasterize(
 ) -> Raster:
     """Find the nearest triangle at each pixel of a window.
 
-    A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that two
-    triangles share is drawn once. At equal depth the triangle of lower index is seen. Triangles of no area are
-    skipped. Several meshes hide each other when they are concatenated into one.
+    A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that
+    two triangles share is drawn once. At equal depth the triangle of lower index is seen. Triangles of no
+    area are skipped. Several meshes hide each other when they are concatenated into one.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def rasterize(
     left, top, width, height = _window(window)
     if not isinstance(cull, str) or cull not in _CULL:
         raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
-    # One block: three would each be mapped and unmapped anew, and first touching their pages took 2 ms of 6 for a
-    # face of 500 px.
+    # One block: three would each be mapped and unmapped anew, and first touching their pages took 2 ms of 6
+    # for a face of 500 px.
     pixels = width * height
     block = np.empty(4 * pixels, dtype=np.float32)
     depth = block[:pixels].reshape(height, width)
@@ -141,7 +141,8 @@ def interpolate(
     triangles : array_like (m, 3) of int
         Vertex indices.
     attributes : array_like (n, c)
-        Any c numbers a vertex: colour, texture coordinates, normals. NaN and infinity spread over their triangles.
+        Any c numbers a vertex: colour, texture coordinates, normals. NaN and infinity spread over their
+        triangles.
     background : float or array_like (c,)
         What an empty pixel gets.
     out : ndarray (h, w, c) float32, optional
@@ -178,7 +179,7 @@ def interpolate(
 
 
 def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.float32]:
-    """Unit normals of the vertices, each triangle weighted by its area.
+    """Compute unit normals of the vertices, each triangle weighted by its area.
 
     Parameters
     ----------
@@ -190,9 +191,9 @@ def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.floa
     Returns
     -------
     ndarray (n, 3) float32
-        They point outward, in the frame of `vertices`: a front face's has z > 0. That frame is left-handed, so it is
-        the sum of ``cross(v2 - v0, v1 - v0)`` that is normalised. Zero where a vertex has no triangle, or only
-        triangles of no area.
+        They point outward, in the frame of `vertices`: a front face's has z > 0. That frame is left-handed,
+        so it is the sum of ``cross(v2 - v0, v1 - v0)`` that is normalised. Zero where a vertex has no
+        triangle, or only triangles of no area.
     """
     points = float_array("vertices", vertices, (None, 3))
     corners = triangle_array(triangles, "vertices", len(points))
@@ -225,6 +226,6 @@ def _check_out(out: Any, shape: tuple[int, ...], inputs: Sequence[NDArray[Any]])
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError("out: expected a C-contiguous, writeable array, got one that is not")
-    # Beyond wrong pixels: an output over the ids or the triangles would turn into indices while it is written.
+    # Worse than wrong pixels: what is written over the ids or the triangles would be read as indices.
     if any(np.may_share_memory(out, array) for array in inputs):
         raise ValueError("out: expected memory of its own, got an array that shares it with another argument")

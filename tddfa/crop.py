@@ -41,6 +41,8 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
     """The square to cut around landmarks (n, 2 or 3) in px, of which x and y count."""
     points = np.asarray(landmarks)
     points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
+    if not len(points):
+        raise ValueError("landmarks: expected one point at least, got none")
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(rule.landmark_scale * float((high - low).max()), _SMALLEST_SIDE)
     x, y = (low + high) / 2

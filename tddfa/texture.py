@@ -59,9 +59,9 @@ class _Sheet:
         flat[:, 0] = uv[:, 0] * size - 0.5
         flat[:, 1] = (1 - uv[:, 1]) * size - 0.5
         # only the rows that the sheet covers are worked on
-        low, high = bounds(flat[:, :2]) if len(flat) else (flat[:0], flat[:0])
-        top, bottom = (int(np.floor(low[1])) - _PADDING, int(np.ceil(high[1])) + _PADDING + 1) if len(flat) else (0, 1)
-        self.rows = slice(max(top, 0), min(max(bottom, 1), size))
+        low, high = bounds(flat[:, :2])
+        top, bottom = int(np.floor(low[1])) - _PADDING, int(np.ceil(high[1])) + _PADDING + 1
+        self.rows = slice(int(np.clip(top, 0, size - 1)), int(np.clip(bottom, 1, size)))
         self.raster = rasterize(flat, triangles, (0, self.rows.start, size, self.rows.stop - self.rows.start))
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
@@ -112,6 +112,9 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
         raise ValueError("mesh: expected a mesh with uv, got none")
     if not 16 <= size <= 8192:
         raise ValueError(f"size: expected 16..8192 px, got {size}")
+    whole = Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
+    if not len(mesh.vertices):
+        return whole
     sheet = _sheet(_Same(mesh.uv), _Same(mesh.triangles), size)
     at = interpolate(sheet.raster, mesh.triangles, np.ascontiguousarray(mesh.vertices[:, :2]))
     weight = interpolate(sheet.raster, mesh.triangles, visibility(mesh, image.shape[:2])[:, None])[..., 0]
@@ -128,9 +131,8 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = sheet.inside + (known >= 0.5) * sheet.inside + (weight >= 0.5) * sheet.inside
     mask *= np.uint8(FILLED)
-    whole = np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
-    whole[0][sheet.rows], whole[1][sheet.rows] = texture, mask
-    return Texture(*whole)
+    whole.image[sheet.rows], whole.mask[sheet.rows] = texture, mask
+    return whole
 
 
 def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -210,6 +212,6 @@ def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.
     for level in reversed(levels):
         filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         filled = level[..., :3] + (1 - level[..., 3:]) * filled
+    filled = np.clip(filled, 0, 255).astype(np.uint8)
     smooth = cv2.resize(filled, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    smooth = np.clip(smooth, 0, 255).astype(np.uint8)
     return np.asarray(cv2.blendLinear(texture, smooth, known, 1 - known))

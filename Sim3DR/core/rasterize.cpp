@@ -34,20 +34,14 @@ std::int32_t ceil_to_int(double value) {
   return whole + (whole < value);
 }
 
-// The order of an edge's ends. It is by position, not by index, so it is the same from both sides of a seam
-// too. No short circuit: the outcome is as good as random, and a branch on it costs more than the
-// comparisons.
-bool before(const Vertex &a, const Vertex &b) {
-  return static_cast<bool>(int(a.y < b.y) | (int(a.y == b.y) & int(a.x < b.x)));
-}
-
-// The corners of a triangle in that order, and whether it takes an odd number of swaps to get there.
+// The corners of a triangle from high to low, and whether it takes an odd number of swaps to get there.
 struct Order {
   std::uint8_t high, middle, low;
   bool odd;
 };
 
-// Indexed by three bits: 0 before 1, 0 before 2, 1 before 2. Two of the eight cannot be.
+// Indexed by three bits: 0 above 1, 0 above 2, 1 above 2. Two of the eight cannot be. A table, since the
+// order is as good as random, and branches on it cost more than all the comparisons.
 constexpr Order ORDERS[8] = {
     {2, 1, 0, true},  {1, 2, 0, false}, {0, 1, 2, false}, {1, 0, 2, true},
     {2, 0, 1, false}, {0, 1, 2, false}, {0, 2, 1, true},  {0, 1, 2, false},
@@ -60,8 +54,9 @@ struct Columns {
   double doubt;
 };
 
-// Where an edge, given from its upper end to its lower, crosses the rows of pixels. A horizontal one crosses
-// none: its slope is not a number, and nobody asks for its columns.
+// Where an edge crosses the rows of pixels. It is always given from its upper end to its lower, so the two
+// triangles that share it compute with the same numbers. A horizontal edge crosses no row: its slope is not a
+// number, and nobody asks for its columns.
 class Edge {
 public:
   Edge(const Vertex &upper, const Vertex &lower, const Columns &columns)
@@ -151,14 +146,12 @@ void rasterize(const float *vertices, const std::int32_t *triangles, std::int64_
     if (cull == (area < 0.0 ? Cull::front : Cull::back))
       continue;
 
-    const Order &order =
-        ORDERS[4 * before(p[0], p[1]) + 2 * before(p[0], p[2]) + static_cast<int>(before(p[1], p[2]))];
+    const Order &order = ORDERS[4 * (p[0].y < p[1].y) + 2 * (p[0].y < p[2].y) + (p[1].y < p[2].y)];
     const Vertex &high = p[order.high], &middle = p[order.middle], &low = p[order.low];
     // The area in that order is negative where the middle lies on the left of the edge from high to low.
     const bool middle_on_left = (area < 0.0) != order.odd;
 
-    // 2^-47 is some hundred times what rounding does, to the crossings and to the exact test, at such
-    // coordinates.
+    // 2^-47 is some five times the worst that rounding does, to the quotient and to the exact test together.
     const double doubt =
         (std::abs(p[0].x) + std::abs(p[1].x) + std::abs(p[2].x) + std::abs(double(left)) + 1.0) * 0x1p-47;
     const Columns columns = {left, right, double(window.width), doubt};

@@ -150,6 +150,16 @@ void test_values() {
   CHECK(all.count(-1) == 0 && all.count(0) > 0 && all.count(1) > 0);
 }
 
+void test_tall() {
+  // More pixels in short rows than the core keeps on its list.
+  for (const float width : {1.0f, 2.0f, 3.0f, 4.0f, 5.0f}) {
+    const Picture picture =
+        render({0, 0, 1, width, 0, 1, 0, 3000, 1, width, 3000, 1}, {0, 1, 2, 2, 1, 3}, {-1, -1, 8, 3002});
+    CHECK(sound(picture, 2));
+    CHECK(picture.count(0) + picture.count(1) == static_cast<std::int64_t>(width) * 3000);
+  }
+}
+
 void test_slivers() {
   // Thousands of thin ones: nothing but soundness, and the sanitisers.
   std::uint32_t state = 1;
@@ -219,6 +229,7 @@ int main() {
   test_nothing_to_draw();
   test_degenerate();
   test_values();
+  test_tall();
   test_slivers();
   test_interpolate();
   test_normals();

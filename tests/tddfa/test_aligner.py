@@ -1,0 +1,252 @@
+import numpy as np
+import pytest
+
+from FaceBoxes import Detections
+from tddfa import Aligner, CropRule, Roi
+from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.face_model import FaceModel
+
+RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
+
+
+def face_model():
+    rng = np.random.default_rng(3)
+    return FaceModel(
+        mean=rng.normal(size=(6, 3)).astype(np.float32),
+        basis=rng.normal(size=(5, 6, 3)).astype(np.float32),
+        shape_count=2,
+        triangles=np.array([[0, 1, 2], [3, 4, 5]], np.int32),
+        landmark_triangles=rng.integers(0, 6, (68, 3)).astype(np.int32),
+        landmark_weights=np.full((68, 3), 1 / 3, np.float32),
+        uv=None,
+        part=np.zeros(6, np.uint8),
+        regions={},
+        expression_names=("a", "b", "c"),
+        expression_range=(0.0, 1.0),
+        unit="cm",
+        licence="none",
+    )
+
+
+class FakeRegressor:
+    """Camera, shape and expression that follow from the crop's mean colour; the score is its green."""
+
+    def __init__(self, with_score=True):
+        self.calls, self.with_score = [], with_score
+
+    def __call__(self, crops):
+        self.calls.append(crops.copy())
+        blue, green, red = crops.reshape(len(crops), -1, 3).mean(axis=1).T / 255
+        camera = np.tile(np.array([[3.0, 0, 0, 12], [0, -3, 0, 12], [0, 0, 3, 0]], np.float32), (len(crops), 1, 1))
+        camera[:, 0, 3] += blue
+        outputs = {
+            "camera": camera,
+            "shape": np.stack([blue, red], axis=1).astype(np.float32),
+            "expression": np.stack([blue - 0.5, green, 2 * red], axis=1).astype(np.float32),
+        }
+        return outputs | ({"score": green.astype(np.float32)} if self.with_score else {})
+
+
+class FakeDetector:
+    def __init__(self, *boxes):
+        self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
+
+    def __call__(self, image):
+        return Detections(self.boxes, np.linspace(0.9, 0.6, len(self.boxes)))
+
+
+@pytest.fixture
+def image(rng):
+    return rng.integers(0, 255, (80, 100, 3), dtype=np.uint8)
+
+
+BOXES = [[10, 10, 30, 34], [50, 20, 80, 50], [-10, 60, 12, 90]]
+
+
+class TestFlow:
+    def test_all_faces_of_all_pictures_go_through_one_call(self, image):
+        regressor = FakeRegressor()
+        aligner = Aligner(regressor, face_model(), RULE, FakeDetector(*BOXES))
+        one = aligner(image)
+        assert [call.shape for call in regressor.calls] == [(3, 24, 24, 3)]
+        regressor.calls.clear()
+        two = aligner([image, image[::-1]])
+        assert [call.shape for call in regressor.calls] == [(6, 24, 24, 3)]
+        assert [len(faces) for faces in two] == [3, 3]
+        for a, b in zip(one, two[0], strict=True):
+            np.testing.assert_array_equal(a.landmarks, b.landmarks)
+
+    def test_a_crowd_is_cut_into_batches_that_fit_memory(self, image):
+        regressor = FakeRegressor()
+        aligner = Aligner(regressor, face_model(), RULE)
+        faces = aligner(image, boxes=BOXES * 50)
+        assert len(faces) == 150
+        assert [len(call) for call in regressor.calls] == [64, 64, 22]
+        np.testing.assert_array_equal(faces[0].landmarks, faces[147].landmarks)
+
+    def test_nobody(self, image):
+        regressor = FakeRegressor()
+        aligner = Aligner(regressor, face_model(), RULE, FakeDetector())
+        assert aligner(image) == []
+        assert aligner([image, image]) == [[], []]
+        assert aligner([]) == []
+        assert aligner(image, boxes=[]) == aligner(image, boxes=np.zeros((0, 4))) == aligner(image, rois=[]) == []
+        assert regressor.calls == []
+
+    def test_landmarks_equal_the_formula_step_by_step(self, image):
+        model = face_model()
+        aligner = Aligner(FakeRegressor(), model, RULE)
+        (face,) = aligner(image, boxes=BOXES[1:2])
+        vertices = model.vertices(face.params.shape, face.params.expression)
+        in_crop = vertices @ face.params.camera[:, :3].T + face.params.camera[:, 3]
+        scale = face.roi.side / 24
+        in_image = in_crop * scale
+        in_image[:, 0] += face.roi.left + (scale - 1) / 2 + 0.5
+        in_image[:, 1] += face.roi.top + (scale - 1) / 2 + 0.5
+        # pixel u's centre lies at left + (u + 0.5) * scale
+        np.testing.assert_allclose(aligner.mesh(face).vertices, in_image, atol=1e-3)
+        corners = in_image[model.landmark_triangles]
+        np.testing.assert_allclose(face.landmarks, corners.mean(axis=1), atol=1e-3)
+
+    def test_boxes_rois_and_the_detector_agree(self, image):
+        aligner = Aligner(FakeRegressor(), face_model(), RULE, FakeDetector(*BOXES))
+        detected = aligner(image)
+        for given in (
+            aligner(image, boxes=BOXES),
+            aligner(image, boxes=[[*box, 0.5] for box in BOXES]),
+            aligner(image, rois=[roi_from_box(box, RULE) for box in BOXES]),
+        ):
+            for a, b in zip(detected, given, strict=True):
+                np.testing.assert_array_equal(a.landmarks, b.landmarks)
+
+    def test_refine_cuts_around_the_landmarks(self, image):
+        regressor = FakeRegressor()
+        first = Aligner(regressor, face_model(), RULE)(image, boxes=BOXES)
+        again = Aligner(regressor, face_model(), RULE, refine=1)(image, boxes=BOXES)
+        for a, b in zip(first, again, strict=True):
+            assert b.roi == roi_from_landmarks(a.landmarks, RULE)
+            np.testing.assert_array_equal(b.box, a.box)
+
+
+class TestScores:
+    def test_a_detected_face_under_the_score_is_dropped(self, image):
+        scores = [face.score for face in Aligner(FakeRegressor(), face_model(), RULE)(image, boxes=BOXES)]
+        limit = sorted(scores)[1]
+        aligner = Aligner(FakeRegressor(), face_model(), RULE, FakeDetector(*BOXES), min_score=limit)
+        assert [face.score for face in aligner(image)] == [score for score in scores if score >= limit]
+
+    def test_given_boxes_keep_their_order_whatever_the_score(self, image):
+        aligner = Aligner(FakeRegressor(), face_model(), RULE, FakeDetector(), min_score=2.0)
+        assert len(aligner(image, boxes=BOXES)) == 3
+        assert len(aligner(image, rois=[Roi(0, 0, 10)])) == 1
+
+    def test_without_a_score_of_its_own_the_detectors_stands(self, image):
+        aligner = Aligner(FakeRegressor(with_score=False), face_model(), RULE, FakeDetector(*BOXES))
+        np.testing.assert_allclose([face.score for face in aligner(image)], [0.9, 0.75, 0.6])
+        assert aligner(image, boxes=[[*BOXES[0], 0.25]])[0].score == 0.25
+        assert aligner(image, boxes=BOXES[:1])[0].score == 1.0
+
+
+class TestMesh:
+    def test_colours_are_the_pictures(self):
+        aligner = Aligner(FakeRegressor(), face_model(), RULE)
+        image = np.zeros((80, 100, 3), np.uint8)
+        image[:] = (10, 100, 200)  # BGR
+        (face,) = aligner(image, boxes=BOXES[:1])
+        mesh = aligner.mesh(face, image)
+        np.testing.assert_allclose(mesh.colors, np.tile(np.array([200, 100, 10]) / 255, (6, 1)), atol=1e-6)
+        assert aligner.mesh(face).colors is None
+
+    def test_expression_by_name_stays_in_range(self, image):
+        aligner = Aligner(FakeRegressor(), face_model(), RULE)
+        (face,) = aligner(image, boxes=BOXES[:1])
+        weights = aligner.expression(face)
+        assert list(weights) == ["a", "b", "c"]
+        np.testing.assert_allclose(list(weights.values()), np.clip(face.params.expression, 0, 1), atol=1e-6)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("image", "error", "message"),
+        [
+            (None, TypeError, "image: expected a NumPy array"),
+            ("photo.jpg", TypeError, r"image\[0\]: expected a NumPy array"),
+            (np.zeros((5, 5)), ValueError, r"image: expected shape \(height, width, 3\)"),
+            (np.zeros((5, 5, 3), np.float32), TypeError, "image: expected dtype uint8"),
+            (np.zeros((5, 5, 4), np.uint8), ValueError, "image: expected shape"),
+            ([np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5), np.uint8)], ValueError, r"image\[1\]: expected shape"),
+        ],
+    )
+    def test_pictures(self, image, error, message):
+        with pytest.raises(error, match=message):
+            Aligner(FakeRegressor(), face_model(), RULE, FakeDetector())(image)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"boxes": [[0, 0, 10]]}, "boxes: expected shape"),
+            ({"boxes": [0, 0, 10, 10]}, "boxes: expected shape"),
+            ({"boxes": [[0, 0, np.nan, 10]]}, "boxes: expected finite"),
+            ({"boxes": [[10, 10, 5, 20]]}, "box: expected x1 < x2"),
+            ({"boxes": [[0, 0, 9, 9]], "rois": [Roi(0, 0, 5)]}, "expected one of them at most"),
+            ({"rois": [(0, 0, 5)]}, "rois: expected Roi, got tuple"),
+            ({}, "this aligner has no detector"),
+        ],
+    )
+    def test_boxes_and_rois(self, image, arguments, message):
+        with pytest.raises((TypeError, ValueError), match=message):
+            Aligner(FakeRegressor(), face_model(), RULE)(image, **arguments)
+
+    def test_as_many_entries_as_pictures(self, image):
+        with pytest.raises(ValueError, match="boxes: expected one entry for each of 2 pictures, got 1"):
+            Aligner(FakeRegressor(), face_model(), RULE)([image, image], boxes=[BOXES])
+
+    def test_a_regressor_of_another_make(self, image):
+        with pytest.raises(ValueError, match="regressor: expected an output 'camera', got params"):
+            Aligner(lambda crops: {"params": crops}, face_model(), RULE)(image, boxes=BOXES)
+        with pytest.raises(ValueError, match="refine"):
+            Aligner(FakeRegressor(), face_model(), RULE, refine=-1)
+
+
+class TestRealPhotos:
+    def test_one_face(self, aligner, astronaut):
+        (face,) = aligner(astronaut)
+        assert face.score > 0.99
+        # where a person sees eyes, nose tip, mouth and chin
+        for index, (x, y) in {36: (196, 117), 45: (247, 118), 30: (224, 136), 48: (203, 151), 54: (244, 150)}.items():
+            np.testing.assert_allclose(face.landmarks[index, :2], (x, y), atol=6)
+        yaw, _, roll = face.camera.euler_degrees()
+        assert abs(yaw) < 8
+        assert abs(roll) < 10
+
+    def test_two_faces_in_a_batch_of_two_pictures(self, aligner, astronaut, two_people):
+        one, two = aligner([astronaut, two_people])
+        assert (len(one), len(two)) == (1, 2)
+        np.testing.assert_allclose(one[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.05)
+
+    def test_a_mirrored_photo_gives_the_mirrored_face(self, aligner, astronaut):
+        (face,) = aligner(astronaut)
+        (mirrored,) = aligner(np.ascontiguousarray(astronaut[:, ::-1]))
+        pairs = [*range(16, -1, -1), *range(26, 16, -1)]
+        np.testing.assert_allclose(
+            astronaut.shape[1] - 1 - mirrored.landmarks[pairs, 0], face.landmarks[:27, 0], atol=6
+        )
+        assert mirrored.camera.euler_degrees().roll == pytest.approx(-face.camera.euler_degrees().roll, abs=4)
+
+    def test_nobody(self, aligner):
+        assert aligner(np.full((200, 200, 3), 128, np.uint8)) == []
+        assert aligner(np.zeros((1, 1, 3), np.uint8)) == []
+
+    def test_a_face_cut_off_by_the_border(self, aligner, astronaut):
+        (whole,) = aligner(astronaut)
+        half = np.ascontiguousarray(astronaut[:, 215:])
+        (face,) = aligner(half, boxes=[whole.box - (215, 0, 215, 0)])
+        seen = whole.landmarks[:, 0] > 225
+        error = np.linalg.norm(face.landmarks[seen, :2] + (215, 0) - whole.landmarks[seen, :2], axis=1)
+        assert error.mean() < 12
+
+    def test_bad_configs(self, tmp_path):
+        with pytest.raises(ValueError, match="no such config"):
+            Aligner.load("nobody")
+        with pytest.raises(ValueError, match="device: expected one of"):
+            Aligner.load("open_mb05", device="tpu")

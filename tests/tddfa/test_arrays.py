@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from tddfa.arrays import bounds, checked, checked_image
+
+
+def test_right_arrays_are_not_copied():
+    array = np.ones((4, 3), np.float32)
+    assert checked("a", array, (None, 3)) is array
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones((4, 3)),
+        np.ones((4, 3), np.uint8),
+        np.ones((3, 4), np.float32).T,
+        np.ones((8, 3), np.float32)[::2],
+        [[1, 1, 1]] * 4,
+    ],
+)
+def test_others_are_converted(value):
+    array = checked("a", value, (4, 3))
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    np.testing.assert_array_equal(array, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "dtype", "error", "message"),
+    [
+        (np.ones((4, 2)), (None, 3), np.float32, ValueError, r"a: expected shape \(n, 3\), got \(4, 2\)"),
+        (np.ones(4), (None, 3), np.float32, ValueError, r"got \(4,\)"),
+        (["x"], (1,), np.float32, TypeError, "a: expected numbers"),
+        ([None], (1,), np.float32, TypeError, "a: expected numbers"),
+        ([1.5], (1,), np.int32, TypeError, "a: expected whole numbers"),
+        ([np.nan, 1, np.inf], (3,), np.float32, ValueError, "2 that are NaN or infinite"),
+        ([1e300], (1,), np.float32, ValueError, "1 that are NaN or infinite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_wrong_ones_are_named(value, shape, dtype, error, message):
+    with pytest.raises(error, match=message):
+        checked("a", value, shape, dtype)
+
+
+def test_pictures():
+    image = np.zeros((2, 3, 3), np.uint8)
+    assert checked_image("image", image) is image
+    for wrong, error in (
+        ("text", TypeError),
+        (image.astype(float), TypeError),
+        (image[..., 0], ValueError),
+        (np.zeros((2, 3, 4), np.uint8), ValueError),
+        (image[:0], ValueError),
+    ):
+        with pytest.raises(error, match="image: expected"):
+            checked_image("image", wrong)
+
+
+def test_bounds_agree_with_numpy(rng):
+    points = rng.normal(size=(100, 3)).astype(np.float32)
+    low, high = bounds(points)
+    np.testing.assert_array_equal(low, points.min(axis=0))
+    np.testing.assert_array_equal(high, points.max(axis=0))
+    assert low.dtype == np.float32

@@ -1,0 +1,54 @@
+import hashlib
+import os
+import shutil
+
+import pytest
+
+from tddfa import assets
+from tddfa.assets import REGISTRY, AssetError, config_path, data_folder, verified
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_shipped_files_are_what_the_registry_says(name):
+    path = data_folder() / name
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == REGISTRY[name]
+    assert verified(path) == path
+
+
+def test_every_shipped_binary_is_registered(root):
+    binaries = {p.relative_to(root).as_posix() for f in ("configs", "weights") for p in (root / f).iterdir()}
+    assert {name for name in binaries if name.endswith((".npz", ".onnx"))} == set(REGISTRY)
+
+
+def test_a_changed_file_is_refused_with_expected_and_actual(tmp_path, monkeypatch):
+    name = "weights/open_mb05.onnx"
+    (tmp_path / "weights").mkdir()
+    copy = tmp_path / name
+    shutil.copy(data_folder() / name, copy)
+    monkeypatch.setattr(assets, "data_folder", lambda: tmp_path)
+    assert verified(copy) == copy
+    data = bytearray(copy.read_bytes())
+    data[1000] ^= 1
+    copy.write_bytes(data)
+    os.utime(copy, ns=(1, 1))
+    with pytest.raises(AssetError) as caught:
+        verified(copy)
+    for part in (str(copy), REGISTRY[name], hashlib.sha256(data).hexdigest()):
+        assert part in str(caught.value)
+
+
+def test_a_users_own_file_is_not_checked_but_must_be_there(tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"x")
+    assert verified(tmp_path / "mine.onnx") == tmp_path / "mine.onnx"
+    with pytest.raises(AssetError, match=r"other\.onnx: no such file"):
+        verified(tmp_path / "other.onnx")
+
+
+def test_configs_by_name_and_by_file(tmp_path):
+    shipped = data_folder() / "configs/open_mb05.yml"
+    assert config_path("open_mb05") == shipped
+    assert config_path("configs/open_mb05.yml").samefile(shipped)
+    (tmp_path / "mine.yml").write_text("")
+    assert config_path(tmp_path / "mine.yml") == tmp_path / "mine.yml"
+    with pytest.raises(AssetError, match="nobody: no such config; .*open_mb05"):
+        config_path("nobody")

@@ -1,0 +1,128 @@
+"""The conventions, held against pictures of a head at known angles."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from Sim3DR import rasterize
+from tddfa.camera import Camera, euler_from_rotation, rotation_from_euler
+from tddfa.face_model import FaceModel
+
+GRID = list(itertools.product((-90, -89.9, -60, -30, 0, 30, 60, 89.9, 90), (-60, -30, 0, 30, 60), (-60, -30, 0, 30, 60)))
+
+
+@pytest.fixture(scope="module")
+def model(root):
+    return FaceModel.load(root / "configs/open_face.npz")
+
+
+@pytest.fixture(scope="module")
+def head(model):
+    return model.mean - model.mean.mean(axis=0)
+
+
+def camera_from_picture(head, triangles, camera, size=320):
+    """Render a head and read the camera back from the picture alone.
+
+    Each pixel of the rendering says which point of the head it shows; camera and points are tied by least squares.
+    """
+    raster = rasterize(camera.project(head), triangles, (0, 0, size, size), cull="back")
+    rows, columns = np.nonzero(raster.mask)
+    assert len(rows) > 3000, "the head is not in the picture"
+    corners = head[triangles[raster.triangle_id[rows, columns]]].astype(np.float64)
+    u, v = raster.barycentric[rows, columns].astype(np.float64).T
+    shown = corners[:, 0] * u[:, None] + corners[:, 1] * v[:, None] + corners[:, 2] * (1 - u - v)[:, None]
+    pixels = np.column_stack([columns, rows, raster.depth[rows, columns]])
+    solution, *_ = np.linalg.lstsq(np.column_stack([shown, np.ones(len(shown))]), pixels, rcond=None)
+    return Camera(solution.T)
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), GRID[::4])
+def test_a_head_rendered_at_known_angles_is_read_back(model, head, yaw, pitch, roll):
+    camera = Camera.from_pose(yaw, pitch, roll, scale=12, translation=(160, 160, 0))
+    seen = camera_from_picture(head, model.triangles, camera)
+    np.testing.assert_allclose(seen.euler_degrees(), (yaw, pitch, roll), atol=0.1)
+    assert seen.scale == pytest.approx(12, rel=1e-3)
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), GRID)
+def test_angles_come_back_over_the_whole_grid(yaw, pitch, roll):
+    camera = Camera.from_pose(yaw, pitch, roll, scale=7.5)
+    np.testing.assert_allclose(camera.euler_degrees(), (yaw, pitch, roll), atol=0.01)
+
+
+@pytest.mark.parametrize("pitch", [-90, -89.999, -89.9, -89, 89, 89.9, 89.999, 90])
+@pytest.mark.parametrize(("yaw", "roll"), [(0, 0), (40, 0), (-70, 25), (170, -100)])
+def test_near_the_gimbal_the_angles_still_make_the_same_rotation(yaw, pitch, roll):
+    rotation = rotation_from_euler(yaw, pitch, roll)
+    angles = euler_from_rotation(rotation)
+    assert angles.pitch == pytest.approx(pitch, abs=0.01)
+    np.testing.assert_allclose(rotation_from_euler(*angles), rotation, atol=1e-4)
+    if abs(pitch) == 90:
+        assert angles.roll == 0
+
+
+def picture_of(model, head, yaw, pitch, roll):
+    """Where nose tip, chin, and the middle of the brows and ears lie in a picture of 320 px."""
+    camera = Camera.from_pose(yaw, pitch, roll, scale=12, translation=(160, 160, 0))
+    points = camera.project(head)
+    landmarks = (points[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
+    ears = points[np.concatenate([model.regions["left_ear"], model.regions["right_ear"]])].mean(axis=0)
+    return {"nose": landmarks[30], "chin": landmarks[8], "brows": landmarks[17:27].mean(axis=0), "ears": ears}
+
+
+class TestSigns:
+    """What a person would say, looking at the picture."""
+
+    def test_frontal(self, model, head):
+        seen = picture_of(model, head, 0, 0, 0)
+        assert seen["chin"][1] > seen["nose"][1] > seen["brows"][1], "upright: y is down"
+        assert seen["nose"][2] > seen["ears"][2], "z is nearer"
+        assert abs(seen["nose"][0] - seen["ears"][0]) < 2
+
+    def test_yaw_turns_to_the_subjects_left_the_right_of_the_picture(self, model, head):
+        assert picture_of(model, head, 40, 0, 0)["nose"][0] > picture_of(model, head, 40, 0, 0)["ears"][0] + 30
+
+    def test_pitch_looks_up(self, model, head):
+        up, level = picture_of(model, head, 0, 30, 0), picture_of(model, head, 0, 0, 0)
+        assert up["nose"][1] - up["ears"][1] < level["nose"][1] - level["ears"][1] - 30
+
+    def test_roll_tilts_to_the_subjects_left_clockwise(self, model, head):
+        seen = picture_of(model, head, 0, 0, 30)
+        assert seen["brows"][0] > seen["chin"][0] + 30
+
+    def test_subjects_left_eye_is_on_the_right_of_the_picture(self, model, head):
+        points = Camera.from_pose(0, 0, 0, 12).project(head)
+        assert points[model.regions["left_eye"], 0].mean() > points[model.regions["right_eye"], 0].mean()
+
+
+class TestCamera:
+    def test_rotation_is_proper_and_scale_is_that_of_the_matrix(self):
+        camera = Camera.from_pose(20, -10, 5, scale=33.0, translation=(1, 2, 3))
+        np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-6)
+        assert np.linalg.det(camera.rotation) == pytest.approx(1)
+        assert np.linalg.det(camera.matrix[:, :3].astype(float)) < 0
+        assert camera.scale == pytest.approx(33.0, rel=1e-6)
+
+    def test_a_matrix_that_is_no_similarity_gives_the_nearest_rotation(self, rng):
+        exact = Camera.from_pose(20, -10, 5, scale=10.0)
+        noisy = Camera(exact.matrix + rng.normal(0, 0.2, (3, 4)))
+        rotation = noisy.rotation
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+        flipped = np.diag([1, -1, 1]) @ noisy.matrix[:, :3].astype(float)
+        best = np.trace(rotation.T @ flipped)
+        for other in rng.normal(0, 3, (50, 3)):
+            assert np.trace((rotation_from_euler(*other) @ rotation).T @ flipped) <= best + 1e-9
+
+    def test_project_equals_the_formula(self, rng):
+        camera = Camera(rng.normal(size=(3, 4)))
+        points = rng.normal(size=(5, 2, 3)).astype(np.float32)
+        expected = np.einsum("ij,abj->abi", camera.matrix[:, :3], points) + camera.matrix[:, 3]
+        np.testing.assert_allclose(camera.project(points), expected, rtol=1e-5, atol=1e-5)
+        assert camera.project(points).dtype == np.float32
+
+    @pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.full((3, 4), np.nan), [["a"] * 4] * 3])
+    def test_bad_matrices_are_named(self, matrix):
+        with pytest.raises((TypeError, ValueError), match="Camera.matrix: expected"):
+            Camera(matrix)

@@ -1,0 +1,72 @@
+import pytest
+
+from tddfa.config import Config, ConfigError, CropRule
+
+GOOD = """
+model: ../weights/a.onnx
+face_model: face.npz
+crop: {size: 120, box_shift_y: 0.1, box_scale: 1.1, landmark_scale: 1.25}
+detector: {model: ../weights/d.onnx}
+"""
+
+
+def load(tmp_path, text):
+    path = tmp_path / "configs" / "mine.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return Config.load(path)
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    config = load(tmp_path, GOOD)
+    assert config.name == "mine"
+    assert config.model == tmp_path / "weights/a.onnx"
+    assert config.face_model == tmp_path / "configs/face.npz"
+    assert config.crop == CropRule(120, 0.1, 1.1, 1.25)
+    assert config.min_score is None
+    assert config.detector.score == 0.5
+
+
+def test_the_shipped_one(root):
+    config = Config.load(root / "configs/open_mb05.yml")
+    assert config.model.is_file()
+    assert config.face_model.is_file()
+    assert config.detector.model.is_file()
+    assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("model:", "modle:"), "unknown key 'modle'; known are name, model"),
+        (("size: 120, ", ""), "crop.missing key 'size'"),
+        (("size: 120", "size: 12.5"), "crop.size: expected a whole number, got 12.5"),
+        (("size: 120", "size: true"), "crop.size: expected a whole number"),
+        (("size: 120", "size: 0"), r"crop\.size: expected 1\.\.4096 px, got 0"),
+        (("box_scale: 1.1", "box_scale: wide"), "crop.box_scale: expected a number, got 'wide'"),
+        (("box_scale: 1.1", "box_scale: -1"), "crop.box_scale: expected a number over 0"),
+        (("box_scale: 1.1", "box_scale: .nan"), "crop.box_scale: expected a number over 0"),
+        (("face_model: face.npz", "face_model: 7"), "face_model: expected a path, got 7"),
+        (("detector: {", "detector: {colour: red, "), "detector.unknown key 'colour'"),
+        (("detector: {model: ../weights/d.onnx}", "detector: d.onnx"), "detector: expected keys and values"),
+        (("crop: {", "crop: {{"), "not a readable yml file"),
+        ((GOOD, "- a\n- b\n"), "expected keys and values, got list"),
+        ((GOOD, "!!python/object/apply:os.system [echo]"), "not a readable yml file"),
+        ((GOOD, GOOD + "name: x"), "a config is named by its file"),
+    ],
+)
+def test_what_is_not_understood_is_named(tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path, GOOD.replace(*change))
+    assert str(tmp_path / "configs/mine.yml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_huge_and_binary_files(tmp_path):
+    with pytest.raises(ConfigError, match="not a readable yml file"):
+        Config.load(tmp_path / "none.yml")
+    with pytest.raises(ConfigError, match="at most 65536 bytes"):
+        load(tmp_path, GOOD + "#" * 70000)
+    (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="not a readable yml file"):
+        Config.load(tmp_path / "binary.yml")

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from tddfa import CropRule, Roi
+from tddfa.crop import cut, roi_from_box, roi_from_landmarks
+
+RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
+
+
+def reference_cut(image, roi, size):
+    """Bilinear samples at the crop's pixel centres, black outside, in NumPy."""
+    padded = np.zeros((image.shape[0] + 2, image.shape[1] + 2, 3))
+    padded[1:-1, 1:-1] = image
+    scale = roi.side / size
+    x = np.clip(roi.left + (np.arange(size) + 0.5) * scale, -1, image.shape[1]) + 1
+    y = np.clip(roi.top + (np.arange(size) + 0.5) * scale, -1, image.shape[0]) + 1
+    # clipped to the black frame, a sample outside is black
+    x0, y0 = np.minimum(x.astype(int), padded.shape[1] - 2), np.minimum(y.astype(int), padded.shape[0] - 2)
+    fx, fy = (x - x0)[None, :, None], (y - y0)[:, None, None]
+    rows = padded[y0] * (1 - fy) + padded[y0 + 1] * fy
+    return rows[:, x0] * (1 - fx) + rows[:, x0 + 1] * fx
+
+
+def smooth_picture(rng, height, width):
+    import cv2
+
+    return cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)
+
+
+class TestCut:
+    @pytest.mark.parametrize(
+        "roi",
+        [
+            Roi(50.3, 40.7, 96.5),
+            Roi(50.3, 40.7, 240.0),
+            Roi(-40.5, -30.2, 120.0),
+            Roi(150, 200, 130.3),
+            Roi(-100, -100, 600),
+            Roi(60, 60, 7.7),
+            Roi(-0.5, -0.5, 200),
+        ],
+    )
+    def test_agrees_with_numpy_also_at_borders(self, rng, roi):
+        image = smooth_picture(rng, 230, 200)
+        crop = np.full((120, 120, 3), 99, np.uint8)
+        cut(image, roi, crop)
+        # OpenCV's bilinear weights have 5 bits: a step of 1/32 between pixels that differ by as much as these
+        difference = np.abs(crop - reference_cut(image, roi, 120))
+        assert difference.mean() < 0.7
+        assert np.percentile(difference, 99) < 5
+
+    def test_identity(self, rng):
+        image = rng.integers(0, 255, (120, 120, 3), dtype=np.uint8)
+        crop = np.empty_like(image)
+        cut(image, Roi(-0.5, -0.5, 120), crop)
+        np.testing.assert_array_equal(crop, image)
+
+    @pytest.mark.parametrize("roi", [Roi(500, 10, 50), Roi(-90, 10, 50), Roi(10, -90, 50), Roi(1e7, 1e7, 3)])
+    def test_outside_the_picture_is_black(self, rng, roi):
+        crop = np.full((120, 120, 3), 99, np.uint8)
+        cut(rng.integers(1, 255, (100, 100, 3), dtype=np.uint8), roi, crop)
+        assert not crop.any()
+
+    def test_pictures_with_a_side_over_32767(self, rng):
+        strip = np.zeros((40, 40000, 3), np.uint8)
+        strip[:, 39000:39040] = patch = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        crop = np.empty((40, 40, 3), np.uint8)
+        cut(strip, Roi(38999.5, -0.5, 40), crop)
+        np.testing.assert_array_equal(crop, patch)
+
+    def test_strided_read_only_pictures(self, rng):
+        image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
+        image.setflags(write=False)
+        crops = np.empty((2, 120, 120, 3), np.uint8)
+        cut(image, Roi(3, 4, 50), crops[0])
+        cut(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1])
+        np.testing.assert_array_equal(*crops)
+
+
+class TestRois:
+    def test_from_box(self):
+        roi = roi_from_box([100, 200, 180, 320], RULE)  # w 80, h 120, old 100
+        assert roi.side == pytest.approx(111)
+        assert roi.left + roi.side / 2 == pytest.approx(140)
+        assert roi.top + roi.side / 2 == pytest.approx(260 + 15.5)
+
+    def test_from_landmarks(self, rng):
+        points = rng.uniform(0, 10, (68, 3))
+        points[0], points[1] = (20, 30, 0), (80, 70, 500)  # z does not count
+        points[2:, :2] += (40, 40)
+        for given in (points, points[:, :2], points.astype(np.float32)):
+            roi = roi_from_landmarks(given, RULE)
+            assert roi.side == pytest.approx(1.25 * 60, rel=1e-6)
+            assert roi.left + roi.side / 2 == pytest.approx(50, rel=1e-6)
+            assert roi.top + roi.side / 2 == pytest.approx(50, rel=1e-6)
+
+    def test_points_in_one_place_still_give_a_square(self):
+        assert roi_from_landmarks(np.ones((68, 2)), RULE).side == 1
+
+    @pytest.mark.parametrize(
+        "box", [[0, 0, 0, 10], [10, 0, 0, 10], [0, 0, 10, 0], [0, 0, np.nan, 10], [0, 0, 10], "face"]
+    )
+    def test_bad_boxes_are_named(self, box):
+        with pytest.raises((TypeError, ValueError), match="box: expected"):
+            roi_from_box(box, RULE)
+
+    @pytest.mark.parametrize("points", [np.zeros(68), np.full((68, 3), np.nan), np.zeros((0, 2))])
+    def test_bad_landmarks_are_named(self, points):
+        with pytest.raises(ValueError, match="landmarks: expected"):
+            roi_from_landmarks(points, RULE)

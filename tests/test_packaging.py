@@ -1,0 +1,113 @@
+"""The packages among themselves, and as a wheel away from their source."""
+
+import ast
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+
+import pytest
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize(("package", "others"), [("FaceBoxes", {"tddfa", "Sim3DR"}), ("Sim3DR", {"tddfa", "FaceBoxes"})])
+def test_detector_and_renderer_know_nothing_of_the_rest(root, package, others):
+    files = list((root / package).rglob("*.py")) + list((root / package).rglob("*.pyx"))
+    assert len(files) >= 4
+    for path in files:
+        if path.suffix == ".py":
+            assert not others & set(imported(path)), path
+        else:
+            assert not re.search(rf"^\s*c?(import|from)\s+({'|'.join(others)})\b", path.read_text(), re.M), path
+
+
+def test_only_the_runtime_knows_of_onnxruntime(root):
+    users = {p.relative_to(root).as_posix() for p in (root / "tddfa").rglob("*.py") if "onnxruntime" in set(imported(p))}
+    assert users == {"tddfa/runtime.py"}
+
+
+def loaded_by(code):
+    script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_import_loads_no_heavy_package():
+    heavy = {"torch", "matplotlib", "scipy", "gradio", "ray", "cv2", "onnxruntime", "trimesh", "imageio"}
+    assert not heavy & loaded_by("import tddfa")
+    assert not heavy & loaded_by("import tddfa.cli")
+
+
+def test_aligning_and_drawing_load_no_package_they_do_not_need(root):
+    loaded = loaded_by(
+        f"import cv2\nfrom tddfa import Aligner, draw, export\na = Aligner.load('open_mb05', device='cpu')\n"
+        f"i = cv2.imread({str(root / 'examples/inputs/astronaut.jpg')!r})\nm = a.mesh(a(i)[0])\n"
+        "draw.mesh(i, [m])\nexport.encode('a.obj', m)"
+    )
+    assert not {"torch", "matplotlib", "scipy", "gradio", "ray", "trimesh", "imageio"} & loaded
+
+
+def test_names_at_the_top():
+    import tddfa
+
+    for name in tddfa.__all__:
+        assert getattr(tddfa, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = tddfa.nothing
+
+
+class TestWheel:
+    @pytest.fixture(scope="class")
+    def installed(self, root, tmp_path_factory):
+        """A fresh environment with the built wheel; what it depends on comes from this one."""
+        folder = tmp_path_factory.mktemp("wheel")
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*command, "--wheel-dir", str(folder), str(root)], check=True, capture_output=True)
+        (wheel,) = folder.glob("tddfa-*.whl")
+        venv.create(folder / "env", with_pip=False)
+        scripts = "Scripts" if sys.platform == "win32" else "bin"
+        python = folder / "env" / scripts / "python"
+        target = subprocess.run(
+            [python, "-c", "import sysconfig; print(sysconfig.get_paths()['platlib'])"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, str(wheel)]
+        subprocess.run(install, check=True, capture_output=True)
+        # A plain path in a .pth adds a folder, but reads no .pth file in it: an editable install stays out of sight.
+        paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
+        from pathlib import Path
+
+        (Path(target) / "dependencies.pth").write_text("\n".join(paths))
+        return folder, python, wheel
+
+    def run(self, installed, *arguments):
+        folder, python, _ = installed
+        return subprocess.run([python, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+    def test_it_runs_away_from_the_source(self, installed, root):
+        where = self.run(installed, "-c", "import tddfa, Sim3DR, FaceBoxes; print(tddfa.__file__)")
+        assert str(installed[0] / "env") in where.stdout, where.stderr
+        photo = root / "examples/inputs/astronaut.jpg"
+        done = self.run(installed, "-m", "tddfa", "image", "-f", str(photo), "-o", "3d,obj", "--out", "here")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert {p.name for p in (installed[0] / "here").iterdir()} == {
+            "astronaut_3d.jpg", "astronaut_obj.obj", "astronaut_obj.mtl", "astronaut_obj.png",
+        }  # fmt: skip
+
+    def test_models_and_configs_travel_in_it_and_sources_do_not(self, installed):
+        import zipfile
+
+        names = set(zipfile.ZipFile(installed[2]).namelist())
+        assert {
+            "tddfa/configs/open_mb05.yml", "tddfa/configs/open_face.npz", "tddfa/weights/open_mb05.onnx",
+            "tddfa/weights/faceboxes.onnx", "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
+        } <= names  # fmt: skip
+        assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]
