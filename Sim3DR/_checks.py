@@ -42,9 +42,7 @@ def triangle_array(triangles: ArrayLike, rows_name: str, rows: int) -> NDArray[n
     if array.size:  # before the conversion, which would fold large values into the range
         low, high = int(array.min()), int(array.max())
         if low < 0 or high >= min(rows, _INT32_MAX):
-            raise ValueError(
-                f"triangles: expected indices of the {rows} rows of {rows_name}, got {low} .. {high}"
-            )
+            raise ValueError(f"triangles: expected indices of the {rows} rows of {rows_name}, got {low} .. {high}")
     return np.ascontiguousarray(array, dtype=np.int32)
 
 

@@ -76,9 +76,7 @@ class Raster:
         return self.triangle_id >= 0
 
 
-def rasterize(
-    vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none"
-) -> Raster:
+def rasterize(vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none") -> Raster:
     """Find the nearest triangle at each pixel of a window.
 
     A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that
@@ -162,12 +160,8 @@ def interpolate(
     corners = triangle_array(triangles, "attributes", rows)
     seen = int(raster.triangle_id.max(initial=-1))
     if seen >= len(corners):
-        raise ValueError(
-            f"triangles: expected those of the raster, which shows triangle {seen}, got {len(corners)}"
-        )
-    fill = float_array(
-        "background", background, () if np.ndim(background) == 0 else (channels,), finite=False
-    )
+        raise ValueError(f"triangles: expected those of the raster, which shows triangle {seen}, got {len(corners)}")
+    fill = float_array("background", background, () if np.ndim(background) == 0 else (channels,), finite=False)
     fill = np.ascontiguousarray(np.broadcast_to(fill, (channels,)))
     shape = (*raster.triangle_id.shape, channels)
     if out is None:
@@ -206,9 +200,7 @@ def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
     try:
         left, top, width, height = (operator.index(value) for value in window)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"window: expected four whole numbers (left, top, width, height), got {window!r}"
-        ) from None
+        raise TypeError(f"window: expected four whole numbers (left, top, width, height), got {window!r}") from None
     if width < 0 or height < 0:
         raise ValueError(f"window: expected width and height of at least 0, got {width} x {height}")
     if max(width, height, width * height) > _MAX_PIXELS:

@@ -200,8 +200,7 @@ class Aligner:
         faces = self._regress(images, where, found)
         for _ in range(self.refine):
             again = [
-                (face.box, found[k][1], roi_from_landmarks(face.landmarks, self.crop))
-                for k, face in enumerate(faces)
+                (face.box, found[k][1], roi_from_landmarks(face.landmarks, self.crop)) for k, face in enumerate(faces)
             ]
             faces = self._regress(images, where, again)
         result: list[list[Face]] = [[] for _ in images]

@@ -54,7 +54,10 @@ class Euler(NamedTuple):
 
 def rotation_from_euler(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     """Rotation (3, 3) from the model's frame to the view's, of angles in degrees."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos(np.radians([yaw, pitch, roll])), np.sin(np.radians([yaw, pitch, roll]))
+    (cy, cp, cr), (sy, sp, sr) = (
+        np.cos(np.radians([yaw, pitch, roll])),
+        np.sin(np.radians([yaw, pitch, roll])),
+    )
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
@@ -93,7 +96,12 @@ class Camera:
 
     @classmethod
     def from_pose(
-        cls, yaw: float, pitch: float, roll: float, scale: float = 1.0, translation: ArrayLike = (0.0, 0.0, 0.0)
+        cls,
+        yaw: float,
+        pitch: float,
+        roll: float,
+        scale: float = 1.0,
+        translation: ArrayLike = (0.0, 0.0, 0.0),
     ) -> Camera:
         """Camera that sees a head at these angles (degrees).
 

@@ -30,9 +30,7 @@ _MOST_BOX_BYTES = 64 << 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``tddfa``; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="tddfa", description="Dense 3D face alignment of photos.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog="tddfa", description="Dense 3D face alignment of photos.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tddfa {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_image(commands)
@@ -186,7 +184,9 @@ def _load(options: argparse.Namespace) -> Aligner:
 
     from tddfa.aligner import Aligner
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what a damaged file is said to have is ours to say, in one line
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what a damaged file is said to have is ours to say, in one line
     device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
     return Aligner.load(options.config, device=device, threads=options.threads, refine=options.refine)
 
@@ -256,7 +256,7 @@ def _expand(pattern: str) -> list[Path]:
         return found
     if path.exists() or not glob.has_magic(pattern):
         return [path]  # one that is missing is said so when it is read
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))
+    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern may be absolute
     if not found:
         _complain(f"{pattern}: no file of such a name")
     return [p for p in found if p.is_file()]

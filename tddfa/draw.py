@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -45,7 +45,13 @@ _AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
 _CLAY = ((46, 38, 36), (112, 100, 96), (178, 168, 164), (224, 219, 217), (255, 254, 253))
 
 # from above, and a little from the viewer's left: light from straight ahead leaves a face flat
-_LIGHT = {"ambient": 0.25, "directional": 0.65, "specular": 0.1, "exponent": 8.0, "light_direction": (-0.25, -0.45, 1.0)}
+_LIGHT: dict[str, Any] = {
+    "ambient": 0.25,
+    "directional": 0.65,
+    "specular": 0.1,
+    "exponent": 8.0,
+    "light_direction": (-0.25, -0.45, 1.0),
+}
 
 
 def _ramp(stops: Sequence[tuple[int, int, int]]) -> Image:
@@ -171,7 +177,11 @@ def depth_px(image: Image, meshes: Sequence[Mesh]) -> NDArray[np.float32]:
 
 
 def pncc(
-    image: Image, meshes: Sequence[Mesh], coordinates: NDArray[np.float32], *, background: Background = "image"
+    image: Image,
+    meshes: Sequence[Mesh],
+    coordinates: NDArray[np.float32],
+    *,
+    background: Background = "image",
 ) -> Image:
     """Draw the projected normalised coordinate code (``pncc``; Zhu et al., CVPR 2016).
 
@@ -262,7 +272,7 @@ def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
         # a pixel's edge, half a pixel from its centre, stays an edge
         vertices = vertices * np.float32(factor)
         vertices[:, :2] += (factor - 1) / 2
-        window = tuple(side * factor for side in window)
+        window = (left * factor, top * factor, (right - left) * factor, (bottom - top) * factor)
     raster = rasterize(vertices, surface.triangles, window, cull="back")
     _close_pinholes(raster, (_face_size(vertices) * _PINHOLE) ** 2)
     return raster
@@ -279,7 +289,9 @@ def _close_pinholes(raster: Raster, most_px: float) -> None:
     small[0] = False
     if not small.any():
         return
-    rows, columns = np.concatenate([_pixels(labels, label, stats[label]) for label in np.flatnonzero(small)], axis=1)
+    rows, columns = np.concatenate(
+        [_pixels(labels, label, stats[label]) for label in np.flatnonzero(small).tolist()], axis=1
+    )
     height, width = labels.shape
     # step by step away from the hole in four directions; the first covered pixel met gives its surface
     for step in range(1, int(np.sqrt(most_px)) + 2):

@@ -245,5 +245,12 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError(f"expected at most {_MOST_BYTES} bytes of arrays, it claims {claimed}")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+    ) as error:
         raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

@@ -67,9 +67,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a picture held in memory; `name` begins the messages. As `read` otherwise."""
     width, height = _size(data, name)
     if width * height > MOST_PIXELS:
-        raise ImageError(
-            f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}"
-        )
+        raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}")
     # OpenCV pads what is missing with grey and says nothing. A scan's data cannot hold the end marker unescaped, so
     # in a whole file the last one stands behind the last scan; one before it belongs to a thumbnail.
     if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):

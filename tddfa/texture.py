@@ -25,7 +25,7 @@ SEEN, MIRRORED, FILLED = 255, 170, 85
 _DEPTH_TEST_PX = 320
 # Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a nose's depth.
 _DEPTH_TOLERANCE = 0.015
-# Cosines between the surface and the line of sight up to which a point counts as not seen, and from which as fully seen.
+# Cosines between surface and line of sight up to which a point counts as not seen, and from which as fully seen.
 _GRAZING, _FACING = 0.25, 0.6
 # The mesh's outline is not exactly the face's: so near it (px of the depth test's rendering) lies background, or nose.
 _RIM_PX = 6
@@ -195,7 +195,7 @@ def _shrunk(
     if factor < 2:
         return image, points
     small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-    return np.asarray(small), (points + 0.5) / factor - 0.5
+    return np.asarray(small), np.asarray((points + 0.5) / factor - 0.5, dtype=np.float32)
 
 
 def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -53,7 +53,7 @@ class Roi:
         matrix = np.asarray(camera, dtype=np.float64) * scale
         matrix[0, 3] += dx
         matrix[1, 3] += dy
-        return Camera(matrix)
+        return Camera(matrix.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)

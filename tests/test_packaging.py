@@ -6,6 +6,8 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,9 @@ def imported(path):
             yield (node.module or "").split(".")[0]
 
 
-@pytest.mark.parametrize(("package", "others"), [("FaceBoxes", {"tddfa", "Sim3DR"}), ("Sim3DR", {"tddfa", "FaceBoxes"})])
+@pytest.mark.parametrize(
+    ("package", "others"), [("FaceBoxes", {"tddfa", "Sim3DR"}), ("Sim3DR", {"tddfa", "FaceBoxes"})]
+)
 def test_detector_and_renderer_know_nothing_of_the_rest(root, package, others):
     files = list((root / package).rglob("*.py")) + list((root / package).rglob("*.pyx"))
     assert len(files) >= 4
@@ -30,13 +34,17 @@ def test_detector_and_renderer_know_nothing_of_the_rest(root, package, others):
 
 
 def test_only_the_runtime_knows_of_onnxruntime(root):
-    users = {p.relative_to(root).as_posix() for p in (root / "tddfa").rglob("*.py") if "onnxruntime" in set(imported(p))}
+    users = {
+        p.relative_to(root).as_posix() for p in (root / "tddfa").rglob("*.py") if "onnxruntime" in set(imported(p))
+    }
     assert users == {"tddfa/runtime.py"}
 
 
 def loaded_by(code):
     script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 def test_import_loads_no_heavy_package():
@@ -63,30 +71,29 @@ def test_names_at_the_top():
         _ = tddfa.nothing
 
 
+@pytest.fixture(scope="module")
+def installed(root, tmp_path_factory):
+    """A fresh environment with the built wheel; what it depends on comes from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(root)], check=True, capture_output=True)
+    (wheel,) = folder.glob("tddfa-*.whl")
+    venv.create(folder / "env", with_pip=False)
+    scripts = "Scripts" if sys.platform == "win32" else "bin"
+    python = folder / "env" / scripts / "python"
+    target = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_paths()['platlib'])"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    # A plain path in a .pth adds a folder, but reads no .pth file in it: an editable install stays out of sight.
+    paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
+    (Path(target) / "dependencies.pth").write_text("\n".join(paths))
+    return folder, python, wheel
+
+
 class TestWheel:
-    @pytest.fixture(scope="class")
-    def installed(self, root, tmp_path_factory):
-        """A fresh environment with the built wheel; what it depends on comes from this one."""
-        folder = tmp_path_factory.mktemp("wheel")
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        subprocess.run([*command, "--wheel-dir", str(folder), str(root)], check=True, capture_output=True)
-        (wheel,) = folder.glob("tddfa-*.whl")
-        venv.create(folder / "env", with_pip=False)
-        scripts = "Scripts" if sys.platform == "win32" else "bin"
-        python = folder / "env" / scripts / "python"
-        target = subprocess.run(
-            [python, "-c", "import sysconfig; print(sysconfig.get_paths()['platlib'])"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, str(wheel)]
-        subprocess.run(install, check=True, capture_output=True)
-        # A plain path in a .pth adds a folder, but reads no .pth file in it: an editable install stays out of sight.
-        paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
-        from pathlib import Path
-
-        (Path(target) / "dependencies.pth").write_text("\n".join(paths))
-        return folder, python, wheel
-
     def run(self, installed, *arguments):
         folder, python, _ = installed
         return subprocess.run([python, *arguments], cwd=folder, capture_output=True, text=True, check=False)
@@ -103,8 +110,6 @@ class TestWheel:
         }  # fmt: skip
 
     def test_models_and_configs_travel_in_it_and_sources_do_not(self, installed):
-        import zipfile
-
         names = set(zipfile.ZipFile(installed[2]).namelist())
         assert {
             "tddfa/configs/open_mb05.yml", "tddfa/configs/open_face.npz", "tddfa/weights/open_mb05.onnx",

@@ -148,9 +148,7 @@ def save(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(
-            error.errno, f"path: its folder cannot be made ({error.strerror})", str(path.parent)
-        ) from error
+        raise OSError(error.errno, f"path: its folder cannot be made ({error.strerror})", str(path.parent)) from error
     if path.is_dir():
         raise IsADirectoryError(f"path: expected a file, got the folder {path}")
     main, *sides = (path.with_name(name) for name in files)

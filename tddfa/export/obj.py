@@ -96,9 +96,7 @@ def encode_obj(
             parts.append(b"usemtl face_%d\n" % face)
         parts.append(b"s 1\n")  # smooth shading: the file has no normals
         parts.append(
-            _text.format_faces(
-                b"f ", mesh.triangles, vertex_start, uv_offset=None if mesh.uv is None else uv_start
-            )
+            _text.format_faces(b"f ", mesh.triangles, vertex_start, uv_offset=None if mesh.uv is None else uv_start)
         )
         vertex_start += len(mesh.vertices)
         uv_start += 0 if mesh.uv is None else len(mesh.uv)

@@ -39,7 +39,12 @@ def test_boxes_of_a_fake_model():
 
 @pytest.mark.parametrize(
     ("size", "shown"),
-    [((524, 1080), (524, 1080)), ((1901, 3913), (524, 1080)), ((1440, 100), (720, 50)), ((100, 2160), (50, 1080))],
+    [
+        ((524, 1080), (524, 1080)),
+        ((1901, 3913), (524, 1080)),
+        ((1440, 100), (720, 50)),
+        ((100, 2160), (50, 1080)),
+    ],
 )
 def test_large_pictures_are_shrunk_and_small_ones_are_not_enlarged(size, shown):
     model = FakeModel((40, 40, 32, 0.9))

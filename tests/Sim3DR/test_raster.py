@@ -198,9 +198,7 @@ def test_a_fan_about_a_pixel_centre_draws_it_once():
     assert sum(drawn) == 1
 
 
-@pytest.mark.parametrize(
-    "triangles", [[[0, 1, 2], [0, 2, 3]], [[0, 2, 1], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]]
-)
+@pytest.mark.parametrize("triangles", [[[0, 1, 2], [0, 2, 3]], [[0, 2, 1], [0, 2, 3]], [[1, 2, 3], [1, 3, 0]]])
 def test_square_with_pixel_centres_on_its_diagonal(triangles):
     square = np.array([[0, 0, 1], [6, 0, 1], [6, 6, 1], [0, 6, 1]])
     raster = rasterize(square, triangles, (-1, -1, 9, 9))
@@ -313,9 +311,7 @@ def test_inputs_of_any_layout_give_the_same_and_stay_as_they_are(rng):
             np.testing.assert_array_equal(
                 interpolate(raster, corners, points), interpolate(expected, triangles, vertices)
             )
-            np.testing.assert_array_equal(
-                vertex_normals(points, corners), vertex_normals(vertices, triangles)
-            )
+            np.testing.assert_array_equal(vertex_normals(points, corners), vertex_normals(vertices, triangles))
     np.testing.assert_array_equal(vertices, kept)
     np.testing.assert_array_equal(triangles, kept_triangles)
 

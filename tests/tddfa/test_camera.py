@@ -9,7 +9,9 @@ from Sim3DR import rasterize
 from tddfa.camera import Camera, euler_from_rotation, rotation_from_euler
 from tddfa.face_model import FaceModel
 
-GRID = list(itertools.product((-90, -89.9, -60, -30, 0, 30, 60, 89.9, 90), (-60, -30, 0, 30, 60), (-60, -30, 0, 30, 60)))
+GRID = list(
+    itertools.product((-90, -89.9, -60, -30, 0, 30, 60, 89.9, 90), (-60, -30, 0, 30, 60), (-60, -30, 0, 30, 60))
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,5 +126,5 @@ class TestCamera:
 
     @pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.full((3, 4), np.nan), [["a"] * 4] * 3])
     def test_bad_matrices_are_named(self, matrix):
-        with pytest.raises((TypeError, ValueError), match="Camera.matrix: expected"):
+        with pytest.raises((TypeError, ValueError), match=r"Camera\.matrix: expected"):
             Camera(matrix)

@@ -154,7 +154,10 @@ class TestLoading:
             ({"mean": None}, "expected an array 'mean'"),
             ({"landmark_weights": None}, "expected an array 'landmark_weights'"),
             ({"mean": np.full((6, 3), np.nan)}, r"FaceModel\.mean: expected finite"),
-            ({"shape_basis": np.zeros((2, 5, 3))}, r"shape_basis: expected shape \(k, 6, 3\), got \(2, 5, 3\)"),
+            (
+                {"shape_basis": np.zeros((2, 5, 3))},
+                r"shape_basis: expected shape \(k, 6, 3\), got \(2, 5, 3\)",
+            ),
             ({"expression_basis": np.zeros((2, 18))}, "expression_basis: expected shape"),
             ({"triangles": np.array([[0, 1, 6]])}, r"triangles: expected indices 0\.\.5, got 0\.\.6"),
             ({"triangles": np.array([[0, -1, 2]])}, "triangles: expected indices"),
@@ -174,7 +177,11 @@ class TestLoading:
     def test_files_that_are_none(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"none\.npz: no such face model"):
             FaceModel.load(tmp_path / "none.npz")
-        for name, data in (("empty.npz", b""), ("text.npz", b"hello"), ("cut.npz", b"PK\x03\x04" + b"\0" * 50)):
+        for name, data in (
+            ("empty.npz", b""),
+            ("text.npz", b"hello"),
+            ("cut.npz", b"PK\x03\x04" + b"\0" * 50),
+        ):
             (tmp_path / name).write_bytes(data)
             with pytest.raises(ValueError, match=name):
                 FaceModel.load(tmp_path / name)

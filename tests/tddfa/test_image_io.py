@@ -58,7 +58,9 @@ def png_that_claims(width, height):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    )
 
 
 def jpeg_with_thumbnail(photo):
@@ -205,9 +207,7 @@ class TestWhatIsRead:
     def test_a_thumbnail_in_exif_is_not_the_picture(self, photo):
         data = jpeg_with_thumbnail(photo)
         assert data.count(b"\xff\xd8\xff") == 2
-        np.testing.assert_array_equal(
-            image_io.decode(data, "x"), image_io.decode(encoded(pil(photo), "JPEG"), "x")
-        )
+        np.testing.assert_array_equal(image_io.decode(data, "x"), image_io.decode(encoded(pil(photo), "JPEG"), "x"))
 
 
 class TestWhatIsRefused:
@@ -239,7 +239,15 @@ class TestWhatIsRefused:
         assert refused(tmp_path, b"") == "the file is empty"
 
     @pytest.mark.parametrize(
-        "data", [b"hello\n", b"%PDF-1.4\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", bytes(500), b"\xff\xd8", b"\x89PNG"]
+        "data",
+        [
+            b"hello\n",
+            b"%PDF-1.4\n",
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            bytes(500),
+            b"\xff\xd8",
+            b"\x89PNG",
+        ],
     )
     def test_no_picture(self, tmp_path, data):
         assert refused(tmp_path, data, "photo.jpg") == "not a picture"
@@ -267,7 +275,13 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM"])
     def test_others_cut_short(self, tmp_path, photo, kind, capfd):
         data = encoded(pil(photo), kind)
-        for end in (int(len(data) * 0.1), len(data) // 2, int(len(data) * 0.9), len(data) - 20, len(data) - 2):
+        for end in (
+            int(len(data) * 0.1),
+            len(data) // 2,
+            int(len(data) * 0.9),
+            len(data) - 20,
+            len(data) - 2,
+        ):
             message = refused(tmp_path, data[:end])
             assert "cut short" in message or "damaged" in message
         assert capfd.readouterr().err == ""  # the exception says all; a decoder that writes to stderr doubles it
@@ -315,7 +329,13 @@ class TestWhatIsRefused:
 class TestWriting:
     @pytest.mark.parametrize(
         ("suffix", "kind", "tolerance"),
-        [(".png", "PNG", 0), (".bmp", "BMP", 0), (".tif", "TIFF", 0), (".jpg", "JPEG", 3), (".webp", "WEBP", 4)],
+        [
+            (".png", "PNG", 0),
+            (".bmp", "BMP", 0),
+            (".tif", "TIFF", 0),
+            (".jpg", "JPEG", 3),
+            (".webp", "WEBP", 4),
+        ],
     )
     def test_the_suffix_says_the_format(self, tmp_path, photo, suffix, kind, tolerance):
         path = image_io.write(tmp_path / "made" / f"x{suffix}", photo)
@@ -346,7 +366,13 @@ class TestWriting:
 
     @pytest.mark.parametrize(
         ("name", "shape"),
-        [("x.jpg", (2, 65536, 3)), ("x.jpg", (65536, 2, 3)), ("x.webp", (2, 16384, 3)), ("x.txt", (2, 2, 3)), ("x", (2, 2, 3))],
+        [
+            ("x.jpg", (2, 65536, 3)),
+            ("x.jpg", (65536, 2, 3)),
+            ("x.webp", (2, 16384, 3)),
+            ("x.txt", (2, 2, 3)),
+            ("x", (2, 2, 3)),
+        ],
     )
     def test_what_a_format_cannot_hold(self, tmp_path, name, shape, capfd):
         with pytest.raises(ValueError, match=rf"{name}: .*cannot be written as '{(tmp_path / name).suffix}'") as caught:

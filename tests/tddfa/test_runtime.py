@@ -85,7 +85,8 @@ class TestProviders:
 def test_a_run_without_a_gpu_writes_nothing_to_stderr(weights):
     code = (
         "import numpy as np\nfrom tddfa.runtime import Model, cuda_device_count\n"
-        f"m = Model({str(weights)!r}, 'auto')\nm(np.zeros((1, 120, 120, 3), np.uint8))\nprint(m.device, cuda_device_count())"
+        f"m = Model({str(weights)!r}, 'auto')\nm(np.zeros((1, 120, 120, 3), np.uint8))\n"
+        "print(m.device, cuda_device_count())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     device, count = done.stdout.split()

@@ -49,9 +49,7 @@ def test_text_of_the_file(octahedron):
 def test_vertex_colors(octahedron):
     mesh = octahedron(colors=True)
     data = obj(mesh, vertex_colors=True)
-    np.testing.assert_allclose(
-        [[float(n) for n in row[3:]] for row in lines(data, "v")], mesh.colors, atol=5.1e-5
-    )
+    np.testing.assert_allclose([[float(n) for n in row[3:]] for row in lines(data, "v")], mesh.colors, atol=5.1e-5)
     np.testing.assert_array_less(
         np.abs(load(data).visual.vertex_colors[:, :3] - mesh.colors * 255), np.full((6, 3), 1.1)
     )
@@ -59,9 +57,7 @@ def test_vertex_colors(octahedron):
 
 
 def test_vertex_colors_need_colors(octahedron):
-    with pytest.raises(
-        ValueError, match=r"vertex_colors: expected colors in every mesh, got none in meshes\[1\]"
-    ):
+    with pytest.raises(ValueError, match=r"vertex_colors: expected colors in every mesh, got none in meshes\[1\]"):
         obj([octahedron(colors=True), octahedron()], vertex_colors=True)
 
 

@@ -97,9 +97,7 @@ def test_ascii_and_binary_agree(octahedron, colors):
 def test_several_meshes_are_merged(octahedron):
     meshes = [octahedron(), octahedron(300), octahedron(500)]
     loaded = load(ply(meshes))
-    np.testing.assert_array_equal(
-        loaded.faces, np.concatenate([meshes[0].triangles + 6 * i for i in range(3)])
-    )
+    np.testing.assert_array_equal(loaded.faces, np.concatenate([meshes[0].triangles + 6 * i for i in range(3)]))
     np.testing.assert_allclose(loaded.vertices, np.concatenate([in_file_frame(mesh) for mesh in meshes]))
 
 

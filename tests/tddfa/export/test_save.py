@@ -32,9 +32,7 @@ def test_origin_is_at_the_upper_edge_by_default(octahedron):
 
 @pytest.mark.parametrize("name", ["x.stl", "x", "x.ply.gz", ".obj"])
 def test_unknown_suffix(octahedron, tmp_path, name):
-    with pytest.raises(
-        ValueError, match=rf"suffix: expected one of .ply, .obj, .glb, got '{Path(name).suffix}'"
-    ):
+    with pytest.raises(ValueError, match=rf"suffix: expected one of .ply, .obj, .glb, got '{Path(name).suffix}'"):
         export.save(tmp_path / name, octahedron())
     assert list(tmp_path.iterdir()) == []
 

@@ -116,9 +116,7 @@ def test_locale_does_not_matter():
                 continue
         else:
             pytest.skip("no locale with a decimal comma")
-        assert (
-            _text.format_rows(b"", column([1.5, 1e30]), (1,)) == b"1.5\n1000000015047466219876688855040.0\n"
-        )
+        assert _text.format_rows(b"", column([1.5, 1e30]), (1,)) == b"1.5\n1000000015047466219876688855040.0\n"
     finally:
         locale.setlocale(locale.LC_NUMERIC, before)
 
