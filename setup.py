@@ -28,8 +28,12 @@ class BuildExt(build_ext):
             return
         for extension in self.extensions:
             built = Path(self.get_ext_fullpath(extension.name))
+            target = ROOT / self.get_ext_filename(extension.name)
+            part = target.with_name(f"{target.name}.part")
             try:
-                shutil.copy2(built, ROOT / self.get_ext_filename(extension.name))
+                # never written over: a process that runs has it mapped, and would crash
+                shutil.copy2(built, part)
+                part.replace(target)
             except OSError as error:  # a read-only checkout is no reason to fail
                 self.announce(f"extension not copied into the checkout: {error}", level=3)
 
@@ -69,5 +73,6 @@ setup(
         compiler_directives={"language_level": 3, "freethreading_compatible": True},
     ),
     cmdclass={"build_ext": BuildExt},
+    include_package_data=False,  # or the C++ that Cython writes would travel too
     zip_safe=False,
 )

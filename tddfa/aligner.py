@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -16,7 +17,7 @@ from tddfa.config import Config, CropRule
 from tddfa.crop import cut, roi_from_box, roi_from_landmarks
 from tddfa.face_model import FaceModel
 from tddfa.runtime import Model
-from tddfa.sampling import sample
+from tddfa.texture import vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
 
 Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
@@ -252,20 +253,17 @@ class Aligner:
         face : Face
             What this aligner, or one with the same face model, found.
         image : ndarray (h, w, 3) uint8, optional
-            The picture, to give each vertex its colour there.
+            The picture, to give each vertex its colour there (`tddfa.texture.vertex_colors`).
 
         Returns
         -------
         Mesh
-            In image px. Its colours are sampled where the vertices lie, seen or not; None without `image`.
+            In image px; without colours where no `image` is given.
         """
         model = self.face_model
         vertices = face.camera.project(model.vertices(face.params.shape, face.params.expression))
-        colors = None
-        if image is not None:
-            bgr = sample(checked_image("image", image), vertices)
-            colors = bgr[:, ::-1].astype(np.float32) / np.float32(255)
-        return Mesh(vertices, model.triangles, colors, model.uv)
+        mesh = Mesh(vertices, model.triangles, None, model.uv)
+        return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, within the face model's range."""

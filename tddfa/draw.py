@@ -33,6 +33,8 @@ _DOT = (250, 250, 250)
 _DENSE = (255, 232, 110)
 # Faces smaller than this, px, are drawn at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
+# In a crowd of faces smaller than this, px, a whole line of text a face would hide the next one.
+_LABELLED_IN_FULL_FROM = 80
 # Holes of a mesh's rendering up to this share of its size, squared, are closed.
 _PINHOLE = 0.015
 _DOT_SPACING_PX = 2.5
@@ -79,7 +81,7 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
         # 1/16 px: OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two
         points = np.rint(np.clip(face.landmarks[:, :2], -1e6, 1e6) * 16).astype(np.int32)
         size = _face_size(face.landmarks)
-        width, radius = _line_width(size), max(0.9, size / 150)
+        width, radius = _line_width(size), max(0.5, size / 150)
         outlined = size > _OUTLINED_FROM
         parts = [(points[first:last], closed, color) for first, last, closed, color in _LINES]
         if outlined:
@@ -222,7 +224,10 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
         (_draw_box if style == "box" else _draw_axes)(out, face)
     for face in faces:
         yaw, pitch, roll = face.camera.euler_degrees()
-        _label(out, face, f"yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+        if _face_size(face.landmarks) >= _LABELLED_IN_FULL_FROM:
+            _label(out, face, f"yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+        else:
+            _label(out, face, f"{yaw:+.0f} {pitch:+.0f} {roll:+.0f}")
     return out
 
 
@@ -391,7 +396,7 @@ def _label(out: Image, face: Face, text: str) -> None:
     """A line of text under a face, on a dark plate, moved into the picture where it would leave it."""
     height, width = out.shape[:2]
     font, size = cv2.FONT_HERSHEY_SIMPLEX, _face_size(face.landmarks)
-    scale = float(np.clip(size / 520, 0.35, 3.0))
+    scale = float(np.clip(size / 520, 0.3, 3.0))
     thickness = max(1, round(scale * 1.6))
     (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
     pad = max(3, text_height // 2)

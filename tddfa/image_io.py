@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -17,12 +18,14 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 """What a folder is searched for."""
 
 # What a picture may hold; its header is read before memory is taken.
-MOST_PIXELS = 200_000_000
+MOST_PIXELS = 178_000_000  # Pillow, which reads the header, refuses pictures of a few more
 _MOST_BYTES = 1 << 30
 
 _JPEG_QUALITY = 95
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
+_JPEG_START = b"\xff\xd8"
+# A marker of a JPEG: in a scan's data, 0xff is followed by 0, or by a restart marker (0xd0 .. 0xd7).
+_JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+_JPEG_END, _JPEG_WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
 
 
 class ImageError(ValueError):
@@ -68,12 +71,9 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     width, height = _size(data, name)
     if width * height > MOST_PIXELS:
         raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}")
-    # OpenCV pads what is missing with grey and says nothing. A scan's data cannot hold the end marker unescaped, so
-    # in a whole file the last one stands behind the last scan; one before it belongs to a thumbnail.
-    if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+    # OpenCV pads what is missing with grey and says nothing
+    if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
         raise ImageError(f"{name}: the file is cut short: a JPEG without its end")
-    if data.startswith(_PNG_START) and _PNG_END not in data[-64:]:
-        raise ImageError(f"{name}: the file is cut short: a PNG without its end")
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -83,14 +83,28 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
+def _jpeg_has_its_end(data: bytes) -> bool:
+    """Walk from marker to marker to the end: one inside a thumbnail, or behind the picture, does not count."""
+    at = len(_JPEG_START)
+    while (marker := _JPEG_MARKER.search(data, at)) is not None:
+        at, code = marker.end(), marker[1][0]
+        if code == _JPEG_END:
+            return True
+        if code not in _JPEG_WITHOUT_LENGTH:
+            at += int.from_bytes(data[at : at + 2], "big")
+    return False
+
+
 def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the file's header; nothing is decoded."""
+    """Width and height by the file's header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as header:
+                if header.format == "PNG":
+                    header.verify()  # the checksums; libpng would report what they find to stderr by itself
                 return header.size
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture") from None

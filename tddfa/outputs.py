@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tddfa import draw, export, image_io
 from tddfa.aligner import Aligner
 from tddfa.files import write_atomic
-from tddfa.texture import Texture, unwrap
+from tddfa.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
 
 # Depth in a 16-bit PNG: steps of 1/16 px, 0 where no face is.
@@ -99,7 +99,8 @@ class Outputs:
     def _save_mesh(self, kind: str, path: Path) -> list[Path]:
         meshes = self.meshes
         if self.options.vertex_colors:
-            meshes = [self.aligner.mesh(face, self.image) for face in self.faces]
+            colors = [vertex_colors(self.image, *pair) for pair in zip(meshes, self.textures, strict=True)]
+            meshes = [replace(mesh, colors=color) for mesh, color in zip(meshes, colors, strict=True)]
         options: dict[str, Any] = {}
         if kind == "ply":
             options["ascii"] = self.options.ascii

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tddfa.arrays import bounds
 
-# OpenCV's remap takes pictures and maps with sides up to 32767 px.
-_LONGEST = 32767
+# OpenCV's remap takes pictures and maps with sides up to 32766 px.
+_LONGEST = 32766
 _ROW = 1024
 
 

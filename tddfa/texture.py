@@ -23,12 +23,13 @@ SEEN, MIRRORED, FILLED = 255, 170, 85
 
 # The depth test runs on a rendering at most this large: vertices lie farther apart than its pixels.
 _DEPTH_TEST_PX = 320
-# Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a nose's depth.
-_DEPTH_TOLERANCE = 0.015
+# Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a lid's thickness.
+_DEPTH_TOLERANCE = 0.004
 # Cosines between surface and line of sight up to which a point counts as not seen, and from which as fully seen.
 _GRAZING, _FACING = 0.25, 0.6
-# The mesh's outline is not exactly the face's: so near it (px of the depth test's rendering) lies background, or nose.
-_RIM_PX = 6
+# The mesh's outline is not exactly the face's. So near it (px of the depth test's rendering) may lie background; and so
+# near to a surface that lies in front, that surface.
+_RIM_PX, _OVERHANG_PX = 6, 2
 # Texels that are painted beyond the sheet's edge, so that filtering in a viewer pulls in no black.
 _PADDING = 4
 # The fill is smooth, so it is computed on a sheet this small.
@@ -110,8 +111,8 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     checked_image("image", image)
     if mesh.uv is None:
         raise ValueError("mesh: expected a mesh with uv, got none")
-    if not 16 <= size <= 8192:
-        raise ValueError(f"size: expected 16..8192 px, got {size}")
+    if not isinstance(size, int | np.integer) or not 16 <= size <= 8192:
+        raise ValueError(f"size: expected 16..8192 px, got {size!r}")
     whole = Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
     if not len(mesh.vertices):
         return whole
@@ -133,6 +134,34 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     mask *= np.uint8(FILLED)
     whole.image[sheet.rows], whole.mask[sheet.rows] = texture, mask
     return whole
+
+
+def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None = None) -> NDArray[np.float32]:
+    """Colours of a face's vertices: the picture's where they are seen, the texture's where they are not.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    mesh : Mesh
+        In px of the picture.
+    texture : Texture, optional
+        What `unwrap` gave for them, if that is at hand. A mesh without `uv` has none, and takes the picture's colours
+        all over.
+
+    Returns
+    -------
+    ndarray (n, 3) float32
+        RGB in 0..1.
+    """
+    colors = sample(checked_image("image", image), mesh.vertices).astype(np.float32)
+    if mesh.uv is not None and len(mesh.vertices):
+        texture = unwrap(image, mesh) if texture is None else texture
+        size = len(texture.image)
+        at = np.column_stack([mesh.uv[:, 0] * size - 0.5, (1 - mesh.uv[:, 1]) * size - 0.5]).astype(np.float32)
+        seen = visibility(mesh, image.shape[:2])[:, None]
+        colors = colors * seen + sample(texture.image, at) * (1 - seen)
+    return np.ascontiguousarray(colors[:, ::-1] / np.float32(255))
 
 
 def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -165,11 +194,11 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
     columns, rows = (int(side * scale) + 2 for side in (high - low)[:2].tolist())
     raster = rasterize(small, mesh.triangles, (0, 0, columns, rows), cull="back")
     at = np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)
-    # The nearest surface within the rim hides what lies well behind it. On a slope, depth changes within the rim too.
-    reach = _RIM_PX // 2
-    nearest = cv2.dilate(raster.depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))[at]
+    # The nearest surface around hides what lies well behind it. On a slope, depth changes over that distance too.
+    around = np.ones((2 * _OVERHANG_PX + 1, 2 * _OVERHANG_PX + 1), np.uint8)
+    nearest = cv2.dilate(raster.depth, around)[at]
     steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
-    weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + (reach * 1.5 + 0.7) * steepness)
+    weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + (1.5 * _OVERHANG_PX + 0.7) * steepness)
     silhouette = _without_holes(raster.mask.view(np.uint8))
     rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
     weight *= np.clip(rim[at[0] + 1, at[1] + 1] / _RIM_PX - 0.2, 0, 1)
@@ -194,8 +223,10 @@ def _shrunk(
     factor = int(float((high - low).max()) / size)
     if factor < 2:
         return image, points
-    small = cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-    return np.asarray(small), np.asarray((points + 0.5) / factor - 0.5, dtype=np.float32)
+    sides = np.array(image.shape[1::-1])
+    shrunk = np.maximum(sides // factor, 1)
+    small = cv2.resize(image, shrunk.tolist(), interpolation=cv2.INTER_AREA)
+    return np.asarray(small), (points + np.float32(0.5)) * (shrunk / sides).astype(np.float32) - np.float32(0.5)
 
 
 def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -270,7 +270,7 @@ class TestWhatIsRefused:
         scan = data.rfind(b"\xff\xda")
         for end in (thumbnails_end, thumbnails_end + 30, scan - 1, scan + 2, scan + 100, len(data) - 2):
             message = refused(tmp_path, data[:end])
-            assert "cut short" in message or "damaged" in message
+            assert any(words in message for words in ("cut short", "damaged", "not a picture"))
 
     @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM"])
     def test_others_cut_short(self, tmp_path, photo, kind, capfd):
@@ -283,7 +283,7 @@ class TestWhatIsRefused:
             len(data) - 2,
         ):
             message = refused(tmp_path, data[:end])
-            assert "cut short" in message or "damaged" in message
+            assert any(words in message for words in ("cut short", "damaged", "not a picture"))
         assert capfd.readouterr().err == ""  # the exception says all; a decoder that writes to stderr doubles it
 
     def test_png_with_a_damaged_middle(self, tmp_path, photo, capfd):

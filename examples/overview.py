@@ -1,0 +1,58 @@
+"""Make the picture at the top of the README: what tddfa gives for one photo, kind by kind."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tddfa import Aligner, draw, image_io
+from tddfa.camera import rotation_from_euler
+from tddfa.outputs import Options, Outputs
+
+EXAMPLES = Path(__file__).parent
+WIDTH, HEIGHT, GAP = 400, 440, 6
+KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex")
+
+
+def turned(outputs, yaw):
+    """The mesh in the photo's colours, seen from the side, on a plain ground."""
+    mesh = outputs.aligner.mesh(outputs.faces[0], outputs.image)
+    flip = np.diag([1.0, -1.0, 1.0])
+    middle = mesh.vertices.mean(axis=0)
+    vertices = (mesh.vertices - middle) @ (flip @ rotation_from_euler(yaw, 0, 0) @ flip).T + middle
+    ground = np.full_like(outputs.image, 245)
+    return draw.mesh(ground, [dataclasses.replace(mesh, vertices=vertices.astype(np.float32))], alpha=1.0)
+
+
+def main():
+    """Write examples/results/overview.jpg."""
+    photo = image_io.read(EXAMPLES / "inputs/grace_hopper.jpg")
+    photo = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    aligner = Aligner.load("open_mb05")
+    outputs = Outputs(photo, aligner(photo), aligner, Options())
+    points = outputs.faces[0].landmarks
+    x, y = ((points.min(axis=0) + points.max(axis=0)) / 2)[:2]
+    half = 0.95 * float(np.ptp(points[:, 1]))
+    top, left = int(max(y - 1.25 * half, 0)), int(max(x - half * WIDTH / HEIGHT, 0))
+    side = int(2 * half)
+
+    pictures = [("photo", photo), *((kind, outputs.picture(kind)) for kind in KINDS)]
+    pictures += [("ply, obj, glb", turned(outputs, 40)), ("turned", turned(outputs, -50))]
+    tiles = []
+    for name, picture in pictures:
+        if name != "uv_tex":
+            picture = picture[top : top + side, left : left + int(side * WIDTH / HEIGHT)]
+            tile = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        else:
+            tile = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            tile[20 : 20 + WIDTH] = cv2.resize(picture, (WIDTH, WIDTH), interpolation=cv2.INTER_AREA)
+        cv2.rectangle(tile, (0, 0), (13 * len(name) + 14, 34), (30, 26, 24), -1)
+        cv2.putText(tile, name, (9, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (245, 245, 245), 1, cv2.LINE_AA)
+        tiles.append(cv2.copyMakeBorder(tile, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+    rows = [np.hstack(tiles[start : start + 5]) for start in range(0, len(tiles), 5)]
+    image_io.write(EXAMPLES / "results/overview.jpg", np.vstack(rows)[:-GAP, :-GAP])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+import numpy as np
+import pytest
+
+from Sim3DR import interpolate, rasterize, vertex_normals
+from tddfa import Camera, Mesh
+from tddfa.texture import FILLED, MIRRORED, SEEN, unwrap, visibility
+
+# below it lie the eyeballs on the sheet of the open face model
+EYEBALLS_UNDER_V = 0.108
+
+
+@pytest.fixture(scope="module")
+def model(aligner):
+    return aligner.face_model
+
+
+def head(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(200.0, 200.0, 0.0)):
+    camera = Camera.from_pose(yaw, pitch, roll, scale, at)
+    return Mesh(camera.project(model.mean), model.triangles, None, model.uv)
+
+
+def lopsided(uv):
+    """A colour for each point of the sheet, another one on each side of it."""
+    u, v = uv[..., 0], uv[..., 1]
+    return np.stack([40 + 170 * u, 60 + 150 * v, 130 + 60 * np.sin(6 * u) * np.cos(5 * v)], axis=-1)
+
+
+def symmetric(uv):
+    return lopsided(np.stack([np.abs(uv[..., 0] - 0.5), uv[..., 1]], axis=-1))
+
+
+def gentle(uv):
+    """Symmetric, and so slow that what is filled in from around a hole is right too."""
+    return np.stack([110 + 20 * uv[..., 1], 130 + 15 * np.abs(uv[..., 0] - 0.5), 90 - 15 * uv[..., 1]], axis=-1)
+
+
+def photo(mesh, color, size=400):
+    """A picture of the mesh, painted with a function on its sheet."""
+    raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, size, size), cull="back")
+    uv = interpolate(raster, mesh.triangles, mesh.uv)
+    image = np.where(raster.mask[..., None], np.rint(color(uv)), 0).astype(np.uint8)
+    image.setflags(write=False)
+    return image
+
+
+def sheet(size):
+    """u and v of each texel's centre; v is up."""
+    y, x = np.mgrid[:size, :size]
+    return np.stack([(x + 0.5) / size, 1 - (y + 0.5) / size], axis=-1)
+
+
+def errors(texture, color):
+    expected = color(sheet(len(texture.mask)))
+    return np.abs(texture.image - expected).max(axis=-1)
+
+
+def skin(size):
+    return sheet(size)[..., 1] > EYEBALLS_UNDER_V
+
+
+def covered(model, size):
+    """Which texels the sheet's triangles cover, by the rasteriser."""
+    flat = np.column_stack([model.uv[:, 0] * size - 0.5, (1 - model.uv[:, 1]) * size - 0.5, np.zeros(len(model.uv))])
+    return rasterize(flat, model.triangles, (0, 0, size, size)).mask
+
+
+@pytest.mark.parametrize("size", [256, 512, 1024])
+@pytest.mark.parametrize("yaw", [50, -50])
+def test_a_turned_head_gives_the_seen_side_and_mirrors_it(model, size, yaw):
+    mesh = head(model, yaw)
+    texture = unwrap(photo(mesh, lopsided), mesh, size)
+    assert texture.image.shape == (size, size, 3)
+    assert texture.mask.shape == (size, size)
+    assert texture.image.dtype == texture.mask.dtype == np.uint8
+
+    seen, mirrored = ((texture.mask == value) & skin(size) for value in (SEEN, MIRRORED))
+    off = errors(texture, lopsided)
+    assert np.percentile(off[seen], 95) < 2
+    assert np.percentile(off[seen], 99) < 15
+    off = errors(texture, lambda uv: lopsided(np.stack([1 - uv[..., 0], uv[..., 1]], axis=-1)))
+    assert np.percentile(off[mirrored], 95) < 2
+    assert np.percentile(off[mirrored], 99) < 20
+    # the other side's own colours are far from those
+    assert np.median(errors(texture, lopsided)[mirrored]) > 50
+
+    # a head turned to its left (yaw > 0) shows its right side, which is the left half of the sheet
+    shown, hidden = (slice(None), slice(size // 2)), (slice(None), slice(size // 2, None))
+    if yaw < 0:
+        shown, hidden = hidden, shown
+    half = (covered(model, size) & skin(size))[shown].sum()
+    assert seen[shown].sum() > 0.85 * half
+    assert mirrored[hidden].sum() > 0.85 * half
+    assert mirrored[shown].sum() < 0.02 * half
+    assert seen[hidden].sum() < 0.05 * half
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (25, 0, 0), (-35, 10, 20), (0, -20, 90), (10, 5, 180)])
+def test_a_symmetric_head_gives_its_whole_sheet(model, yaw, pitch, roll):
+    mesh = head(model, yaw, pitch, roll)
+    texture = unwrap(photo(mesh, symmetric), mesh)
+    known = (texture.mask >= MIRRORED) & skin(512)
+    assert np.percentile(errors(texture, symmetric)[known], 95) < 2
+    assert np.percentile(errors(texture, symmetric)[known], 99) < 12
+    texture = unwrap(photo(mesh, gentle), mesh)
+    everywhere = (texture.mask > 0) & skin(512)
+    assert np.percentile(errors(texture, gentle)[everywhere], 99) < 12
+
+
+@pytest.mark.parametrize("color", [lopsided, symmetric])
+def test_both_sides_of_a_frontal_face_are_its_own(model, color):
+    mesh = head(model)
+    texture = unwrap(photo(mesh, color), mesh)
+    weight = interpolate(
+        rasterize(
+            np.column_stack([model.uv[:, 0] * 512 - 0.5, (1 - model.uv[:, 1]) * 512 - 0.5, np.zeros(len(model.uv))]),
+            model.triangles, (0, 0, 512, 512),
+        ),
+        model.triangles, visibility(mesh, (400, 400))[:, None],
+    )[..., 0]  # fmt: skip
+    wholly = (weight > 0.999) & (weight[:, ::-1] > 0.999) & skin(512)
+    assert wholly[:, :256].sum() > 15000
+    assert wholly[:, 256:].sum() > 15000
+    assert (texture.mask[wholly] == SEEN).all()
+    assert np.percentile(errors(texture, color)[wholly], 99.5) < 2
+
+
+@pytest.mark.parametrize("size", [256, 512, 1000])
+def test_the_mask_covers_the_sheet(model, size):
+    mesh = head(model, 20)
+    texture = unwrap(photo(mesh, lopsided), mesh, size)
+    assert set(np.unique(texture.mask)) == {0, FILLED, MIRRORED, SEEN}
+    np.testing.assert_array_equal(texture.mask > 0, covered(model, size))
+    assert (texture.image[texture.mask > 0].max(axis=-1) > 0).mean() > 0.999
+    # painted a few texels beyond the edge, for filtering; black farther out
+    painted = texture.image.any(axis=-1)
+    assert not painted[: int(size * (1 - model.uv[:, 1].max())) - 6].any()
+    beside = np.roll(texture.mask > 0, 2, axis=0) & (texture.mask == 0)
+    assert painted[beside].mean() > 0.97
+
+
+def test_eyeballs_hidden_behind_lids_are_not_seen(model):
+    mesh = head(model, scale=28, at=(400, 400, 0))
+    raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, 800, 800), cull="back")
+    white = (model.part > 0)[:, None].astype(np.float32).repeat(3, axis=1) * 200
+    texture = unwrap(interpolate(raster, mesh.triangles, white).astype(np.uint8), mesh)
+    balls = (texture.mask == SEEN) & ~skin(512)
+    assert balls.sum() > 500
+    assert (texture.image[balls] > 150).all(axis=-1).mean() > 0.9
+
+
+def test_the_picture_may_be_strided_and_nothing_is_changed(model):
+    mesh = head(model, 30)
+    image = photo(mesh, lopsided)
+    wide = np.repeat(image, 2, axis=1)
+    kept = wide.copy(), mesh.vertices.copy(), mesh.uv.copy()
+    for array in (mesh.vertices, mesh.triangles, mesh.uv):
+        array.setflags(write=False)
+    try:
+        strided, plain = unwrap(wide[:, ::2], mesh), unwrap(image, mesh)
+        visibility(mesh, image.shape[:2])
+    finally:
+        for array in (mesh.vertices, mesh.triangles, mesh.uv):
+            array.setflags(write=True)
+    np.testing.assert_array_equal(strided.image, plain.image)
+    np.testing.assert_array_equal(strided.mask, plain.mask)
+    for before, after in zip(kept, (wide, mesh.vertices, mesh.uv), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_two_faces_in_turn_do_not_share_what_is_kept(model):
+    left, right = head(model, 40), head(model, -40)
+    expected = unwrap(photo(right, lopsided), right, 256)
+    first = unwrap(photo(left, lopsided), left, 256)
+    kept = first.image.copy()
+    again = unwrap(photo(right, lopsided), right, 256)
+    np.testing.assert_array_equal(again.image, expected.image)
+    np.testing.assert_array_equal(first.image, kept)
+    assert not np.array_equal(first.mask, again.mask)
+    # an equal model, and another one of as many vertices
+    copied = Mesh(right.vertices, right.triangles.copy(), None, right.uv.copy())
+    np.testing.assert_array_equal(unwrap(photo(right, lopsided), copied, 256).image, expected.image)
+    turned = Mesh(right.vertices, right.triangles, None, np.column_stack([right.uv[:, 0], 1 - right.uv[:, 1]]))
+    np.testing.assert_array_equal(unwrap(photo(right, lopsided), turned, 256).mask, expected.mask[::-1])
+
+
+def test_a_large_picture_is_averaged_and_not_thinned_out(model):
+    mesh = head(model, scale=60, at=(800, 800, 0))
+    image = photo(mesh, lambda uv: np.full((*uv.shape[:-1], 3), 128.0), 1600)
+    stripes = image.copy()
+    stripes[::2] = np.clip(stripes[::2].astype(int) * 2, 0, 254)  # 254 and 128 by turns: 191 on the average
+    texture = unwrap(stripes, mesh, 128)
+    inner = (texture.mask == SEEN) & skin(128)
+    assert inner.sum() > 2000
+    assert abs(np.median(texture.image[inner]) - 191) < 3
+    assert texture.image[inner].std() < 20
+
+
+class TestPictureBorders:
+    def test_a_side_outside_the_picture_is_mirrored(self, model):
+        mesh = head(model, at=(200, 200, 0))
+        image = photo(mesh, symmetric)[:, :200]  # half of it: the right side of the face, the left half of the sheet
+        texture = unwrap(image, mesh)
+        assert ((texture.mask == SEEN) & skin(512))[:, 262:].sum() == 0
+        assert ((texture.mask == MIRRORED) & skin(512))[:, 262:].sum() > 20000
+        known = (texture.mask >= MIRRORED) & skin(512)
+        assert np.percentile(errors(texture, symmetric)[known], 95) < 3
+
+    def test_a_face_outside_the_picture(self, model):
+        mesh = head(model, at=(5000, 200, 0))
+        texture = unwrap(np.full((50, 50, 3), 90, np.uint8), mesh, 64)
+        assert set(np.unique(texture.mask)) == {0, FILLED}
+
+    def test_the_far_end_of_a_very_wide_picture(self, model):
+        near, far = head(model, 20), head(model, 20, at=(39800.0, 200.0, 0.0))
+        image = photo(near, lopsided)
+        wide = np.zeros((400, 40000, 3), np.uint8)
+        wide[:, 39600:] = image
+        expected, texture = unwrap(image, near, 128), unwrap(wide, far, 128)
+        both = (expected.mask == SEEN) & (texture.mask == SEEN) & skin(128)
+        assert both.sum() > 0.9 * (expected.mask == SEEN).sum() - 500
+        assert np.abs(texture.image[both].astype(int) - expected.image[both]).mean() < 2
+
+    def test_one_pixel(self, model):
+        texture = unwrap(np.full((1, 1, 3), 90, np.uint8), head(model), 64)
+        assert set(np.unique(texture.mask)) <= {0, FILLED, MIRRORED, SEEN}
+        assert texture.image[texture.mask >= MIRRORED].size == 0 or (texture.image[texture.mask >= MIRRORED] > 80).all()
+
+
+class TestVisibility:
+    def test_a_plane(self):
+        y, x = np.mgrid[:21, :21]
+        vertices = np.stack([x * 10, y * 10, 0 * x], axis=-1).reshape(-1, 3).astype(np.float32)
+        at = np.arange(441).reshape(21, 21)
+        a, b, c, d = (v.ravel() for v in (at[:-1, :-1], at[:-1, 1:], at[1:, :-1], at[1:, 1:]))
+        triangles = np.concatenate([np.column_stack([a, c, b]), np.column_stack([b, c, d])]).astype(np.int32)
+        weight = visibility(Mesh(vertices, triangles), (300, 300)).reshape(21, 21)
+        assert (weight[2:-2, 2:-2] == 1).all()
+        assert (weight >= 0).all()
+        assert (weight <= 1).all()
+        np.testing.assert_array_equal(visibility(Mesh(vertices, triangles[:, ::-1]), (300, 300)), 0)
+        # a grazing angle counts for less, down to nothing
+        by_angle = []
+        for degrees in (0, 45, 60, 70, 78):
+            z = vertices[:, 0] * np.tan(np.radians(degrees))
+            tilted = visibility(Mesh(np.column_stack([vertices[:, :2], z]), triangles), (300, 300))
+            by_angle.append(tilted.reshape(21, 21)[10, 10])
+        np.testing.assert_allclose(by_angle, [1, 1, (0.5 - 0.25) / 0.35, (0.342 - 0.25) / 0.35, 0], atol=0.01)
+
+    def test_a_wall_in_front(self, model):
+        mesh = head(model)
+        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+        middle, front = (low[0] + high[0]) / 2, high[2] + 40
+        wall = np.array(
+            [[middle, low[1], front], [high[0], low[1], front], [middle, high[1], front], [high[0], high[1], front]]
+        )
+        n = len(mesh.vertices)
+        triangles = np.concatenate([mesh.triangles, [[n, n + 2, n + 1], [n + 1, n + 2, n + 3]]]).astype(np.int32)
+        hidden = visibility(Mesh(np.concatenate([mesh.vertices, wall]), triangles), (400, 400))[:n]
+        free = visibility(mesh, (400, 400))
+        right, left = mesh.vertices[:, 0] > middle + 8, mesh.vertices[:, 0] < middle - 8
+        assert (free[right] == 1).sum() > 1000
+        assert (hidden[right] == 0).all()
+        assert ((hidden > 0.5) == (free > 0.5))[left].mean() > 0.98
+
+    @pytest.mark.parametrize("yaw", [-60, -25, 0, 40, 75])
+    def test_against_an_exact_depth_test(self, model, yaw):
+        mesh = head(model, yaw, pitch=5)
+        weight = visibility(mesh, (400, 400))
+        large = Mesh(mesh.vertices * 4, mesh.triangles)
+        depth = rasterize(large.vertices, large.triangles, (0, 0, 1600, 1600), cull="back").depth
+        x, y = np.rint(large.vertices[:, :2]).astype(int).T
+        behind = (depth[y, x] - large.vertices[:, 2]) / np.ptp(large.vertices[:, 2])
+        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
+        assert weight.dtype == np.float32
+        assert (weight[facing <= 0.25] == 0).all()
+        assert (weight[behind > 0.1] == 0).all()
+        assert (behind > 0.1).sum() > 100
+        free = (facing > 0.7) & (np.abs(behind) < 0.005) & (model.part == 0)
+        assert free.sum() > 2000
+        assert (weight[free] > 0).mean() > 0.9
+        assert np.median(weight[free]) == 1
+
+    def test_the_far_side_of_a_turned_head(self, model):
+        for yaw, far, near in ((50, "left_ear", "right_ear"), (-50, "right_ear", "left_ear")):
+            weight = visibility(head(model, yaw), (400, 400))
+            assert (weight[model.regions[far]] == 0).all()
+            assert (weight[model.regions[near]] == 1).mean() > 0.2
+            side = 1 if far == "left_ear" else -1
+            skin_far = (model.mean[:, 0] * side > 5) & (model.part == 0)
+            assert (weight[skin_far] > 0).mean() < 0.01
+
+    def test_outside_of_the_picture(self, model):
+        mesh = head(model)
+        weight = visibility(mesh, (400, 400))
+        cropped = visibility(mesh, (190, 210))
+        x, y = mesh.vertices[:, 0], mesh.vertices[:, 1]
+        inside = (x > -0.5) & (y > -0.5) & (x < 209.5) & (y < 189.5)
+        assert 1000 < inside.sum() < len(inside) - 1000
+        np.testing.assert_array_equal(cropped, np.where(inside, weight, 0))
+        moved = Mesh(mesh.vertices - np.float32([1000, 0, 0]), mesh.triangles)
+        assert not visibility(moved, (400, 400)).any()
+
+    def test_the_pictures_place_and_depth_do_not_matter(self, model):
+        mesh = head(model, 20)
+        moved = Mesh(mesh.vertices + np.float32([512, 256, 4096]), mesh.triangles)
+        difference = visibility(moved, (2000, 2000)) - visibility(mesh, (2000, 2000))
+        assert (np.abs(difference) > 0.05).mean() < 0.005
+
+    def test_nothing(self):
+        empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
+        assert visibility(empty, (10, 10)).shape == (0,)
+
+    def test_points_without_triangles(self):
+        assert not visibility(Mesh(np.zeros((3, 3)), np.zeros((0, 3), np.int32)), (10, 10)).any()
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("image", "error"),
+        [(None, TypeError), (np.zeros((4, 4, 3)), TypeError), (np.zeros((4, 4), np.uint8), ValueError),
+         (np.zeros((0, 4, 3), np.uint8), ValueError)],
+    )  # fmt: skip
+    def test_pictures(self, model, image, error):
+        with pytest.raises(error, match="image: expected"):
+            unwrap(image, head(model))
+
+    def test_a_mesh_without_uv(self, model):
+        mesh = head(model)
+        with pytest.raises(ValueError, match="mesh: expected a mesh with uv"):
+            unwrap(np.zeros((4, 4, 3), np.uint8), Mesh(mesh.vertices, mesh.triangles))
+
+    @pytest.mark.parametrize("size", [0, -5, 15, 8193])
+    def test_sizes(self, model, size):
+        with pytest.raises(ValueError, match=rf"size: expected 16..8192 px, got {size}"):
+            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size)
+
+    @pytest.mark.parametrize("size", [256.5, "512", None])
+    def test_sizes_of_another_type(self, model, size):
+        with pytest.raises((TypeError, ValueError), match="size: expected"):
+            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size)
+
+    def test_a_mesh_of_nothing(self):
+        empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
+        texture = unwrap(np.full((9, 9, 3), 50, np.uint8), empty, 32)
+        assert not texture.mask.any()
+        assert not texture.image.any()
