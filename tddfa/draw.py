@@ -337,10 +337,12 @@ def _blend(source: Image, out: Image, layer: Image, raster: Raster, alpha: float
         layer = cv2.addWeighted(layer, alpha, under, 1 - alpha, 0.0)
     mask = raster.mask.view(np.uint8) * np.uint8(255)
     near = cv2.blur(mask, (3, 3))
-    edge = np.nonzero((near < 255) & (mask > 0))
+    # one index is found much faster than two
+    at = np.flatnonzero((near < 255) & (mask > 0))
+    edge = np.divmod(at, mask.shape[1])
     # a pixel on a straight outline has a third of its neighbours outside, one on a corner more
-    share = np.clip(near[edge] * (2.0 / 255) - 0.8, 0.2, 1.0)[:, None]
-    softened = layer[edge] * share + target[edge] * (1 - share)
+    share = np.clip(near.reshape(-1)[at] * (2.0 / 255) - 0.8, 0.2, 1.0)[:, None]
+    softened = layer.reshape(-1, 3)[at] * share + target[edge] * (1 - share)
     cv2.copyTo(layer, mask, target)
     target[edge] = softened
 

@@ -59,14 +59,14 @@ class _Sheet:
         flat = np.zeros((len(uv), 3), dtype=np.float32)
         flat[:, 0] = uv[:, 0] * size - 0.5
         flat[:, 1] = (1 - uv[:, 1]) * size - 0.5
-        # only the rows that the sheet covers are worked on
+        # Only the rows that the sheet covers are worked on; by the sixteen, so that they shrink by whole factors.
         low, high = bounds(flat[:, :2])
-        top, bottom = int(np.floor(low[1])) - _PADDING, int(np.ceil(high[1])) + _PADDING + 1
+        top, bottom = (int(low[1]) - _PADDING) // 16 * 16, -((-int(high[1]) - _PADDING - 2) // 16) * 16
         self.rows = slice(int(np.clip(top, 0, size - 1)), int(np.clip(bottom, 1, size)))
         self.raster = rasterize(flat, triangles, (0, self.rows.start, size, self.rows.stop - self.rows.start))
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
-        self.outside = _without_holes(cv2.dilate(self.inside, kernel)) == 0
+        self.painted = _without_holes(cv2.dilate(self.inside, kernel))
 
 
 class _Same:
@@ -127,8 +127,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     other *= 1 - weight
     texture = cv2.blendLinear(direct, cv2.flip(direct, 1), weight, other)
     known = cv2.min(weight + other, 1.0)
-    texture = _fill(texture, known)
-    texture[sheet.outside] = 0
+    texture = cv2.copyTo(_fill(texture, known), sheet.painted)
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = sheet.inside + (known >= 0.5) * sheet.inside + (weight >= 0.5) * sheet.inside
     mask *= np.uint8(FILLED)

@@ -80,9 +80,7 @@ def installed(root, tmp_path_factory):
     skipped = shutil.ignore_patterns(".*", "build", "tests", "*.egg-info", "*.so", "*.pyd", "__pycache__", "results")
     shutil.copytree(root, folder / "source", ignore=skipped)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run(
-        [*command, "--wheel-dir", str(folder), str(folder / "source")], check=True, capture_output=True
-    )
+    subprocess.run([*command, "--wheel-dir", str(folder), str(folder / "source")], check=True, capture_output=True)
     (wheel,) = folder.glob("tddfa-*.whl")
     venv.create(folder / "env", with_pip=False)
     scripts = "Scripts" if sys.platform == "win32" else "bin"

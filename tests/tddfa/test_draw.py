@@ -1,0 +1,502 @@
+import cv2
+import numpy as np
+import pytest
+
+from Sim3DR import rasterize, vertex_normals
+from tddfa import Camera, Face, Mesh, Params, Roi, draw
+from tddfa.camera import rotation_from_euler
+from tddfa.texture import Texture, visibility
+
+SIZE = 480
+
+
+@pytest.fixture(scope="module")
+def model(aligner):
+    return aligner.face_model
+
+
+def mesh_of(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(240.0, 240.0, 0.0), **options):
+    return Mesh(Camera.from_pose(yaw, pitch, roll, scale, at).project(model.mean), model.triangles, **options)
+
+
+def face_of(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(240.0, 240.0, 0.0)):
+    camera = Camera.from_pose(yaw, pitch, roll, scale, at)
+    shape, expression = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
+    landmarks = camera.project(model.landmarks(shape, expression))
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    roi = Roi.around(*((low + high) / 2), float((high - low).max()))
+    return Face(np.concatenate([low, high]), 1.0, roi, Params(np.eye(3, 4), shape, expression), camera, landmarks)
+
+
+@pytest.fixture(scope="module")
+def image():
+    """Noise, so that any pixel that is written shows; read-only, so that whoever draws on it fails."""
+    noise = np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    noise.setflags(write=False)
+    return noise
+
+
+# how to draw each kind on a picture, given some heads: those that take Face and those that take Mesh
+ON_FACES = {
+    "landmarks": draw.landmarks,
+    "box": lambda image, faces: draw.pose(image, faces),
+    "axes": lambda image, faces: draw.pose(image, faces, style="axes"),
+}
+ON_MESHES = {
+    "points": lambda image, meshes, model: draw.points(image, meshes),
+    "mesh": lambda image, meshes, model: draw.mesh(image, meshes),
+    "depth": lambda image, meshes, model: draw.depth(image, meshes),
+    "pncc": lambda image, meshes, model: draw.pncc(image, meshes, model.normalized_coordinates),
+}
+
+
+def drawn(kind, image, model, heads):
+    """A kind drawn for heads that are given by the arguments of `face_of`."""
+    if kind in ON_FACES:
+        return ON_FACES[kind](image, [face_of(model, **head) for head in heads])
+    return ON_MESHES[kind](image, [mesh_of(model, **head) for head in heads], model)
+
+
+KINDS = [*ON_FACES, *ON_MESHES]
+SURFACES = ["mesh", "depth", "pncc"]
+
+
+def silhouette(mesh, size=SIZE):
+    return rasterize(mesh.vertices, mesh.triangles, (0, 0, size, size), cull="back").mask
+
+
+def inner(mesh, px=3, size=SIZE):
+    """What the mesh covers, short of its outline; the mouth's opening and the gaps at the eyes are cut out too."""
+    return cv2.erode(silhouette(mesh, size).view(np.uint8), np.ones((2 * px + 1, 2 * px + 1))) > 0
+
+
+def changed(before, after):
+    return (before != after).any(axis=-1)
+
+
+class TestEveryKind:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_new_picture_and_nothing_far_from_the_face_changes(self, image, model, kind):
+        result = drawn(kind, image, model, [{"yaw": 20, "at": (150.0, 160.0, 0.0), "scale": 8.0}])
+        assert result.shape == image.shape
+        assert result.dtype == np.uint8
+        assert not np.shares_memory(result, image)
+        result[0, 0] = 0  # it may be written to
+        there = changed(image, result)[1:, 1:]
+        assert there[40:280, 40:300].sum() > 500
+        there[:300, :320] = False
+        assert not there.any()
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_nobody(self, image, model, kind):
+        result = drawn(kind, image, model, [])
+        np.testing.assert_array_equal(result, image)
+        assert not np.shares_memory(result, image)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_strided_pictures(self, image, model, kind):
+        heads = [{"yaw": 20, "at": (120.0, 200.0, 0.0), "scale": 8.0}]
+        for view in (image[:, ::2], image[::-1], image[..., ::-1], np.asfortranarray(image)):
+            expected = drawn(kind, np.ascontiguousarray(view), model, heads)
+            np.testing.assert_array_equal(drawn(kind, view, model, heads), expected)
+
+    @pytest.mark.parametrize("kind", ["landmarks", *ON_MESHES])
+    @pytest.mark.parametrize("scale", [8.0, 14.0])
+    def test_a_face_at_the_border_is_the_part_of_it_that_is_inside(self, image, model, kind, scale):
+        whole = drawn(kind, image, model, [{"yaw": 20, "scale": scale}])
+        for rows, columns in (
+            (slice(230, 480), slice(0, 480)),
+            (slice(0, 260), slice(220, 300)),
+            (slice(64, 200), slice(0, 240)),
+        ):
+            at = (240.0 - columns.start, 240.0 - rows.start, 0.0)
+            part = drawn(kind, image[rows, columns], model, [{"yaw": 20, "scale": scale, "at": at}])
+            difference = np.abs(part.astype(int) - whole[rows, columns]).max(axis=-1)
+            # a dot that stands for a cell of 2.5 px may be another one of the cell
+            allowed = 0.15 if kind == "points" else 0.01
+            assert (difference[4:-4, 4:-4] > 3).mean() < allowed
+            assert changed(part, image[rows, columns]).mean() > 0.01
+
+    @pytest.mark.parametrize("kind", ["landmarks", *ON_MESHES])
+    @pytest.mark.parametrize("at", [(-900.0, 240.0, 0.0), (240.0, 5000.0, 0.0), (1e6, 1e6, 0.0), (-1e8, 50.0, 0.0)])
+    def test_a_face_outside(self, image, model, kind, at):
+        np.testing.assert_array_equal(drawn(kind, image, model, [{"at": at}]), image)
+
+    @pytest.mark.parametrize("kind", ["box", "axes"])
+    @pytest.mark.parametrize("at", [(-900.0, 240.0, 0.0), (240.0, 5000.0, 0.0), (1e6, 1e6, 0.0), (-1e8, 50.0, 0.0)])
+    def test_the_pose_of_a_face_outside(self, image, model, kind, at):
+        there = changed(drawn(kind, image, model, [{"at": at}]), image)  # nothing, or the line of text
+        assert not there.any() or np.ptp(np.nonzero(there)[0]) < 60
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (300, 1, 3), (7, 5, 3)])
+    def test_small_pictures(self, model, kind, shape):
+        grey = np.full(shape, 77, np.uint8)
+        assert drawn(kind, grey, model, [{"at": (2.0, 2.0, 0.0)}]).shape == shape
+        assert (grey == 77).all()
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("scale", [0.02, 0.3])
+    def test_tiny_faces_change_little(self, image, model, kind, scale):
+        there = changed(drawn(kind, image, model, [{"scale": scale}]), image)
+        assert there[200:280, 100:380].sum() == there.sum()
+        if kind not in ON_FACES:
+            assert there.sum() < (25 * scale + 4) ** 2
+
+    @pytest.mark.parametrize("kind", SURFACES)
+    def test_a_black_background(self, image, model, kind):
+        def paint(heads):
+            meshes = [mesh_of(model, **head) for head in heads]
+            if kind == "pncc":
+                return draw.pncc(image, meshes, model.normalized_coordinates, background="black")
+            return {"mesh": draw.mesh, "depth": draw.depth}[kind](image, meshes, background="black")
+
+        assert not paint([]).any()
+        black, over = paint([{"yaw": 20}]), drawn(kind, image, model, [{"yaw": 20}])
+        head = mesh_of(model, yaw=20)
+        outside = cv2.dilate(silhouette(head).view(np.uint8), np.ones((5, 5))) == 0
+        # pinholes at the eyes are closed, so what is inside the outline is looked at no further
+        flooded = cv2.floodFill(np.pad(1 - outside.view(np.uint8), 1), None, (0, 0), 2)[1][1:-1, 1:-1] == 2
+        assert not black[flooded].any()
+        np.testing.assert_array_equal(over[flooded], image[flooded])
+        if kind != "mesh":  # which is translucent
+            np.testing.assert_array_equal(black[inner(head)], over[inner(head)])
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize(
+        ("wrong", "error"),
+        [(None, TypeError), (np.zeros((4, 4, 3)), TypeError), (np.zeros((4, 4), np.uint8), ValueError),
+         (np.zeros((4, 4, 4), np.uint8), ValueError), (np.zeros((0, 4, 3), np.uint8), ValueError)],
+    )  # fmt: skip
+    def test_bad_pictures_are_named(self, model, kind, wrong, error):
+        with pytest.raises(error, match="image: expected"):
+            drawn(kind, wrong, model, [{}])
+
+    @pytest.mark.parametrize("kind", SURFACES)
+    def test_bad_backgrounds_are_named(self, image, model, kind):
+        function = getattr(draw, kind)
+        arguments = (model.normalized_coordinates,) if kind == "pncc" else ()
+        with pytest.raises(ValueError, match="background: expected image or black, got 'white'"):
+            function(image, [], *arguments, background="white")
+
+    @pytest.mark.parametrize("kind", ON_MESHES)
+    def test_a_mesh_of_nothing(self, image, model, kind):
+        empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+        np.testing.assert_array_equal(ON_MESHES[kind](image, [empty], model), image)
+
+
+class TestLandmarks:
+    def test_each_has_its_dot(self, image, model):
+        face = face_of(model, yaw=15, roll=10, scale=20)
+        result = draw.landmarks(np.zeros_like(image), [face])
+        for x, y in np.rint(face.landmarks[:, :2]).astype(int):
+            assert result[y, x].min() > 200
+
+    def test_parts_are_joined_and_eyes_closed(self, image, model):
+        face = face_of(model, scale=20)
+        result = draw.landmarks(np.zeros_like(image), [face])
+        joined = [(i, i + 1) for part in (range(16), range(36, 41), range(48, 59)) for i in part]
+        joined += [(41, 36), (47, 42), (59, 48), (67, 60)]
+        for start, end in joined:
+            x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
+            assert result[y - 1 : y + 2, x - 1 : x + 2].max() > 100, (start, end)
+        for start, end in ((16, 17), (21, 22), (26, 27), (16, 0)):  # parts end here
+            x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
+            assert not result[y, x].any(), (start, end)
+
+
+class TestPoints:
+    def test_dots_lie_on_vertices_that_face_the_viewer(self, model):
+        mesh = mesh_of(model, yaw=40)
+        there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
+        front = np.zeros_like(there)
+        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2] > 0
+        x, y = np.rint(mesh.vertices[facing, :2]).astype(int).T
+        front[y, x] = True
+        assert not (there & ~front).any()
+        assert 1500 < there.sum() <= front.sum()
+
+    def test_density_does_not_follow_the_meshs(self, model):
+        mesh = mesh_of(model, scale=20)
+        there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
+        dots = cv2.blur(there.astype(np.float32), (31, 31))[inner(mesh, 16)]
+        assert dots.max() < 5 * np.median(dots)
+
+    def test_a_nearer_face_lies_over_a_farther_one(self, image, model):
+        near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
+        one, other = draw.points(image, [near, far]), draw.points(image, [far, near])
+        np.testing.assert_array_equal(one, other)
+        alone = draw.points(image, [near])
+        there = changed(alone, image)
+        np.testing.assert_array_equal(one[there], alone[there])
+
+
+class TestMesh:
+    def test_a_nearer_face_hides_a_farther_one(self, image, model):
+        near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
+        for alpha in (0.5, 0.85, 1.0):
+            one, other = (draw.mesh(image, meshes, alpha=alpha) for meshes in ([near, far], [far, near]))
+            np.testing.assert_array_equal(one, other)
+            alone = draw.mesh(image, [near], alpha=alpha)
+            np.testing.assert_array_equal(one[inner(near)], alone[inner(near)])
+            beside = silhouette(far) & (cv2.dilate(silhouette(near).view(np.uint8), np.ones((5, 5))) == 0)
+            assert beside.sum() > 300
+            np.testing.assert_array_equal(one[beside], draw.mesh(image, [far], alpha=alpha)[beside])
+
+    @pytest.mark.parametrize("scale", [8.0, 16.0])
+    def test_opaque(self, image, model, scale):
+        # what lies under an opaque surface does not matter, but for its outline
+        mesh = mesh_of(model, yaw=20, scale=scale)
+        over, on_black = draw.mesh(image, [mesh], alpha=1), draw.mesh(image, [mesh], alpha=1, background="black")
+        np.testing.assert_array_equal(over[inner(mesh)], on_black[inner(mesh)])
+        assert np.ptp(on_black[inner(mesh)]) > 100  # it is lit
+
+    @pytest.mark.parametrize("scale", [8.0, 16.0])
+    def test_invisible(self, image, model, scale):
+        mesh = mesh_of(model, yaw=20, scale=scale)
+        np.testing.assert_array_equal(draw.mesh(image, [mesh], alpha=0), image)
+        assert not draw.mesh(image, [mesh], alpha=0, background="black").any()
+
+    @pytest.mark.parametrize("scale", [8.0, 16.0])
+    def test_translucent(self, image, model, scale):
+        mesh = mesh_of(model, yaw=20, scale=scale)
+        opaque = draw.mesh(image, [mesh], alpha=1)
+        where = inner(mesh)
+        expected = 0.4 * opaque[where].astype(float) + 0.6 * image[where]
+        np.testing.assert_allclose(draw.mesh(image, [mesh], alpha=0.4)[where], expected, atol=1.01)
+
+    @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+    def test_bad_opacity_is_named(self, image, model, alpha):
+        with pytest.raises(ValueError, match="alpha: expected"):
+            draw.mesh(image, [mesh_of(model)], alpha=alpha)
+
+    @pytest.mark.parametrize("scale", [8.0, 16.0])
+    def test_colors_are_rgb(self, image, model, scale):
+        for channel in range(3):
+            colors = np.zeros((len(model.mean), 3), np.float32)
+            colors[:, channel] = 0.8
+            mesh = mesh_of(model, scale=scale, colors=colors)
+            result = draw.mesh(image, [mesh], alpha=1)[inner(mesh)]
+            others = [2 - c for c in range(3) if c != channel]
+            assert result[:, others].max() == 0
+            assert np.median(result[:, 2 - channel]) > 120
+
+    def test_light_comes_from_above(self, model):
+        canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
+        y, x = np.mgrid[:SIZE, :SIZE]
+        upright, turned = (draw.mesh(canvas, [mesh_of(model, roll=roll)]).mean(axis=-1) for roll in (0, 180))
+        forehead, chin = (y < 190) & (x > 200) & (x < 280), (y > 290) & (x > 200) & (x < 280)
+        for result in (upright, turned):
+            lit = result > 0
+            assert result[forehead & lit].mean() > result[chin & lit].mean() + 5
+
+    def test_the_mouth_stays_open_and_pinholes_are_closed(self, image, model):
+        # a plate with a hole of 3 x 3 px and one of 60 x 60 px
+        y, x = np.mgrid[:101, :101]
+        vertices = np.stack([x * 3 + 90, y * 3 + 90, 0 * x], axis=-1).reshape(-1, 3).astype(np.float32)
+        at = np.arange(101 * 101).reshape(101, 101)
+        kept = np.ones((100, 100), bool)
+        kept[20, 20] = False
+        kept[50:70, 50:70] = False
+        a, b, c, d = (v[kept] for v in (at[:-1, :-1], at[:-1, 1:], at[1:, :-1], at[1:, 1:]))
+        plate = Mesh(vertices, np.concatenate([np.column_stack([a, c, b]), np.column_stack([b, c, d])]))
+        depth = draw.depth_px(image, [plate])
+        assert np.isfinite(depth[148:156, 148:156]).all()
+        assert np.isnan(depth[244:296, 244:296]).all()
+        assert np.isfinite(depth[92:388, 92:388]).mean() == pytest.approx(1 - 60 * 60 / 296**2, abs=0.003)
+
+
+class TestDepth:
+    def test_numbers_against_numpy(self, image, model):
+        mesh = mesh_of(model, yaw=25, pitch=-10, at=(240.0, 240.0, 37.0))
+        result = draw.depth_px(image, [mesh])
+        assert result.dtype == np.float32
+        a, b, c = mesh.vertices[model.triangles].astype(np.float64).transpose(1, 0, 2)
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        front = area < -1e-9  # y is down
+        a, b, c, area = a[front], b[front], c[front], area[front]
+        rows, columns = np.nonzero(inner(mesh))
+        for i in np.random.default_rng(0).choice(len(rows), 150, replace=False):
+            x, y = columns[i], rows[i]
+            wb = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
+            wc = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / area
+            hit = (wb >= -1e-9) & (wc >= -1e-9) & (wb + wc <= 1 + 1e-9)
+            z = ((1 - wb - wc) * a[:, 2] + wb * b[:, 2] + wc * c[:, 2])[hit]
+            assert result[y, x] == pytest.approx(z.max(), abs=0.02)
+
+    def test_numbers_are_nan_elsewhere(self, image, model):
+        mesh = mesh_of(model, yaw=25)
+        covered, result = silhouette(mesh), draw.depth_px(image, [mesh])
+        assert np.isfinite(result[covered]).all()
+        assert (np.isfinite(result) & ~covered).sum() < 0.002 * covered.sum()  # closed pinholes
+        assert np.isnan(draw.depth_px(image, [])).all()
+        assert np.isnan(draw.depth_px(image, [mesh_of(model, at=(-900.0, 0.0, 0.0))])).all()
+
+    def test_grey_is_the_share_of_the_faces_depth(self, image, model):
+        mesh = mesh_of(model, yaw=25)
+        numbers, result = draw.depth_px(image, [mesh]), draw.depth(image, [mesh])
+        where = inner(mesh, 1)
+        low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
+        np.testing.assert_allclose(result[where][:, 0], (numbers[where] - low) / (high - low) * 255, atol=1)
+        assert (np.ptp(result[where], axis=-1) == 0).all()
+        order = np.argsort(numbers[where])
+        grey = result[where][order, 0].astype(int)
+        assert (np.diff(grey) >= 0).all()
+        assert grey[-1] >= 253
+        assert grey[0] < 60
+
+    def test_each_face_has_its_own_range(self, image, model):
+        left = mesh_of(model, scale=8, at=(120.0, 240.0, -1000.0))
+        right = mesh_of(model, scale=8, at=(360.0, 240.0, 1000.0))
+        result = draw.depth(image, [left, right])
+        for mesh in (left, right):
+            grey = result[inner(mesh, 1)]
+            assert grey.max() >= 253
+            assert grey.min() < 90
+        numbers = draw.depth_px(image, [left, right])
+        assert np.nanmax(numbers[:, :240]) < 0 < np.nanmin(numbers[:, 240:])
+
+    def test_a_nearer_face_hides_a_farther_one(self, image, model):
+        near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
+        for function in (draw.depth, draw.depth_px):
+            one, other, alone = (function(image, meshes) for meshes in ([near, far], [far, near], [near]))
+            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one[inner(near)], alone[inner(near)])
+            assert not np.array_equal(one, alone)
+
+    def test_a_flat_mesh(self, image):
+        plate = Mesh([[100, 100, 5], [100, 300, 5], [300, 100, 5]], np.array([[0, 1, 2]]))
+        assert (draw.depth_px(image, [plate])[120:150, 120:150] == 5).all()
+        result = draw.depth(image, [plate])[120:150, 120:150]
+        assert np.ptp(result) == 0
+
+
+class TestPncc:
+    def test_colours_are_the_mean_faces_coordinates(self, model):
+        mesh = mesh_of(model, yaw=20, pitch=10, scale=40, at=(480.0, 480.0, 0.0))
+        canvas = np.zeros((960, 960, 3), np.uint8)
+        result = draw.pncc(canvas, [mesh], model.normalized_coordinates)
+        low, high = model.mean.min(axis=0), model.mean.max(axis=0)
+        expected = (model.mean - low) / (high - low) * 255
+        x, y = np.rint(mesh.vertices[:, :2]).astype(int).T
+        seen = (visibility(mesh, (960, 960)) == 1) & inner(mesh, 2, 960)[y, x]
+        assert seen.sum() > 2000
+        difference = np.abs(result[y[seen], x[seen]] - expected[seen])
+        assert np.percentile(difference, 99.5) < 2
+
+    def test_the_colour_stays_with_the_face_when_it_turns(self, model):
+        canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
+        tip = model.landmark_triangles[30, 0]
+        for yaw, roll in ((0, 0), (40, 0), (-20, 50)):
+            mesh = mesh_of(model, yaw=yaw, roll=roll)
+            x, y = np.rint(mesh.vertices[tip, :2]).astype(int)
+            color = draw.pncc(canvas, [mesh], model.normalized_coordinates)[y, x]
+            np.testing.assert_allclose(color, model.normalized_coordinates[tip] * 255, atol=6)
+
+    def test_a_nearer_face_hides_a_farther_one(self, image, model):
+        near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
+        one, other = (draw.pncc(image, m, model.normalized_coordinates) for m in ([near, far], [far, near]))
+        np.testing.assert_array_equal(one, other)
+
+    def test_coordinates_of_another_model(self, image, model):
+        with pytest.raises(ValueError, match="expected"):
+            draw.pncc(image, [mesh_of(model)], model.normalized_coordinates[:100])
+
+
+class TestPose:
+    POSES = ((0, 0, 0), (35, 0, 0), (-35, 10, 0), (10, -25, 20), (-50, 15, -30))
+
+    @staticmethod
+    def near(result, point, color, reach=2):
+        x, y = np.rint(point).astype(int)
+        patch = result[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1].astype(int)
+        return np.abs(patch - color).max(axis=-1).min() < 40
+
+    @pytest.mark.parametrize("angles", POSES)
+    def test_box(self, model, angles):
+        face = face_of(model, *angles, scale=12, at=(400.0, 400.0, 0.0))
+        result = draw.pose(np.zeros((800, 800, 3), np.uint8), [face])
+        rotation = rotation_from_euler(*angles)
+        size = np.ptp(face.landmarks[:, :2], axis=0).max()
+        d = np.sqrt(2) * size / 3
+        origin = face.landmarks[:27].mean(axis=0)
+
+        def project(square, depth):
+            corners = np.array([[x * square, y * square, depth] for x, y in ((-1, -1), (-1, 1), (1, 1), (1, -1))])
+            return origin[:2] + (corners @ rotation.T)[:, :2] * (1, -1)
+
+        rear, front = project(d, 0), project(d * 4 / 3, d * 4 / 3)
+        seen = 0
+        for i in range(4):
+            for start, end, colors in (
+                (front[i], front[(i + 1) % 4], [(110, 230, 80)]),
+                (rear[i], front[i], [(110, 230, 80)]),
+                (rear[i], rear[(i + 1) % 4], [(70, 150, 50), (110, 230, 80)]),
+            ):
+                for share in (0.0, 0.3, 0.5, 0.8):
+                    point = start + share * (end - start)
+                    if point[1] < face.landmarks[:, 1].max():  # under it lies the text
+                        assert any(self.near(result, point, color) for color in colors)
+                        seen += 1
+        assert seen > 20
+        # the box opens to where the face looks
+        looks = (front.mean(axis=0) - rear.mean(axis=0)) / (d * 4 / 3)
+        np.testing.assert_allclose(looks, rotation[:2, 2] * (1, -1), atol=1e-9)
+        assert (looks[0] > 0.1) == (angles[0] > 5)  # yaw > 0 is to the picture's right
+
+    @pytest.mark.parametrize("angles", POSES)
+    def test_axes(self, model, angles):
+        face = face_of(model, *angles, scale=16, at=(400.0, 400.0, 0.0))
+        result = draw.pose(np.zeros((800, 800, 3), np.uint8), [face], style="axes")
+        length = 0.6 * np.ptp(face.landmarks[:, :2], axis=0).max()
+        rotation = rotation_from_euler(*angles)
+        for axis, color in enumerate(((80, 80, 240), (90, 210, 90), (245, 150, 60))):
+            along = rotation[:2, axis] * (1, -1) * length
+            if np.hypot(*along) > 20:
+                for share in (0.6, 0.8):
+                    assert self.near(result, face.landmarks[30, :2] + share * along, color)
+
+    def test_the_angles_are_written_under_the_face(self, model):
+        canvas = np.full((800, 800, 3), 200, np.uint8)
+        face = face_of(model, 20, scale=12, at=(400.0, 300.0, 0.0))
+        there = changed(draw.pose(canvas, [face], style="axes"), canvas)
+        bottom = int(face.landmarks[:, 1].max())
+        rows, columns = np.nonzero(there[bottom:])
+        assert np.ptp(columns) > 150
+        assert abs(columns.mean() - face.landmarks[:, 0].mean()) < 20
+        assert rows.max() < 80
+        other = draw.pose(canvas, [face_of(model, 30, scale=12, at=(400.0, 300.0, 0.0))], style="axes")
+        assert (other[bottom:] != draw.pose(canvas, [face], style="axes")[bottom:]).any()
+
+    def test_text_of_a_face_below_moves_into_the_picture(self, image, model):
+        face = face_of(model, scale=12, at=(240.0, 420.0, 0.0))
+        assert face.landmarks[:, 1].max() > SIZE
+        white = np.full_like(image, 255)
+        result = draw.pose(white, [face], style="axes")
+        assert (result[-25:] == 85).all(axis=-1).sum() > 1500  # the plate: a third of white
+
+    @pytest.mark.parametrize("style", ["cube", "", None, "Box"])
+    def test_bad_styles_are_named(self, image, style):
+        with pytest.raises(ValueError, match="style: expected box or axes, got"):
+            draw.pose(image, [], style=style)
+
+    def test_order_does_not_matter_where_faces_are_apart(self, image, model):
+        faces = [
+            face_of(model, 20, scale=6, at=(120.0, 200.0, 0.0)),
+            face_of(model, -20, scale=7, at=(360.0, 200.0, 0.0)),
+        ]
+        np.testing.assert_array_equal(draw.pose(image, faces), draw.pose(image, faces[::-1]))
+
+
+class TestTextures:
+    def test_side_by_side(self, rng):
+        images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+        sheets = [Texture(image, np.zeros((16, 16), np.uint8)) for image in images]
+        np.testing.assert_array_equal(draw.textures(sheets), np.concatenate(list(images), axis=1))
+        alone = draw.textures(sheets[:1])
+        np.testing.assert_array_equal(alone, images[0])
+        assert not np.shares_memory(alone, images)
+
+    def test_none(self):
+        with pytest.raises(ValueError, match="textures: expected one at least"):
+            draw.textures([])
