@@ -126,4 +126,3 @@ def test_whole_process(benchmark, tmp_path):
 
     output = benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     benchmark.extra_info["memory"] = output.splitlines()[-1]
-    print(output.splitlines()[-1])

@@ -274,7 +274,7 @@ class Aligner:
 
 
 def _box_rows(boxes: ArrayLike) -> NDArray[np.float32]:
-    rows = np.asarray(boxes, dtype=np.float32)
+    rows = np.asarray(boxes)
     if rows.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     width = 5 if rows.ndim == 2 and rows.shape[1] == 5 else 4

@@ -47,7 +47,8 @@ def checked(
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
-    array = np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is told below
+        array = np.ascontiguousarray(array, dtype=dtype)
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.count_nonzero(np.isfinite(array)))
         raise ValueError(f"{name}: expected finite values, got {bad} that are NaN or infinite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import json
 import logging
 import os
@@ -264,15 +265,18 @@ def _expand(pattern: str) -> list[Path]:
 
 def _stems(paths: Sequence[Path]) -> list[str]:
     """Names for the outputs; photos of one name get a number, so that none writes over another's."""
-    taken: dict[str, int] = {}
-    stems = []
+    own = {path.stem for path in paths}
+    stems: list[str] = []
+    taken: set[str] = set()
     for path in paths:
-        taken[path.stem] = taken.get(path.stem, 0) + 1
-        stems.append(path.stem if taken[path.stem] == 1 else f"{path.stem}-{taken[path.stem]}")
+        numbered = (f"{path.stem}-{k}" for k in itertools.count(2))
+        stem = path.stem if path.stem not in taken else next(s for s in numbered if s not in taken | own)
+        stems.append(stem)
+        taken.add(stem)
     return stems
 
 
-def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float32]]:
+def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
     """Boxes by photo, of a text file (for one photo) or a JSON file.
 
     Raises
@@ -295,7 +299,7 @@ def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float
             content = {paths[0].name: [[float(word) for word in line] for line in lines if line]}
     except OSError as error:
         raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{file}: not a file of boxes: {error}") from error
     except ValueError as error:
         if str(error).startswith(str(file)):
@@ -309,9 +313,9 @@ def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float
         if rows is None:
             raise ValueError(f"{file}: no boxes for {path.name}")
         try:
-            array = np.asarray(rows, dtype=np.float32)
+            array = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError):
-            array = np.zeros(1, dtype=np.float32)
+            array = np.zeros(1)
         if array.size and (array.ndim != 2 or array.shape[1] not in (4, 5)):
             raise ValueError(f"{file}: {path.name}: expected rows x1 y1 x2 y2, in px")
         boxes[str(path)] = array

@@ -134,6 +134,8 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
     background : {"image", "black"}
         What the surfaces lie on.
     """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
     out = _canvas(image, background)
     for surface in _farthest_first(meshes):
         # lids and nostrils of a small face are finer than its pixels: it is drawn larger, and averaged
@@ -162,7 +164,7 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
     for surface, raster in _rendered(image, meshes):
         low, high = float(surface.vertices[:, 2].min()), float(surface.vertices[:, 2].max())
         scale = 255 / max(high - low, 1e-6)
-        grey = cv2.convertScaleAbs(cv2.max(raster.depth, low), alpha=scale, beta=-low * scale)
+        grey = cv2.convertScaleAbs(np.maximum(raster.depth, np.float32(low)), alpha=scale, beta=-low * scale)
         _blend(out, out, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), raster, 1.0)
     return out
 

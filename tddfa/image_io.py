@@ -21,8 +21,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 MOST_PIXELS = 178_000_000  # Pillow, which reads the header, refuses pictures of a few more
 _MOST_BYTES = 1 << 30
 
-_JPEG_QUALITY = 95
+_QUALITY = {
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
+}
 _JPEG_START = b"\xff\xd8"
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 # A marker of a JPEG: in a scan's data, 0xff is followed by 0, or by a restart marker (0xd0 .. 0xd7).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_END, _JPEG_WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
@@ -68,19 +73,32 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a picture held in memory; `name` begins the messages. As `read` otherwise."""
-    width, height = _size(data, name)
+    width, height, kind, mode = _header(data, name)
     if width * height > MOST_PIXELS:
         raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}")
     # OpenCV pads what is missing with grey and says nothing
     if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
         raise ImageError(f"{name}: the file is cut short: a JPEG without its end")
+    end = data.rfind(_PNG_END)
+    if data.startswith(_PNG_START) and (end < 0 or len(data) < end + 8):  # its checksum follows
+        raise ImageError(f"{name}: the file is cut short: a PNG without its end")
     try:
+        if kind == "TIFF" and mode.endswith("A"):
+            return _without_alpha(data)
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except (cv2.error, OSError, SyntaxError):
         image = None
     if image is None:
         raise ImageError(f"{name}: the file is damaged, or of a kind that cannot be read")
     return np.asarray(image)
+
+
+def _without_alpha(data: bytes) -> NDArray[np.uint8]:
+    """Decode by Pillow: OpenCV multiplies the colours of a TIFF by its alpha channel."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(data)) as image:
+        return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
 
 
 def _jpeg_has_its_end(data: bytes) -> bool:
@@ -95,8 +113,8 @@ def _jpeg_has_its_end(data: bytes) -> bool:
     return False
 
 
-def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height by the file's header; no pixel is decoded."""
+def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
+    """Width, height, format and mode by the file's header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -105,7 +123,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
             with Image.open(io.BytesIO(data)) as header:
                 if header.format == "PNG":
                     header.verify()  # the checksums; libpng would report what they find to stderr by itself
-                return header.size
+                return *header.size, str(header.format), header.mode
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture") from None
     except Image.DecompressionBombError:
@@ -133,7 +151,7 @@ def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
     """
     path = Path(path)
     try:
-        done, data = cv2.imencode(path.suffix, image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        done, data = cv2.imencode(path.suffix, image, _QUALITY.get(path.suffix.lower(), []))
     except cv2.error as error:
         raise ValueError(f"{path}: a picture of this kind or size cannot be written as {path.suffix!r}") from error
     if not done:

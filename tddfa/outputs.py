@@ -113,7 +113,7 @@ class Outputs:
     def _save_raw_depth(self, base: Path) -> Path:
         depth = draw.depth_px(self.image, self.meshes)
         if self.options.raw_depth == "npy":
-            return write_atomic(base.with_suffix(".npy"), _npy(depth))
+            return write_atomic(base.with_name(f"{base.name}.npy"), _npy(depth))
         steps = (depth - np.nanmin(depth)) * DEPTH_STEPS_PER_PX + 1 if np.isfinite(depth).any() else depth
         levels = np.where(np.isfinite(depth), np.clip(np.rint(steps), 1, 65535), 0).astype(np.uint16)
         return image_io.write(base.with_name(f"{base.name}_raw.png"), levels)

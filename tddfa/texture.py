@@ -23,7 +23,7 @@ SEEN, MIRRORED, FILLED = 255, 170, 85
 
 # The depth test runs on a rendering at most this large: vertices lie farther apart than its pixels.
 _DEPTH_TEST_PX = 320
-# Tolerance of the depth test, as a share of the face's size: more than the rendering's steps, less than a lid's thickness.
+# Tolerance of the depth test, a share of the face's size: more than the rendering's steps, less than a lid's depth.
 _DEPTH_TOLERANCE = 0.004
 # Cosines between surface and line of sight up to which a point counts as not seen, and from which as fully seen.
 _GRAZING, _FACING = 0.25, 0.6

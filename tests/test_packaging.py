@@ -1,6 +1,7 @@
 """The packages among themselves, and as a wheel away from their source."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -100,7 +101,10 @@ def installed(root, tmp_path_factory):
 class TestWheel:
     def run(self, installed, *arguments):
         folder, python, _ = installed
-        return subprocess.run([python, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(
+            [python, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
 
     def test_it_runs_away_from_the_source(self, installed, root):
         where = self.run(installed, "-c", "import tddfa, Sim3DR, FaceBoxes; print(tddfa.__file__)")

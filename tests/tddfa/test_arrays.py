@@ -38,7 +38,6 @@ def test_others_are_converted(value):
         ([1e300], (1,), np.float32, ValueError, "1 that are NaN or infinite"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_wrong_ones_are_named(value, shape, dtype, error, message):
     with pytest.raises(error, match=message):
         checked("a", value, shape, dtype)

@@ -348,6 +348,16 @@ class TestWriting:
         assert np.abs(image_io.read(path).astype(int) - photo).mean() <= tolerance
         assert [p.name for p in path.parent.iterdir()] == [path.name]
 
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+    def test_opencv_has_nothing_to_warn_of(self, tmp_path, photo, suffix, capfd):
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+        try:
+            image_io.write(tmp_path / f"x{suffix}", photo)
+        finally:
+            cv2.utils.logging.setLogLevel(before)
+        assert capfd.readouterr().err == ""
+
     def test_grey_and_16_bit(self, tmp_path, photo):
         image_io.write(tmp_path / "grey.png", photo[..., 0].copy())
         with Image.open(tmp_path / "grey.png") as image:

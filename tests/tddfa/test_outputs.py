@@ -1,0 +1,198 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+
+from tddfa import draw
+from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
+from tddfa.texture import SEEN
+
+NINE = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj")
+
+
+@pytest.fixture(scope="module")
+def faces(aligner, two_people):
+    return aligner(two_people)
+
+
+@pytest.fixture
+def outputs(aligner, two_people, faces):
+    def make(**options):
+        return Outputs(two_people, faces, aligner, Options(**options))
+
+    return make
+
+
+def test_kinds_are_those_of_3ddfa_v2_and_glb():
+    assert set(KINDS) == {*NINE, "glb"}
+    assert set(MESHES) == {"ply", "obj", "glb"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_pictures_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
+    made = outputs(suffix=suffix)
+    for kind in PICTURES:
+        written = made.save(kind, tmp_path / "a photo")
+        assert written == [tmp_path / f"a photo_{kind}{suffix}"]
+        drawn, read = made.picture(kind), cv2.imread(str(written[0]))
+        assert read.shape == drawn.shape
+        assert np.abs(read.astype(int) - drawn).mean() <= {".png": 0, ".jpg": 3.5, ".webp": 4}[suffix]
+    assert len(list(tmp_path.iterdir())) == len(PICTURES)
+
+
+def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
+    made = outputs(alpha=0.3, background="black", pose_style="axes")
+    meshes = [aligner.mesh(face) for face in faces]
+    expected = {
+        "2d_sparse": draw.landmarks(two_people, faces),
+        "2d_dense": draw.points(two_people, meshes),
+        "3d": draw.mesh(two_people, meshes, alpha=0.3, background="black"),
+        "depth": draw.depth(two_people, meshes, background="black"),
+        "pncc": draw.pncc(two_people, meshes, aligner.face_model.normalized_coordinates, background="black"),
+        "pose": draw.pose(two_people, faces, style="axes"),
+    }
+    for kind, picture in expected.items():
+        np.testing.assert_array_equal(made.picture(kind), picture, err_msg=kind)
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_texture_and_mask(outputs, tmp_path, size):
+    made = outputs(suffix=".png", uv_size=size, uv_mask=True)
+    picture, mask = made.save("uv_tex", tmp_path / "x")
+    assert (picture.name, mask.name) == ("x_uv_tex.png", "x_uv_tex_mask.png")
+    assert cv2.imread(str(picture)).shape == (size, 2 * size, 3)
+    written = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written, np.hstack([texture.mask for texture in made.textures]))
+    assert (written[:, :size] == SEEN).mean() > 0.1
+    assert (written[:, size:] == SEEN).mean() > 0.1
+
+
+def test_raw_depth(outputs, tmp_path, two_people):
+    made = outputs(suffix=".png", raw_depth="npy")
+    expected = draw.depth_px(two_people, made.meshes)
+    _, path = made.save("depth", tmp_path / "x")
+    assert path.name == "x_depth.npy"
+    numbers = np.load(path, allow_pickle=False)
+    assert numbers.dtype == np.float32
+    np.testing.assert_array_equal(numbers, expected)
+
+    _, path = outputs(raw_depth="png").save("depth", tmp_path / "x")
+    assert path.name == "x_depth_raw.png"
+    steps = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert steps.dtype == np.uint16
+    np.testing.assert_array_equal(steps > 0, np.isfinite(expected))
+    px = (steps.astype(float) - 1) / DEPTH_STEPS_PER_PX + np.nanmin(expected)
+    covered = steps > 0
+    np.testing.assert_allclose(px[covered], expected[covered], atol=0.51 / DEPTH_STEPS_PER_PX)
+    assert steps[covered].min() == 1
+
+
+@pytest.mark.parametrize("name", ["my.photo", "a.b.c", ".hidden", "x.", "naïve 日本", "x.jpg"])
+def test_dots_and_other_letters_in_names(outputs, tmp_path, name):
+    made = outputs(raw_depth="npy", uv_mask=True, uv_size=64)
+    written = [path for kind in ("depth", "uv_tex", "ply") for path in made.save(kind, tmp_path / name)]
+    written.append(made.save_json(tmp_path / name, "x"))
+    assert [path.name for path in written] == [
+        f"{name}_depth.jpg", f"{name}_depth.npy", f"{name}_uv_tex.jpg", f"{name}_uv_tex_mask.png",
+        f"{name}_ply.ply", f"{name}.json",
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+
+
+class TestMeshes:
+    @pytest.mark.parametrize("ascii", [False, True])
+    @pytest.mark.parametrize("vertex_colors", [False, True])
+    def test_ply(self, outputs, tmp_path, aligner, two_people, ascii, vertex_colors):
+        made = outputs(ascii=ascii, vertex_colors=vertex_colors, uv_size=128)
+        (path,) = made.save("ply", tmp_path / "x")
+        assert path.name == "x_ply.ply"
+        assert (b"format ascii" in path.read_bytes()[:40]) == ascii
+        loaded = trimesh.load(path, process=False)
+        n = len(aligner.face_model.mean)
+        assert loaded.vertices.shape == (2 * n, 3)
+        assert len(loaded.faces) == 2 * len(aligner.face_model.triangles)
+        expected = np.concatenate([mesh.vertices for mesh in made.meshes])
+        np.testing.assert_allclose(loaded.vertices * (1, -1, 1) + (0, two_people.shape[0], 0), expected, atol=2e-3)
+        assert (b"property uchar red" in path.read_bytes()[:400]) == vertex_colors
+        if vertex_colors:
+            tip = aligner.face_model.landmark_triangles[30, 0]
+            x, y = np.rint(made.meshes[0].vertices[tip, :2]).astype(int)
+            rgb = two_people[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).mean(axis=0)[::-1]
+            np.testing.assert_allclose(loaded.visual.vertex_colors[tip][:3], rgb, atol=25)
+
+    @pytest.mark.parametrize("vertex_colors", [False, True])
+    def test_obj(self, outputs, tmp_path, aligner, vertex_colors):
+        made = outputs(vertex_colors=vertex_colors, uv_size=128)
+        written = made.save("obj", tmp_path / "x")
+        assert [path.name for path in written] == ["x_obj.obj", "x_obj.mtl", "x_obj_1.png", "x_obj_2.png"]
+        lines = written[0].read_text().splitlines()
+        vertices = [line.split() for line in lines if line.startswith("v ")]
+        assert len(vertices) == 2 * len(aligner.face_model.mean)
+        assert {len(line) for line in vertices} == {7 if vertex_colors else 4}
+        assert sum(line.startswith("f ") for line in lines) == 2 * len(aligner.face_model.triangles)
+        for path, texture in zip(written[2:], made.textures, strict=True):
+            np.testing.assert_array_equal(cv2.imread(str(path)), texture.image)
+
+    def test_glb(self, outputs, tmp_path, aligner):
+        (path,) = outputs(uv_size=128).save("glb", tmp_path / "x")
+        assert path.name == "x_glb.glb"
+        scene = trimesh.load(path, process=False)
+        assert len(scene.geometry) == 2
+        for geometry in scene.geometry.values():
+            assert len(geometry.faces) == len(aligner.face_model.triangles)
+
+
+class TestJson:
+    def test_content(self, outputs, tmp_path, aligner, faces, two_people):
+        path = outputs().save_json(tmp_path / "x", "people.jpg")
+        assert path == tmp_path / "x.json"
+        content = json.loads(path.read_text())
+        assert (content["image"], content["width"], content["height"]) == ("people.jpg", *two_people.shape[1::-1])
+        assert len(content["faces"]) == 2
+        for said, face in zip(content["faces"], faces, strict=True):
+            np.testing.assert_allclose(said["box"], face.box, atol=0.006)
+            np.testing.assert_allclose(said["landmarks"], face.landmarks, atol=6e-4)
+            np.testing.assert_allclose(said["camera"], face.camera.matrix, atol=6e-6)
+            np.testing.assert_allclose(said["rotation"], face.camera.rotation, atol=6e-7)
+            np.testing.assert_allclose(said["shape"], face.params.shape, atol=6e-6)
+            assert said["score"] == pytest.approx(face.score, abs=6e-6)
+            assert said["scale"] == pytest.approx(face.camera.scale, abs=6e-6)
+            assert said["pose"] == pytest.approx(face.camera.euler_degrees()._asdict(), abs=6e-4)
+            assert said["roi"] == {"left": face.roi.left, "top": face.roi.top, "side": face.roi.side}
+            assert list(said["expression"]) == list(aligner.face_model.expression_names)
+            assert said["expression"] == pytest.approx(aligner.expression(face), abs=6e-5)
+            assert all(0 <= weight <= 1 for weight in said["expression"].values())
+            assert said["track_id"] is None
+
+    def test_landmarks_follow_from_camera_shape_and_expression(self, outputs, tmp_path, aligner):
+        content = json.loads(outputs().save_json(tmp_path / "x", "x").read_text())
+        model = aligner.face_model
+        for said in content["faces"]:
+            points = model.landmarks(np.float32(said["shape"]), np.float32(list(said["expression"].values())))
+            camera = np.array(said["camera"])
+            np.testing.assert_allclose(points @ camera[:, :3].T + camera[:, 3], said["landmarks"], atol=0.75)
+
+    def test_nobody(self, aligner, tmp_path):
+        made = Outputs(np.zeros((30, 40, 3), np.uint8), [], aligner)
+        content = json.loads(made.save_json(tmp_path / "x", "empty.png").read_text())
+        assert content == {"image": "empty.png", "width": 40, "height": 30, "faces": []}
+
+    def test_one_face_in_plain_types(self, aligner, faces):
+        said = describe(faces[0], aligner)
+        assert json.loads(json.dumps(said, allow_nan=False)) == said
+
+
+def test_nothing_is_changed_and_nothing_computed_twice(aligner, two_people, faces, tmp_path, monkeypatch):
+    calls = []
+    mesh = aligner.mesh
+    monkeypatch.setattr(aligner, "mesh", lambda *arguments: calls.append(1) or mesh(*arguments))
+    made = Outputs(two_people, faces, aligner, Options(uv_size=64, vertex_colors=True))  # the picture is read-only
+    before = [face.landmarks.copy() for face in faces], [m.vertices.copy() for m in made.meshes]
+    for kind in KINDS:
+        made.save(kind, tmp_path / "x")
+    assert len(calls) == 2
+    for kept, face, vertices, m in zip(before[0], faces, before[1], made.meshes, strict=True):
+        np.testing.assert_array_equal(face.landmarks, kept)
+        np.testing.assert_array_equal(m.vertices, vertices)
