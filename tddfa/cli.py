@@ -29,6 +29,21 @@ _KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply
 _MOST_BOX_BYTES = 64 << 20
 
 
+def _trouble() -> tuple[type[Exception], ...]:
+    """What one photo may bring about without ending the run for the others."""
+    import cv2
+
+    return ValueError, OSError, ImportError, MemoryError, cv2.error
+
+
+class _Failed(Exception):
+    """Some outputs of a photo could not be made, which has been said; it has faces all the same."""
+
+    def __init__(self, faces: int) -> None:
+        super().__init__(faces)
+        self.faces = faces
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``tddfa``; return the exit status."""
     parser = argparse.ArgumentParser(prog="tddfa", description="Dense 3D face alignment of photos.", allow_abbrev=False)
@@ -171,7 +186,10 @@ def _image(options: argparse.Namespace) -> int:
     for path, stem in zip(paths, _stems(paths), strict=True):
         try:
             faces_seen += _one(path, options.out / stem, options, aligner, boxes, windows)
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+        except _Failed as error:
+            faces_seen += error.faces
+            failed = True
+        except _trouble() as error:
             # the other files of the run still get done
             _complain(str(error) or f"{path}: {type(error).__name__}")
             failed = True
@@ -233,8 +251,15 @@ def _one(
         _say(f"  json       {outputs.save_json(stem, path.name)}")
     if not faces:
         return 0
+    failed = False
     for kind in options.opt:
-        written = outputs.save(kind, stem)
+        try:
+            written = outputs.save(kind, stem)
+        except _trouble() as error:
+            # a picture too wide for one format is not too wide for the others
+            _complain(str(error) or f"{path}: {kind}: {type(error).__name__}")
+            failed = True
+            continue
         _say(f"  {kind:10} {' '.join(str(name) for name in written)}")
         if kind == "pose":
             for face in faces:
@@ -242,6 +267,8 @@ def _one(
                 _say(f"             yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
         if windows and kind not in MESHES:
             _show(outputs, kind, path)
+    if failed:
+        raise _Failed(len(faces))
     return len(faces)
 
 

@@ -440,3 +440,16 @@ def test_demo_is_the_same_command(root, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "astronaut.jpg: 1 face (" in done.stdout
     assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "astronaut_3d.jpg"]
+
+
+def test_one_kind_that_fails_does_not_cost_the_others(run, inputs, tmp_path, monkeypatch):
+    from tddfa import outputs
+
+    def fail(_):
+        raise cv2.error("OpenCV does not like it")
+
+    monkeypatch.setitem(outputs.PICTURES, "3d", fail)
+    status, _, err = run("-f", inputs / "astronaut.jpg", "-o", "3d,pose", "--out", tmp_path / "out")
+    assert status == 1
+    assert err == ["tddfa: error: OpenCV does not like it"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut_pose.jpg"]
