@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
@@ -47,7 +47,7 @@ assert version is not None
 
 setup(
     version=version[1],
-    packages=["tddfa", "tddfa.export", "FaceBoxes", "Sim3DR", "tddfa.configs", "tddfa.weights"],
+    packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), "tddfa.configs", "tddfa.weights"],
     # configs/ and weights/ stand at the top of the repository and travel inside the package
     package_dir={"tddfa.configs": "configs", "tddfa.weights": "weights"},
     package_data={

@@ -125,9 +125,10 @@ class Detector:
         if len(candidates) > self.max_candidates:
             best = np.argpartition(-scores[candidates], self.max_candidates - 1)[: self.max_candidates]
             candidates = np.sort(candidates[best])
-        xyxy = decode(prior[candidates], offsets[candidates])
+        # in px of the picture from here on: the suppression counts whole pixels, as 3DDFA_V2's does
+        xyxy = decode(prior[candidates], offsets[candidates]) / np.float32(scale)
         kept = nms(xyxy, scores[candidates], self.iou, self.max_faces)
-        return Detections(xyxy[kept] / np.float32(scale), scores[candidates][kept])
+        return Detections(xyxy[kept], scores[candidates][kept])
 
     def _shrink(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         height, width = image.shape[:2]

@@ -14,7 +14,7 @@ from FaceBoxes import Detector
 from tddfa.arrays import checked, checked_image
 from tddfa.assets import config_path, verified
 from tddfa.config import Config, CropRule
-from tddfa.crop import cut, roi_from_box, roi_from_landmarks
+from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_image
 from tddfa.face_model import FaceModel
 from tddfa.runtime import Model
 from tddfa.texture import vertex_colors
@@ -76,19 +76,23 @@ class Aligner:
         device: str = "auto",
         threads: int | None = None,
         refine: int = 0,
+        exact_crop: bool = False,
     ) -> Aligner:
-        """Load by the name of a shipped config, or by a ``.yml`` file.
+        """Load by the name of a shipped or fetched config, or by a ``.yml`` file.
 
         Parameters
         ----------
         config : str or path
-            ``open_mb05``, or a file; its keys are in `tddfa.config`.
+            ``open_mb05``, what ``tddfa fetch`` put into the cache (``mb05_120x120``), or a file; its keys are in
+            `tddfa.config`.
         device : {"auto", "cpu", "cuda"}
             Where the networks run; `device` of the result says where they really do.
         threads : int or None
             Threads of one network call on the CPU; None is one a core.
         refine : int
             See `Aligner`.
+        exact_crop : bool
+            Cut at the true edges, and map back by them, where the config says `rounded` (3DDFA_V2's do).
 
         Raises
         ------
@@ -100,7 +104,7 @@ class Aligner:
         return cls(
             regressor=Model(verified(settings.model), device, threads),
             face_model=FaceModel.load(verified(settings.face_model)),
-            crop=settings.crop,
+            crop=replace(settings.crop, rounded=settings.crop.rounded and not exact_crop),
             detector=Detector(
                 Model(verified(detector.model), device, threads),
                 max_height=detector.max_height,
@@ -223,7 +227,7 @@ class Aligner:
             indices = where[start : start + _MOST_CROPS]
             crops = np.empty((len(part), self.crop.size, self.crop.size, 3), dtype=np.uint8)
             for k, (i, (_, _, roi)) in enumerate(zip(indices, part, strict=True)):
-                cut(images[i], roi, crops[k])
+                cut(images[i], roi, crops[k], self.crop.rounded)
             outputs = self.regressor(crops)
             camera, shape, expression = (
                 _output(outputs, name, len(part)) for name in ("camera", "shape", "expression")
@@ -232,7 +236,7 @@ class Aligner:
             landmarks = self.face_model.landmarks(shape, expression)
             for k, (box, score, roi) in enumerate(part):
                 params = Params(camera[k], shape[k], expression[k])
-                in_image = roi.fold(params.camera, self.crop.size)
+                in_image = to_image(roi, params.camera, self.crop)
                 faces.append(
                     Face(
                         box=box,
@@ -261,7 +265,15 @@ class Aligner:
             In image px; without colours where no `image` is given.
         """
         model = self.face_model
-        vertices = face.camera.project(model.vertices(face.params.shape, face.params.expression))
+        # several at once cost little more than one: the basis goes through memory once
+        parts = face.mean_of or (face,)
+        shapes = np.stack([part.params.shape for part in parts])
+        decoded = model.vertices(shapes, np.stack([part.params.expression for part in parts]))
+        vertices = parts[0].camera.project(decoded[0])
+        for part, points in zip(parts[1:], decoded[1:], strict=True):
+            vertices += part.camera.project(points)
+        if len(parts) > 1:
+            vertices /= len(parts)
         mesh = Mesh(vertices, model.triangles, None, model.uv)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 

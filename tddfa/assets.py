@@ -15,6 +15,13 @@ REGISTRY = {
 """sha256 of every shipped binary, by its path below `data_folder`."""
 
 
+FETCHED_CONFIGS = ("mb05_120x120", "mb1_120x120")
+"""Configs that ``tddfa fetch 3ddfa_v2`` puts into the cache folder."""
+
+CACHE_VARIABLE = "TDDFA_CACHE"
+"""Environment variable that moves the cache folder."""
+
+
 class AssetError(ValueError):
     """A file is missing, or is not the one that was released."""
 
@@ -26,13 +33,23 @@ def data_folder() -> Path:
     return package if (package / "configs").is_dir() else package.parent
 
 
+def cache_folder() -> Path:
+    """The folder of what was fetched: ``TDDFA_CACHE`` where that is set, else the user's cache folder of the system."""
+    moved = os.environ.get(CACHE_VARIABLE)
+    if moved:
+        return Path(moved).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("tddfa"))
+
+
 def config_path(name: str | os.PathLike[str]) -> Path:
-    """Path of a config: a ``.yml`` file as it is, or the name of a shipped one.
+    """Path of a config: a ``.yml`` file as it is, or the name of a shipped or fetched one.
 
     Raises
     ------
     AssetError
-        If there is none; the message lists the shipped ones.
+        If there is none; the message lists those that there are.
     """
     path = Path(name)
     if path.suffix in (".yml", ".yaml") and path.is_file():
@@ -43,8 +60,13 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     for candidate in shipped:
         if candidate.stem == wanted:
             return candidate
-    names = ", ".join(candidate.stem for candidate in shipped)
-    raise AssetError(f"{os.fspath(name)}: no such config; give a .yml file or one of: {names}")
+    fetched = sorted(cache_folder().glob("*/*.yml"))
+    for candidate in fetched:
+        if candidate.stem == wanted:
+            return candidate
+    names = ", ".join(candidate.stem for candidate in (*shipped, *fetched))
+    hint = "; `tddfa fetch 3ddfa_v2` gets it" if wanted in FETCHED_CONFIGS else ""
+    raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
 
 
 def verified(path: str | os.PathLike[str]) -> Path:

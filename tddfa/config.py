@@ -33,12 +33,17 @@ class CropRule:
         ``box_shift_y * old``, and the side is ``box_scale * old``.
     landmark_scale : float
         From landmarks: the side is ``landmark_scale`` times the longer side of their bounding box, about its centre.
+    rounded : bool
+        Compute as 3DDFA_V2 does, to the same numbers. The side from a box is cut to whole px; the picture is cut at the
+        px nearest to the edges, yet what the network says of its crop is mapped back by the edges as they were, its
+        first px to the left edge itself. False cuts at the true edges, and maps back by where each px was.
     """
 
     size: int
     box_shift_y: float
     box_scale: float
     landmark_scale: float
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -93,7 +98,7 @@ class Config:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
-        """Read a ``.yml`` file.
+        """Read a ``.yml`` file, ours or one of 3DDFA_V2's (`tddfa.convert.their_config`).
 
         Raises
         ------
@@ -109,6 +114,11 @@ class Config:
             raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}")
+        if "checkpoint_fp" in content:
+            # only 3DDFA_V2's configs have this key
+            from tddfa.convert.their_config import resolve
+
+            return resolve(path, content)
         if "name" in content:
             raise ConfigError(f"{path}: unknown key 'name': a config is named by its file")
         return _build(cls, {"name": path.stem, **content}, f"{path}: ", path.parent)
@@ -142,6 +152,8 @@ def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{where}: expected a path, got {value!r}")
         return Path(os.path.normpath(folder / value))
+    if kind is bool and isinstance(value, bool):
+        return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
@@ -150,5 +162,5 @@ def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
         return value
     if kind == float | None and value is None:
         return None
-    expected = {int: "a whole number", str: "a text"}.get(kind, "a number")
+    expected = {int: "a whole number", str: "a text", bool: "true or false"}.get(kind, "a number")
     raise ConfigError(f"{where}: expected {expected}, got {value!r}")

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.arrays import checked
+from tddfa.camera import Camera
 from tddfa.config import CropRule
 from tddfa.types import Roi
 
 # A face smaller than this has no pixels to speak of; a side of 0 could not be cut.
 _SMALLEST_SIDE = 1.0
+# A rounded square larger than this, px, is mostly black: it is not laid out in memory to be shrunk.
+_MOST_PADDED = 1 << 24
 
 
 def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
@@ -34,6 +37,8 @@ def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
         raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {x1:g} {y1:g} {x2:g} {y2:g}")
     old = ((x2 - x1) + (y2 - y1)) / 2
     side = max(rule.box_scale * old, _SMALLEST_SIDE)
+    if rule.rounded:
+        side = float(int(side))
     return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + rule.box_shift_y * old, side)
 
 
@@ -49,7 +54,15 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
     return Roi.around(x, y, side)
 
 
-def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
+def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
+    """Camera to image px, from the regressor's camera (3, 4) to px of the crop that was cut at `roi`."""
+    if rule.rounded:
+        half = 0.5 * roi.side / rule.size  # 3DDFA_V2 puts the first px of the crop at the edge itself
+        roi = Roi(roi.left - half, roi.top - half, roi.side)
+    return roi.fold(camera, rule.size)
+
+
+def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], rounded: bool = False) -> None:
     """Cut a square out of a picture, scaled to the size of `out`.
 
     Bilinear, at the square's true edges: nothing is rounded to whole pixels. Where the square leaves the picture the
@@ -63,8 +76,14 @@ def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
         What to cut.
     out : ndarray (size, size, 3) uint8, C-contiguous
         The crop is written here.
+    rounded : bool
+        See `CropRule`: cut as 3DDFA_V2 does, from the px nearest to the left and top edge up to the px nearest to the
+        right and bottom edge, that one left out.
     """
     size = len(out)
+    if rounded:
+        _cut_rounded(image, roi, out)
+        return
     scale, dx, dy = roi.crop_to_image(size)
     # Only the part under the square is handed on: OpenCV takes no picture with a side over 32767 px here.
     left, top = max(int(np.floor(roi.left)) - 1, 0), max(int(np.floor(roi.top)) - 1, 0)
@@ -76,3 +95,23 @@ def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
     matrix = np.array([[scale, 0, dx - left], [0, scale, dy - top]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(part, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+
+
+def _cut_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
+    height, width = image.shape[:2]
+    left, top = round(roi.left), round(roi.top)
+    right, bottom = (max(round(a + roi.side), b + 1) for a, b in ((roi.left, left), (roi.top, top)))
+    inner = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    if inner[0] >= inner[2] or inner[1] >= inner[3]:
+        out[:] = 0
+        return
+    part = image[inner[1] : inner[3], inner[0] : inner[2]]
+    if part.shape[:2] != (bottom - top, right - left):
+        if (bottom - top) * (right - left) > _MOST_PADDED:
+            # the same edges; the px differ by a grey level
+            cut(image, Roi(left - 0.5, top - 0.5, right - left), out)
+            return
+        padded = np.zeros((bottom - top, right - left, 3), dtype=np.uint8)
+        padded[inner[1] - top : inner[3] - top, inner[0] - left : inner[2] - left] = part
+        part = padded
+    cv2.resize(part, out.shape[1::-1], dst=out, interpolation=cv2.INTER_LINEAR)

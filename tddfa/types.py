@@ -55,6 +55,14 @@ class Roi:
         matrix[1, 3] += dy
         return Camera(matrix.astype(np.float32))
 
+    def unfold(self, camera: Camera, crop_size: int) -> NDArray[np.float32]:
+        """Camera (3, 4) to px of the crop from one to image px: the inverse of `fold`."""
+        scale, dx, dy = self.crop_to_image(crop_size)
+        matrix = camera.matrix.astype(np.float64)
+        matrix[0, 3] -= dx
+        matrix[1, 3] -= dy
+        return np.asarray(matrix / scale, dtype=np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class Params:
@@ -100,6 +108,8 @@ class Face:
         The 68 points of 300-W in image px; z larger is nearer.
     track_id : int or None
         The same for one person over the frames of a video.
+    mean_of : tuple of Face
+        The faces of other frames that this one is the mean of (`tddfa.smoothing.mean_of`); most faces are of none.
     """
 
     box: NDArray[np.float32]
@@ -109,6 +119,7 @@ class Face:
     camera: Camera
     landmarks: NDArray[np.float32]
     track_id: int | None = None
+    mean_of: tuple[Face, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the arrays."""

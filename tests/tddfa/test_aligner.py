@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -261,3 +262,24 @@ class TestRealPhotos:
             Aligner.load("nobody")
         with pytest.raises(ValueError, match="device: expected one of"):
             Aligner.load("open_mb05", device="tpu")
+
+
+class TestRoundedCrop:
+    RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5, rounded=True)
+
+    def test_it_is_cut_at_whole_px_and_mapped_back_by_the_square(self, image):
+        regressor = FakeRegressor()
+        roi = Roi(10.4, 20.3, 48)
+        (face,) = Aligner(regressor, face_model(), self.RULE)(image, rois=[roi])
+        np.testing.assert_array_equal(regressor.calls[0][0], cv2.resize(image[20:68, 10:58], (24, 24)))
+        expected = 2 * face.params.camera
+        expected[:2, 3] += (10.4, 20.3)
+        np.testing.assert_allclose(face.camera.matrix, expected, rtol=1e-6)
+        assert face.roi == roi
+
+    def test_a_face_s_square_gives_it_again(self, image):
+        aligner = Aligner(FakeRegressor(), face_model(), self.RULE)
+        faces = aligner(image, boxes=BOXES)
+        again = aligner(image, rois=[face.roi for face in faces])
+        for a, b in zip(faces, again, strict=True):
+            np.testing.assert_array_equal(a.landmarks, b.landmarks)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tddfa import assets
-from tddfa.assets import REGISTRY, AssetError, config_path, data_folder, verified
+from tddfa.assets import REGISTRY, AssetError, cache_folder, config_path, data_folder, verified
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
@@ -52,3 +52,26 @@ def test_configs_by_name_and_by_file(tmp_path):
     assert config_path(tmp_path / "mine.yml") == tmp_path / "mine.yml"
     with pytest.raises(AssetError, match=r"nobody: no such config; .*open_mb05"):
         config_path("nobody")
+
+
+def test_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("TDDFA_CACHE", raising=False)
+    assert cache_folder().name == "tddfa"
+    monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("TDDFA_CACHE", "~/somewhere")
+    assert cache_folder().is_absolute()
+
+
+def test_fetched_configs_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match=r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*open_mb05$"):
+        config_path("mb05_120x120")
+    fetched = tmp_path / "3ddfa_v2/mb05_120x120.yml"
+    fetched.parent.mkdir()
+    fetched.write_text("")
+    assert config_path("mb05_120x120") == config_path("configs/mb05_120x120.yml") == fetched
+    with pytest.raises(AssetError, match=r"one of: open_mb05, mb05_120x120$"):
+        config_path("nobody")
+    (fetched.with_name("open_mb05.yml")).write_text("")
+    assert config_path("open_mb05") == data_folder() / "configs/open_mb05.yml"

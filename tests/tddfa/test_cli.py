@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from tddfa import cli, draw
+from tddfa import cli_image, draw
 from tddfa.cli import main
 from tddfa.outputs import KINDS, PICTURES, Options, Outputs
 
@@ -19,7 +19,7 @@ FAILED, NO_FACE = 1, 255
 @pytest.fixture(autouse=True)
 def no_display(monkeypatch):
     """A window would wait for a key."""
-    monkeypatch.setattr(cli, "_has_display", lambda: False)
+    monkeypatch.setattr(cli_image, "has_display", lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ class TestTrouble:
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli, "_one", interrupted)
+        monkeypatch.setattr(cli_image, "_one", interrupted)
         assert main(["image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path), "--device", "cpu"]) == 130
 
 

@@ -27,6 +27,11 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert config.detector.score == 0.5
 
 
+def test_a_rounded_crop(tmp_path):
+    assert load(tmp_path, GOOD.replace("size: 120", "size: 120, rounded: true")).crop.rounded
+    assert not load(tmp_path, GOOD).crop.rounded
+
+
 def test_the_shipped_one(root):
     config = Config.load(root / "configs/open_mb05.yml")
     assert config.model.is_file()
@@ -43,6 +48,7 @@ def test_the_shipped_one(root):
         (("size: 120", "size: 12.5"), "crop.size: expected a whole number, got 12.5"),
         (("size: 120", "size: true"), "crop.size: expected a whole number"),
         (("size: 120", "size: 0"), r"crop\.size: expected 1\.\.4096 px, got 0"),
+        (("size: 120", "size: 120, rounded: 1"), "crop.rounded: expected true or false, got 1"),
         (("box_scale: 1.1", "box_scale: wide"), "crop.box_scale: expected a number, got 'wide'"),
         (("box_scale: 1.1", "box_scale: -1"), "crop.box_scale: expected a number over 0"),
         (("box_scale: 1.1", "box_scale: .nan"), "crop.box_scale: expected a number over 0"),

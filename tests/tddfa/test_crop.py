@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tddfa import CropRule, Roi
-from tddfa.crop import cut, roi_from_box, roi_from_landmarks
+from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_image
 
 RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
 
@@ -108,3 +108,63 @@ class TestRois:
     def test_bad_landmarks_are_named(self, points):
         with pytest.raises(ValueError, match="landmarks: expected"):
             roi_from_landmarks(points, RULE)
+
+
+class TestRounded:
+    """3DDFA_V2's way."""
+
+    RULE = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=2**0.5, rounded=True)
+
+    @pytest.mark.parametrize(
+        "roi",
+        [
+            Roi(50.3, 40.7, 96.0),
+            Roi(50.5, 41.5, 97.0),
+            Roi(51.5, 40.5, 96.0),
+            Roi(10.2, 20.9, 100.6),  # the rounded edges make no square
+            Roi(-40.5, -30.2, 120.0),
+            Roi(150, 200, 130.3),
+            Roi(-100.2, -100.7, 600),
+            Roi(0, 0, 120),
+            Roi(60.4, 60.4, 1.0),
+            Roi(1.5, 1.5, 1.0),
+            Roi(-500, 3, 100),
+            Roi(3, 1e7, 100),
+        ],
+    )
+    def test_agrees_with_the_plain_crop(self, rng, roi, reference):
+        image = rng.integers(0, 255, (230, 200, 3), dtype=np.uint8)
+        crop = np.full((120, 120, 3), 99, np.uint8)
+        cut(image, roi, crop, rounded=True)
+        right, bottom = (max(round(a + roi.side), round(a) + 1) for a in (roi.left, roi.top))
+        np.testing.assert_array_equal(crop, reference.crop_at(image, (roi.left, roi.top, right, bottom)))
+
+    def test_a_huge_square_is_not_laid_out(self, rng):
+        image = rng.integers(0, 255, (300, 300, 3), dtype=np.uint8)
+        crops = np.full((2, 120, 120, 3), 99, np.uint8)
+        cut(image, Roi(-1e6, -1e6, 2e6), crops[0], rounded=True)
+        cut(image, Roi(-3000.3, -3000.3, 6000), crops[0], rounded=True)
+        cut(image, Roi(-3000.5, -3000.5, 6000), crops[1])
+        np.testing.assert_array_equal(*crops)
+        assert crops[0].any()
+
+    def test_strided_read_only_pictures(self, rng):
+        image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
+        image.setflags(write=False)
+        crops = np.empty((2, 120, 120, 3), np.uint8)
+        cut(image, Roi(3, 4, 50), crops[0], rounded=True)
+        cut(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1], rounded=True)
+        np.testing.assert_array_equal(*crops)
+
+    def test_side_of_a_box_is_whole(self):
+        roi = roi_from_box([100, 200, 180, 321], self.RULE)  # w 80, h 121, old 100.5
+        assert roi.side == 158  # of 158.79
+        assert roi.left == 140 - 79
+        assert roi.top == pytest.approx(260.5 + 14.07 - 79)
+
+    def test_the_first_px_lies_at_the_edge(self):
+        camera = np.array([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0]])  # the model's origin at the crop's first px
+        roi = Roi(30.3, 40.2, 240)
+        np.testing.assert_allclose(to_image(roi, camera, self.RULE).matrix[:, 3], (30.3, 40.2, 0), rtol=1e-6)
+        exact = CropRule(120, 0.14, 1.58, 2**0.5)
+        np.testing.assert_allclose(to_image(roi, camera, exact).matrix[:, 3], (31.3, 41.2, 0), rtol=1e-6)

@@ -1,0 +1,8 @@
+"""Follow the faces of a video, unsmoothed: ``python demo_video.py -f in.mp4 -o 3d``; ``tddfa video`` smooths too."""
+
+import sys
+
+from tddfa.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["video", "--smooth", "none", *sys.argv[1:]]))

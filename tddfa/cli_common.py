@@ -1,0 +1,97 @@
+"""What the commands of ``tddfa`` share: how they speak, and how they load a model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tddfa.aligner import Aligner
+
+FAILED = 1
+
+
+def trouble() -> tuple[type[Exception], ...]:
+    """What one photo may bring about without ending the run for the others."""
+    import cv2
+
+    return ValueError, OSError, ImportError, MemoryError, cv2.error
+
+
+def say(text: str) -> None:
+    """Tell what was done."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Tell what went wrong, in one line."""
+    sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
+
+
+def share(text: str) -> float:
+    """Parse an argument from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
+def whole(low: int, high: int) -> Any:
+    """Make a parser of whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a model and where it runs."""
+    parser.add_argument(
+        "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
+        help="the model (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the networks run (default: auto)")
+    parser.add_argument("-m", "--mode", choices=("cpu", "gpu"), help="3DDFA_V2's name for --device cpu, cuda")
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of a network (default: all)")
+    parser.add_argument("--onnx", action="store_true", help="accepted for 3DDFA_V2's sake: it is always ONNX")
+    parser.add_argument(
+        "--exact-crop", "--exact_crop", action="store_true",
+        help="cut at the box's true edges where the model's config says rounded, as 3DDFA_V2's do",
+    )  # fmt: skip
+
+
+def load_aligner(options: argparse.Namespace, refine: int = 0) -> Aligner:
+    """Load the model that the options of `add_model_options` choose."""
+    import cv2
+
+    from tddfa.aligner import Aligner
+
+    # what a damaged file is said to have is ours to say, in one line
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
+    return Aligner.load(
+        options.config, device=device, threads=options.threads, refine=refine, exact_crop=options.exact_crop
+    )
+
+
+def has_display() -> bool:
+    """Whether a window can be opened: a display, and an OpenCV that was built with windows."""
+    import cv2
+
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    gui = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "")
+    return "NONE" not in gui.upper()

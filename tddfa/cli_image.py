@@ -1,0 +1,283 @@
+"""``tddfa image``: photos in, pictures and 3D files out."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tddfa.cli_common import FAILED, add_model_options, complain, has_display, load_aligner, say, share, trouble, whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tddfa.aligner import Aligner
+    from tddfa.outputs import Outputs
+
+NO_FACE = 255  # 3DDFA_V2's exit(-1)
+_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj", "glb")
+_MOST_BOX_BYTES = 64 << 20
+
+
+class _Failed(Exception):
+    """Some outputs of a photo could not be made, which has been said; it has faces all the same."""
+
+    def __init__(self, faces: int) -> None:
+        super().__init__(faces)
+        self.faces = faces
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of ``tddfa``."""
+    parser = commands.add_parser(
+        "image",
+        help="align the faces of photos",
+        description="Align every face of photos; draw and save what was found.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run_image)
+    parser.add_argument(
+        "-f", "--img_fp", nargs="+", metavar="PATH", default=["examples/inputs/astronaut.jpg"],
+        help="photos, folders of photos, or patterns such as 'photos/*.jpg' (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--opt", type=_kinds, metavar="KIND[,KIND…]", default=["2d_sparse"],
+        help=f"what to make, out of {', '.join(_KINDS)} (default: 2d_sparse)",
+    )  # fmt: skip
+    add_model_options(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path("examples/results"), metavar="DIR",
+        help="where the files go: DIR/<photo>_<kind>.<suffix> (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--show_flag", type=_flag, default=True, metavar="true|false",
+        help="show each picture in a window, where there is a display (default: true)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--boxes", type=Path, metavar="FILE",
+        help="skip the detector: lines 'x1 y1 x2 y2' in px for one photo, or a .json of photo name -> list of boxes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refine", type=whole(0, 10), default=0, metavar="N",
+        help="align again N times, from the landmarks found (default: 0)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="write DIR/<photo>.json: boxes, landmarks, pose, …")
+    look = parser.add_argument_group("how the files look")
+    look.add_argument("--format", choices=("jpg", "png", "webp"), default="jpg", help="of pictures (default: jpg)")
+    look.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc")
+    look.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d (default: 0.85)")
+    look.add_argument("--pose_style", choices=("box", "axes"), default="box", help="of pose (default: box)")
+    look.add_argument(
+        "--uv_size", type=whole(16, 8192), default=512, metavar="PX", help="side of uv_tex (default: 512)"
+    )
+    look.add_argument(
+        "--uv_mask", action="store_true", help="with uv_tex: a picture of what was seen, mirrored, filled"
+    )
+    look.add_argument(
+        "--raw", choices=("png", "npy"),
+        help="with depth: the numbers too, as 16-bit PNG (1/16 px a step, 0 is empty) or float32 px (NaN is empty)",
+    )  # fmt: skip
+    look.add_argument("--ascii", action="store_true", help="ply as text")
+    look.add_argument("--vertex_colors", action="store_true", help="the photo's colours on the vertices of 3D files")
+
+
+def run_image(options: argparse.Namespace) -> int:
+    """Do ``tddfa image``; return the exit status."""
+    failed = False
+    paths: list[Path] = []
+    for pattern in options.img_fp:
+        found = _expand(pattern)
+        failed |= not found
+        paths += found
+    try:
+        boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
+        aligner = load_aligner(options, options.refine)
+    except (ValueError, OSError, ImportError) as error:
+        complain(str(error))
+        return FAILED
+    windows = options.show_flag and has_display()
+    faces_seen = 0
+    for path, stem in zip(paths, _stems(paths), strict=True):
+        try:
+            faces_seen += _one(path, options.out / stem, options, aligner, boxes, windows)
+        except _Failed as error:
+            faces_seen += error.faces
+            failed = True
+        except trouble() as error:
+            # the other files of the run still get done
+            complain(str(error) or f"{path}: {type(error).__name__}")
+            failed = True
+    if failed:
+        return FAILED
+    return 0 if faces_seen else NO_FACE
+
+
+def _one(
+    path: Path,
+    stem: Path,
+    options: argparse.Namespace,
+    aligner: Aligner,
+    boxes: dict[str, Any] | None,
+    windows: bool,
+) -> int:
+    """Do one photo; return the number of its faces."""
+    from tddfa import image_io
+    from tddfa.outputs import MESHES, Options, Outputs
+
+    started = time.perf_counter()
+    image = image_io.read(path)
+    try:
+        faces = aligner(image, boxes=None if boxes is None else boxes[str(path)])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    elapsed = f"{1000 * (time.perf_counter() - started):.0f} ms, {aligner.device}"
+    count = {0: "no face", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
+    say(f"{path}: {count} ({elapsed})")
+    outputs = Outputs(
+        image,
+        faces,
+        aligner,
+        Options(
+            suffix=f".{options.format}",
+            background=options.background,
+            alpha=options.alpha,
+            pose_style=options.pose_style,
+            uv_size=options.uv_size,
+            uv_mask=options.uv_mask,
+            raw_depth=options.raw,
+            ascii=options.ascii,
+            vertex_colors=options.vertex_colors,
+        ),
+    )
+    if options.json:
+        say(f"  json       {outputs.save_json(stem, path.name)}")
+    if not faces:
+        return 0
+    failed = False
+    for kind in options.opt:
+        try:
+            written = outputs.save(kind, stem)
+        except trouble() as error:
+            # a picture too wide for one format is not too wide for the others
+            complain(str(error) or f"{path}: {kind}: {type(error).__name__}")
+            failed = True
+            continue
+        say(f"  {kind:10} {' '.join(str(name) for name in written)}")
+        if kind == "pose":
+            for face in faces:
+                yaw, pitch, roll = face.camera.euler_degrees()
+                say(f"             yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+        if windows and kind not in MESHES:
+            _show(outputs, kind, path)
+    if failed:
+        raise _Failed(len(faces))
+    return len(faces)
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
+    unknown = [kind for kind in kinds if kind not in _KINDS]
+    if unknown or not kinds:
+        raise argparse.ArgumentTypeError(f"expected one or more of {','.join(_KINDS)}, got {text!r}")
+    return list(dict.fromkeys(kinds))
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text.lower() in ("true", "yes", "1")
+
+
+def _expand(pattern: str) -> list[Path]:
+    """Files that a name, a folder or a pattern stands for; complain where there are none."""
+    from tddfa.image_io import SUFFIXES
+
+    path = Path(pattern)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            complain(f"{path}: no photo in this folder")
+        return found
+    if path.exists() or not glob.has_magic(pattern):
+        return [path]  # one that is missing is said so when it is read
+    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern may be absolute
+    if not found:
+        complain(f"{pattern}: no file of such a name")
+    return [p for p in found if p.is_file()]
+
+
+def _stems(paths: Sequence[Path]) -> list[str]:
+    """Names for the outputs; photos of one name get a number, so that none writes over another's."""
+    own = {path.stem for path in paths}
+    stems: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        numbered = (f"{path.stem}-{k}" for k in itertools.count(2))
+        stem = path.stem if path.stem not in taken else next(s for s in numbered if s not in taken | own)
+        stems.append(stem)
+        taken.add(stem)
+    return stems
+
+
+def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
+    """Boxes by photo, of a text file (for one photo) or a JSON file.
+
+    Raises
+    ------
+    ValueError
+        If the file is something else, or if it does not speak of every photo.
+    """
+    import numpy as np
+
+    try:
+        if file.stat().st_size > _MOST_BOX_BYTES:
+            raise ValueError(f"{file}: expected at most {_MOST_BOX_BYTES >> 20} MiB of boxes")
+        text = file.read_text(encoding="utf-8")
+        if file.suffix.lower() == ".json":
+            content = json.loads(text)
+        else:
+            if len(paths) != 1:
+                raise ValueError(f"{file}: lines of boxes are for one photo, got {len(paths)}; give a .json")
+            lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
+            content = {paths[0].name: [[float(word) for word in line] for line in lines if line]}
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{file}: not a file of boxes: {error}") from error
+    except ValueError as error:
+        if str(error).startswith(str(file)):
+            raise
+        raise ValueError(f"{file}: expected lines 'x1 y1 x2 y2', {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected photo names and their boxes, got {type(content).__name__}")
+    boxes = {}
+    for path in paths:
+        rows = content.get(path.name, content.get(str(path)))
+        if rows is None:
+            raise ValueError(f"{file}: no boxes for {path.name}")
+        try:
+            array = np.asarray(rows, dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.zeros(1)
+        if array.size and (array.ndim != 2 or array.shape[1] not in (4, 5)):
+            raise ValueError(f"{file}: {path.name}: expected rows x1 y1 x2 y2, in px")
+        boxes[str(path)] = array
+    return boxes
+
+
+def _show(outputs: Outputs, kind: str, path: Path) -> None:
+    import cv2
+
+    title = f"{path.name} {kind} - any key goes on"
+    cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    cv2.imshow(title, outputs.picture(kind))
+    # a window that is closed by hand takes no key any more
+    while cv2.waitKey(100) < 0 and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) > 0:
+        pass
+    cv2.destroyWindow(title)

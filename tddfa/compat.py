@@ -1,0 +1,363 @@
+"""3DDFA_V2's Python interface, for scripts that were written for it: change the imports, and they run.
+
+>>> from tddfa.compat import TDDFA, FaceBoxes
+>>> cfg = yaml.safe_load(open("configs/mb1_120x120.yml"))
+>>> face_boxes = FaceBoxes()
+>>> tddfa = TDDFA(gpu_mode=False, **cfg)
+>>> boxes = face_boxes(image)
+>>> param_lst, roi_box_lst = tddfa(image, boxes)
+>>> ver_lst = tddfa.recon_vers(param_lst, roi_box_lst, dense_flag=True)
+
+The drawing and writing functions of its ``utils`` are here too, under their names. Shapes, order and frames are
+3DDFA_V2's: points (3, n), 62 parameters, z from 0 upwards. New code is better off with `tddfa.Aligner`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from FaceBoxes import Detector
+from tddfa import draw, export, image_io
+from tddfa.aligner import Aligner
+from tddfa.arrays import checked
+from tddfa.assets import AssetError, config_path, verified
+from tddfa.camera import Camera
+from tddfa.config import Config
+from tddfa.convert.fetch import folder
+from tddfa.convert.their_config import CROP, detector, resolve
+from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.face_model import FaceModel
+from tddfa.runtime import Model
+from tddfa.texture import unwrap, vertex_colors
+from tddfa.types import Face, Mesh, Params, Roi
+
+_Image = NDArray[np.uint8]
+_Points = Sequence[ArrayLike]
+_Path = str | os.PathLike[str] | None
+
+_PARAMETERS = 62
+# beyond this sine of the yaw (86.4 degrees) the yaw counts as 90
+_GIMBAL = 0.998
+_DENSE = (0, 255, 0)
+
+
+class TDDFA:
+    """3DDFA_V2's regressor and face model.
+
+    Parameters
+    ----------
+    gpu_mode : bool
+        Run on the GPU, where there is one.
+    gpu_id : int
+        Accepted for 3DDFA_V2's sake; the first GPU is used.
+    exact_crop : bool
+        Cut at the true edges; see `tddfa.Aligner.load`. The numbers are not 3DDFA_V2's then.
+    **cfg
+        The keys of one of 3DDFA_V2's configs, read into a dict: ``arch``, ``checkpoint_fp`` and so on; paths are
+        relative to the working folder. Without any, it is what ``tddfa fetch 3ddfa_v2`` fetched: ``mb1_120x120``, or
+        ``mb05_120x120`` where that is missing.
+
+    Raises
+    ------
+    AssetError, ConfigError
+        If a file is missing, or a key is not understood.
+    """
+
+    def __init__(self, *, gpu_mode: bool = False, gpu_id: int = 0, exact_crop: bool = False, **cfg: Any) -> None:
+        del gpu_id
+        config = resolve(_here(), cfg) if cfg else _fetched()
+        self.aligner = Aligner(
+            Model(verified(config.model), "auto" if gpu_mode else "cpu"),
+            FaceModel.load(verified(config.face_model)),
+            replace(CROP, rounded=not exact_crop),
+        )
+        self.size = CROP.size
+
+    @property
+    def tri(self) -> NDArray[np.int32]:
+        """Triangles (m, 3), wound as 3DDFA_V2's are: clockwise for one who looks from outside."""
+        return np.ascontiguousarray(self.aligner.face_model.triangles[:, ::-1])
+
+    @cached_property
+    def keypoints(self) -> NDArray[np.int64]:
+        """Rows (204,) of the 68 landmarks' x, y and z among the dense vertices."""
+        vertices = self.aligner.face_model.landmark_triangles[:, :1].astype(np.int64)
+        return (3 * vertices + np.arange(3)).reshape(-1)
+
+    def __call__(
+        self, img_ori: NDArray[np.uint8], objs: Sequence[ArrayLike], crop_policy: str = "box"
+    ) -> tuple[list[NDArray[np.float32]], list[list[float]]]:
+        """Regress the parameters of faces.
+
+        Parameters
+        ----------
+        img_ori : ndarray (h, w, 3) uint8
+            BGR.
+        objs : sequence of array_like
+            A box (4 or 5,) of each face, or with ``crop_policy="landmark"`` its points (2 or 3, n).
+        crop_policy : {"box", "landmark"}
+            What `objs` are.
+
+        Returns
+        -------
+        param_lst : list of ndarray (62,) float32
+            3x4 camera row by row, to a crop of 120 px counted from 1 with y up; 40 of shape; 10 of expression.
+        roi_box_lst : list of list of float
+            Left, top, right, bottom of each face's square.
+        """
+        if crop_policy == "box":
+            rois = [roi_from_box(np.asarray(box, dtype=np.float64)[:4], CROP) for box in objs]
+        elif crop_policy == "landmark":
+            rois = [roi_from_landmarks(np.asarray(points).T, CROP) for points in objs]
+        else:
+            raise ValueError(f"crop_policy: expected box or landmark, got {crop_policy!r}")
+        faces = self.aligner(img_ori, rois=rois)
+        return [parameters(face) for face in faces], [roi_box(face.roi) for face in faces]
+
+    def recon_vers(
+        self, param_lst: Sequence[ArrayLike], roi_box_lst: Sequence[ArrayLike], dense_flag: bool = False
+    ) -> list[NDArray[np.float32]]:
+        """Reconstruct points of faces.
+
+        Parameters
+        ----------
+        param_lst : sequence of array_like (62,)
+            See `__call__`.
+        roi_box_lst : sequence of array_like (4,)
+            See `__call__`.
+        dense_flag : bool
+            All vertices, in place of the 68 landmarks.
+
+        Returns
+        -------
+        list of ndarray (3, n) float32
+            x, y in px of the picture; z in the same scale, from 0 upwards.
+        """
+        model = self.aligner.face_model
+        decode = model.vertices if dense_flag else model.landmarks
+        result = []
+        for values, box in zip(param_lst, roi_box_lst, strict=True):
+            param = checked("param_lst", np.asarray(values).reshape(-1), (_PARAMETERS,))
+            left, top, right, bottom = checked("roi_box_lst", box, (4,), np.float64)
+            # what a px of the crop is in the picture
+            across, down = (right - left) / self.size, (bottom - top) / self.size
+            matrix = param[:12].reshape(3, 4).astype(np.float64)
+            matrix[:, 3] += (-1, -self.size, -1)
+            matrix *= np.array([[across], [-down], [(across + down) / 2]])
+            matrix[:2, 3] += (left, top)
+            points = Camera(matrix.astype(np.float32)).project(decode(param[12:52], param[52:])).T.copy()
+            points[2] -= points[2].min()
+            result.append(points)
+        return result
+
+
+class FaceBoxes:
+    """3DDFA_V2's detector, as ``tddfa fetch 3ddfa_v2`` fetched it, or as it lies below the working folder.
+
+    Parameters
+    ----------
+    timer_flag : bool
+        Accepted for 3DDFA_V2's sake.
+
+    Raises
+    ------
+    ConfigError
+        If it was not fetched, and is not below the working folder either.
+    """
+
+    def __init__(self, timer_flag: bool = False) -> None:
+        del timer_flag
+        fetched = folder() / "faceboxes.onnx"
+        self.detector = Detector(Model(fetched if fetched.is_file() else detector(_here()), "cpu"))
+
+    def __call__(self, img_: NDArray[np.uint8]) -> list[list[float]]:
+        """Find faces: x1, y1, x2, y2 in px and the score, best first."""
+        found = self.detector(img_)
+        rows = np.column_stack([found.xyxy, found.scores]).astype(np.float64)
+        return [[float(value) for value in row] for row in rows]
+
+
+# 3DDFA_V2 has each in two classes, one for torch and one for ONNX.
+TDDFA_ONNX, FaceBoxes_ONNX = TDDFA, FaceBoxes
+
+
+def parameters(face: Face) -> NDArray[np.float32]:
+    """3DDFA_V2's 62 parameters of a face that its weights gave."""
+    camera = face.params.camera.astype(np.float64)
+    camera[1] *= -1
+    camera[:, 3] += (1, CROP.size, 1)
+    return np.concatenate([camera.reshape(-1), face.params.shape, face.params.expression]).astype(np.float32)
+
+
+def roi_box(roi: Roi) -> list[float]:
+    """Left, top, right, bottom of a square."""
+    return [roi.left, roi.top, roi.left + roi.side, roi.top + roi.side]
+
+
+def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
+    """Head pose as 3DDFA_V2 prints it; that of `tddfa.camera` is better behaved.
+
+    The rows of the camera's left part are normalised and the third is the cross product of the first two: it is no
+    rotation where they are not at right angles. Beyond 86.4 degrees of yaw the yaw is 90 and the roll 0.
+
+    Parameters
+    ----------
+    param : array_like (62,)
+        Or its first 12 numbers.
+
+    Returns
+    -------
+    camera : ndarray (3, 4)
+        The rows without their scale, and the offset.
+    pose : list of float
+        Yaw, pitch, roll in degrees.
+    """
+    matrix = np.asarray(param, dtype=np.float64).reshape(-1)[:12].reshape(3, 4)
+    rows = np.empty((3, 3))
+    rows[:2] = matrix[:2, :3] / np.linalg.norm(matrix[:2, :3], axis=1, keepdims=True)
+    rows[2] = np.cross(rows[0], rows[1])
+    sine = rows[2, 0]
+    if abs(sine) > _GIMBAL:
+        side = np.sign(sine)
+        yaw, roll = side * np.pi / 2, 0.0
+        pitch = np.arctan2(-side * rows[0, 1], -side * rows[0, 2])
+    else:
+        yaw = np.arcsin(sine)
+        cosine = np.cos(yaw)
+        pitch = np.arctan2(rows[2, 1] / cosine, rows[2, 2] / cosine)
+        roll = np.arctan2(rows[1, 0] / cosine, rows[0, 0] / cosine)
+    pose = [float(angle) for angle in np.degrees([yaw, pitch, roll])]
+    return np.column_stack([rows, matrix[:, 3]]), pose
+
+
+def _here() -> Path:
+    # 3DDFA_V2's scripts run in its repository, where its configs have a folder
+    return Path.cwd() / "configs" / "cfg"
+
+
+def _fetched() -> Config:
+    try:
+        return Config.load(config_path("mb1_120x120"))
+    except AssetError:
+        return Config.load(config_path("mb05_120x120"))
+
+
+# What its `utils` draw and write. Each returns the picture (or the file) and writes it where `wfp` is given; none opens
+# a window, whatever `show_flag` says. The pictures are `tddfa.draw`'s.
+
+
+def draw_landmarks(
+    img: _Image, pts: _Points, wfp: _Path = None, show_flag: bool = False, dense_flag: bool = False, **_: Any
+) -> _Image:
+    """``utils.functions.draw_landmarks``: the 68 points (3, 68) of each face, or with `dense_flag` every 6th vertex."""
+    del show_flag
+    if not dense_flag:
+        return _written(wfp, draw.landmarks(img, [_face(points) for points in pts]))
+    out = img.copy()
+    for points in pts:
+        x, y = np.rint(np.asarray(points)[:2, ::6]).astype(np.intp)
+        inside = (x >= 0) & (x < img.shape[1]) & (y >= 0) & (y < img.shape[0])
+        out[y[inside], x[inside]] = _DENSE
+    return _written(wfp, out)
+
+
+def render(
+    img: _Image, ver_lst: _Points, tri: ArrayLike, alpha: float = 0.6, show_flag: bool = False, wfp: _Path = None,
+    with_bg_flag: bool = True,
+) -> _Image:  # fmt: skip
+    """``utils.render.render``: the lit surfaces."""
+    del show_flag
+    return _written(wfp, draw.mesh(img, _meshes(ver_lst, tri), alpha=alpha, background=_background(with_bg_flag)))
+
+
+def depth(
+    img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = False, wfp: _Path = None, with_bg_flag: bool = True
+) -> _Image:
+    """``utils.depth.depth``: white is near."""
+    del show_flag
+    return _written(wfp, draw.depth(img, _meshes(ver_lst, tri), background=_background(with_bg_flag)))
+
+
+def pncc(
+    img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = False, wfp: _Path = None, with_bg_flag: bool = True
+) -> _Image:
+    """``utils.pncc.pncc``: the projected normalised coordinate code; needs the fetched face model."""
+    del show_flag
+    coordinates = _fetched_face_model().normalized_coordinates
+    return _written(wfp, draw.pncc(img, _meshes(ver_lst, tri), coordinates, background=_background(with_bg_flag)))
+
+
+def uv_tex(img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = False, wfp: _Path = None) -> _Image:
+    """``utils.uv.uv_tex``: textures of 256 px side by side; needs the fetched face model."""
+    del show_flag
+    uv = _fetched_face_model().uv
+    textures = [unwrap(img, replace(mesh, uv=uv), 256) for mesh in _meshes(ver_lst, tri)]
+    return _written(wfp, draw.textures(textures))
+
+
+def viz_pose(
+    img: _Image, param_lst: Sequence[ArrayLike], ver_lst: _Points, show_flag: bool = False, wfp: _Path = None
+) -> _Image:
+    """``utils.pose.viz_pose``: a box that opens where the head looks; `ver_lst` holds the 68 points."""
+    del show_flag
+    faces = []
+    for param, points in zip(param_lst, ver_lst, strict=True):
+        matrix = np.asarray(param, dtype=np.float64).reshape(-1)[:12].reshape(3, 4) * np.array([[1.0], [-1.0], [1.0]])
+        faces.append(replace(_face(points), camera=Camera(matrix.astype(np.float32))))
+    return _written(wfp, draw.pose(img, faces))
+
+
+def ser_to_ply(ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]) -> Path:
+    """``utils.serialization.ser_to_ply``: all faces in one mesh, as text; y goes up from `height`."""
+    return export.save(wfp, _meshes(ver_lst, tri), image_height=height, ascii=True)[0]
+
+
+def ser_to_obj(img: _Image, ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]) -> Path:
+    """``utils.serialization.ser_to_obj``: the picture's colours on the vertices; y goes up from `height`."""
+    meshes = [replace(mesh, colors=vertex_colors(img, mesh)) for mesh in _meshes(ver_lst, tri)]
+    return export.save(wfp, meshes, image_height=height, vertex_colors=True)[0]
+
+
+def _meshes(ver_lst: _Points, tri: ArrayLike) -> list[Mesh]:
+    triangles = np.asarray(tri)[:, ::-1]
+    return [Mesh(np.asarray(points, dtype=np.float32).T, triangles) for points in ver_lst]
+
+
+def _face(points: ArrayLike) -> Face:
+    landmarks = np.asarray(points, dtype=np.float32).T
+    if landmarks.shape[-1:] == (2,):
+        landmarks = np.column_stack([landmarks, np.zeros(len(landmarks))])
+    none = np.zeros(0, dtype=np.float32)
+    camera = np.eye(3, 4, dtype=np.float32)
+    roi = roi_from_landmarks(landmarks, CROP)
+    return Face(
+        box=np.array(roi_box(roi), dtype=np.float32), score=1.0, roi=roi, params=Params(camera, none, none),
+        camera=Camera(camera), landmarks=landmarks,
+    )  # fmt: skip
+
+
+def _background(with_bg_flag: bool) -> Literal["image", "black"]:
+    return "image" if with_bg_flag else "black"
+
+
+def _written(wfp: _Path, image: _Image) -> _Image:
+    if wfp is not None:
+        image_io.write(wfp, image)
+    return image
+
+
+@lru_cache(maxsize=1)
+def _face_model_of(path: Path) -> FaceModel:
+    return FaceModel.load(verified(path))
+
+
+def _fetched_face_model() -> FaceModel:
+    return _face_model_of(_fetched().face_model)

@@ -1,0 +1,323 @@
+"""``tddfa fetch 3ddfa_v2``: the released files of 3DDFA_V2, checked and converted, into the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tddfa.assets import cache_folder
+from tddfa.convert.download import DownloadError, OfflineError, check, digest, download
+from tddfa.files import write_atomic
+
+COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
+SOURCE = f"https://raw.githubusercontent.com/cleardusk/3DDFA_V2/{COMMIT}/"
+
+DETECTOR = "FaceBoxes/weights/FaceBoxesProd.pth"
+BASES = "configs/bfm_noneck_v3.pkl"
+TRIANGLES, UV, INDICES = "configs/tri.pkl", "configs/BFM_UV.mat", "configs/indices.npy"
+CODES = "configs/ncc_code.npy"
+WHITENING = "configs/param_mean_std_62d_120x120.pkl"
+REGRESSORS = {"mb05_120x120": "weights/mb05_120x120.pth", "mb1_120x120": "weights/mb1_120x120.pth"}
+
+FILES = {
+    REGRESSORS["mb05_120x120"]: "sha256:f93ed7f1c4c0382b16d7c18480a5f67473c1917a47475a9823924f38aeb27280",
+    REGRESSORS["mb1_120x120"]: "git:bb78e0cd616fa578febb725b4be3a3ddd546f6b4",
+    DETECTOR: "sha256:c0cb2b1e40710c0aa5fc32a8759b1496a0fe0a126c907ca0ffe35b4bd0709d09",
+    BASES: "git:7a44e1e29d658fc5d7303eb07cd820b23daab34a",
+    TRIANGLES: "sha256:0562a594d8369f7d1c86306522ff76fd3a2c81cf90ba9443893c1191ad0abbb8",
+    UV: "sha256:60be915f601563e274d9737abd54c6b925e8e737fa1c89d3cd64933315629ce1",
+    INDICES: "sha256:b341debcdf26492332c1f96ced438e727e74164d1524cab9cca0aedf6ccd39c8",
+    CODES: "sha256:edab94fb09d2e25660d62eb068316becf8998e793dfe2ae3ac89196ebc0af981",
+    WHITENING: "sha256:090d7150f77cb66c29ddae21e4508fbde59123dcd1dea7facc24a7ed06d1c795",
+}
+"""The released files and their hashes; ``git`` is the id of a blob."""
+
+ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.unibas.ch/bfm"
+
+# Raise it when the same files give another result.
+_CONVERTER = 1
+_CONFIG = """\
+# 3DDFA_V2's {name}, converted by `tddfa fetch 3ddfa_v2`. What each key means: tddfa/config.py.
+model: {model}
+face_model: {face_model}
+
+crop:
+  size: 120
+  box_shift_y: 0.14
+  box_scale: 1.58
+  landmark_scale: 1.4142135623730951
+  rounded: true        # as 3DDFA_V2 cuts and maps back; false (or --exact-crop) is at the true edges
+
+detector:
+  model: {detector}
+  score: 0.5
+  iou: 0.3
+  max_height: 720
+  max_width: 1080
+"""
+
+
+@dataclass
+class Report:
+    """What came of it.
+
+    Attributes
+    ----------
+    ready : list of str
+        Names of the configs that can be used now.
+    problems : list of str
+        A line for each thing that could not be done.
+    notes : list of str
+        A line for each thing that was done.
+    """
+
+    ready: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def folder() -> Path:
+    """Where the converted files are."""
+    return cache_folder() / "3ddfa_v2"
+
+
+def config_text(name: str, model: str, face_model: str, detector: str) -> str:
+    """A config for one of 3DDFA_V2's regressors."""
+    return _CONFIG.format(name=name, model=model, face_model=face_model, detector=detector)
+
+
+def fetch(
+    checkout: str | os.PathLike[str] | None = None,
+    bases: str | os.PathLike[str] | None = None,
+    *,
+    progress: bool = False,
+    source: str = SOURCE,
+    say: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Get and convert 3DDFA_V2's files.
+
+    Parameters
+    ----------
+    checkout : path or None
+        A folder with its files under the paths of its repository; None downloads them.
+    bases : path or None
+        A face model from elsewhere: its pickle, or a ``.npz`` with its arrays.
+    progress : bool
+        Show progress bars on stderr.
+    source : str
+        Address that the files' paths are appended to.
+    say : callable
+        Is told what is being done, a line at a time.
+
+    Returns
+    -------
+    Report
+        What is missing costs a line each; the rest is done all the same.
+    """
+    report = Report()
+    found = _Found()
+    _collect(found, checkout, bases, progress, source, say)
+    if found.offline is not None:
+        report.problems.append(found.offline)
+    target = folder()
+    try:
+        made = _Made(target)
+        detector = _detector(found, made, report)
+        face_model = _face_model(found, made, report)
+        for name, path in REGRESSORS.items():
+            model = _regressor(name, path, found, made, report)
+            if model and detector and face_model:
+                write_atomic(target / f"{name}.yml", config_text(name, model, face_model, detector).encode())
+                report.ready.append(name)
+    except OSError as error:
+        report.problems.append(f"{target}: cannot be written: {error.strerror or error}")
+    return report
+
+
+@dataclass
+class _Found:
+    """Files that are there and right, and why others are not."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    offline: str | None = None
+
+
+def _collect(
+    found: _Found,
+    checkout: str | os.PathLike[str] | None,
+    bases: str | os.PathLike[str] | None,
+    progress: bool,
+    source: str,
+    say: Callable[[str], None],
+) -> None:
+    if bases is not None:
+        if Path(bases).is_file():
+            found.paths[BASES] = Path(bases)
+        else:
+            found.missing[BASES] = f"{bases}: no such face model"
+    for name, known in FILES.items():
+        if name == BASES and bases is not None:
+            continue
+        try:
+            if checkout is None:
+                path = folder() / "source" / name
+                say(f"{name}")
+                found.paths[name] = download(source + name, path, known, progress=progress)
+            else:
+                path = Path(checkout) / name
+                if not path.is_file():
+                    raise DownloadError(f"{path}: no such file")
+                wrong = check(path, known)
+                if wrong is not None:
+                    raise DownloadError(f"{path}: not the released file: {wrong}")
+                found.paths[name] = path
+        except OfflineError as error:
+            found.offline = (
+                f"{error}: on a machine with a network, run `git clone https://github.com/cleardusk/3DDFA_V2`, bring "
+                "the folder here and run `tddfa fetch 3ddfa_v2 --from FOLDER`"
+            )
+            return
+        except OSError as error:
+            found.missing[name] = str(error)
+
+
+class _Made:
+    """Converted files, each remembered with the hash of what it was made from."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self._file = target / "made.json"
+        try:
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            self._keys = {str(name): str(key) for name, key in content.items()}
+        except (OSError, ValueError, AttributeError):
+            self._keys = {}
+
+    def there(self, name: str) -> bool:
+        """Whether it was made, whatever from."""
+        return name in self._keys and (self.target / name).is_file()
+
+    def make(self, name: str, sources: Mapping[str, Path], convert: Callable[[], bytes]) -> bool:
+        """Convert, unless the same sources gave what is there; return whether anything was done."""
+        key = fingerprint(sources)
+        if self.there(name) and self._keys[name] == key:
+            return False
+        data = convert()
+        write_atomic(self.target / name, data)
+        self._keys[name] = key
+        write_atomic(self._file, json.dumps(self._keys, indent=1).encode())
+        return True
+
+
+def fingerprint(sources: Mapping[str, Path]) -> str:
+    """Hash of the sources of a conversion, and of the version of the converter."""
+    lines = [f"{name} {digest(path, 'sha256')}" for name, path in sorted(sources.items())]
+    return hashlib.sha256("\n".join([str(_CONVERTER), *lines]).encode()).hexdigest()
+
+
+def _make(
+    name: str,
+    needed: tuple[str, ...],
+    found: _Found,
+    made: _Made,
+    report: Report,
+    convert: Callable[[], bytes],
+) -> str | None:
+    missing = [found.missing.get(path, path) for path in needed if path not in found.paths]
+    if missing:
+        if made.there(name):
+            report.notes.append(f"{name}: already there")
+            return name
+        if found.offline is None:
+            report.problems.append(f"{name}: not made: {'; '.join(missing)}")
+        return None
+    try:
+        done = made.make(name, {path: found.paths[path] for path in needed}, convert)
+    except ImportError as error:
+        report.problems.append(f"{name}: not made: {needs_extra(error)}")
+        return None
+    except ValueError as error:
+        report.problems.append(f"{name}: not made: {error}")
+        return None
+    report.notes.append(f"{name}: {'converted' if done else 'already there'}")
+    return name
+
+
+def needs_extra(error: ImportError) -> str:
+    """Say which extra an import wants."""
+    return f"{error.name or error} is not installed: pip install 'tddfa[convert]'"
+
+
+def _detector(found: _Found, made: _Made, report: Report) -> str | None:
+    return _make("faceboxes.onnx", (DETECTOR,), found, made, report, lambda: convert_detector(found.paths[DETECTOR]))
+
+
+def _regressor(name: str, path: str, found: _Found, made: _Made, report: Report) -> str | None:
+    return _make(
+        f"{name}.onnx", (path, WHITENING), found, made, report,
+        lambda: convert_regressor(found.paths[path], found.paths[WHITENING]),
+    )  # fmt: skip
+
+
+def _face_model(found: _Found, made: _Made, report: Report) -> str | None:
+    from tddfa.convert import bfm
+
+    needed = (BASES, TRIANGLES, UV, INDICES, CODES)
+
+    def convert() -> bytes:
+        bases, triangles, uv, indices, codes = (found.paths[name] for name in needed)
+        data = bfm.face_model(bases, triangles, uv, indices)
+        _check_codes(data, bases, codes)
+        return data
+
+    name = _make("bfm_noneck_v3.npz", needed, found, made, report, convert)
+    if name is not None:
+        report.notes.append(ACADEMIC)
+    return name
+
+
+def _check_codes(data: bytes, bases: Path, codes: Path) -> None:
+    """The PNCC colours follow from the mean face; the released ones say whether it is that face."""
+    import io
+
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        mean = file["mean"]
+    low, high = mean.min(axis=0), mean.max(axis=0)
+    released = np.load(codes, allow_pickle=False)
+    if released.shape != (3, len(mean)) or np.abs((mean - low) / (high - low) - released.T).max() > 1e-4:
+        raise ValueError(f"{bases}: its mean face is not that of {CODES}")
+
+
+def convert_detector(weights: Path) -> bytes:
+    """FaceBoxes' ``.pth`` to ONNX."""
+    from tddfa.convert import networks
+    from tddfa.convert.torch_file import read_state
+
+    try:
+        return networks.detector(read_state(weights))
+    except networks.ConversionError as error:
+        raise ValueError(f"{weights}: {error}") from error
+
+
+def convert_regressor(weights: Path, whitening: Path) -> bytes:
+    """MobileNet's ``.pth``, and what its outputs are whitened by, to ONNX."""
+    from tddfa.convert import networks
+    from tddfa.convert.bfm import read_pickled
+    from tddfa.convert.torch_file import read_state
+
+    statistics = read_pickled(whitening)
+    if not isinstance(statistics, dict) or not all(
+        isinstance(statistics.get(key), np.ndarray) for key in ("mean", "std")
+    ):
+        raise ValueError(f"{whitening}: expected the arrays mean and std")
+    try:
+        return networks.regressor(read_state(weights), statistics["mean"], statistics["std"])
+    except networks.ConversionError as error:
+        raise ValueError(f"{weights}: {error}") from error

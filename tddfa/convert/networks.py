@@ -1,0 +1,255 @@
+"""3DDFA_V2's networks as ONNX files, built from the numbers of their released weights.
+
+Written from the papers' descriptions of the layers, and the names and shapes of the weights: MobileNet V1 (Howard et
+al., 2017) and FaceBoxes (Zhang et al., IJCB 2017). Each BatchNorm is folded into the convolution before it; what comes
+before and after the network (layout, normalisation, whitening, softmax) is inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+State = Mapping[str, NDArray[np.float32]]
+
+SHAPE_COUNT, EXPRESSION_COUNT = 40, 10
+CROP_SIZE = 120
+_BATCH_NORM_EPSILON = 1e-5
+# Readable by ONNX Runtime 1.18 and later.
+_OPSET, _IR_VERSION = 17, 8
+# MobileNet V1: name of a block, and the stride of its depthwise convolution
+_BLOCKS = (
+    ("dw2_1", 1), ("dw2_2", 2), ("dw3_1", 1), ("dw3_2", 2), ("dw4_1", 1), ("dw4_2", 2), ("dw5_1", 1),
+    ("dw5_2", 1), ("dw5_3", 1), ("dw5_4", 1), ("dw5_5", 1), ("dw5_6", 2), ("dw6", 1),
+)  # fmt: skip
+_DETECTOR_MEAN = (104.0, 117.0, 123.0)  # BGR
+# FaceBoxes: priors a cell of each of its three maps
+_PRIORS = (21, 1, 1)
+
+
+class ConversionError(ValueError):
+    """Weights are not those of the network they should be of."""
+
+
+class _Graph:
+    """Nodes and constants, as they are added."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.used: set[str] = set()
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def weight(self, name: str, *shape: int | None) -> NDArray[np.float64]:
+        """One of the weights, of the shape it must have; None stands for any length."""
+        if name not in self.state:
+            raise ConversionError(f"expected weights {name!r}, which are missing")
+        value = self.state[name]
+        if value.ndim != len(shape) or any(
+            want is not None and want != got for want, got in zip(shape, value.shape, strict=True)
+        ):
+            wanted = ", ".join("n" if want is None else str(want) for want in shape)
+            raise ConversionError(f"{name}: expected shape ({wanted}), got {value.shape}")
+        self.used.add(name)
+        return value.astype(np.float64)
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        from onnx import numpy_helper
+
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
+        outputs = [f"{kind.lower()}{len(self.nodes)}"] if outputs is None else outputs
+        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), **attributes))
+        return outputs[0]
+
+    def normalized(self, convolution: str, norm: str, channels: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Weights and bias of a convolution (k, channels, side, side) with its BatchNorm folded in."""
+        weight = self.weight(f"{convolution}.weight", None, channels, side, side)
+        count = len(weight)
+        gamma, beta, mean, variance = (
+            self.weight(f"{norm}.{part}", count) for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        if (variance < 0).any():
+            raise ConversionError(f"{norm}.running_var: expected no negative variance")
+        scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
+        return weight * scale[:, None, None, None], beta - mean * scale
+
+    def convolution(
+        self, source: str, weight: NDArray[Any], bias: NDArray[Any], stride: int = 1, group: int = 1
+    ) -> str:
+        side = weight.shape[-1]
+        return self.node(
+            "Conv", [source, self.constant(weight), self.constant(bias)],
+            kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4, group=group,
+        )  # fmt: skip
+
+    def relu(self, source: str) -> str:
+        return self.node("Relu", [source])
+
+    def planes(self, source: str) -> str:
+        """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float32."""
+        return self.node("Cast", [self.node("Transpose", [source], perm=[0, 3, 1, 2])], to=1)
+
+    def model(
+        self, name: str, image: tuple[str, Sequence[Any]], outputs: Mapping[str, Sequence[Any]], notes: str
+    ) -> bytes:
+        from onnx import TensorProto, checker, helper
+
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [helper.make_tensor_value_info(image[0], TensorProto.UINT8, image[1])],
+            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
+            self.constants,
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="tddfa.convert",
+        )
+        model.doc_string = notes
+        checker.check_model(model, full_check=True)
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+
+def regressor(state: State, mean: NDArray[np.float32], std: NDArray[np.float32]) -> bytes:
+    """3DDFA_V2's MobileNet V1, of any width.
+
+    Its 62 numbers become named outputs. Its camera maps to a crop whose px are counted from 1 and whose y goes up; here
+    px are counted from 0 and y goes down, as everywhere in this package.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        Names and weights, as released.
+    mean, std : ndarray (62,)
+        What the network's outputs are whitened by: 12 of the camera, 40 of the shape, 10 of the expression.
+
+    Returns
+    -------
+    bytes
+        ONNX: ``crops`` (n, 120, 120, 3) uint8 BGR to ``camera`` (n, 3, 4), ``shape`` (n, 40), ``expression`` (n, 10).
+
+    Raises
+    ------
+    ConversionError
+        If a weight is missing or has another shape.
+    """
+    count = 12 + SHAPE_COUNT + EXPRESSION_COUNT
+    for name, array in (("mean", mean), ("std", std)):
+        if np.shape(array) != (count,):
+            raise ConversionError(f"{name}: expected shape ({count},), got {np.shape(array)}")
+    graph = _Graph(state)
+    x = graph.node("Sub", [graph.planes("crops"), graph.constant(np.full((1, 3, 1, 1), 127.5))])
+    weight, bias = graph.normalized("conv1", "bn1", 3, 3)
+    x = graph.relu(graph.convolution(x, weight / 128, bias, stride=2))
+    channels = len(weight)
+    for block, stride in _BLOCKS:
+        weight, bias = graph.normalized(f"{block}.conv_dw", f"{block}.bn_dw", 1, 3)
+        if len(weight) != channels:
+            raise ConversionError(f"{block}.conv_dw.weight: expected {channels} channels, got {len(weight)}")
+        x = graph.relu(graph.convolution(x, weight, bias, stride, group=channels))
+        weight, bias = graph.normalized(f"{block}.conv_sep", f"{block}.bn_sep", channels, 1)
+        x = graph.relu(graph.convolution(x, weight, bias))
+        channels = len(weight)
+    x = graph.node("Flatten", [graph.node("GlobalAveragePool", [x])], axis=1)
+
+    weight, bias = graph.weight("fc_param.weight", count, channels), graph.weight("fc_param.bias", count)
+    weight, bias = weight * std[:, None].astype(np.float64), bias * std + mean.astype(np.float64)
+    # rows x, y, z of the camera: x - 1, 120 - y, z - 1
+    weight[4:8] *= -1
+    bias[4:8] *= -1
+    bias[[3, 7, 11]] += (-1, CROP_SIZE, -1)
+    parts = (("rows", slice(0, 12)), ("shape", slice(12, 52)), ("expression", slice(52, 62)))
+    for name, part in parts:
+        graph.node("Gemm", [x, graph.constant(weight[part]), graph.constant(bias[part])], [name], transB=1)
+    graph.node("Reshape", ["rows", graph.constant([-1, 3, 4], np.int64)], ["camera"])
+    return graph.model(
+        "3ddfa_v2",
+        ("crops", ["n", CROP_SIZE, CROP_SIZE, 3]),
+        {"camera": ["n", 3, 4], "shape": ["n", SHAPE_COUNT], "expression": ["n", EXPRESSION_COUNT]},
+        "3DDFA_V2's MobileNet V1 (Guo et al., ECCV 2020), converted. camera: model (um) to px of the crop, x right, y "
+        "down, pixel centres at whole numbers.",
+    )
+
+
+def detector(state: State) -> bytes:
+    """3DDFA_V2's FaceBoxes.
+
+    Returns
+    -------
+    bytes
+        ONNX: ``image`` (1, h, w, 3) uint8 BGR to ``scores`` (1, n), ``offsets`` (1, n, 4), for the priors of
+        `FaceBoxes.anchors`.
+
+    Raises
+    ------
+    ConversionError
+        If a weight is missing or has another shape.
+    """
+    graph = _Graph(state)
+
+    def block(source: str, name: str, channels: int, side: int, stride: int = 1) -> str:
+        return graph.convolution(source, *graph.normalized(f"{name}.conv", f"{name}.bn", channels, side), stride)
+
+    def both_signs(source: str) -> str:
+        # C.ReLU: the outputs and their negatives
+        return graph.relu(graph.node("Concat", [source, graph.node("Neg", [source])], axis=1))
+
+    def halved(source: str) -> str:
+        return graph.node("MaxPool", [source], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+
+    def inception(source: str, name: str) -> str:
+        pooled = graph.node(
+            "AveragePool", [source], kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], count_include_pad=1
+        )
+        one = graph.relu(block(source, f"{name}.branch1x1", 128, 1))
+        two = graph.relu(block(pooled, f"{name}.branch1x1_2", 128, 1))
+        three = graph.relu(block(source, f"{name}.branch3x3_reduce", 128, 1))
+        three = graph.relu(block(three, f"{name}.branch3x3", 24, 3))
+        four = graph.relu(block(source, f"{name}.branch3x3_reduce_2", 128, 1))
+        four = graph.relu(block(four, f"{name}.branch3x3_2", 24, 3))
+        four = graph.relu(block(four, f"{name}.branch3x3_3", 32, 3))
+        return graph.node("Concat", [one, two, three, four], axis=1)
+
+    mean = np.array(_DETECTOR_MEAN).reshape(1, 3, 1, 1)
+    x = graph.node("Sub", [graph.planes("image"), graph.constant(mean)])
+    x = halved(both_signs(block(x, "conv1", 3, 7, stride=4)))
+    x = halved(both_signs(block(x, "conv2", 48, 5, stride=2)))
+    for name in ("inception1", "inception2", "inception3"):
+        x = inception(x, name)
+    maps = [x]
+    x = graph.relu(block(x, "conv3_1", 128, 1))
+    maps.append(graph.relu(block(x, "conv3_2", 128, 3, stride=2)))
+    x = graph.relu(block(maps[-1], "conv4_1", 256, 1))
+    maps.append(graph.relu(block(x, "conv4_2", 128, 3, stride=2)))
+
+    logits, offsets = [], []
+    for i, (source, priors, channels) in enumerate(zip(maps, _PRIORS, (128, 256, 256), strict=True)):
+        place = graph.weight(f"loc.{i}.weight", 4 * priors, channels, 3, 3), graph.weight(f"loc.{i}.bias", 4 * priors)
+        kind = graph.weight(f"conf.{i}.weight", 2 * priors, channels, 3, 3), graph.weight(f"conf.{i}.bias", 2 * priors)
+        # the softmax of two numbers is the sigmoid of their difference
+        weight, bias = (np.concatenate([a, b[1::2] - b[::2]]) for a, b in zip(place, kind, strict=True))
+        cells = graph.node("Transpose", [graph.convolution(source, weight, bias)], perm=[0, 2, 3, 1])
+        place_cells, kind_cells = f"offsets{i}", f"logits{i}"
+        graph.node("Split", [cells, graph.constant([4 * priors, priors], np.int64)], [place_cells, kind_cells], axis=3)
+        offsets.append(graph.node("Reshape", [place_cells, graph.constant([1, -1, 4], np.int64)]))
+        logits.append(graph.node("Reshape", [kind_cells, graph.constant([1, -1], np.int64)]))
+    graph.node("Concat", offsets, ["offsets"], axis=1)
+    graph.node("Sigmoid", [graph.node("Concat", logits, axis=1)], ["scores"])
+    return graph.model(
+        "faceboxes",
+        ("image", [1, "h", "w", 3]),
+        {"scores": [1, "n"], "offsets": [1, "n", 4]},
+        "3DDFA_V2's FaceBoxes (Zhang et al., IJCB 2017), converted. Offsets without their variances.",
+    )

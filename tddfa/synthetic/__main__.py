@@ -1,0 +1,146 @@
+"""``python -m tddfa.synthetic SCENE OUT``: a scene into a video or a folder of pictures, with its truth."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa import image_io
+from tddfa.files import write_atomic
+from tddfa.synthetic import SCENES, Head, Truth, frames
+
+_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tddfa.synthetic", description=__doc__, allow_abbrev=False)
+    parser.add_argument("scene", choices=sorted(SCENES), metavar="SCENE", help=", ".join(SCENES))
+    parser.add_argument("out", type=Path, help=f"a video ({', '.join(_CODECS)}), or a folder")
+    parser.add_argument("--frames", type=int, default=300, help="how many (%(default)s)")
+    parser.add_argument("--size", type=_size, default=(720, 1280), metavar="WxH", help="px (1280x720)")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second (%(default)g)")
+    parser.add_argument("--seed", type=int, default=0, help="of heads, backgrounds and noise (%(default)s)")
+    parser.add_argument("--photo", type=Path, action="append", default=[], help="take a head from it; again for more")
+    parser.add_argument("--background", type=Path, help="a picture")
+    parser.add_argument("--noise", type=float, default=1.5, help="grey levels (%(default)g)")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of a folder's pictures (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        scene = SCENES[options.scene]
+        heads = _heads(options.photo, scene.people) if options.photo else None
+        background = None if options.background is None else image_io.read(options.background)
+        played = frames(
+            scene,
+            options.frames,
+            options.size,
+            options.fps,
+            options.seed,
+            heads=heads,
+            background=background,
+            noise=options.noise,
+        )
+        truths: list[list[Truth | None]] = []
+        pictures = _keeping(played, truths)
+        if options.out.suffix.lower() in _CODECS:
+            _write_video(options.out, pictures, options.size, options.fps)
+            truth_path = options.out.with_suffix(".npz")
+        else:
+            for index, picture in enumerate(pictures):
+                image_io.write(options.out / f"{index:06d}.{options.format}", picture)
+            truth_path = options.out / "truth.npz"
+        write_atomic(truth_path, truth_bytes(truths, scene.people, options.fps, options.size))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"tddfa.synthetic: {error}\n")
+        return 1
+    sys.stdout.write(f"{options.out}: {len(truths)} frames; truth in {truth_path}\n")
+    return 0
+
+
+def truth_bytes(truths: Sequence[Sequence[Truth | None]], people: int, fps: float, size: tuple[int, int]) -> bytes:
+    """A ``.npz`` of all that is known of n frames with p people; zeros where somebody is not `present`.
+
+    It holds ``present (n, p)``, ``visible (n, p)``, ``camera (n, p, 3, 4)``, ``pose (n, p, 3)`` (yaw, pitch, roll in
+    degrees), ``landmarks (n, p, 68, 3)``, ``shape (p, s)``, ``expression (n, p, e)``, ``fps`` and ``size`` (height,
+    width).
+    """
+    n = len(truths)
+    known = [(i, k, truth) for i, row in enumerate(truths) for k, truth in enumerate(row) if truth is not None]
+    shapes, expressions = (len(known[0][2].shape), len(known[0][2].expression)) if known else (0, 0)
+    arrays: dict[str, NDArray[np.generic]] = {
+        "present": np.zeros((n, people), dtype=np.bool_),
+        "visible": np.zeros((n, people), dtype=np.float32),
+        "camera": np.zeros((n, people, 3, 4), dtype=np.float32),
+        "pose": np.zeros((n, people, 3), dtype=np.float32),
+        "landmarks": np.zeros((n, people, 68, 3), dtype=np.float32),
+        "shape": np.zeros((people, shapes), dtype=np.float32),
+        "expression": np.zeros((n, people, expressions), dtype=np.float32),
+        "fps": np.array(fps),
+        "size": np.array(size),
+    }
+    for i, k, truth in known:
+        arrays["present"][i, k] = True
+        arrays["visible"][i, k] = truth.visible
+        arrays["camera"][i, k] = truth.camera.matrix
+        arrays["pose"][i, k] = truth.camera.euler_degrees()
+        arrays["landmarks"][i, k] = truth.landmarks
+        arrays["shape"][k] = truth.shape
+        arrays["expression"][i, k] = truth.expression
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, as 1280x720, got {text!r}") from None
+    return height, width
+
+
+def _heads(photos: Sequence[Path], people: int) -> list[Head]:
+    """A head for each of the people, from the photos in turn."""
+    from tddfa.aligner import Aligner
+
+    aligner = Aligner.load("open_mb05")
+    heads = [Head.from_photo(image_io.read(photo), aligner) for photo in photos]
+    return [heads[k % len(heads)] for k in range(people)]
+
+
+def _keeping(
+    played: Iterable[tuple[NDArray[np.uint8], list[Truth | None]]], truths: list[list[Truth | None]]
+) -> Iterator[NDArray[np.uint8]]:
+    for picture, truth in played:
+        truths.append(truth)
+        yield picture
+
+
+def _write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size: tuple[int, int], fps: float) -> None:
+    """Write a video that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
+    writer = cv2.VideoWriter(str(part), codec, fps, size[::-1])
+    try:
+        if not writer.isOpened():
+            raise OSError(f"{path}: this OpenCV cannot write such a video")
+        for picture in pictures:
+            writer.write(picture)
+        writer.release()
+        part.replace(path)
+    finally:
+        writer.release()
+        part.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

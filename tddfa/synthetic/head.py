@@ -1,0 +1,401 @@
+"""Who is seen: shape, texture and what lies around the face, from a photo or made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from Sim3DR import interpolate, rasterize
+from tddfa.aligner import Aligner
+from tddfa.arrays import checked, checked_image
+from tddfa.face_model import FaceModel
+from tddfa.sampling import sample
+from tddfa.synthetic.bust import (
+    ATLAS_HEIGHT,
+    BODY_ROWS,
+    COLUMNS,
+    DARK_ROW,
+    NECK_ROWS,
+    RINGS,
+    SKULL_ROWS,
+    Bust,
+    bust_of,
+)
+from tddfa.texture import FILLED, Texture, unwrap
+from tddfa.types import Face
+
+Image = NDArray[np.uint8]
+Color = tuple[float, float, float]
+
+_DARK: Color = (26, 20, 44)  # mouth and eye sockets, BGR
+_SCLERA: Color = (205, 212, 216)
+# A texture is shrunk while its texels are smaller than pixels; a level less than this many texels wide says nothing.
+_SMALLEST_LEVEL = 32
+# (v, half the width) of the face's sheet where skin is sure to be: cheeks and nose
+_CHEEKS = ((0.42, 0.62), (0.36, 0.64))
+# above this, cm in the frame of the open face model, the face is framed by hair
+_TEMPLES = 5.5
+# share of the farthest point's way that a point of the upper lid goes when the eye closes: at its rim, and well on it
+_LID_TRAVEL = (0.25, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A head that can be rendered.
+
+    Attributes
+    ----------
+    model : FaceModel
+        The face model, with `uv`.
+    shape : ndarray (s,) float32
+        Its shape coefficients.
+    texture : ndarray (size, size, 3) uint8
+        BGR, on the face model's UV sheet; row 0 is v = 1.
+    hair, skin, clothes : tuple of float
+        BGR, 0..255: the colours around the face.
+    """
+
+    model: FaceModel
+    shape: NDArray[np.float32]
+    texture: Image
+    hair: Color = (40, 52, 66)
+    skin: Color = (135, 160, 205)
+    clothes: Color = (90, 70, 60)
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not isinstance(self.model, FaceModel):
+            raise TypeError(f"model: expected a FaceModel, got {type(self.model).__name__}")
+        bust_of(self.model)
+        object.__setattr__(self, "shape", checked("shape", self.shape, (self.model.shape_count,)))
+        texture = checked_image("texture", self.texture)
+        if texture.shape[0] != texture.shape[1] or texture.shape[0] < 16:
+            raise ValueError(f"texture: expected shape (size, size, 3), 16 px or more, got {texture.shape}")
+        for name in ("hair", "skin", "clothes"):
+            color = checked(name, getattr(self, name), (3,))
+            if color.min() < 0 or color.max() > 255:
+                raise ValueError(f"{name}: expected BGR in 0..255, got {color.tolist()}")
+            object.__setattr__(self, name, tuple(color.tolist()))
+
+    @classmethod
+    def from_photo(cls, image: Image, aligner: Aligner, size: int = 512, face: Face | None = None) -> Head:
+        """Take the head of a photo.
+
+        Parameters
+        ----------
+        image : ndarray (h, w, 3) uint8
+            BGR.
+        aligner : Aligner
+            Finds the face, and brings the face model.
+        size : int
+            Side of the texture, px.
+        face : Face, optional
+            Which one of the photo; else its largest.
+
+        Raises
+        ------
+        ValueError
+            If there is no face in the photo.
+        """
+        checked_image("image", image)
+        if face is None:
+            faces = aligner(image)
+            if not faces:
+                raise ValueError("image: expected a photo with a face, found none")
+            face = max(faces, key=lambda found: float(np.ptp(found.landmarks[:, :2], axis=0).max()))
+        model = aligner.face_model
+        bust = bust_of(model)
+        unwrapped = unwrap(image, aligner.mesh(face), size)
+        texture = _mended(unwrapped, model)
+        (low, high), (left, right) = _CHEEKS
+        cheeks = texture[int((1 - high) * size) : int((1 - low) * size), int(left * size) : int(right * size)]
+        skin = np.median(cheeks.reshape(-1, 3), axis=0)
+        vertices = model.vertices(face.params.shape, face.params.expression)
+        rings = bust.skull(vertices)[2:5]
+        top = rings[0, :, 1] > bust.place(np.array([0, 7.0, 0]))[1]
+        hair = _median_color(image, face.camera.project(rings[:, top].reshape(-1, 3).astype(np.float32)))
+        chest = bust.place([(x, y, 6.0) for x in np.linspace(-12, 12, 13) for y in np.linspace(-26, -21, 5)])
+        clothes = _median_color(image, face.camera.project(chest.astype(np.float32)))
+        return cls(
+            model,
+            face.params.shape,
+            texture,
+            hair=_color(hair, cls.hair),
+            skin=_color(skin, cls.skin),
+            clothes=_color(clothes, cls.clothes),
+        )
+
+    @classmethod
+    def procedural(cls, model: FaceModel, seed: int = 0, size: int = 256) -> Head:
+        """Make somebody up.
+
+        Parameters
+        ----------
+        model : FaceModel
+            With `uv`, and with regions of eyes, brows and lips where it has them.
+        seed : int
+            Who; the same seed gives the same head.
+        size : int
+            Side of the texture, px.
+        """
+        rng = np.random.default_rng(seed)
+        shape = rng.normal(0, 0.7, model.shape_count).astype(np.float32)
+        tone = rng.uniform(0, 1)
+        skin = (1 - tone) * np.array([165.0, 190, 228]) + tone * np.array([60.0, 86, 130])
+        hair = np.array([[30.0, 34, 40], [36, 56, 84], [80, 128, 164], [120, 122, 124]])[rng.integers(4)]
+        hair *= rng.uniform(0.8, 1.1)
+        clothes = rng.uniform(30, 190, 3)
+        texture = _painted(model, size, skin, np.minimum(hair, 0.6 * skin), rng)
+        return cls(model, shape, texture, _color(hair, cls.hair), _color(skin, cls.skin), _color(clothes, cls.clothes))
+
+    @cached_property
+    def bust(self) -> Bust:
+        """What surrounds the face."""
+        return bust_of(self.model)
+
+    @cached_property
+    def atlas(self) -> list[Image]:
+        """Face, skull, neck and clothes on one sheet; each level half as large as the one before."""
+        size = len(self.texture)
+        whole = np.zeros((round(ATLAS_HEIGHT * size), size, 3), dtype=np.float32)
+        whole[:size] = self.texture
+        known = np.zeros(whole.shape[:2], dtype=np.float32)
+        known[:size] = _face_sheet(self.model, size)
+        self._paint_skull(whole, known)
+        neck, body = ([round(row * size) for row in rows] for rows in (NECK_ROWS, BODY_ROWS))
+        margin = max(size // 64, 2)
+        rng = np.random.default_rng(1)
+        skin = 0.9 * np.array(self.skin)
+        for (first, last), color, grain in (
+            (neck, skin, 2.0),
+            (body, np.array(self.clothes), 5.0),
+        ):
+            rows = slice(first - margin, last + margin)
+            part = whole[rows]
+            part[:] = np.clip(color + rng.normal(0, grain, (*part.shape[:2], 1)), 0, 255)
+            known[rows] = 1
+        row = round(DARK_ROW * size)
+        whole[row - margin // 2 : row + margin // 2 + 1] = _DARK
+        known[row - margin // 2 : row + margin // 2 + 1] = 1
+        return _pyramid(whole, known)
+
+    def _paint_skull(self, whole: NDArray[np.float32], known: NDArray[np.float32]) -> None:
+        """From the colours of the face's edge to hair, or to skin below the ears."""
+        size, bust = len(self.texture), self.bust
+        first, last = round(SKULL_ROWS[0] * size), round(SKULL_ROWS[1] * size)
+        x = np.linspace(0, 1, size)
+        edge = bust.sheet[bust.loop] * size - 0.5
+        # a little inside, where the sheet surely has its colour
+        middle = np.array([0.5 * size, 0.45 * size])
+        inner = edge + 4 * (size / 512) * (middle - edge) / np.linalg.norm(middle - edge, axis=1, keepdims=True)
+        colors = sample(self.texture, inner.astype(np.float32)).astype(np.float32)
+        s = np.clip((x - 0.01) / 0.98, 0, 1)
+        at = (s * len(edge)).astype(np.intp) % len(edge)
+        edge_colors = cv2.GaussianBlur(np.tile(colors[at], (3, 1))[None], (0, 0), size / 170)[0, size : 2 * size]
+
+        skull = bust.skull(self.model.mean)
+        height = (skull[..., 1] - bust.origin[1]) / bust.scale
+        t = np.clip((np.arange(first, last + 1) - first) / (last - first), 0, 1)
+        rows = np.concatenate([[0], RINGS, [1]])
+        height = np.concatenate([height[:1], height])
+        columns = (s * COLUMNS).astype(np.intp) % COLUMNS
+        lower = np.searchsorted(rows, t, side="right").clip(1, len(rows) - 1) - 1
+        share = ((t - rows[lower]) / (rows[lower + 1] - rows[lower]))[:, None]
+        y = height[lower][:, columns] * (1 - share) + height[lower + 1][:, columns] * share
+        hairy = _smoothstep((y + 2.5 + 3 * (t[:, None] - 0.5)) / 2.5)
+
+        rng = np.random.default_rng(0)
+        strands = rng.normal(0, 1, (len(t), size)).astype(np.float32)
+        strands = cv2.GaussianBlur(strands, (0, 0), sigmaX=size / 500, sigmaY=size / 25)
+        strands = 1 + 0.16 * strands / max(float(strands.std()), 1e-6)
+        hair = np.array(self.hair) * strands[..., None]
+        color = hair * hairy[..., None] + 0.88 * np.array(self.skin) * (1 - hairy[..., None])
+        begin = _smoothstep(t / 0.09)[:, None, None]
+        color = edge_colors * (1 - begin) + color * begin
+        whole[first : last + 1] = np.clip(color, 0, 255)
+        whole[last + 1 : last + 1 + size // 64] = whole[last]
+        known[first : last + 1 + size // 64] = 1
+
+
+def _mended(unwrapped: Texture, model: FaceModel) -> Image:
+    """A photo's texture, mended where it shows what the photo did not: whites of the eyes, closed lids, hairline."""
+    texture, size = unwrapped.image, len(unwrapped.image)
+    filled = unwrapped.mask == FILLED
+    # hair goes on from where it was last seen; around that, and beyond the sheet's edge, the fill has left its colour
+    hairline = filled & (_height_sheet(model, size) > _TEMPLES)
+    reach = max(size // 48, 2)
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    unknown = cv2.dilate(hairline.view(np.uint8), around) & (hairline | _not_well_seen(unwrapped.mask, reach // 2))
+    # an open eye's lid lies in a fold, of which the photo shows lashes and shade: skin from around the eye covers it
+    sheet = _face_sheet(model, size)
+    texture = np.where(unknown[..., None] > 0, _nearest(texture, (sheet > 0) & (unknown == 0)), texture)
+    known = sheet * (1 - _lid_sheet(model, size))
+    texture = _pyramid(texture.astype(np.float32), known)[0]
+    # what the lids hid of an eyeball was filled in from around it, with skin; an eyeball is white there
+    eyes = _eye_sheet(model, size)
+    hidden = cv2.GaussianBlur((filled & eyes).astype(np.float32), (0, 0), size / 256)
+    white = np.minimum(np.array(_SCLERA), 1.15 * float(np.percentile(texture.max(axis=-1), 90)))
+    share = (hidden * eyes)[..., None]
+    return np.rint(texture * (1 - share) + white * share).astype(np.uint8)
+
+
+def _nearest(image: Image, known: NDArray[np.bool_]) -> Image:
+    """For each pixel the colour of the nearest known one, softened."""
+    _, labels = cv2.distanceTransformWithLabels((~known).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    colors = np.zeros((int(labels.max()) + 1, 3), dtype=np.uint8)
+    colors[labels[known]] = image[known]
+    return np.asarray(cv2.GaussianBlur(colors[labels], (0, 0), len(image) / 170))
+
+
+def _not_well_seen(mask: NDArray[np.uint8], reach: int) -> NDArray[np.bool_]:
+    """Texels of the photo that lie near others, and all others."""
+    near = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.erode((mask > FILLED).view(np.uint8), near) == 0)
+
+
+def _color(values: ArrayLike | None, default: Color) -> Color:
+    if values is None:
+        return default
+    b, g, r = (float(np.clip(value, 0, 255)) for value in np.asarray(values))
+    return b, g, r
+
+
+def _median_color(image: Image, points: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    height, width = image.shape[:2]
+    x, y = points[:, 0], points[:, 1]
+    inside = points[(x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)]
+    return np.median(sample(image, inside), axis=0) if len(inside) > 5 else None
+
+
+def _on_sheet(model: FaceModel, size: int, attributes: NDArray[np.floating], background: float) -> NDArray[np.float32]:
+    """Vertex attributes (n, c) over the UV sheet."""
+    assert model.uv is not None
+    flat = np.zeros((len(model.uv), 3), dtype=np.float32)
+    flat[:, 0], flat[:, 1] = model.uv[:, 0] * size - 0.5, (1 - model.uv[:, 1]) * size - 0.5
+    raster = rasterize(flat, model.triangles, (0, 0, size, size))
+    return interpolate(raster, model.triangles, attributes, background=background)
+
+
+@lru_cache(maxsize=8)
+def _face_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """1 where the sheet holds a surface, 0 elsewhere."""
+    return _on_sheet(model, size, np.ones((len(model.mean), 1)), 0.0)[..., 0]
+
+
+@lru_cache(maxsize=8)
+def _eye_sheet(model: FaceModel, size: int) -> NDArray[np.bool_]:
+    """Where the sheet holds an eyeball."""
+    return _on_sheet(model, size, (model.part > 0)[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
+
+
+@lru_cache(maxsize=8)
+def _height_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """How high each texel lies on the mean face, cm of the open model."""
+    bust = bust_of(model)
+    height = (model.mean[:, 1:2] - bust.origin[1]) / bust.scale
+    return _on_sheet(model, size, height, -np.inf)[..., 0]
+
+
+@lru_cache(maxsize=8)
+def _lid_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """1 on the upper lids, which travel farthest when the eyes close; 0 elsewhere."""
+    travel = np.zeros(len(model.mean))
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        if name in model.expression_names:
+            moves = model.basis[model.shape_count + model.expression_names.index(name)]
+            distance = np.linalg.norm(moves, axis=1) * (model.part == 0)
+            travel = np.maximum(travel, distance / max(float(distance.max()), 1e-6))
+    first, last = _LID_TRAVEL
+    return _on_sheet(model, size, _smoothstep((travel - first) / (last - first))[:, None], 0.0)[..., 0]
+
+
+def _painted(
+    model: FaceModel,
+    size: int,
+    skin: NDArray[np.float64],
+    hair: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> Image:
+    """A face painted on its sheet: skin with blotches, lips, brows, eyes, shade in the hollows."""
+    mean = model.mean.astype(np.float64)
+    paint = np.tile(skin, (len(mean), 1))
+
+    def stain(vertices: NDArray[np.integer], color: NDArray[np.floating], share: NDArray[np.floating] | float) -> None:
+        weight = np.broadcast_to(np.asarray(share, dtype=np.float64), vertices.shape)[:, None]
+        paint[vertices] = paint[vertices] * (1 - weight) + color * weight
+
+    scale = bust_of(model).scale
+    for name in ("left_brow", "right_brow"):
+        if name in model.regions:
+            stain(model.regions[name], hair, 0.85)
+    if "lips" in model.regions:
+        stain(model.regions["lips"], skin * (0.72, 0.62, 0.86), 0.8)
+    iris = np.array([[70.0, 96, 120], [130, 110, 80], [40, 60, 92]])[rng.integers(3)]
+    for part in (1, 2):
+        eye = np.flatnonzero(model.part == part)
+        if not len(eye):
+            continue
+        front = eye[np.argmax(mean[eye, 2])]
+        off = np.linalg.norm(mean[eye, :2] - mean[front, :2], axis=1) / scale
+        paint[eye] = np.minimum(_SCLERA, 1.3 * skin.max())
+        stain(eye, iris, _smoothstep((0.68 - off) / 0.12))
+        stain(eye, np.array([18.0, 16, 16]), _smoothstep((0.30 - off) / 0.08))
+        near = np.flatnonzero(model.part == 0)
+        centre = mean[eye].mean(axis=0)
+        away = np.linalg.norm((mean[near] - centre) * (0.75, 1.2, 0.6), axis=1) / scale
+        stain(near, skin * (0.62, 0.62, 0.68), 0.55 * _smoothstep((1.75 - away) / 0.9))
+    # what lies inside (nostrils, mouth, the lids' backs) is dark
+    hidden = 1 - _openness(model)
+    edge = mean[bust_of(model).loop[::4]]
+    from_edge = np.sqrt(np.min([np.square(mean - point).sum(axis=1) for point in edge], axis=0)) / scale
+    hidden[from_edge < 1.5] = 0  # the edge is hidden by nothing
+    inside = np.flatnonzero(model.part == 0)
+    stain(inside, skin * 0.35, 0.75 * hidden[inside])
+    sheet = _on_sheet(model, size, paint, 0.0)
+    coarse = rng.normal(0, 1, (size, size, 1)).astype(np.float32)
+    blotches = cv2.GaussianBlur(coarse, (0, 0), size / 40)[..., None]
+    grain = cv2.GaussianBlur(coarse, (0, 0), size / 400)[..., None]
+    sheet *= 1 + 0.03 * blotches / blotches.std() + 0.025 * grain / grain.std()
+    levels = _pyramid(sheet, _face_sheet(model, size))
+    return levels[0]
+
+
+def _openness(model: FaceModel) -> NDArray[np.float64]:
+    """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
+    from tddfa.camera import Camera
+    from tddfa.texture import visibility
+    from tddfa.types import Mesh
+
+    seen = np.zeros(len(model.mean))
+    scale = 12 / bust_of(model).scale
+    for yaw, pitch in ((0, 0), (45, 0), (-45, 0), (80, 0), (-80, 0), (0, 35), (0, -35)):
+        camera = Camera.from_pose(yaw, pitch, 0, scale, (200, 200, 0))
+        mesh = Mesh(camera.project(model.mean), model.triangles)
+        seen = np.maximum(seen, visibility(mesh, (400, 400)))
+    return np.clip(seen * 2, 0, 1)
+
+
+def _pyramid(whole: NDArray[np.float32], known: NDArray[np.float32]) -> list[Image]:
+    """Levels of a sheet, each half as large; what is not known takes the colour of what lies around it."""
+    layers = [np.dstack([whole * known[..., None], known])]
+    while min(layers[-1].shape[:2]) > 1:
+        half = tuple(max(1, side // 2) for side in layers[-1].shape[1::-1])
+        layers.append(cv2.resize(layers[-1], half, interpolation=cv2.INTER_AREA))
+    filled = layers[-1][..., :3] / np.maximum(layers[-1][..., 3:], 1e-6)
+    levels: list[Image] = []
+    for layer in reversed(layers):
+        filled = cv2.resize(filled, layer.shape[1::-1], interpolation=cv2.INTER_LINEAR).reshape(*layer.shape[:2], 3)
+        weight = layer[..., 3:]
+        filled = layer[..., :3] + (1 - weight) * filled
+        levels.append(np.rint(np.clip(filled, 0, 255)).astype(np.uint8))
+    levels.reverse()
+    return [level for level in levels if level.shape[1] >= _SMALLEST_LEVEL] or levels[:1]
+
+
+def _smoothstep(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)

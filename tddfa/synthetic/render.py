@@ -1,0 +1,436 @@
+"""Heads to a picture, and the truth about them."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from Sim3DR import interpolate, rasterize, shade, vertex_normals
+from tddfa.arrays import bounds, checked_image
+from tddfa.camera import Camera
+from tddfa.face_model import FaceModel
+from tddfa.synthetic.head import Head
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+LIGHT: dict[str, Any] = {
+    "ambient": 0.6,
+    "directional": 0.48,
+    "specular": 0.03,
+    "exponent": 12.0,
+    "light_direction": (-0.3, -0.45, 1.0),
+}
+"""The usual light, as arguments of `Sim3DR.shade`: mild, for a photo's texture holds its own light already."""
+
+# Faces smaller than this, px, are drawn at twice their size and averaged.
+_SUPERSAMPLED_UNDER = 260
+# How much of the head's yaw and roll the shoulders take on.
+_BODY_YAW, _BODY_ROLL = 0.35, 0.15
+_LARGEST_SIDE = 16384
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """How a head is seen.
+
+    Attributes
+    ----------
+    yaw, pitch, roll : float
+        Degrees; the signs are in `tddfa.camera`.
+    size : float
+        px: the longer side of the box of the 68 landmarks of the *mean* face, seen from the front. So heads of one
+        size are equally far away, and keep their size as they turn.
+    x, y : float
+        Where the face model's origin lies in the picture, px: the middle of the head.
+    expression : mapping of str to float
+        Weights by name. A name without its ``Left`` or ``Right`` sets both sides.
+    visible : bool
+        False leaves the head out.
+    """
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    size: float = 200.0
+    x: float = 0.0
+    y: float = 0.0
+    expression: Mapping[str, float] = field(default_factory=dict)
+    visible: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("yaw", "pitch", "roll", "size", "x", "y"):
+            value = float(getattr(self, name))
+            if not np.isfinite(value):
+                raise ValueError(f"State.{name}: expected a finite number, got {value}")
+            object.__setattr__(self, name, value)
+        if self.size <= 0:
+            raise ValueError(f"State.size: expected more than 0 px, got {self.size}")
+        for name, weight in self.expression.items():
+            if not np.isfinite(weight):
+                raise ValueError(f"State.expression[{name!r}]: expected a finite number, got {weight}")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is known of a rendered head.
+
+    Attributes
+    ----------
+    camera : Camera
+        Face model to image px.
+    shape : ndarray (s,) float32
+        Coefficients of the face model.
+    expression : ndarray (e,) float32
+        Its expression weights.
+    landmarks : ndarray (68, 3) float32
+        In image px; z larger is nearer.
+    visible : float
+        Share of the face's front that is seen, 0..1: the rest lies outside of the picture, or behind nearer heads.
+    """
+
+    camera: Camera
+    shape: Floats
+    expression: Floats
+    landmarks: Floats
+    visible: float
+
+    @cached_property
+    def box(self) -> Floats:
+        """Box of the landmarks (4,): x1, y1, x2, y2, px."""
+        low, high = bounds(self.landmarks[:, :2])
+        return np.concatenate([low, high])
+
+
+class _Layer(NamedTuple):
+    """Part of a picture: colours, and how much of each pixel they cover, 0..255."""
+
+    left: int
+    top: int
+    color: Image
+    cover: Image
+
+
+def render(
+    image_size: tuple[int, int],
+    heads: Sequence[tuple[Head, State]],
+    background: Image | None = None,
+    *,
+    light: Mapping[str, Any] | None = None,
+    shoulders: bool = True,
+    supersample: int | None = None,
+) -> tuple[Image, list[Truth | None]]:
+    """Draw heads.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Height and width of the picture, px.
+    heads : sequence of (Head, State)
+        Who and how; the larger ones are nearer, and hide the smaller ones.
+    background : ndarray (h, w, 3) uint8, optional
+        BGR; grey if there is none.
+    light : mapping, optional
+        Arguments of `Sim3DR.shade`, in place of those of `LIGHT`.
+    shoulders : bool
+        Draw neck and shoulders too.
+    supersample : int or None
+        Draw heads so many times larger and average them, 1..4; None takes 2 for small ones, and else 1.
+
+    Returns
+    -------
+    image : ndarray (h, w, 3) uint8
+        BGR, C-contiguous, new.
+    truths : list of Truth or None
+        In the order of `heads`; None for those whose state is not visible.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else; the message names it.
+    """
+    height, width = checked_size("image_size", image_size)
+    if background is None:
+        out = np.full((height, width, 3), 128, dtype=np.uint8)
+    else:
+        if checked_image("background", background).shape[:2] != (height, width):
+            raise ValueError(f"background: expected {height} x {width} px as image_size says, got {background.shape}")
+        out = np.array(background, order="C")
+    if supersample is not None and supersample not in (1, 2, 3, 4):
+        raise ValueError(f"supersample: expected 1..4 or None, got {supersample!r}")
+    lamp = {**LIGHT, **(light or {})}
+    for index, pair in enumerate(heads):
+        if len(pair) != 2 or not isinstance(pair[0], Head) or not isinstance(pair[1], State):
+            raise TypeError(f"heads[{index}]: expected (Head, State), got {tuple(type(v).__name__ for v in pair)}")
+
+    truths: list[Truth | None] = [None] * len(heads)
+    nearer: list[_Layer] = []
+    drawn: list[list[_Layer]] = []
+    for index in sorted(range(len(heads)), key=lambda i: -heads[i][1].size):
+        head, state = heads[index]
+        if not state.visible:
+            continue
+        camera = _camera(head.model, state)
+        expression = expression_weights(head.model, state.expression)
+        face = head.model.vertices(head.shape, expression)
+        projected = camera.project(face)
+        landmarks = camera.project(head.model.landmarks(head.shape, expression))
+        seen = _seen(projected, head.model, (height, width), nearer)
+        truths[index] = Truth(camera, head.shape, expression, landmarks, seen)
+        factor = supersample or (2 if state.size < _SUPERSAMPLED_UNDER else 1)
+        layers = _layers(head, state, camera, face, (height, width), lamp, factor, shoulders)
+        drawn.append(layers)
+        nearer += layers
+    for layers in reversed(drawn):
+        for layer in layers:
+            _lay_over(out, layer)
+    return out, truths
+
+
+def degrade(
+    image: Image,
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.0,
+    blur: float = 0.0,
+    jpeg: int | None = None,
+) -> Image:
+    """Make a picture look as if a camera had taken it.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    rng : numpy.random.Generator
+        Where the noise comes from.
+    noise : float
+        Standard deviation of the sensor's noise, grey levels, 0 or more.
+    blur : float
+        Standard deviation of the lens's blur, px, 0 or more.
+    jpeg : int or None
+        Quality of a JPEG that it is saved as and read again, 1..100.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        A new picture.
+    """
+    out = checked_image("image", image).copy()
+    for name, value in (("noise", noise), ("blur", blur)):
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: expected 0 or more, got {value}")
+    if jpeg is not None and not 1 <= jpeg <= 100:
+        raise ValueError(f"jpeg: expected a quality of 1..100, got {jpeg}")
+    if blur > 0:
+        out = cv2.GaussianBlur(out, (0, 0), blur)
+    if noise > 0:
+        grain = rng.standard_normal(out.shape, dtype=np.float32)
+        out = np.clip(np.rint(out + np.float32(noise) * grain), 0, 255).astype(np.uint8)
+    if jpeg is not None:
+        done, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, int(jpeg)])
+        assert done
+        out = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(out)
+
+
+def expression_weights(model: FaceModel, weights: Mapping[str, float]) -> Floats:
+    """Weights (e,) of a face model's expressions, by name.
+
+    Parameters
+    ----------
+    model : FaceModel
+        Whose names they are.
+    weights : mapping of str to float
+        ``eyeBlink`` stands for ``eyeBlinkLeft`` and ``eyeBlinkRight``; what is not named is 0.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a weight outside of what the model allows.
+    """
+    out = np.zeros(model.expression_count, dtype=np.float32)
+    index = _name_index(model)
+    for name, weight in weights.items():
+        at = [index[full] for full in (name, f"{name}Left", f"{name}Right") if full in index]
+        if not at:
+            close = difflib.get_close_matches(name, index, n=3)
+            hint = f"; is it {' or '.join(close)}?" if close else ""
+            raise ValueError(f"expression: expected names of the face model, got {name!r}{hint}")
+        if model.expression_range is not None:
+            low, high = model.expression_range
+            if not low <= weight <= high:
+                raise ValueError(f"expression[{name!r}]: expected a weight of {low:g}..{high:g}, got {weight:g}")
+        out[at] = weight
+    return out
+
+
+def checked_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a picture as whole numbers, or a TypeError or ValueError that says what is wrong."""
+    try:
+        height, width = (operator.index(side) for side in size)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected (height, width) in whole px, got {size!r}") from None
+    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
+        raise ValueError(f"{name}: expected sides of 1..{_LARGEST_SIDE} px, got {height} x {width}")
+    return height, width
+
+
+@lru_cache(maxsize=4)
+def _name_index(model: FaceModel) -> dict[str, int]:
+    return {name: i for i, name in enumerate(model.expression_names)}
+
+
+@lru_cache(maxsize=4)
+def _mean_size(model: FaceModel) -> float:
+    """Longer side of the box of the mean face's landmarks, model units."""
+    points = (model.mean[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
+    return float(np.ptp(points[:, :2], axis=0).max())
+
+
+def _camera(model: FaceModel, state: State) -> Camera:
+    scale = state.size / _mean_size(model)
+    return Camera.from_pose(state.yaw, state.pitch, state.roll, scale, (state.x, state.y, 0.0))
+
+
+def _seen(projected: Floats, model: FaceModel, size: tuple[int, int], nearer: Sequence[_Layer]) -> float:
+    """Share of the area of the triangles that face the viewer whose middles lie in the picture, before all else."""
+    height, width = size
+    low, high = bounds(projected[:, :2])
+    left, top, right, bottom = (float(v) for v in (*low, *high))
+    nearer = [
+        layer
+        for layer in nearer
+        if layer.left <= right
+        and layer.top <= bottom
+        and left <= layer.left + layer.cover.shape[1]
+        and top <= layer.top + layer.cover.shape[0]
+    ]
+    if not nearer and left >= 0 and top >= 0 and right <= width - 1 and bottom <= height - 1:
+        return 1.0
+    first, second, third = (projected[model.triangles[:, corner], :2] for corner in range(3))
+    a, b = second - first, third - first
+    area = b[:, 0] * a[:, 1] - a[:, 0] * b[:, 1]
+    front = area > 0
+    area, middle = area[front], (first + second + third)[front]
+    total = float(area.sum())
+    if total <= 0:
+        return 0.0
+    # far outside, px do not fit into whole numbers
+    column, row = np.rint(np.clip(middle.T / 3, -(2**20), 2**20)).astype(np.int64)
+    seen = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    for layer in nearer:
+        rows, columns = layer.cover.shape
+        r, c = row - layer.top, column - layer.left
+        under = seen & (r >= 0) & (c >= 0) & (r < rows) & (c < columns)
+        seen[under] = layer.cover[r[under], c[under]] < 128
+    return float(area[seen].sum()) / total
+
+
+def _layers(
+    head: Head,
+    state: State,
+    camera: Camera,
+    face: Floats,
+    size: tuple[int, int],
+    light: Mapping[str, Any],
+    factor: int,
+    shoulders: bool,
+) -> list[_Layer]:
+    """What a head is drawn of, farthest first."""
+    bust = head.bust
+    pixels_a_unit = state.size / _mean_size(head.model)
+    upper = camera.project(bust.head(face))
+    # the shoulders hang below the joint of the neck, and turn less than the head
+    joint = bust.neck_joint.astype(np.float32)
+    body_camera = Camera.from_pose(_BODY_YAW * state.yaw, 0.0, _BODY_ROLL * state.roll, pixels_a_unit)
+    shift = camera.project(joint) - body_camera.project(joint)
+    follows = bust.neck_follows().astype(np.float32)[:, None, None]
+    rings = bust.neck().astype(np.float32)
+    neck = camera.project(rings) * (1 - follows) + (body_camera.project(rings) + shift) * follows
+    vertices = np.concatenate([upper, neck.reshape(-1, 3)])
+    triangles, cut = bust.triangles, bust.sheet_triangles
+    if not shoulders:
+        triangles, cut = triangles[: bust.head_triangles], cut[: bust.head_triangles]
+    layers = [_layer(vertices, triangles, cut, bust.sheet, head, size, light, factor, pixels_a_unit)]
+    if shoulders:
+        body = body_camera.project(bust.body().astype(np.float32)) + shift
+        part = bust.body_triangles
+        layers.insert(0, _layer(body, part, part, bust.body_sheet, head, size, light, 1, pixels_a_unit))
+    return [layer for layer in layers if layer is not None]
+
+
+def _layer(
+    vertices: Floats,
+    triangles: NDArray[np.int32],
+    sheet_triangles: NDArray[np.int32],
+    sheet: Floats,
+    head: Head,
+    size: tuple[int, int],
+    light: Mapping[str, Any],
+    factor: int,
+    pixels_a_unit: float,
+) -> _Layer | None:
+    """A surface with its texture and light; None if it lies outside of the picture."""
+    height, width = size
+    low, high = bounds(vertices[:, :2])
+    left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
+    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
+    if left >= right or top >= bottom:
+        return None
+    lit = shade(vertex_normals(vertices, triangles), **light)
+    scaled, window = vertices, (left, top, right - left, bottom - top)
+    if factor > 1:
+        # a pixel's edge, half a pixel from its centre, stays an edge
+        scaled = vertices * np.float32(factor)
+        scaled[:, :2] += np.float32((factor - 1) / 2)
+        window = (left * factor, top * factor, (right - left) * factor, (bottom - top) * factor)
+    raster = rasterize(scaled, triangles, window, cull="back")
+
+    texture = _level(head, pixels_a_unit * factor)
+    texels = texture.shape[1]
+    maps = interpolate(raster, sheet_triangles, sheet * np.float32(texels) - np.float32(0.5))
+    color = cv2.remap(texture, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    gain = interpolate(raster, triangles, (lit.diffuse + lit.specular)[:, None])[..., 0]
+    mask = raster.mask.view(np.uint8)
+    color = cv2.multiply(color, cv2.merge([gain, gain, gain]), dtype=cv2.CV_8U)
+    if factor == 1:
+        near = cv2.blur(mask * np.uint8(255), (3, 3))
+        # a pixel on a straight outline has a third of its neighbours outside, one on a corner more
+        cover = cv2.convertScaleAbs(np.maximum(near, 128), alpha=2.0, beta=-204.0) * mask
+        cover = np.maximum(cover, mask * np.uint8(51))
+        return _Layer(left, top, np.asarray(color), np.asarray(cover, dtype=np.uint8))
+    small = (right - left, bottom - top)
+    cover = cv2.resize(mask * np.uint8(255), small, interpolation=cv2.INTER_AREA)
+    color = cv2.resize(cv2.copyTo(color, mask), small, interpolation=cv2.INTER_AREA)
+    # the average holds black where there is no surface
+    at = np.flatnonzero(cover.reshape(-1) % 255)
+    pixels = color.reshape(-1, 3)
+    pixels[at] = np.minimum(pixels[at] * (255 / cover.reshape(-1)[at, None]), 255).astype(np.uint8)
+    return _Layer(left, top, color, cover)
+
+
+def _level(head: Head, pixels_a_unit: float) -> Image:
+    """The level of the atlas whose texels are about as large as the pixels."""
+    size = len(head.texture)
+    texels_a_unit = size / (1.9 * _mean_size(head.model))  # the sheet unrolls the face: about twice its width
+    level = int(np.clip(np.log2(max(texels_a_unit / pixels_a_unit, 1e-6)) + 0.3, 0, len(head.atlas) - 1))
+    return head.atlas[level]
+
+
+def _lay_over(out: Image, layer: _Layer) -> None:
+    height, width = layer.cover.shape
+    target = out[layer.top : layer.top + height, layer.left : layer.left + width]
+    cv2.copyTo(layer.color, cv2.compare(layer.cover, 255, cv2.CMP_EQ), target)
+    at = np.flatnonzero(layer.cover.reshape(-1) % 255)  # neither 0 nor 255
+    where = np.divmod(at, width)
+    share = layer.cover.reshape(-1)[at, None] * np.float32(1 / 255)
+    target[where] = np.rint(layer.color.reshape(-1, 3)[at] * share + target[where] * (1 - share)).astype(np.uint8)

@@ -1,0 +1,422 @@
+"""Frames to faces that keep their identity: follow each face, find new ones, let lost ones go."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.aligner import Aligner
+from tddfa.arrays import checked_image
+from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.smoothing import JitterMeter, OneEuro, mean_of
+from tddfa.types import Face, Roi
+
+Smooth = Literal["one_euro", "lookahead", "none"]
+Evidence = Literal["score", "size"]
+SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
+
+# A face that is followed fades (blur, a hand, a profile) before it is gone, so less is asked of it than of a new one.
+_KEPT_SCORE_SHARE = 0.75
+# Overlap of squares from which a detection and a followed face are one.
+_SAME_FACE_IOU = 0.25
+# Two followed faces whose landmarks' middles are nearer than this share of their size are one.
+_TWINS = 0.25
+# How far, in sizes of the face, one frame may carry a face off the place where its motion would have it.
+_MOST_JUMP, _MOST_GROWTH = 0.6, 1.6
+# How far from where it was last seen, in its sizes, a lost face may be found again.
+_REVIVAL_REACH, _REVIVAL_GROWTH = 3.0, 2.0
+# Detections without a face that is followed, for a model without a score, until the face is given up.
+_MOST_MISSES = 2
+# Frames between looks for new faces while somebody is missing: who was hidden is to be found as soon as he can be.
+_LOOK_FOR_MISSING_EVERY = 2
+# Share of a new velocity in the one that is kept.
+_VELOCITY_GAIN = 0.5
+# 3DDFA_V2 detects again when the square under the face is smaller than this, px squared.
+_V2_SMALLEST = 2020.0
+_CUT_CORRELATION = 0.5
+
+Frame = TypeVar("Frame")
+
+
+@dataclass
+class _Track:
+    """One person: the last face, its motion, and since when it is missing."""
+
+    track_id: int
+    face: Face
+    time: float
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # px a second
+    shape: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    smoother: OneEuro | None = None
+    seen: int = 1
+    misses: int = 0
+
+    @property
+    def size(self) -> float:
+        return _size(self.face.landmarks)
+
+    def middle_at(self, time: float) -> NDArray[np.float64]:
+        return _middle(self.face.landmarks) + self.velocity * (time - self.time)
+
+    def update(self, face: Face, time: float) -> None:
+        dt = time - self.time
+        if dt > 0:
+            moved = (_middle(face.landmarks) - _middle(self.face.landmarks)) / dt
+            self.velocity += _VELOCITY_GAIN * (moved - self.velocity)
+        self.seen += 1
+        self.shape = self.shape + (face.params.shape - self.shape) / min(self.seen, 30)
+        self.face, self.time = face, time
+
+
+class Tracker:
+    """Follows every face of a video.
+
+    A call takes one frame and gives its faces, each with the `track_id` that it had in the frames before. The frame's
+    crops lie where each face's motion carries its landmarks; one call of the network aligns all of them. The detector
+    looks for new faces every `detect_every` frames, and at once when nobody is followed.
+
+    Parameters
+    ----------
+    aligner : Aligner
+        With a detector.
+    smooth : {"one_euro", "lookahead", "none"}
+        ``one_euro`` steadies without delay (`tddfa.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over `n_pre`
+        frames before, the frame, and `n_next` after: only `run` can do it, for it waits for later frames.
+    detect_every : int
+        Frames between looks for new faces. While somebody is missing, it is every other frame.
+    max_faces : int or None
+        Follow no more than so many: those that are followed already, then the best detections.
+    remember : float
+        For how many seconds a lost face keeps its id.
+    lost : {"score", "size"}
+        When a face is lost: ``score``, by the regressor's face score where the model has one, else when the detector
+        does not find it any more; ``size``, by 3DDFA_V2's rule, a square of under 2020 px, for comparison.
+    n_pre, n_next : int
+        Frames before and after in a mean of ``lookahead``.
+
+    Attributes
+    ----------
+    jitter_before, jitter_after : JitterMeter
+        How the landmarks trembled so far, as they were found and as they were given out.
+
+    Raises
+    ------
+    ValueError
+        If a number or a word is another one, or if the aligner has no detector.
+    """
+
+    def __init__(
+        self,
+        aligner: Aligner,
+        *,
+        smooth: Smooth = "one_euro",
+        detect_every: int = 15,
+        max_faces: int | None = None,
+        remember: float = 2.0,
+        lost: Evidence = "score",
+        n_pre: int = 1,
+        n_next: int = 1,
+    ) -> None:
+        if smooth not in SMOOTH:
+            raise ValueError(f"smooth: expected one of {', '.join(SMOOTH)}, got {smooth!r}")
+        if lost not in ("score", "size"):
+            raise ValueError(f"lost: expected score or size, got {lost!r}")
+        for name, value, low in (
+            ("detect_every", detect_every, 1),
+            ("max_faces", 1 if max_faces is None else max_faces, 1),
+            ("n_pre", n_pre, 0),
+            ("n_next", n_next, 0),
+            ("remember", remember, 0),
+        ):
+            if not value >= low:
+                raise ValueError(f"{name}: expected {low} or more, got {value}")
+        if aligner.detector is None:
+            raise ValueError("aligner: expected one with a detector")
+        self.aligner = aligner
+        self.smooth, self.lost = smooth, lost
+        self.detect_every, self.max_faces, self.remember = detect_every, max_faces, remember
+        self.n_pre, self.n_next = n_pre, n_next
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; ids start from 0 again."""
+        self._followed: list[_Track] = []
+        self._missing: list[_Track] = []
+        self._next_id = 0
+        self._since_detection = 0
+        self._time: float | None = None
+        self._thumbnail: NDArray[np.float32] | None = None
+        self._size: tuple[int, ...] = ()
+        self.jitter_before, self.jitter_after = JitterMeter(), JitterMeter()
+
+    def __call__(self, frame: Any, time: float | None = None) -> list[Face]:
+        """Take the next frame.
+
+        Parameters
+        ----------
+        frame : ndarray (h, w, 3) uint8 BGR, or tddfa.video.Frame
+            Its size may change from frame to frame.
+        time : float, optional
+            Seconds; that of a `tddfa.video.Frame` is taken from it. Without either, frames are 1/30 s apart.
+
+        Returns
+        -------
+        list of Face
+            In the order of their ids; [] when nobody is there.
+
+        Raises
+        ------
+        ValueError
+            If frames are to be smoothed by later ones; `run` does that.
+        """
+        if self.smooth == "lookahead":
+            raise ValueError("smooth: lookahead needs later frames; call run(frames), or smooth by one_euro")
+        return self._smoothed(*self._step(frame, time))
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
+        """Take all frames; yield each with its faces, in order. With ``lookahead``, `n_next` frames behind."""
+        if self.smooth != "lookahead":
+            for frame in frames:
+                yield frame, self(frame)
+            return
+        window: deque[tuple[Frame, dict[int | None, Face]]] = deque(maxlen=self.n_pre + 1 + self.n_next)
+        waiting = 0
+        for frame in frames:
+            window.append((frame, {face.track_id: face for face in self._step(frame, None)[0]}))
+            waiting += 1
+            if waiting > self.n_next:
+                waiting -= 1
+                yield self._averaged(list(window), len(window) - 1 - self.n_next)
+        kept = list(window)
+        for position in range(len(kept) - waiting, len(kept)):
+            # frames before the window's own `n_pre` are not part of this frame's mean
+            first = max(0, position - self.n_pre)
+            yield self._averaged(kept[first:], position - first)
+
+    def _averaged(self, window: list[tuple[Frame, dict[int | None, Face]]], at: int) -> tuple[Frame, list[Face]]:
+        """Mean over the window of each face in its frame `at`.
+
+        Where a face is not there yet, or any more, or the video is at its ends, the nearest frame that has it counts
+        again, as in 3DDFA_V2.
+        """
+        frame, faces = window[at]
+        result = []
+        for track_id, face in faces.items():
+            parts = [face]
+            for step, count in ((-1, self.n_pre), (1, self.n_next)):
+                last, there = face, True
+                for k in range(1, count + 1):
+                    position = at + step * k
+                    there = there and 0 <= position < len(window) and track_id in window[position][1]
+                    last = window[position][1][track_id] if there else last
+                    parts.append(last)
+            result.append(mean_of(parts, face))
+        self.jitter_after.add(result)
+        return frame, result
+
+    def _smoothed(self, faces: list[Face], dt: float) -> list[Face]:
+        if self.smooth != "one_euro":
+            self.jitter_after.add(faces)
+            return faces
+        by_id = {track.track_id: track for track in self._followed}
+        result = []
+        for face in faces:
+            assert face.track_id is not None
+            track = by_id[face.track_id]
+            if track.smoother is None:
+                track.smoother = OneEuro(self.aligner.face_model, self.aligner.crop.size)
+            result.append(track.smoother(face, dt))
+        self.jitter_after.add(result)
+        return result
+
+    def _step(self, frame: Any, time: float | None) -> tuple[list[Face], float]:
+        """Follow, detect, align; return the frame's faces as they are, and the seconds since the last frame."""
+        image = checked_image("frame", getattr(frame, "image", frame))
+        if time is None:
+            time = getattr(frame, "time", None)
+        dt = 1 / 30 if self._time is None or time is None else max(time - self._time, 0.0)
+        now = (0.0 if self._time is None else self._time + dt) if time is None else time
+        self._time = now
+        if self._is_cut(image):
+            # nobody is where they were, and nobody moves on from there
+            self._missing = []
+            self._followed = []
+        self._missing = [track for track in self._missing if now - track.time <= self.remember]
+
+        rois = [self._next_roi(track, now) for track in self._followed]
+        self._since_detection += 1
+        boxes: list[NDArray[np.float32]] = []
+        patience = min(self.detect_every, _LOOK_FOR_MISSING_EVERY) if self._missing else self.detect_every
+        detected = not self._followed or self._since_detection >= patience
+        if detected:
+            boxes = self._detect(image, rois)
+        faces = self.aligner(image, rois=[*rois, *(roi_from_box(box, self.aligner.crop) for box in boxes)])
+        followed = list(zip(self._followed, faces[: len(rois)], strict=True))
+        self._follow(followed, now)
+        found = [replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)]
+        self._admit(found, now)
+        if followed and not self._followed and not detected:
+            # the last one was lost in this very frame: look at once, not in the next
+            boxes = self._detect(image, [])
+            self._admit(self.aligner(image, boxes=boxes), now)
+        self._followed.sort(key=lambda track: track.track_id)
+        result = [replace(track.face, track_id=track.track_id) for track in self._followed]
+        self.jitter_before.add(result)
+        return result, dt
+
+    def _is_cut(self, image: NDArray[np.uint8]) -> bool:
+        """Whether this frame shows another scene than the last: their thumbnails do not go together."""
+        height, width = image.shape[:2]
+        step = max(1, min(height, width) // 64)
+        grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
+        thumbnail = cv2.resize(grey, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, size = self._thumbnail, self._size
+        self._thumbnail, self._size = thumbnail, image.shape
+        if before is None:
+            return False
+        if size != image.shape:
+            return True
+        a, b = thumbnail - thumbnail.mean(), before - before.mean()
+        spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
+        if spread < 32 * 24:  # under a grey level or so: a plain picture goes together with anything
+            return False
+        return float((a * b).sum()) / spread < _CUT_CORRELATION
+
+    def _next_roi(self, track: _Track, now: float) -> Roi:
+        roi = roi_from_landmarks(track.face.landmarks, self.aligner.crop)
+        dx, dy = track.velocity * (now - track.time)
+        return Roi(roi.left + dx, roi.top + dy, roi.side)
+
+    def _detect(self, image: NDArray[np.uint8], rois: list[Roi]) -> list[NDArray[np.float32]]:
+        """Boxes of faces that nobody follows, best first; faces that are followed are confirmed by the others."""
+        from scipy.optimize import linear_sum_assignment
+
+        self._since_detection = 0
+        assert self.aligner.detector is not None
+        detections = self.aligner.detector(image)
+        boxes = [box for box in detections.xyxy if box[0] < box[2] and box[1] < box[3]]
+        overlap = np.array(
+            [[_iou(roi, roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]
+        ).reshape(len(rois), len(boxes))
+        pairs = [
+            (i, j) for i, j in zip(*linear_sum_assignment(-overlap), strict=True) if overlap[i, j] >= _SAME_FACE_IOU
+        ]
+        confirmed = {i for i, _ in pairs}
+        for i, track in enumerate(self._followed[: len(rois)]):
+            track.misses = 0 if i in confirmed else track.misses + 1
+        taken = {j for _, j in pairs}
+        # a second box on a followed face is no second face
+        free = [
+            box
+            for j, box in enumerate(boxes)
+            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * _SAME_FACE_IOU)
+        ]
+        room = len(free) if self.max_faces is None else max(0, self.max_faces - len(rois))
+        return free[:room]
+
+    def _follow(self, faces: list[tuple[_Track, Face]], now: float) -> None:
+        """Take in what the crops of the followed faces show; who is lost goes to the missing."""
+        kept = [(track, face) for track, face in faces if self._is_there(track, face, now)]
+        lost = {track.track_id for track, _ in faces} - {track.track_id for track, _ in kept}
+        # Who passes behind another is drawn onto that other's face. Where two come to lie on one face, it belongs to
+        # the one whose motion leads there.
+        kept.sort(key=lambda pair: self._surprise(pair[0], pair[1], now))
+        own: list[tuple[_Track, Face]] = []
+        for track, face in kept:
+            if any(_are_twins(face.landmarks, other.landmarks) for _, other in own):
+                lost.add(track.track_id)
+            else:
+                own.append((track, face))
+        for track, face in own:
+            track.update(face, now)
+        self._missing += [track for track, _ in faces if track.track_id in lost]
+        self._followed = [track for track, _ in own]
+
+    def _surprise(self, track: _Track, face: Face, now: float) -> float:
+        """How far a face lies from where, and how large, its track would have it; in its size."""
+        off = float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) / track.size
+        return off + abs(float(np.log(_size(face.landmarks) / track.size)))
+
+    def _is_there(self, track: _Track, face: Face, now: float) -> bool:
+        size = _size(face.landmarks)
+        if self.lost == "size":
+            return bool(np.ptp(face.landmarks[:, 0]) * np.ptp(face.landmarks[:, 1]) >= _V2_SMALLEST)
+        if not 1 / _MOST_GROWTH < size / track.size < _MOST_GROWTH:
+            return False
+        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > _MOST_JUMP * track.size:
+            return False
+        if self.aligner.min_score is not None:
+            return face.score >= _KEPT_SCORE_SHARE * self.aligner.min_score
+        return track.misses < _MOST_MISSES
+
+    def _admit(self, faces: list[Face], now: float) -> None:
+        """Follow new faces; one who was lost a moment ago comes back under the old id."""
+        from scipy.optimize import linear_sum_assignment
+
+        limit = self.aligner.min_score
+        new: list[Face] = []
+        for face in faces:
+            known = [*(track.face for track in self._followed), *new]
+            if (limit is None or face.score >= limit) and not any(
+                _are_twins(face.landmarks, other.landmarks) for other in known
+            ):
+                new.append(face)
+        if self.max_faces is not None:
+            new = new[: max(0, self.max_faces - len(self._followed))]
+        cost = np.array([[self._strangeness(track, face, now) for face in new] for track in self._missing])
+        cost = cost.reshape(len(self._missing), len(new))
+        revived: dict[int, _Track] = {}
+        for i, j in zip(*linear_sum_assignment(np.minimum(cost, 1e6)), strict=True):
+            if np.isfinite(cost[i, j]):
+                revived[int(j)] = self._missing[i]
+        for j, face in enumerate(new):
+            track = revived.get(j)
+            if track is None:
+                track = _Track(self._next_id, face, now, shape=face.params.shape.astype(np.float64))
+                self._next_id += 1
+            else:
+                self._missing.remove(track)
+                track.face, track.time, track.velocity, track.misses = face, now, np.zeros(2), 0
+                track.smoother = None
+            self._followed.append(track)
+
+    def _strangeness(self, track: _Track, face: Face, now: float) -> float:
+        """How unlike a missing face a new one is: by place, size and shape; infinite if it is another's."""
+        growth = abs(float(np.log(_size(face.landmarks) / track.size)))
+        middle = _middle(face.landmarks)
+        # moved on as it did before, or, having turned round, near where it was
+        off = min(
+            float(np.linalg.norm(middle - track.middle_at(now))),
+            float(np.linalg.norm(middle - _middle(track.face.landmarks))),
+        )
+        off /= track.size
+        if off > _REVIVAL_REACH or growth > np.log(_REVIVAL_GROWTH):
+            return float("inf")
+        unlike = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
+        return off + growth + unlike
+
+
+def _middle(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(landmarks[:, :2].mean(axis=0, dtype=np.float64))
+
+
+def _size(landmarks: NDArray[np.float32]) -> float:
+    return max(float(np.ptp(landmarks[:, 0])), float(np.ptp(landmarks[:, 1])), 1e-6)
+
+
+def _are_twins(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
+    return bool(np.linalg.norm(_middle(a) - _middle(b)) < _TWINS * max(_size(a), _size(b)))
+
+
+def _iou(a: Roi, b: Roi) -> float:
+    width = min(a.left + a.side, b.left + b.side) - max(a.left, b.left)
+    height = min(a.top + a.side, b.top + b.side) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (a.side**2 + b.side**2 - width * height)

@@ -1,0 +1,15 @@
+"""Frames in (file, camera, URL, folder of pictures, any iterable), frames out (H.264 mp4 with the sound of the input).
+
+Whatever the source is, it comes out as `Frame`: BGR uint8, its index, and its time in the source. Nothing here keeps
+more than a few frames in memory.
+"""
+
+from tddfa.video.frame import Frame, VideoError
+from tddfa.video.reading import PICTURES_PER_SECOND, Reader, frames, open_source
+from tddfa.video.threads import Live, live, threaded
+from tddfa.video.writing import TICKS_PER_SECOND, Writer
+
+__all__ = [
+    "PICTURES_PER_SECOND", "TICKS_PER_SECOND", "Frame", "Live", "Reader", "VideoError", "Writer", "frames", "live",
+    "open_source", "threaded",
+]  # fmt: skip
