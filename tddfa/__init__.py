@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tddfa.camera import Camera, Euler
     from tddfa.config import Config, CropRule
     from tddfa.face_model import FaceModel
+    from tddfa.tracker import Tracker
     from tddfa.types import Face, Mesh, Params, Roi
 
 __version__ = "0.1.0"
@@ -33,9 +34,10 @@ _HOMES = {
     "Mesh": "types",
     "Params": "types",
     "Roi": "types",
+    "Tracker": "tracker",
 }
 __all__ = [
-    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi",
+    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "Tracker",
 ]  # fmt: skip
 
 

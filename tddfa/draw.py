@@ -226,10 +226,11 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
         (_draw_box if style == "box" else _draw_axes)(out, face)
     for face in faces:
         yaw, pitch, roll = face.camera.euler_degrees()
+        who = "" if face.track_id is None else f"{face.track_id}:  "
         if _face_size(face.landmarks) >= _LABELLED_IN_FULL_FROM:
-            _label(out, face, f"yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+            _label(out, face, f"{who}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
         else:
-            _label(out, face, f"{yaw:+.0f} {pitch:+.0f} {roll:+.0f}")
+            _label(out, face, f"{who}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}")
     return out
 
 

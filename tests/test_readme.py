@@ -20,7 +20,8 @@ def readme(root):
 def checkout(root, tmp_path):
     """A folder with what the README's commands name."""
     shutil.copytree(root / "examples/inputs", tmp_path / "examples/inputs")
-    shutil.copy(root / "demo.py", tmp_path)
+    for script in root.glob("demo*.py"):
+        shutil.copy(script, tmp_path)
     return tmp_path
 
 
@@ -32,14 +33,16 @@ def run(checkout, command):
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(4))
 def test_python_blocks_run(readme, checkout, index):
     code = blocks(readme, "python")
-    assert len(code) == 3, "a block without a test"
+    assert len(code) == 4, "a block without a test"
     done = run(checkout, [sys.executable, "-W", "error", "-c", code[index]])
     assert done.returncode == 0, done.stderr
     made = {path.name for path in checkout.iterdir()}
-    assert {0: {"overlay.jpg", "face.obj"}, 1: set(), 2: {"hopper.obj", "hopper.mtl", "hopper.png"}}[index] <= made
+    assert {0: {"overlay.jpg", "face.obj"}, 1: set(), 2: {"hopper.obj", "hopper.mtl", "hopper.png"}, 3: set()}[
+        index
+    ] <= made
     assert (index != 1) or len(done.stdout.splitlines()) == 2
 
 
@@ -48,18 +51,21 @@ def test_commands_run(readme, checkout):
         shlex.split(line)
         for block in blocks(readme, "sh")
         for line in block.splitlines()
-        if line.startswith(("python demo.py", "tddfa "))
+        if line.startswith(("python demo", "tddfa "))
     ]
-    assert len(commands) == 3
+    assert len(commands) == 6
     for command in commands:
         words = command[2:] if command[0] == "python" else command[1:]
-        module = ["demo.py"] if command[0] == "python" else ["-m", "tddfa"]
+        module = [command[1]] if command[0] == "python" else ["-m", "tddfa"]
         done = run(checkout, [sys.executable, *module, *words])
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
     assert (checkout / "examples/results/two_people_3d.jpg").is_file()
     assert len(list((checkout / "results").glob("two_people_*.jpg"))) == 6
     assert len(list((checkout / "results").glob("*.json"))) >= 3
+    assert len((checkout / "results/crossing.jsonl").read_text().splitlines()) == 300
+    videos = {path.name for path in (checkout / "examples/results/videos").iterdir()}
+    assert videos == {"crossing_3d_smooth.mp4", "crossing_2d_sparse.mp4", "crossing_pose_smooth.mp4"}
 
 
 def test_the_table_of_kinds_is_whole(readme):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,14 +15,14 @@ from tddfa import image_io
 from tddfa.files import write_atomic
 from tddfa.synthetic import SCENES, Head, Truth, frames
 
-_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+_VIDEOS = (".mp4", ".mov")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tddfa.synthetic", description=__doc__, allow_abbrev=False)
     parser.add_argument("scene", choices=sorted(SCENES), metavar="SCENE", help=", ".join(SCENES))
-    parser.add_argument("out", type=Path, help=f"a video ({', '.join(_CODECS)}), or a folder")
+    parser.add_argument("out", type=Path, help=f"a video ({', '.join(_VIDEOS)}), or a folder")
     parser.add_argument("--frames", type=int, default=300, help="how many (%(default)s)")
     parser.add_argument("--size", type=_size, default=(720, 1280), metavar="WxH", help="px (1280x720)")
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second (%(default)g)")
@@ -50,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         truths: list[list[Truth | None]] = []
         pictures = _keeping(played, truths)
-        if options.out.suffix.lower() in _CODECS:
-            _write_video(options.out, pictures, options.size, options.fps)
+        if options.out.suffix.lower() in _VIDEOS:
+            _write_video(options.out, pictures, options.fps)
             truth_path = options.out.with_suffix(".npz")
         else:
             for index, picture in enumerate(pictures):
@@ -124,22 +122,13 @@ def _keeping(
         yield picture
 
 
-def _write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], size: tuple[int, int], fps: float) -> None:
-    """Write a video that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
-    writer = cv2.VideoWriter(str(part), codec, fps, size[::-1])
-    try:
-        if not writer.isOpened():
-            raise OSError(f"{path}: this OpenCV cannot write such a video")
+def _write_video(path: Path, pictures: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Write a video; one that was broken off is none."""
+    from tddfa.video import Writer
+
+    with Writer(path, fps=fps) as writer:
         for picture in pictures:
             writer.write(picture)
-        writer.release()
-        part.replace(path)
-    finally:
-        writer.release()
-        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from tddfa.camera import rotation_from_euler
 from tddfa.face_model import FaceModel
 from tddfa.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
 
-FPS, SIZE = 30, 160.0
+FPS = 30
+BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def motion(kind, seconds=8):
             "turn": {"angles": (30 * swing, 0, 0)},
             "nod": {"angles": (0, 15 * np.sin(2 * np.pi * t / 1.2), 0)},
             "walk": {"x": 300 + 200 * swing},
-            "blink": {"expression": dict.fromkeys(("eyeBlinkLeft", "eyeBlinkRight"), max(0, 1 - 8 * abs(t % 1.5 - 0.7)))},
+            "blink": {"expression": dict.fromkeys(BLINKS, max(0, 1 - 8 * abs(t % 1.5 - 0.7)))},
             "talk": {"expression": {"jawOpen": 0.3 + 0.3 * np.sin(6 * np.pi * t)}},
         }[kind]  # fmt: skip
 

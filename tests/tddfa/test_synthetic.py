@@ -428,9 +428,9 @@ def test_the_command_writes_pictures_and_truth(tmp_path, capsys, root):
 
 
 def test_the_command_writes_a_video(tmp_path):
-    path = tmp_path / "deep/nod.avi"
+    path = tmp_path / "deep/nod.mov"
     assert main(["nod", str(path), "--frames", "4", "--size", "128x96"]) == 0
-    assert sorted(p.name for p in path.parent.iterdir()) == ["nod.avi", "nod.npz"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["nod.mov", "nod.npz"]
     video = cv2.VideoCapture(str(path))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     assert video.read()[1].shape == (96, 128, 3)
