@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -93,5 +94,13 @@ def has_display() -> bool:
 
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
+    if sys.platform.startswith("linux"):
+        # A display that is named but gone (ssh, tmux) ends the whole process, and no exception tells: tried in another.
+        probe = "import cv2; cv2.namedWindow('tddfa'); cv2.destroyAllWindows()"
+        try:
+            done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
     gui = next((line for line in cv2.getBuildInformation().splitlines() if line.strip().startswith("GUI:")), "")
     return "NONE" not in gui.upper()

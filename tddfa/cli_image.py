@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run_image)
     parser.add_argument(
         "-f", "--img_fp", nargs="+", metavar="PATH", default=["examples/inputs/astronaut.jpg"],
-        help="photos, folders of photos, or patterns such as 'photos/*.jpg' (default: %(default)s)",
+        help="photos, folders of photos, or patterns such as 'photos/*.jpg' (default: examples/inputs/astronaut.jpg)",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--opt", type=_kinds, metavar="KIND[,KIND…]", default=["2d_sparse"],
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         help="where the files go: DIR/<photo>_<kind>.<suffix> (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--show_flag", type=_flag, default=True, metavar="true|false",
+        "--show_flag", "--show-flag", type=_flag, default=True, metavar="true|false",
         help="show each picture in a window, where there is a display (default: true)",
     )  # fmt: skip
     parser.add_argument(
@@ -72,19 +72,26 @@ def add_parser(commands: Any) -> None:
     look.add_argument("--format", choices=("jpg", "png", "webp"), default="jpg", help="of pictures (default: jpg)")
     look.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc")
     look.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d (default: 0.85)")
-    look.add_argument("--pose_style", choices=("box", "axes"), default="box", help="of pose (default: box)")
     look.add_argument(
-        "--uv_size", type=whole(16, 8192), default=512, metavar="PX", help="side of uv_tex (default: 512)"
+        "--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose (default: box)"
     )
     look.add_argument(
-        "--uv_mask", action="store_true", help="with uv_tex: a picture of what was seen, mirrored, filled"
+        "--uv_size", "--uv-size", type=whole(16, 8192), default=512, metavar="PX", help="side of uv_tex (default: 512)"
+    )
+    look.add_argument(
+        "--uv_mask", "--uv-mask", action="store_true", help="with uv_tex: a picture of what was seen, mirrored, filled"
     )
     look.add_argument(
         "--raw", choices=("png", "npy"),
         help="with depth: the numbers too, as 16-bit PNG (1/16 px a step, 0 is empty) or float32 px (NaN is empty)",
     )  # fmt: skip
     look.add_argument("--ascii", action="store_true", help="ply as text")
-    look.add_argument("--vertex_colors", action="store_true", help="the photo's colours on the vertices of 3D files")
+    look.add_argument(
+        "--vertex_colors",
+        "--vertex-colors",
+        action="store_true",
+        help="the photo's colours on the vertices of 3D files",
+    )
 
 
 def run_image(options: argparse.Namespace) -> int:
@@ -101,11 +108,19 @@ def run_image(options: argparse.Namespace) -> int:
     except (ValueError, OSError, ImportError) as error:
         complain(str(error))
         return FAILED
+    stems = _stems(paths)
+    try:
+        _check_targets(options, stems, [*paths, *([options.boxes] if options.boxes else [])])
+    except ValueError as error:
+        complain(str(error))
+        return FAILED
     windows = options.show_flag and has_display()
     faces_seen = 0
-    for path, stem in zip(paths, _stems(paths), strict=True):
+    for path, stem in zip(paths, stems, strict=True):
         try:
             faces_seen += _one(path, options.out / stem, options, aligner, boxes, windows)
+        except BrokenPipeError:
+            raise  # nobody reads on: no fault of the photo's
         except _Failed as error:
             faces_seen += error.faces
             failed = True
@@ -163,6 +178,8 @@ def _one(
     for kind in options.opt:
         try:
             written = outputs.save(kind, stem)
+        except BrokenPipeError:
+            raise
         except trouble() as error:
             # a picture too wide for one format is not too wide for the others
             complain(str(error) or f"{path}: {kind}: {type(error).__name__}")
@@ -214,15 +231,28 @@ def _expand(pattern: str) -> list[Path]:
 
 def _stems(paths: Sequence[Path]) -> list[str]:
     """Names for the outputs; photos of one name get a number, so that none writes over another's."""
-    own = {path.stem for path in paths}
+    # upper and lower case are one to the file systems of Windows and macOS
+    own = {path.stem.casefold() for path in paths}
     stems: list[str] = []
     taken: set[str] = set()
     for path in paths:
         numbered = (f"{path.stem}-{k}" for k in itertools.count(2))
-        stem = path.stem if path.stem not in taken else next(s for s in numbered if s not in taken | own)
+        free = path.stem.casefold() not in taken
+        stem = path.stem if free else next(s for s in numbered if s.casefold() not in taken | own)
         stems.append(stem)
-        taken.add(stem)
+        taken.add(stem.casefold())
     return stems
+
+
+def _check_targets(options: argparse.Namespace, stems: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuse to start where an output would write over a file that is read, or where the folder is none."""
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out: {options.out} is not a folder")
+    targets = {f"{stem}_{kind}" for stem in stems for kind in options.opt}
+    for source in sources:
+        written = source.stem in targets or (options.json and source.suffix == ".json" and source.stem in stems)
+        if written and source.parent.resolve() == options.out.resolve():
+            raise ValueError(f"{source}: an output of this run would take its place; give another --out")
 
 
 def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
+import signal
 import sys
 import time
 from collections import deque
@@ -59,7 +61,9 @@ def add_parsers(commands: Any) -> None:
     )
     video.add_argument("--compare", action="store_true", help="the source beside the result")
     video.add_argument("--save", type=Path, metavar="FILE", help="the faces too, as .jsonl, .npz or .parquet")
-    video.add_argument("--no_video", action="store_true", help="write no video, only what --save asks for")
+    video.add_argument(
+        "--no_video", "--no-video", action="store_true", help="write no video, only what --save asks for"
+    )
 
     webcam = commands.add_parser(
         "webcam", help="follow the faces before a camera", allow_abbrev=False,
@@ -86,11 +90,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--smooth", choices=("one_euro", "lookahead", "none"), default="one_euro",
         help="one_euro: no delay; lookahead: 3DDFA_V2's mean over frames before and after (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("-n_pre", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames before")
-    parser.add_argument("-n_next", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames after")
-    parser.add_argument("--max-faces", type=whole(1, 1000), metavar="N", help="follow no more than N")
     parser.add_argument(
-        "--detect_every", type=whole(1, 10**6), default=15, metavar="N",
+        "-n_pre", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames before (default: 1)"
+    )
+    parser.add_argument(
+        "-n_next", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames after (default: 1)"
+    )
+    parser.add_argument("--max-faces", "--max_faces", type=whole(1, 1000), metavar="N", help="follow no more than N")
+    parser.add_argument(
+        "--detect_every", "--detect-every", type=whole(1, 10**6), default=15, metavar="N",
         help="frames between looks for new faces (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -101,9 +109,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
         help="where the files go (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d")
+    parser.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d (default: 0.85)")
     parser.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc")
-    parser.add_argument("--pose_style", choices=("box", "axes"), default="box", help="of pose")
+    parser.add_argument("--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose")
 
 
 def _tracker(options: argparse.Namespace, aligner: Aligner) -> Tracker:
@@ -152,14 +160,23 @@ def run_video(options: argparse.Namespace) -> int:
     """Do ``tddfa video``; return the exit status."""
     from tddfa import video
 
+    # told to end by another program, it ends as by Ctrl-C: with whole files
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _end_properly)
     try:
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
         with video.open_source(options.video_fp) as reader:
             return _follow(options, aligner, tracker, reader)
+    except BrokenPipeError:
+        raise
     except trouble() as error:
         complain(str(error) or type(error).__name__)
         return FAILED
+
+
+def _end_properly(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, reader: Any) -> int:
@@ -169,6 +186,8 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
     from tddfa.outputs import describe
     from tddfa.records import Recorder
 
+    if options.no_video and options.save is None:
+        raise ValueError("--no_video: expected --save FILE with it, or nothing would be made")
     start, end = max(options.start, 0), options.end if options.end >= 0 else None
     if end is not None and end < start:
         raise ValueError(f"-e/--end: expected {start} or more, got {end}")
@@ -207,6 +226,8 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
         # the files are ended properly by now, with what there was
         interrupted = True
     seconds = time.perf_counter() - began
+    if not frames and not interrupted:
+        raise ValueError(f"{options.video_fp}: no frame from number {start} on")
     say(
         f"{options.video_fp}: {frames} frames, {faces_seen} with faces, "
         f"{'1 person' if len(ids) == 1 else f'{len(ids)} people'} "
@@ -214,7 +235,10 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
     )
     before, after = tracker.jitter_before.value, tracker.jitter_after.value
     if before == before:  # NaN where nobody was seen
-        say(f"  jitter     {before:.2f} % of the face's size, {after:.2f} % smoothed")
+        smoothed = "" if options.smooth == "none" else f", {after:.2f} % smoothed"
+        say(f"  jitter     {before:.2f} % of the face's size{smoothed}")
+    if interrupted:
+        say("  interrupted: the files hold what was done till then")
     if writer is not None:
         say(f"  {options.opt:10} {target}")
     if options.save is not None:
@@ -254,6 +278,12 @@ def run_webcam(options: argparse.Namespace) -> int:
         return FAILED
 
 
+def _unused(path: Path) -> Path:
+    """Number a name so that it writes over nothing of an earlier session."""
+    numbers = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in itertools.count(1))
+    return next(name for name in numbers if not name.exists())
+
+
 class _Live:
     """The loop of ``tddfa webcam``: newest frame, faces, picture, window."""
 
@@ -261,14 +291,17 @@ class _Live:
         self.options, self.aligner, self.tracker, self.windows = options, aligner, tracker, windows
         self.kind, self.look = options.opt, _look(options)
         self.paused = self.ended = False
-        self.stills = 0
         self.shown: deque[float] = deque(maxlen=30)
         self.picture: NDArray[np.uint8] | None = None
 
     def run(self, reader: Any) -> int:
+        import cv2
+
         from tddfa import video
 
         with contextlib.ExitStack() as stack:
+            if self.windows:
+                cv2.namedWindow("tddfa", cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             newest = stack.enter_context(video.live(reader))
             writer = None
             frames = 0
@@ -279,7 +312,7 @@ class _Live:
                     self._show(len(faces), newest)
                 else:
                     if writer is None:
-                        target = self.options.out / f"webcam_{self.kind}.mp4"
+                        target = _unused(self.options.out / f"webcam_{self.kind}.mp4")
                         writer = stack.enter_context(video.Writer(target, fps=reader.fps or 30.0))
                         say(f"  {self.kind:10} {target}")
                     writer.write(self.picture, frame.time)
@@ -309,8 +342,10 @@ class _Live:
 
         picture = self.picture.copy()  # type: ignore[union-attr]
         text = f"{self._fps():.0f} fps  {1000 * newest.latency:.0f} ms  {count} faces  {newest.dropped} dropped"
-        for color, width in (((30, 24, 20), 3), ((245, 245, 245), 1)):
-            cv2.putText(picture, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, color, width, cv2.LINE_AA)
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
+        plate = picture[: height + below + 14, : width + 20]
+        plate[:] = plate // 3
+        cv2.putText(picture, text, (10, height + 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (245, 245, 245), 1, cv2.LINE_AA)
         cv2.imshow("tddfa", picture)
         self._keys(1)
         # closed by hand
@@ -327,8 +362,7 @@ class _Live:
         elif key == ord(" "):
             self.paused = not self.paused
         elif key == ord("s") and self.picture is not None:
-            self.stills += 1
-            path = self.options.out / f"webcam_{self.kind}_{self.stills}.jpg"
+            path = _unused(self.options.out / f"webcam_{self.kind}.jpg")
             say(f"  still      {image_io.write(path, self.picture)}")
         elif ord("1") <= key <= ord("7"):
             self.kind = KINDS[key - ord("1")]

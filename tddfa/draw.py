@@ -37,6 +37,9 @@ _SUPERSAMPLED_UNDER = 260
 _LABELLED_IN_FULL_FROM = 80
 # Holes of a mesh's rendering up to this share of its size, squared, are closed.
 _PINHOLE = 0.015
+_PINHOLE_PX = 9
+# Cosine to the line of sight from which a part of the face counts for the range of its depth picture.
+_FACING = 0.2
 _DOT_SPACING_PX = 2.5
 _SHADOW = (40, 30, 24)
 # a dark rim sets lines off from the photo; on a face smaller than this, px, it would cover what it should show
@@ -159,10 +162,13 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
 
 
 def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image") -> Image:
-    """Draw the depth, white is near (``depth``); each face's own range fills the grey scale, as in 3DDFA_V2."""
+    """Draw the depth, white is near (``depth``); what faces the viewer of each face fills the greys."""
     out = _canvas(image, background)
     for surface, raster in _rendered(image, meshes):
-        low, high = float(surface.vertices[:, 2].min()), float(surface.vertices[:, 2].max())
+        # what turns away is not seen, and would take half of the greys: the back of the ears, the neck
+        facing = vertex_normals(surface.vertices, surface.triangles)[:, 2] > _FACING
+        seen = surface.vertices[facing, 2] if facing.any() else surface.vertices[:, 2]
+        low, high = float(seen.min()), float(seen.max())
         scale = 255 / max(high - low, 1e-6)
         grey = cv2.convertScaleAbs(np.maximum(raster.depth, np.float32(low)), alpha=scale, beta=-low * scale)
         _blend(out, out, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), raster, 1.0)
@@ -291,7 +297,12 @@ def _close_pinholes(raster: Raster, most_px: float) -> None:
 
     Between an eyeball and its lids a turned head shows gaps that no eye has. The mouth's opening is larger, and stays.
     """
-    empty = (~raster.mask).view(np.uint8)
+    # In such a gap the far side of the head may show: a hole too. Where nothing shows, it is infinitely far behind.
+    around = np.ones((_PINHOLE_PX, _PINHOLE_PX), np.uint8)
+    nearest = cv2.dilate(raster.depth, around)
+    with np.errstate(invalid="ignore"):  # where nothing is around either
+        behind = nearest - raster.depth > 0.25 * float(np.sqrt(most_px)) / _PINHOLE
+    empty = (behind | ~raster.mask).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=8, ltype=cv2.CV_16U)
     small = stats[:, cv2.CC_STAT_AREA] <= most_px
     small[0] = False

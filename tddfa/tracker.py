@@ -91,7 +91,7 @@ class Tracker:
     detect_every : int
         Frames between looks for new faces. While somebody is missing, it is every other frame.
     max_faces : int or None
-        Follow no more than so many: those that are followed already, then the best detections.
+        Follow no more than so many: those that are followed already, then the largest.
     remember : float
         For how many seconds a lost face keeps its id.
     lost : {"score", "size"}
@@ -317,6 +317,9 @@ class Tracker:
             for j, box in enumerate(boxes)
             if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * _SAME_FACE_IOU)
         ]
+        if self.max_faces is not None:
+            # who is nearest is meant
+            free.sort(key=lambda box: float((box[2] - box[0]) * (box[3] - box[1])), reverse=True)
         room = len(free) if self.max_faces is None else max(0, self.max_faces - len(rois))
         return free[:room]
 

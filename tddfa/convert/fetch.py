@@ -121,6 +121,10 @@ def fetch(
         What is missing costs a line each; the rest is done all the same.
     """
     report = Report()
+    if bases is not None and not Path(bases).is_file():
+        # what was made before would otherwise pass for it
+        report.problems.append(f"{bases}: no such face model")
+        return report
     found = _Found()
     _collect(found, checkout, bases, progress, source, say)
     if found.offline is not None:

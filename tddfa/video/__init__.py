@@ -4,6 +4,9 @@ Whatever the source is, it comes out as `Frame`: BGR uint8, its index, and its t
 more than a few frames in memory.
 """
 
+# OpenCV before PyAV: each brings its own libxcb, and with PyAV's loaded first OpenCV's windows hang (PyAV's issue 978).
+import cv2  # noqa: F401
+
 from tddfa.video.frame import Frame, VideoError
 from tddfa.video.reading import PICTURES_PER_SECOND, Reader, frames, open_source
 from tddfa.video.threads import Live, live, threaded

@@ -453,3 +453,63 @@ def test_one_kind_that_fails_does_not_cost_the_others(run, inputs, tmp_path, mon
     assert status == 1
     assert err == ["tddfa: error: OpenCV does not like it"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut_pose.jpg"]
+
+
+class TestCare:
+    """What a run must not do to the files and programs around it."""
+
+    def test_an_output_never_takes_the_place_of_an_input(self, run, inputs, tmp_path):
+        photo = (inputs / "astronaut.jpg").read_bytes()
+        out = tmp_path / "out"
+        out.mkdir()
+        for name in ("q.jpg", "q_3d.jpg"):
+            (out / name).write_bytes(photo)
+        status, _, err = run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d")
+        assert status == FAILED
+        assert len(err) == 1
+        assert "q_3d.jpg: an output of this run would take its place" in err[0]
+        assert (out / "q_3d.jpg").read_bytes() == photo
+
+    def test_nor_of_the_boxes(self, run, inputs, tmp_path):
+        (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
+        boxes = tmp_path / "out/q.json"
+        boxes.parent.mkdir()
+        boxes.write_text(json.dumps({"q.jpg": [[173, 70, 273, 192]]}))
+        status, _, err = run("-f", tmp_path / "q.jpg", "--boxes", boxes, "--json")
+        assert status == FAILED
+        assert "q.json" in err[0]
+        assert json.loads(boxes.read_text()) == {"q.jpg": [[173, 70, 273, 192]]}
+
+    def test_names_that_differ_in_case_alone(self):
+        from pathlib import Path
+
+        assert cli_image._stems([Path("A.png"), Path("a.png"), Path("a-2.png")]) == ["A", "a-3", "a-2"]
+
+    def test_a_file_in_the_folders_place(self, run, inputs, tmp_path):
+        (tmp_path / "out").write_text("")
+        status, _, err = run("-f", inputs / "astronaut.jpg")
+        assert (status, len(err)) == (FAILED, 1)
+        assert "is not a folder" in err[0]
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11")
+    def test_a_display_that_is_gone_costs_no_photo(self, inputs, tmp_path):
+        import os
+
+        command = ["-m", "tddfa", "image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path)]
+        env = {**os.environ, "DISPLAY": ":6577"}
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "astronaut_2d_sparse.jpg").is_file()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+    def test_a_reader_that_goes_is_no_fault_of_the_photos(self, inputs, tmp_path):
+        command = ["-m", "tddfa", "image", "-f", *[str(inputs / "astronaut.jpg")] * 3, "--out", str(tmp_path)]
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        process.stderr.close()
+        process.wait(timeout=60)
+        assert err == ""

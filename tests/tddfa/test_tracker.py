@@ -138,6 +138,10 @@ class TestFollowing:
         world = World(Person(still(100), 1), Person(still(300), 2), Person(still(500), 3))
         assert all(len(frame) == 2 for frame in play(world, 40, max_faces=2))
 
+    def test_of_too_many_the_largest_are_followed(self):
+        world = World(Person(still(100, size=50), 1), Person(still(300, size=90), 2), Person(still(500, size=70), 3))
+        assert all(set(frame.values()) == {2, 3} for frame in play(world, 20, max_faces=2))
+
     def test_small_faces_stay_unless_the_old_rule_is_asked_for(self):
         small = Person(lambda t: (100 + 30 * t, 180, 30), 1)  # 900 px squared
         world = World(small)
