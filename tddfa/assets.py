@@ -56,7 +56,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
         return path
     shipped = sorted((data_folder() / "configs").glob("*.yml"))
     # `configs/open_mb05.yml` names the shipped one from any folder
-    wanted = path.stem if path.suffix in (".yml", ".yaml") else str(name)
+    wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
     for candidate in shipped:
         if candidate.stem == wanted:
             return candidate

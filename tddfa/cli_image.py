@@ -99,7 +99,11 @@ def run_image(options: argparse.Namespace) -> int:
     failed = False
     paths: list[Path] = []
     for pattern in options.img_fp:
-        found = _expand(pattern)
+        try:
+            found = _expand(pattern)
+        except OSError as error:  # a folder that may not be read, a name that is too long
+            complain(f"{pattern}: {error.strerror or error}")
+            found = []
         failed |= not found
         paths += found
     try:

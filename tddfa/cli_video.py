@@ -160,13 +160,10 @@ def run_video(options: argparse.Namespace) -> int:
     """Do ``tddfa video``; return the exit status."""
     from tddfa import video
 
-    # told to end by another program, it ends as by Ctrl-C: with whole files
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, _end_properly)
     try:
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
-        with video.open_source(options.video_fp) as reader:
+        with _ended_properly(), video.open_source(options.video_fp) as reader:
             return _follow(options, aligner, tracker, reader)
     except BrokenPipeError:
         raise
@@ -175,8 +172,22 @@ def run_video(options: argparse.Namespace) -> int:
         return FAILED
 
 
-def _end_properly(*_: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _ended_properly() -> Iterator[None]:
+    """Whoever tells the process to end (SIGTERM) ends it as Ctrl-C does: with whole files."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, reader: Any) -> int:
@@ -202,12 +213,12 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
     began = time.perf_counter()
     interrupted = False
     writer: Any = None
+    recorder: Recorder | None = None
     try:
         with contextlib.ExitStack() as stack:
             # decoding, inference and drawing with encoding overlap: each waits for a few frames at most
             decoded = stack.enter_context(contextlib.closing(_threaded(reader.frames(start, end))))
             tracked = stack.enter_context(contextlib.closing(_threaded(tracker.run(decoded))))
-            recorder = None if options.save is None else stack.enter_context(Recorder.open(options.save))
             for frame, faces in _with_progress(tracked, total):
                 if not options.no_video:
                     if writer is None:
@@ -217,7 +228,10 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
                         )
                     picture = draw_frame(frame.image, faces, aligner, options.opt, look)
                     writer.write(np.hstack([frame.image, picture]) if options.compare else picture, frame.time)
-                if recorder is not None:
+                if options.save is not None:
+                    if recorder is None:
+                        # not before: a run that fails leaves what an earlier one saved
+                        recorder = stack.enter_context(Recorder.open(options.save))
                     recorder.add(frame, faces, lambda face: describe(face, aligner))
                 frames += 1
                 faces_seen += bool(faces)
@@ -241,7 +255,7 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
         say("  interrupted: the files hold what was done till then")
     if writer is not None:
         say(f"  {options.opt:10} {target}")
-    if options.save is not None:
+    if recorder is not None:
         say(f"  faces      {options.save}")
     return 130 if interrupted else 0
 
@@ -266,7 +280,7 @@ def run_webcam(options: argparse.Namespace) -> int:
     try:
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
-        with video.open_source(options.source) as reader:
+        with _ended_properly(), video.open_source(options.source) as reader:
             windows = has_display()
             if not windows:
                 say("no display, or an OpenCV without windows: writing a video in place of showing it")
@@ -333,6 +347,9 @@ class _Live:
             yield frame
             while self.paused and not self.ended:
                 self._keys(50)
+                self.ended |= cv2.getWindowProperty("tddfa", cv2.WND_PROP_VISIBLE) < 1
+            if self.ended:
+                return
 
     def _fps(self) -> float:
         return (len(self.shown) - 1) / (self.shown[-1] - self.shown[0]) if len(self.shown) > 1 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -110,7 +111,7 @@ class Config:
             if path.stat().st_size > _MOST_BYTES:
                 raise ConfigError(f"{path}: expected a config of at most {_MOST_BYTES} bytes")
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}")
@@ -146,11 +147,11 @@ def _build(cls: type[T], content: dict[str, Any], where: str, folder: Path) -> T
 def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected keys and values, got {value!r}")
+            raise ConfigError(f"{where}: expected keys and values, got {reprlib.repr(value)}")
         return _build(kind, value, f"{where}.", folder)
     if kind is Path:
         if not isinstance(value, str) or not value:
-            raise ConfigError(f"{where}: expected a path, got {value!r}")
+            raise ConfigError(f"{where}: expected a path, got {reprlib.repr(value)}")
         return Path(os.path.normpath(folder / value))
     if kind is bool and isinstance(value, bool):
         return value
@@ -163,4 +164,4 @@ def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
     if kind == float | None and value is None:
         return None
     expected = {int: "a whole number", str: "a text", bool: "true or false"}.get(kind, "a number")
-    raise ConfigError(f"{where}: expected {expected}, got {value!r}")
+    raise ConfigError(f"{where}: expected {expected}, got {reprlib.repr(value)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -251,6 +252,8 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
         EOFError,
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
+        zlib.error,
+        MemoryError,
         NotImplementedError,
     ) as error:
         raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

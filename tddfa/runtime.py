@@ -127,6 +127,17 @@ class Model:
         return tuple(self._names[1])
 
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
-        """Run it on a batch."""
+        """Run it on a batch.
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, or none for such a batch.
+        """
         name, outputs = self._names
-        return dict(zip(outputs, self._session.run(outputs, {name: batch}), strict=True))
+        try:
+            values = self._session.run(outputs, {name: batch})
+        except Exception as error:  # ONNX Runtime's errors share no class
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.path}: it cannot run on a batch of shape {batch.shape}: {reason}") from error
+        return dict(zip(outputs, values, strict=True))

@@ -35,6 +35,8 @@ _REVIVAL_REACH, _REVIVAL_GROWTH = 3.0, 2.0
 _MOST_MISSES = 2
 # Frames between looks for new faces while somebody is missing: who was hidden is to be found as soon as he can be.
 _LOOK_FOR_MISSING_EVERY = 2
+# Boxes beyond the limit of faces that are looked at: a large one that is no face must not keep the others out.
+_SPARE_BOXES = 8
 # Share of a new velocity in the one that is kept.
 _VELOCITY_GAIN = 0.5
 # 3DDFA_V2 detects again when the square under the face is smaller than this, px squared.
@@ -68,7 +70,8 @@ class _Track:
         dt = time - self.time
         if dt > 0:
             moved = (_middle(face.landmarks) - _middle(self.face.landmarks)) / dt
-            self.velocity += _VELOCITY_GAIN * (moved - self.velocity)
+            # the gain is that of a thirtieth of a second: two frames a moment apart say little about speed
+            self.velocity += (1 - (1 - _VELOCITY_GAIN) ** (30 * dt)) * (moved - self.velocity)
         self.seen += 1
         self.shape = self.shape + (face.params.shape - self.shape) / min(self.seen, 30)
         self.face, self.time = face, time
@@ -320,8 +323,8 @@ class Tracker:
         if self.max_faces is not None:
             # who is nearest is meant
             free.sort(key=lambda box: float((box[2] - box[0]) * (box[3] - box[1])), reverse=True)
-        room = len(free) if self.max_faces is None else max(0, self.max_faces - len(rois))
-        return free[:room]
+        # no more than the limit are admitted, but only the regressor can tell which of these boxes are faces
+        return free if self.max_faces is None else free[: self.max_faces + _SPARE_BOXES]
 
     def _follow(self, faces: list[tuple[_Track, Face]], now: float) -> None:
         """Take in what the crops of the followed faces show; who is lost goes to the missing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in ("u", "w_shp", "w_exp", "keypoints") if name in file.files}
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path}: not a file of arrays that can be read: {error}") from error
     else:
         content = read_pickled(path)

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -54,7 +55,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
             start = file.read(4)
             file.seek(0)
             return _read_zip(file) if start == b"PK\x03\x04" else _read_old(file, size)
-    except (RefusedError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (RefusedError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RefusedError(f"{path}: not a file of tensors that can be read: {error}") from error
 
 
@@ -176,14 +177,21 @@ def _tensors(content: Any) -> list[Tensor]:
     return found
 
 
-def _filled(content: Any, storage_of: Callable[[str], NDArray[Any] | None]) -> Any:
+def _filled(content: Any, storage_of: Callable[[str], NDArray[Any] | None], done: dict[int, Any] | None = None) -> Any:
+    """Put the numbers into the tensors; what stands in several places is filled once, or it could grow without end."""
+    done = {} if done is None else done
+    if id(content) in done:
+        return done[id(content)]
     if isinstance(content, Tensor):
         storage = storage_of(content.storage.key)
         if storage is None:
             raise RefusedError(f"storage {content.storage.key} is missing")
-        return content.read(storage)
-    if isinstance(content, Mapping):
-        return {key: _filled(value, storage_of) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return type(content)(_filled(value, storage_of) for value in content)
-    return content
+        result: Any = content.read(storage)
+    elif isinstance(content, Mapping):
+        result = {key: _filled(value, storage_of, done) for key, value in content.items()}
+    elif isinstance(content, list | tuple):
+        result = type(content)(_filled(value, storage_of, done) for value in content)
+    else:
+        return content
+    done[id(content)] = result
+    return result

@@ -134,9 +134,10 @@ class Live:
         self._thread.start()
 
     def _run(self, reader: Reader, realtime: bool) -> None:
-        source = reader.frames()
+        source: Iterator[Frame] | None = None
         began: float | None = None
         try:
+            source = reader.frames()
             for frame in source:
                 now = clock.perf_counter()
                 began = now - frame.time if began is None else began

@@ -111,7 +111,7 @@ class Writer:
         for name, value in (("audio_start", audio_start), ("audio_end", audio_end)):
             if value is not None and math.isnan(value):
                 raise ValueError(f"{name}: expected seconds, got {value}")
-        self._fps = Fraction(fps).limit_denominator(1001)
+        self._fps = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
         self._step = 1 / float(self._fps)
         self._size = size
         self._options = {"crf": str(crf), "preset": preset}
@@ -165,7 +165,14 @@ class Writer:
         yuv = cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
         frame.pts, frame.time_base = self._ticks, Fraction(1, TICKS_PER_SECOND)
-        self._mux(self._stream.encode(frame))
+        try:
+            packets = self._stream.encode(frame)
+        except OSError:
+            raise
+        except FFmpegError as error:
+            width, height = self._size
+            raise VideoError(f"{self.path}: cannot be encoded at {width} x {height} px: {reason(error)}") from error
+        self._mux(packets)
         self.count += 1
         if self._sound is not None:
             self._sound.advance(min(self._time, self._audio_end))

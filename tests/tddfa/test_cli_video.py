@@ -115,6 +115,11 @@ class TestVideo:
         assert "--end" in capsys.readouterr().err
         assert run("video", "-f", clip, "-s", 900, "--out", tmp_path) == 1
         assert "no frame from number 900 on" in capsys.readouterr().err
+        old = tmp_path / "old.jsonl"
+        old.write_text("of an earlier run")
+        assert run("video", "-f", clip, "-s", 900, "--save", old, "--out", tmp_path) == 1
+        assert old.read_text() == "of an earlier run"
+        capsys.readouterr()
         assert run("video", "-f", clip, "--no_video", "--out", tmp_path) == 1
         assert "--no_video" in capsys.readouterr().err
         for wrong in (["-o", "ply"], ["-n_pre", "-1"], ["--smooth", "kalman"], ["--max-faces", "0"]):

@@ -76,3 +76,15 @@ def test_missing_huge_and_binary_files(tmp_path):
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ConfigError, match="not a readable yml file"):
         Config.load(tmp_path / "binary.yml")
+
+
+def test_aliases_of_aliases_and_deep_nesting_cost_nothing(tmp_path):
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    for name, before in zip("bcdefghi", "abcdefgh", strict=True):
+        bomb += f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
+    with pytest.raises(ConfigError):
+        load(tmp_path, bomb)
+    with pytest.raises(ConfigError, match="face_model: expected a path"):
+        load(tmp_path, GOOD.replace("face_model: face.npz", f"face_model: {'[' * 50}{']' * 50}"))
+    with pytest.raises(ConfigError, match="not a readable yml file"):
+        load(tmp_path, "[" * 20000)

@@ -42,6 +42,11 @@ def test_what_is_never_called_is_never_read(tmp_path):
         model(np.zeros((1, 120, 120, 3), np.uint8))
 
 
+def test_a_batch_of_another_size_is_named(weights):
+    with pytest.raises(ValueError, match=r"open_mb05\.onnx: it cannot run on a batch of shape \(1, 100, 100, 3\)"):
+        Model(weights, "cpu", threads=1)(np.zeros((1, 100, 100, 3), np.uint8))
+
+
 def test_bad_arguments_are_named(weights, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such model file"):
         Model(tmp_path / "none.onnx")

@@ -241,6 +241,26 @@ class TestRobustness:
         assert [face.track_id for face in tracker(world.picture(1))] == [0]
         assert world.detections == 2
 
+    def test_frames_a_moment_apart_throw_nobody_away(self):
+        world = World(Person(lambda t: (100 + 60 * t, 180, 80), 1), noise=1.0)
+        tracker = Tracker(world, smooth="none", detect_every=1000)
+        for number in range(60):
+            # every second frame comes 0.3 ms after the one before it
+            faces = tracker(world.picture(number), number // 2 / 15 + 0.0003 * (number % 2))
+            assert [face.track_id for face in faces] == [0]
+        assert world.detections == 1
+
+    def test_a_large_false_box_keeps_nobody_out(self):
+        world = World(Person(still(100), 1))
+        detector = world.detector
+
+        def with_a_false_one(image):
+            found = detector(image)
+            return Detections(np.vstack([found.xyxy, [[350, 60, 600, 310]]]), np.append(found.scores, 0.6))
+
+        world.detector = with_a_false_one
+        assert all(frame == {0: 1} for frame in play(world, 20, max_faces=1))
+
     def test_time_that_stands_still_or_runs_back(self):
         world = World(Person(still(100), 1))
         tracker = Tracker(world, smooth="none")
