@@ -241,9 +241,9 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
         interrupted = True
     seconds = time.perf_counter() - began
     if not frames and not interrupted:
-        raise ValueError(f"{options.video_fp}: no frame from number {start} on")
+        raise ValueError(f"{reader.name}: no frame from number {start} on")
     say(
-        f"{options.video_fp}: {frames} frames, {faces_seen} with faces, "
+        f"{reader.name}: {frames} frames, {faces_seen} with faces, "
         f"{'1 person' if len(ids) == 1 else f'{len(ids)} people'} "
         f"({seconds:.1f} s, {frames / max(seconds, 1e-9):.0f} fps, {aligner.device})"
     )

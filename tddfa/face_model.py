@@ -165,11 +165,6 @@ class FaceModel:
         """How many expression offsets there are."""
         return len(self.basis) - self.shape_count
 
-    @property
-    def licence_line(self) -> str:
-        """One line on who may use it."""
-        return " ".join(self.licence.split())
-
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
         return self._at_landmarks(self.mean)

@@ -162,10 +162,7 @@ def _collect(
     say: Callable[[str], None],
 ) -> None:
     if bases is not None:
-        if Path(bases).is_file():
-            found.paths[BASES] = Path(bases)
-        else:
-            found.missing[BASES] = f"{bases}: no such face model"
+        found.paths[BASES] = Path(bases)
     for name, known in FILES.items():
         if name == BASES and bases is not None:
             continue

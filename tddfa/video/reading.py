@@ -25,22 +25,14 @@ from numpy.typing import NDArray
 
 from tddfa import image_io
 from tddfa.arrays import checked_image
-from tddfa.video.frame import Frame, VideoError, reason
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
 
 PICTURES_PER_SECOND = 25.0
 """What the time of a frame is counted in where the source has none: folders and iterables of pictures."""
 
 _LOG = logging.getLogger(__name__)
 
-_OPEN_SECONDS = _READ_SECONDS = 10.0  # how long a URL may be silent
-
 _CAMERA_TRIES = 5  # reads of a camera that may fail in a row
-
-_DEMUX_ERRORS = (FFmpegError, IndexError)  # the latter where a stream turns up that was not announced
-
-_DEMUX_TRIES = 50  # errors of the container that may come in a row
-
-_MOST_FPS = 1000  # containers claim more where they do not know
 
 _LONGEST_FRAME_SECONDS = 3600.0  # mp4 does not hold much more
 
@@ -232,7 +224,7 @@ class _File(Reader):
                 address,
                 "r",
                 options=options,
-                timeout=(_OPEN_SECONDS, _READ_SECONDS) if remote else None,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
             )
         except (av.InvalidDataError, EOFError) as error:
             raise VideoError(f"{name}: not a video, or one that is damaged or cut short") from error
@@ -262,7 +254,7 @@ class _File(Reader):
         self._stream = stream
         self._time_base = float(stream.time_base or 1)
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-        self.fps = float(rate) if rate and 0 < rate <= _MOST_FPS else None
+        self.fps = float(rate) if rate and 0 < rate <= MOST_FPS else None
         self._step = 1 / (self.fps or PICTURES_PER_SECOND)
         self._origin = None if container.start_time is None else container.start_time / av.time_base
         seconds = None
@@ -295,11 +287,11 @@ class _File(Reader):
                         self._packets += 1
                     yield packet
                 return
-            except _DEMUX_ERRORS as error:
+            except DEMUX_ERRORS as error:
                 errors += 1
                 self._errors += 1
                 self._broken = reason(error)
-                if self._remote or errors > _DEMUX_TRIES:  # each try of a URL may last its time-out
+                if self._remote or errors > DEMUX_TRIES:  # each try of a URL may last its time-out
                     yield None  # what the decoder holds still comes
                     return
 
@@ -464,7 +456,7 @@ class _Camera(Reader):
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = (width, height) if width > 0 and height > 0 else None
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps = fps if 0 < fps <= _MOST_FPS else None
+        self.fps = fps if 0 < fps <= MOST_FPS else None
 
     def _frames(self, start: int) -> Generator[Frame, None, None]:
         began: float | None = None

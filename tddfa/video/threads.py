@@ -13,12 +13,6 @@ from typing import TypeVar
 from tddfa.video.frame import Frame
 from tddfa.video.reading import Reader
 
-PICTURES_PER_SECOND = 25.0
-"""What the time of a frame is counted in where the source has none: folders and iterables of pictures."""
-
-TICKS_PER_SECOND = 120_000
-"""Time base of what is written; the usual rates (24 .. 60, NTSC's too) and milliseconds are whole ticks of it."""
-
 _LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")

@@ -21,20 +21,12 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from tddfa.arrays import checked_image
-from tddfa.video.frame import VideoError, reason
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
 
 TICKS_PER_SECOND = 120_000
 """Time base of what is written; the usual rates (24 .. 60, NTSC's too) and milliseconds are whole ticks of it."""
 
 _LOG = logging.getLogger(__name__)
-
-_OPEN_SECONDS = _READ_SECONDS = 10.0  # how long a URL may be silent
-
-_DEMUX_ERRORS = (FFmpegError, IndexError)  # the latter where a stream turns up that was not announced
-
-_DEMUX_TRIES = 50  # errors of the container that may come in a row
-
-_MOST_FPS = 1000  # containers claim more where they do not know
 
 _COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")  # what mp4 holds and players play
 
@@ -102,8 +94,8 @@ class Writer:
         self.count = 0
         if self.path.suffix.lower() not in _FORMATS:
             raise ValueError(f"{self.path}: expected a name that ends in {', '.join(_FORMATS)}")
-        if not 0 < fps <= _MOST_FPS:  # NaN too
-            raise ValueError(f"fps: expected more than 0 and at most {_MOST_FPS}, got {fps}")
+        if not 0 < fps <= MOST_FPS:  # NaN too
+            raise ValueError(f"fps: expected more than 0 and at most {MOST_FPS}, got {fps}")
         if not 0 <= crf <= 51:
             raise ValueError(f"crf: expected 0..51, got {crf}")
         if size is not None and (len(size) != 2 or min(size) < 1):
@@ -294,7 +286,7 @@ class _Sound:
             container = av.open(
                 text if remote else f"file:{text}",
                 "r",
-                timeout=(_OPEN_SECONDS, _READ_SECONDS) if remote else None,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
             )
         except (FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name}: its sound cannot be read: {reason(error)}") from error
@@ -337,7 +329,7 @@ class _Sound:
         """Packets with their second in the source; a packet that ends before the start is left out, but the last."""
         before: tuple[float, Any] | None = None
         errors = 0
-        while errors <= _DEMUX_TRIES:
+        while errors <= DEMUX_TRIES:
             try:
                 for packet in self._container.demux(self._stream):
                     stamp = packet.dts if packet.pts is None else packet.pts
@@ -354,7 +346,7 @@ class _Sound:
                         before = None
                     yield time, packet
                 return
-            except _DEMUX_ERRORS:
+            except DEMUX_ERRORS:
                 errors += 1
                 self._errors += 1
 
