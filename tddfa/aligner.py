@@ -16,9 +16,12 @@ from tddfa.assets import config_path, verified
 from tddfa.config import Config, CropRule
 from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_image
 from tddfa.face_model import FaceModel
+from tddfa.intrinsics import Intrinsics
 from tddfa.runtime import Model
+from tddfa.sixdof import SixDof
 from tddfa.texture import vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
+from tddfa.visibility import visible_points
 
 Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
@@ -48,6 +51,8 @@ class Aligner:
         that they correspond.
     refine : int
         How many more times to cut around the landmarks found, and align again.
+    visibility : bool
+        Tell which landmarks are seen (`Face.visible`): takes the dense mesh of each face, and a rendering of it.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Aligner:
         detector: Detector | None = None,
         min_score: float | None = None,
         refine: int = 0,
+        visibility: bool = False,
     ) -> None:
         if refine < 0:
             raise ValueError(f"refine: expected 0 or more, got {refine}")
@@ -67,6 +73,7 @@ class Aligner:
         self.detector = detector
         self.min_score = min_score
         self.refine = refine
+        self.visibility = visibility
 
     @classmethod
     def load(
@@ -77,6 +84,7 @@ class Aligner:
         threads: int | None = None,
         refine: int = 0,
         exact_crop: bool = False,
+        visibility: bool = False,
     ) -> Aligner:
         """Load by the name of a shipped or fetched config, or by a ``.yml`` file.
 
@@ -89,7 +97,7 @@ class Aligner:
             Where the networks run; `device` of the result says where they really do.
         threads : int or None
             Threads of one network call on the CPU; None is one a core.
-        refine : int
+        refine, visibility
             See `Aligner`.
         exact_crop : bool
             Cut at the true edges, and map back by them, where the config says `rounded` (3DDFA_V2's do).
@@ -116,6 +124,7 @@ class Aligner:
             ),
             min_score=settings.min_score,
             refine=refine,
+            visibility=visibility,
         )
 
     @property
@@ -212,7 +221,7 @@ class Aligner:
         given = boxes is not None or rois is not None
         for i, face in zip(where, faces, strict=True):
             if given or self.min_score is None or face.score >= self.min_score:
-                result[i].append(face)
+                result[i].append(replace(face, visible=self.visible(face)) if self.visibility else face)
         return result
 
     def _regress(
@@ -236,7 +245,11 @@ class Aligner:
             landmarks = self.face_model.landmarks(shape, expression)
             for k, (box, score, roi) in enumerate(part):
                 params = Params(camera[k], shape[k], expression[k])
-                in_image = to_image(roi, params.camera, self.crop)
+                in_image = replace(
+                    to_image(roi, params.camera, self.crop),
+                    image_size=images[indices[k]].shape[:2],
+                    points=landmarks[k],
+                )
                 faces.append(
                     Face(
                         box=box,
@@ -265,10 +278,8 @@ class Aligner:
             In image px; without colours where no `image` is given.
         """
         model = self.face_model
-        # several at once cost little more than one: the basis goes through memory once
         parts = face.mean_of or (face,)
-        shapes = np.stack([part.params.shape for part in parts])
-        decoded = model.vertices(shapes, np.stack([part.params.expression for part in parts]))
+        decoded = self._decoded(parts)
         vertices = parts[0].camera.project(decoded[0])
         for part, points in zip(parts[1:], decoded[1:], strict=True):
             vertices += part.camera.project(points)
@@ -276,6 +287,37 @@ class Aligner:
             vertices /= len(parts)
         mesh = Mesh(vertices, model.triangles, None, model.uv)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
+
+    def _decoded(self, faces: Sequence[Face]) -> NDArray[np.float32]:
+        # several at once cost little more than one: the basis goes through memory once
+        shapes = np.stack([face.params.shape for face in faces])
+        return self.face_model.vertices(shapes, np.stack([face.params.expression for face in faces]))
+
+    def visible(self, face: Face) -> NDArray[np.bool_]:
+        """Which of a face's landmarks (68,) the camera sees: not hidden by the face's own surface, and in the picture.
+
+        Where the size of the picture is not known (``face.camera.image_size``), only the surface counts.
+        """
+        model = self.face_model
+        return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.camera.image_size)
+
+    def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
+        """Where a head is before a perspective camera, and how it is turned, from its dense surface.
+
+        Parameters
+        ----------
+        face : Face
+            What this aligner, or one with the same face model, found.
+        intrinsics : Intrinsics, optional
+            The camera; see `Camera.six_dof`.
+
+        Returns
+        -------
+        SixDof
+            Its translation is in `FaceModel.unit`: cm for the open model. That is true of a head of average size; one
+            view does not tell a large head from a near one.
+        """
+        return face.camera.six_dof(intrinsics, self._decoded([face])[0])
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, within the face model's range."""

@@ -13,6 +13,9 @@ crop of n pixels lies at ``left + (u + 0.5) * side / n`` in the image, where `le
 **View**: x right, y up, z towards the viewer. It is the image with y turned over, so it is right-handed as the model
 is, and a head that looks straight into the camera has the identity as its rotation.
 
+**OpenCV's camera** (the face model's unit): x right, y down, z away from a real, perspective camera, the origin in its
+lens. Only `tddfa.sixdof` speaks of it: `Camera.six_dof`.
+
 A `Camera` maps model to image by a 3x4 matrix: ``image = matrix[:, :3] @ model + matrix[:, 3]`` (weak perspective).
 The turned y makes the determinant of its left part negative: ``matrix[:, :3] = scale * diag(1, -1, 1) @ rotation``.
 
@@ -32,12 +35,16 @@ At pitch = +-90 only a sum of yaw and roll is defined; roll is then 0 and yaw ta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.arrays import checked
+
+if TYPE_CHECKING:
+    from tddfa.intrinsics import Intrinsics
+    from tddfa.sixdof import SixDof
 
 _FLIP = np.diag([1.0, -1.0, 1.0])
 # cos(pitch) under which yaw and roll are one angle: float32 matrices cannot tell them apart below it
@@ -86,13 +93,22 @@ class Camera:
     ----------
     matrix : ndarray (3, 4) float32
         ``image = matrix[:, :3] @ model + matrix[:, 3]``, in px.
+    image_size : tuple of int or None
+        Height and width of the picture, px, where they are known.
+    points : ndarray (n, 3) float32 or None
+        Points of the face before it, in the model's frame and unit, where they are known: the aligner gives the 68
+        landmarks. `six_dof` needs some.
     """
 
     matrix: NDArray[np.float32]
+    image_size: tuple[int, int] | None = None
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Check the matrix."""
+        """Check the arrays."""
         object.__setattr__(self, "matrix", checked("Camera.matrix", self.matrix, (3, 4)))
+        if self.points is not None:
+            object.__setattr__(self, "points", checked("Camera.points", self.points, (None, 3)))
 
     @classmethod
     def from_pose(
@@ -144,3 +160,38 @@ class Camera:
         projected: NDArray[np.float32] = points @ self.matrix[:, :3].T
         projected += self.matrix[:, 3]
         return projected
+
+    def six_dof(self, intrinsics: Intrinsics | None = None, points: ArrayLike | None = None) -> SixDof:
+        """Where the head is before a perspective camera, and how it is turned.
+
+        Parameters
+        ----------
+        intrinsics : Intrinsics, optional
+            The camera. None takes what img2pose does for a picture of `image_size`: f = width + height.
+        points : array_like (n, 3), optional
+            The head's surface in the model's frame and unit; the dense one tells most (`Aligner.six_dof` gives it).
+            None takes the camera's own `points`.
+
+        Returns
+        -------
+        SixDof
+            Rotation, translation in the model's unit, reprojection error; how it is solved is in
+            `tddfa.sixdof.from_weak_perspective`.
+
+        Raises
+        ------
+        ValueError
+            If nothing is said of the picture's size, or of the points, or if no pose in front of the camera fits.
+        """
+        from tddfa.intrinsics import Intrinsics
+        from tddfa.sixdof import from_weak_perspective
+
+        if intrinsics is None:
+            if self.image_size is None:
+                raise ValueError("intrinsics: expected some, for the size of this camera's picture is not known")
+            intrinsics = Intrinsics.assumed(self.image_size)
+        if points is None:
+            points = self.points
+        if points is None:
+            raise ValueError("points: expected some, for this camera knows none")
+        return from_weak_perspective(self.matrix, points, intrinsics)

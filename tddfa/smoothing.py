@@ -148,7 +148,7 @@ class OneEuro:
         linear = _FLIP @ (scale * rotation) @ rest
         points = self._model.landmarks(shape, expression)
         offset = middle - linear @ points.mean(axis=0)
-        smooth = Camera(np.column_stack([linear, offset]))
+        smooth = Camera(np.column_stack([linear, offset]), camera.image_size, points)
         params = Params(face.roi.unfold(smooth, self._crop_size), shape, expression)
         return replace(face, camera=smooth, landmarks=smooth.project(points), params=params)
 
@@ -164,7 +164,7 @@ def mean_of(faces: Sequence[Face], middle: Face) -> Face:
     return replace(
         middle,
         landmarks=np.mean([face.landmarks for face in faces], axis=0, dtype=np.float64),
-        camera=Camera(np.mean([face.camera.matrix for face in faces], axis=0, dtype=np.float64)),
+        camera=replace(middle.camera, matrix=np.mean([face.camera.matrix for face in faces], axis=0, dtype=np.float64)),
         mean_of=tuple(faces),
     )
 

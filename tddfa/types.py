@@ -106,6 +106,9 @@ class Face:
         Face model to image px.
     landmarks : ndarray (68, 3) float32
         The 68 points of 300-W in image px; z larger is nearer.
+    visible : ndarray (68,) bool or None
+        Which landmarks the camera sees: not hidden by the face itself, and in the picture. None where it was not asked
+        for (``Aligner.load(visibility=True)``).
     track_id : int or None
         The same for one person over the frames of a video.
     mean_of : tuple of Face
@@ -119,6 +122,7 @@ class Face:
     camera: Camera
     landmarks: NDArray[np.float32]
     track_id: int | None = None
+    visible: NDArray[np.bool_] | None = None
     mean_of: tuple[Face, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +130,8 @@ class Face:
         object.__setattr__(self, "box", checked("Face.box", self.box, (4,)))
         object.__setattr__(self, "landmarks", checked("Face.landmarks", self.landmarks, (68, 3)))
         object.__setattr__(self, "score", float(self.score))
+        if self.visible is not None:
+            object.__setattr__(self, "visible", checked("Face.visible", self.visible, (68,), np.bool_))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,156 @@
+"""What a real, perspective camera does: focal length, middle and distortion; given, from an angle, or from EXIF."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa.arrays import checked
+
+Axis = Literal["horizontal", "vertical", "diagonal"]
+
+# Numbers of coefficients that OpenCV's distortion model may have.
+_DISTORTIONS = (0, 4, 5, 8, 12, 14)
+# The diagonal of the 36 x 24 mm that EXIF's "focal length in 35 mm film" refers to (CIPA DCG-001).
+_FILM_DIAGONAL_MM = math.hypot(36, 24)
+_MM_PER_EXIF_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_EXIF_IFD, _FOCAL, _FOCAL_35, _PLANE_X, _PLANE_UNIT = 0x8769, 0x920A, 0xA405, 0xA20E, 0xA210
+
+
+@dataclass(frozen=True, eq=False)
+class Intrinsics:
+    """Pinhole camera with OpenCV's distortion, in px; pixel centres at whole numbers.
+
+    Attributes
+    ----------
+    matrix : ndarray (3, 3) float64
+        ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``.
+    distortion : ndarray (0, 4, 5, 8, 12 or 14,) float64
+        k1, k2, p1, p2, k3, … as OpenCV's calibration gives them.
+    """
+
+    matrix: NDArray[np.float64]
+    distortion: NDArray[np.float64]
+
+    def __init__(self, matrix: ArrayLike, distortion: ArrayLike = ()) -> None:
+        """Check and keep the arrays."""
+        k = checked("Intrinsics.matrix", matrix, (3, 3), np.float64)
+        if k[0, 0] <= 0 or k[1, 1] <= 0 or k[1, 0] != 0 or k[0, 1] != 0 or not np.array_equal(k[2], (0, 0, 1)):
+            raise ValueError(
+                f"Intrinsics.matrix: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {k.tolist()}"
+            )
+        d = checked("Intrinsics.distortion", np.ravel(np.asarray(distortion, np.float64)), (None,), np.float64)
+        if len(d) not in _DISTORTIONS:
+            raise ValueError(f"Intrinsics.distortion: expected {_DISTORTIONS} coefficients, got {len(d)}")
+        object.__setattr__(self, "matrix", k)
+        object.__setattr__(self, "distortion", d)
+
+    @property
+    def focal(self) -> float:
+        """Mean focal length, px."""
+        return float((self.matrix[0, 0] + self.matrix[1, 1]) / 2)
+
+    @classmethod
+    def centered(cls, focal: float, image_size: tuple[int, int]) -> Intrinsics:
+        """Camera of a focal length in px that looks through the middle of a picture of (height, width) px."""
+        height, width = _checked_size(image_size)
+        if not 0 < focal < math.inf:
+            raise ValueError(f"focal: expected a number of px over 0, got {focal}")
+        return cls([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+    @classmethod
+    def assumed(cls, image_size: tuple[int, int]) -> Intrinsics:
+        """What img2pose takes for a picture of (height, width) px whose camera is not known: f = width + height.
+
+        Albiero et al., img2pose, CVPR 2021. The middle is ``(width // 2, height // 2)``, as there.
+        """
+        height, width = _checked_size(image_size)
+        return cls([[width + height, 0, width // 2], [0, width + height, height // 2], [0, 0, 1]])
+
+    @classmethod
+    def from_field_of_view(
+        cls, degrees: float, image_size: tuple[int, int], axis: Axis = "horizontal"
+    ) -> Intrinsics:
+        """Camera by its angle of view.
+
+        Parameters
+        ----------
+        degrees : float
+            From edge to edge, over 0 and under 180.
+        image_size : tuple of int
+            Height and width of the picture, px.
+        axis : {"horizontal", "vertical", "diagonal"}
+            Along which the angle is meant.
+        """
+        height, width = _checked_size(image_size)
+        lengths = {"horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)}
+        if axis not in lengths:
+            raise ValueError(f"axis: expected one of {', '.join(lengths)}, got {axis!r}")
+        if not 0 < degrees < 180:
+            raise ValueError(f"degrees: expected an angle between 0 and 180, got {degrees}")
+        return cls.centered(lengths[axis] / 2 / math.tan(math.radians(degrees) / 2), image_size)
+
+    @classmethod
+    def from_exif(cls, path: str | os.PathLike[str], image_size: tuple[int, int] | None = None) -> Intrinsics:
+        """Camera by the focal length that a photo's EXIF block tells.
+
+        Taken from "focal length in 35 mm film", which refers to the diagonal, or from the focal length in mm and the
+        sensor's resolution. A photo that was cropped afterwards misleads.
+
+        Parameters
+        ----------
+        path : path
+            The photo.
+        image_size : tuple of int, optional
+            Height and width of the picture as it is used, px; the file's own if None.
+
+        Raises
+        ------
+        ValueError
+            If the file is no picture, or if it tells no focal length.
+        OSError
+            If it cannot be read.
+        """
+        from PIL import Image
+
+        path = Path(path)
+        try:
+            with Image.open(path) as photo:
+                stored = photo.size[::-1]
+                tags = dict(photo.getexif().get_ifd(_EXIF_IFD))
+        except OSError as error:
+            if not path.is_file():
+                raise
+            raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
+        except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
+        height, width = stored if image_size is None else _checked_size(image_size)
+        film, focal, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL_35, _FOCAL, _PLANE_X))
+        if film > 0:
+            return cls.centered(film / _FILM_DIAGONAL_MM * math.hypot(width, height), (height, width))
+        millimetres = _MM_PER_EXIF_UNIT.get(int(_number(tags.get(_PLANE_UNIT)) or 2), 25.4)
+        if focal > 0 and per_unit > 0:
+            shrunk = max(width, height) / max(stored)
+            return cls.centered(focal * per_unit / millimetres * shrunk, (height, width))
+        raise ValueError(f"{path}: its EXIF block tells no focal length")
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    height, width = (int(side) for side in image_size)
+    if height < 1 or width < 1:
+        raise ValueError(f"image_size: expected height and width of 1 px or more, got {image_size}")
+    return height, width
