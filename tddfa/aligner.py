@@ -29,7 +29,8 @@ the model has one, ``score (n,)``."""
 
 Image = NDArray[np.uint8]
 
-# Crops that go through the network at once: bounds the memory of a picture with hundreds of faces.
+# Crops that go through a regressor at once that has no limit of its own: bounds the memory of a picture with hundreds
+# of faces.
 _MOST_CROPS = 64
 
 
@@ -81,6 +82,7 @@ class Aligner:
         config: str | os.PathLike[str] = "open_mb05",
         *,
         device: str = "auto",
+        precision: str = "float",
         threads: int | None = None,
         refine: int = 0,
         exact_crop: bool = False,
@@ -93,8 +95,11 @@ class Aligner:
         config : str or path
             ``open_mb05``, what ``tddfa fetch`` put into the cache (``mb05_120x120``), or a file; its keys are in
             `tddfa.config`.
-        device : {"auto", "cpu", "cuda"}
+        device : {"auto", "cpu", "cuda", "tensorrt"}
             Where the networks run; `device` of the result says where they really do.
+        precision : {"float", "int8"}
+            ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU, for errors
+            that are larger by a hundredth or less (``weights/README.md``).
         threads : int or None
             Threads of one network call on the CPU; None is one a core.
         refine, visibility
@@ -107,7 +112,7 @@ class Aligner:
         AssetError, ConfigError, FileNotFoundError, ValueError
             If a file is missing, is not what was released, or says something that is not understood.
         """
-        settings = Config.load(config_path(config))
+        settings = Config.load(config_path(config)).with_precision(precision)
         detector = settings.detector
         return cls(
             regressor=Model(verified(settings.model), device, threads),
@@ -129,7 +134,7 @@ class Aligner:
 
     @property
     def device(self) -> str:
-        """Where the regressor really runs: "cuda" or "cpu"."""
+        """Where the regressor really runs: "cpu", "cuda" or "tensorrt"."""
         return str(getattr(self.regressor, "device", "cpu"))
 
     @overload
@@ -231,9 +236,10 @@ class Aligner:
         found: Sequence[tuple[NDArray[np.float32], float, Roi]],
     ) -> list[Face]:
         faces: list[Face] = []
-        for start in range(0, len(found), _MOST_CROPS):
-            part = found[start : start + _MOST_CROPS]
-            indices = where[start : start + _MOST_CROPS]
+        most = int(getattr(self.regressor, "most_at_once", _MOST_CROPS)) if found else 1
+        for start in range(0, len(found), most):
+            part = found[start : start + most]
+            indices = where[start : start + most]
             crops = np.empty((len(part), self.crop.size, self.crop.size, 3), dtype=np.uint8)
             for k, (i, (_, _, roi)) in enumerate(zip(indices, part, strict=True)):
                 cut(images[i], roi, crops[k], self.crop.rounded)

@@ -8,9 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 REGISTRY = {
-    "configs/open_face.npz": "4941eb8f3fe9bf0d64f75f003e06a5bf22c89d0e1a2cde0611a0efa9b62abc82",
-    "weights/faceboxes.onnx": "4e161101f3900663516e8425103369560a528eaca2d0b3eb78403f28886371a9",
-    "weights/open_mb05.onnx": "6078f02bc8c91f032cda3cdfd35a962476948d1932a8b7791e1c2a5b7f9f95ab",
+    "configs/open_face.npz": "82c04a2b33f5dc4c5a0c3b56e3c1721d09327dea00074f29401e14e689babd1b",
+    "weights/faceboxes.onnx": "bf547bde692c17ed7bcf3f6bcd7d7a36f5e6d4efa4d123975e4ba40665ca8dd9",
+    "weights/faceboxes_int8.onnx": "f0e7aae592733e4d39daf473e64f36178c61424fd837335f60cd25b27ce1c627",
+    "weights/open_mb05.onnx": "69b83b4ce9a930726dbae3eca065f3f4b0d53ad2adaba15a6e9928a3b7579113",
+    "weights/open_mb05_int8.onnx": "b6da6bff5f3464aa7e06f8e69939076d0b80e8127037dfec716a951b015b7053",
 }
 """sha256 of every shipped binary, by its path below `data_folder`."""
 

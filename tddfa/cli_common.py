@@ -64,7 +64,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
         help="the model (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the networks run (default: auto)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "tensorrt"), help="where the networks run (default: auto)"
+    )
+    parser.add_argument(
+        "--precision", choices=("float", "int8"), default="float",
+        help="int8: networks in 8 bits, about twice as fast on a CPU, a little less exact (default: float)",
+    )  # fmt: skip
     parser.add_argument("-m", "--mode", choices=("cpu", "gpu"), help="3DDFA_V2's name for --device cpu, cuda")
     parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of a network (default: all)")
     parser.add_argument("--onnx", action="store_true", help="accepted for 3DDFA_V2's sake: it is always ONNX")
@@ -84,7 +90,12 @@ def load_aligner(options: argparse.Namespace, refine: int = 0) -> Aligner:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
     return Aligner.load(
-        options.config, device=device, threads=options.threads, refine=refine, exact_crop=options.exact_crop
+        options.config,
+        device=device,
+        precision=options.precision,
+        threads=options.threads,
+        refine=refine,
+        exact_crop=options.exact_crop,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
+
+PRECISIONS = ("float", "int8")
 
 # A config is a screenful; anything larger is something else.
 _MOST_BYTES = 64 * 1024
@@ -59,9 +61,10 @@ class CropRule:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """The detector's network, and the arguments of `FaceBoxes.Detector`."""
+    """The detector's network, that in 8 bits where there is one, and the arguments of `FaceBoxes.Detector`."""
 
     model: Path
+    model_int8: Path | None = None
     score: float = 0.5
     iou: float = 0.3
     max_height: int = 720
@@ -88,6 +91,8 @@ class Config:
         Where its boxes come from.
     min_score : float or None
         A detected face whose score by the regressor is lower is dropped.
+    model_int8 : Path or None
+        The regressor in 8 bits (`tddfa.convert.quantise`), where there is one.
     """
 
     name: str
@@ -96,6 +101,26 @@ class Config:
     crop: CropRule
     detector: DetectorConfig
     min_score: float | None = None
+    model_int8: Path | None = None
+
+    def with_precision(self, precision: str) -> Config:
+        """The same with the networks of a precision, "float" or "int8"; a detector that has no other stays as it is.
+
+        Raises
+        ------
+        ConfigError
+            If the regressor has none of 8 bits.
+        ValueError
+            If `precision` is something else.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision == "float":
+            return self
+        if self.model_int8 is None:
+            raise ConfigError(f"{self.name}: this model has no int8 network (its config has no key model_int8)")
+        detector = replace(self.detector, model=self.detector.model_int8 or self.detector.model)
+        return replace(self, model=self.model_int8, detector=detector)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
@@ -149,7 +174,7 @@ def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: expected keys and values, got {reprlib.repr(value)}")
         return _build(kind, value, f"{where}.", folder)
-    if kind is Path:
+    if kind in (Path, Path | None):
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{where}: expected a path, got {reprlib.repr(value)}")
         return Path(os.path.normpath(folder / value))

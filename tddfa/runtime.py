@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+"""What may be asked for; ``auto`` is CUDA where there is a GPU, and never TensorRT, which builds an engine first."""
+
+_NAMES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "tensorrt"}
+# cuDNN's exhaustive search, ONNX Runtime's own default, starts anew for each size of picture and of batch.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+# Pictures that one call should take. The network's maps are about 1 MB a crop of 120 px: those of a large batch leave a
+# processor's caches, and 64 crops take a fifteenth longer each than 8.
+_MOST_ON_CPU, _MOST_ON_GPU = 16, 512
 
 
 @lru_cache(maxsize=1)
@@ -42,38 +50,51 @@ def cuda_device_count() -> int:
     return count.value
 
 
+@lru_cache(maxsize=32)
+def _say_once(message: str) -> None:
+    logger.warning(message)
+
+
 @lru_cache(maxsize=8)
-def _providers(device: str) -> tuple[str, ...]:
-    """Execution providers to ask for, best first. Cached, so that what is said of a missing GPU is said once."""
+def _choices(device: str) -> tuple[tuple[str, ...], ...]:
+    """Execution providers to try, each choice best first; the last is the CPU alone."""
     if device not in DEVICES:
         raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
     cpu = ("CPUExecutionProvider",)
     if device == "cpu":
-        return cpu
-    built = "CUDAExecutionProvider" in _onnxruntime().get_available_providers()
+        return (cpu,)
+    built = _onnxruntime().get_available_providers()
     # The driver is asked first: the CUDA provider of a machine without a GPU takes long to say no, and loudly.
-    if built and cuda_device_count() > 0:
-        preload = getattr(_onnxruntime(), "preload_dlls", None)
-        if preload is not None:
-            preload()
-        return ("CUDAExecutionProvider", *cpu)
-    if device == "cuda":
-        why = "no CUDA device was found" if built else "this onnxruntime was built without CUDA"
-        logger.warning("device cuda was asked for, but %s: running on the CPU", why)
-    return cpu
+    if "CUDAExecutionProvider" not in built or cuda_device_count() == 0:
+        if device != "auto":
+            why = "no CUDA device was found" if "CUDAExecutionProvider" in built else "this onnxruntime has no CUDA"
+            _say_once(f"device {device} was asked for, but {why}: running on the CPU")
+        return (cpu,)
+    preload = getattr(_onnxruntime(), "preload_dlls", None)
+    if preload is not None:
+        preload()  # CUDA and cuDNN as pip installs them (tddfa[cuda]) are not on the system's path
+    cuda = ("CUDAExecutionProvider", *cpu)
+    if device != "tensorrt":
+        return (cuda, cpu)
+    if "TensorrtExecutionProvider" not in built:
+        _say_once("device tensorrt was asked for, but this onnxruntime has no TensorRT: running on CUDA")
+        return (cuda, cpu)
+    return (("TensorrtExecutionProvider", *cuda), cuda, cpu)
 
 
 class Model:
     """An ONNX file as a callable: ``batch -> dict of named arrays``.
 
-    The file is read at the first call (or first look at `device`), so that what is never used costs nothing.
+    The file is read at the first call (or first look at `device`), so that what is never used costs nothing. It
+    pickles as its arguments: another process reads the file anew.
 
     Parameters
     ----------
     path : path
         The ``.onnx`` file; it must have one input.
-    device : {"auto", "cpu", "cuda"}
-        ``auto`` takes the GPU where there is one.
+    device : {"auto", "cpu", "cuda", "tensorrt"}
+        ``auto`` takes the GPU where there is one. Where the device that was asked for is missing or fails, the next
+        best runs the model, and a warning says so, once.
     threads : int or None
         Threads of one call on the CPU; None leaves it to ONNX Runtime (one a core).
 
@@ -95,6 +116,9 @@ class Model:
             raise ValueError(f"threads: expected 1 or more, got {threads}")
         self._device, self._threads = device, threads
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self._device, self._threads)
+
     @cached_property
     def _session(self) -> Any:
         ort = _onnxruntime()
@@ -104,10 +128,23 @@ class Model:
             options.intra_op_num_threads = self._threads
         # threads that spin while they wait steal the cores from decoding and drawing
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = ort.InferenceSession(str(self.path), options, providers=list(_providers(self._device)))
-        except Exception as error:
-            raise ValueError(f"{self.path}: not a model that ONNX Runtime can load: {error}") from error
+        choices = _choices(self._device)
+        session: Any = None
+        failed = ""
+        for choice in choices:
+            providers = [(name, _CUDA_OPTIONS if name == "CUDAExecutionProvider" else {}) for name in choice]
+            try:
+                # ONNX Runtime's own fallback prints to stdout
+                session = ort.InferenceSession(str(self.path), options, providers=providers, enable_fallback=0)
+                break
+            except Exception as error:  # ONNX Runtime's errors share no class
+                failed = " ".join(str(error).split())
+        if session is None:
+            raise ValueError(f"{self.path}: not a model that ONNX Runtime can load: {failed}")
+        got, wanted = _name(session.get_providers()[0]), _name(choices[0][0])
+        if got != wanted:
+            why = f": {failed}" if failed else ", which could not be loaded"
+            _say_once(f"running on {got} in place of {wanted}{why}")
         if len(session.get_inputs()) != 1:
             raise ValueError(f"{self.path}: expected a model with one input, got {len(session.get_inputs())}")
         return session
@@ -118,8 +155,13 @@ class Model:
 
     @property
     def device(self) -> str:
-        """The provider that really runs it, "cuda" or "cpu"."""
-        return "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+        """What really runs it: "cpu", "cuda" or "tensorrt"."""
+        return _name(self._session.get_providers()[0])
+
+    @property
+    def most_at_once(self) -> int:
+        """How many pictures a call should take at most, of the size of a crop."""
+        return _MOST_ON_CPU if self.device == "cpu" else _MOST_ON_GPU
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -136,8 +178,25 @@ class Model:
         """
         name, outputs = self._names
         try:
-            values = self._session.run(outputs, {name: batch})
+            if self.device == "cpu":
+                values = self._session.run(outputs, {name: batch})
+            else:
+                values = self._run_bound(name, outputs, batch)
         except Exception as error:  # ONNX Runtime's errors share no class
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.path}: it cannot run on a batch of shape {batch.shape}: {reason}") from error
         return dict(zip(outputs, values, strict=True))
+
+    def _run_bound(self, name: str, outputs: list[str], batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+        # one copy to the device, one back of all outputs, none between
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(name, np.ascontiguousarray(batch))
+        for output in outputs:
+            binding.bind_output(output, "cuda")
+        self._session.run_with_iobinding(binding)
+        values: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
+        return values
+
+
+def _name(provider: str) -> str:
+    return _NAMES.get(provider, provider)

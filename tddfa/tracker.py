@@ -35,6 +35,8 @@ _REVIVAL_REACH, _REVIVAL_GROWTH = 3.0, 2.0
 _MOST_MISSES = 2
 # Frames between looks for new faces while somebody is missing: who was hidden is to be found as soon as he can be.
 _LOOK_FOR_MISSING_EVERY = 2
+# Between two looks at the whole picture, who is missing is looked for in one so small that his face has this size, px.
+_LOOK_FOR_MISSING_AT = 80.0
 # Boxes beyond the limit of faces that are looked at: a large one that is no face must not keep the others out.
 _SPARE_BOXES = 8
 # Share of a new velocity in the one that is kept.
@@ -58,6 +60,7 @@ class _Track:
     smoother: OneEuro | None = None
     seen: int = 1
     misses: int = 0
+    clear: Face | None = None  # the last one that a new face's score would do for
 
     @property
     def size(self) -> float:
@@ -152,7 +155,7 @@ class Tracker:
         self._followed: list[_Track] = []
         self._missing: list[_Track] = []
         self._next_id = 0
-        self._since_detection = 0
+        self._since_detection = self._since_whole = 0
         self._time: float | None = None
         self._thumbnail: NDArray[np.float32] | None = None
         self._size: tuple[int, ...] = ()
@@ -258,7 +261,8 @@ class Tracker:
         patience = min(self.detect_every, _LOOK_FOR_MISSING_EVERY) if self._missing else self.detect_every
         detected = not self._followed or self._since_detection >= patience
         if detected:
-            boxes = self._detect(image, rois)
+            self._since_whole += self._since_detection
+            boxes = self._detect(image, rois, whole=not self._followed or self._since_whole >= self.detect_every)
         faces = self.aligner(image, rois=[*rois, *(roi_from_box(box, self.aligner.crop) for box in boxes)])
         followed = list(zip(self._followed, faces[: len(rois)], strict=True))
         self._follow(followed, now)
@@ -266,7 +270,7 @@ class Tracker:
         self._admit(found, now)
         if followed and not self._followed and not detected:
             # the last one was lost in this very frame: look at once, not in the next
-            boxes = self._detect(image, [])
+            boxes = self._detect(image, [], whole=True)
             self._admit(self.aligner(image, boxes=boxes), now)
         self._followed.sort(key=lambda track: track.track_id)
         result = [replace(track.face, track_id=track.track_id) for track in self._followed]
@@ -296,14 +300,24 @@ class Tracker:
         dx, dy = track.velocity * (now - track.time)
         return Roi(roi.left + dx, roi.top + dy, roi.side)
 
-    def _detect(self, image: NDArray[np.uint8], rois: list[Roi]) -> list[NDArray[np.float32]]:
-        """Boxes of faces that nobody follows, best first; faces that are followed are confirmed by the others."""
+    def _detect(self, image: NDArray[np.uint8], rois: list[Roi], whole: bool) -> list[NDArray[np.float32]]:
+        """Boxes of faces that nobody follows, best first; faces that are followed are confirmed by the others.
+
+        Where only those who are missing are looked for, not the `whole`, the picture is as small as their faces allow.
+        """
         from scipy.optimize import linear_sum_assignment
 
         self._since_detection = 0
         assert self.aligner.detector is not None
+        known = [track.size for track in (*self._followed, *self._missing)]
+        scale = 1.0 if whole else min(1.0, _LOOK_FOR_MISSING_AT / min(known))
+        if whole:
+            self._since_whole = 0
+        if scale < 1:
+            size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
-        boxes = [box for box in detections.xyxy if box[0] < box[2] and box[1] < box[3]]
+        boxes = [box for box in detections.xyxy / scale if box[0] < box[2] and box[1] < box[3]]
         overlap = np.array(
             [[_iou(roi, roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]
         ).reshape(len(rois), len(boxes))
@@ -341,6 +355,8 @@ class Tracker:
                 own.append((track, face))
         for track, face in own:
             track.update(face, now)
+            if self.aligner.min_score is None or face.score >= self.aligner.min_score:
+                track.clear = face
         self._missing += [track for track, _ in faces if track.track_id in lost]
         self._followed = [track for track, _ in own]
 
@@ -390,11 +406,13 @@ class Tracker:
                 self._missing.remove(track)
                 track.face, track.time, track.velocity, track.misses = face, now, np.zeros(2), 0
                 track.smoother = None
+            track.clear = face
             self._followed.append(track)
 
     def _strangeness(self, track: _Track, face: Face, now: float) -> float:
         """How unlike a missing face a new one is: by place, size and shape; infinite if it is another's."""
-        growth = abs(float(np.log(_size(face.landmarks) / track.size)))
+        # what a face that leaves the picture comes to in its last frames is no measure of its size
+        growth = abs(float(np.log(_size(face.landmarks) / _size((track.clear or track.face).landmarks))))
         middle = _middle(face.landmarks)
         # moved on as it did before, or, having turned round, near where it was
         off = min(

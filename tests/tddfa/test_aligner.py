@@ -4,6 +4,7 @@ import pytest
 
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Roi
+from tddfa.config import ConfigError
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.face_model import FaceModel
 
@@ -283,3 +284,31 @@ class TestRoundedCrop:
         again = aligner(image, rois=[face.roi for face in faces])
         for a, b in zip(faces, again, strict=True):
             np.testing.assert_array_equal(a.landmarks, b.landmarks)
+
+
+class TestPrecision:
+    def test_eight_bits_say_nearly_the_same(self, aligner, two_people):
+        eight = Aligner.load("open_mb05", device="cpu", precision="int8")
+        assert eight.regressor.path.name == "open_mb05_int8.onnx"
+        assert eight.detector.model.path.name == "faceboxes_int8.onnx"
+        expected, faces = aligner(two_people), eight(two_people)
+        assert len(faces) == len(expected) == 2
+        for face, other in zip(faces, expected, strict=True):
+            size = np.ptp(other.landmarks[:, 0])
+            assert 0 < np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() < 0.02 * size
+
+    def test_a_model_without_them_says_so(self, tmp_path, root):
+        text = (root / "configs/open_mb05.yml").read_text()
+        text = "".join(line for line in text.splitlines(keepends=True) if "model_int8" not in line)
+        (tmp_path / "mine.yml").write_text(text)
+        with pytest.raises(ConfigError, match="mine: this model has no int8 network"):
+            Aligner.load(tmp_path / "mine.yml", precision="int8")
+
+
+def test_the_regressor_says_how_many_crops_it_takes_at_once():
+    regressor = FakeRegressor()
+    regressor.most_at_once = 3
+    aligner = Aligner(regressor, face_model(), RULE)
+    picture = np.full((40, 40, 3), 128, np.uint8)
+    assert len(aligner(picture, boxes=[[5, 5, 30, 30]] * 7)) == 7
+    assert [len(crops) for crops in regressor.calls] == [3, 3, 1]

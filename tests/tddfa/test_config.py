@@ -27,6 +27,37 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert config.detector.score == 0.5
 
 
+class TestPrecision:
+    BOTH = GOOD.replace("a.onnx", "a.onnx\nmodel_int8: ../weights/a8.onnx").replace(
+        "d.onnx", "d.onnx, model_int8: ../weights/d8.onnx"
+    )
+
+    def test_the_networks_are_exchanged_and_nothing_else(self, tmp_path):
+        config = load(tmp_path, self.BOTH)
+        eight = config.with_precision("int8")
+        assert (eight.model.name, eight.detector.model.name) == ("a8.onnx", "d8.onnx")
+        assert (eight.crop, eight.face_model) == (config.crop, config.face_model)
+        assert config.with_precision("float") is config
+        assert config.model.name == "a.onnx"
+
+    def test_a_detector_without_another_network_stays(self, tmp_path):
+        text = self.BOTH.replace(", model_int8: ../weights/d8.onnx", "")
+        assert load(tmp_path, text).with_precision("int8").detector.model.name == "d.onnx"
+
+    def test_a_model_without_one_says_so(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"mine: this model has no int8 network .*model_int8"):
+            load(tmp_path, GOOD).with_precision("int8")
+
+    def test_another_word_is_named(self, tmp_path):
+        with pytest.raises(ValueError, match="precision: expected one of float, int8, got 'half'"):
+            load(tmp_path, GOOD).with_precision("half")
+
+    def test_the_shipped_one_has_both(self, root):
+        config = Config.load(root / "configs/open_mb05.yml").with_precision("int8")
+        assert config.model.is_file()
+        assert config.detector.model.is_file()
+
+
 def test_a_rounded_crop(tmp_path):
     assert load(tmp_path, GOOD.replace("size: 120", "size: 120, rounded: true")).crop.rounded
     assert not load(tmp_path, GOOD).crop.rounded

@@ -1,8 +1,10 @@
 import logging
+import pickle
 import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from tddfa import runtime
@@ -15,10 +17,12 @@ def weights(root):
 
 
 @pytest.fixture(autouse=True)
-def forget_providers():
-    runtime._providers.cache_clear()
+def forget_what_was_said():
+    for cache in (runtime._choices, runtime._say_once):
+        cache.cache_clear()
     yield
-    runtime._providers.cache_clear()
+    for cache in (runtime._choices, runtime._say_once):
+        cache.cache_clear()
 
 
 def test_named_outputs_and_dynamic_batch(weights, rng):
@@ -50,10 +54,67 @@ def test_a_batch_of_another_size_is_named(weights):
 def test_bad_arguments_are_named(weights, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such model file"):
         Model(tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match="device: expected one of auto, cpu, cuda, got 'tpu'"):
+    with pytest.raises(ValueError, match="device: expected one of auto, cpu, cuda, tensorrt, got 'tpu'"):
         Model(weights, "tpu")
     with pytest.raises(ValueError, match="threads: expected 1 or more, got 0"):
         Model(weights, threads=0)
+
+
+def test_it_travels_to_another_process(weights, rng):
+    crops = rng.integers(0, 255, (2, 120, 120, 3), dtype=np.uint8)
+    model = Model(weights, "cpu", threads=1)
+    expected = model(crops)
+    travelled = pickle.loads(pickle.dumps(model))
+    for name, value in travelled(crops).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+
+
+class FakeBinding:
+    """What a session on a GPU binds; the CPU computes."""
+
+    def __init__(self, session):
+        self.session, self.input, self.outputs = session, None, []
+
+    def bind_cpu_input(self, name, value):
+        assert value.flags.c_contiguous
+        self.input = {name: value}
+
+    def bind_output(self, name, device):
+        self.outputs.append((name, device))
+
+    def copy_outputs_to_cpu(self):
+        return self.values
+
+
+class FakeSession:
+    """A session that says it runs on `providers`; those in `broken` cannot be made."""
+
+    broken = ()
+    missing = ()
+
+    def __init__(self, path, options, *, providers, enable_fallback):
+        assert not enable_fallback
+        names = [name for name, _ in providers]
+        if names[0] in self.broken:
+            raise RuntimeError(f"{names[0]}: a library\nis missing")
+        self.providers = [name for name in names if name not in self.missing]
+        self.settings = dict(providers)
+        self.real = onnxruntime.InferenceSession(path, options, providers=[CPU])
+        self.get_inputs, self.get_outputs, self.run = self.real.get_inputs, self.real.get_outputs, self.real.run
+        self.bindings = []
+
+    def get_providers(self):
+        return self.providers
+
+    def io_binding(self):
+        self.bindings.append(FakeBinding(self))
+        return self.bindings[-1]
+
+    def run_with_iobinding(self, binding):
+        binding.values = self.real.run([name for name, _ in binding.outputs], binding.input)
 
 
 class TestProviders:
@@ -62,29 +123,95 @@ class TestProviders:
         monkeypatch.setattr(runtime, "cuda_device_count", lambda: 0)
 
     @pytest.fixture
-    def with_gpu(self, monkeypatch):
+    def session(self, monkeypatch):
+        return type("Session", (FakeSession,), {})
+
+    @pytest.fixture
+    def fake(self, monkeypatch, session):
+        """A machine with a GPU, whose onnxruntime has CUDA and TensorRT."""
+
         class Fake:
-            @staticmethod
-            def get_available_providers():
-                return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+            SessionOptions = onnxruntime.SessionOptions
+            InferenceSession = session
+            available = [TENSORRT, CUDA, CPU]
+            preloaded = 0
+
+            @classmethod
+            def get_available_providers(cls):
+                return cls.available
+
+            @classmethod
+            def preload_dlls(cls):
+                cls.preloaded += 1
 
         monkeypatch.setattr(runtime, "cuda_device_count", lambda: 1)
         monkeypatch.setattr(runtime, "_onnxruntime", lambda: Fake)
+        return Fake
 
     def test_auto_is_silent_without_a_gpu(self, without_gpu, caplog):
-        assert runtime._providers("auto") == ("CPUExecutionProvider",)
+        assert runtime._choices("auto") == ((CPU,),)
         assert not caplog.records
 
-    def test_cuda_without_a_gpu_says_so_once_and_runs(self, without_gpu, weights, caplog):
+    @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+    def test_a_missing_gpu_is_said_once_and_the_cpu_runs_it(self, without_gpu, weights, caplog, device):
         with caplog.at_level(logging.WARNING):
-            models = [Model(weights, "cuda", threads=1) for _ in range(2)]
+            models = [Model(weights, device, threads=1) for _ in range(2)]
             assert [model.device for model in models] == ["cpu", "cpu"]
         assert len(caplog.records) == 1
+        assert f"device {device} was asked for, but" in caplog.text
         assert "running on the CPU" in caplog.text
 
-    def test_a_gpu_is_taken_first(self, with_gpu):
-        assert runtime._providers("auto") == ("CUDAExecutionProvider", "CPUExecutionProvider")
-        assert runtime._providers("cpu") == ("CPUExecutionProvider",)
+    def test_a_gpu_is_taken_first_and_its_libraries_loaded(self, fake):
+        assert runtime._choices("auto") == ((CUDA, CPU), (CPU,))
+        assert fake.preloaded == 1
+        assert runtime._choices("cpu") == ((CPU,),)
+        assert runtime._choices("tensorrt") == ((TENSORRT, CUDA, CPU), (CUDA, CPU), (CPU,))
+
+    def test_on_a_gpu_everything_is_bound(self, fake, weights, rng):
+        crops = rng.integers(0, 255, (3, 120, 120, 3), dtype=np.uint8)
+        model = Model(weights, "cuda", threads=1)
+        assert model.device == "cuda"
+        assert model.most_at_once > Model(weights, "cpu", threads=1).most_at_once
+        outputs = model(crops[:, :, ::-1])
+        (binding,) = model._session.bindings
+        assert binding.outputs == [(name, "cuda") for name in model.outputs]
+        assert model._session.settings[CUDA] == {"cudnn_conv_algo_search": "HEURISTIC"}
+        expected = Model(weights, "cpu", threads=1)(crops[:, :, ::-1])
+        for name, value in outputs.items():
+            np.testing.assert_array_equal(value, expected[name])
+
+    def test_a_gpu_that_fails_is_said_once_and_the_cpu_runs_it(self, fake, session, weights, caplog):
+        session.broken = (CUDA,)
+        with caplog.at_level(logging.WARNING):
+            assert [Model(weights, device, threads=1).device for device in ("auto", "cuda")] == ["cpu", "cpu"]
+        assert [record.message for record in caplog.records] == [
+            "running on cpu in place of cuda: CUDAExecutionProvider: a library is missing"
+        ]
+
+    def test_a_provider_left_out_in_silence_is_said(self, fake, session, weights, caplog):
+        session.missing = (TENSORRT,)
+        with caplog.at_level(logging.WARNING):
+            assert Model(weights, "tensorrt", threads=1).device == "cuda"
+        assert caplog.messages == ["running on cuda in place of tensorrt, which could not be loaded"]
+
+    def test_tensorrt_runs_where_it_is_there(self, fake, weights, caplog):
+        with caplog.at_level(logging.WARNING):
+            assert Model(weights, "tensorrt", threads=1).device == "tensorrt"
+        assert not caplog.records
+
+    def test_an_onnxruntime_without_tensorrt_says_so(self, fake, weights, caplog):
+        fake.available = [CUDA, CPU]
+        with caplog.at_level(logging.WARNING):
+            assert Model(weights, "tensorrt", threads=1).device == "cuda"
+        assert caplog.messages == [
+            "device tensorrt was asked for, but this onnxruntime has no TensorRT: running on CUDA"
+        ]
+
+    def test_a_bad_file_is_no_matter_of_the_gpu(self, fake, tmp_path, caplog):
+        (tmp_path / "bad.onnx").write_bytes(b"not a model")
+        with pytest.raises(ValueError, match="not a model that ONNX Runtime can load"):
+            _ = Model(tmp_path / "bad.onnx", "cuda").device
+        assert not caplog.records
 
 
 def test_a_run_without_a_gpu_writes_nothing_to_stderr(weights):

@@ -375,3 +375,62 @@ class TestRealFrames:
         np.testing.assert_allclose(
             (face.roi.left + face.roi.side / 2, face.roi.top + face.roi.side / 2), middle, atol=4
         )
+
+
+class Resizable(World):
+    """A world whose pictures may be shrunk: the frame's number is told apart from them."""
+
+    def __init__(self, *people):
+        super().__init__(*people)
+        self.widths = []
+
+    def picture(self, number, *args, **options):
+        self.number = number
+        return super().picture(number, *args, **options)
+
+    def seen(self, image):
+        scale = image.shape[1] / 640
+        places = [(person, person.path(self.number / FPS)) for person in self.people]
+        return [(person, tuple(scale * np.array(at))) for person, at in places if at is not None]
+
+    def detector(self, image):
+        self.widths.append(image.shape[1])
+        return super().detector(image)
+
+
+class TestMissing:
+    def gone(self, x, size, first, last):
+        return lambda t: None if first <= round(t * FPS) <= last else (x, 180, size)
+
+    def test_is_looked_for_in_a_picture_as_small_as_the_faces_allow(self):
+        world = Resizable(Person(still(150, size=160), 1), Person(self.gone(450, 200, 20, 49), 2))
+        ids = play(world, 70)
+        assert ids[60] == ids[0]
+        (small,) = {width for width in world.widths if width != 640}
+        assert 320 <= small < 350  # the smaller face, about 160 px, at 80 px
+        # the whole picture is looked at all the while, too
+        assert world.widths.count(640) >= 70 // 15
+
+    def test_who_is_small_is_looked_for_in_the_whole(self):
+        world = Resizable(Person(still(150, size=60), 1), Person(self.gone(450, 200, 20, 49), 2))
+        play(world, 70)
+        assert set(world.widths) == {640}
+
+    def test_a_new_one_who_is_small_is_found_while_a_large_one_is_missing(self):
+        late = Person(lambda t: (320, 300, 30) if t * FPS > 25 else None, 3)
+        world = Resizable(Person(still(150, size=160), 1), Person(self.gone(450, 200, 20, 99), 2), late)
+        ids = play(world, 50)
+        assert 3 in ids[45].values()
+
+    def test_what_a_face_comes_to_as_it_leaves_is_no_measure_of_its_size(self):
+        class Fading(World):
+            def align(self, image, roi):
+                face = super().align(image, roi)
+                number = int(image[0, 0, 1])
+                if not 10 <= number < 13 or face.score < 0.5:
+                    return face
+                points = landmarks_at(300, 180, 80 * 0.7 ** (number - 9))
+                return replace(face, score=0.8, landmarks=points)
+
+        ids = play(Fading(Person(still(100), 1), Person(self.gone(300, 80, 13, 30), 2)), 50)
+        assert ids[40] == ids[0]

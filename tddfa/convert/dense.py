@@ -1,0 +1,98 @@
+"""The face model and the camera inside a regressor's file: ``python -m tddfa.convert.dense REGRESSOR FACE_MODEL OUT``.
+
+The file that comes out gives ``vertices`` beside the regressor's other outputs, for all crops of a batch in two matrix
+products on whatever device runs it. Where few faces are asked for their vertices, the plain regressor is the faster
+one: a dense output of each face has to come back from the device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tddfa.convert.graph import Graph, GraphError
+from tddfa.face_model import FaceModel
+from tddfa.files import write_atomic
+
+_NEEDED = ("camera", "shape", "expression")
+
+
+def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
+    """Add the output ``vertices`` (n, N, 3) float32, in px of the crop, to a regressor.
+
+    ``vertices = camera[:, :3] @ (mean + shape @ shape_basis + expression @ expression_basis) + camera[:, 3]``, as
+    `FaceModel.vertices` and `tddfa.camera.Camera.project` compute it; `tddfa.types.Roi.crop_to_image` leads on to px
+    of the picture.
+
+    Parameters
+    ----------
+    model : bytes
+        ONNX, with outputs ``camera`` (n, 3, 4), ``shape`` (n, s) and ``expression`` (n, e).
+    face_model : FaceModel
+        With s shapes and e expressions.
+
+    Returns
+    -------
+    bytes
+        ONNX.
+
+    Raises
+    ------
+    GraphError
+        If `model` cannot be read, lacks one of these outputs, has ``vertices`` already, or if a count is another one.
+    """
+    graph = Graph(model)
+    for name in _NEEDED:
+        if name not in graph.outputs:
+            raise GraphError(f"expected outputs {', '.join(_NEEDED)}, got {', '.join(graph.outputs)}")
+    if "vertices" in graph.outputs:
+        raise GraphError("it has an output 'vertices' already")
+    counts = graph.output_shape("shape")[-1], graph.output_shape("expression")[-1]
+    known = face_model.shape_count, face_model.expression_count
+    if counts != known:
+        raise GraphError(
+            f"expected the face model's {known[0]} shapes and {known[1]} expressions, got {counts[0]} and {counts[1]}"
+        )
+    size = len(face_model.mean)
+    coefficients = graph.add("Concat", ["shape", "expression"], axis=1)
+    basis = graph.constant(face_model.basis.reshape(len(face_model.basis), -1))
+    points = graph.add("Gemm", [coefficients, basis, graph.constant(face_model.mean.reshape(-1))])
+    points = graph.add("Reshape", [points, graph.constant([-1, size, 3], np.int64)])
+    # (n, 3, 4) to (n, 4, 3): its first three rows turn and scale, the last moves
+    columns = graph.add("Transpose", ["camera"], perm=[0, 2, 1])
+    first, last, end, rows = (graph.constant([k], np.int64) for k in (0, 3, 4, 1))
+    turned = graph.add("MatMul", [points, graph.add("Slice", [columns, first, last, rows])])
+    graph.add("Add", [turned, graph.add("Slice", [columns, last, end, rows])], ["vertices"])
+    graph.declare("vertices", ["n", size, 3])
+    return graph.to_bytes()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do ``python -m tddfa.convert.dense``; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tddfa.convert.dense",
+        description="Put a face model inside a regressor's file: it gives dense vertices itself.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("regressor", type=Path, metavar="REGRESSOR", help=".onnx")
+    parser.add_argument("face_model", type=Path, metavar="FACE_MODEL", help=".npz")
+    parser.add_argument("target", type=Path, metavar="OUT", help=".onnx")
+    options = parser.parse_args(arguments)
+    try:
+        face_model = FaceModel.load(options.face_model)
+        write_atomic(options.target, with_vertices(options.regressor.read_bytes(), face_model))
+    except GraphError as error:
+        sys.stderr.write(f"tddfa: error: {options.regressor}: {error}\n")
+        return 1
+    except (OSError, ValueError, ImportError) as error:
+        sys.stderr.write(f"tddfa: error: {' '.join(str(error).split())}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""An ONNX graph that can be edited: who makes a tensor, who takes it, and what is constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class GraphError(ValueError):
+    """A file is no ONNX model, or not of the kind that is expected."""
+
+
+class Graph:
+    """Nodes and constants of a model, to be rewritten and put together again.
+
+    Parameters
+    ----------
+    model : bytes
+        ONNX.
+
+    Attributes
+    ----------
+    nodes : list of onnx.NodeProto
+        In any order; `to_bytes` sorts them.
+    constants : dict of str to ndarray
+        What no input changes: initialisers, and the outputs of ``Constant`` nodes.
+
+    Raises
+    ------
+    GraphError
+        If `model` cannot be read.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        import onnx
+        from onnx import numpy_helper
+
+        try:
+            self._model = onnx.load_from_string(model)
+            onnx.checker.check_model(self._model)
+        except Exception as error:  # protobuf's and the checker's share no class
+            raise GraphError(f"not an ONNX model: {' '.join(str(error).split())}") from error
+        graph = self._model.graph
+        self.constants: dict[str, NDArray[Any]] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+        self.nodes: list[Any] = []
+        for node in graph.node:
+            value = attributes(node).get("value")
+            if node.op_type == "Constant" and value is not None:
+                self.constants[node.output[0]] = numpy_helper.to_array(value)
+            else:
+                self.nodes.append(node)
+        self.inputs: dict[str, Any] = {value.name: value for value in graph.input if value.name not in self.constants}
+        self.outputs: list[str] = [value.name for value in graph.output]
+        self._count = 0
+
+    def maker(self, name: str) -> Any:
+        """The node that makes a tensor; None for an input or a constant."""
+        return next((node for node in self.nodes if name in node.output), None)
+
+    def takers(self, name: str) -> list[Any]:
+        """The nodes that take a tensor."""
+        return [node for node in self.nodes if name in node.input]
+
+    def only_taker(self, name: str, kind: str | None = None) -> Any:
+        """The node that alone takes a tensor; None if there are others, if it is an output, or of another `kind`."""
+        takers = self.takers(name)
+        if len(takers) != 1 or name in self.outputs or (kind is not None and takers[0].op_type != kind):
+            return None
+        return takers[0]
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant; return its name."""
+        name = self._name("constant")
+        self.constants[name] = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **settings: Any) -> str:
+        """Add a node; return the name of its first output."""
+        from onnx import helper
+
+        outputs = [self._name(kind.lower())] if outputs is None else outputs
+        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0], **settings))
+        return outputs[0]
+
+    def remove(self, *nodes: Any) -> None:
+        """Take nodes out."""
+        gone = {id(node) for node in nodes}
+        self.nodes = [node for node in self.nodes if id(node) not in gone]
+
+    def replace_input(self, old: str, new: str) -> None:
+        """Let all who take the tensor `old` take `new`."""
+        for node in self.nodes:
+            for k, name in enumerate(node.input):
+                if name == old:
+                    node.input[k] = new
+
+    def _name(self, kind: str) -> str:
+        taken = {name for node in self.nodes for name in node.output} | set(self.constants) | set(self.inputs)
+        while True:
+            self._count += 1
+            name = f"{kind}_{self._count}"
+            if name not in taken:
+                return name
+
+    def output_shape(self, name: str) -> list[int | str]:
+        """Shape of an output as the file has it: numbers, and names of what is open."""
+        (value,) = (value for value in self._model.graph.output if value.name == name)
+        return [int(dim.dim_value) or str(dim.dim_param) for dim in value.type.tensor_type.shape.dim]
+
+    def declare(self, name: str, shape: Sequence[int | str]) -> None:
+        """Make a tensor (float32) an output of the model."""
+        from onnx import TensorProto, helper
+
+        self._model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        self.outputs.append(name)
+
+    def to_bytes(self) -> bytes:
+        """The model again: what leads to no output is left out, the rest sorted and checked."""
+        import onnx
+        from onnx import numpy_helper
+
+        needed: list[Any] = []
+        done: set[int] = set()
+
+        def need(name: str) -> None:
+            node = self.maker(name)
+            if node is None or id(node) in done:
+                return
+            done.add(id(node))
+            for source in node.input:
+                need(source)
+            needed.append(node)
+
+        for name in self.outputs:
+            need(name)
+        used = {name for node in needed for name in node.input} | set(self.outputs)
+        graph = self._model.graph
+        for field in ("node", "initializer", "value_info"):
+            graph.ClearField(field)
+        graph.node.extend(needed)
+        graph.initializer.extend(
+            numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used
+        )
+        onnx.checker.check_model(self._model, full_check=True)
+        data: bytes = self._model.SerializeToString(deterministic=True)
+        return data
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Attributes of a node by name."""
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from tddfa.convert import dense
+from tddfa.convert.dense import with_vertices
+from tddfa.convert.graph import GraphError
+from tddfa.crop import cut
+from tddfa.face_model import FaceModel
+from tddfa.runtime import Model
+
+
+@pytest.fixture(scope="module")
+def regressor(root):
+    return (root / "weights/open_mb05.onnx").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def face_model(root):
+    return FaceModel.load(root / "configs/open_face.npz")
+
+
+@pytest.fixture(scope="module")
+def path(regressor, face_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("dense") / "dense.onnx"
+    path.write_bytes(with_vertices(regressor, face_model))
+    return path
+
+
+def test_vertices_of_a_batch_are_those_of_the_face_model_and_camera(path, aligner, two_people):
+    faces = aligner(two_people)
+    assert len(faces) == 2
+    crops = np.empty((len(faces), 120, 120, 3), np.uint8)
+    for crop, face in zip(crops, faces, strict=True):
+        cut(two_people, face.roi, crop)
+    outputs = Model(path, "cpu", 1)(crops)
+    for vertices, face in zip(outputs["vertices"], faces, strict=True):
+        expected = aligner.mesh(face).vertices
+        scale, dx, dy = face.roi.crop_to_image(120)
+        assert np.ptp(expected[:, 0]) > 60
+        np.testing.assert_allclose(vertices * scale + np.float32([dx, dy, 0]), expected, atol=1e-3 * scale)
+
+
+def test_the_other_outputs_stay(path, root, rng):
+    crops = rng.integers(0, 256, (3, 120, 120, 3), dtype=np.uint8)
+    plain, both = Model(root / "weights/open_mb05.onnx", "cpu", 1)(crops), Model(path, "cpu", 1)(crops)
+    assert set(both) == {*plain, "vertices"}
+    for name, value in plain.items():
+        np.testing.assert_allclose(both[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_another_face_model_or_file_is_named(root, path, regressor, face_model, tmp_path):
+    with pytest.raises(GraphError, match="it has an output 'vertices' already"):
+        with_vertices(path.read_bytes(), face_model)
+    with pytest.raises(GraphError, match="expected outputs camera, shape, expression, got scores, offsets"):
+        with_vertices((root / "weights/faceboxes.onnx").read_bytes(), face_model)
+    other = FaceModel(
+        **{name: getattr(face_model, name) for name in face_model.__dataclass_fields__}
+        | {"basis": face_model.basis[1:], "shape_count": face_model.shape_count - 1}
+    )
+    with pytest.raises(GraphError, match="expected the face model's 39 shapes and 55 expressions, got 40 and 55"):
+        with_vertices(regressor, other)
+
+
+class TestCommand:
+    def test_it_writes_the_file(self, root, tmp_path, path):
+        names = [root / "weights/open_mb05.onnx", root / "configs/open_face.npz", tmp_path / "out.onnx"]
+        assert dense.main([str(name) for name in names]) == 0
+        assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
+
+    def test_bad_files_are_one_line_that_names_them(self, root, tmp_path, capsys):
+        bad = tmp_path / "bad"
+        bad.write_bytes(b"nothing")
+        model, face = root / "weights/open_mb05.onnx", root / "configs/open_face.npz"
+        for names in ((bad, face), (model, bad), (model, tmp_path / "none"), (tmp_path / "none", face)):
+            assert dense.main([*map(str, names), str(tmp_path / "out.onnx")]) == 1
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1
+            assert "bad" in error or "none" in error
+        assert not (tmp_path / "out.onnx").exists()
