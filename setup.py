@@ -64,9 +64,10 @@ setup(
             extension(
                 "Sim3DR._native",
                 "Sim3DR/_native.pyx",
-                "Sim3DR/core/rasterize.cpp",
+                *(f"Sim3DR/core/{name}.cpp" for name in ("rasterize", "band_avx2", "picture", "memory")),
                 include_dirs=["Sim3DR/core"],
-                depends=["Sim3DR/core/rasterize.h"],
+                depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "Sim3DR/core").glob("*.h")),
+                extra_link_args=[] if MSVC else ["-pthread"],
             ),
             extension("tddfa.export._text", "tddfa/export/_text.pyx"),
         ],

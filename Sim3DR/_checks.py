@@ -46,6 +46,13 @@ def triangle_array(triangles: ArrayLike, rows_name: str, rows: int) -> NDArray[n
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
+def thread_count(threads: Any) -> int:
+    """Return `threads` as an int of 1 .. 256."""
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= 256:
+        raise ValueError(f"threads: expected a whole number, 1 .. 256, got {threads!r}")
+    return int(threads)
+
+
 def real(name: str, value: Any, low: float, high: float = float("inf")) -> float:
     """Return `value` as a float of low .. high."""
     if isinstance(value, (str, bytes)) or np.ndim(value) != 0:

@@ -1,12 +1,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
+class Block:
+    def __init__(self, size: int) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 def rasterize(
     vertices: NDArray[np.float32],
     triangles: NDArray[np.int32],
     left: int,
     top: int,
     cull: int,
+    threads: int,
     depth: NDArray[np.float32],
     triangle_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -17,10 +22,37 @@ def interpolate(
     triangles: NDArray[np.int32],
     attributes: NDArray[np.float32],
     background: NDArray[np.float32],
+    threads: int,
     out: NDArray[np.float32],
+) -> None: ...
+def interpolate_bytes(
+    triangle_id: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    attributes: NDArray[np.float32],
+    background: NDArray[np.float32],
+    threads: int,
+    out: NDArray[np.uint8],
 ) -> None: ...
 def vertex_normals(
     vertices: NDArray[np.float32],
     triangles: NDArray[np.int32],
     normals: NDArray[np.float32],
+) -> None: ...
+def close_holes(
+    depth: NDArray[np.float32],
+    triangle_id: NDArray[np.int32],
+    barycentric: NDArray[np.float32],
+    most: float,
+    gap: float,
+) -> None: ...
+def lay(
+    triangle_id: NDArray[np.int32],
+    layer: NDArray[np.uint8],
+    palette: NDArray[np.uint8] | None,
+    under: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    alpha: float,
+    factor: int,
+    threads: int,
 ) -> None: ...

@@ -1,8 +1,9 @@
 # distutils: language = c++
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
-"""Binding of core/rasterize.h. Nothing is checked here: Sim3DR/raster.py does that."""
+"""Binding of core/rasterize.h and core/picture.h. Nothing is checked here: raster.py and picture.py do that."""
 
-from libc.stdint cimport int32_t, int64_t
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 
 cdef extern from "rasterize.h" namespace "sim3dr" nogil:
@@ -18,17 +19,66 @@ cdef extern from "rasterize.h" namespace "sim3dr" nogil:
         front
 
     void c_rasterize "sim3dr::rasterize"(
-        const float *vertices, const int32_t *triangles, int64_t triangle_count, Window window, Cull cull,
-        float *depth, int32_t *triangle_id, float *barycentric) noexcept
+        const float *vertices, int64_t vertex_count, const int32_t *triangles, int64_t triangle_count, Window window,
+        Cull cull, int32_t threads, float *depth, int32_t *triangle_id, float *barycentric) except +
 
     void c_interpolate "sim3dr::interpolate"(
         const int32_t *triangle_id, const float *barycentric, int64_t pixel_count,
         const int32_t *triangles, const float *attributes, int64_t channels,
-        const float *background, float *out) noexcept
+        const float *background, int32_t threads, float *out) except +
+
+    void c_interpolate_bytes "sim3dr::interpolate"(
+        const int32_t *triangle_id, const float *barycentric, int64_t pixel_count,
+        const int32_t *triangles, const float *attributes, int64_t channels,
+        const float *background, int32_t threads, uint8_t *out) except +
 
     void c_vertex_normals "sim3dr::vertex_normals"(
         const float *vertices, int64_t vertex_count, const int32_t *triangles, int64_t triangle_count,
         float *normals) except +
+
+
+cdef extern from "picture.h" namespace "sim3dr" nogil:
+    void c_close_holes "sim3dr::close_holes"(
+        int32_t width, int32_t height, double most, float gap, float *depth, int32_t *triangle_id,
+        float *barycentric) except +
+
+    cdef struct Layer:
+        int32_t width
+        int32_t height
+        const int32_t *triangle_id
+        const uint8_t *layer
+        const uint8_t *palette
+        const uint8_t *under
+        int64_t under_stride
+        uint8_t *out
+        int64_t out_stride
+        double alpha
+
+    void c_lay "sim3dr::lay"(const Layer &layer, int32_t threads) except +
+    void c_lay_average "sim3dr::lay_average"(const Layer &layer, int32_t factor) except +
+
+
+cdef extern from "memory.h" namespace "sim3dr" nogil:
+    cdef cppclass Memory:
+        Memory(size_t bytes) except +
+        void *data()
+
+
+cdef class Block:
+    """Bytes that are used again for the next `Block` when this one is gone: fresh pages cost more than drawing."""
+
+    cdef Memory *memory
+    cdef Py_ssize_t size
+
+    def __cinit__(self, Py_ssize_t size):
+        self.memory = new Memory(<size_t>size)
+        self.size = size
+
+    def __dealloc__(self):
+        del self.memory
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory.data(), self.size, 0, flags)
 
 
 def rasterize(
@@ -37,6 +87,7 @@ def rasterize(
     int32_t left,
     int32_t top,
     int32_t cull,
+    int32_t threads,
     float[:, ::1] depth,
     int32_t[:, ::1] triangle_id,
     float[:, :, ::1] barycentric,
@@ -44,7 +95,7 @@ def rasterize(
     cdef Window window = Window(left, top, <int32_t>depth.shape[1], <int32_t>depth.shape[0])
     with nogil:
         c_rasterize(
-            &vertices[0, 0], &triangles[0, 0], triangles.shape[0], window, <Cull>cull,
+            &vertices[0, 0], vertices.shape[0], &triangles[0, 0], triangles.shape[0], window, <Cull>cull, threads,
             &depth[0, 0], &triangle_id[0, 0], &barycentric[0, 0, 0])
 
 
@@ -54,12 +105,28 @@ def interpolate(
     const int32_t[:, ::1] triangles,
     const float[:, ::1] attributes,
     const float[::1] background,
+    int32_t threads,
     float[:, :, ::1] out,
 ):
     with nogil:
         c_interpolate(
             &triangle_id[0, 0], &barycentric[0, 0, 0], triangle_id.shape[0] * triangle_id.shape[1],
-            &triangles[0, 0], &attributes[0, 0], attributes.shape[1], &background[0], &out[0, 0, 0])
+            &triangles[0, 0], &attributes[0, 0], attributes.shape[1], &background[0], threads, &out[0, 0, 0])
+
+
+def interpolate_bytes(
+    const int32_t[:, ::1] triangle_id,
+    const float[:, :, ::1] barycentric,
+    const int32_t[:, ::1] triangles,
+    const float[:, ::1] attributes,
+    const float[::1] background,
+    int32_t threads,
+    uint8_t[:, :, ::1] out,
+):
+    with nogil:
+        c_interpolate_bytes(
+            &triangle_id[0, 0], &barycentric[0, 0, 0], triangle_id.shape[0] * triangle_id.shape[1],
+            &triangles[0, 0], &attributes[0, 0], attributes.shape[1], &background[0], threads, &out[0, 0, 0])
 
 
 def vertex_normals(
@@ -70,3 +137,38 @@ def vertex_normals(
     with nogil:
         c_vertex_normals(
             &vertices[0, 0], vertices.shape[0], &triangles[0, 0], triangles.shape[0], &normals[0, 0])
+
+
+def close_holes(
+    float[:, ::1] depth,
+    int32_t[:, ::1] triangle_id,
+    float[:, :, ::1] barycentric,
+    double most,
+    float gap,
+):
+    with nogil:
+        c_close_holes(
+            <int32_t>depth.shape[1], <int32_t>depth.shape[0], most, gap, &depth[0, 0], &triangle_id[0, 0],
+            &barycentric[0, 0, 0])
+
+
+def lay(
+    const int32_t[:, ::1] triangle_id,
+    const uint8_t[:, :, ::1] layer,
+    const uint8_t[:, ::1] palette,
+    const uint8_t[:, :, :] under,
+    uint8_t[:, :, :] out,
+    double alpha,
+    int32_t factor,
+    int32_t threads,
+):
+    cdef Layer arguments = Layer(
+        <int32_t>out.shape[1], <int32_t>out.shape[0], &triangle_id[0, 0], &layer[0, 0, 0], NULL, &under[0, 0, 0],
+        under.strides[0], &out[0, 0, 0], out.strides[0], alpha)
+    if palette is not None:
+        arguments.palette = &palette[0, 0]
+    with nogil:
+        if factor == 1:
+            c_lay(arguments, threads)
+        else:
+            c_lay_average(arguments, factor)

@@ -7,20 +7,17 @@ counter-clockwise seen from outside in a frame with y *up*, so here a front face
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from Sim3DR._checks import float_array, triangle_array
-
-try:
-    from Sim3DR import _native
-except ImportError as error:
-    raise ImportError("the compiled extensions are missing: run ./build.sh or pip install -e .") from error
+from Sim3DR._checks import float_array, thread_count, triangle_array
+from Sim3DR._library import native
 
 _CULL = {"none": 0, "back": 1, "front": 2}
 # 4 GiB of raster: past any picture, and short of what a hostile size would ask for
@@ -76,7 +73,9 @@ class Raster:
         return self.triangle_id >= 0
 
 
-def rasterize(vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none") -> Raster:
+def rasterize(
+    vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none", threads: int = 1
+) -> Raster:
     """Find the nearest triangle at each pixel of a window.
 
     A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that
@@ -93,6 +92,8 @@ def rasterize(vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], 
         The part of the image to render, in whole pixels; its corner may lie outside of the image.
     cull : {"none", "back", "front"}
         Triangles to leave out: those that turn their back to the viewer, or their front.
+    threads : int
+        How many to use at most, 1..256; fewer where the work is small. The result is the same, bit by bit.
 
     Returns
     -------
@@ -111,14 +112,12 @@ def rasterize(vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], 
     left, top, width, height = _window(window)
     if not isinstance(cull, str) or cull not in _CULL:
         raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
-    # One block: three would each be mapped and unmapped anew, and first touching their pages took 2 ms of 6
-    # for a face of 500 px.
     pixels = width * height
-    block = np.empty(4 * pixels, dtype=np.float32)
+    block = empty((4 * pixels,), np.float32)
     depth = block[:pixels].reshape(height, width)
     triangle_id = block[pixels : 2 * pixels].view(np.int32).reshape(height, width)
     barycentric = block[2 * pixels :].reshape(height, width, 2)
-    _native.rasterize(points, corners, left, top, _CULL[cull], depth, triangle_id, barycentric)
+    native.rasterize(points, corners, left, top, _CULL[cull], thread_count(threads), depth, triangle_id, barycentric)
     return Raster(depth, triangle_id, barycentric, left, top)
 
 
@@ -128,8 +127,10 @@ def interpolate(
     attributes: ArrayLike,
     *,
     background: ArrayLike = 0.0,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    dtype: DTypeLike = np.float32,
+    out: NDArray[Any] | None = None,
+    threads: int = 1,
+) -> NDArray[Any]:
     """Blend vertex attributes over a raster.
 
     Parameters
@@ -143,12 +144,16 @@ def interpolate(
         triangles.
     background : float or array_like (c,)
         What an empty pixel gets.
-    out : ndarray (h, w, c) float32, optional
-        Where to write; C-contiguous, and apart from the other arguments.
+    dtype : {float32, uint8}
+        Of the result. Bytes are rounded to the nearest, half to even, and saturated; NaN gives 0.
+    out : ndarray (h, w, c), optional
+        Where to write; of `dtype`, C-contiguous, and apart from the other arguments.
+    threads : int
+        How many to use at most, 1..256; fewer where the work is small. The result is the same, bit by bit.
 
     Returns
     -------
-    ndarray (h, w, c) float32
+    ndarray (h, w, c)
         `out`, or a new array.
     """
     if not isinstance(raster, Raster):
@@ -164,11 +169,15 @@ def interpolate(
     fill = float_array("background", background, () if np.ndim(background) == 0 else (channels,), finite=False)
     fill = np.ascontiguousarray(np.broadcast_to(fill, (channels,)))
     shape = (*raster.triangle_id.shape, channels)
+    kind = np.dtype(dtype)
+    if kind not in (np.float32, np.uint8):
+        raise TypeError(f"dtype: expected float32 or uint8, got {kind}")
     if out is None:
-        out = np.empty(shape, dtype=np.float32)
+        out = empty(shape, kind)
     else:
-        _check_out(out, shape, (raster.triangle_id, raster.barycentric, corners, values, fill))
-    _native.interpolate(raster.triangle_id, raster.barycentric, corners, values, fill, out)
+        _check_out(out, shape, kind, (raster.triangle_id, raster.barycentric, corners, values, fill))
+    arguments = (raster.triangle_id, raster.barycentric, corners, values, fill, thread_count(threads))
+    (native.interpolate if kind == np.float32 else native.interpolate_bytes)(*arguments, out)
     return out
 
 
@@ -192,8 +201,19 @@ def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.floa
     points = float_array("vertices", vertices, (None, 3))
     corners = triangle_array(triangles, "vertices", len(points))
     normals = np.empty_like(points)
-    _native.vertex_normals(points, corners, normals)
+    native.vertex_normals(points, corners, normals)
     return normals
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised array, in memory that goes to the next such array once nothing refers to this one.
+
+    Where every face of a video asks for megabytes, faulting in fresh pages would take longer than drawing it. What is
+    kept for the next comes to 64 MiB at most.
+    """
+    kind, count = np.dtype(dtype), math.prod(shape)
+    block = native.Block(max(count, 1) * kind.itemsize)
+    return np.frombuffer(memoryview(block), dtype=kind, count=count).reshape(shape)
 
 
 def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
@@ -210,10 +230,10 @@ def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
     return left, top, width, height
 
 
-def _check_out(out: Any, shape: tuple[int, ...], inputs: Sequence[NDArray[Any]]) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[NDArray[Any]]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
         got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected an array of float32, got {got}")
+        raise TypeError(f"out: expected an array of {dtype}, got {got}")
     if out.shape != shape:
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:

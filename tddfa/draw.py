@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import Raster, interpolate, rasterize, shade, vertex_normals
+from Sim3DR import Raster, close_holes, interpolate, lay, rasterize, shade, vertex_normals
 from tddfa.arrays import bounds, checked_image
 from tddfa.texture import Texture
 from tddfa.types import Face, Mesh
@@ -37,7 +37,8 @@ _SUPERSAMPLED_UNDER = 260
 _LABELLED_IN_FULL_FROM = 80
 # Holes of a mesh's rendering up to this share of its size, squared, are closed.
 _PINHOLE = 0.015
-_PINHOLE_PX = 9
+# How far behind what is around it, a share of a face's size, the far side of the head lies at least.
+_FAR_SIDE = 0.25
 # Cosine to the line of sight from which a part of the face counts for the range of its depth picture.
 _FACING = 0.2
 _DOT_SPACING_PX = 2.5
@@ -62,10 +63,11 @@ _LIGHT: dict[str, Any] = {
 def _ramp(stops: Sequence[tuple[int, int, int]]) -> Image:
     at = np.linspace(0, 255, len(stops))
     channels = [np.interp(np.arange(256), at, [stop[c] for stop in stops]) for c in range(3)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)[:, None]
+    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
 _CLAY_RAMP = _ramp(_CLAY)
+_GREY_RAMP = _ramp(((0, 0, 0), (255, 255, 255)))
 
 
 def _face_size(points: NDArray[np.float32]) -> float:
@@ -103,14 +105,14 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
     """Draw the vertices that face the viewer as dots (``2d_dense``); a nearer face's over a farther one's."""
     out = checked_image("image", image).copy()
     height, width = out.shape[:2]
+    pixels = out.reshape(-1, 3)
     for mesh in _farthest_first(meshes):
         facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
         size = _face_size(mesh.vertices)
         cell, radius = max(_DOT_SPACING_PX, size / 110), max(0.5, size / 420)
         seen = np.flatnonzero(facing > 0)
         # one dot a cell: as dense on the cheeks as where the mesh is fine
-        cells = np.floor(mesh.vertices[seen, :2] / cell).astype(np.int64)
-        seen = seen[np.unique(cells[:, 1] * (1 << 32) + cells[:, 0], return_index=True)[1]]
+        seen = seen[_first_of_each_cell(np.floor(mesh.vertices[seen, :2] / cell).astype(np.int64))]
         centers = np.rint(mesh.vertices[seen, :2]).astype(np.intp)
         color = np.multiply.outer(0.6 + 0.4 * facing[seen], _DENSE).astype(np.uint8)
         reach = int(radius)
@@ -119,11 +121,30 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
                 if dx * dx + dy * dy <= radius * radius:
                     x, y = centers[:, 0] + dx, centers[:, 1] + dy
                     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-                    out[y[inside], x[inside]] = color[inside]
+                    # one index is followed much faster than two
+                    pixels[y[inside] * width + x[inside]] = color[inside]
     return out
 
 
-def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, background: Background = "image") -> Image:
+def _first_of_each_cell(cells: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Of points in cells (n, 2), the first in each cell, by rows of cells."""
+    if not len(cells):
+        return np.zeros(0, dtype=np.intp)
+    columns, rows = (axis - axis.min() for axis in cells.T)
+    first = np.full((int(rows.max()) + 1) * (int(columns.max()) + 1), -1)
+    # the last that is written to a place stays there
+    first[(rows * (columns.max() + 1) + columns)[::-1]] = np.arange(len(cells))[::-1]
+    return first[first >= 0]
+
+
+def mesh(
+    image: Image,
+    meshes: Sequence[Mesh],
+    *,
+    alpha: float = 0.85,
+    background: Background = "image",
+    threads: int = 1,
+) -> Image:
     """Draw the lit surfaces (``3d``).
 
     Parameters
@@ -136,6 +157,8 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
         Opacity, 0..1.
     background : {"image", "black"}
         What the surfaces lie on.
+    threads : int
+        How many to use at most, for a face large enough to be worth it; the picture is the same with any number.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
@@ -143,45 +166,45 @@ def mesh(image: Image, meshes: Sequence[Mesh], *, alpha: float = 0.85, backgroun
     for surface in _farthest_first(meshes):
         # lids and nostrils of a small face are finer than its pixels: it is drawn larger, and averaged
         factor = 2 if _face_size(surface.vertices) < _SUPERSAMPLED_UNDER else 1
-        raster = _rasterized(image, surface, factor)
+        raster = _rasterized(image, surface, factor, threads=threads)
         if raster is None:
             continue
         light = shade(vertex_normals(surface.vertices, surface.triangles), **_LIGHT)
         intensity = light.diffuse + light.specular
-        if surface.colors is None:
-            levels = _bytes(interpolate(raster, surface.triangles, intensity[:, None]))
-            layer = cv2.applyColorMap(levels, _CLAY_RAMP)
-        else:
-            layer = _bytes(interpolate(raster, surface.triangles, surface.colors[:, ::-1] * intensity[:, None]))
+        albedo = np.float32(255) if surface.colors is None else 255 * surface.colors[:, ::-1]
+        layer = interpolate(raster, surface.triangles, albedo * intensity[:, None], dtype=np.uint8, threads=threads)
+        palette = _CLAY_RAMP if surface.colors is None else None
         source = image if background == "image" else out
-        if factor == 1:
-            _blend(source, out, layer, raster, alpha)
-        else:
-            _blend_averaged(source, out, layer, raster, alpha, factor)
+        _blend(source, out, layer, raster, alpha, palette=palette, factor=factor, threads=threads)
     return out
 
 
-def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image") -> Image:
-    """Draw the depth, white is near (``depth``); what faces the viewer of each face fills the greys."""
+def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image", threads: int = 1) -> Image:
+    """Draw the depth, white is near (``depth``); what faces the viewer of each face fills the greys.
+
+    `threads` is as for `mesh`.
+    """
     out = _canvas(image, background)
-    for surface, raster in _rendered(image, meshes):
+    for surface, raster in _rendered(image, meshes, threads):
         # what turns away is not seen, and would take half of the greys: the back of the ears, the neck
         facing = vertex_normals(surface.vertices, surface.triangles)[:, 2] > _FACING
         seen = surface.vertices[facing, 2] if facing.any() else surface.vertices[:, 2]
         low, high = float(seen.min()), float(seen.max())
         scale = 255 / max(high - low, 1e-6)
-        grey = cv2.convertScaleAbs(np.maximum(raster.depth, np.float32(low)), alpha=scale, beta=-low * scale)
-        _blend(out, out, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), raster, 1.0)
+        np.maximum(raster.depth, np.float32(low), out=raster.depth)
+        grey = np.asarray(cv2.convertScaleAbs(raster.depth, alpha=scale, beta=-low * scale))
+        _blend(out, out, grey[..., None], raster, 1.0, palette=_GREY_RAMP, threads=threads)
     return out
 
 
-def depth_px(image: Image, meshes: Sequence[Mesh]) -> NDArray[np.float32]:
+def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArray[np.float32]:
     """Depth map (h, w) in px, larger is nearer, NaN where no face is: the numbers under `depth`.
 
     z = 0 is where each face's own model has it: one view does not tell how far one face lies behind another.
+    `threads` is as for `mesh`.
     """
     out = np.full(checked_image("image", image).shape[:2], np.nan, dtype=np.float32)
-    for _, raster in _rendered(image, meshes):
+    for _, raster in _rendered(image, meshes, threads):
         np.copyto(_window(out, raster), raster.depth, where=raster.mask)
     return out
 
@@ -192,6 +215,7 @@ def pncc(
     coordinates: NDArray[np.float32],
     *,
     background: Background = "image",
+    threads: int = 1,
 ) -> Image:
     """Draw the projected normalised coordinate code (``pncc``; Zhu et al., CVPR 2016).
 
@@ -205,11 +229,14 @@ def pncc(
         `FaceModel.normalized_coordinates`; x, y, z become the channels in the order of the file, as in 3DDFA_V2.
     background : {"image", "black"}
         What the surfaces lie on.
+    threads : int
+        As for `mesh`.
     """
     out = _canvas(image, background)
-    for surface, raster in _rendered(image, meshes):
-        layer = _bytes(interpolate(raster, surface.triangles, coordinates))
-        _blend(out, out, layer, raster, 1.0)
+    colors = coordinates * np.float32(255)
+    for surface, raster in _rendered(image, meshes, threads):
+        layer = interpolate(raster, surface.triangles, colors, dtype=np.uint8, threads=threads)
+        _blend(out, out, layer, raster, 1.0, threads=threads)
     return out
 
 
@@ -265,15 +292,15 @@ def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
     return listed if len(listed) < 2 else sorted(listed, key=size)
 
 
-def _rendered(image: Image, meshes: Sequence[Mesh]) -> Iterator[tuple[Mesh, Raster]]:
+def _rendered(image: Image, meshes: Sequence[Mesh], threads: int = 1) -> Iterator[tuple[Mesh, Raster]]:
     """Rasterise each mesh in its own part of the picture, farthest first; those outside the picture are left out."""
     for surface in _farthest_first(meshes):
-        raster = _rasterized(image, surface)
+        raster = _rasterized(image, surface, threads=threads)
         if raster is not None:
             yield surface, raster
 
 
-def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
+def _rasterized(image: Image, surface: Mesh, factor: int = 1, *, threads: int = 1) -> Raster | None:
     """Rasterise a mesh in the part of the picture that it covers, each pixel split into `factor` x `factor`."""
     height, width = image.shape[:2]
     low, high = bounds(surface.vertices[:, :2])
@@ -287,48 +314,12 @@ def _rasterized(image: Image, surface: Mesh, factor: int = 1) -> Raster | None:
         vertices = vertices * np.float32(factor)
         vertices[:, :2] += (factor - 1) / 2
         window = (left * factor, top * factor, (right - left) * factor, (bottom - top) * factor)
-    raster = rasterize(vertices, surface.triangles, window, cull="back")
-    _close_pinholes(raster, (_face_size(vertices) * _PINHOLE) ** 2)
+    raster = rasterize(vertices, surface.triangles, window, cull="back", threads=threads)
+    # Between an eyeball and its lids a turned head shows gaps that no eye has, and in them nothing, or the far side of
+    # the head. The mouth's opening is larger, and stays.
+    size = _face_size(vertices)
+    close_holes(raster, (size * _PINHOLE) ** 2, size * _FAR_SIDE)
     return raster
-
-
-def _close_pinholes(raster: Raster, most_px: float) -> None:
-    """Give holes of a few pixels what lies beside them.
-
-    Between an eyeball and its lids a turned head shows gaps that no eye has. The mouth's opening is larger, and stays.
-    """
-    # In such a gap the far side of the head may show: a hole too. Where nothing shows, it is infinitely far behind.
-    around = np.ones((_PINHOLE_PX, _PINHOLE_PX), np.uint8)
-    nearest = cv2.dilate(raster.depth, around)
-    with np.errstate(invalid="ignore"):  # where nothing is around either
-        behind = nearest - raster.depth > 0.25 * float(np.sqrt(most_px)) / _PINHOLE
-    empty = (behind | ~raster.mask).view(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=8, ltype=cv2.CV_16U)
-    small = stats[:, cv2.CC_STAT_AREA] <= most_px
-    small[0] = False
-    if not small.any():
-        return
-    rows, columns = np.concatenate(
-        [_pixels(labels, label, stats[label]) for label in np.flatnonzero(small).tolist()], axis=1
-    )
-    height, width = labels.shape
-    # step by step away from the hole in four directions; the first covered pixel met gives its surface
-    for step in range(1, int(np.sqrt(most_px)) + 2):
-        for dy, dx in ((0, -step), (0, step), (-step, 0), (step, 0)):
-            y, x = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
-            met = empty[y, x] == 0
-            to, of = (rows[met], columns[met]), (y[met], x[met])
-            for plane in (raster.depth, raster.triangle_id, raster.barycentric):
-                plane[to] = plane[of]
-            rows, columns = rows[~met], columns[~met]
-        if not len(rows):
-            break
-
-
-def _pixels(labels: NDArray[np.generic], label: int, stats: NDArray[np.int32]) -> NDArray[np.intp]:
-    left, top, width, height, _ = stats
-    found = np.nonzero(labels[top : top + height, left : left + width] == label)
-    return np.stack(found) + np.array([[top], [left]])
 
 
 def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:
@@ -336,51 +327,28 @@ def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:
     return image[raster.top : raster.top + height, raster.left : raster.left + width]
 
 
-def _bytes(values: NDArray[np.float32]) -> Image:
-    # convertScaleAbs rounds and saturates in one pass
-    return np.asarray(cv2.convertScaleAbs(values, alpha=255.0))
-
-
-def _blend(source: Image, out: Image, layer: Image, raster: Raster, alpha: float) -> None:
+def _blend(
+    source: Image,
+    out: Image,
+    layer: Image,
+    raster: Raster,
+    alpha: float,
+    *,
+    palette: Image | None = None,
+    factor: int = 1,
+    threads: int = 1,
+) -> None:
     """Lay `layer` over the raster's window of `source` and write it to `out`; the outline is softened by a pixel.
 
     `source` is the picture itself where the layer is translucent, so that a face behind does not shine through.
     """
-    under, target = _window(source, raster), _window(out, raster)
-    if alpha < 1:
-        layer = cv2.addWeighted(layer, alpha, under, 1 - alpha, 0.0)
-    mask = raster.mask.view(np.uint8) * np.uint8(255)
-    near = cv2.blur(mask, (3, 3))
-    # one index is found much faster than two
-    at = np.flatnonzero((near < 255) & (mask > 0))
-    edge = np.divmod(at, mask.shape[1])
-    # a pixel on a straight outline has a third of its neighbours outside, one on a corner more
-    share = np.clip(near.reshape(-1)[at] * (2.0 / 255) - 0.8, 0.2, 1.0)[:, None]
-    softened = layer.reshape(-1, 3)[at] * share + target[edge] * (1 - share)
-    cv2.copyTo(layer, mask, target)
-    target[edge] = softened
+    lay(out, raster, layer, alpha=alpha, under=source, palette=palette, factor=factor, threads=threads)
 
 
 def _project(face: Face, offsets: NDArray[np.float64], origin: NDArray[np.float32]) -> NDArray[np.int32]:
     view = offsets @ face.camera.rotation.T
     flat = np.clip(origin[:2] + view[:, :2] * (1, -1), -1e6, 1e6)
     return np.rint(flat * 16).astype(np.int32)
-
-
-def _blend_averaged(source: Image, out: Image, layer: Image, raster: Raster, alpha: float, factor: int) -> None:
-    """As `_blend`, with a layer of `factor` x `factor` pixels for each of the picture's."""
-    height, width = (side // factor for side in raster.depth.shape)
-    rows = slice(raster.top // factor, raster.top // factor + height)
-    columns = slice(raster.left // factor, raster.left // factor + width)
-    mask = raster.mask
-    layer[~mask] = 0
-    average = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)[..., None]
-    covered = share[..., 0] > 0
-    # where the picture under the face is not what `out` holds, a nearer face lies over a farther one
-    under = np.where(share < 1, out[rows, columns], source[rows, columns])
-    blended = average * alpha + under * (1 - share * alpha)
-    out[rows, columns][covered] = np.rint(blended).astype(np.uint8)[covered]
 
 
 def _draw_box(out: Image, face: Face) -> None:

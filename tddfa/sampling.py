@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from Sim3DR import empty
+
 # OpenCV's remap takes pictures and maps with sides up to 32766 px.
 _LONGEST = 32766
 _ROW = 1024
@@ -35,7 +37,8 @@ def sample(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.
     if maps.ndim != 3 or max(maps.shape[:2]) > _LONGEST:
         flat = maps.reshape(-1, 2)
         maps = np.resize(flat, (-(-len(flat) // _ROW), _ROW, 2))
-    samples = cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    samples = empty((*maps.shape[:2], 3), np.uint8)
+    cv2.remap(image, maps, None, cv2.INTER_LINEAR, dst=samples, borderMode=cv2.BORDER_REPLICATE)
     count = int(np.prod(shape))
     return np.asarray(samples.reshape(-1, 3)[:count].reshape(*shape, 3))
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import interpolate, rasterize, vertex_normals
+from Sim3DR import empty, interpolate, rasterize, vertex_normals
 from tddfa.arrays import bounds, checked_image
 from tddfa.sampling import sample
 from tddfa.types import Mesh
@@ -70,16 +70,17 @@ class _Sheet:
 
 
 class _Same:
-    """An array as a key: the same object, not equal values; it lives as long as the key."""
+    """An array as a key: that array, or one of equal values; it lives as long as the key."""
 
     def __init__(self, array: NDArray[np.generic]) -> None:
         self.array = array
 
     def __hash__(self) -> int:
-        return id(self.array)
+        # Of few of the values: comparing takes a twentieth of what a hash of all does.
+        return hash((self.array.shape, self.array[:: len(self.array) // 16 + 1].tobytes()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.array is self.array
+        return isinstance(other, _Same) and (other.array is self.array or np.array_equal(other.array, self.array))
 
 
 @lru_cache(maxsize=4)
@@ -121,17 +122,21 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     weight = interpolate(sheet.raster, mesh.triangles, visibility(mesh, image.shape[:2])[:, None])[..., 0]
     direct = sample(*_shrunk(image, at, mesh, size))
 
-    other = cv2.flip(weight, 1)
+    # All of this is of megabytes: `empty`, for it takes longer to get them from the system than to work on them.
+    other = cv2.flip(weight, 1, dst=empty(weight.shape, np.float32))
     # of two sides that are both seen, the one that faces the camera counts for more: it is the sharper one
-    weight *= np.square(weight / np.maximum(np.maximum(weight, other), 1e-6))
-    other *= 1 - weight
-    texture = cv2.blendLinear(direct, cv2.flip(direct, 1), weight, other)
-    known = cv2.min(weight + other, 1.0)
-    texture = cv2.copyTo(_fill(texture, known), sheet.painted)
+    share = np.maximum(weight, other, out=empty(weight.shape, np.float32))
+    np.divide(weight, np.maximum(share, 1e-6, out=share), out=share)
+    weight *= np.square(share, out=share)
+    other *= np.subtract(1, weight, out=share)
+    mirrored = cv2.flip(direct, 1, dst=empty(direct.shape, np.uint8))
+    texture = cv2.blendLinear(direct, mirrored, weight, other, dst=empty(direct.shape, np.uint8))
+    known = np.minimum(np.add(weight, other, out=share), 1, out=share)
+    cv2.copyTo(_fill(texture, known), sheet.painted, dst=whole.image[sheet.rows])
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = sheet.inside + (known >= 0.5) * sheet.inside + (weight >= 0.5) * sheet.inside
     mask *= np.uint8(FILLED)
-    whole.image[sheet.rows], whole.mask[sheet.rows] = texture, mask
+    whole.mask[sheet.rows] = mask
     return whole
 
 
@@ -243,5 +248,6 @@ def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.
         filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         filled = level[..., :3] + (1 - level[..., 3:]) * filled
     filled = np.clip(filled, 0, 255).astype(np.uint8)
-    smooth = cv2.resize(filled, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.blendLinear(texture, smooth, known, 1 - known))
+    smooth = cv2.resize(filled, known.shape[::-1], dst=empty(texture.shape, np.uint8), interpolation=cv2.INTER_LINEAR)
+    unknown = np.subtract(1, known, out=empty(known.shape, np.float32))
+    return np.asarray(cv2.blendLinear(texture, smooth, known, unknown, dst=empty(texture.shape, np.uint8)))

@@ -1,103 +1,78 @@
 #include "rasterize.h"
 
+#include "band_arguments.h"
+#include "bytes.h"
+#include "parallel.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <numeric>
 #include <vector>
 
+#include "band.h"
+
 namespace sim3dr {
+
+void draw_band_plain(const BandArguments &band) {
+  draw_band(band);
+}
+
 namespace {
 
-struct Vertex {
-  double x, y, z;
-};
+// Triangles, and pixels by halves, from which starting a thread costs less than it saves.
+constexpr std::int64_t WORTH_A_THREAD = 16384;
 
-struct Pixel {
-  std::int32_t column, row;
-};
-
-Vertex load(const float *vertices, std::int32_t index) {
-  const float *v = vertices + 3 * static_cast<std::int64_t>(index);
-  return {v[0], v[1], v[2]};
+bool has_avx2() {
+#ifdef SIM3DR_HAS_AVX2_VARIANT
+  static const bool has = __builtin_cpu_supports("avx2");
+  return has;
+#else
+  return false;
+#endif
 }
 
-// lo <= hi; NaN gives hi. Clamping before a conversion to int is what keeps the conversion defined.
-double clamp(double value, double lo, double hi) {
-  value = value < hi ? value : hi;
-  return value > lo ? value : lo;
-}
-
-// std::ceil is a library call on x86-64 without SSE 4.1.
-std::int32_t ceil_to_int(double value) {
-  const auto whole = static_cast<std::int32_t>(value);
-  return whole + (whole < value);
-}
-
-// The corners of a triangle from high to low, and whether it takes an odd number of swaps to get there.
-struct Order {
-  std::uint8_t high, middle, low;
-  bool odd;
-};
-
-// Indexed by three bits: 0 above 1, 0 above 2, 1 above 2. Two of the eight cannot be. A table, since the
-// order is as good as random, and branches on it cost more than all the comparisons.
-constexpr Order ORDERS[8] = {
-    {2, 1, 0, true},  {1, 2, 0, false}, {0, 1, 2, false}, {1, 0, 2, true},
-    {2, 0, 1, false}, {0, 1, 2, false}, {0, 2, 1, true},  {0, 1, 2, false},
-};
-
-// The columns of the window, and how far a crossing may be off.
-struct Columns {
-  std::int32_t left, right;
-  double width;
-  double doubt;
-};
-
-// Where an edge crosses the rows of pixels. It is always given from its upper end to its lower, so the two
-// triangles that share it compute with the same numbers. A horizontal edge crosses no row: its slope is not a
-// number, and nobody asks for its columns.
-class Edge {
-public:
-  Edge(const Vertex &upper, const Vertex &lower, const Columns &columns)
-      : x_(upper.x), y_(upper.y), run_(lower.x - upper.x), drop_(lower.y - upper.y), slope_(run_ / drop_),
-        start_(upper.x - (columns.left - 1.0)) {}
-
-  // The first column of left .. right whose centre lies on the edge or to the right of it; `right` if none
-  // does.
-  std::int32_t first_column(std::int32_t row, const Columns &columns) const {
-    const double down = row - y_;
-    // Counted from left - 1, so positive: the conversion rounds down.
-    const double crossing = clamp(start_ + slope_ * down, 0.5, columns.width + 0.5);
-    const auto whole = static_cast<std::int32_t>(crossing);
-    const double rest = crossing - whole;
-    std::int32_t column = columns.left + whole;
-    if (!(rest > columns.doubt && rest < 1.0 - columns.doubt)) {
-      // Too near to a pixel centre for the quotient: the sign of the edge function decides. It does not rise
-      // with the column even as rounded, so the search ends at one place, wherever it starts from.
-      const double reach = run_ * down;
-      while (column < columns.right && reach - drop_ * (column - x_) > 0.0)
-        ++column;
-      while (column > columns.left && reach - drop_ * (column - 1.0 - x_) <= 0.0)
-        --column;
+// Rows that cut the window into bands with about the same number of vertices in each, for a band's work goes
+// with its triangles more than with its pixels.
+std::vector<std::int32_t> even_cuts(const std::int32_t *rows, std::int64_t vertex_count, Window window,
+                                    std::int32_t bands) {
+  std::vector<std::int32_t> cuts = {window.top};
+  if (bands > 1) {
+    std::vector<std::int64_t> in_row(static_cast<std::size_t>(window.height) + 1);
+    for (std::int64_t vertex = 0; vertex < vertex_count; ++vertex)
+      ++in_row[static_cast<std::size_t>(rows[vertex] - window.top)];
+    in_row.front() = in_row.back() = 0; // above and below the window, most of them
+    const std::int64_t total = std::accumulate(in_row.begin(), in_row.end(), std::int64_t(0));
+    std::int64_t passed = 0;
+    for (std::int32_t row = 0; row < window.height; ++row) {
+      passed += in_row[static_cast<std::size_t>(row)];
+      if (passed * bands > total * static_cast<std::int64_t>(cuts.size()) &&
+          static_cast<std::int32_t>(cuts.size()) < bands && row > 0)
+        cuts.push_back(window.top + row);
     }
-    return column;
   }
+  cuts.push_back(window.top + window.height);
+  return cuts;
+}
 
-private:
-  double x_, y_, run_, drop_, slope_, start_;
-};
+inline void put(float value, std::uint8_t *to) {
+  *to = to_byte(value);
+}
+inline void put(float value, float *to) {
+  *to = value;
+}
 
-template <int Channels>
+template <int Channels, class Out>
 void interpolate_fixed(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
                        const std::int32_t *triangles, const float *attributes, std::int64_t channels_or_zero,
-                       const float *background, float *out) {
+                       const float *background, Out *out) {
   const std::int64_t channels = Channels ? Channels : channels_or_zero;
   for (std::int64_t pixel = 0; pixel < pixel_count; ++pixel, out += channels) {
     const std::int32_t id = triangle_id[pixel];
     if (id < 0) {
       for (std::int64_t c = 0; c < channels; ++c)
-        out[c] = background[c];
+        put(background[c], out + c);
       continue;
     }
     const std::int32_t *triangle = triangles + 3 * static_cast<std::int64_t>(id);
@@ -106,123 +81,89 @@ void interpolate_fixed(const std::int32_t *triangle_id, const float *barycentric
     const float *third = attributes + channels * triangle[2];
     const float u = barycentric[2 * pixel], v = barycentric[2 * pixel + 1];
     for (std::int64_t c = 0; c < channels; ++c)
-      out[c] = third[c] + (u * (first[c] - third[c]) + v * (second[c] - third[c]));
+      put(third[c] + (u * (first[c] - third[c]) + v * (second[c] - third[c])), out + c);
   }
+}
+
+template <class Out>
+void interpolate_any(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
+                     const std::int32_t *triangles, const float *attributes, std::int64_t channels,
+                     const float *background, std::int32_t threads, Out *out) {
+  const auto run = channels == 1   ? interpolate_fixed<1, Out>
+                   : channels == 2 ? interpolate_fixed<2, Out>
+                   : channels == 3 ? interpolate_fixed<3, Out>
+                                   : interpolate_fixed<0, Out>;
+  const auto parts = static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(pixel_count / (4 * WORTH_A_THREAD), 1, std::max(threads, 1)));
+  in_parallel(parts, [&](std::int32_t part) {
+    const std::int64_t begin = pixel_count * part / parts, end = pixel_count * (part + 1) / parts;
+    run(triangle_id + begin, barycentric + 2 * begin, end - begin, triangles, attributes, channels,
+        background, out + begin * channels);
+  });
 }
 
 } // namespace
 
-void rasterize(const float *vertices, const std::int32_t *triangles, std::int64_t triangle_count,
-               Window window, Cull cull, float *depth, std::int32_t *triangle_id,
-               float *barycentric) noexcept {
-  const std::int64_t pixel_count = static_cast<std::int64_t>(window.width) * window.height;
-  std::fill_n(depth, pixel_count, -std::numeric_limits<float>::infinity());
-  std::fill_n(triangle_id, pixel_count, -1);
-  std::fill_n(barycentric, 2 * pixel_count, 0.0f);
-
-  const std::int32_t left = window.left, right = window.left + window.width;
-  const std::int32_t top = window.top, bottom = window.top + window.height;
-
-  for (std::int64_t id = 0; id < triangle_count; ++id) {
-    const std::int32_t *corners = triangles + 3 * id;
-    const Vertex p[3] = {load(vertices, corners[0]), load(vertices, corners[1]), load(vertices, corners[2])};
-
-    // Most triangles that draw nothing go here: no pixel centre of the window lies in the bounding box.
-    const double upmost = std::min(std::min(p[0].y, p[1].y), p[2].y);
-    const double lowest = std::max(std::max(p[0].y, p[1].y), p[2].y);
-    const std::int32_t first_row = ceil_to_int(clamp(upmost, top, bottom));
-    const std::int32_t end_row = ceil_to_int(clamp(lowest, top, bottom));
-    if (first_row >= end_row)
-      continue;
-    const double leftmost = std::min(std::min(p[0].x, p[1].x), p[2].x);
-    const double rightmost = std::max(std::max(p[0].x, p[1].x), p[2].x);
-    if (ceil_to_int(clamp(leftmost, left, right)) >= ceil_to_int(clamp(rightmost, left, right)))
-      continue;
-
-    // Not finite if an x or a y is not. Finite floats give 1e78 at most, and none is lost.
-    const double area = (p[1].x - p[0].x) * (p[2].y - p[0].y) - (p[2].x - p[0].x) * (p[1].y - p[0].y);
-    if (area == 0.0 || !std::isfinite(area) || !std::isfinite(p[0].z + p[1].z + p[2].z))
-      continue;
-    if (cull == (area < 0.0 ? Cull::front : Cull::back))
-      continue;
-
-    const Order &order = ORDERS[4 * (p[0].y < p[1].y) + 2 * (p[0].y < p[2].y) + (p[1].y < p[2].y)];
-    const Vertex &high = p[order.high], &middle = p[order.middle], &low = p[order.low];
-    // The area in that order is negative where the middle lies on the left of the edge from high to low.
-    const bool middle_on_left = (area < 0.0) != order.odd;
-
-    // 2^-47 is some five times the worst that rounding does, to the quotient and to the exact test together.
-    const double doubt =
-        (std::abs(p[0].x) + std::abs(p[1].x) + std::abs(p[2].x) + std::abs(double(left)) + 1.0) * 0x1p-47;
-    const Columns columns = {left, right, double(window.width), doubt};
-    const Edge long_edge(high, low, columns);
-    const Edge short_edges[2] = {{high, middle, columns}, {middle, low, columns}};
-    const std::int32_t middle_row = ceil_to_int(clamp(middle.y, top, bottom));
-
-    // The weights u of p[0] and v of p[1] are linear, and 0 at p[2].
-    const double inverse = 1.0 / area;
-    const double u_right = (p[1].y - p[2].y) * inverse, u_down = (p[2].x - p[1].x) * inverse;
-    const double v_right = (p[2].y - p[0].y) * inverse, v_down = (p[0].x - p[2].x) * inverse;
-    const double z0 = p[0].z - p[2].z, z1 = p[1].z - p[2].z;
-
-    const auto draw = [&](Pixel at) {
-      const double across = at.column - p[2].x, down = at.row - p[2].y;
-      // The weights of a sliver may be rounded far off: clamped they give a point of the triangle all the
-      // same.
-      const double u = clamp(u_down * down + u_right * across, 0.0, 1.0);
-      const double v = clamp(v_down * down + v_right * across, 0.0, 1.0 - u);
-      const auto z = static_cast<float>(p[2].z + (u * z0 + v * z1));
-      const std::int64_t pixel = static_cast<std::int64_t>(at.row - top) * window.width + (at.column - left);
-      if (z > depth[pixel]) {
-        depth[pixel] = z;
-        triangle_id[pixel] = static_cast<std::int32_t>(id);
-        barycentric[2 * pixel] = static_cast<float>(u);
-        barycentric[2 * pixel + 1] = static_cast<float>(v);
-      }
-    };
-
-    // A row of a face's triangle holds two pixels, and nobody can predict how many: a loop a row spends its
-    // time in mispredicted exits. So short rows are put on a list, always `SHORT` pixels of which only the
-    // count says how many are meant, and the list is drawn in one loop a triangle. A long row is drawn at
-    // once.
-    constexpr std::int32_t SHORT = 4, ENOUGH = 64;
-    Pixel list[ENOUGH + SHORT];
-    std::int32_t count = 0;
-    const auto draw_list = [&] {
-      for (std::int32_t i = 0; i < count; ++i)
-        draw(list[i]);
-      count = 0;
-    };
-
-    // first_row and middle_row are rounded up: top edges are in, bottom edges are out.
-    for (std::int32_t row = first_row; row < end_row; ++row) {
-      const std::int32_t on_long = long_edge.first_column(row, columns);
-      const std::int32_t on_short = short_edges[row >= middle_row].first_column(row, columns);
-      const std::int32_t begin = middle_on_left ? on_short : on_long;
-      const std::int32_t end = middle_on_left ? on_long : on_short;
-      if (end - begin > SHORT) {
-        for (std::int32_t column = begin; column < end; ++column)
-          draw({column, row});
-        continue;
-      }
-      for (std::int32_t i = 0; i < SHORT; ++i)
-        list[count + i] = {begin + i, row};
-      count += std::max(end - begin, 0);
-      if (count > ENOUGH)
-        draw_list();
+void rasterize(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
+               std::int64_t triangle_count, Window window, Cull cull, std::int32_t threads, float *depth,
+               std::int32_t *triangle_id, float *barycentric) {
+  if (window.width < LANES && window.width > 0) {
+    // Drawn eight columns wide, so that a pixel comes out the same in any window.
+    const auto pixels = static_cast<std::size_t>(LANES) * static_cast<std::size_t>(window.height);
+    std::vector<float> wide_depth(pixels), wide_barycentric(2 * pixels);
+    std::vector<std::int32_t> wide_id(pixels);
+    const Window wide = {std::min(window.left, (1 << 30) - LANES), window.top, LANES, window.height};
+    rasterize(vertices, vertex_count, triangles, triangle_count, wide, cull, threads, wide_depth.data(),
+              wide_id.data(), wide_barycentric.data());
+    for (std::int64_t row = 0; row < window.height; ++row) {
+      const std::int64_t from = row * LANES + (window.left - wide.left), to = row * window.width;
+      std::copy_n(wide_depth.data() + from, window.width, depth + to);
+      std::copy_n(wide_id.data() + from, window.width, triangle_id + to);
+      std::copy_n(wide_barycentric.data() + 2 * from, 2 * window.width, barycentric + 2 * to);
     }
-    draw_list();
+    return;
   }
+
+  std::vector<std::int32_t> pixels(static_cast<std::size_t>(2 * vertex_count));
+  std::int32_t *columns = pixels.data(), *rows = columns + vertex_count;
+  const double left = window.left, right = left + window.width, top = window.top,
+               bottom = top + window.height;
+  for (std::int64_t vertex = 0; vertex < vertex_count; ++vertex) {
+    columns[vertex] = ceil_to_int(clamp(vertices[3 * vertex], left, right));
+    rows[vertex] = ceil_to_int(clamp(vertices[3 * vertex + 1], top, bottom));
+  }
+
+  const auto draw = has_avx2() ? draw_band_avx2 : draw_band_plain;
+  // A band is a window like any other, and what a pixel shows does not depend on the window.
+  const auto draw_rows = [&](std::int32_t begin, std::int32_t end) {
+    const std::int64_t first = static_cast<std::int64_t>(begin - window.top) * window.width;
+    const Window band = {window.left, begin, window.width, end - begin};
+    const std::int64_t pixel_count = static_cast<std::int64_t>(band.width) * band.height;
+    std::fill_n(depth + first, pixel_count, -std::numeric_limits<float>::infinity());
+    std::fill_n(triangle_id + first, pixel_count, -1);
+    std::fill_n(barycentric + 2 * first, 2 * pixel_count, 0.0f);
+    draw({vertices, triangles, triangle_count, columns, rows, band, cull, depth + first, triangle_id + first,
+          barycentric + 2 * first});
+  };
+  const std::int64_t work = triangle_count + static_cast<std::int64_t>(window.width) * window.height / 2;
+  const auto bands = static_cast<std::int32_t>(std::min<std::int64_t>(threads, work / WORTH_A_THREAD));
+  const std::vector<std::int32_t> cuts = even_cuts(rows, vertex_count, window, bands);
+  in_parallel(static_cast<std::int32_t>(cuts.size()) - 1,
+              [&](std::int32_t i) { draw_rows(cuts[i], cuts[i + 1]); });
 }
 
 void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
                  const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                 const float *background, float *out) noexcept {
-  const auto run = channels == 1   ? interpolate_fixed<1>
-                   : channels == 2 ? interpolate_fixed<2>
-                   : channels == 3 ? interpolate_fixed<3>
-                                   : interpolate_fixed<0>;
-  run(triangle_id, barycentric, pixel_count, triangles, attributes, channels, background, out);
+                 const float *background, std::int32_t threads, float *out) {
+  interpolate_any(triangle_id, barycentric, pixel_count, triangles, attributes, channels, background, threads,
+                  out);
+}
+
+void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
+                 const std::int32_t *triangles, const float *attributes, std::int64_t channels,
+                 const float *background, std::int32_t threads, std::uint8_t *out) {
+  interpolate_any(triangle_id, barycentric, pixel_count, triangles, attributes, channels, background, threads,
+                  out);
 }
 
 void vertex_normals(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
@@ -231,8 +172,8 @@ void vertex_normals(const float *vertices, std::int64_t vertex_count, const std:
   std::vector<double> sums(static_cast<std::size_t>(3 * vertex_count));
   for (std::int64_t id = 0; id < triangle_count; ++id) {
     const std::int32_t *triangle = triangles + 3 * id;
-    const Vertex p0 = load(vertices, triangle[0]), p1 = load(vertices, triangle[1]),
-                 p2 = load(vertices, triangle[2]);
+    const Vertex p0 = load_vertex(vertices, triangle[0]), p1 = load_vertex(vertices, triangle[1]),
+                 p2 = load_vertex(vertices, triangle[2]);
     const Vertex e = {p2.x - p0.x, p2.y - p0.y, p2.z - p0.z}, f = {p1.x - p0.x, p1.y - p0.y, p1.z - p0.z};
     const Vertex normal = {e.y * f.z - e.z * f.y, e.z * f.x - e.x * f.z, e.x * f.y - e.y * f.x};
     for (int corner = 0; corner < 3; ++corner) {

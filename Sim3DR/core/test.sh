@@ -4,7 +4,16 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-${CXX:-c++} -std=c++17 -O1 -g -Wall -Wextra -Wpedantic -Werror \
-    -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off \
-    "$here/rasterize.cpp" "$here/test_rasterize.cpp" -o "$build/test_rasterize"
-"$build/test_rasterize"
+run() {
+    ${CXX:-c++} -std=c++17 -O1 -g -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -pthread "$@" \
+        "$here"/*.cpp -o "$build/test"
+    "$build/test" | tee "$build/said"
+    [ -e "$build/first" ] || cp "$build/said" "$build/first"
+    cmp "$build/first" "$build/said" # the same picture, bit by bit
+}
+memory="-fsanitize=address,undefined -fno-sanitize-recover=all"
+run $memory
+run -fsanitize=thread
+# machines without AVX2, and others than x86-64
+run $memory -DSIM3DR_NO_AVX2
+run $memory -DSIM3DR_GNU_LANES

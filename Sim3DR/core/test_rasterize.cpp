@@ -1,17 +1,23 @@
-// Tests of the core alone, made to run under the address and undefined-behaviour sanitisers: see test.sh.
-// What is drawn where is compared with an oracle in tests/Sim3DR; here it is mostly input that no caller
-// should hand over.
+// Tests of the core alone, made to run under the address, undefined-behaviour and thread sanitisers: see
+// test.sh. What is drawn where is compared with an oracle in tests/Sim3DR; here it is mostly input that no
+// caller should hand over.
+#include "memory.h"
+#include "picture.h"
 #include "rasterize.h"
 
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
+#include <cstring>
 #include <limits>
+#include <thread>
 #include <vector>
 
 namespace {
 
 int failures = 0;
+// Of a picture, bit by bit: test.sh sees that each kind of machine draws the same.
+std::uint32_t fingerprint = 2166136261u;
 
 void check(bool ok, const char *what, const char *file, int line) {
   if (ok)
@@ -49,13 +55,14 @@ struct Picture {
 };
 
 Picture render(const std::vector<float> &vertices, const std::vector<std::int32_t> &triangles, Window window,
-               Cull cull = Cull::none) {
+               Cull cull = Cull::none, std::int32_t threads = 1) {
   const std::size_t n = static_cast<std::size_t>(window.width) * static_cast<std::size_t>(window.height);
   // Filled with rubbish: every pixel has to be written.
   Picture picture = {window, std::vector<float>(n, NOT_A_NUMBER), std::vector<float>(2 * n, NOT_A_NUMBER),
                      std::vector<std::int32_t>(n, 12345)};
-  sim3dr::rasterize(vertices.data(), triangles.data(), static_cast<std::int64_t>(triangles.size() / 3),
-                    window, cull, picture.depth.data(), picture.id.data(), picture.barycentric.data());
+  sim3dr::rasterize(vertices.data(), static_cast<std::int64_t>(vertices.size() / 3), triangles.data(),
+                    static_cast<std::int64_t>(triangles.size() / 3), window, cull, threads,
+                    picture.depth.data(), picture.id.data(), picture.barycentric.data());
   return picture;
 }
 
@@ -160,13 +167,66 @@ void test_tall() {
   }
 }
 
+class Random {
+public:
+  float operator()(float scale) {
+    state_ = state_ * 1664525u + 1013904223u;
+    return scale * (static_cast<float>(state_ >> 8) / 16777216.0f);
+  }
+
+private:
+  std::uint32_t state_ = 1;
+};
+
+bool same(const Picture &a, const Picture &b) {
+  return a.id == b.id && std::memcmp(a.depth.data(), b.depth.data(), 4 * a.depth.size()) == 0 &&
+         std::memcmp(a.barycentric.data(), b.barycentric.data(), 4 * a.barycentric.size()) == 0;
+}
+
+void test_windows_and_threads() {
+  // Small triangles and large ones; enough for threads to be worth it.
+  Random random;
+  std::vector<float> vertices;
+  std::vector<std::int32_t> triangles;
+  for (std::int32_t i = 0; i < 60000; ++i) {
+    const float x = random(400) - 50, y = random(400) - 50, size = i % 100 ? 9.0f : 150.0f;
+    for (int corner = 0; corner < 3; ++corner) {
+      vertices.insert(vertices.end(), {x + random(size), y + random(size), random(100)});
+      triangles.push_back(3 * i + corner);
+    }
+  }
+  const Window all = {0, 0, 301, 300};
+  const Picture whole = render(vertices, triangles, all);
+  CHECK(sound(whole, 60000));
+  for (std::size_t i = 0; i < whole.id.size(); ++i) {
+    std::uint32_t bits[4];
+    std::memcpy(bits, &whole.id[i], 4);
+    std::memcpy(bits + 1, &whole.depth[i], 4);
+    std::memcpy(bits + 2, &whole.barycentric[2 * i], 8);
+    for (const std::uint32_t word : bits)
+      fingerprint = (fingerprint ^ word) * 16777619u;
+  }
+  for (const std::int32_t threads : {2, 3, 7, 256})
+    CHECK(same(whole, render(vertices, triangles, all, Cull::none, threads)));
+  for (const std::int32_t width : {1, 3, 7, 8, 9, 50}) {
+    const Window window = {301 - width, 13, width, 40};
+    const Picture part = render(vertices, triangles, window);
+    bool equal = true;
+    for (std::int32_t row = 0; row < 40; ++row)
+      for (std::int32_t column = 0; column < width; ++column) {
+        const auto to = static_cast<std::size_t>(row * width + column);
+        const auto of = static_cast<std::size_t>((row + 13) * 301 + 301 - width + column);
+        equal = equal && part.id[to] == whole.id[of] && part.depth[to] == whole.depth[of] &&
+                part.barycentric[2 * to] == whole.barycentric[2 * of] &&
+                part.barycentric[2 * to + 1] == whole.barycentric[2 * of + 1];
+      }
+    CHECK(equal);
+  }
+}
+
 void test_slivers() {
   // Thousands of thin ones: nothing but soundness, and the sanitisers.
-  std::uint32_t state = 1;
-  const auto random = [&](float scale) {
-    state = state * 1664525u + 1013904223u;
-    return scale * (static_cast<float>(state >> 8) / 16777216.0f);
-  };
+  Random random;
   for (int i = 0; i < 20000; ++i) {
     const float x = random(40) - 10, y = random(40) - 10, dx = random(40) - 20, dy = random(40) - 20;
     const float thin = i % 2 ? 1e-6f : 1e-2f;
@@ -190,7 +250,7 @@ void test_interpolate() {
     for (int c = 0; c < channels; ++c)
       background.push_back(static_cast<float>(-c));
     sim3dr::interpolate(id.data(), barycentric.data(), 4, triangles.data(), attributes.data(), channels,
-                        background.data(), out.data());
+                        background.data(), 1, out.data());
     for (std::int64_t c = 0; c < channels; ++c) {
       const auto column = static_cast<std::size_t>(c), step = static_cast<std::size_t>(channels);
       const float base = static_cast<float>(10 * c);
@@ -199,7 +259,24 @@ void test_interpolate() {
       CHECK(out[2 * step + column] == base + 8.0f);
     }
   }
-  sim3dr::interpolate(nullptr, nullptr, 0, nullptr, nullptr, 3, nullptr, nullptr);
+  sim3dr::interpolate(nullptr, nullptr, 0, nullptr, nullptr, 3, nullptr, 4, static_cast<float *>(nullptr));
+
+  // Bytes, and as many pixels as threads are worth.
+  const std::size_t many = 200000;
+  const std::vector<std::int32_t> ids(many, 0);
+  const std::vector<float> thirds(2 * many, 0.0f), nothing = {0};
+  for (const auto &pair :
+       {std::vector<float>{-3, 0}, {0.5f, 0}, {1.5f, 2}, {254.5f, 254}, {300, 255}, {INF, 0}}) {
+    const std::vector<float> values(3, pair[0]);
+    std::vector<std::uint8_t> bytes(many, 7);
+    sim3dr::interpolate(ids.data(), thirds.data(), static_cast<std::int64_t>(many), triangles.data(),
+                        values.data(), 1, nothing.data(), 3, bytes.data());
+    for (const std::uint8_t byte : bytes)
+      if (byte != static_cast<std::uint8_t>(pair[1])) {
+        CHECK(false);
+        break;
+      }
+  }
 }
 
 void test_normals() {
@@ -221,6 +298,98 @@ void test_normals() {
   sim3dr::vertex_normals(nullptr, 0, nullptr, 0, nullptr);
 }
 
+// Holes in a plate of 40 x 30, by what they are.
+void test_holes() {
+  const std::int32_t width = 40, height = 30;
+  const auto n = static_cast<std::size_t>(width * height);
+  const auto at = [&](int x, int y) { return static_cast<std::size_t>(y * width + x); };
+  std::vector<float> depth(n, 5.0f), barycentric(2 * n, 0.25f);
+  std::vector<std::int32_t> id(n);
+  for (std::size_t i = 0; i < n; ++i)
+    id[i] = static_cast<std::int32_t>(i);
+  const auto empty = [&](std::size_t pixel) {
+    id[pixel] = -1;
+    depth[pixel] = -INF;
+  };
+  empty(at(10, 10));
+  empty(at(11, 11)); // hangs on by a corner
+  for (int x = 20; x < 25; ++x)
+    empty(at(x, 20));         // one pixel too many
+  depth[at(30, 5)] = -200.0f; // the far side shows
+  depth[at(31, 25)] = -90.0f; // not that far
+  empty(at(0, 0));
+  empty(at(39, 29));
+  sim3dr::close_holes(width, height, 4.0, 100.0f, depth.data(), id.data(), barycentric.data());
+  CHECK(id[at(10, 10)] == id[at(9, 10)] && depth[at(10, 10)] == 5.0f && id[at(11, 11)] == id[at(10, 11)]);
+  CHECK(id[at(20, 20)] == -1 && id[at(24, 20)] == -1);
+  CHECK(id[at(30, 5)] == id[at(29, 5)] && depth[at(30, 5)] == 5.0f);
+  CHECK(depth[at(31, 25)] == -90.0f);
+  CHECK(id[at(0, 0)] == id[at(1, 0)] && id[at(39, 29)] == id[at(38, 29)]);
+
+  // Nothing at all is one hole, with nothing beside it.
+  std::vector<float> far(6, -INF), weights(12, 0.0f);
+  std::vector<std::int32_t> none(6, -1);
+  sim3dr::close_holes(3, 2, 100.0, 1.0f, far.data(), none.data(), weights.data());
+  CHECK(none == std::vector<std::int32_t>(6, -1));
+  sim3dr::close_holes(0, 0, 100.0, 1.0f, nullptr, nullptr, nullptr);
+}
+
+void test_lay() {
+  for (const std::int32_t width : {1, 2, 3, 17, 700})
+    for (const std::int32_t height : {1, 2, 5, 800}) {
+      const auto n = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+      std::vector<std::int32_t> id(n, 0);
+      for (std::size_t i = 0; i < n; i += 7)
+        id[i] = -1;
+      const std::vector<std::uint8_t> layer(3 * n, 200), levels(n, 3), under(3 * n, 100);
+      std::vector<std::uint8_t> palette(768, 0), one(3 * n, 100), two = one, three = one;
+      std::fill(palette.begin() + 9, palette.begin() + 12, std::uint8_t(200));
+      sim3dr::Layer job = {width,        height,    id.data(),  layer.data(), nullptr,
+                           under.data(), 3 * width, one.data(), 3 * width,    0.5};
+      sim3dr::lay(job, 1);
+      job.out = two.data();
+      sim3dr::lay(job, 5);
+      job.out = three.data();
+      job.layer = levels.data();
+      job.palette = palette.data();
+      sim3dr::lay(job, 1);
+      CHECK(one == two && one == three);
+      bool right = true;
+      for (std::size_t i = 0; i < 3 * n; ++i)
+        right = right && (id[i / 3] < 0 ? one[i] == 100 : one[i] > 100 && one[i] <= 150);
+      CHECK(right);
+      // The mean of 2 x 2.
+      std::vector<std::uint8_t> half(3 * n, 100);
+      job = {width / 2,    height / 2, id.data(),   layer.data(), nullptr,
+             under.data(), 3 * width,  half.data(), 3 * width,    1.0};
+      if (width % 2 == 0 && height % 2 == 0) {
+        sim3dr::lay_average(job, 2);
+        CHECK(half[0] == 150 || half[0] == 175); // one or two of its four pixels are bare
+      }
+    }
+}
+
+void test_memory() {
+  const auto work = [] {
+    for (std::size_t i = 0; i < 300; ++i) {
+      const sim3dr::Memory first(1000 * (i % 7)), second(i * i);
+      std::memset(first.data(), 1, 1000 * (i % 7));
+      std::memset(second.data(), 2, i * i);
+      CHECK(first.data() != second.data());
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  const void *before = nullptr;
+  {
+    const sim3dr::Memory some(std::size_t(5) << 20);
+    before = some.data();
+  }
+  const sim3dr::Memory again(std::size_t(4) << 20);
+  CHECK(again.data() == before);
+}
+
 } // namespace
 
 int main() {
@@ -230,12 +399,16 @@ int main() {
   test_degenerate();
   test_values();
   test_tall();
+  test_windows_and_threads();
   test_slivers();
   test_interpolate();
   test_normals();
+  test_holes();
+  test_lay();
+  test_memory();
   if (failures)
     std::fprintf(stderr, "%d checks failed\n", failures);
   else
-    std::puts("all checks passed");
+    std::printf("all checks passed, picture %08x\n", static_cast<unsigned>(fingerprint));
   return failures != 0;
 }

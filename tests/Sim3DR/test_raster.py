@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from Sim3DR import Raster, interpolate, rasterize, vertex_normals
+from Sim3DR import Raster, empty, interpolate, rasterize, vertex_normals
 
 GRID = 16  # vertices lie on 1/16 px, where the oracle's arithmetic is exact
 
@@ -234,6 +234,78 @@ def test_a_window_is_a_slice_of_the_whole(rng, window):
     assert (part.left, part.top) == (left, top)
     for name in ("triangle_id", "depth", "barycentric"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[there])
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 8, 9])
+def test_a_window_of_few_columns_is_a_slice_of_the_whole(rng, width):
+    vertices, triangles = random_mesh(rng, 300, (0, 40), 9)
+    whole = rasterize(vertices, triangles, (0, 0, 40, 40))
+    for left in (0, 17, 40 - width):
+        part = rasterize(vertices, triangles, (left, 3, width, 30))
+        for name in ("triangle_id", "depth", "barycentric"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[3:33, left : left + width])
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16, 256])
+def test_threads_do_not_show(rng, threads):
+    # enough triangles for threads to be worth it, most of them in the lower half
+    vertices, triangles = random_mesh(rng, 40000, (-10, 250), 5)
+    vertices[::3, 1] += 40
+    window = (-3, 2, 251, 333)
+    one, many = (rasterize(vertices, triangles, window, cull="back", threads=n) for n in (1, threads))
+    for name in ("triangle_id", "depth", "barycentric"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(many, name))
+    colors = rng.random((len(vertices), 3), dtype=np.float32)
+    np.testing.assert_array_equal(
+        interpolate(one, triangles, colors), interpolate(one, triangles, colors, threads=threads)
+    )
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 1.0, True, "2", None])
+def test_bad_numbers_of_threads_are_refused(threads):
+    with pytest.raises(ValueError, match=r"threads: expected a whole number, 1 \.\. 256, got"):
+        rasterize(TRIANGLE, ONE, (0, 0, 4, 4), threads=threads)
+    with pytest.raises(ValueError, match="threads: expected"):
+        interpolate(rasterize(TRIANGLE, ONE, (0, 0, 4, 4)), ONE, TRIANGLE, threads=threads)
+
+
+def test_bytes_are_rounded_and_saturated():
+    raster = rasterize(TRIANGLE, ONE, (0, 0, 4, 4))
+    for value, byte in ((-5, 0), (0.5, 0), (1.5, 2), (2.5, 2), (99.4, 99), (254.6, 255), (1e9, 255), (np.nan, 0)):
+        blend = interpolate(raster, ONE, np.full((3, 1), value, np.float32), background=7.4, dtype=np.uint8)
+        assert blend.dtype == np.uint8
+        assert (blend[raster.mask] == byte).all()
+        assert (blend[~raster.mask] == 7).all()
+    with pytest.raises(TypeError, match="dtype: expected float32 or uint8, got int16"):
+        interpolate(raster, ONE, TRIANGLE, dtype=np.int16)
+    with pytest.raises(TypeError, match="out: expected an array of uint8, got float32"):
+        interpolate(raster, ONE, TRIANGLE, dtype=np.uint8, out=np.zeros((4, 4, 3), np.float32))
+
+
+def test_bytes_are_the_floats_rounded(rng):
+    vertices, triangles = random_mesh(rng, 200, (0, 60), 20)
+    raster = rasterize(vertices, triangles, (0, 0, 60, 60))
+    for channels in (1, 2, 3, 5):
+        attributes = rng.uniform(-20, 280, (len(vertices), channels)).astype(np.float32)
+        floats = interpolate(raster, triangles, attributes)
+        np.testing.assert_array_equal(
+            interpolate(raster, triangles, attributes, dtype=np.uint8), np.rint(np.clip(floats, 0, 255))
+        )
+
+
+def test_memory_that_is_used_again_belongs_to_one_array_at_a_time():
+    arrays = [empty((300, 100 + i, 2), np.float32) for i in range(6)]
+    for i, array in enumerate(arrays):
+        array[:] = i
+    del arrays[::2]
+    arrays += [empty((200, 100), np.int32), empty((0, 3), np.uint8)]
+    arrays[-2][:] = -1
+    for i, array in zip((1, 3, 5), arrays, strict=False):
+        assert (array == i).all()
+    part = arrays[0][3:5]  # keeps its memory without the array that it is a part of
+    del arrays[0], array
+    empty((300, 101, 2), np.float32)[:] = 9
+    assert (part == 1).all()
 
 
 def test_cull_leaves_out_one_side():

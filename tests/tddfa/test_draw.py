@@ -199,6 +199,24 @@ class TestEveryKind:
         np.testing.assert_array_equal(ON_MESHES[kind](image, [empty], model), image)
 
 
+class TestThreads:
+    def test_they_do_not_show(self, model):
+        mesh = mesh_of(model, yaw=20, scale=30, at=(480.0, 480.0, 0.0))
+        photo = np.random.default_rng(1).integers(0, 256, (960, 960, 3), dtype=np.uint8)
+        for function, *rest in (
+            (draw.mesh,),
+            (draw.depth,),
+            (draw.depth_px,),
+            (draw.pncc, model.normalized_coordinates),
+        ):
+            one, three = (function(photo, [mesh], *rest, threads=threads) for threads in (1, 3))
+            np.testing.assert_array_equal(one, three)
+
+    def test_bad_numbers_are_named(self, image, model):
+        with pytest.raises(ValueError, match="threads: expected a whole number"):
+            draw.mesh(image, [mesh_of(model)], threads=0)
+
+
 class TestLandmarks:
     def test_each_has_its_dot(self, image, model):
         face = face_of(model, yaw=15, roll=10, scale=20)

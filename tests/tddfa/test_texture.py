@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import Camera, Mesh
 from tddfa.sampling import sample
-from tddfa.texture import FILLED, MIRRORED, SEEN, unwrap, vertex_colors, visibility
+from tddfa.texture import FILLED, MIRRORED, SEEN, _sheet, unwrap, vertex_colors, visibility
 
 # below it lie the eyeballs on the sheet of the open face model
 EYEBALLS_UNDER_V = 0.108
@@ -182,6 +184,20 @@ def test_two_faces_in_turn_do_not_share_what_is_kept(model):
     np.testing.assert_array_equal(unwrap(photo(right, lopsided), copied, 256).image, expected.image)
     turned = Mesh(right.vertices, right.triangles, None, np.column_stack([right.uv[:, 0], 1 - right.uv[:, 1]]))
     np.testing.assert_array_equal(unwrap(photo(right, lopsided), turned, 256).mask, expected.mask[::-1])
+
+
+def test_equal_arrays_share_a_sheet(model):
+    mesh = head(model)
+    image = photo(mesh, gentle)
+    _sheet.cache_clear()
+    first = unwrap(image, mesh, 64)
+    copied = replace(mesh, uv=mesh.uv.copy(), triangles=mesh.triangles.copy())
+    np.testing.assert_array_equal(unwrap(image, copied, 64).image, first.image)
+    assert _sheet.cache_info().misses == 1
+    moved = mesh.uv.copy()
+    moved[1] += 0.01  # not one of the values that are hashed
+    unwrap(image, replace(mesh, uv=moved), 64)
+    assert _sheet.cache_info().misses == 2
 
 
 def test_a_large_picture_is_averaged_and_not_thinned_out(model):

@@ -1,0 +1,8 @@
+"""The compiled part; where it is missing, the message says what to run."""
+
+try:
+    from Sim3DR import _native as native
+except ImportError as error:
+    raise ImportError("the compiled extensions are missing: run ./build.sh or pip install -e .") from error
+
+__all__ = ["native"]

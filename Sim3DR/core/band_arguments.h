@@ -1,0 +1,46 @@
+// What is handed to the code that draws a band of rows, whatever machine that is compiled for.
+#pragma once
+
+#include "rasterize.h"
+
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(SIM3DR_GNU_LANES) && !defined(SIM3DR_NO_AVX2)
+#define SIM3DR_HAS_AVX2_VARIANT
+#endif
+
+namespace sim3dr {
+
+// Coordinates up to here are counted in int32, and their differences in float, without loss.
+constexpr double FAR = 1e6;
+
+// lo <= hi; NaN gives hi. Clamping before a conversion to int is what keeps the conversion defined.
+inline double clamp(double value, double lo, double hi) {
+  value = value < hi ? value : hi;
+  return value > lo ? value : lo;
+}
+
+// std::ceil is a library call on x86-64 without SSE 4.1.
+inline std::int32_t ceil_to_int(double value) {
+  const auto whole = static_cast<std::int32_t>(value);
+  return whole + (whole < value);
+}
+
+struct BandArguments {
+  const float *vertices;
+  const std::int32_t *triangles;
+  std::int64_t triangle_count;
+  const std::int32_t *columns, *rows; // of each vertex: the first pixel centre right of it, and under it
+  Window window;                      // the band
+  Cull cull;
+  float *depth; // of the band's first pixel
+  std::int32_t *triangle_id;
+  float *barycentric;
+
+  std::int64_t pixel(std::int32_t column, std::int32_t row) const {
+    return static_cast<std::int64_t>(row - window.top) * window.width + (column - window.left);
+  }
+};
+
+void draw_band_plain(const BandArguments &band);
+void draw_band_avx2(const BandArguments &band);
+
+} // namespace sim3dr

@@ -1,0 +1,32 @@
+// The band drawn with AVX2, on machines that have it; rasterize.cpp asks. Empty elsewhere.
+#include "band_arguments.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#ifdef SIM3DR_HAS_AVX2_VARIANT
+
+// What is included from here on may use AVX2, so it has to be this file's own: no standard header.
+#define SIM3DR_AVX2
+#if defined(__clang__)
+#include <immintrin.h>
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#include "band.h"
+
+namespace sim3dr {
+void draw_band_avx2(const BandArguments &band) {
+  draw_band(band);
+}
+} // namespace sim3dr
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
