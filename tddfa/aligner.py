@@ -308,7 +308,7 @@ class Aligner:
         return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.camera.image_size)
 
     def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
-        """Where a head is before a perspective camera, and how it is turned, from its dense surface.
+        """Where a head is before a perspective camera, and how it is turned, from its surface (`FaceModel.front`).
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class Aligner:
             Its translation is in `FaceModel.unit`: cm for the open model. That is true of a head of average size; one
             view does not tell a large head from a near one.
         """
-        return face.camera.six_dof(intrinsics, self._decoded([face])[0])
+        return face.camera.six_dof(intrinsics, self._decoded([face])[0][self.face_model.front])
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, within the face model's range."""

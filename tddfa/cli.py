@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tddfa import __version__, cli_image, cli_video
+from tddfa import __version__, cli_align, cli_bench, cli_evaluate, cli_image, cli_video
 from tddfa.cli_common import FAILED
 from tddfa.convert import command as fetch_command
 
@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_image.add_parser(commands)
     cli_video.add_parsers(commands)
+    cli_align.add_parser(commands)
+    cli_evaluate.add_parser(commands)
+    cli_bench.add_parser(commands)
     fetch_command.add(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)

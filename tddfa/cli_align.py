@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli_common import FAILED, add_model_options, complain, load_aligner, say, share, trouble, whole
-from tddfa.cli_image import NO_FACE, _expand, _stems
+from tddfa.cli_common import FAILED, NO_FACE, add_model_options, complain, load_aligner, say, share, trouble, whole
+from tddfa.cli_paths import input_files, output_stems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,17 +81,9 @@ def add_parser(commands: Any) -> None:
 
 def run_align(options: argparse.Namespace) -> int:
     """Do ``tddfa align``; return the exit status."""
-    failed = False
-    paths: list[Path] = []
-    for pattern in options.images_path or options.images:
-        try:
-            found = _expand(pattern)
-        except OSError as error:  # a folder that may not be read, a name that is too long
-            complain(f"{pattern}: {error.strerror or error}")
-            found = []
-        failed |= not found
-        paths += found
-    stems = _stems(paths)
+    paths, complete = input_files(options.images_path or options.images)
+    failed = not complete
+    stems = output_stems(paths)
     try:
         _check_targets(options, stems, paths)
         aligner = load_aligner(options)

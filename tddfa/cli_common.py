@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tddfa.aligner import Aligner
 
 FAILED = 1
+NO_FACE = 255  # 3DDFA_V2's exit(-1)
 
 
 def trouble() -> tuple[type[Exception], ...]:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import glob
-import itertools
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli_common import FAILED, add_model_options, complain, has_display, load_aligner, say, share, trouble, whole
+from tddfa.cli_camera import CameraChoice, add_camera_options, camera_choice
+from tddfa.cli_common import (
+    FAILED,
+    NO_FACE,
+    add_model_options,
+    complain,
+    has_display,
+    load_aligner,
+    say,
+    share,
+    trouble,
+    whole,
+)
+from tddfa.cli_paths import input_files, output_stems
+from tddfa.kinds import KINDS, MESHES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +32,6 @@ if TYPE_CHECKING:
     from tddfa.aligner import Aligner
     from tddfa.outputs import Outputs
 
-NO_FACE = 255  # 3DDFA_V2's exit(-1)
-_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj", "glb")
 _MOST_BOX_BYTES = 64 << 20
 
 
@@ -48,7 +58,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--opt", type=_kinds, metavar="KIND[,KIND…]", default=["2d_sparse"],
-        help=f"what to make, out of {', '.join(_KINDS)} (default: 2d_sparse)",
+        help=f"what to make, out of {', '.join(KINDS)} (default: 2d_sparse)",
     )  # fmt: skip
     add_model_options(parser)
     parser.add_argument(
@@ -67,11 +77,14 @@ def add_parser(commands: Any) -> None:
         "--refine", type=whole(0, 10), default=0, metavar="N",
         help="align again N times, from the landmarks found (default: 0)",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="write DIR/<photo>.json: boxes, landmarks, pose, …")
+    parser.add_argument(
+        "--json", action="store_true", help="write DIR/<photo>.json: boxes, landmarks and which are seen, pose, 6DoF, …"
+    )
+    add_camera_options(parser, exif=True)
     look = parser.add_argument_group("how the files look")
     look.add_argument("--format", choices=("jpg", "png", "webp"), default="jpg", help="of pictures (default: jpg)")
-    look.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc")
-    look.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d (default: 0.85)")
+    look.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc, 6dof")
+    look.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)")
     look.add_argument(
         "--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose (default: box)"
     )
@@ -96,23 +109,16 @@ def add_parser(commands: Any) -> None:
 
 def run_image(options: argparse.Namespace) -> int:
     """Do ``tddfa image``; return the exit status."""
-    failed = False
-    paths: list[Path] = []
-    for pattern in options.img_fp:
-        try:
-            found = _expand(pattern)
-        except OSError as error:  # a folder that may not be read, a name that is too long
-            complain(f"{pattern}: {error.strerror or error}")
-            found = []
-        failed |= not found
-        paths += found
+    paths, complete = input_files(options.img_fp)
+    failed = not complete
     try:
         boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
+        camera = camera_choice(options)
         aligner = load_aligner(options, options.refine)
     except (ValueError, OSError, ImportError) as error:
         complain(str(error))
         return FAILED
-    stems = _stems(paths)
+    stems = output_stems(paths)
     try:
         _check_targets(options, stems, [*paths, *([options.boxes] if options.boxes else [])])
     except ValueError as error:
@@ -122,7 +128,7 @@ def run_image(options: argparse.Namespace) -> int:
     faces_seen = 0
     for path, stem in zip(paths, stems, strict=True):
         try:
-            faces_seen += _one(path, options.out / stem, options, aligner, boxes, windows)
+            faces_seen += _one(path, options.out / stem, options, aligner, boxes, camera, windows)
         except BrokenPipeError:
             raise  # nobody reads on: no fault of the photo's
         except _Failed as error:
@@ -143,14 +149,17 @@ def _one(
     options: argparse.Namespace,
     aligner: Aligner,
     boxes: dict[str, Any] | None,
+    camera: CameraChoice,
     windows: bool,
 ) -> int:
     """Do one photo; return the number of its faces."""
     from tddfa import image_io
-    from tddfa.outputs import MESHES, Options, Outputs
+    from tddfa.outputs import Options, Outputs
 
     started = time.perf_counter()
     image = image_io.read(path)
+    # a photo that tells nothing of its camera is no trouble to kinds that need none
+    intrinsics = camera(image.shape[:2], path) if options.json or "6dof" in options.opt else None
     try:
         faces = aligner(image, boxes=None if boxes is None else boxes[str(path)])
     except (TypeError, ValueError) as error:
@@ -172,6 +181,7 @@ def _one(
             raw_depth=options.raw,
             ascii=options.ascii,
             vertex_colors=options.vertex_colors,
+            intrinsics=intrinsics,
         ),
     )
     if options.json:
@@ -194,6 +204,8 @@ def _one(
             for face in faces:
                 yaw, pitch, roll = face.camera.euler_degrees()
                 say(f"             yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+        if kind == "6dof":
+            _tell_6dof(outputs)
         if windows and kind not in MESHES:
             _show(outputs, kind, path)
     if failed:
@@ -201,11 +213,21 @@ def _one(
     return len(faces)
 
 
+def _tell_6dof(outputs: Outputs) -> None:
+    unit = outputs.aligner.face_model.unit
+    # the nearest first
+    for pose in sorted((pose for pose in outputs.poses if pose is not None), key=lambda pose: pose.distance):
+        yaw, pitch, roll = pose.euler_degrees()
+        say(f"             {pose.distance:.1f} {unit}, yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+    if None in outputs.poses:
+        say(f"             {outputs.poses.count(None)} that this camera cannot show so")
+
+
 def _kinds(text: str) -> list[str]:
     kinds = [kind.strip() for kind in text.split(",") if kind.strip()]
-    unknown = [kind for kind in kinds if kind not in _KINDS]
+    unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
-        raise argparse.ArgumentTypeError(f"expected one or more of {','.join(_KINDS)}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected one or more of {','.join(KINDS)}, got {text!r}")
     return list(dict.fromkeys(kinds))
 
 
@@ -213,39 +235,6 @@ def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
         raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
     return text.lower() in ("true", "yes", "1")
-
-
-def _expand(pattern: str) -> list[Path]:
-    """Files that a name, a folder or a pattern stands for; complain where there are none."""
-    from tddfa.image_io import SUFFIXES
-
-    path = Path(pattern)
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            complain(f"{path}: no photo in this folder")
-        return found
-    if path.exists() or not glob.has_magic(pattern):
-        return [path]  # one that is missing is said so when it is read
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern may be absolute
-    if not found:
-        complain(f"{pattern}: no file of such a name")
-    return [p for p in found if p.is_file()]
-
-
-def _stems(paths: Sequence[Path]) -> list[str]:
-    """Names for the outputs; photos of one name get a number, so that none writes over another's."""
-    # upper and lower case are one to the file systems of Windows and macOS
-    own = {path.stem.casefold() for path in paths}
-    stems: list[str] = []
-    taken: set[str] = set()
-    for path in paths:
-        numbered = (f"{path.stem}-{k}" for k in itertools.count(2))
-        free = path.stem.casefold() not in taken
-        stem = path.stem if free else next(s for s in numbered if s.casefold() not in taken | own)
-        stems.append(stem)
-        taken.add(stem.casefold())
-    return stems
 
 
 def _check_targets(options: argparse.Namespace, stems: Sequence[str], sources: Sequence[Path]) -> None:

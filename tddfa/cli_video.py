@@ -11,9 +11,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa.cli_camera import CameraChoice, add_camera_options, camera_choice, is_asked_for
 from tddfa.cli_common import (
     FAILED,
     add_model_options,
@@ -25,6 +27,7 @@ from tddfa.cli_common import (
     trouble,
     whole,
 )
+from tddfa.kinds import PICTURES as KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex")
 # Frames that wait between two stages: enough to even out a slow one, little enough to bound the memory.
 _DEPTH = 8
 
@@ -68,7 +70,7 @@ def add_parsers(commands: Any) -> None:
     webcam = commands.add_parser(
         "webcam", help="follow the faces before a camera", allow_abbrev=False,
         description=(
-            "Follow every face before a camera, live. Keys: 1-7 switch the kind, space pauses, "
+            f"Follow every face before a camera, live. Keys: 1-{len(KINDS)} switch the kind, space pauses, "
             "s saves a still, q quits."
         ),
     )  # fmt: skip
@@ -86,6 +88,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "-o", "--opt", choices=KINDS, default="2d_sparse", help="what to draw (default: %(default)s)"
     )  # fmt: skip
     add_model_options(parser)
+    add_camera_options(parser, exif=False)
     parser.add_argument(
         "--smooth", choices=("one_euro", "lookahead", "none"), default="one_euro",
         help="one_euro: no delay; lookahead: 3DDFA_V2's mean over frames before and after (default: %(default)s)",
@@ -109,8 +112,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
         help="where the files go (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d (default: 0.85)")
-    parser.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc")
+    parser.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)")
+    parser.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc, 6dof")
     parser.add_argument("--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose")
 
 
@@ -128,10 +131,16 @@ def _tracker(options: argparse.Namespace, aligner: Aligner) -> Tracker:
     )
 
 
-def _look(options: argparse.Namespace) -> Options:
+def _look(options: argparse.Namespace, camera: CameraChoice, size: tuple[int, int]) -> Options:
+    """How frames of this height and width are drawn."""
     from tddfa.outputs import Options
 
-    return Options(background=options.background, alpha=options.alpha, pose_style=options.pose_style)
+    return Options(
+        background=options.background,
+        alpha=options.alpha,
+        pose_style=options.pose_style,
+        intrinsics=camera(size, None),
+    )
 
 
 def draw_frame(
@@ -161,10 +170,11 @@ def run_video(options: argparse.Namespace) -> int:
     from tddfa import video
 
     try:
+        camera = camera_choice(options)
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
         with _ended_properly(), video.open_source(options.video_fp) as reader:
-            return _follow(options, aligner, tracker, reader)
+            return _follow(options, aligner, tracker, camera, reader)
     except BrokenPipeError:
         raise
     except trouble() as error:
@@ -190,7 +200,7 @@ def _ended_properly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, reader: Any) -> int:
+def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, camera: CameraChoice, reader: Any) -> int:
     import numpy as np
 
     from tddfa import video
@@ -202,7 +212,9 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
     start, end = max(options.start, 0), options.end if options.end >= 0 else None
     if end is not None and end < start:
         raise ValueError(f"-e/--end: expected {start} or more, got {end}")
-    look, name = _look(options), Path(str(options.video_fp).rstrip("/")).stem or "video"
+    name = Path(str(options.video_fp).rstrip("/")).stem or "video"
+    # these take longer than all else that is saved
+    dense = options.opt == "6dof" or is_asked_for(options)
     smooth = "" if options.smooth == "none" else "_smooth"
     target = options.out / f"{name}_{options.opt}{smooth}.mp4"
     total = reader.count if end is None or reader.count is None else min(end + 1, reader.count)
@@ -220,6 +232,7 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
             decoded = stack.enter_context(contextlib.closing(_threaded(reader.frames(start, end))))
             tracked = stack.enter_context(contextlib.closing(_threaded(tracker.run(decoded))))
             for frame, faces in _with_progress(tracked, total):
+                look = _look(options, camera, frame.image.shape[:2])
                 if not options.no_video:
                     if writer is None:
                         sound = options.video_fp if reader.has_audio else None
@@ -232,7 +245,9 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, rea
                     if recorder is None:
                         # not before: a run that fails leaves what an earlier one saved
                         recorder = stack.enter_context(Recorder.open(options.save))
-                    recorder.add(frame, faces, lambda face: describe(face, aligner))
+                    recorder.add(
+                        frame, faces, partial(describe, aligner=aligner, intrinsics=look.intrinsics, dense=dense)
+                    )
                 frames += 1
                 faces_seen += bool(faces)
                 ids |= {face.track_id for face in faces if face.track_id is not None}
@@ -278,13 +293,14 @@ def run_webcam(options: argparse.Namespace) -> int:
     from tddfa import video
 
     try:
+        camera = camera_choice(options)
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
         with _ended_properly(), video.open_source(options.source) as reader:
             windows = has_display()
             if not windows:
                 say("no display, or an OpenCV without windows: writing a video in place of showing it")
-            return _Live(options, aligner, tracker, windows).run(reader)
+            return _Live(options, aligner, tracker, camera, windows).run(reader)
     except KeyboardInterrupt:
         return 0
     except trouble() as error:
@@ -301,9 +317,11 @@ def _unused(path: Path) -> Path:
 class _Live:
     """The loop of ``tddfa webcam``: newest frame, faces, picture, window."""
 
-    def __init__(self, options: argparse.Namespace, aligner: Aligner, tracker: Tracker, windows: bool) -> None:
+    def __init__(
+        self, options: argparse.Namespace, aligner: Aligner, tracker: Tracker, camera: CameraChoice, windows: bool
+    ) -> None:
         self.options, self.aligner, self.tracker, self.windows = options, aligner, tracker, windows
-        self.kind, self.look = options.opt, _look(options)
+        self.kind, self.camera = options.opt, camera
         self.paused = self.ended = False
         self.shown: deque[float] = deque(maxlen=30)
         self.picture: NDArray[np.uint8] | None = None
@@ -320,7 +338,8 @@ class _Live:
             writer = None
             frames = 0
             for frame, faces in self.tracker.run(self._frames(newest)):
-                self.picture = draw_frame(frame.image, faces, self.aligner, self.kind, self.look)
+                look = _look(self.options, self.camera, frame.image.shape[:2])
+                self.picture = draw_frame(frame.image, faces, self.aligner, self.kind, look)
                 self.shown.append(time.perf_counter())
                 if self.windows:
                     self._show(len(faces), newest)
@@ -381,5 +400,5 @@ class _Live:
         elif key == ord("s") and self.picture is not None:
             path = _unused(self.options.out / f"webcam_{self.kind}.jpg")
             say(f"  still      {image_io.write(path, self.picture)}")
-        elif ord("1") <= key <= ord("7"):
+        elif ord("1") <= key < ord("1") + len(KINDS):
             self.kind = KINDS[key - ord("1")]

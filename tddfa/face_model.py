@@ -178,6 +178,11 @@ class FaceModel:
         return np.asarray((corners * self.landmark_weights[..., None]).sum(axis=-2), dtype=np.float32)
 
     @cached_property
+    def front(self) -> NDArray[np.bool_]:
+        """Vertices (n,) no farther back than the landmarks: not the ears and neck, of which a regressor knows little."""
+        return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
+
+    @cached_property
     def normalized_coordinates(self) -> NDArray[np.float32]:
         """Colours (n, 3) of PNCC: the mean face's coordinates, each axis scaled to 0..1 (Zhu et al., CVPR 2016)."""
         low, high = self.mean.min(axis=0), self.mean.max(axis=0)

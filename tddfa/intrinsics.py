@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ _DISTORTIONS = (0, 4, 5, 8, 12, 14)
 # The diagonal of the 36 x 24 mm that EXIF's "focal length in 35 mm film" refers to (CIPA DCG-001).
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
 _MM_PER_EXIF_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 _EXIF_IFD, _FOCAL, _FOCAL_35, _PLANE_X, _PLANE_UNIT = 0x8769, 0x920A, 0xA405, 0xA20E, 0xA210
 
 
@@ -45,7 +47,8 @@ class Intrinsics:
             raise ValueError(
                 f"Intrinsics.matrix: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {k.tolist()}"
             )
-        d = checked("Intrinsics.distortion", np.ravel(np.asarray(distortion, np.float64)), (None,), np.float64)
+        # OpenCV gives a row or a column of them
+        d = checked("Intrinsics.distortion", np.ravel(distortion), (None,), np.float64)
         if len(d) not in _DISTORTIONS:
             raise ValueError(f"Intrinsics.distortion: expected {_DISTORTIONS} coefficients, got {len(d)}")
         object.__setattr__(self, "matrix", k)
@@ -62,7 +65,7 @@ class Intrinsics:
         height, width = _checked_size(image_size)
         if not 0 < focal < math.inf:
             raise ValueError(f"focal: expected a number of px over 0, got {focal}")
-        return cls([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        return cls([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
 
     @classmethod
     def assumed(cls, image_size: tuple[int, int]) -> Intrinsics:
@@ -74,9 +77,7 @@ class Intrinsics:
         return cls([[width + height, 0, width // 2], [0, width + height, height // 2], [0, 0, 1]])
 
     @classmethod
-    def from_field_of_view(
-        cls, degrees: float, image_size: tuple[int, int], axis: Axis = "horizontal"
-    ) -> Intrinsics:
+    def from_field_of_view(cls, degrees: float, image_size: tuple[int, int], axis: Axis = "horizontal") -> Intrinsics:
         """Camera by its angle of view.
 
         Parameters
@@ -108,7 +109,7 @@ class Intrinsics:
         path : path
             The photo.
         image_size : tuple of int, optional
-            Height and width of the picture as it is used, px; the file's own if None.
+            Height and width of the picture as it is used, px; the file's own if None, turned as its EXIF block says.
 
         Raises
         ------
@@ -117,19 +118,7 @@ class Intrinsics:
         OSError
             If it cannot be read.
         """
-        from PIL import Image
-
-        path = Path(path)
-        try:
-            with Image.open(path) as photo:
-                stored = photo.size[::-1]
-                tags = dict(photo.getexif().get_ifd(_EXIF_IFD))
-        except OSError as error:
-            if not path.is_file():
-                raise
-            raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
-        except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
+        stored, tags = _exif(Path(path))
         height, width = stored if image_size is None else _checked_size(image_size)
         film, focal, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL_35, _FOCAL, _PLANE_X))
         if film > 0:
@@ -141,10 +130,28 @@ class Intrinsics:
         raise ValueError(f"{path}: its EXIF block tells no focal length")
 
 
+def _exif(path: Path) -> tuple[tuple[int, int], dict[int, object]]:
+    """Height and width of a photo, turned as it is to be shown, and what its camera noted."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is odd in the block, or that the picture is large
+            with Image.open(path) as photo:
+                block = photo.getexif()
+                width, height = photo.size
+                size = (width, height) if block.get(_ORIENTATION) in _ON_ITS_SIDE else (height, width)
+                return size, dict(block.get_ifd(_EXIF_IFD))
+    except Exception as error:  # a damaged block may raise anything
+        if isinstance(error, OSError) and not path.is_file():
+            raise
+        raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
+
+
 def _number(value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return 0.0
     return number if math.isfinite(number) else 0.0
 

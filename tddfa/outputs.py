@@ -1,4 +1,4 @@
-"""What can be made of the faces of one picture, by kind: the nine of 3DDFA_V2, and glb."""
+"""What can be made of the faces of one picture, by kind: the nine of 3DDFA_V2, 6dof, and glb."""
 
 from __future__ import annotations
 
@@ -12,14 +12,26 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import draw, export, image_io
+from tddfa import draw, draw_6dof, export, image_io
 from tddfa.aligner import Aligner
+from tddfa.camera import Euler
 from tddfa.files import write_atomic
+from tddfa.intrinsics import Intrinsics
+from tddfa.kinds import KINDS, MESHES
+from tddfa.projected_box import projected_box
+from tddfa.sixdof import SixDof, quaternion_from_rotation
 from tddfa.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
 
+__all__ = ["DEPTH_STEPS_PER_PX", "KINDS", "MESHES", "PICTURES", "Options", "Outputs", "describe"]
+
 # Depth in a 16-bit PNG: steps of 1/16 px, 0 where no face is.
 DEPTH_STEPS_PER_PX = 16
+
+_EULER_ORDER = "Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
+# What a file of numbers says beside them, so that nobody has to guess.
+_VIEW_ORDER = f"rotation = {_EULER_ORDER}"
+_CAMERA_ORDER = f"rotation = diag(1, -1, -1) @ {_EULER_ORDER}"
 
 
 @dataclass(frozen=True)
@@ -31,9 +43,9 @@ class Options:
     suffix : str
         Of the pictures: ".jpg", ".png" or another that OpenCV writes.
     background : {"image", "black"}
-        What 3d, depth and pncc lie on.
+        What 3d, depth, pncc and 6dof lie on.
     alpha : float
-        Opacity of 3d, 0..1.
+        Opacity of 3d and 6dof, 0..1.
     pose_style : {"box", "axes"}
         How the pose is drawn.
     uv_size : int
@@ -47,6 +59,8 @@ class Options:
         Text in place of binary, in .ply.
     vertex_colors : bool
         Colours of the picture on the vertices, in .ply, .obj and .glb.
+    intrinsics : Intrinsics or None
+        The camera, for 6dof and the JSON; None takes what img2pose does (`Intrinsics.assumed`).
     """
 
     suffix: str = ".jpg"
@@ -58,6 +72,7 @@ class Options:
     raw_depth: Literal["png", "npy"] | None = None
     ascii: bool = False
     vertex_colors: bool = False
+    intrinsics: Intrinsics | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,15 @@ class Outputs:
     def textures(self) -> list[Texture]:
         """A UV texture for each face."""
         return [unwrap(self.image, mesh, self.options.uv_size) for mesh in self.meshes]
+
+    @cached_property
+    def poses(self) -> list[SixDof | None]:
+        """Where each head is before the camera; None where the camera can show none so."""
+        return [_pose(face, self.aligner, self._intrinsics) for face in self.faces]
+
+    @property
+    def _intrinsics(self) -> Intrinsics:
+        return self.options.intrinsics or Intrinsics.assumed(self.image.shape[:2])
 
     def picture(self, kind: str) -> NDArray[np.uint8]:
         """Draw a kind of `PICTURES`."""
@@ -125,32 +149,107 @@ class Outputs:
             "image": name,
             "width": width,
             "height": height,
-            "faces": [describe(face, self.aligner) for face in self.faces],
+            "faces": [
+                {**_described(face, self.aligner), **self._dense(face, pose)}
+                for face, pose in zip(self.faces, self.poses, strict=True)
+            ],
         }
         text = json.dumps(content, indent=1, allow_nan=False)
         return write_atomic(stem.with_name(f"{stem.name}.json"), text.encode())
 
+    def _dense(self, face: Face, pose: SixDof | None) -> dict[str, Any]:
+        return _dense(face, self.aligner, pose, assumed=self.options.intrinsics is None)
 
-def describe(face: Face, aligner: Aligner) -> dict[str, Any]:
-    """All of a face in plain numbers; px of the image, degrees, and the units of the face model."""
-    pose = face.camera.euler_degrees()
 
-    def numbers(array: NDArray[np.floating[Any]], decimals: int) -> Any:
-        return np.round(np.asarray(array, dtype=np.float64), decimals).tolist()
+def describe(
+    face: Face, aligner: Aligner, intrinsics: Intrinsics | None = None, *, dense: bool = True
+) -> dict[str, Any]:
+    """All of a face in plain numbers; px of the image, degrees, and the units of the face model.
 
+    Parameters
+    ----------
+    face : Face
+        Of this aligner.
+    aligner : Aligner
+        Knows what its coefficients mean.
+    intrinsics : Intrinsics, optional
+        The camera, for ``six_dof``; None takes img2pose's for the size of the face's picture.
+    dense : bool
+        Tell what takes the dense surface too: ``visible`` and ``six_dof``, about 6 ms. Else they are null, but for
+        what the face knows already.
+    """
+    told = _described(face, aligner)
+    if not dense:
+        return {**told, "visible": None if face.visible is None else face.visible.tolist(), "six_dof": None}
+    if intrinsics is None and face.camera.image_size is None:
+        return {**told, **_dense(face, aligner, None, assumed=True)}
+    camera = intrinsics or Intrinsics.assumed(face.camera.image_size or (0, 0))
+    return {**told, **_dense(face, aligner, _pose(face, aligner, camera), assumed=intrinsics is None)}
+
+
+def _described(face: Face, aligner: Aligner) -> dict[str, Any]:
+    rotation = face.camera.rotation
     return {
-        "box": numbers(face.box, 2),
+        "box": _numbers(face.box, 2),
         "score": round(face.score, 5),
         "roi": {"left": face.roi.left, "top": face.roi.top, "side": face.roi.side},
-        "pose": {name: round(angle, 3) for name, angle in pose._asdict().items()},
-        "rotation": numbers(face.camera.rotation, 6),
-        "camera": numbers(face.camera.matrix, 5),
+        "pose": _angles(face.camera.euler_degrees()),
+        "pose_order": _VIEW_ORDER,
+        "rotation": _numbers(rotation, 6),
+        "quaternion": _quaternion(rotation),
+        "camera": _numbers(face.camera.matrix, 5),
         "scale": round(face.camera.scale, 5),
-        "landmarks": numbers(face.landmarks, 3),
-        "shape": numbers(face.params.shape, 5),
+        "landmarks": _numbers(face.landmarks, 3),
+        "shape": _numbers(face.params.shape, 5),
         "expression": {name: round(weight, 4) for name, weight in aligner.expression(face).items()},
         "track_id": face.track_id,
     }
+
+
+def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) -> dict[str, Any]:
+    visible = aligner.visible(face) if face.visible is None else face.visible
+    said: dict[str, Any] = {"visible": visible.tolist(), "six_dof": None}
+    if pose is None:
+        return said
+    size, points = face.camera.image_size, face.camera.points
+    said["six_dof"] = {
+        "rotation": _numbers(pose.rotation, 6),
+        "rotation_vector": _numbers(pose.rotation_vector, 6),
+        "img2pose_vector": _numbers(pose.img2pose_vector, 6),
+        "quaternion": _quaternion(pose.rotation),
+        "euler": {**_angles(pose.euler_degrees()), "order": _CAMERA_ORDER},
+        "translation": _numbers(pose.translation, 4),
+        "distance": round(pose.distance, 4),
+        "unit": aligner.face_model.unit,
+        "box": None if size is None or points is None else _numbers(projected_box(pose, points, size), 2),
+        "intrinsics": {
+            "matrix": _numbers(pose.intrinsics.matrix, 4),
+            "distortion": pose.intrinsics.distortion.tolist(),
+            "assumed": assumed,
+        },
+        "reprojection_error_px": round(pose.error, 4),
+    }
+    return said
+
+
+def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None:
+    try:
+        return aligner.six_dof(face, intrinsics)
+    except ValueError:
+        # no place before this camera looks so: a face of a very wide lens, nearer than its own size
+        return None
+
+
+def _numbers(array: NDArray[np.floating[Any]], decimals: int) -> Any:
+    return np.round(np.asarray(array, dtype=np.float64), decimals).tolist()
+
+
+def _angles(euler: Euler) -> dict[str, float]:
+    return {name: round(angle, 3) for name, angle in euler._asdict().items()}
+
+
+def _quaternion(rotation: NDArray[np.float64]) -> dict[str, Any]:
+    return {"order": "wxyz", "values": _numbers(quaternion_from_rotation(rotation), 6)}
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:
@@ -171,10 +270,15 @@ PICTURES: dict[str, Callable[[Outputs], NDArray[np.uint8]]] = {
     ),
     "pose": lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style),
     "uv_tex": lambda o: draw.textures(o.textures),
+    "6dof": lambda o: draw_6dof.six_dof(
+        o.image,
+        o.faces,
+        o.meshes,
+        o.poses,
+        unit=o.aligner.face_model.unit,
+        assumed=o.options.intrinsics is None,
+        alpha=o.options.alpha,
+        background=o.options.background,
+    ),
 }
 """Kinds that are pictures, and who draws them."""
-
-MESHES = ("ply", "obj", "glb")
-"""Kinds that are 3D files."""
-
-KINDS = (*PICTURES, *MESHES)

@@ -15,11 +15,14 @@ from tddfa.intrinsics import Intrinsics
 # View (x right, y up, z to the viewer) to the frame of OpenCV's camera (x right, y down, z away from the viewer).
 _VIEW_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 _FLIP = np.diag([1.0, -1.0, 1.0])
-# Six numbers are solved for: more points add time, not certainty.
-_MOST_POINTS = 1024
-_ROUNDS, _STEPS = 30, 20
-# px: corrections under this end the rounds
-_CONVERGED = 1e-2
+# Slopes are taken from so many points, for they need not be exact; what is to be solved counts all of them.
+_SLOPE_POINTS = 256
+_ROUNDS = 50
+# rad, and shares of the distance
+_CONVERGED = 1e-6
+# Points whose spread across their longest direction is less than this share of it lie on a line.
+_THINNEST = 1e-3
+_NO_POSE = "points: no pose before the camera shows them so"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +51,25 @@ class SixDof:
 
     @property
     def rotation_vector(self) -> NDArray[np.float64]:
-        """The rotation (3,) as axis times angle, rad: OpenCV's and img2pose's rx, ry, rz."""
-        return np.asarray(cv2.Rodrigues(self.rotation)[0], dtype=np.float64).reshape(3)
+        """The rotation (3,) as axis times angle, rad: what OpenCV's ``projectPoints`` takes for points of the model.
+
+        A head that looks into the camera is turned by pi about x, for the model's y is up and the camera's down.
+        """
+        return _rotation_vector(self.rotation)
+
+    @property
+    def img2pose_vector(self) -> NDArray[np.float64]:
+        """The rotation (3,) as img2pose has it, rx, ry, rz in rad: zero for a head that looks into the camera.
+
+        img2pose's 68 points have x to the subject's left, y down and z into the face: ours turned by pi about x. Its
+        camera's frame is OpenCV's, as ours is. rz > 0 tilts the head clockwise in the picture.
+        """
+        return _rotation_vector(self.rotation @ _VIEW_TO_CAMERA)
 
     @property
     def quaternion(self) -> NDArray[np.float64]:
         """The rotation (4,) as unit quaternion w, x, y, z with w >= 0."""
-        vector = self.rotation_vector
-        angle = float(np.linalg.norm(vector))
-        # sin(a / 2) / a is 1/2 where the angle vanishes
-        return np.concatenate([[np.cos(angle / 2)], np.sinc(angle / 2 / np.pi) / 2 * vector])
+        return quaternion_from_rotation(self.rotation)
 
     @property
     def distance(self) -> float:
@@ -74,12 +86,19 @@ class SixDof:
 
     def project(self, points: ArrayLike) -> NDArray[np.float32]:
         """Map points (n, 3) of the face model to px (n, 2) of the picture; NaN for those behind the camera."""
-        checked_points = checked("points", points, (None, 3), np.float64)
-        if not len(checked_points):
+        columns = checked("points", points, (None, 3), np.float64).T
+        if not columns.size:
             return np.zeros((0, 2), dtype=np.float32)
-        projected = _project(checked_points, self.rotation, self.translation, self.intrinsics).astype(np.float32)
-        projected[checked_points @ self.rotation[2] + self.translation[2] <= 0] = np.nan
-        return projected
+        projected = _projected(columns, self.rotation, self.translation, self.intrinsics)
+        return np.ascontiguousarray(projected.T, dtype=np.float32)
+
+
+def quaternion_from_rotation(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit quaternion (4,) w, x, y, z with w >= 0 of a rotation (3, 3)."""
+    vector = _rotation_vector(rotation)
+    angle = float(np.linalg.norm(vector))
+    # sin(a / 2) / a is 1/2 where the angle vanishes
+    return np.concatenate([[max(np.cos(angle / 2), 0.0)], np.sinc(angle / 2 / np.pi) / 2 * vector])
 
 
 def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
@@ -103,12 +122,20 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
     seen = checked("image_points", image_points, (len(model), 2), np.float64)
     if len(model) < 6:
         raise ValueError(f"points: expected 6 or more, got {len(model)}")
-    done, vector, translation = cv2.solvePnP(
-        model, seen, intrinsics.matrix, intrinsics.distortion, flags=cv2.SOLVEPNP_SQPNP
-    )
+    try:
+        done, vector, translation = cv2.solvePnP(
+            model, seen, intrinsics.matrix, intrinsics.distortion, flags=cv2.SOLVEPNP_SQPNP
+        )
+        if done:
+            vector, translation = cv2.solvePnPRefineLM(
+                model, seen, intrinsics.matrix, intrinsics.distortion, vector, translation
+            )
+    except cv2.error as error:
+        # points on a line, or in one place
+        raise ValueError(_NO_POSE) from error
     if not done:
-        raise ValueError("image_points: no pose before the camera shows the points so")
-    return _solved(model, seen, intrinsics, *_refined(model, seen, intrinsics, vector, translation))
+        raise ValueError(_NO_POSE)
+    return _solved(model.T, seen.T, intrinsics, cv2.Rodrigues(vector)[0], translation.reshape(3))
 
 
 def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
@@ -116,15 +143,18 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
 
     A regressor says how the head looks as if from far away: of all weak-perspective views, the one nearest to what the
     lens drew. Near the lens, or away from the picture's middle, such a view is turned and scaled otherwise than the
-    head is. So the pose is sought whose own nearest weak-perspective view is the one given; PnP on the points alone would
-    be off by degrees, and by per cents of the distance, at arm's length.
+    head is. So the pose is sought whose own nearest weak-perspective view is the one given; PnP on the view's points
+    would be off by degrees, and by per cents of the distance, at arm's length.
+
+    Nearest is meant in least squares over the points. So what the lens draws differs from the view in no way in which
+    the view could change by turning, scaling or shifting: six equations for six numbers, solved by Newton's method.
 
     Parameters
     ----------
     matrix : array_like (3, 4)
         Face model to image px (`Camera.matrix`).
     points : array_like (n, 3)
-        The head's surface in the face model's frame and unit; six points at least, of which about a thousand are used.
+        The head's surface in the face model's frame and unit; six points at least, not all on a line.
     intrinsics : Intrinsics
         The camera.
 
@@ -136,115 +166,160 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     Raises
     ------
     ValueError
-        If there are fewer than six points, if they lie in a point, or if no pose in front of the camera is found.
+        If there are fewer than six points, if they lie on a line, or if no pose in front of the camera is found.
     """
     m = checked("matrix", matrix, (3, 4), np.float64)
     model = checked("points", points, (None, 3), np.float64)
     if len(model) < 6:
         raise ValueError(f"points: expected 6 or more, got {len(model)}")
-    model = np.ascontiguousarray(model[:: -(-len(model) // _MOST_POINTS)])
-    extent = float(np.ptp(model, axis=0).max())
-    if extent <= 0:
-        raise ValueError("points: expected points that span a surface, got one point many times")
+    # a column a point: NumPy's means over the first axis are ten times slower
+    p = np.ascontiguousarray(model.T)
+    count, middle = p.shape[1], p.mean(axis=1)
+    p -= middle[:, None]
+    spread = p @ p.T / count
+    thickness = np.linalg.eigvalsh(spread)
+    if not thickness[1] > _THINNEST**2 * thickness[2]:
+        raise ValueError("points: expected points that span a surface, got points on a line")
 
-    seen = model @ m[:2, :3].T + m[:2, 3]
-    # what the lens bends is straightened first, so that distant points of view compare
-    given = _ScaledOrthographic.fitted(model, _undistorted(seen, intrinsics), _FLIP @ m[:, :3])
-    target = given.project(model)
-    rotation = _VIEW_TO_CAMERA @ given.rotation
-    focal = intrinsics.focal
-    middle = np.linalg.solve(intrinsics.matrix, [*given.project(np.zeros((1, 3)))[0], 1.0])
-    # the scale holds at the depth of the surface, not at the origin
-    depth = focal / given.scale
-    translation = middle * depth
-    translation[2] = depth - float((model @ rotation[2]).mean())
-    ideal = Intrinsics(intrinsics.matrix)
-    vector, translation = cv2.Rodrigues(rotation)[0], translation.reshape(3, 1)
+    seen = m[:2, :3] @ p + (m[:2, :3] @ middle + m[:2, 3])[:, None]
+    # what the lens bends is straightened first; from here on y is up
+    straight = _undistorted(seen, intrinsics) * ((1,), (-1,))
+    if not np.isfinite(straight).all():
+        raise ValueError(_NO_POSE)
+    around = straight.mean(axis=1)
+    view = _nearest_view(straight @ p.T / count, spread, _FLIP @ m[:, :3])
+    if not view.scale > 0:
+        raise ValueError(_NO_POSE)
+    focal = np.diag(intrinsics.matrix)[:2] * (1, -1)
+    center = intrinsics.matrix[:2, 2] * (1, -1)
+    # the scale holds at the depth of the surface's middle, and the view along the ray to it
+    ray = np.append((around - center) / focal, 1.0)
+    rotation = _turned_to(ray) @ _VIEW_TO_CAMERA @ view.rotation
+    place = ray * (intrinsics.focal / view.scale)
+
+    changes = view.changes()
+    unchanged = np.append(np.einsum("kab,ab->k", changes, view.linear @ spread), around)
+    few = p[:, :: -(-count // _SLOPE_POINTS)]
+    weights = changes @ few / few.shape[1]
     for _ in range(_ROUNDS):
-        drawn, jacobian = cv2.projectPoints(model, vector, translation, ideal.matrix, None)
-        turned = _VIEW_TO_CAMERA @ cv2.Rodrigues(vector)[0]
-        view = _ScaledOrthographic.fitted(model, drawn.reshape(-1, 2), turned)
-        missing = (target - view.project(model)).ravel()
-        if not np.isfinite(missing).all() or np.abs(missing).max() < _CONVERGED:
+        drawn = _drawn(p, rotation, place, focal, center)
+        if drawn is None:
             break
-        # a Newton step, as if the nearest view moved with the points themselves: nearly so
-        slope = jacobian[:, :6]
-        step = np.linalg.lstsq(slope.T @ slope, slope.T @ missing, rcond=None)[0].reshape(2, 3, 1)
-        vector, translation = vector + step[0], translation + step[1]
-    return _solved(model, seen, intrinsics, cv2.Rodrigues(vector)[0], translation.reshape(3))
+        missing = unchanged - np.append(np.einsum("kab,ab->k", changes, drawn @ p.T / count), drawn.mean(axis=1))
+        slopes = _slopes(few, rotation, place, focal)
+        system = np.vstack([np.tensordot(weights, slopes, axes=((1, 2), (0, 2))), slopes.mean(axis=2)])
+        step = np.linalg.lstsq(system, missing, rcond=None)[0]
+        # a step of more than this leaves the straight part of the slopes
+        share = min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), float(np.linalg.norm(step[3:]) / place[2]), 1e-12))
+        rotation = cv2.Rodrigues(share * step[:3])[0] @ rotation
+        place = place + share * step[3:]
+        if max(float(np.abs(step[:3]).max()), float(np.abs(step[3:]).max()) / abs(place[2])) < _CONVERGED:
+            return _solved(p + middle[:, None], seen, intrinsics, rotation, place - rotation @ middle)
+    raise ValueError(_NO_POSE)
 
 
 @dataclass(frozen=True, eq=False)
-class _ScaledOrthographic:
-    """``image = scale * (diag(1, -1, 1) @ rotation @ point)[:2] + offset``."""
+class _View:
+    """A weak-perspective view, y up: ``image = scale * (rotation @ point)[:2] + offset``."""
 
     rotation: NDArray[np.float64]
     scale: float
-    offset: NDArray[np.float64]
 
-    @classmethod
-    def fitted(
-        cls, points: NDArray[np.float64], seen: NDArray[np.float64], start: NDArray[np.float64]
-    ) -> _ScaledOrthographic:
-        """Least squares by Gauss-Newton from the rotation nearest to `start`."""
-        middle, around = points.mean(axis=0), seen.mean(axis=0)
-        p, q = points - middle, seen - around
-        u, _, vt = np.linalg.svd(start)
-        rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-        scale = 1.0
-        for _ in range(_STEPS):
-            view = p @ rotation.T
-            drawn = view[:, :2] * (1, -1)
-            scale = float((drawn * q).sum() / (drawn * drawn).sum())
-            x, y, z = view.T
-            zero = np.zeros_like(x)
-            # how scale * drawn changes with small turns about the view's axes, and with the scale
-            columns = (
-                np.stack([zero, scale * z], axis=1), np.stack([scale * z, zero], axis=1),
-                np.stack([-scale * y, -scale * x], axis=1), drawn,
-            )  # fmt: skip
-            jacobian = np.stack([column.ravel() for column in columns], axis=1)
-            step = np.linalg.lstsq(jacobian.T @ jacobian, jacobian.T @ (q - scale * drawn).ravel(), rcond=None)[0]
-            rotation = cv2.Rodrigues(step[:3])[0] @ rotation
-            if np.abs(step[:3]).max() < 1e-8:
-                break
-        drawn = (p @ rotation.T)[:, :2] * (1, -1)
-        scale = float((drawn * q).sum() / (drawn * drawn).sum())
-        return cls(rotation, scale, around - scale * (rotation @ middle)[:2] * (1, -1))
+    @property
+    def linear(self) -> NDArray[np.float64]:
+        return self.scale * self.rotation[:2]
 
-    def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(self.scale * (points @ self.rotation.T)[:, :2] * (1, -1) + self.offset)
+    def changes(self) -> NDArray[np.float64]:
+        """How `linear` changes (4, 2, 3) by a turn about each of the view's axes, and by the scale."""
+        x, y, z = self.scale * self.rotation
+        zero = np.zeros(3)
+        return np.array([[zero, -z], [z, zero], [-y, x], self.rotation[:2]])
 
 
-def _project(
-    points: NDArray[np.float64], rotation: NDArray[np.float64], translation: NDArray[np.float64], intrinsics: Intrinsics
+def _nearest_view(product: NDArray[np.float64], spread: NDArray[np.float64], start: NDArray[np.float64]) -> _View:
+    """The view nearest to points seen, in least squares, by Gauss-Newton from the rotation nearest to `start`.
+
+    All that counts of centred points p, seen at q, are the means of ``q p^T`` (2, 3) and of ``p p^T`` (3, 3).
+    """
+    u, _, vt = np.linalg.svd(start)
+    rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    for _ in range(_ROUNDS):
+        plain = rotation[:2] @ spread
+        scale = float((rotation[:2] * product).sum() / (rotation[:2] * plain).sum())
+        changes = _View(rotation, scale).changes()
+        normal = np.einsum("jab,bc,kac->jk", changes, spread, changes)
+        step = np.linalg.lstsq(normal, np.einsum("jab,ab->j", changes, product - scale * plain), rcond=None)[0]
+        rotation = cv2.Rodrigues(step[:3])[0] @ rotation
+        if np.abs(step[:3]).max() < _CONVERGED:
+            break
+    return _View(rotation, float((rotation[:2] * product).sum() / (rotation[:2] @ spread * rotation[:2]).sum()))
+
+
+def _turned_to(ray: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least rotation that takes the camera's axis to a ray."""
+    x, y, z = ray / np.linalg.norm(ray)
+    sine = float(np.hypot(x, y))
+    axis = np.array([-y, x, 0.0]) / max(sine, 1e-12)
+    return np.asarray(cv2.Rodrigues(axis * np.arctan2(sine, z))[0])
+
+
+def _drawn(
+    p: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    place: NDArray[np.float64],
+    focal: NDArray[np.float64],
+    center: NDArray[np.float64],
+) -> NDArray[np.float64] | None:
+    """Where a lens that bends nothing draws points (3, n); None if one is not before it."""
+    x, y, z = rotation @ p + place[:, None]
+    if not z.min() > 0:
+        return None
+    return np.stack([focal[0] * x / z + center[0], focal[1] * y / z + center[1]])
+
+
+def _slopes(
+    p: NDArray[np.float64], rotation: NDArray[np.float64], place: NDArray[np.float64], focal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    projected, _ = cv2.projectPoints(
-        points, cv2.Rodrigues(rotation)[0], translation.reshape(3, 1), intrinsics.matrix, intrinsics.distortion
-    )
-    return np.asarray(projected, dtype=np.float64).reshape(-1, 2)
+    """How the points drawn move (2, 6, n) by small turns about the camera's axes, and by shifts along them."""
+    a, b, c = turned = rotation @ p
+    x, y, z = turned + place[:, None]
+    zero = np.zeros_like(z)
+    slopes = []
+    for u, v, w in (
+        (focal[0] / z, zero, -focal[0] * x / z**2),
+        (zero, focal[1] / z, -focal[1] * y / z**2),
+    ):
+        # a turn moves a point by its cross product with it
+        slopes.append([b * w - c * v, c * u - a * w, a * v - b * u, u, v, w])
+    return np.array(slopes)
+
+
+def _rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(cv2.Rodrigues(rotation)[0], dtype=np.float64).reshape(3)
 
 
 def _undistorted(seen: NDArray[np.float64], intrinsics: Intrinsics) -> NDArray[np.float64]:
     if not intrinsics.distortion.any():
         return seen
-    straight = cv2.undistortPoints(
-        seen[:, None], intrinsics.matrix, intrinsics.distortion, P=intrinsics.matrix
-    )
-    return np.asarray(straight, dtype=np.float64).reshape(-1, 2)
+    points = np.ascontiguousarray(seen.T)[:, None]
+    straight = cv2.undistortPoints(points, intrinsics.matrix, intrinsics.distortion, P=intrinsics.matrix)
+    return np.asarray(straight, dtype=np.float64).reshape(-1, 2).T
 
 
-def _refined(
-    points: NDArray[np.float64],
-    seen: NDArray[np.float64],
-    intrinsics: Intrinsics,
-    vector: NDArray[np.float64],
-    translation: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    vector, translation = cv2.solvePnPRefineLM(
-        points, seen, intrinsics.matrix, intrinsics.distortion, vector.copy(), translation.copy()
-    )
-    return np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64), np.asarray(translation, dtype=np.float64).reshape(3)
+def _projected(
+    points: NDArray[np.float64], rotation: NDArray[np.float64], translation: NDArray[np.float64], intrinsics: Intrinsics
+) -> NDArray[np.float64]:
+    """Where a camera draws points (3, n), px (2, n), with what its lens bends; NaN for those that are not before it."""
+    x, y, z = rotation @ points + translation[:, None]
+    z = np.where(z > 0, z, np.nan)
+    x, y = x / z, y / z
+    if intrinsics.distortion.any():
+        flat = np.stack([x, y, np.ones_like(x)], axis=1)
+        unturned = np.zeros(3)
+        bent, _ = cv2.projectPoints(flat, unturned, unturned, np.eye(3), intrinsics.distortion)
+        x, y = bent.reshape(-1, 2).T
+    k = intrinsics.matrix
+    return np.stack([k[0, 0] * x + k[0, 2], k[1, 1] * y + k[1, 2]])
 
 
 def _solved(
@@ -254,7 +329,9 @@ def _solved(
     rotation: NDArray[np.float64],
     translation: NDArray[np.float64],
 ) -> SixDof:
-    if not (np.isfinite(rotation).all() and np.isfinite(translation).all()) or translation[2] <= 0:
-        raise ValueError("points: no pose before the camera shows them so")
-    error = np.linalg.norm(_project(points, rotation, translation, intrinsics) - seen, axis=1)
-    return SixDof(rotation, translation, intrinsics, float(np.sqrt(np.mean(error**2))))
+    """The pose, with its error at points (3, n) that are seen at px (2, n); each of them is before the camera."""
+    away = _projected(points, rotation, translation, intrinsics) - seen
+    error = float(np.sqrt((away * away).sum() / points.shape[1]))
+    if not np.isfinite(error):
+        raise ValueError(_NO_POSE)
+    return SixDof(rotation, translation, intrinsics, error)

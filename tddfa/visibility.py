@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,12 +9,14 @@ from Sim3DR import rasterize
 from tddfa.arrays import bounds
 from tddfa.types import Mesh
 
-# The surface is drawn this large at most: its vertices lie farther apart than these pixels.
+# The surface is drawn this large, whatever its size: its vertices lie farther apart than these pixels.
 _DRAWN_PX = 256
 # A point so far behind the nearest surface, a share of the face's size, is hidden. A lid lies 0.01 before the eyeball,
 # the far eye's corner 0.1 behind the nose.
 _HIDDEN_FROM = 0.03
-_AROUND = np.ones((3, 3), np.uint8)
+# columns and rows of a pixel and those around it
+_AROUND = np.indices((3, 3)).reshape(2, 1, 9) - 1
+
 
 def visible_points(
     mesh: Mesh,
@@ -25,7 +26,8 @@ def visible_points(
 ) -> NDArray[np.bool_]:
     """Whether the camera sees points of a surface.
 
-    A point on the outline counts as seen: it is hidden where all that is drawn around it lies well before it.
+    A point on the outline counts as seen: it is hidden where all that is drawn around it lies well before it. From
+    behind, where a face model has no surface, only the linings of mouth, nostrils and lids count as seen.
 
     Parameters
     ----------
@@ -45,16 +47,23 @@ def visible_points(
     points = np.asarray((mesh.vertices[triangles] * weights[..., None]).sum(axis=1))
     low, high = bounds(mesh.vertices)
     extent = max(float((high - low).max()), 1e-6)
-    scale = np.float32(min(1.0, _DRAWN_PX / extent))
+    scale = np.float32(_DRAWN_PX / extent)
     columns, rows = (int(side * scale) + 2 for side in (high - low)[:2].tolist())
-    raster = rasterize((mesh.vertices - low) * scale, mesh.triangles, (0, 0, columns, rows), cull="back")
+    drawn = (mesh.vertices - low) * scale
+    raster = rasterize(drawn, mesh.triangles, (0, 0, columns, rows))
     small = (points - low) * scale
-    column, row = np.rint(small[:, :2]).astype(np.intp).T
-    # beyond the outline there is nothing that could hide a point, and its depth is -inf: the farthest counts
-    farthest = cv2.erode(raster.depth, _AROUND, borderType=cv2.BORDER_REPLICATE)[row, column]
-    seen = small[:, 2] >= farthest - _HIDDEN_FROM * extent * scale
-    # where all around turns its back, the viewer looks at the surface's inside
-    seen &= cv2.dilate(raster.mask.view(np.uint8), _AROUND)[row, column] > 0
+    column, row = np.rint(small[:, :2]).astype(np.intp).T[..., None] + _AROUND
+    at = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
+    depth, mask = raster.depth[at], raster.mask[at]
+    first, second, third = drawn[mesh.triangles[raster.triangle_id[at]], :2].transpose(2, 0, 1, 3)
+    (ax, ay), (bx, by) = np.moveaxis(second - first, -1, 0), np.moveaxis(third - first, -1, 0)
+    facing = mask & (ax * by < ay * bx)
+    # A head is no hollow mask: where the viewer would look at its inside, there is skull and hair, and nothing behind.
+    # Beyond the outline there is nothing that could hide a point.
+    depth = np.where(facing, depth, np.where(mask, np.inf, -np.inf))
+    seen = small[:, 2] >= depth.min(axis=1) - _HIDDEN_FROM * extent * float(scale)
+    # where nothing around faces the viewer, there is only the inside's outline
+    seen &= facing.any(axis=1)
     if image_size is not None:
         height, width = image_size
         x, y = points[:, 0], points[:, 1]

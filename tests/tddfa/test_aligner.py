@@ -159,6 +159,23 @@ class TestMesh:
         np.testing.assert_allclose(mesh.colors, np.tile(np.array([200, 100, 10]) / 255, (6, 1)), atol=1e-6)
         assert aligner.mesh(face).colors is None
 
+    def test_the_camera_knows_the_picture_and_the_landmarks(self, image):
+        model = face_model()
+        faces = Aligner(FakeRegressor(), model, RULE)([image, image[:40]], boxes=[BOXES[:1], BOXES[:1]])
+        for (face,), size in zip(faces, ((80, 100), (40, 100)), strict=True):
+            assert face.camera.image_size == size
+            np.testing.assert_array_equal(
+                face.camera.points, model.landmarks(face.params.shape, face.params.expression)
+            )
+
+    def test_what_is_seen_is_told_where_it_is_asked_for(self, image):
+        plain, asked = (Aligner(FakeRegressor(), face_model(), RULE, visibility=told) for told in (False, True))
+        (without,), (face,) = plain(image, boxes=BOXES[2:]), asked(image, boxes=BOXES[2:])
+        assert without.visible is None
+        np.testing.assert_array_equal(face.visible, plain.visible(face))
+        x, y = face.landmarks[:, :2].T
+        assert not face.visible[(x < -0.5) | (y > 79.5)].any(), "outside of the picture"
+
     def test_expression_by_name_stays_in_range(self, image):
         aligner = Aligner(FakeRegressor(), face_model(), RULE)
         (face,) = aligner(image, boxes=BOXES[:1])

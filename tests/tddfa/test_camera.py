@@ -1,6 +1,7 @@
 """The conventions, held against pictures of a head at known angles."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -123,6 +124,19 @@ class TestCamera:
         expected = np.einsum("ij,abj->abi", camera.matrix[:, :3], points) + camera.matrix[:, 3]
         np.testing.assert_allclose(camera.project(points), expected, rtol=1e-5, atol=1e-5)
         assert camera.project(points).dtype == np.float32
+
+    def test_what_is_known_of_the_picture_travels(self, rng):
+        points = rng.normal(size=(68, 3))
+        camera = Camera(np.eye(3, 4), (480, 640), points)
+        again = pickle.loads(pickle.dumps(camera))
+        assert again.image_size == (480, 640)
+        np.testing.assert_array_equal(again.points, points.astype(np.float32))
+        assert (Camera(np.eye(3, 4)).image_size, Camera(np.eye(3, 4)).points) == (None, None)
+
+    @pytest.mark.parametrize("points", [np.zeros((68, 2)), np.full((68, 3), np.nan)])
+    def test_bad_points_are_named(self, points):
+        with pytest.raises(ValueError, match=r"Camera\.points: expected"):
+            Camera(np.eye(3, 4), None, points)
 
     @pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.full((3, 4), np.nan), [["a"] * 4] * 3])
     def test_bad_matrices_are_named(self, matrix):

@@ -1,14 +1,18 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
-from tddfa import draw
+from tddfa import Camera, draw, draw_6dof, kinds
+from tddfa.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
 from tddfa.texture import SEEN
 
+EULER = (("y", "yaw", 1), ("x", "pitch", -1), ("z", "roll", -1))
 NINE = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj")
 
 
@@ -25,9 +29,10 @@ def outputs(aligner, two_people, faces):
     return make
 
 
-def test_kinds_are_those_of_3ddfa_v2_and_glb():
-    assert set(KINDS) == {*NINE, "glb"}
+def test_kinds_are_those_of_3ddfa_v2_and_glb_and_6dof():
+    assert set(KINDS) == {*NINE, "glb", "6dof"}
     assert set(MESHES) == {"ply", "obj", "glb"}
+    assert tuple(PICTURES) == kinds.PICTURES
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
@@ -52,6 +57,9 @@ def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
         "depth": draw.depth(two_people, meshes, background="black"),
         "pncc": draw.pncc(two_people, meshes, aligner.face_model.normalized_coordinates, background="black"),
         "pose": draw.pose(two_people, faces, style="axes"),
+        "6dof": draw_6dof.six_dof(
+            two_people, faces, meshes, [aligner.six_dof(f) for f in faces], alpha=0.3, background="black"
+        ),
     }
     for kind, picture in expected.items():
         np.testing.assert_array_equal(made.picture(kind), picture, err_msg=kind)
@@ -165,6 +173,61 @@ class TestJson:
             assert said["expression"] == pytest.approx(aligner.expression(face), abs=6e-5)
             assert all(0 <= weight <= 1 for weight in said["expression"].values())
             assert said["track_id"] is None
+            assert said["visible"] == aligner.visible(face).tolist()
+            w, x, y, z = said["quaternion"]["values"]
+            assert said["quaternion"]["order"] == "wxyz"
+            np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), said["rotation"], atol=3e-6)
+            assert said["pose_order"] == "rotation = Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
+            # and that is what the angles make
+            turns = [(axis, np.radians(said["pose"][name]) * sign) for axis, name, sign in EULER]
+            made = np.linalg.multi_dot([Rotation.from_euler(axis, turn).as_matrix() for axis, turn in turns])
+            np.testing.assert_allclose(made, said["rotation"], atol=2e-5)
+
+    @pytest.mark.parametrize(
+        "camera", [None, Intrinsics([[900, 0, 470], [0, 910, 250], [0, 0, 1]], (-0.1, 0.01, 0, 0))]
+    )
+    def test_six_degrees_of_freedom(self, outputs, tmp_path, aligner, faces, two_people, camera):
+        content = json.loads(outputs(intrinsics=camera).save_json(tmp_path / "x", "x").read_text())
+        used = camera or Intrinsics.assumed(two_people.shape[:2])
+        for told, face in zip(content["faces"], faces, strict=True):
+            said, pose = told["six_dof"], aligner.six_dof(face, used)
+            np.testing.assert_allclose(said["rotation"], pose.rotation, atol=6e-7)
+            np.testing.assert_allclose(
+                Rotation.from_rotvec(said["rotation_vector"]).as_matrix(), pose.rotation, atol=3e-6
+            )
+            theirs = Rotation.from_rotvec(said["img2pose_vector"]).as_matrix() @ np.diag([1, -1, -1])
+            np.testing.assert_allclose(theirs, pose.rotation, atol=3e-6)
+            w, x, y, z = said["quaternion"]["values"]
+            np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), pose.rotation, atol=3e-6)
+            angles = said["euler"]
+            assert angles.pop("order") == "rotation = diag(1, -1, -1) @ Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
+            assert angles == pytest.approx(pose.euler_degrees()._asdict(), abs=6e-4)
+            np.testing.assert_allclose(said["translation"], pose.translation, atol=6e-5)
+            assert said["distance"] == pytest.approx(np.linalg.norm(said["translation"]), abs=1e-3)
+            assert said["unit"] == "cm"
+            assert said["reprojection_error_px"] == pytest.approx(pose.error, abs=6e-5)
+            assert said["intrinsics"]["assumed"] == (camera is None)
+            np.testing.assert_allclose(said["intrinsics"]["matrix"], used.matrix)
+            np.testing.assert_allclose(said["intrinsics"]["distortion"], used.distortion)
+            # a stranger with OpenCV finds the face by these numbers
+            seen, _ = cv2.projectPoints(
+                face.camera.points, np.array(said["rotation_vector"]), np.array(said["translation"]),
+                used.matrix, used.distortion,
+            )  # fmt: skip
+            assert np.abs(seen[:, 0] - face.landmarks[:, :2]).mean() < 3
+            left, top, right, bottom = said["box"]
+            x, y = face.landmarks[:, :2].T
+            assert left < x.min() < x.max() < right
+            assert top < y.min() < y.max() < bottom
+
+    def test_a_face_that_no_lens_shows_so(self, outputs, tmp_path, two_people):
+        camera = Intrinsics.from_field_of_view(179, two_people.shape[:2])
+        made = outputs(intrinsics=camera)
+        assert made.poses == [None, None]
+        content = json.loads(made.save_json(tmp_path / "x", "x").read_text())
+        assert [face["six_dof"] for face in content["faces"]] == [None, None]
+        assert all(len(face["visible"]) == 68 for face in content["faces"])
+        np.testing.assert_array_equal(made.picture("6dof"), two_people)
 
     def test_landmarks_follow_from_camera_shape_and_expression(self, outputs, tmp_path, aligner):
         content = json.loads(outputs().save_json(tmp_path / "x", "x").read_text())
@@ -182,6 +245,24 @@ class TestJson:
     def test_one_face_in_plain_types(self, aligner, faces):
         said = describe(faces[0], aligner)
         assert json.loads(json.dumps(said, allow_nan=False)) == said
+        assert said["six_dof"]["intrinsics"]["assumed"] is True
+
+    def test_one_face_with_what_costs_little(self, aligner, faces, monkeypatch):
+        full = describe(faces[0], aligner)
+        monkeypatch.setattr(aligner, "mesh", None)  # no dense surface
+        monkeypatch.setattr(aligner, "six_dof", None)
+        told = describe(faces[0], aligner, dense=False)
+        assert told == {**full, "visible": None, "six_dof": None}
+        seen = describe(replace(faces[0], visible=np.ones(68, bool)), aligner, dense=False)
+        assert seen["visible"] == [True] * 68
+
+    def test_a_camera_of_unknown_pictures(self, aligner, faces):
+        face = replace(faces[0], camera=Camera(faces[0].camera.matrix))
+        told = describe(face, aligner)
+        assert told["six_dof"] is None
+        given = describe(face, aligner, Intrinsics.centered(800, (512, 900)))["six_dof"]
+        assert given["box"] is None
+        assert given["intrinsics"]["assumed"] is False
 
 
 def test_nothing_is_changed_and_nothing_computed_twice(aligner, two_people, faces, tmp_path, monkeypatch):

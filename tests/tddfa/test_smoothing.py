@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,7 @@ class TestOneEuro:
         face = faces[50]
         points = model.landmarks(face.params.shape, face.params.expression)
         np.testing.assert_allclose(face.camera.project(points), face.landmarks, atol=1e-3)
+        np.testing.assert_allclose(face.camera.points, points, atol=1e-5)
         np.testing.assert_allclose(face.roi.fold(face.params.camera, 120).matrix, face.camera.matrix, atol=1e-3)
 
     def test_without_noise_and_motion_nothing_changes(self, model, shape):
@@ -122,6 +125,12 @@ class TestOneEuro:
             smooth = smoother(face, 1 / FPS)
         np.testing.assert_allclose(smooth.landmarks, face.landmarks, atol=0.01)
         np.testing.assert_allclose(smooth.camera.matrix, face.camera.matrix, atol=1e-3)
+
+    def test_the_pictures_size_stays_known(self, model, shape):
+        face = face_of(model, shape, {})
+        sized = replace(face, camera=replace(face.camera, image_size=(480, 640)))
+        assert OneEuro(model, 120)(sized, 1 / FPS).camera.image_size == (480, 640)
+        assert mean_of([sized, sized], sized).camera.image_size == (480, 640)
 
 
 class TestFilters:

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,13 @@ class TestFace:
         again = pickle.loads(data)
         np.testing.assert_array_equal(again.box, [1, 2, 3, 4])
         assert again.roi == Roi(0, 0, 10)
+
+    def test_what_is_seen_of_it(self):
+        assert face().visible is None
+        seen = replace(face(), visible=np.arange(68) < 60)
+        assert pickle.loads(pickle.dumps(seen)).visible.sum() == 60
+        with pytest.raises(ValueError, match=r"Face\.visible: expected shape \(68\), got \(5,\)"):
+            replace(face(), visible=np.ones(5, bool))
 
     def test_it_is_frozen(self):
         with pytest.raises(AttributeError):

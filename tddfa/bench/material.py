@@ -1,0 +1,103 @@
+"""The pictures that are measured on: rendered, so that they are the same everywhere and need no file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa import image_io
+from tddfa.assets import config_path, verified
+from tddfa.config import Config
+from tddfa.face_model import FaceModel
+from tddfa.files import write_atomic
+from tddfa.synthetic import Head, State, Truth, backdrop, degrade, render
+
+SIZE = (720, 1280)
+MANY = 20
+
+_LARGE = 330.0
+# From the last row to the first: who stands before others is larger, and hides their shoulders.
+_SMALL = (86.0, 92.0, 98.0, 104.0)
+_ROWS, _COLUMNS = len(_SMALL), 5
+_HEADS = 4
+_FRAMES = 6
+_NOISE = 1.5
+# A box as FaceBoxes puts it, by that of the landmarks: sides, and how far up its middle lies, both by the longer side.
+_BOX_SIDE, _BOX_UP = 1.126, 0.174
+
+
+@dataclass(frozen=True)
+class Material:
+    """Files of pictures of 1280 x 720 px, and where the faces in them are.
+
+    Attributes
+    ----------
+    one, many : Path
+        A picture with one large face, and one with twenty small ones.
+    frames : tuple of Path
+        A few frames of a head that turns, forth and back.
+    one_boxes, many_boxes : tuple of tuple of float
+        x1, y1, x2, y2, score of each face, as FaceBoxes would put them.
+    """
+
+    one: Path
+    many: Path
+    frames: tuple[Path, ...]
+    one_boxes: tuple[tuple[float, ...], ...]
+    many_boxes: tuple[tuple[float, ...], ...]
+
+
+def make(folder: Path) -> Material:
+    """Render the pictures into a folder, and write what `load` reads."""
+    model = FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
+    heads = [Head.procedural(model, seed) for seed in range(_HEADS)]
+    height, width = SIZE
+    wall, rng = backdrop(SIZE, seed=1), np.random.default_rng(0)
+
+    def save(name: str, states: Sequence[tuple[Head, State]]) -> list[tuple[float, ...]]:
+        image, truths = render(SIZE, states, wall)
+        image_io.write(folder / name, degrade(image, rng, noise=_NOISE))
+        return [_box(truth) for truth in truths if truth is not None]
+
+    large = State(yaw=15, size=_LARGE, x=width / 2, y=0.5 * height)
+    small = []
+    for k, (row, column) in enumerate(np.ndindex(_ROWS, _COLUMNS)):
+        x, y = (column + 0.5) * width / _COLUMNS, (row + 0.5) * height / _ROWS
+        yaw, pitch = rng.uniform((-40, -10), (40, 10)).tolist()
+        small.append((heads[k % _HEADS], State(yaw, pitch, size=_SMALL[row], x=x, y=y)))
+    boxes = {"one": save("one.jpg", [(heads[0], large)]), "many": save("many.jpg", small)}
+    for k in range(_FRAMES):
+        save(f"frame-{k}.jpg", [(heads[0], State(yaw=2.0 * k, size=200, x=width / 2 + 3 * k, y=0.45 * height))])
+    write_atomic(folder / "boxes.json", json.dumps(boxes).encode())
+    return load(folder)
+
+
+def _box(truth: Truth) -> tuple[float, ...]:
+    low, high = truth.box[:2].astype(np.float64), truth.box[2:].astype(np.float64)
+    side = float((high - low).max())
+    x, y = ((low + high) / 2).tolist()
+    y, half = y - _BOX_UP * side, _BOX_SIDE * side / 2
+    return x - half, y - half, x + half, y + half, 1.0
+
+
+def load(folder: Path) -> Material:
+    """Take up what `make` has left in a folder, in another process, say."""
+    boxes = json.loads((folder / "boxes.json").read_text(encoding="utf-8"))
+    frames = [folder / f"frame-{k}.jpg" for k in range(_FRAMES)]
+    return Material(
+        folder / "one.jpg",
+        folder / "many.jpg",
+        (*frames, *frames[-2:0:-1]),
+        tuple(tuple(map(float, box)) for box in boxes["one"]),
+        tuple(tuple(map(float, box)) for box in boxes["many"]),
+    )
+
+
+def read(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """The pictures themselves."""
+    return [image_io.read(path) for path in paths]

@@ -1,0 +1,270 @@
+"""The stages of a checkout of 3DDFA_V2, timed in its own interpreter and folder.
+
+`tddfa.bench.peer` hands the text of this file to that interpreter, so it imports nothing of this package, and runs on
+the Python (3.8 or later) and the libraries that the checkout needs. It speaks JSON, a line a message: the task comes
+first and is answered by what there is, then each ``{"stage": name}`` by ``{"seconds": s}`` or ``{"error": reason}``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[[], object]
+
+# As in tddfa.bench.timing: a shorter sample is repeated.
+LEAST_SAMPLE = 0.002
+MOST_REPEATS = 200
+CONFIGS = ("mb05_120x120", "mb1_120x120")
+
+
+def said(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def config_of_checkout() -> str:
+    """The config of its smaller network where its weights are there, else that of the larger one."""
+    import yaml
+
+    for name in CONFIGS:
+        path = Path("configs") / f"{name}.yml"
+        if path.is_file():
+            weights = Path(yaml.safe_load(path.read_text())["checkpoint_fp"])
+            if weights.is_file() or weights.with_suffix(".onnx").is_file():
+                return str(path)
+    raise FileNotFoundError(f"no config in configs with its weights: {', '.join(CONFIGS)}")
+
+
+class Models:
+    """Its detector and its regressor: those on ONNX where they can be had, else those on torch."""
+
+    def __init__(self, gpu: bool) -> None:
+        import yaml
+
+        self.config, self.why_not_onnx, self.kind = config_of_checkout(), "", "onnx"
+        cfg = yaml.safe_load(Path(self.config).read_text())
+        try:
+            if gpu:
+                raise ValueError("its ONNX classes have no choice of device")
+            self.detector = import_module("FaceBoxes.FaceBoxes_ONNX").FaceBoxes_ONNX()
+            self.regressor = import_module("TDDFA_ONNX").TDDFA_ONNX(**cfg)
+        except Exception as error:  # whatever is wrong with the one, the other may do
+            self.why_not_onnx, self.kind = said(error), "torch"
+            self.detector = import_module("FaceBoxes").FaceBoxes()
+            self.regressor = import_module("TDDFA").TDDFA(gpu_mode=gpu, **cfg)
+
+
+class Stages:
+    """What can be timed, by name; each is made when it is first asked for."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.task, self.models = task, Models(task["gpu"])
+        self.made: dict[str, tuple[Run, int]] = {}
+
+    def sample(self, name: str) -> float:
+        """Seconds a call; the first one of a stage warms up, and finds how often a sample repeats it."""
+        if name not in self.made:
+            run = self.makers()[name]()
+            run()
+            once = max(seconds(run, 1), 1e-9)
+            self.made[name] = run, min(max(int(LEAST_SAMPLE / once) + 1, 1), MOST_REPEATS)
+        return seconds(*self.made[name])
+
+    def makers(self) -> dict[str, Callable[[], Run]]:
+        """Every stage, by the name that it has in `tddfa.bench.stages`."""
+        found: dict[str, Callable[[], Run]] = {
+            "read": lambda: partial(self.image, 1),
+            "detect": lambda: partial(self.models.detector, self.image(20)),
+            "crop": self.crop,
+            "network.1": self.network,
+            "decode.sparse": partial(self.decode, False),
+            "decode.dense": partial(self.decode, True),
+            "ply": partial(self.mesh, "ply"),
+            "obj": partial(self.mesh, "obj"),
+            "video.step": self.video,
+            "process.warm": self.photo_to_file,
+        }
+        for count in (1, 20):
+            found[f"align.{count}"] = partial(self.align, count)
+            found[f"2d_sparse.{count}"] = partial(self.dots, False, count)
+            found[f"2d_dense.{count}"] = partial(self.dots, True, count)
+            found[f"pose.{count}"] = partial(self.pose, count)
+            for kind in ("3d", "depth", "pncc", "uv_tex"):
+                found[f"{kind}.{count}"] = partial(self.surface, kind, count)
+        return found
+
+    def image(self, count: int) -> Any:
+        """The picture with one face, or with twenty."""
+        return import_module("cv2").imread(self.task["one" if count == 1 else "many"])
+
+    def boxes(self, count: int) -> Any:
+        """Their boxes, each x1, y1, x2, y2, score."""
+        return [list(box) for box in self.task["one_boxes" if count == 1 else "many_boxes"]]
+
+    def faces(self, count: int, dense: bool) -> Any:
+        """Picture, parameters, squares and points of its faces."""
+        image = self.image(count)
+        params, rois = self.models.regressor(image, self.boxes(count))
+        return image, params, rois, self.models.regressor.recon_vers(params, rois, dense_flag=dense)
+
+    def file(self, suffix: str) -> str:
+        """A file to write to."""
+        return str(Path(self.task["scratch"]) / f"peer{suffix}")
+
+    def crop(self) -> Run:
+        """Cut and resize."""
+        cv2, functions = import_module("cv2"), import_module("utils.functions")
+        image, roi = self.image(1), functions.parse_roi_box_from_bbox(self.boxes(1)[0])
+        return lambda: cv2.resize(functions.crop_img(image, roi), dsize=(120, 120), interpolation=cv2.INTER_LINEAR)
+
+    def network(self) -> Run:
+        """Its network alone, on one crop."""
+        numpy, regressor = import_module("numpy"), self.models.regressor
+        batch = numpy.zeros((1, 3, 120, 120), dtype=numpy.float32)
+        if self.models.kind == "onnx":
+            return partial(regressor.session.run, None, {"input": batch})
+        torch = import_module("torch")
+        tensor = torch.from_numpy(batch)
+        if self.task["gpu"]:
+            tensor = tensor.cuda()
+
+        def run() -> object:
+            with torch.no_grad():
+                return regressor.model(tensor).cpu()
+
+        return run
+
+    def align(self, count: int) -> Run:
+        """Crop, network and landmarks."""
+        image, boxes, regressor = self.image(count), self.boxes(count), self.models.regressor
+        return lambda: regressor.recon_vers(*regressor(image, boxes), dense_flag=False)
+
+    def decode(self, dense: bool) -> Run:
+        """Landmarks, or dense vertices, from parameters."""
+        regressor = self.models.regressor
+        params, rois = regressor(self.image(1), self.boxes(1))
+        return lambda: regressor.recon_vers(params, rois, dense_flag=dense)
+
+    def dots(self, dense: bool, count: int) -> Run:
+        """2d_sparse and 2d_dense. It draws when it writes: there is no picture without a file."""
+        plot, functions = import_module("matplotlib.pyplot"), import_module("utils.functions")
+        image, _, _, points = self.faces(count, dense)
+
+        def run() -> None:
+            functions.draw_landmarks(image, points, show_flag=False, dense_flag=dense, wfp=self.file(".jpg"))
+            plot.close("all")  # it leaves its figures open
+
+        return run
+
+    def surface(self, kind: str, count: int) -> Run:
+        """3d, depth, pncc and uv_tex."""
+        module, name = {
+            "3d": ("utils.render", "render"),
+            "depth": ("utils.depth", "depth"),
+            "pncc": ("utils.pncc", "pncc"),
+            "uv_tex": ("utils.uv", "uv_tex"),
+        }[kind]
+        draw = getattr(import_module(module), name)
+        image, _, _, points = self.faces(count, True)
+        return lambda: draw(image, points, self.models.regressor.tri, show_flag=False, wfp=None)
+
+    def pose(self, count: int) -> Run:
+        """The box of the pose; it draws on the picture that it is given."""
+        viz_pose = import_module("utils.pose").viz_pose
+        image, params, _, points = self.faces(count, False)
+        return lambda: viz_pose(image.copy(), params, points, show_flag=False, wfp=None)
+
+    def mesh(self, kind: str) -> Run:
+        """A 3D file; writing .obj changes the points that it is given."""
+        serialization = import_module("utils.serialization")
+        image, _, _, points = self.faces(1, True)
+        triangles, height, path = self.models.regressor.tri, image.shape[0], self.file(f".{kind}")
+        if kind == "ply":
+            return lambda: serialization.ser_to_ply(points, triangles, height=height, wfp=path)
+        return lambda: serialization.ser_to_obj(image, [p.copy() for p in points], triangles, height=height, wfp=path)
+
+    def video(self) -> Run:
+        """A frame of its video demo: the square comes from the frame before, the first one from the detector."""
+        cv2, regressor = import_module("cv2"), self.models.regressor
+        frames = itertools.cycle([cv2.imread(path) for path in self.task["frames"]])
+        first = next(frames)
+        last = regressor.recon_vers(*regressor(first, [self.models.detector(first)[0]]), dense_flag=False)[0]
+
+        def run() -> None:
+            nonlocal last
+            last = regressor.recon_vers(*regressor(next(frames), [last], crop_policy="landmark"), dense_flag=False)[0]
+
+        return run
+
+    def photo_to_file(self) -> Run:
+        """What its demo does for ``-o 3d``."""
+        render, regressor = import_module("utils.render").render, self.models.regressor
+
+        def run() -> object:
+            image = self.image(1)
+            points = regressor.recon_vers(*regressor(image, self.models.detector(image)), dense_flag=True)
+            return render(image, points, regressor.tri, alpha=0.6, show_flag=False, wfp=self.file("-warm.jpg"))
+
+        return run
+
+
+def seconds(run: Run, repeats: int) -> float:
+    """Seconds that a call takes, the mean of a few."""
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - started) / repeats
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    # what the checkout prints goes to stderr; stdout is for messages
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(f"{json.dumps(message)}\n")
+        answers.flush()
+
+    task = json.loads(sys.stdin.readline())
+    try:
+        if task["threads"]:
+            limit_threads(task["threads"])
+        stages = Stages(task)
+        if task.get("once"):
+            stages.photo_to_file()()
+            answer({"done": True})
+            return
+    except Exception as error:  # the checkout's faults are to be told, whatever they are
+        answer({"error": said(error)})
+        return
+    models = stages.models
+    about = {"network": models.kind, "config": models.config, "why_not_onnx": models.why_not_onnx}
+    answer({"stages": sorted(stages.makers()), **about})
+    for line in sys.stdin:
+        try:
+            answer({"seconds": stages.sample(json.loads(line)["stage"])})
+        except Exception as error:
+            answer({"error": said(error)})
+
+
+def limit_threads(count: int) -> None:
+    """Let it have so many cores, where the system can do that: the checkout sets no number of threads anywhere."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    import_module("cv2").setNumThreads(count)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A file of a calibrated camera to `Intrinsics`: what OpenCV's calibration, or a script around it, leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tddfa.intrinsics import Intrinsics
+
+SUFFIXES = (".npz", ".json", ".yml", ".yaml")
+"""Files that are understood."""
+
+# A calibration's own pictures and corners may lie beside its matrix; only what is named here is read.
+_MOST_BYTES = 16 << 20
+_MOST_NUMBERS = 64
+# The first is ours; the others are of OpenCV's calibration sample, and of its Python tutorial.
+_MATRIX, _DISTORTION = ("camera_matrix", "mtx"), ("dist_coeffs", "distortion_coefficients", "dist")
+_WIDTH, _HEIGHT = "image_width", "image_height"
+# Sides that differ by less are a rounding of the same shape.
+_SAME_SHAPE = 0.01
+
+
+def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None) -> Intrinsics:
+    """Read a calibration.
+
+    Its keys are ``camera_matrix`` (3 x 3; ``mtx`` in OpenCV's tutorial) and, for a lens that bends, ``dist_coeffs``
+    (``distortion_coefficients`` or ``dist``). Where it has ``image_width`` and ``image_height``, pictures of another
+    size but the same shape are understood to be the same view, scaled.
+
+    Parameters
+    ----------
+    path : path
+        ``.npz`` of NumPy, or ``.json`` or ``.yml`` as OpenCV's ``FileStorage`` writes them, or with plain lists.
+    image_size : tuple of int, optional
+        Height and width of the picture that it is for, px.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, if a key is missing or holds something else, or if it was made for pictures of another
+        shape; the message names file and key.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: expected a calibration that ends in {', '.join(SUFFIXES)}")
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise ValueError(f"{path}: expected a calibration of at most {_MOST_BYTES >> 20} MiB, got {size >> 20} MiB")
+    try:
+        content = _read_npz(path) if suffix == ".npz" else _read_text(path)
+    except (
+        ValueError, EOFError, zipfile.BadZipFile, zlib.error, yaml.YAMLError, RecursionError, MemoryError,
+        NotImplementedError,
+    ) as error:  # fmt: skip
+        raise ValueError(f"{path}: not a calibration that can be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected keys and values, got {type(content).__name__}")
+    name = next((name for name in _MATRIX if name in content), None)
+    if name is None:
+        raise ValueError(f"{path}: expected a key {_MATRIX[0]!r}")
+    matrix = _numbers(f"{path}: {name}", content[name])
+    if matrix.size != 9:
+        raise ValueError(f"{path}: {name}: expected 3 x 3 numbers, got {matrix.size}")
+    bent = next((name for name in _DISTORTION if name in content), None)
+    distortion = np.zeros(0) if bent is None else _numbers(f"{path}: {bent}", content[bent]).ravel()
+    try:
+        return Intrinsics(_scaled(matrix.reshape(3, 3), content, image_size), distortion)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: tuple[int, int] | None) -> Any:
+    """The matrix for a picture of `image_size`, of one for pictures of the size that the file tells."""
+    made = [content.get(name) for name in (_HEIGHT, _WIDTH)]
+    if image_size is None or None in made:
+        return matrix
+    sides = [float(_numbers(name, side).reshape(-1)[0]) for name, side in zip((_HEIGHT, _WIDTH), made, strict=True)]
+    if min(sides) < 1:
+        raise ValueError(f"expected {_WIDTH}, {_HEIGHT} of 1 px or more, got {sides[1]:g} x {sides[0]:g}")
+    down, across = (now / then for now, then in zip(image_size, sides, strict=True))
+    if abs(down / across - 1) > _SAME_SHAPE:
+        raise ValueError(
+            f"made for pictures of {sides[1]:g} x {sides[0]:g} px, which is another shape than "
+            f"{image_size[1]} x {image_size[0]}"
+        )
+    # pixel centres are at whole numbers, so it is the edges, half a pixel off, that stay edges
+    shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.linalg.inv(shift) @ np.diag([across, down, 1.0]) @ shift @ matrix
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    wanted = (*_MATRIX, *_DISTORTION, _WIDTH, _HEIGHT)
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.removesuffix(".npy") in wanted and entry.file_size > _MOST_BYTES:
+                raise ValueError(f"{entry.filename} claims {entry.file_size} bytes")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name in wanted}
+
+
+class _OpenCvLoader(yaml.SafeLoader):
+    """YAML with OpenCV's matrices, which are mappings of rows, cols, dt and data."""
+
+    def opencv_matrix(self, node: Any) -> dict[Any, Any]:
+        return self.construct_mapping(node, deep=True)
+
+
+_OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _OpenCvLoader.opencv_matrix)
+
+
+def _read_text(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() == ".json":
+        return json.loads(text)
+    # OpenCV's first line, %YAML:1.0, is no YAML
+    lines = text.split("\n", 1)
+    return yaml.load(lines[-1] if lines[0].startswith("%YAML") else text, Loader=_OpenCvLoader)
+
+
+def _numbers(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """A few numbers out of a plain value, a list, a list of lists, an array, or OpenCV's matrix."""
+    if isinstance(value, dict):
+        value = value.get("data")
+    if isinstance(value, list):
+        rows = [row if isinstance(row, list) else [row] for row in value[: _MOST_NUMBERS + 1]]
+        if len(rows) > _MOST_NUMBERS or sum(len(row) for row in rows) > _MOST_NUMBERS:
+            raise ValueError(f"{name}: expected at most {_MOST_NUMBERS} numbers, got more")
+        value = [number for row in rows for number in row]
+        if any(isinstance(number, list | dict) for number in value):
+            raise ValueError(f"{name}: expected rows of numbers")
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or not 0 < array.size <= _MOST_NUMBERS or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected a few finite numbers, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.float64)

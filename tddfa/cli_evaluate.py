@@ -1,0 +1,161 @@
+"""``tddfa evaluate``: benchmarks on the data there are, as tables, JSON, plots and contact sheets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tddfa.cli_common import FAILED, add_model_options, complain, load_aligner, say, trouble, whole
+
+if TYPE_CHECKING:
+    from tddfa.evaluate.result import Result, Setup
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of ``tddfa``."""
+    from tddfa.evaluate.benchmarks import MODULES
+
+    parser = commands.add_parser(
+        "evaluate", help="measure how good a model is", allow_abbrev=False,
+        description=(
+            f"Run benchmarks: {', '.join(MODULES)}. Each makes a table, a .json file, plots, and a contact sheet "
+            "of its worst cases."
+        ),
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    parser.add_argument("benchmark", nargs="*", metavar="BENCHMARK", help="which; with --write: folders of results")
+    parser.add_argument("--all", action="store_true", help="all of them whose data are there")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), metavar="DIR", help="where the data sets lie (default: %(default)s)"
+    )
+    add_model_options(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: results/evaluate/CONFIG)")
+    parser.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="at most N photos of each data set")
+    parser.add_argument("--no-plots", "--no_plots", action="store_true", help="neither plots nor contact sheets")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="jitter: the video")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE.md",
+        help="measure nothing: put the results of the folders given side by side on a page",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do ``tddfa evaluate``; return the exit status."""
+    try:
+        if options.write is not None:
+            return _write(options)
+        names = _chosen(options)
+        aligner = load_aligner(options)
+        from tddfa.evaluate.report import identity
+        from tddfa.evaluate.result import Setup
+
+        made_by = identity(aligner, options.config, options.precision, options.threads, options.exact_crop)
+    except BrokenPipeError:
+        raise
+    except trouble() as error:
+        complain(str(error) or type(error).__name__)
+        return FAILED
+    variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
+    out = options.out or Path("results/evaluate") / "_".join([made_by["config"], *variants])
+    setup = Setup(options.data, aligner, options.limit, _track)
+    return _Run(options, setup, made_by, out).all(names)
+
+
+def _chosen(options: argparse.Namespace) -> list[str]:
+    from tddfa.evaluate.benchmarks import MODULES, module
+
+    if options.all == bool(options.benchmark):
+        raise ValueError(f"BENCHMARK: expected names, or --all, one of both; there are {', '.join(MODULES)}")
+    names = list(MODULES) if options.all else list(dict.fromkeys(options.benchmark))
+    for name in options.benchmark:
+        module(name)  # a wrong name is told before any work is done
+    return names
+
+
+def _track(items: Sequence[Any], label: str) -> Iterator[Any]:
+    from tqdm import tqdm
+
+    # in a pipe, a bar would be a thousand lines
+    return iter(tqdm(items, desc=label, disable=not sys.stderr.isatty(), leave=False))
+
+
+class _Run:
+    """Benchmarks one after the other; what is done is on the disk before the next begins."""
+
+    def __init__(self, options: argparse.Namespace, setup: Setup, made_by: dict[str, Any], out: Path) -> None:
+        self.options, self.setup, self.made_by, self.out = options, setup, made_by, out
+        self.hinted = False
+
+    def all(self, names: Sequence[str]) -> int:
+        """Run them; return the exit status."""
+        from tddfa.evaluate.benchmarks import module
+        from tddfa.evaluate.report import signed, table
+        from tddfa.evaluate.result import DataMissing
+
+        done = failed = 0
+        for name in names:
+            try:
+                result = signed(module(name).evaluate(self.setup, **self._own(name)), self.made_by, self.setup.data)
+                say(table(result))
+                self._save(result)
+                done += 1
+            except DataMissing as error:
+                if self.options.all:
+                    say(f"skipped: {name}: {' '.join(str(error).split())}")
+                else:
+                    complain(f"{name}: {error}")
+                    failed += 1
+            except BrokenPipeError:
+                raise
+            except trouble() as error:
+                complain(f"{name}: {error or type(error).__name__}")
+                failed += 1
+        return FAILED if failed or not done else 0
+
+    def _own(self, name: str) -> dict[str, Any]:
+        """What a benchmark takes beside the setup."""
+        return {"video": self.options.video} if name == "jitter" and self.options.video is not None else {}
+
+    def _save(self, result: Result) -> None:
+        from tddfa import image_io
+        from tddfa.evaluate import plots
+        from tddfa.evaluate.sheet import contact_sheet
+        from tddfa.files import write_atomic
+
+        made = [result.save(self.out / f"{result.benchmark}.json")]
+        if not self.options.no_plots:
+            if result.worst:
+                sheet = contact_sheet(result.worst, self.setup.data)
+                made.append(image_io.write(self.out / f"{result.benchmark}_worst.jpg", sheet))
+            title = f"{result.benchmark}, {self.made_by['config']}"
+            try:
+                for kind, draw, curves in (
+                    ("cumulative", plots.cumulative, [curve for curve in result.curves if curve.errors]),
+                    ("yaw", plots.over_yaw, [curve for curve in result.curves if curve.yaw]),
+                ):
+                    if curves:
+                        made.append(write_atomic(self.out / f"{result.benchmark}_{kind}.png", draw(title, curves)))
+            except ImportError as error:
+                if not self.hinted:
+                    say(f"  {error}")
+                self.hinted = True
+        for path in made:
+            say(f"  {path}")
+
+
+def _write(options: argparse.Namespace) -> int:
+    from tddfa.evaluate.report import load_folder, markdown
+    from tddfa.files import write_atomic
+
+    folders = [Path(folder) for folder in options.benchmark]
+    if not folders or options.all:
+        raise ValueError("--write: expected folders of results after it, such as results/evaluate/open_mb05")
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--write: expected folders of different names, for they head the columns, got {names}")
+    columns = {name: load_folder(folder) for name, folder in zip(names, folders, strict=True)}
+    say(str(write_atomic(options.write, markdown(columns).encode())))
+    return 0

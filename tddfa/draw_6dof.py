@@ -1,0 +1,222 @@
+"""Heads before a perspective camera, drawn over their picture: silver surface, axes, projected box and distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from Sim3DR import vertex_normals
+from tddfa import draw
+from tddfa.arrays import bounds, checked_image
+from tddfa.draw import Background, Image
+from tddfa.projected_box import projected_box
+from tddfa.sixdof import SixDof
+from tddfa.types import Face, Mesh
+
+Floats = NDArray[np.float64]
+
+_UNITS_A_CM = {"cm": 1.0, "um": 1e4}
+# cm: arrows that start at the tip of the nose, as long as a face is high
+_ARROW, _SHAFT_RADIUS, _HEAD_LENGTH, _HEAD_RADIUS = 11.0, 0.4, 3.2, 1.1
+_AXES = ((70, 70, 235), (80, 200, 80), (245, 150, 60))  # BGR: x red, y green, z blue
+_AROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_RIM = (30, 24, 20)
+_TINT = np.array([0.97, 0.99, 1.03], dtype=np.float32)
+_NOSE_TIP = 30
+# Boxes and distances, BGR, of the nearest and of the farthest head of a picture.
+_NEAR, _FAR = np.array([70.0, 215, 255]), np.array([255.0, 165, 75])
+# px: a face under the first has no room for a dark rim around the lines, or for a word; on one under the last, axes
+# are specks.
+_RIMMED_FROM, _LABELLED_FROM, _AXES_FROM = 60, 26, 14
+# OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two.
+_SIXTEENTHS = 16
+
+
+def six_dof(
+    image: Image,
+    faces: Sequence[Face],
+    meshes: Sequence[Mesh],
+    poses: Sequence[SixDof | None],
+    *,
+    unit: str = "cm",
+    assumed: bool = True,
+    alpha: float = 0.85,
+    background: Background = "image",
+) -> Image:
+    """Draw heads in silver with their axes, boxes and distances (``6dof``), the farthest first.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    faces : sequence of Face
+        Who is seen.
+    meshes : sequence of Mesh
+        Their surfaces, in image px.
+    poses : sequence of SixDof or None
+        Where they are; a face that has none is left out.
+    unit : {"cm", "um"}
+        Of the translations; of another one, axes are as long as a face all the same, and distances are bare numbers.
+    assumed : bool
+        The camera is a guess: a distance is told as ``~62 cm``.
+    alpha : float
+        Opacity of the surfaces, 0..1.
+    background : {"image", "black"}
+        What they lie on.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        A new picture. Axes: red to the subject's left, green up, blue out of the face; drawn in perspective.
+    """
+    checked_image("image", image)
+    if not len(faces) == len(meshes) == len(poses):
+        raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {len(meshes)}, {len(poses)}")
+    # a picture without faces checks `alpha` and `background` too, and gives the canvas
+    out = draw.mesh(image, [], alpha=alpha, background=background)
+    seen = [(face, mesh, pose) for face, mesh, pose in zip(faces, meshes, poses, strict=True) if pose is not None]
+    seen.sort(key=lambda head: -head[2].distance)
+    boxes, colors = [], _colors([pose.distance for _, _, pose in seen])
+    for (face, mesh, pose), color in zip(seen, colors, strict=True):
+        _draw_surface(out, mesh, alpha)
+        points = _points(face)
+        box = projected_box(pose, points, image.shape[:2])
+        size = float((box[2:] - box[:2]).max())
+        if size >= _AXES_FROM:
+            _draw_axes(out, face, pose, points, rimmed=size >= _RIMMED_FROM)
+        start, end = np.rint(box.reshape(2, 2) * _SIXTEENTHS).astype(int).tolist()
+        width = max(1, round(size / 120))
+        if size >= _RIMMED_FROM:
+            cv2.rectangle(out, start, end, _RIM, width + 2, cv2.LINE_AA, 4)
+        cv2.rectangle(out, start, end, color, width, cv2.LINE_AA, 4)
+        boxes.append(box)
+    # words last, the nearest first: where two would lie over each other, the farther head's is left out
+    written = np.zeros(out.shape[:2], dtype=bool)
+    for (face, _, pose), box, color in list(zip(seen, boxes, colors, strict=True))[::-1]:
+        if min(box[2:] - box[:2]) >= _LABELLED_FROM:
+            who = "" if face.track_id is None else f"{face.track_id}: "
+            _write(out, written, box, f"{who}{'~' * assumed}{told_distance(pose.distance, unit)}", color)
+    return out
+
+
+def told_distance(distance: float, unit: str) -> str:
+    """Say a distance in a few words: ``62 cm``, ``1.6 m``; a bare number where the unit is unknown."""
+    if unit not in _UNITS_A_CM:
+        return f"{distance:.4g}"
+    centimetres = distance / _UNITS_A_CM[unit]
+    return f"{centimetres:.0f} cm" if centimetres < 99.5 else f"{centimetres / 100:.1f} m"
+
+
+def _points(face: Face) -> NDArray[np.float32]:
+    """The landmarks in the model's frame."""
+    points = face.camera.points
+    if points is None or len(points) != len(face.landmarks):
+        raise ValueError("faces: expected cameras that know the 68 landmarks (Camera.points)")
+    return points
+
+
+def _colors(distances: Sequence[float]) -> list[tuple[float, float, float]]:
+    logs = np.log(np.maximum(distances, 1e-12)) if len(distances) else np.zeros(0)
+    spread = float(np.ptp(logs)) if len(logs) else 0.0
+    # heads a tenth apart are one group, not two ends of a scale
+    share = (logs - logs.min(initial=np.inf)) / max(spread, 0.7)
+    b, g, r = (_NEAR + share[:, None] * (_FAR - _NEAR)).T.tolist() if len(logs) else ([], [], [])
+    return list(zip(b, g, r, strict=True))
+
+
+def _draw_surface(out: Image, mesh: Mesh, alpha: float) -> None:
+    """Lay a silver surface over its part of a picture."""
+    if not len(mesh.vertices):
+        return
+    height, width = out.shape[:2]
+    low, high = bounds(mesh.vertices[:, :2])
+    left, top = (int(v) for v in np.clip(np.floor(low) - 1, 0, (width, height)))
+    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 2, 0, (width, height)))
+    if left >= right or top >= bottom:
+        return
+    part = out[top:bottom, left:right]
+    moved = mesh.vertices - np.array([left, top, 0], dtype=np.float32)
+    part[:] = draw.mesh(part, [replace(mesh, vertices=moved, colors=_silver(mesh))], alpha=alpha)
+
+
+def _silver(mesh: Mesh) -> NDArray[np.float32]:
+    """Colours (n, 3) of a polished surface: what it mirrors of a bright sky over a darker ground.
+
+    They exceed 1 where `draw.mesh`, whose light dims them, shall still come to white.
+    """
+    x, y, z = np.ascontiguousarray(vertex_normals(mesh.vertices, mesh.triangles).T)
+    # how far up the mirrored ray goes, from ground to sky without an edge between them
+    up = np.float32(-7) * z * y + np.float32(0.2)
+    sky = up / (1 + np.abs(up))
+    # the brightest part of the sky, to the upper left
+    lamp = np.maximum(np.float32(0.74) * z - np.float32(0.45) * x - np.float32(0.5) * y, 0)
+    lamp *= lamp
+    lamp *= lamp
+    lamp *= lamp
+    level = np.float32(0.87) + np.float32(0.15) * sky + np.float32(0.55) * lamp * lamp * lamp
+    return level[:, None] * _TINT
+
+
+def _draw_axes(out: Image, face: Face, pose: SixDof, points: NDArray[np.float32], *, rimmed: bool) -> None:
+    origin = points[_NOSE_TIP].astype(np.float64)
+    # the face's height, where the unit is not known, stands for as many cm
+    unit = float(np.ptp(points[:, 1])) / 14
+    # the surface lies where the weak-perspective view has it, and the axes on it
+    shift = face.landmarks[_NOSE_TIP, :2] - pose.project(origin[None])[0]
+    away = pose.rotation[2]
+    # of the axes that point to the viewer, the nearest is drawn last
+    for axis in np.argsort(-away):
+        along = np.eye(3)[axis]
+        across = np.eye(3)[[axis - 2, axis - 1]]
+        ring = np.cos(_AROUND)[:, None] * across[0] + np.sin(_AROUND)[:, None] * across[1]
+        neck = origin + along * (_ARROW - _HEAD_LENGTH) * unit
+        rings = (origin + ring * _SHAFT_RADIUS * unit, neck + ring * _SHAFT_RADIUS * unit)
+        shaft = _outline(pose, np.concatenate(rings), shift)
+        cone = _outline(
+            pose, np.concatenate([neck + ring * _HEAD_RADIUS * unit, (origin + along * _ARROW * unit)[None]]), shift
+        )
+        if shaft is None or cone is None:
+            continue  # it reaches behind the camera
+        color = _AXES[axis]
+        light = tuple(min(255, round(1.12 * c + 18)) for c in color)
+        parts = [(shaft, color), (cone, light)]
+        for part, fill in parts if away[axis] < 0 else parts[::-1]:
+            if rimmed:
+                cv2.polylines(out, [part], True, _RIM, 2, cv2.LINE_AA, 4)
+            cv2.fillConvexPoly(out, part, fill, cv2.LINE_AA, 4)
+
+
+def _outline(pose: SixDof, points: Floats, shift: NDArray[np.float32]) -> NDArray[np.int32] | None:
+    """What a convex body of some corners covers in the picture, in sixteenths of a px; None if it is not before it."""
+    drawn = pose.project(points) + shift
+    if not np.isfinite(drawn).all() or np.abs(drawn).max() > 1e6:
+        return None
+    return np.asarray(cv2.convexHull(np.rint(drawn * _SIXTEENTHS).astype(np.int32)))
+
+
+def _write(
+    out: Image,
+    written: NDArray[np.bool_],
+    box: NDArray[np.float32],
+    text: str,
+    color: tuple[float, float, float],
+) -> None:
+    """A word on a dark plate over a box, or in it where the picture ends; nothing where another one is."""
+    width = out.shape[1]
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, float(np.clip((box[2] - box[0]) / 330, 0.36, 2.0))
+    thickness = max(1, round(scale * 1.7))
+    (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
+    pad = max(2, text_height // 3)
+    plate_width, plate_height = text_width + 2 * pad, text_height + baseline + pad
+    left = int(np.clip(box[0], 0, max(0, width - plate_width)))
+    top = int(box[1]) - plate_height if box[1] >= plate_height else int(box[1])
+    area = slice(top, top + plate_height), slice(left, left + plate_width)
+    if written[area].any():
+        return
+    written[area] = True
+    out[area] = out[area] // 4
+    cv2.putText(out, text, (left + pad, top + pad // 2 + text_height), font, scale, color, thickness, cv2.LINE_AA)

@@ -1,0 +1,116 @@
+"""The worst cases of a result on one sheet: truth in green, what was found in red, name and error below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa import image_io
+from tddfa.evaluate.result import Worst
+
+Image = NDArray[np.uint8]
+
+_TILE, _CAPTION, _GAP, _COLUMNS = 260, 40, 6, 6
+_TRUTH, _FOUND = (60, 200, 60), (50, 50, 235)
+_PAPER, _INK, _OUTSIDE = 250, (40, 40, 40), 225
+# The square that is shown, by the longer side of the box of all points; at least so many px of the picture.
+_MARGIN, _SMALLEST = 1.5, 24.0
+
+
+def contact_sheet(worst: Sequence[Worst], data: Path) -> Image:
+    """Draw cases, in the order given, six in a row.
+
+    Parameters
+    ----------
+    worst : sequence of Worst
+        One at least; their pictures are looked for below `data`.
+    data : path
+        The data folder.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        BGR.
+
+    Raises
+    ------
+    ValueError
+        If there is no case, or if a picture cannot be read.
+    """
+    if not worst:
+        raise ValueError("worst: expected one case at least, got none")
+    columns = min(_COLUMNS, len(worst))
+    rows = -(-len(worst) // columns)
+    width, height = _TILE + _GAP, _TILE + _CAPTION + _GAP
+    sheet = np.full((rows * height + _GAP, columns * width + _GAP, 3), _PAPER, dtype=np.uint8)
+    for i, case in enumerate(worst):
+        top, left = (i // columns) * height + _GAP, (i % columns) * width + _GAP
+        sheet[top : top + _TILE, left : left + _TILE] = _tile(case, data)
+        error = case.caption or f"{case.error:.2f}"
+        for line, text in enumerate((_shortened(case.path), error)):
+            place = left + 2, top + _TILE + 15 + 17 * line
+            cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+    return sheet
+
+
+def _shortened(path: str, most: int = 34) -> str:
+    name = path if len(path) <= most else f"...{path[3 - most :]}"
+    # OpenCV's font has no other letters
+    return name.encode("ascii", "replace").decode()
+
+
+def _tile(case: Worst, data: Path) -> Image:
+    image = image_io.read(data / case.path)
+    points = np.array([*case.truth, *case.found], dtype=np.float64).reshape(-1, 2)
+    boxes = _boxes(np.array(case.truth or case.found, dtype=np.float64).reshape(-1, 2)) is not None
+    corner, side = _square(points, boxes, np.array(image.shape[1::-1], dtype=np.float64))
+    scale = _TILE / side
+    # only the part under the square is worked on, and averaged where many px become one
+    left, top = (max(int(edge), 0) for edge in corner)
+    part = image[top : max(int(corner[1] + side) + 2, 0), left : max(int(corner[0] + side) + 2, 0)]
+    if part.size and scale < 1:
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), 0.4 / scale))
+    shift = -0.5 - scale * corner
+    tile: Image = np.full((_TILE, _TILE, 3), _OUTSIDE, dtype=np.uint8)
+    if part.size:
+        matrix = np.column_stack([scale * np.eye(2), shift + scale * np.array([left, top])])
+        cv2.warpAffine(part, matrix, (_TILE, _TILE), dst=tile, borderMode=cv2.BORDER_TRANSPARENT)
+    for marks, color in ((case.truth, _TRUTH), (case.found, _FOUND)):
+        _draw(tile, np.array(marks, dtype=np.float64).reshape(-1, 2) * scale + shift, color)
+    return tile
+
+
+def _square(points: NDArray[np.float64], boxes: bool, size: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Upper left corner and side of the part of a picture that is shown: around points, or all of it."""
+    if boxes or not len(points):
+        side = float(max(size.max(), _SMALLEST))
+        return (size - 1 - side) / 2, side
+    low, high = points.min(axis=0), points.max(axis=0)
+    # points far off do not make the face a dot
+    side = float(np.clip(_MARGIN * (high - low).max(), _SMALLEST, 2 * max(size.max(), _SMALLEST)))
+    return (low + high - side) / 2, side
+
+
+def _boxes(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Points (4 n, 2) as the corners (n, 4, 2) of upright rectangles, one after the other; None if they are not."""
+    if not len(points) or len(points) % 4:
+        return None
+    corners = points.reshape(-1, 4, 2)
+    x, y = corners[..., 0], corners[..., 1]
+    upright = np.allclose(x[:, [0, 1]], x[:, [3, 2]]) and np.allclose(y[:, [0, 2]], y[:, [1, 3]])
+    return corners if upright else None
+
+
+def _draw(tile: Image, points: NDArray[np.float64], color: tuple[int, int, int]) -> None:
+    # OpenCV takes eighths of px as whole numbers of 32 bits
+    fixed = np.rint(8 * np.clip(points, -(10**6), 10**6)).astype(np.int32)
+    boxes = _boxes(points)
+    if boxes is not None:
+        cv2.polylines(tile, list(fixed.reshape(-1, 4, 2)), True, color, 1, cv2.LINE_AA, shift=3)
+        return
+    for place in fixed.tolist():
+        cv2.circle(tile, place, 14, color, -1, cv2.LINE_AA, shift=3)

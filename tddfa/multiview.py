@@ -1,0 +1,112 @@
+"""Points seen by several cameras: 3D from 2D and back, for views whose cameras are known.
+
+A camera is a matrix (3, 4), or the first two rows of an affine one (2, 4): ``u, v = (P @ (x, y, z, 1))[:2] / w`` with w
+the third component, which is 1 of an affine camera. u and v are px, pixel centres at whole numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa.arrays import checked
+
+Floats = NDArray[np.float64]
+
+# Ratio of the least to the greatest singular value of a point's equations under which the views do not fix its depth.
+_SAME_VIEW = 1e-6
+
+
+def matrices(cameras: ArrayLike) -> Floats:
+    """Cameras (v, 3, 4) or (v, 2, 4) as (v, 3, 4): affine ones get their third row, 0 0 0 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    array = np.asarray(cameras)
+    if array.ndim == 3 and array.shape[1] == 2:
+        affine = checked("cameras", array, (None, 2, 4), np.float64)
+        last = np.broadcast_to(np.array([0.0, 0, 0, 1]), (len(affine), 1, 4))
+        return np.concatenate([affine, last], axis=1)
+    return checked("cameras", array, (None, 3, 4), np.float64)
+
+
+def project(cameras: ArrayLike, points: ArrayLike) -> Floats:
+    """Where cameras (v, 3, 4) or (v, 2, 4) see points (n, 3): px (v, n, 2)."""
+    homogeneous = np.einsum("vij,nj->vni", matrices(cameras)[..., :3], checked("points", points, (None, 3), np.float64))
+    homogeneous += matrices(cameras)[:, None, :, 3]
+    return np.asarray(homogeneous[..., :2] / homogeneous[..., 2:])
+
+
+def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
+    """Points in space from where several cameras see them: the direct linear transform, by least squares.
+
+    Each view gives a point two linear equations, ``(P1 - u P3) X = 0`` and ``(P2 - v P3) X = 0`` (Hartley and
+    Zisserman, Multiple View Geometry, 12.2, the inhomogeneous method). For affine cameras the solution is the one of
+    least squared reprojection error; for perspective ones each view counts by how far away the point is.
+
+    Parameters
+    ----------
+    cameras : array_like (v, 3, 4) or (v, 2, 4)
+        At least two, from different directions.
+    points : array_like (v, n, 2)
+        px.
+
+    Returns
+    -------
+    ndarray (n, 3) float64
+        In the unit of the cameras' space.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else, or if the views do not tell the depth.
+    """
+    projections = matrices(cameras)
+    if len(projections) < 2:
+        raise ValueError(f"cameras: expected two views or more, got {len(projections)}")
+    seen = checked("points", points, (len(projections), None, 2), np.float64)
+    # the third row's length says how many px a unit of the residual is worth; that of a pinhole is made 1
+    directions = np.linalg.norm(projections[:, 2, :3], axis=1)
+    scales = np.where(directions > 0, directions, projections[:, 2, 3])
+    if not scales.all():
+        raise ValueError("cameras: expected third rows that are not all 0")
+    projections = projections / scales[:, None, None]
+    equations = projections[:, None, :2] - seen[..., None] * projections[:, None, 2:]
+    equations = equations.transpose(1, 0, 2, 3).reshape(seen.shape[1], 2 * len(projections), 4)
+    u, singular, vt = np.linalg.svd(equations[..., :3], full_matrices=False)
+    if (singular[:, -1] <= _SAME_VIEW * singular[:, 0]).any():
+        raise ValueError("cameras: expected views from different directions, got some that do not tell the depth")
+    along = np.einsum("nij,ni->nj", u, -equations[..., 3]) / singular
+    return np.asarray(np.einsum("nji,nj->ni", vt, along))
+
+
+def pinhole(camera_to_world: ArrayLike, intrinsics: ArrayLike, image_size: tuple[int, int]) -> Floats:
+    """Matrix (3, 4) of a camera as EG3D writes them.
+
+    Parameters
+    ----------
+    camera_to_world : array_like (4, 4)
+        OpenCV's camera frame (x right, y down, z away from the camera) to the world.
+    intrinsics : array_like (3, 3)
+        In shares of the picture: 0 is its left or top edge, 1 its right or bottom one.
+    image_size : tuple of int
+        Height and width, px.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else, or if `camera_to_world` cannot be inverted.
+    """
+    pose = checked("camera_to_world", camera_to_world, (4, 4), np.float64)
+    normalized = checked("intrinsics", intrinsics, (3, 3), np.float64)
+    height, width = image_size
+    if height < 1 or width < 1:
+        raise ValueError(f"image_size: expected height and width of 1 px or more, got {image_size}")
+    if abs(np.linalg.det(pose)) < 1e-12:
+        raise ValueError("camera_to_world: expected a matrix that can be inverted")
+    # an edge lies half a px before the first pixel's centre
+    to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
+    return np.asarray(to_pixels @ normalized @ np.linalg.inv(pose)[:3])

@@ -1,0 +1,103 @@
+import json
+import os
+
+import pytest
+
+from tddfa import Aligner
+from tddfa.bench.run import COLD, Plan, run
+from tddfa.evaluate import latency
+from tddfa.evaluate.result import Setup
+
+pytestmark = pytest.mark.usefixtures("rendered_once")
+
+
+def test_a_short_run(aligner):
+    said = []
+    report = run(aligner, Plan("read,crop,network.8,3d.1", rounds=3), said.append)
+    assert [row.stage for row in report.rows] == ["read", "crop", "network.8", "3d.1"]
+    assert report.failures == {}
+    threads = sorted({1, os.cpu_count()})
+    assert [variant.name for variant in report.variants] == [f"threads-{count}" for count in threads]
+    for row in report.rows:
+        assert set(row.timings) == {f"threads-{count}" for count in threads}
+        for timing in row.timings.values():
+            assert timing.count == 3
+            assert 0 < timing.least <= timing.lower <= timing.median <= timing.upper
+    assert said[-1] == "round 3 of 3"
+    assert report.about["device"] == "cpu"
+    assert report.peak_mb == {}
+    assert report.growth_mb is None
+
+
+def test_one_column_for_one_number_of_threads(aligner):
+    report = run(aligner, Plan("crop", rounds=1, threads=(os.cpu_count(), None)))
+    assert len(report.variants) == 1
+
+
+def test_processes_of_their_own(aligner, tmp_path):
+    report = run(aligner, Plan(f"crop,{COLD}", rounds=1, threads=(1,), config="open_mb05", device="cpu", memory=True))
+    cold, crop = report.rows[1].timings["threads-1"], report.rows[0].timings["threads-1"]
+    assert cold.median > 20 * crop.median
+    assert set(report.peak_mb) == {"crop"}
+    json.loads(report.save(tmp_path / "x.json").read_text())
+
+
+def test_a_whole_process_that_fails_says_why(aligner):
+    report = run(aligner, Plan(COLD, rounds=1, threads=(1,), config="no_such_model"))
+    assert report.rows[0].timings == {}
+    assert "no_such_model" in report.failures[f"{COLD} threads-1"]
+
+
+def test_a_peer_that_is_none_costs_nothing_else(aligner, tmp_path):
+    report = run(aligner, Plan("crop", rounds=1, threads=(1,), peer=tmp_path))
+    assert "no TDDFA.py" in report.failures["* peer-threads-1"]
+    assert "threads-1" in report.rows[0].timings
+
+
+def test_plans_that_are_none(aligner):
+    with pytest.raises(ValueError, match="matches none"):
+        run(aligner, Plan("nothing"))
+    with pytest.raises(ValueError, match="rounds"):
+        run(aligner, Plan("crop", rounds=0))
+
+
+def test_as_a_benchmark(aligner, tmp_path):
+    tracked = []
+
+    def track(items, label):
+        for item in items:
+            tracked.append((label, item))
+            yield item
+
+    result = latency.evaluate(Setup(tmp_path, aligner, track=track), rounds=2, patterns="crop,network.8")
+    assert tracked == [("latency", 0), ("latency", 1)]
+    assert result.value("crop.threads-1") > 0
+    assert result.value("network.8.threads-1.rate") == pytest.approx(8000 / result.value("network.8.threads-1"))
+    assert [item["name"] for item in result.items] == ["crop", "network.8"]
+    assert result.items[0]["threads-1 count"] == 2
+    assert result.settings["device"] == "cpu"
+
+
+def test_without_a_detector_there_is_no_latency(aligner, tmp_path):
+    with pytest.raises(ValueError, match="detector"):
+        latency.evaluate(Setup(tmp_path, Aligner(aligner.regressor, aligner.face_model, aligner.crop)))
+
+
+class OnCuda:
+    """A network that says it runs on a GPU."""
+
+    device = "cuda"
+
+    def __init__(self, network):
+        self.network = network
+
+    def __call__(self, batch):
+        return self.network(batch)
+
+
+def test_on_a_gpu_a_large_batch_is_timed_too(aligner):
+    model = Aligner(OnCuda(aligner.regressor), aligner.face_model, aligner.crop, aligner.detector)
+    report = run(model, Plan("network.*", rounds=1, threads=(1,)))
+    assert report.rows[-1].stage == "network.256"
+    assert report.rows[-1].faces == 256
+    assert any("cuda: " in line and " at 256" in line for line in report.lines())

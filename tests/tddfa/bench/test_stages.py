@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from tddfa import Aligner
+from tddfa.bench import material
+from tddfa.bench.stages import BATCHES, MANY, Context, chosen, stages, with_threads
+from tddfa.kinds import KINDS
+from tddfa.runtime import Model
+
+
+@pytest.fixture(scope="module")
+def context(aligner, pictures, tmp_path_factory):
+    return Context(aligner, pictures, tmp_path_factory.mktemp("scratch"))
+
+
+def test_the_pictures_hold_what_they_say(aligner, pictures):
+    """The detector finds the large face and most of the small ones, where the boxes say they are."""
+    one, many = material.read([pictures.one, pictures.many])
+    assert one.shape == many.shape == (720, 1280, 3)
+    assert len(pictures.one_boxes) == 1
+    assert len(pictures.many_boxes) == MANY
+    for image, boxes, least in ((one, pictures.one_boxes, 1), (many, pictures.many_boxes, 18)):
+        known = np.array(boxes)
+        found = aligner.detector(image).xyxy
+        middles = (found[:, :2] + found[:, 2:]) / 2
+        distances = np.linalg.norm((known[:, None, :2] + known[:, None, 2:4]) / 2 - middles, axis=-1)
+        assert (distances.min(axis=1) < 0.25 * (known[:, 2] - known[:, 0])).sum() >= least
+        aligned = aligner(image, boxes=known)
+        assert min(face.score for face in aligned) > 0.9
+
+
+def test_the_frames_go_forth_and_back_without_a_jump(pictures):
+    names = [path.name for path in pictures.frames]
+    numbers = [int(name[6]) for name in names]
+    assert max(abs(a - b) for a, b in zip(numbers, [*numbers[1:], numbers[0]], strict=True)) == 1
+
+
+def test_what_was_made_is_loaded_again(pictures):
+    assert material.load(pictures.one.parent) == pictures
+
+
+def test_names_are_unique_and_hold_every_kind():
+    names = [stage.name for stage in stages(gpu=True)]
+    assert len(names) == len(set(names))
+    for kind in KINDS:
+        assert kind in names or {f"{kind}.1", f"{kind}.{MANY}"} <= set(names), kind
+    assert {f"network.{batch}" for batch in BATCHES} <= set(names)
+    assert "network.256" in names
+    assert "network.256" not in [stage.name for stage in stages()]
+
+
+@pytest.mark.parametrize("name", [stage.name for stage in stages()])
+def test_every_stage_runs_again_and_again(context, name):
+    (stage,) = chosen(stages(), name)
+    run = stage.make(context)
+    run()
+    run()
+
+
+def test_a_stage_does_what_its_name_says(context):
+    def run(name):
+        (stage,) = chosen(stages(), name)
+        return stage.make(context)()
+
+    assert len(run(f"align.{MANY}")) == MANY
+    assert len(run("align.1")) == 1
+    assert run("network.8")["camera"].shape == (8, 3, 4)
+    assert len(run("detect")) >= 18
+    assert len(run("detect.nms")) == len(run("detect"))
+    assert run("detect.resize").shape == (607, 1080, 3)
+    assert run("3d.1").shape == (720, 1280, 3)
+    assert run("rasterise").mask.mean() > 0.4
+    assert run("interpolate").shape[-1] == 3
+    assert np.allclose(run("decode.sparse"), context.faces[1][0].landmarks, atol=1e-3)
+    assert run("obj")[0].stat().st_size > 100_000
+    assert len(run("video.step")) == 1
+
+
+def test_patterns():
+    every = stages()
+    assert [stage.name for stage in chosen(every, "crop, 3d.*")] == ["crop", "3d.1", f"3d.{MANY}"]
+    assert chosen(every, "*") == chosen(every, "") == every
+    with pytest.raises(ValueError, match="'4d' matches none of read"):
+        chosen(every, "crop,4d")
+
+
+def test_the_same_model_with_other_threads(aligner, astronaut):
+    one = with_threads(aligner, 1)
+    assert one.regressor is not aligner.regressor
+    assert isinstance(one.regressor, Model)
+    assert one.detector.score == aligner.detector.score
+    assert (one.min_score, one.crop) == (aligner.min_score, aligner.crop)
+    assert np.allclose(one(astronaut)[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.02)
+
+
+def test_networks_that_are_no_files_are_shared(aligner):
+    plain = Aligner(aligner.regressor.__call__, aligner.face_model, aligner.crop)
+    assert with_threads(plain, 1).regressor is plain.regressor
+    assert with_threads(plain, 1).detector is None
+
+
+def test_without_a_detector_its_stages_fail_and_say_why(aligner, pictures, tmp_path):
+    context = Context(Aligner(aligner.regressor, aligner.face_model, aligner.crop), pictures, tmp_path)
+    for stage in chosen(stages(), "detect*"):
+        with pytest.raises(ValueError, match="no detector"):
+            stage.make(context)()

@@ -1,0 +1,111 @@
+import gc
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.bench.timing import Job, Timing, measure, sampler
+
+
+def test_median_and_quartiles_in_ms(rng):
+    seconds = rng.random(31)
+    timing = Timing.of(seconds)
+    lower, median, upper = 1000 * np.quantile(seconds, [0.25, 0.5, 0.75])
+    assert (timing.lower, timing.median, timing.upper) == pytest.approx((lower, median, upper))
+    assert timing.least == pytest.approx(1000 * seconds.min())
+    assert timing.count == 31
+    with pytest.raises(ValueError, match="one sample"):
+        Timing.of([])
+
+
+def noted(log, name, seconds=0.001):
+    def sample():
+        log.append(name)
+        return seconds
+
+    return sample
+
+
+def test_jobs_take_turns_forth_and_back():
+    log = []
+    jobs = [Job("read", "a", noted(log, 1)), Job("read", "b", noted(log, 2)), Job("draw", "a", noted(log, 3))]
+    rounds = []
+    timings, failures = measure(jobs, 3, rounds.append)
+    assert log == [1, 2, 3, 3, 2, 1, 1, 2, 3]
+    assert rounds == [1, 2, 3]
+    assert set(timings) == {("read", "a"), ("read", "b"), ("draw", "a")}
+    assert all(timing.count == 3 for timing in timings.values())
+    assert failures == {}
+
+
+def test_a_job_that_fails_costs_no_other():
+    log = []
+
+    def fails():
+        log.append("failed")
+        raise KeyError("what\nit needs")
+
+    timings, failures = measure([Job("a", "x", fails), Job("b", "x", noted(log, "b"))], 4)
+    assert log.count("failed") == 1
+    assert failures == {("a", "x"): "KeyError: 'what\\nit needs'"}
+    assert set(timings) == {("b", "x")}
+    assert timings["b", "x"].count == 4
+
+
+def test_a_job_that_fails_late_has_no_time():
+    answers = iter([0.1, 0.1])
+    timings, failures = measure([Job("a", "x", lambda: next(answers))], 3)
+    assert timings == {}
+    assert "StopIteration" in failures["a", "x"]
+
+
+def test_enough_is_enough():
+    log = []
+    slow, quick = Job("slow", "x", noted(log, "slow", 1.0)), Job("quick", "x", noted(log, "quick"))
+    very_slow = Job("very slow", "x", noted(log, "very slow", 60.0))
+    timings, _ = measure([slow, very_slow, quick], 9)
+    assert {name: log.count(name) for name in log} == {"slow": 4, "very slow": 4, "quick": 9}
+    assert timings["slow", "x"].count == 4
+
+
+def test_what_cannot_be_measured():
+    with pytest.raises(ValueError, match="rounds"):
+        measure([], 0)
+    with pytest.raises(ValueError, match="each stage and variant once"):
+        measure([Job("a", "x", float), Job("a", "x", float)], 1)
+
+
+def test_a_short_function_is_repeated_and_a_long_one_is_not():
+    calls = {"short": 0, "long": 0}
+
+    def short():
+        calls["short"] += 1
+
+    def long():
+        calls["long"] += 1
+        time.sleep(0.003)
+
+    for run in (short, long):
+        sample = sampler(run)
+        seconds = [sample(), sample()]
+        assert all(s > 0 for s in seconds)
+    assert calls["long"] == 4  # a warm-up, one to see how long it takes, two samples
+    assert calls["short"] == 2 + 2 * 200
+    assert gc.isenabled()
+
+
+def test_threads_of_opencv_are_set_for_the_sample_alone():
+    before = cv2.getNumThreads()
+    seen = []
+    sampler(lambda: seen.append(cv2.getNumThreads()), threads=1)()
+    assert set(seen) == {1}
+    assert cv2.getNumThreads() == before
+
+
+def test_a_sample_that_fails_leaves_the_process_as_it_was():
+    before = cv2.getNumThreads()
+    with pytest.raises(ZeroDivisionError):
+        sampler(lambda: 1 // 0, threads=1)()
+    assert cv2.getNumThreads() == before
+    assert gc.isenabled()

@@ -1,0 +1,90 @@
+"""Made data sets, and an aligner that says what a test told it to: every error is known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.camera import Camera
+from tddfa.config import CropRule
+from tddfa.crop import roi_from_landmarks
+from tddfa.evaluate.result import Setup
+from tddfa.types import Face, Params, Roi
+
+
+def made_face(landmarks, box=None, camera=None, score=1.0):
+    """A face with these landmarks (68, 2 or 3)."""
+    landmarks = np.asarray(landmarks, dtype=np.float64)
+    if landmarks.shape[1] == 2:
+        landmarks = np.column_stack([landmarks, np.zeros(68)])
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    return Face(
+        box=np.concatenate([low, high]) if box is None else box,
+        score=score,
+        roi=Roi.around(*((low + high) / 2), 100.0),
+        params=Params(np.eye(3, 4), np.zeros(1), np.zeros(1)),
+        camera=Camera.from_pose(0, 0, 0) if camera is None else camera,
+        landmarks=landmarks,
+    )
+
+
+@dataclass
+class Scripted:
+    """Stands in for `tddfa.Aligner`: a picture's first pixel says which one it is."""
+
+    given: dict[int, Face] = field(default_factory=dict)
+    detected: dict[int, list[Face]] = field(default_factory=dict)
+    crop: CropRule = CropRule(120, 0.1, 1.2, 1.25)  # noqa: RUF009
+    rois: dict[int, Roi] = field(default_factory=dict)
+    device: str = "cpu"
+
+    def __call__(self, image, *, boxes=None, rois=None):
+        number = int(image[0, 0, 0])
+        if rois is None:
+            return self.detected[number]
+        (self.rois[number],) = rois
+        return [self.given[number]]
+
+
+@pytest.fixture
+def scripted():
+    return Scripted()
+
+
+@pytest.fixture(scope="session")
+def face_of():
+    return made_face
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """Writes a picture that `Scripted` knows by its number."""
+
+    def write(path, number, size=(200, 200)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), np.full((*size, 3), number, dtype=np.uint8))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shape_68(aligner):
+    """Landmarks (68, 3) of the mean face, px, about (100, 100), 100 px high."""
+    model = aligner.face_model
+    points = model.landmarks(np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32))
+    points = points.astype(np.float64) * [1, -1, 1]
+    points -= (points.min(axis=0) + points.max(axis=0)) / 2
+    return points * 100 / np.ptp(points[:, 1]) + [100, 100, 0]
+
+
+@pytest.fixture
+def setup(tmp_path, scripted):
+    return Setup(tmp_path, scripted)
+
+
+@pytest.fixture(scope="session")
+def roi_rule():
+    return roi_from_landmarks

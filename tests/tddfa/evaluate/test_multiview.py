@@ -1,0 +1,196 @@
+import json
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa import Camera, Face, Params
+from tddfa.camera import rotation_from_euler
+from tddfa.config import CropRule
+from tddfa.evaluate import multiview, views
+from tddfa.evaluate.result import Setup
+from tddfa.multiview import pinhole, project
+
+
+@dataclass
+class Told:
+    """An aligner that finds the true landmarks, which it is told, and errs as it is told."""
+
+    landmarks: list
+    errs: object = lambda points: points
+    crop: CropRule = field(default_factory=lambda: CropRule(120, 0.0, 1.1, 1.25))
+
+    def __call__(self, images, rois):
+        truth = iter(self.landmarks)
+        faces = []
+        for image, (roi,) in zip(images, rois, strict=True):
+            assert image.ndim == 3
+            points = np.column_stack([self.errs(next(truth)), np.zeros(68)])
+            params = Params(np.zeros((3, 4)), np.zeros(40), np.zeros(55))
+            faces.append([Face(np.zeros(4), 1.0, roi, params, Camera(np.zeros((3, 4))), points)])
+        return faces
+
+
+def truth_of_rendered(heads=1, count=6, size=128):
+    return [view.landmarks for head in views.rendered_heads(heads, size, 0) for view in head.views(count)]
+
+
+def run(errs, **options):
+    truth = truth_of_rendered()
+    return multiview.evaluate(Setup(None, Told(truth, errs)), heads=1, views=6, size=128, **options), truth
+
+
+@pytest.fixture
+def no_data(monkeypatch):
+    monkeypatch.setattr(multiview, "stored_heads", lambda data: [])
+
+
+def test_one_who_makes_no_mistake(no_data):
+    result, _ = run(lambda points: points)
+    for name in ("nme", "nme_side", "reprojection", "reprojection_targets", "spread", "error_3d"):
+        assert result.value(name) == pytest.approx(0, abs=1e-4), name
+    assert result.value("failures.nme.0.05") == 0
+
+
+def test_a_known_offset(no_data):
+    result, truth = run(lambda points: points + np.array([6, 8]))
+    sizes = np.array([np.sqrt(np.prod(np.ptp(points, axis=0))) for points in truth])
+    errors = 100 * 10 / sizes
+    assert result.value("nme") == pytest.approx(errors.mean())
+    assert result.value("nme_side") == pytest.approx(100 * 10 / 128)
+    assert result.value("failures.nme.0.1") == pytest.approx(100 * (errors > 10).mean())
+    assert result.value("failures.nme_side.0.05") == 100
+    # an offset in the picture is one in space only for views from about one direction
+    assert 0 < result.value("reprojection") < errors.max()
+
+
+def test_noise_shows_in_agreement_and_spread(no_data, rng):
+    little, _ = run(lambda points: points + rng.normal(0, 0.5, points.shape))
+    much, _ = run(lambda points: points + rng.normal(0, 2, points.shape))
+    for name in ("nme", "reprojection", "reprojection_targets", "spread", "error_3d"):
+        assert 2.5 < much.value(name) / little.value(name) < 6, name
+    # views that a point was not triangulated from agree less with it
+    assert much.value("reprojection_targets") > much.value("reprojection")
+
+
+def test_the_same_seed_gives_the_same(no_data):
+    first, _ = run(lambda points: 1.05 * points)
+    again, _ = run(lambda points: 1.05 * points)
+    assert first == again
+
+
+def test_rendered_views_by_the_real_model(aligner, tmp_path):
+    result = multiview.evaluate(Setup(tmp_path, aligner), heads=1, views=8, size=256, quadruples=4)
+    assert result.settings["views"] == "rendered"
+    assert result.value("nme") < 5
+    assert result.value("reprojection") < 4
+    assert result.value("spread") < 1.0
+    assert next(f.unit for f in result.figures if f.name == "spread") == "cm"
+    assert len(result.curves[0].yaw) == 8
+
+
+def test_numbers_out_of_range(aligner, tmp_path):
+    for options in ({"views": 3}, {"heads": 0}, {"quadruples": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            multiview.evaluate(Setup(tmp_path, aligner), **options)
+
+
+INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
+
+
+@pytest.fixture
+def stored(tmp_path, rng):
+    """Two heads of 68 points, seen by eight cameras, as EG3D stores them; gives points and truth."""
+    count, height, width = 8, 100, 120
+    labels, cameras = [], []
+    for k in range(count):
+        turn = rotation_from_euler(*rng.uniform((-40, -15, -5), (40, 15, 5)))
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = turn @ np.diag([1, -1, -1]), turn @ [0, 0, 2.7]
+        labels.append([f"{k:05d}.png", [*pose.ravel().tolist(), *INTRINSICS.ravel().tolist()]])
+        cameras.append(pinhole(pose, INTRINSICS, (height, width)))
+    folder = tmp_path / "multiview"
+    folder.mkdir()
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels[::-1]}))
+    truth = {}
+    for name in ("anna", "bert"):
+        (folder / name).mkdir()
+        for k in range(count):
+            cv2.imwrite(str(folder / name / f"{k:05d}.png"), np.full((height, width, 3), k, np.uint8))
+        truth[name] = project(np.array(cameras), rng.normal(0, 0.1, (68, 3)))
+        np.savez(folder / f"{name}.npz", landmarks=truth[name])
+    return tmp_path, truth
+
+
+def test_stored_views(stored):
+    folder, truth = stored
+    heads = views.stored_heads(folder)
+    assert [head.name for head in heads] == ["anna", "bert"]
+    found = list(heads[1].views(4))
+    assert [int(view.image[0, 0, 0]) for view in found] == [0, 2, 4, 6]
+    assert np.allclose([view.landmarks for view in found], truth["bert"][::2])
+
+
+def test_stored_views_are_measured(stored, monkeypatch):
+    folder, truth = stored
+    teller = Told(None)
+
+    def tell(images, rois):
+        head = "anna" if tell.calls == 0 else "bert"
+        tell.calls += 1
+        teller.landmarks = list(truth[head])
+        return Told.__call__(teller, images, rois)
+
+    tell.calls = 0
+    tell.crop = teller.crop
+    result = multiview.evaluate(Setup(folder, tell), views=8)
+    assert result.settings["views"] == "stored"
+    assert result.settings["heads"] == 2
+    for name in ("nme", "reprojection", "spread"):
+        assert result.value(name) == pytest.approx(0, abs=1e-4)
+    assert result.value("error_3d") is None
+    assert len(result.worst) == 16
+
+
+def test_landmarks_in_shares_of_the_picture(stored):
+    folder, truth = stored
+    np.savez(folder / "multiview/anna.npz", landmarks=(truth["anna"] + 0.5) / (120, 100))
+    assert np.allclose([view.landmarks for view in views.stored_heads(folder)[0].views(8)], truth["anna"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "anna.npz").unlink(), r"anna\.npz: no such file"),
+        (lambda folder: (folder / "anna.npz").write_bytes(b"no"), r"anna\.npz: not arrays"),
+        (lambda folder: np.savez(folder / "anna.npz", landmarks=np.zeros((8, 5, 2))), r"anna\.npz: landmarks"),
+        (
+            lambda folder: np.savez(folder / "anna.npz", landmarks=np.zeros((3, 68, 2))),
+            "8 pictures, got 8 cameras and 3",
+        ),
+        (lambda folder: (folder / "dataset.json").write_text("{}"), r"dataset\.json: not EG3D's"),
+        (lambda folder: (folder / "dataset.json").write_text('{"labels": [["a", [1, 2]]]}'), r"dataset\.json"),
+        (lambda folder: (folder / "dataset.json").unlink(), r"dataset\.json"),
+        (
+            lambda folder: (folder / "dataset.json").write_text(json.dumps({"labels": [["a", [0] * 25]] * 8})),
+            "camera 0.*inverted",
+        ),
+    ],
+)
+def test_stored_views_that_are_none(stored, spoil, message):
+    folder, _ = stored
+    spoil(folder / "multiview")
+    with pytest.raises(ValueError, match=message):
+        list(views.stored_heads(folder)[0].views(8))
+
+
+def test_an_own_list_of_cameras_goes_before_the_shared_one(stored):
+    folder, _ = stored
+    labels = json.loads((folder / "multiview/dataset.json").read_text())["labels"]
+    for label in labels:
+        label[1][16] *= 2  # twice the focal length
+    (folder / "multiview/bert/dataset.json").write_text(json.dumps({"labels": labels}))
+    anna, bert = (next(head.views(1)).camera for head in views.stored_heads(folder))
+    assert not np.allclose(anna[0], bert[0])
+    assert np.allclose(anna[1], bert[1])

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.evaluate import plots
+from tddfa.evaluate.result import Curve
+
+
+def decoded(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+@pytest.fixture
+def curves(rng):
+    yaw = rng.uniform(-90, 90, 200)
+    errors = 3 + (np.abs(yaw) / 45) ** 2
+    return [
+        Curve("one", tuple(errors), "%", tuple(yaw)),
+        Curve("two", tuple(errors + 1), "%", tuple(yaw), missed=50),
+        Curve("three", (1.0, 2.0), "deg"),
+    ]
+
+
+def test_missed_faces_hold_the_curve_down():
+    errors, share = plots.cumulative_share((3.0, 1.0), missed=2)
+    assert errors.tolist() == [1, 3]
+    assert share.tolist() == [0.25, 0.5]
+    assert plots.cumulative_share((), missed=2)[0].size == 0
+
+
+def test_running_mean(rng):
+    yaw = np.repeat(np.arange(-60.0, 61.0), 3)
+    angles, means = plots.running_mean(yaw, 2 * yaw)
+    inside = np.abs(angles) <= 50
+    np.testing.assert_allclose(means[inside], 2 * angles[inside])
+    assert np.isnan(means[np.abs(angles) > 68]).all()
+    # fewer than three photos tell nothing
+    assert np.isnan(plots.running_mean([0.0, 1.0], [1.0, 2.0])[1]).all()
+
+
+def test_pictures(curves):
+    pytest.importorskip("matplotlib")
+    cumulative, yaw = decoded(plots.cumulative("a title", curves)), decoded(plots.over_yaw("a title", curves))
+    assert cumulative.shape[1] == 2 * yaw.shape[1]  # a panel a unit; one unit has no yaw
+    for picture in (cumulative, yaw):
+        blue = (np.abs(picture.astype(int) - [168, 95, 31]) < 12).all(axis=2)  # the first curve's color
+        assert blue.sum() > 200
+
+
+def test_the_same_curves_are_the_same_file(curves):
+    pytest.importorskip("matplotlib")
+    assert plots.cumulative("a", curves) == plots.cumulative("a", curves)
+
+
+def test_no_errors_no_plot():
+    with pytest.raises(ValueError, match="a: expected a curve"):
+        plots.cumulative("a", [Curve("one", (), "%", missed=3)])
+
+
+def test_without_matplotlib_the_message_tells_what_to_install(curves, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    with pytest.raises(ImportError, match=r"pip install 'tddfa\[evaluate\]'"):
+        plots.cumulative("a", curves)
+
+
+def test_no_state_of_pyplot(curves):
+    pytest.importorskip("matplotlib")
+    code = (
+        "import sys; from tddfa.evaluate import plots; from tddfa.evaluate.result import Curve\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "plots.cumulative('a', [Curve('one', (1.0, 2.0), '%')])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

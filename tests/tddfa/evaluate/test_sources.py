@@ -1,0 +1,138 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from tddfa.evaluate import sources
+
+
+class TestWorked:
+    def test_keeps_the_order(self):
+        def job(i):
+            time.sleep(0.002 * (7 - i % 7))
+            return i * i
+
+        assert list(sources.worked(job, range(60), workers=4)) == [i * i for i in range(60)]
+
+    def test_is_not_far_ahead(self):
+        done = []
+        taken = sources.worked(lambda i: done.append(i) or i, iter(range(10**9)), workers=2)
+        assert next(taken) == 0
+        taken.close()
+        assert len(done) < 30
+
+    def test_an_exception_comes_out_at_its_place(self):
+        def job(i):
+            if i == 3:
+                raise ValueError("three")
+            return i
+
+        taken = sources.worked(job, range(100), workers=2)
+        assert [next(taken) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="three"):
+            next(taken)
+        assert all(not thread.name.startswith("evaluate") for thread in threading.enumerate())
+
+    def test_of_nothing(self):
+        assert list(sources.worked(str, [])) == []
+
+
+def test_folders_and_photos(tmp_path):
+    (tmp_path / "B").mkdir()
+    (tmp_path / "B/a.mat").touch()
+    (tmp_path / "B/a.JPG").touch()
+    assert sources.first_folder(tmp_path, ("A", "B"), "*.mat") == tmp_path / "B"
+    assert sources.first_folder(tmp_path / "B", ("A", "B"), "*.mat") == tmp_path / "B"
+    assert sources.first_folder(tmp_path / "none", ("A", "B"), "*.mat") is None
+    assert sources.photo_beside(tmp_path / "B/a.mat") == tmp_path / "B/a.JPG"
+    assert sources.photo_beside(tmp_path / "B/b.mat") is None
+    assert sources.below(tmp_path / "B/a.JPG", tmp_path) == "B/a.JPG"
+    assert sources.below(tmp_path / "B/a.JPG", tmp_path / "C") == (tmp_path / "B/a.JPG").as_posix()
+
+
+class TestMat:
+    SHAPES = {"pt3d_68": (3, 68), "Pose_Para": (1, None)}
+
+    def test_reads_what_is_asked_for(self, tmp_path, rng):
+        points = rng.normal(size=(3, 68))
+        savemat(tmp_path / "a.mat", {"pt3d_68": points, "Pose_Para": np.zeros((1, 7)), "roi": [1, 2]})
+        arrays = sources.read_mat(tmp_path / "a.mat", self.SHAPES)
+        np.testing.assert_array_equal(arrays["pt3d_68"], points)
+        assert sorted(arrays) == sorted(self.SHAPES)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ({"Pose_Para": np.zeros((1, 7))}, "expected a variable pt3d_68"),
+            ({"pt3d_68": np.zeros((2, 68)), "Pose_Para": np.zeros((1, 7))}, r"expected shape \(3, 68\), got \(2, 68\)"),
+            ({"pt3d_68": np.full((3, 68), np.nan), "Pose_Para": np.zeros((1, 7))}, "finite"),
+            ({"pt3d_68": np.array([["a"] * 68] * 3, dtype=object), "Pose_Para": np.zeros((1, 7))}, "numbers"),
+        ],
+    )
+    def test_says_what_is_wrong(self, tmp_path, content, message):
+        savemat(tmp_path / "a.mat", content)
+        with pytest.raises(ValueError, match=message) as caught:
+            sources.read_mat(tmp_path / "a.mat", self.SHAPES)
+        assert str(caught.value).startswith(str(tmp_path / "a.mat"))
+
+    def test_damaged_files(self, tmp_path, rng):
+        savemat(tmp_path / "a.mat", {"pt3d_68": rng.normal(size=(3, 68)), "Pose_Para": np.zeros((1, 7))})
+        whole = (tmp_path / "a.mat").read_bytes()
+        for content in (b"", b"no", whole[:200], whole[:-40], bytes(300), rng.bytes(2000)):
+            (tmp_path / "b.mat").write_bytes(content)
+            with pytest.raises(ValueError, match=r"b.mat: not a label file"):
+                sources.read_mat(tmp_path / "b.mat", self.SHAPES)
+        with pytest.raises(ValueError, match="not a label file"):
+            sources.read_mat(tmp_path / "none.mat", self.SHAPES)
+
+    def test_too_large(self, tmp_path):
+        with (tmp_path / "a.mat").open("wb") as file:
+            file.truncate(1 << 23)
+        with pytest.raises(ValueError, match="at most"):
+            sources.read_mat(tmp_path / "a.mat", self.SHAPES)
+
+
+class TestArrays:
+    def test_npy(self, tmp_path, rng):
+        np.save(tmp_path / "a.npy", rng.normal(size=(5, 2, 68)).astype(np.float32))
+        assert sources.read_array(tmp_path / "a.npy", (None, None, 68)).shape == (5, 2, 68)
+        for shape in ((None,), (4, 2, 68)):
+            with pytest.raises(ValueError, match=r"a.npy: not an array of shape"):
+                sources.read_array(tmp_path / "a.npy", shape)
+
+    def test_no_pickle_is_read(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+        np.savez(tmp_path / "a.npz", points=np.array([{}], dtype=object))
+        with pytest.raises(ValueError, match=r"a.npy"):
+            sources.read_array(tmp_path / "a.npy", (None,))
+        with pytest.raises(ValueError, match=r"a.npz"):
+            sources.read_arrays(tmp_path / "a.npz", ("points",))
+
+    def test_a_claim_too_large(self, tmp_path):
+        header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 2), }"
+        header += b" " * (117 - len(header)) + b"\n"
+        (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        with pytest.raises(ValueError, match=r"a.npy"):
+            sources.read_array(tmp_path / "a.npy", (None, 2))
+
+    def test_npz(self, tmp_path):
+        np.savez(tmp_path / "a.npz", names=["a"], points=np.zeros((1, 2, 68)))
+        assert sources.read_arrays(tmp_path / "a.npz", ("names", "points"))["points"].shape == (1, 2, 68)
+        with pytest.raises(ValueError, match="expected arrays names, yaw, got names, points"):
+            sources.read_arrays(tmp_path / "a.npz", ("names", "yaw"))
+        (tmp_path / "b.npz").write_bytes(b"PK no")
+        with pytest.raises(ValueError, match=r"b.npz: not arrays"):
+            sources.read_arrays(tmp_path / "b.npz", ("names",))
+
+
+def test_text(tmp_path):
+    (tmp_path / "a.list").write_text("\ufeffa.jpg\r\n\n b.jpg \n", encoding="utf-8")
+    assert sources.read_list(tmp_path / "a.list") == ["a.jpg", "b.jpg"]
+    (tmp_path / "b.pts").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"b.pts: cannot be read"):
+        sources.read_text(tmp_path / "b.pts")
+    (tmp_path / "c.pts").write_text("x" * (1 << 20) + "y")
+    with pytest.raises(ValueError, match=r"c.pts: expected at most"):
+        sources.read_text(tmp_path / "c.pts")

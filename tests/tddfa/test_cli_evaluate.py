@@ -1,0 +1,223 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tddfa.cli import main
+from tddfa.evaluate import aflw2000, benchmarks, ibug, jitter, negatives
+from tddfa.evaluate.result import Result
+
+
+@pytest.fixture
+def run(tmp_path, capfd):
+    """Runs ``tddfa evaluate`` with its files in ``out``; gives status, lines of stdout and lines of stderr."""
+
+    def start(*arguments, out="out"):
+        capfd.readouterr()
+        status = main(["evaluate", *map(str, arguments), "--device", "cpu", "--out", str(tmp_path / out)])
+        captured = capfd.readouterr()
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return start
+
+
+@pytest.fixture
+def data(tmp_path, astronaut, aligner):
+    """One photo with landmarks, and one without a face."""
+    import cv2
+
+    (face,) = aligner(astronaut)
+    folder = tmp_path / "data"
+    (folder / "own").mkdir(parents=True)
+    (folder / "negatives").mkdir()
+    cv2.imwrite(str(folder / "own/astronaut.png"), astronaut)
+    cv2.imwrite(str(folder / "negatives/grey.png"), np.full((90, 90, 3), 128, np.uint8))
+    lines = "\n".join(f"{x} {y}" for x, y in face.landmarks[:, :2].astype(float) + 1)
+    (folder / "own/astronaut.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+    return folder
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """What ``--all`` is, without those that need no data."""
+    names = ("aflw2000-3d", "aflw", "300w", "biwi", "negatives")
+    monkeypatch.setattr(benchmarks, "MODULES", {name: benchmarks.MODULES[name] for name in names})
+
+
+def test_one_benchmark(run, data, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run("300w", "--data", data)
+    assert (status, err) == (0, [])
+    assert out[0] == "300w  open_mb05  cpu"
+    assert any(line.split()[-2:] == ["0", "photos"] for line in out if "missed" in line)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "300w.json", "300w_cumulative.png", "300w_worst.jpg"
+    ]  # fmt: skip
+    result = Result.load(tmp_path / "out/300w.json")
+    # its own landmarks: the crop from the detector is the one they come from
+    assert result.value("own.nme.detector.68") < 0.01
+    assert result.value("own.nme.truth.68") < 2
+    assert result.settings["config"] == "open_mb05"
+    assert len(result.settings["model_sha256"]) == 64
+    assert str(tmp_path) not in (tmp_path / "out/300w.json").read_text()
+
+
+def test_all_tells_what_is_not_there(run, data, few, tmp_path):
+    status, out, err = run("--all", "--data", data, "--no-plots")
+    assert (status, err) == (0, [])
+    skipped = [line.split(": ")[1] for line in out if line.startswith("skipped: ")]
+    assert skipped == ["aflw2000-3d", "aflw", "biwi"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["300w.json", "negatives.json"]
+
+
+def test_asked_for_by_name_it_is_an_error(run, tmp_path):
+    status, out, err = run("aflw2000-3d", "--data", tmp_path / "none")
+    assert (status, out) == (1, [])
+    assert len(err) == 1
+    assert err[0].startswith("tddfa: error: aflw2000-3d: no photos with .mat files in")
+    assert aflw2000.LAYOUT in err[0]
+
+
+def test_nothing_there_is_a_failure(run, few, tmp_path):
+    status, out, _ = run("--all", "--data", tmp_path / "none")
+    assert status == 1
+    assert len(out) == 5
+
+
+def test_one_that_fails_costs_no_other(run, data, few, tmp_path):
+    (data / "own/astronaut.pts").write_text("no points")
+    status, _, err = run("--all", "--data", data, "--no-plots")
+    assert status == 1
+    assert len(err) == 1
+    assert "astronaut.pts: expected points between" in err[0]
+    assert (tmp_path / "out/negatives.json").is_file()
+
+
+def test_ctrl_c_keeps_what_is_done(run, data, few, tmp_path, monkeypatch):
+    def interrupted(setup):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(negatives, "evaluate", interrupted)
+    assert run("--all", "--data", data, "--no-plots")[0] == 130
+    assert (tmp_path / "out/300w.json").is_file()
+
+
+def test_two_runs_are_equal(run, data, tmp_path):
+    for out in ("one", "two"):
+        assert run("300w", "--data", data, "--no-plots", out=out)[0] == 0
+    assert (tmp_path / "one/300w.json").read_bytes() == (tmp_path / "two/300w.json").read_bytes()
+
+
+def test_the_video_reaches_jitter(run, monkeypatch):
+    seen = []
+
+    def evaluate(setup, video=None):
+        seen.append(video)
+        return Result("jitter", {}, ())
+
+    monkeypatch.setattr(jitter, "evaluate", evaluate)
+    assert run("jitter", "--video", "a.mp4")[0] == 0
+    assert run("jitter")[0] == 0
+    assert seen == [Path("a.mp4"), None]
+
+
+def test_variants_of_a_model_do_not_overwrite_each_other(data, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--precision", "int8"], ["--exact-crop"]):
+        assert main(["evaluate", "negatives", "--data", str(data), "--device", "cpu", "--no-plots", *options]) == 0
+    made = sorted(path.name for path in (tmp_path / "results/evaluate").iterdir())
+    assert made == ["open_mb05", "open_mb05_exact_crop", "open_mb05_int8"]
+
+
+def test_limit_reaches_the_benchmark(run, data, monkeypatch):
+    seen = []
+
+    def evaluate(setup):
+        seen.append(setup.limit)
+        return Result("300w", {}, ())
+
+    monkeypatch.setattr(ibug, "evaluate", evaluate)
+    assert run("300w", "--data", data, "--limit", 7)[0] == 0
+    assert seen == [7]
+
+
+def test_without_matplotlib_all_else_is_made(run, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    status, out, err = run("300w", "--data", data)
+    assert (status, err) == (0, [])
+    assert [line for line in out if "pip install 'tddfa[evaluate]'" in line]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["300w.json", "300w_worst.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "BENCHMARK: expected names, or --all"),
+        (["300w", "--all"], "BENCHMARK: expected names, or --all"),
+        (["300w", "aflw3000"], "aflw3000: no such benchmark"),
+        (["300w", "-c", "none"], "none: no such config"),
+        (["--write", "RESULTS.md"], "--write: expected folders of results"),
+        (["--write", "RESULTS.md", "none"], "none: expected .json files"),
+        (["--write", "RESULTS.md", "a/x", "b/x"], "folders of different names"),
+    ],
+)
+def test_wrong_arguments(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (1, [])
+    assert len(err) == 1
+    assert message in err[0]
+
+
+def test_write_puts_results_side_by_side(run, data, tmp_path):
+    for out in ("one", "two"):
+        run("300w", "--data", data, "--no-plots", out=out)
+    content = json.loads((tmp_path / "two/300w.json").read_text())
+    content["figures"] = content["figures"][:1]
+    (tmp_path / "two/300w.json").write_text(json.dumps(content))
+    status, out, err = run("--write", tmp_path / "page/R.md", tmp_path / "one", tmp_path / "two")
+    assert (status, out, err) == (0, [str(tmp_path / "page/R.md")], [])
+    page = (tmp_path / "page/R.md").read_text(encoding="utf-8")
+    assert "|  | one | two |" in page
+    assert "| own: faces missed by the detector, photos | 0 | 0 |" in page
+
+
+@pytest.mark.upstream
+@pytest.mark.evaluation
+def test_3ddfa_v2s_weights_give_what_its_formula_gives(run, evaluation, fetched, reference, bases, tmp_path):
+    """Crop, formula and NME are the test's own; the network is ours, which other tests hold to the plain one."""
+    import cv2
+    from scipy.io import loadmat
+
+    from tddfa import Aligner
+
+    status, _, err = run("aflw2000-3d", "-c", "mb05_120x120", "--data", evaluation, "--no-plots")
+    assert (status, err) == (0, [])
+    result = Result.load(tmp_path / "out/aflw2000-3d.json")
+    regressor = Aligner.load("mb05_120x120", device="cpu").regressor
+    rows = bases["keypoints"]
+    landmarks = {name: bases[name].reshape(-1, bases[name].shape[-1])[rows] for name in ("u", "w_shp", "w_exp")}
+    yaws, errors = [], []
+    for path in sorted((evaluation / "aflw2000").glob("*.jpg")):
+        labels = loadmat(path.with_suffix(".mat"))
+        truth = labels["pt3d_68"][:2].T.astype(np.float64)
+        square = reference.square_of_landmarks(truth)
+        outputs = regressor(reference.crop_at(cv2.imread(str(path)), square)[None])
+        # back to the frame in which 3DDFA_V2's parameters are: y up, counted from 1
+        camera = outputs["camera"][0] * [[1], [-1], [1]] + np.array([[0, 0, 0, 1], [0, 0, 0, 120], [0, 0, 0, 1]])
+        param = np.concatenate([camera.reshape(-1), outputs["shape"][0], outputs["expression"][0]])
+        points = reference.reconstruct(param, square, landmarks)
+        distance = np.linalg.norm(points[:, :2] - truth, axis=1).mean()
+        errors.append(100 * distance / np.sqrt(np.prod(truth.max(axis=0) - truth.min(axis=0))))
+        yaws.append(abs(np.degrees(labels["Pose_Para"][0, 1])))
+    yaws, errors = np.array(yaws), np.array(errors)
+    means = []
+    for low, high in ((-1, 30), (30, 60), (60, 90)):
+        means.append(errors[(yaws > low) & (yaws <= high)].mean())
+        assert result.value(f"nme_2d.truth.original.{max(low, 0)}-{high}") == pytest.approx(means[-1], abs=0.01)
+    assert result.value("nme_2d.truth.original.bins") == pytest.approx(np.mean(means), abs=0.01)
+    assert result.value("nme_2d.truth.original.all") == pytest.approx(errors.mean(), abs=0.01)
+    by_photo = [item["nme_2d.truth.original"] for item in result.items]
+    np.testing.assert_allclose(by_photo, errors, atol=0.01)
