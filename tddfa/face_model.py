@@ -179,7 +179,7 @@ class FaceModel:
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
-        """Vertices (n,) no farther back than the landmarks: not the ears and neck, of which a regressor knows little."""
+        """Vertices (n,) no farther back than the landmarks: not the ears and neck, which a regressor hardly knows."""
         return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
 
     @cached_property
