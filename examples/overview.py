@@ -12,7 +12,7 @@ from tddfa.outputs import Options, Outputs
 
 EXAMPLES = Path(__file__).parent
 WIDTH, HEIGHT, GAP = 400, 440, 6
-KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex")
+KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof")
 
 
 def turned(outputs, yaw):
@@ -38,7 +38,7 @@ def main():
     side = int(2 * half)
 
     pictures = [("photo", photo), *((kind, outputs.picture(kind)) for kind in KINDS)]
-    pictures += [("ply, obj, glb", turned(outputs, 40)), ("turned", turned(outputs, -50))]
+    pictures += [("ply, obj, glb", turned(outputs, 40))]
     tiles = []
     for name, picture in pictures:
         if name != "uv_tex":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tddfa import __version__, cli_align, cli_bench, cli_evaluate, cli_image, cli_video
 from tddfa.cli_common import FAILED
 from tddfa.convert import command as fetch_command
+from tddfa.train import command as train_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cli_align.add_parser(commands)
     cli_evaluate.add_parser(commands)
     cli_bench.add_parser(commands)
+    train_command.add(commands)
     fetch_command.add(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)

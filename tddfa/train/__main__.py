@@ -1,0 +1,5 @@
+"""``python -m tddfa.train``, the same as ``tddfa train``."""
+
+from tddfa.train.command import main
+
+raise SystemExit(main())

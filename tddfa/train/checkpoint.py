@@ -1,0 +1,62 @@
+"""Checkpoints: a training's whole state in one file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tddfa.files import write_atomic
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint of this training."""
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> Path:
+    """Write a state: tensors, numbers, texts, and lists and dicts of them.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; a checkpoint that is there stays as it was.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    return write_atomic(path, buffer.getvalue())
+
+
+def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """Read a state; nothing in the file is run.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What its key ``kind`` must say, as "regressor".
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    CheckpointError
+        If it is damaged, or of something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint there")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's, zipfile's and pickle's errors share no class
+        raise CheckpointError(f"{path}: not a checkpoint that can be read: {' '.join(str(error).split())}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}")
+    if state.get("kind") != kind:
+        raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r}")
+    return state

@@ -1,0 +1,147 @@
+"""A face and its mirror image, in the coefficients of a face model.
+
+A picture turned over left to right shows another face: its shape is the mirrored one, its left eye winks where the
+right one did. What that is in coefficients is a linear map, found from the face model itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.face_model import FaceModel
+
+Floats = NDArray[np.float32]
+
+LANDMARKS: NDArray[np.intp] = np.array(
+    [
+        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+        54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+    ]
+)  # fmt: skip
+"""Of the 68 points of 300-W: which one each of them becomes when the face is mirrored."""
+
+# Vertices looked at for the point of the surface that is a vertex's mirror image.
+_NEIGHBOURS = 4
+_SAMPLED = 6000
+
+
+@dataclass(frozen=True, eq=False)
+class Mirror:
+    """The mirror image of a face model's coefficients.
+
+    Attributes
+    ----------
+    shape : ndarray (s, s) float32
+        ``mirrored = shape_coefficients @ shape.T``; its own inverse.
+    expression : ndarray (e, e) float32
+        The same of the expressions; a permutation where their names tell left from right.
+    """
+
+    shape: Floats
+    expression: Floats
+
+    @classmethod
+    def of(cls, model: FaceModel) -> Mirror:
+        """Find the mirror images of a face model's bases.
+
+        A face is mirrored about the plane x = 0 by ``v'(p) = R v(R p)`` with R = diag(-1, 1, 1): the mirrored offset
+        of a vertex p is that of the surface at R p, turned over. What comes out is fitted by the basis (least squares),
+        and moved to the nearest map that is its own inverse, as mirroring is.
+
+        Expressions whose names end in ``Left`` and ``Right`` swap by name.
+        """
+        shape_basis, expression_basis = np.split(model.basis, [model.shape_count])
+        at, neighbours, weights = _mirrored_points(model)
+        named = _swapped_names(model.expression_names)
+        if named is None:
+            expression = _involution(_least_squares(expression_basis, at, neighbours, weights))
+        else:
+            expression = np.eye(len(named))[named]
+        shape = _involution(_least_squares(shape_basis, at, neighbours, weights))
+        return cls(shape.astype(np.float32), expression.astype(np.float32))
+
+    def coefficients(self, shape: Floats, expression: Floats) -> tuple[Floats, Floats]:
+        """Shape (..., s) and expression (..., e) of the mirrored face."""
+        return shape @ self.shape.T, expression @ self.expression.T
+
+
+def mirrored_camera(camera: Floats, width: int) -> Floats:
+    """Camera (..., 3, 4) that sees the mirrored face in the picture of `width` px turned over left to right.
+
+    ``x' = width - 1 - x`` in the picture, and x' = -x in the face model.
+    """
+    turned = np.array(camera, dtype=np.float32)
+    turned[..., 0, :] *= -1
+    turned[..., 0, 3] += width - 1
+    turned[..., :, 0] *= -1
+    return turned
+
+
+def mirrored_landmarks(landmarks: Floats, width: int) -> Floats:
+    """Landmarks (..., 68, 2) of the picture of `width` px turned over left to right; NaN stays NaN."""
+    turned = landmarks[..., LANDMARKS, :].copy()
+    turned[..., 0] = width - 1 - turned[..., 0]
+    return turned
+
+
+def _swapped_names(names: tuple[str, ...]) -> NDArray[np.intp] | None:
+    """For each expression the one that its mirror image is; None if the names do not tell."""
+    index = {name: i for i, name in enumerate(names)}
+    if not any(name.endswith(("Left", "Right")) for name in names):
+        return None
+    swapped = []
+    for name in names:
+        other = name
+        for end, opposite in (("Left", "Right"), ("Right", "Left")):
+            if name.endswith(end):
+                other = name.removesuffix(end) + opposite
+        if other not in index:
+            raise ValueError(f"expression_names: expected {other!r} beside {name!r}, got none")
+        swapped.append(index[other])
+    return np.array(swapped)
+
+
+def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Some vertices, and the vertices around the mirror image of each, with weights."""
+    from scipy.spatial import cKDTree
+
+    step = max(1, len(model.mean) // _SAMPLED)
+    at = np.arange(0, len(model.mean), step)
+    # an eye's mirror image is the other eye, not the lid that lies on it
+    apart = 1e3 * float(np.ptp(model.mean)) * np.array([0, 1, 2], dtype=np.float64)
+    other = np.array([0, 2, 1])
+    part = np.minimum(model.part, 2)
+    points = np.column_stack([model.mean, apart[part]])
+    mirrored = np.column_stack([model.mean[at] * (-1, 1, 1), apart[other[part[at]]]])
+    count = min(_NEIGHBOURS, len(points))
+    distance, neighbours = cKDTree(points).query(mirrored, k=count)
+    distance, neighbours = distance.reshape(len(at), count), neighbours.reshape(len(at), count)
+    weights = 1 / np.square(distance + 1e-4 * float(np.ptp(model.mean)))
+    return at, neighbours, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _least_squares(
+    basis: Floats, at: NDArray[np.intp], neighbours: NDArray[np.intp], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Map M (k, k) of coefficients for which ``M c`` fits the mirror image of ``c``."""
+    if not len(basis):
+        return np.zeros((0, 0))
+    mirrored = np.einsum("kpnc,pn->kpc", basis[:, neighbours], weights)
+    mirrored[..., 0] *= -1
+    target = mirrored.reshape(len(basis), -1)
+    found, *_ = np.linalg.lstsq(basis[:, at].reshape(len(basis), -1).T.astype(np.float64), target.T, rcond=None)
+    return np.asarray(found)
+
+
+def _involution(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map near `matrix` that is its own inverse: its matrix sign, by Newton's iteration (Higham 2008, 5.2)."""
+    for _ in range(40):
+        following = (matrix + np.linalg.inv(matrix)) / 2
+        if np.allclose(following, matrix, rtol=0, atol=1e-13):
+            break
+        matrix = following
+    return matrix

@@ -1,0 +1,310 @@
+"""The regressor as a torch network: MobileNet V1 of any width, and a head of whitened coefficients.
+
+`load_onnx` takes the weights of a released file, so that a training can go on from them.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tddfa.runtime import Model
+
+CROP_SIZE = 120
+"""Side of the crops, px."""
+CAMERA_COUNT = 12
+
+# (x - 127.5) / 128, as the released weights were trained
+PIXEL_MEAN, PIXEL_SCALE = 127.5, 128.0
+# Output channels at width 1 of each depthwise separable block, and its stride (Howard et al., 2017, table 1).
+_BLOCKS = (
+    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+    (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+)  # fmt: skip
+_FIRST_CHANNELS = 32
+# What is always the same, as the camera's z offset, has no spread to divide by.
+_LEAST_STD = 1e-6
+# How far a network made of a file may be off, of 1 or of an output's largest number, on so many crops.
+_TOLERANCE, _COMPARED_CROPS = 1e-4, 16
+
+
+class Prediction(NamedTuple):
+    """What the regressor says of n crops.
+
+    Attributes
+    ----------
+    camera : Tensor (n, 3, 4)
+        Face model's unit to px of the crop (frames: `tddfa.camera`).
+    shape : Tensor (n, s)
+    expression : Tensor (n, e)
+    logit : Tensor (n,)
+        Of the face score: its sigmoid is 1 for a well-centred face, 0 for none.
+    whitened : Tensor (n, 12 + s + e)
+        Camera (row by row), shape and expression as the head gives them, each of mean 0 and spread 1.
+    """
+
+    camera: Tensor
+    shape: Tensor
+    expression: Tensor
+    logit: Tensor
+    whitened: Tensor
+
+
+def _convolution(source: int, target: int, side: int, stride: int, groups: int = 1) -> list[nn.Module]:
+    """Build a convolution, its BatchNorm and its ReLU."""
+    return [
+        nn.Conv2d(source, target, side, stride, side // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(target),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class MobileNet(nn.Sequential):
+    """MobileNet V1 (Howard et al., 2017) without its classifier: (n, 3, h, w) to (n, `channels`).
+
+    Parameters
+    ----------
+    width : float
+        Channels of each layer, in those of the paper; rounded to a multiple of 8, at least 8.
+
+    Raises
+    ------
+    ValueError
+        If `width` is not in 0.05..4.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        if not 0.05 <= width <= 4:
+            raise ValueError(f"width: expected 0.05..4, got {width}")
+        self.width = width
+        channels = [max(8, 8 * round(width * count / 8)) for count in (_FIRST_CHANNELS, *(c for c, _ in _BLOCKS))]
+        layers = _convolution(3, channels[0], 3, 2)
+        for source, target, (_, stride) in zip(channels[:-1], channels[1:], _BLOCKS, strict=True):
+            layers += _convolution(source, source, 3, stride, source)
+            layers += _convolution(source, target, 1, 1)
+        super().__init__(*layers)
+        self.channels = channels[-1]
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=_he_std(layer))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give features (n, channels) of pictures (n, 3, h, w)."""
+        features = images
+        for layer in self:
+            features = layer(features)
+        return features.mean(dim=(2, 3))
+
+    def convolutions(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """Each convolution with its BatchNorm, in order."""
+        return [
+            (layer, norm)
+            for layer, norm in pairwise(self)
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        ]
+
+
+def _he_std(layer: nn.Conv2d) -> float:
+    """Spread that keeps the scale of what passes a ReLU (He et al., 2015)."""
+    return float(np.sqrt(2 / layer.weight[0].numel()))
+
+
+class Regressor(nn.Module):
+    """Crops to camera, shape, expression and face score.
+
+    Parameters
+    ----------
+    width : float
+        Of its `MobileNet`.
+    shape_count, expression_count : int
+        Coefficients of the face model.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: float, shape_count: int, expression_count: int) -> None:
+        super().__init__()
+        self.shape_count, self.expression_count = shape_count, expression_count
+        self.backbone = MobileNet(width)
+        count = CAMERA_COUNT + shape_count + expression_count
+        self.head = nn.Linear(self.backbone.channels, count + 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("std", torch.ones(count))
+
+    @property
+    def coefficient_count(self) -> int:
+        """Length of the whitened vector: 12 + s + e."""
+        return len(self.mean)
+
+    def whiten_by(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        """Set what the head's outputs are whitened by: mean and spread (12 + s + e,) over the training crops.
+
+        Raises
+        ------
+        ValueError
+            If they have another length, or if a spread is negative.
+        """
+        count = self.coefficient_count
+        for name, value in (("mean", mean), ("std", std)):
+            if value.shape != (count,) or not np.isfinite(value).all():
+                raise ValueError(f"{name}: expected {count} finite numbers, got shape {value.shape}")
+        if (std < 0).any():
+            raise ValueError(f"std: expected no negative spread, got {std.min()}")
+        self.mean.copy_(torch.from_numpy(np.asarray(mean, dtype=np.float32)))
+        self.std.copy_(torch.from_numpy(np.maximum(std, _LEAST_STD).astype(np.float32)))
+
+    def whitened(self, camera: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
+        """Whiten coefficients as the head does: (n, 12 + s + e)."""
+        return (torch.cat([camera.flatten(1), shape, expression], dim=1) - self.mean) / self.std
+
+    def forward(self, crops: Tensor) -> Prediction:
+        """Regress from crops (n, 120, 120, 3), uint8, BGR."""
+        # a view of the right strides: channels stay last in memory
+        images = (crops.to(self.head.weight.dtype) - PIXEL_MEAN) / PIXEL_SCALE
+        raw = self.head(self.backbone(images.permute(0, 3, 1, 2))).float()
+        whitened, logit = raw[:, :-1], raw[:, -1]
+        values = whitened * self.std + self.mean
+        camera, shape, expression = values.split([CAMERA_COUNT, self.shape_count, self.expression_count], dim=1)
+        return Prediction(camera.reshape(-1, 3, 4), shape, expression, logit, whitened)
+
+
+def load_onnx(
+    path: str | os.PathLike[str],
+    calibration: NDArray[np.uint8],
+    mean: NDArray[np.float32] | None = None,
+    std: NDArray[np.float32] | None = None,
+) -> Regressor:
+    """Make a network of a released file: the same function, with BatchNorm again so that it can be trained further.
+
+    The file's convolutions have BatchNorm folded in. Each gets one again that undoes itself: the mean and variance of
+    what the convolution gives on `calibration`, and the scale and offset that lead back. Filters are scaled to the
+    size they start a training with; BatchNorm undoes that too.
+
+    Parameters
+    ----------
+    path : path
+        ``.onnx``, a MobileNet V1 of any width with outputs camera, shape, expression and score.
+    calibration : ndarray (n, 120, 120, 3) uint8
+        Crops as the training will see them, some hundreds.
+    mean, std : ndarray (12 + s + e,), optional
+        Whitening of the training crops (`Regressor.whiten_by`); without them outputs are not whitened.
+
+    Returns
+    -------
+    Regressor
+        In evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file holds another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such network")
+    convolutions, head, counts = _read_onnx(path)
+    network = Regressor(len(convolutions[0][0]) / _FIRST_CHANNELS, *counts)
+    count = network.coefficient_count
+    mean = np.zeros(count, dtype=np.float32) if mean is None else mean
+    std = np.ones(count, dtype=np.float32) if std is None else std
+    network.whiten_by(mean, std)
+    layers = network.backbone.convolutions()
+    if len(layers) != len(convolutions):
+        raise ValueError(f"{path}: expected {len(layers)} convolutions, as MobileNet V1 has, got {len(convolutions)}")
+    for i, ((layer, _), (kernel, _)) in enumerate(zip(layers, convolutions, strict=True)):
+        if kernel.shape != tuple(layer.weight.shape):
+            raise ValueError(
+                f"{path}: convolution {i}: expected weights {tuple(layer.weight.shape)}, got {kernel.shape}"
+            )
+    if head[0].shape != tuple(network.head.weight.shape):
+        raise ValueError(f"{path}: head: expected weights {tuple(network.head.weight.shape)}, got {head[0].shape}")
+    network.eval()
+    with torch.no_grad():
+        weight, bias = (torch.from_numpy(value) for value in head)
+        weight[:-1] /= network.std[:, None]
+        bias[:-1] = (bias[:-1] - network.mean) / network.std
+        network.head.weight.copy_(weight)
+        network.head.bias.copy_(bias)
+        images = (torch.from_numpy(calibration).float() - PIXEL_MEAN) / PIXEL_SCALE
+        features = images.permute(0, 3, 1, 2)
+        for (layer, norm), (kernel, offset) in zip(layers, convolutions, strict=True):
+            features = _insert_norm(layer, norm, torch.from_numpy(kernel), torch.from_numpy(offset), features)
+    _compare(network, path, calibration[:_COMPARED_CROPS])
+    return network
+
+
+@torch.no_grad()
+def _compare(network: Regressor, path: Path, crops: NDArray[np.uint8]) -> None:
+    """Raise ValueError unless a network and a file give the same."""
+    wanted = Model(path, device="cpu", threads=1)(crops)
+    found = network(torch.from_numpy(crops))
+    for name, value in (
+        ("camera", found.camera), ("shape", found.shape), ("expression", found.expression),
+        ("score", found.logit.sigmoid()),
+    ):  # fmt: skip
+        difference = np.abs(value.numpy() - wanted[name]) / max(np.abs(wanted[name]).max(initial=0), 1)
+        if not difference.max(initial=0) <= _TOLERANCE:
+            raise ValueError(
+                f"{path}: expected a MobileNet V1 of 3 x 3 and 1 x 1 convolutions with ReLU; as one, its {name} is off "
+                f"by {difference.max():.2g}"
+            )
+
+
+def _insert_norm(layer: nn.Conv2d, norm: nn.BatchNorm2d, kernel: Tensor, offset: Tensor, features: Tensor) -> Tensor:
+    """Fill a convolution and a BatchNorm that together are the given one; what they make of features, after ReLU."""
+    spread = kernel.flatten(1).square().mean(dim=1).sqrt()
+    scale = torch.where(spread > 0, _he_std(layer) / spread.clamp_min(1e-30), torch.ones_like(spread))
+    layer.weight.copy_(kernel * scale[:, None, None, None])
+    before = layer(features)
+    norm.running_mean = before.mean(dim=(0, 2, 3))
+    norm.running_var = before.var(dim=(0, 2, 3))
+    norm.weight.copy_((norm.running_var + norm.eps).sqrt() / scale)
+    norm.bias.copy_(offset + norm.running_mean / scale)
+    return torch.relu(norm(before))
+
+
+def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]], Any]:
+    """Weights and biases of the convolutions in order, of the head, and the numbers of shape and expression.
+
+    The first convolution is given for pixels (x - 127.5) / 128, wherever the file scales them; one that convolves
+    rows of b, g, r numbers (`tddfa.convert.optimise`) is turned back.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load_model_from_string(path.read_bytes()).graph
+        values = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+        values |= {
+            node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+            for node in graph.node
+            if node.op_type == "Constant"
+        }
+        counts = {item.name: item.type.tensor_type.shape.dim[-1].dim_value for item in graph.output}
+        convolutions = [(values[n.input[1]], values[n.input[2]]) for n in graph.node if n.op_type == "Conv"]
+        heads = [(values[n.input[1]], values[n.input[2]]) for n in graph.node if n.op_type == "Gemm"]
+        scales = [float(values[n.input[1]]) for n in graph.node if n.op_type == "Mul" and values[n.input[1]].size == 1]
+        first, offset = convolutions[0]
+        ((weight, bias),) = heads
+        shape, expression = counts["shape"], counts["expression"]
+    except Exception as error:  # onnx's and protobuf's errors share no class
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: expected a regressor with convolutions and one matrix product: {reason}") from error
+    if first.shape[1:] == (1, 3, 9):
+        first = first.reshape(len(first), 3, 3, 3).transpose(0, 3, 1, 2)
+    first = first / np.float32(np.prod(scales) * PIXEL_SCALE if scales else 1 / PIXEL_SCALE)
+    layers = [(first, offset), *convolutions[1:], (weight, bias)]
+    *owned, head = [(np.array(w, dtype=np.float32), np.array(b, dtype=np.float32)) for w, b in layers]
+    return owned, head, (shape, expression)

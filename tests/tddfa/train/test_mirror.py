@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from tddfa.camera import Camera
+from tddfa.train.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
+
+
+@pytest.fixture(scope="module")
+def mirror(face_model):
+    return Mirror.of(face_model)
+
+
+@pytest.fixture
+def faces(rng):
+    shape = rng.normal(0, 1, (5, 40)).astype(np.float32)
+    expression = (rng.uniform(0, 1, (5, 55)) * (rng.random((5, 55)) < 0.2)).astype(np.float32)
+    return shape, expression
+
+
+def test_landmarks_swap_with_their_mirror_images(face_model):
+    assert LANDMARKS[LANDMARKS].tolist() == list(range(68))
+    mean = face_model.landmarks(np.zeros(40, np.float32), np.zeros(55, np.float32))
+    off = np.abs(mean[LANDMARKS] * (-1, 1, 1) - mean)
+    assert off.max() < 0.15  # cm: the mesh is not quite symmetric
+    assert off.mean() < 0.01
+
+
+def test_twice_is_the_same_face(mirror, faces):
+    again = mirror.coefficients(*mirror.coefficients(*faces))
+    assert again[0] == pytest.approx(faces[0], abs=1e-5)
+    assert (again[1] == faces[1]).all()
+
+
+def test_the_surface_is_turned_over(mirror, faces, face_model):
+    """Each vertex of the mirrored face lies on the turned over surface of the face."""
+    face = face_model.vertices(*faces) * np.array([-1, 1, 1], np.float32)
+    turned = face_model.vertices(*mirror.coefficients(*faces))
+    spacing = 0.2  # cm between vertices
+    for own, other in zip(face, turned, strict=True):
+        distance, _ = cKDTree(own).query(other)
+        assert distance.mean() < 0.5 * spacing
+        assert np.percentile(distance, 99.5) < 1.5 * spacing
+    own = face_model.landmarks(*faces)[:, LANDMARKS] * (-1, 1, 1)
+    assert np.abs(own - face_model.landmarks(*mirror.coefficients(*faces))).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("browDownLeft", "browDownRight"), ("jawLeft", "jawRight"), ("mouthLeft", "mouthRight"),
+        ("eyeLookInLeft", "eyeLookInRight"), ("eyeBlinkRight", "eyeBlinkLeft"), ("jawOpen", "jawOpen"),
+    ],
+)  # fmt: skip
+def test_expressions_swap_by_name(mirror, face_model, name, other):
+    names = face_model.expression_names
+    weights = np.zeros(55, np.float32)
+    weights[names.index(name)] = 0.7
+    _, turned = mirror.coefficients(np.zeros(40, np.float32), weights)
+    assert {names[i]: turned[i] for i in np.flatnonzero(turned)} == {other: np.float32(0.7)}
+
+
+def test_without_names_expressions_are_fitted(face_model, mirror, faces):
+    nameless = replace(face_model, expression_names=tuple(f"expression_{i}" for i in range(55)))
+    shape, expression = faces
+    found = face_model.landmarks(*Mirror.of(nameless).coefficients(shape, expression))
+    assert np.abs(found - face_model.landmarks(*mirror.coefficients(shape, expression))).mean() < 0.02
+
+
+def test_a_name_without_its_other_side_is_told(face_model):
+    names = tuple("jawAside" if name == "jawLeft" else name for name in face_model.expression_names)
+    with pytest.raises(ValueError, match="expected 'jawLeft' beside 'jawRight'"):
+        Mirror.of(replace(face_model, expression_names=names))
+
+
+def test_the_camera_sees_the_turned_over_picture(rng):
+    camera = Camera.from_pose(25, -10, 15, 7, (70, 85, 3))
+    points = rng.normal(0, 5, (20, 3)).astype(np.float32)
+    seen = camera.project(points)
+    turned = Camera(mirrored_camera(camera.matrix, 160)).project(points * np.array([-1, 1, 1], np.float32))
+    assert turned[:, 0] == pytest.approx(159 - seen[:, 0], abs=1e-4)
+    assert turned[:, 1:] == pytest.approx(seen[:, 1:], abs=1e-4)
+    assert Camera(mirrored_camera(camera.matrix, 160)).euler_degrees() == pytest.approx((-25, -10, -15), abs=1e-4)
+
+
+def test_unknown_landmarks_stay_unknown_on_the_other_side():
+    points = np.zeros((68, 2), np.float32)
+    points[36] = np.nan
+    turned = mirrored_landmarks(points, 160)
+    assert np.flatnonzero(np.isnan(turned).any(axis=1)).tolist() == [45]
+    assert (turned[0] == (159, 0)).all()
