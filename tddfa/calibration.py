@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import yaml
 
 from tddfa.intrinsics import Intrinsics
+from tddfa.npz import read_npz
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
 """Files that are understood."""
@@ -23,6 +22,7 @@ _MOST_NUMBERS = 64
 # The first is ours; the others are of OpenCV's calibration sample, and of its Python tutorial.
 _MATRIX, _DISTORTION = ("camera_matrix", "mtx"), ("dist_coeffs", "distortion_coefficients", "dist")
 _WIDTH, _HEIGHT = "image_width", "image_height"
+_KEYS = (*_MATRIX, *_DISTORTION, _WIDTH, _HEIGHT)
 # Sides that differ by less are a rounding of the same shape.
 _SAME_SHAPE = 0.01
 
@@ -57,11 +57,8 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     if size > _MOST_BYTES:
         raise ValueError(f"{path}: expected a calibration of at most {_MOST_BYTES >> 20} MiB, got {size >> 20} MiB")
     try:
-        content = _read_npz(path) if suffix == ".npz" else _read_text(path)
-    except (
-        ValueError, EOFError, zipfile.BadZipFile, zlib.error, yaml.YAMLError, RecursionError, MemoryError,
-        NotImplementedError,
-    ) as error:  # fmt: skip
+        content = read_npz(path, _MOST_BYTES, _KEYS) if suffix == ".npz" else _read_text(path)
+    except (ValueError, yaml.YAMLError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a calibration that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values, got {type(content).__name__}")
@@ -96,16 +93,6 @@ def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: t
     # pixel centres are at whole numbers, so it is the edges, half a pixel off, that stay edges
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return np.linalg.inv(shift) @ np.diag([across, down, 1.0]) @ shift @ matrix
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    wanted = (*_MATRIX, *_DISTORTION, _WIDTH, _HEIGHT)
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename.removesuffix(".npy") in wanted and entry.file_size > _MOST_BYTES:
-                raise ValueError(f"{entry.filename} claims {entry.file_size} bytes")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name in wanted}
 
 
 class _OpenCvLoader(yaml.SafeLoader):

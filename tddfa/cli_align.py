@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli_common import FAILED, NO_FACE, add_model_options, complain, load_aligner, say, share, trouble, whole
-from tddfa.cli_paths import input_files, output_stems
+from tddfa.cli_paths import check_targets, input_files, output_stems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +83,8 @@ def run_align(options: argparse.Namespace) -> int:
     failed = not complete
     stems = output_stems(paths)
     try:
-        _check_targets(options, stems, paths)
+        tails = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
+        check_targets(options.out, stems, tails, paths)
         aligner = load_aligner(options)
         _set_thresholds(aligner, options)
     except (ValueError, OSError, ImportError) as error:
@@ -188,20 +187,3 @@ def _overlap(text: str) -> float:
     if value == 0:
         raise argparse.ArgumentTypeError(f"expected a number over 0 and up to 1, got {text!r}")
     return value
-
-
-def _check_targets(options: argparse.Namespace, stems: Sequence[str], sources: Sequence[Path]) -> None:
-    """Refuse to start where a crop could write over a photo that is read, or where the folder is none."""
-    if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out: {options.out} is not a folder")
-    # upper and lower case are one to the file systems of Windows and macOS
-    names = {stem.casefold() for stem in stems}
-    crop = re.compile(rf"(.*)_\d+\.{options.format}", re.DOTALL)
-    for source in sources:
-        name = source.name.casefold()
-        match = crop.fullmatch(name)
-        written = (match is not None and match[1] in names) or (
-            options.json and name.endswith(".json") and name.removesuffix(".json") in names
-        )
-        if written and source.parent.resolve() == options.out.resolve():
-            raise ValueError(f"{source}: a crop of this run could take its place; give another --out")

@@ -96,6 +96,10 @@ class _Run:
         from tddfa.evaluate.result import DataMissing
 
         done = failed = 0
+        if self.options.all and not self.setup.data.is_dir():
+            # what needs no data is done all the same
+            complain(f"--data: {self.setup.data} is not a folder")
+            failed += 1
         for name in names:
             try:
                 result = signed(module(name).evaluate(self.setup, **self._own(name)), self.made_by, self.setup.data)

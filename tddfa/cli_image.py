@@ -22,7 +22,7 @@ from tddfa.cli_common import (
     trouble,
     whole,
 )
-from tddfa.cli_paths import input_files, output_stems
+from tddfa.cli_paths import check_targets, input_files, output_stems
 from tddfa.kinds import KINDS, MESHES
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def run_image(options: argparse.Namespace) -> int:
         return FAILED
     stems = output_stems(paths)
     try:
-        _check_targets(options, stems, [*paths, *([options.boxes] if options.boxes else [])])
+        # "exif" and "assumed" are no files, and no outputs either
+        settings = [path for path in (options.boxes, Path(options.intrinsics)) if path is not None]
+        check_targets(options.out, stems, _tails(options), [*paths, *settings])
     except ValueError as error:
         complain(str(error))
         return FAILED
@@ -237,15 +239,18 @@ def _flag(text: str) -> bool:
     return text.lower() in ("true", "yes", "1")
 
 
-def _check_targets(options: argparse.Namespace, stems: Sequence[str], sources: Sequence[Path]) -> None:
-    """Refuse to start where an output would write over a file that is read, or where the folder is none."""
-    if options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out: {options.out} is not a folder")
-    targets = {f"{stem}_{kind}" for stem in stems for kind in options.opt}
-    for source in sources:
-        written = source.stem in targets or (options.json and source.suffix == ".json" and source.stem in stems)
-        if written and source.parent.resolve() == options.out.resolve():
-            raise ValueError(f"{source}: an output of this run would take its place; give another --out")
+def _tails(options: argparse.Namespace) -> list[str]:
+    """What follows a photo's name in those of the outputs, as regular expressions."""
+    tails = [r"\.json"] if options.json else []
+    for kind in options.opt:
+        tails.append(rf"_{kind}\.{kind if kind in MESHES else options.format}")
+    if "obj" in options.opt:
+        tails += [r"_obj\.mtl", r"_obj(_\d+)?\.png"]
+    if "depth" in options.opt and options.raw is not None:
+        tails.append(r"_depth_raw\.png" if options.raw == "png" else r"_depth\.npy")
+    if "uv_tex" in options.opt and options.uv_mask:
+        tails.append(r"_uv_tex_mask\.png")
+    return tails
 
 
 def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:

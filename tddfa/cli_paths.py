@@ -1,11 +1,13 @@
-"""Which files a command is to read, and what their results are called."""
+"""Which files a command is to read, what their results are called, and that none takes the place of what is read."""
 
 from __future__ import annotations
 
 import glob
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tddfa.cli_common import complain
 
@@ -60,3 +62,41 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
         stems.append(stem)
         taken.add(stem.casefold())
     return stems
+
+
+def source_stem(source: str) -> str:
+    """Name for the outputs of a video, after its file: of an address, not its query, which may hold a secret."""
+    path = urlsplit(source).path if "://" in source else source
+    return Path(path.rstrip("/")).stem or "video"
+
+
+def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuse to start where an output could write over a file that is read, or where the folder is none.
+
+    Parameters
+    ----------
+    out : Path
+        The folder of the outputs.
+    stems : sequence of str
+        What their names begin with (`output_stems`).
+    tails : sequence of str
+        What follows in a name, each a regular expression.
+    sources : sequence of Path
+        All that is read.
+
+    Raises
+    ------
+    ValueError
+        If it is so; the message names the folder or the file.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: {out} is not a folder")
+    # upper and lower case are one to the file systems of Windows and macOS
+    taken = {stem.casefold() for stem in stems}
+    written = [re.compile(f"(.*){tail.casefold()}", re.DOTALL) for tail in tails]
+    for source in sources:
+        matches = (pattern.fullmatch(source.name.casefold()) for pattern in written)
+        if any(match is not None and match[1] in taken for match in matches) and (
+            source.parent.resolve() == out.resolve()
+        ):
+            raise ValueError(f"{source}: an output of this run could take its place; give another --out")

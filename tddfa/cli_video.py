@@ -27,6 +27,7 @@ from tddfa.cli_common import (
     trouble,
     whole,
 )
+from tddfa.cli_paths import source_stem
 from tddfa.kinds import PICTURES as KINDS
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, cam
     start, end = max(options.start, 0), options.end if options.end >= 0 else None
     if end is not None and end < start:
         raise ValueError(f"-e/--end: expected {start} or more, got {end}")
-    name = Path(str(options.video_fp).rstrip("/")).stem or "video"
+    name = source_stem(options.video_fp)
     # these take longer than all else that is saved
     dense = options.opt == "6dof" or is_asked_for(options)
     smooth = "" if options.smooth == "none" else "_smooth"

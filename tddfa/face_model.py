@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.arrays import checked
+from tddfa.npz import read_npz
 
 # What all arrays of a face model may hold together; a file that claims more is refused before it is read.
 _MOST_BYTES = 2 << 30
@@ -240,20 +239,6 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such face model")
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > _MOST_BYTES:
-            raise ValueError(f"expected at most {_MOST_BYTES} bytes of arrays, it claims {claimed}")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        zlib.error,
-        MemoryError,
-        NotImplementedError,
-    ) as error:
+        return read_npz(path, _MOST_BYTES)
+    except ValueError as error:
         raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

@@ -16,6 +16,8 @@ from tddfa.arrays import checked
 
 Axis = Literal["horizontal", "vertical", "diagonal"]
 
+# px; no camera is near to either, and farther out squares of such numbers are infinite, or vanish.
+_SHORTEST, _LONGEST = 1e-3, 1e9
 # Numbers of coefficients that OpenCV's distortion model may have.
 _DISTORTIONS = (0, 4, 5, 8, 12, 14)
 # The diagonal of the 36 x 24 mm that EXIF's "focal length in 35 mm film" refers to (CIPA DCG-001).
@@ -47,6 +49,12 @@ class Intrinsics:
             raise ValueError(
                 f"Intrinsics.matrix: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {k.tolist()}"
             )
+        focal, center = np.diag(k)[:2], k[:2, 2]
+        if focal.min() < _SHORTEST or focal.max() > _LONGEST:
+            wanted = f"fx, fy from {_SHORTEST:g} to {_LONGEST:g} px"
+            raise ValueError(f"Intrinsics.matrix: expected {wanted}, got {focal.tolist()}")
+        if np.abs(center).max() > _LONGEST:
+            raise ValueError(f"Intrinsics.matrix: expected cx, cy of at most {_LONGEST:g} px, got {center.tolist()}")
         # OpenCV gives a row or a column of them
         d = checked("Intrinsics.distortion", np.ravel(distortion), (None,), np.float64)
         if len(d) not in _DISTORTIONS:
@@ -121,13 +129,15 @@ class Intrinsics:
         stored, tags = _exif(Path(path))
         height, width = stored if image_size is None else _checked_size(image_size)
         film, focal, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL_35, _FOCAL, _PLANE_X))
+        length = 0.0
         if film > 0:
-            return cls.centered(film / _FILM_DIAGONAL_MM * math.hypot(width, height), (height, width))
-        millimetres = _MM_PER_EXIF_UNIT.get(int(_number(tags.get(_PLANE_UNIT)) or 2), 25.4)
-        if focal > 0 and per_unit > 0:
-            shrunk = max(width, height) / max(stored)
-            return cls.centered(focal * per_unit / millimetres * shrunk, (height, width))
-        raise ValueError(f"{path}: its EXIF block tells no focal length")
+            length = film / _FILM_DIAGONAL_MM * math.hypot(width, height)
+        elif focal > 0 and per_unit > 0:
+            millimetres = _MM_PER_EXIF_UNIT.get(int(_number(tags.get(_PLANE_UNIT)) or 2), 25.4)
+            length = focal * per_unit / millimetres * max(width, height) / max(stored)
+        if not _SHORTEST <= length <= _LONGEST:
+            raise ValueError(f"{path}: its EXIF block tells no focal length")
+        return cls.centered(length, (height, width))
 
 
 def _exif(path: Path) -> tuple[tuple[int, int], dict[int, object]]:

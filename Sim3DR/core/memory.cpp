@@ -1,6 +1,7 @@
 #include "memory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <new>
 
@@ -8,37 +9,53 @@ namespace sim3dr {
 namespace {
 
 constexpr std::size_t MOST_KEPT = std::size_t(64) << 20;
+// The system's own allocator is quick with what is smaller.
+constexpr std::size_t LEAST_KEPT = std::size_t(64) << 10;
+// What takes memory holds on to all of it: no more than so many times what it asked for.
+constexpr std::size_t MOST_TIMES = 4;
+constexpr std::size_t PLACES = 16;
 
 struct Spare {
   void *data;
   std::size_t capacity;
 };
 
-// From small to large; the empty ones, of capacity 0, first.
+// The latest first, then empty ones, of capacity 0.
 std::mutex mutex;
-Spare spares[4] = {};
+Spare spares[PLACES] = {};
 
-void swap_in(Spare &place, Spare fresh, Spare &left_over) {
-  left_over = place;
-  place = fresh;
-  std::sort(std::begin(spares), std::end(spares),
-            [](const Spare &a, const Spare &b) { return a.capacity < b.capacity; });
+// Keeps `fresh` in place of the oldest, as many as have to go: those are written to `gone`, which is empty.
+void keep(Spare fresh, Spare (&gone)[PLACES]) {
+  Spare kept[PLACES] = {fresh};
+  std::size_t total = fresh.capacity, kept_count = 1, gone_count = 0;
+  for (const Spare &spare : spares) {
+    if (kept_count < PLACES && total + spare.capacity <= MOST_KEPT) {
+      kept[kept_count++] = spare;
+      total += spare.capacity;
+    } else {
+      gone[gone_count++] = spare;
+    }
+  }
+  std::copy(std::begin(kept), std::end(kept), std::begin(spares));
 }
 
 } // namespace
 
 Memory::Memory(std::size_t bytes) : data_(nullptr), capacity_(std::max<std::size_t>(bytes, 1)) {
-  {
+  if (capacity_ >= LEAST_KEPT) {
     // Not waited for: a process may have been forked while another thread held it.
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) {
-      const auto fits = std::find_if(std::begin(spares), std::end(spares),
-                                     [&](const Spare &spare) { return spare.capacity >= capacity_; });
-      if (fits != std::end(spares)) {
-        Spare taken;
-        swap_in(*fits, {nullptr, 0}, taken);
-        data_ = taken.data;
-        capacity_ = taken.capacity;
+      Spare *best = nullptr;
+      for (Spare &spare : spares)
+        if (spare.capacity >= capacity_ && spare.capacity / MOST_TIMES <= capacity_ &&
+            (best == nullptr || spare.capacity < best->capacity))
+          best = &spare;
+      if (best != nullptr) {
+        data_ = best->data;
+        capacity_ = best->capacity;
+        std::move(best + 1, std::end(spares), best);
+        spares[PLACES - 1] = {nullptr, 0};
         return;
       }
     }
@@ -47,18 +64,19 @@ Memory::Memory(std::size_t bytes) : data_(nullptr), capacity_(std::max<std::size
 }
 
 Memory::~Memory() {
-  Spare left_over = {data_, capacity_};
-  {
+  Spare gone[PLACES] = {};
+  bool is_kept = false;
+  if (capacity_ >= LEAST_KEPT && capacity_ <= MOST_KEPT) {
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) {
-      std::size_t others = 0; // all but the smallest, which makes room
-      for (int i = 1; i < 4; ++i)
-        others += spares[i].capacity;
-      if (capacity_ > spares[0].capacity && others + capacity_ <= MOST_KEPT)
-        swap_in(spares[0], left_over, left_over);
+      keep({data_, capacity_}, gone);
+      is_kept = true;
     }
   }
-  ::operator delete(left_over.data);
+  if (!is_kept)
+    ::operator delete(data_);
+  for (const Spare &spare : gone)
+    ::operator delete(spare.data);
 }
 
 } // namespace sim3dr

@@ -6,8 +6,9 @@
 
 namespace sim3dr {
 
-// At least one byte, uninitialised, aligned for anything. When it goes, it is kept for the next of its size
-// or smaller, as long as what is kept comes to no more than 64 MiB. Any thread may make and end one.
+// At least one byte, uninitialised, aligned for anything. When it goes, it is kept for the next of its size,
+// or down to a quarter of it. What is kept comes to 64 MiB at most; the oldest make room for the latest. Any
+// thread may make and end one.
 class Memory {
 public:
   explicit Memory(std::size_t bytes); // throws std::bad_alloc

@@ -228,7 +228,7 @@ private:
     sums_.back() = sums[width_ > 1 ? width_ - 2 : 0];
     mark_edge(mask, sums_.data(), layer_.width, edge_.data());
 
-    const std::uint8_t *line = layer_.layer + row * layer_.width * colors_.channels();
+    const std::uint8_t *line = layer_.layer + colors_.channels() * row * layer_.width;
     const std::uint8_t *under = layer_.under + row * layer_.under_stride;
     std::uint8_t *out = layer_.out + row * layer_.out_stride;
     for_each_run(mask, width_, [&](std::int64_t from, std::int64_t to) {
@@ -281,7 +281,9 @@ void close_holes(std::int32_t width, std::int32_t height, double most, float gap
   std::vector<std::int64_t> area(runs.size());
   for (std::size_t i = 0; i < runs.size(); ++i)
     area[holes[i]] += runs[i].end - runs[i].begin;
-  const std::int32_t farthest = static_cast<std::int32_t>(std::sqrt(std::max(most, 0.0))) + 1;
+  // nothing lies farther off than the other side
+  const double reach = std::min(std::sqrt(std::max(most, 0.0)), static_cast<double>(std::max(width, height)));
+  const std::int32_t farthest = static_cast<std::int32_t>(reach) + 1;
   constexpr std::int32_t ASIDE[4] = {-1, 1, 0, 0}, DOWN[4] = {0, 0, -1, 1};
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (!(static_cast<double>(area[holes[i]]) <= most))

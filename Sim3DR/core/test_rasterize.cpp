@@ -386,6 +386,9 @@ void test_memory() {
     const sim3dr::Memory some(std::size_t(5) << 20);
     before = some.data();
   }
+  // what is small would hold on to all of it, as long as it lives
+  const sim3dr::Memory small(std::size_t(1) << 20);
+  CHECK(small.data() != before);
   const sim3dr::Memory again(std::size_t(4) << 20);
   CHECK(again.data() == before);
 }

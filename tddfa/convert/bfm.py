@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from tddfa.convert.networks import EXPRESSION_COUNT, SHAPE_COUNT
 from tddfa.convert.regions import find_regions
 from tddfa.convert.restricted import RefusedError, read_pickle
 from tddfa.face_model import FaceModel
+from tddfa.npz import read_npz
 
 LICENCE = (
     "Basel Face Model 2009 (Paysan et al., University of Basel), as released with 3DDFA_V2: academic use only; "
@@ -67,9 +66,8 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {name: file[name] for name in ("u", "w_shp", "w_exp", "keypoints") if name in file.files}
-        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            content = read_npz(path, _MOST_BYTES, ("u", "w_shp", "w_exp", "keypoints"))
+        except ValueError as error:
             raise ValueError(f"{path}: not a file of arrays that can be read: {error}") from error
     else:
         content = read_pickled(path)

@@ -106,8 +106,12 @@ def _reannotated(places: Sequence[Path], labels: Sequence[Path]) -> dict[str, Fl
         return _by_name(places, "AFLW2000-3D-Reannotated.pts68.npy", (None, None, 68), labels)
     arrays = sources.read_arrays(path, ("names", "points"))
     names, points = arrays["names"], arrays["points"]
-    if names.ndim != 1 or names.dtype.kind != "U" or points.shape != (len(names), 2, 68):
-        raise ValueError(f"{path}: expected names (n,) and points (n, 2, 68), got {names.shape} and {points.shape}")
+    fits = names.ndim == 1 and points.shape == (len(names), 2, 68)
+    if not fits or names.dtype.kind != "U" or points.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path}: expected names (n,) of text and points (n, 2, 68) of numbers, "
+            f"got {names.shape} {names.dtype} and {points.shape} {points.dtype}"
+        )
     return {str(name): _columns(path, each) for name, each in zip(names, points, strict=True)}
 
 

@@ -86,7 +86,9 @@ class Figure:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        """NaN is no number of JSON: it becomes None."""
+        """Names are keys. NaN is no number of JSON: it becomes None."""
+        if not all(isinstance(text, str) for text in (self.name, self.label, self.unit)):
+            raise TypeError(f"Figure: expected name, label and unit as text, got {self.name!r}")
         if self.value is not None:
             value = float(self.value)
             object.__setattr__(self, "value", value if math.isfinite(value) else None)

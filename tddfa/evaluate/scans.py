@@ -6,7 +6,6 @@ a point and landmark, or points.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +143,7 @@ def read(path: Path) -> Scan:
     ValueError
         If the file is something else; the message names it.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            stored = {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not arrays that can be read: {error}") from error
-    arrays = read_arrays(path, [name for name in _ARRAYS if name in stored])
+    arrays = read_arrays(path, (), _ARRAYS)
     try:
         return _scan(arrays)
     except (TypeError, ValueError) as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from tddfa.arrays import checked
 from tddfa.image_io import SUFFIXES
+from tddfa.npz import read_npz
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -147,8 +146,8 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]
         raise ValueError(f"{path}: not an array of shape {_spelled(shape)} that can be read: {error}") from error
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of a ``.npz`` file.
+def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Arrays of a ``.npz`` file: all of `names`, and of `optional` those that are there.
 
     Raises
     ------
@@ -156,16 +155,12 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         If it holds something else; the message names it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > _MOST_ARRAY_BYTES:
-            raise ValueError(f"expected at most {_MOST_ARRAY_BYTES} bytes of arrays, it claims {claimed}")
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file.files]
-            if missing:
-                raise ValueError(f"expected arrays {', '.join(names)}, got {', '.join(file.files) or 'none'}")
-            return {name: file[name] for name in names}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        arrays = read_npz(path, _MOST_ARRAY_BYTES, (*names, *optional))
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise ValueError(f"expected arrays {', '.join(names)}, found none called {', '.join(missing)}")
+        return arrays
+    except ValueError as error:
         raise ValueError(f"{path}: not arrays that can be read: {error}") from error
 
 

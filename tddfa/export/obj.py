@@ -6,12 +6,12 @@ import os
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.export import _text
 from tddfa.export.frame import to_file_frame
+from tddfa.export.png import encode_png
 from tddfa.types import Mesh
 
 _POSITION_DECIMALS = (3, 3, 3)
@@ -23,13 +23,6 @@ def _side_stem(name: str) -> str:
     # `mtllib` takes a list of names parted by spaces, `map_Kd` takes options before its name, many readers
     # cut a line at "#" and join lines at a backslash: every reader finds a file whose name has none of these.
     return re.sub(r"[\s#\\]|^-", "_", Path(name).stem)
-
-
-def _png(texture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(".png", np.ascontiguousarray(texture))
-    if not done:
-        raise ValueError(f"textures: no PNG can be made of an image of shape {texture.shape}")
-    return data.tobytes()
 
 
 def _vertex_lines(mesh: Mesh, image_height: float, vertex_colors: bool) -> bytes:
@@ -106,5 +99,5 @@ def encode_obj(
             b"newmtl face_%d\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd %s\n" % (face, os.fsencode(image))
             for face, image in enumerate(images, start=1)
         )
-        files |= {image: _png(texture) for image, texture in zip(images, textures, strict=True)}
+        files |= {image: encode_png(texture) for image, texture in zip(images, textures, strict=True)}
     return files

@@ -75,6 +75,13 @@ class TestHoles:
         for plane, want in zip((raster.depth, raster.triangle_id, raster.barycentric), expected, strict=True):
             np.testing.assert_array_equal(plane, want)
 
+    @pytest.mark.parametrize("most", [1e19, 1e300])
+    def test_holes_of_any_size(self, rng, most):
+        raster = raster_of(rng.random((9, 30)) >= 0.4)
+        expected = closed(raster, 10_000, 50.0)
+        close_holes(raster, most, 50.0)
+        np.testing.assert_array_equal(raster.triangle_id, expected[1])
+
     def test_nothing_and_no_pixels(self):
         raster = raster_of(np.zeros((5, 6), bool))
         close_holes(raster, 1000, 1.0)

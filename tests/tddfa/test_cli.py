@@ -467,8 +467,48 @@ class TestCare:
         status, _, err = run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d")
         assert status == FAILED
         assert len(err) == 1
-        assert "q_3d.jpg: an output of this run would take its place" in err[0]
+        assert "q_3d.jpg: an output of this run could take its place" in err[0]
         assert (out / "q_3d.jpg").read_bytes() == photo
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("Q_3D.jpg", ["-o", "3d"]),  # one file with q_3d.jpg to Windows and macOS
+            ("q_depth_raw.png", ["-o", "depth", "--raw", "png"]),
+            ("q_uv_tex_mask.png", ["-o", "uv_tex", "--uv_mask"]),
+            ("q_obj.png", ["-o", "obj"]),
+            ("q_obj_2.png", ["-o", "obj"]),
+        ],
+    )
+    def test_nor_does_what_lies_beside_an_output(self, run, inputs, tmp_path, name, options):
+        photo = (inputs / "astronaut.jpg").read_bytes()
+        out = tmp_path / "out"
+        out.mkdir()
+        for each in ("q.jpg", name):
+            (out / each).write_bytes(photo)
+        status, _, err = run("-f", out / "q.jpg", out / name, *options)
+        assert (status, len(err)) == (FAILED, 1)
+        assert f"{name}: an output of this run could take its place" in err[0]
+        assert (out / name).read_bytes() == photo
+
+    def test_only_names_that_are_written_are_refused(self, run, inputs, tmp_path):
+        out = tmp_path / "out"
+        out.mkdir()
+        for name in ("q.jpg", "q_3d.jpg"):
+            (out / name).write_bytes((inputs / "astronaut.jpg").read_bytes())
+        assert run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d", "--format", "png")[0] == 0
+        assert (out / "q_3d.png").is_file()
+
+    def test_nor_of_a_calibration(self, run, inputs, tmp_path):
+        (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
+        calibration = tmp_path / "out/q.json"
+        calibration.parent.mkdir()
+        calibration.write_text('{"camera_matrix": [[900, 0, 256], [0, 900, 256], [0, 0, 1]]}')
+        before = calibration.read_text()
+        status, _, err = run("-f", tmp_path / "q.jpg", "--intrinsics", calibration, "--json")
+        assert (status, len(err)) == (FAILED, 1)
+        assert "q.json: an output of this run could take its place" in err[0]
+        assert calibration.read_text() == before
 
     def test_nor_of_the_boxes(self, run, inputs, tmp_path):
         (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())

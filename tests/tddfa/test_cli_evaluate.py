@@ -86,6 +86,15 @@ def test_nothing_there_is_a_failure(run, few, tmp_path):
     assert len(out) == 5
 
 
+def test_all_of_a_folder_that_is_none_is_a_failure_whatever_needs_no_data(run, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("tddfa.evaluate.benchmarks.MODULES", {"latency": "tddfa.evaluate.latency"})
+    monkeypatch.setattr("tddfa.evaluate.latency.evaluate", lambda _: Result("latency", {}, ()))
+    status, _, err = run("--all", "--data", tmp_path / "none", "--no-plots")
+    assert status == 1
+    assert err == [f"tddfa: error: --data: {tmp_path / 'none'} is not a folder"]
+    assert (tmp_path / "out/latency.json").is_file()
+
+
 def test_one_that_fails_costs_no_other(run, data, few, tmp_path):
     (data / "own/astronaut.pts").write_text("no points")
     status, _, err = run("--all", "--data", data, "--no-plots")

@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from tddfa.cli_paths import input_files, output_stems
+import pytest
+
+from tddfa.cli_paths import input_files, output_stems, source_stem
 
 
 def test_names_that_differ_in_case_alone_get_numbers():
@@ -31,3 +33,19 @@ def test_a_pattern_without_a_file_is_told_and_the_others_count(tmp_path, capsys)
 def test_an_empty_folder_is_told(tmp_path, capsys):
     assert input_files([str(tmp_path)]) == ([], False)
     assert "no photo in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "stem"),
+    [
+        ("clips/a.b.mp4", "a.b"),
+        ("frames/", "frames"),
+        ("https://host/x/clip.mp4?token=secret.key&t=1#part", "clip"),
+        ("rtsp://user:word@host:554/live/", "live"),
+        ("http://host", "video"),
+        ("why?.mp4", "why?"),
+        ("/", "video"),
+    ],
+)
+def test_results_of_a_video_are_called_after_its_file(source, stem):
+    assert source_stem(source) == stem

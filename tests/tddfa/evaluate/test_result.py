@@ -39,6 +39,8 @@ def test_the_same_result_is_the_same_file(result, tmp_path):
         "{" * 100000,
         "\xff",
         '{"benchmark": 1, "settings": [], "figures": 3}',
+        '{"benchmark": "x", "settings": {}, "figures": [{"name": ["a"], "label": "", "value": 1}], "items": [],'
+        ' "curves": [], "worst": [], "notes": []}',
     ],
 )
 def test_another_file_is_named(tmp_path, content):

@@ -1,0 +1,21 @@
+"""Textures as PNG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def encode_png(texture: NDArray[np.uint8]) -> bytes:
+    """Encode a texture (h, w, 3), BGR.
+
+    Raises
+    ------
+    ValueError
+        If it is too large for the format.
+    """
+    done, data = cv2.imencode(".png", np.ascontiguousarray(texture))
+    if not done:
+        raise ValueError(f"textures: no PNG can be made of an image of shape {texture.shape}")
+    return data.tobytes()

@@ -1,0 +1,84 @@
+"""Archives of arrays: whole, in part, and damaged in every way that a zip file can be."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from tddfa.npz import read_npz
+
+
+def packed(method):
+    """A file of one array, ``a``, packed by a method of zip."""
+    array, file = io.BytesIO(), io.BytesIO()
+    np.save(array, np.arange(200.0))
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a.npy", array.getvalue())
+    return file.getvalue()
+
+
+def changed(data, *changes):
+    """Bytes with others in some places."""
+    out = bytearray(data)
+    for at, value in changes:
+        out[at] = value
+    return bytes(out)
+
+
+def test_all_of_it_or_some(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.arange(3), b=np.eye(2))
+    assert sorted(read_npz(tmp_path / "x.npz", 1 << 20)) == ["a", "b"]
+    some = read_npz(tmp_path / "x.npz", 1 << 20, ("b", "c"))
+    assert list(some) == ["b"]
+    np.testing.assert_array_equal(some["b"], np.eye(2))
+
+
+def test_only_what_is_read_counts(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", small=np.zeros(3), large=np.zeros(100_000))
+    assert list(read_npz(tmp_path / "x.npz", 1000, ["small"])) == ["small"]
+    with pytest.raises(ValueError, match="expected at most 1000 bytes of arrays, it claims 8"):
+        read_npz(tmp_path / "x.npz", 1000)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_inside(tmp_path, method):
+    data = packed(method)
+    path = tmp_path / "x.npz"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_npz(path, 1 << 20)["a"], np.arange(200.0))
+    path.write_bytes(changed(data, *((45 + k, data[45 + k] ^ 0xFF) for k in range(30))))
+    with pytest.raises(ValueError, match=r"\S"):
+        read_npz(path, 1 << 20)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="not a zip file"):
+        read_npz(path, 1 << 20)
+
+
+def test_encrypted(tmp_path):
+    data = packed(zipfile.ZIP_STORED)
+    central = data.find(b"PK\x01\x02")
+    (tmp_path / "x.npz").write_bytes(changed(data, (6, 1), (central + 8, 1)))
+    with pytest.raises(ValueError, match="encrypted"):
+        read_npz(tmp_path / "x.npz", 1 << 20)
+
+
+def test_an_unknown_method(tmp_path):
+    data = packed(zipfile.ZIP_STORED)
+    central = data.find(b"PK\x01\x02")
+    (tmp_path / "x.npz").write_bytes(changed(data, (8, 99), (central + 10, 99)))
+    with pytest.raises(ValueError, match="method"):
+        read_npz(tmp_path / "x.npz", 1 << 20)
+
+
+def test_what_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", b"hello")
+    with pytest.raises(ValueError, match="a is no array"):
+        read_npz(tmp_path / "x.npz", 1 << 20)
+    np.savez(tmp_path / "y.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        read_npz(tmp_path / "y.npz", 1 << 20)
+    np.save(tmp_path / "z.npy", np.zeros(3))
+    with pytest.raises(ValueError, match="not a zip file"):
+        read_npz(tmp_path / "z.npy", 1 << 20)
