@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from tddfa.cli_common import FAILED, add_model_options, complain, load_aligner, say, whole
+from tddfa.cli_targets import check_file
 
 _ROUNDS, _QUICK_ROUNDS = 20, 5
 _IMAGES = 1000
@@ -38,8 +40,8 @@ def add_parser(commands: Any) -> None:
         help="a checkout of 3DDFA_V2, built and with its weights, to be timed beside",
     )
     parser.add_argument(
-        "--peer-python", "--peer_python", default=sys.executable, metavar="FILE",
-        help="the Python that has what the checkout needs (default: this one)",
+        "--peer-python", "--peer_python", metavar="FILE",
+        help="with --peer: the Python that has what the checkout needs (default: this one)",
     )  # fmt: skip
 
 
@@ -58,9 +60,10 @@ def run_bench(options: argparse.Namespace) -> int:
         memory=not options.quick,
         images=0 if options.quick else _IMAGES,
         peer=options.peer,
-        peer_python=options.peer_python,
+        peer_python=options.peer_python or sys.executable,
     )
     try:
+        _check(options)
         report = run(load_aligner(options), plan, _progress)
         _progress("")
         about = report.about
@@ -72,11 +75,30 @@ def run_bench(options: argparse.Namespace) -> int:
             say(line)
         if options.json is not None:
             say(f"written: {report.save(options.json)}")
+    except KeyboardInterrupt:
+        _progress("interrupted\n")  # what the shell says next has a line of its own
+        raise
     except (ValueError, OSError, ImportError) as error:
         _progress("")
         complain(str(error))
         return FAILED
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would be found out only after minutes of work."""
+    if options.json is not None:
+        check_file("--json", options.json)
+    if options.peer is None:
+        if options.peer_python is not None:
+            raise ValueError("--peer-python: expected --peer DIR with it")
+        return
+    if not options.peer.is_dir():
+        raise ValueError(f"--peer: {options.peer}{' is not a folder' if options.peer.exists() else ': no such folder'}")
+    if not (options.peer / "TDDFA.py").is_file():
+        raise ValueError(f"--peer: {options.peer}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
+    if options.peer_python is not None and shutil.which(options.peer_python) is None:
+        raise ValueError(f"--peer-python: {options.peer_python}: no program that can be run")
 
 
 def _progress(text: str) -> None:

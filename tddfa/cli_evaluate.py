@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli_common import FAILED, add_model_options, complain, load_aligner, say, trouble, whole
+from tddfa.cli_targets import check_file, check_folder
 
 if TYPE_CHECKING:
     from tddfa.evaluate.result import Result, Setup
+
+_DATA = Path("data")
 
 
 def add_parser(commands: Any) -> None:
@@ -29,10 +32,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("benchmark", nargs="*", metavar="BENCHMARK", help="which; with --write: folders of results")
     parser.add_argument("--all", action="store_true", help="all of them whose data are there")
     parser.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="DIR", help="where the data sets lie (default: %(default)s)"
+        "--data", type=Path, default=_DATA, metavar="DIR", help="where the data sets lie (default: %(default)s)"
     )
     add_model_options(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: results/evaluate/CONFIG)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the files go (default: results/evaluate/CONFIG, with _limitN)"
+    )
     parser.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="at most N photos of each data set")
     parser.add_argument("--no-plots", "--no_plots", action="store_true", help="neither plots nor contact sheets")
     parser.add_argument("--video", type=Path, metavar="FILE", help="jitter: the video")
@@ -48,20 +53,31 @@ def run(options: argparse.Namespace) -> int:
         if options.write is not None:
             return _write(options)
         names = _chosen(options)
+        if options.out is not None:
+            check_folder("--out", options.out)
         aligner = load_aligner(options)
         from tddfa.evaluate.report import identity
         from tddfa.evaluate.result import Setup
 
         made_by = identity(aligner, options.config, options.precision, options.threads, options.exact_crop)
+        out = options.out or _usual_folder(options, made_by["config"])
+        check_folder("--out", out)
     except BrokenPipeError:
         raise
     except trouble() as error:
         complain(str(error) or type(error).__name__)
         return FAILED
-    variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
-    out = options.out or Path("results/evaluate") / "_".join([made_by["config"], *variants])
+    # a part is not taken for the whole later on: the results say so themselves
+    part = {} if options.limit is None else {"limit": options.limit}
     setup = Setup(options.data, aligner, options.limit, _track)
-    return _Run(options, setup, made_by, out).all(names)
+    return _Run(options, setup, {**made_by, **part}, out).all(names)
+
+
+def _usual_folder(options: argparse.Namespace, config: str) -> Path:
+    """Where the files go unless `--out` says: no other model, and no part of the data, writes over a result."""
+    variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
+    limit = [] if options.limit is None else [f"limit{options.limit}"]
+    return Path("results/evaluate") / "_".join([config, *variants, *limit])
 
 
 def _chosen(options: argparse.Namespace) -> list[str]:
@@ -72,6 +88,9 @@ def _chosen(options: argparse.Namespace) -> list[str]:
     names = list(MODULES) if options.all else list(dict.fromkeys(options.benchmark))
     for name in options.benchmark:
         module(name)  # a wrong name is told before any work is done
+    # what was not asked for may be missing where no data are needed
+    if not options.data.is_dir() and (options.all or options.data != _DATA):
+        raise ValueError(f"--data: {options.data}{' is not a folder' if options.data.exists() else ': no such folder'}")
     return names
 
 
@@ -96,10 +115,6 @@ class _Run:
         from tddfa.evaluate.result import DataMissing
 
         done = failed = 0
-        if self.options.all and not self.setup.data.is_dir():
-            # what needs no data is done all the same
-            complain(f"--data: {self.setup.data} is not a folder")
-            failed += 1
         for name in names:
             try:
                 result = signed(module(name).evaluate(self.setup, **self._own(name)), self.made_by, self.setup.data)
@@ -157,6 +172,7 @@ def _write(options: argparse.Namespace) -> int:
     folders = [Path(folder) for folder in options.benchmark]
     if not folders or options.all:
         raise ValueError("--write: expected folders of results after it, such as results/evaluate/open_mb05")
+    check_file("--write", options.write)
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"--write: expected folders of different names, for they head the columns, got {names}")

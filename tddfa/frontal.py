@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa.arrays import bounds, checked_image
 from tddfa.recognition import MOST_SHRINKING, five_points, part_under, template_points
-from tddfa.texture import _Same, _without_holes
+from tddfa.texture import SameArray, without_holes
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float32]
@@ -110,7 +110,7 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112
     rotation = face.camera.rotation
     vertices, scale = _from_the_front(face, mesh, (template + 0.5) * samples - 0.5)
     raster = rasterize(vertices, mesh.triangles, (0, 0, working, working), cull="back")
-    silhouette = _without_holes(raster.mask.view(np.uint8)) > 0
+    silhouette = without_holes(raster.mask.view(np.uint8)) > 0
 
     seen = _seen(mesh, rotation, image.shape[:2])
     own = _source(raster, vertices, mesh, seen)
@@ -208,13 +208,13 @@ def _to_far_outline(mesh: Mesh, direction: Floats) -> Floats:
 def _mirrored(seen: _Seen, mesh: Mesh) -> _Seen:
     """The same of each vertex's mirror image in the face's plane of symmetry."""
     assert mesh.uv is not None
-    around, weights = _mirror_images(_Same(mesh.uv), _Same(mesh.triangles))
+    around, weights = _mirror_images(SameArray(mesh.uv), SameArray(mesh.triangles))
     points = np.einsum("nkc,nk->nc", seen.points[around], weights)
     return _Seen(points, np.einsum("nk,nk->n", seen.trust[around], weights))
 
 
 @lru_cache(maxsize=4)
-def _mirror_images(uv: _Same, triangles: _Same) -> tuple[NDArray[np.int32], Floats]:
+def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int32], Floats]:
     """Each vertex's mirror image on the UV sheet: the vertices (n, 3) around it, and their weights."""
     corners, sheet = np.asarray(triangles.array, dtype=np.int32), np.asarray(uv.array, dtype=np.float32)
     flat = np.zeros((len(sheet), 3), dtype=np.float32)

@@ -3,7 +3,7 @@
 ======== ==================================================================================================
 .jsonl   a line a frame, flushed at once: a run that is cut short leaves what it had
 .npz     arrays with one row a face, written when the recorder closes
-.parquet a table with one row a face, written a group of rows at a time; needs ``pip install tddfa[parquet]``
+.parquet a table with one row a face, written a group of rows at a time; needs ``pip install 'tddfa[parquet]'``
 ======== ==================================================================================================
 
 A frame without faces is a line with an empty list in the first; in the others `frames` tells how many were seen.
@@ -240,7 +240,7 @@ class _Table(Recorder):
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            raise ImportError(f"{path}: a .parquet file needs pyarrow: pip install tddfa[parquet]") from error
+            raise ImportError(f"{path}: a .parquet file needs pyarrow: pip install 'tddfa[parquet]'") from error
         self._pyarrow: Any = pyarrow
         self._schema: Any = None
         self._writer: Any = None

@@ -66,10 +66,10 @@ class _Sheet:
         self.raster = rasterize(flat, triangles, (0, self.rows.start, size, self.rows.stop - self.rows.start))
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
-        self.painted = _without_holes(cv2.dilate(self.inside, kernel))
+        self.painted = without_holes(cv2.dilate(self.inside, kernel))
 
 
-class _Same:
+class SameArray:
     """An array as a key: that array, or one of equal values; it lives as long as the key."""
 
     def __init__(self, array: NDArray[np.generic]) -> None:
@@ -80,11 +80,11 @@ class _Same:
         return hash((self.array.shape, self.array[:: len(self.array) // 16 + 1].tobytes()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and (other.array is self.array or np.array_equal(other.array, self.array))
+        return isinstance(other, SameArray) and (other.array is self.array or np.array_equal(other.array, self.array))
 
 
 @lru_cache(maxsize=4)
-def _sheet(uv: _Same, triangles: _Same, size: int) -> _Sheet:
+def _sheet(uv: SameArray, triangles: SameArray, size: int) -> _Sheet:
     return _Sheet(uv.array, triangles.array, size)  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
     whole = Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
     if not len(mesh.vertices):
         return whole
-    sheet = _sheet(_Same(mesh.uv), _Same(mesh.triangles), size)
+    sheet = _sheet(SameArray(mesh.uv), SameArray(mesh.triangles), size)
     at = interpolate(sheet.raster, mesh.triangles, np.ascontiguousarray(mesh.vertices[:, :2]))
     weight = interpolate(sheet.raster, mesh.triangles, visibility(mesh, image.shape[:2])[:, None])[..., 0]
     direct = sample(*_shrunk(image, at, mesh, size))
@@ -203,13 +203,13 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> NDArray[np.float32]:
     nearest = cv2.dilate(raster.depth, around)[at]
     steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
     weight *= small[:, 2] >= nearest - (_DEPTH_TOLERANCE * extent * scale + (1.5 * _OVERHANG_PX + 0.7) * steepness)
-    silhouette = _without_holes(raster.mask.view(np.uint8))
+    silhouette = without_holes(raster.mask.view(np.uint8))
     rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
     weight *= np.clip(rim[at[0] + 1, at[1] + 1] / _RIM_PX - 0.2, 0, 1)
     return np.asarray(weight, dtype=np.float32)
 
 
-def _without_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def without_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Fill what is 0 and not connected to the mask's border; the mouth's opening, say."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     _, flooded, _, _ = cv2.floodFill(padded, None, (0, 0), 2)

@@ -142,14 +142,24 @@ class Report:
             if rates:
                 yield f"Faces a second by batch, {variant.label}, {self.about.get('device')}: {', '.join(rates)}"
 
-    def _reasons(self) -> Iterator[str]:
+    def reasons(self) -> Iterator[str]:
+        """Why something was not timed: which columns and stages, and the reason; once where it is that of several."""
         labels = {variant.name: variant.label for variant in self.variants}
-        alike: dict[tuple[str, str], list[str]] = {}
+        stages: dict[tuple[str, str], list[str]] = {}
         for what, reason in self.failures.items():
             stage, _, variant = what.partition(" ")
-            alike.setdefault((labels.get(variant, variant), reason), []).append("nothing" if stage == "*" else stage)
-        for (label, reason), which in alike.items():
-            yield f"- {label}: {', '.join(which)}: {reason}"
+            stages.setdefault((labels.get(variant, variant), reason), []).append("nothing" if stage == "*" else stage)
+        columns: dict[tuple[str, str], list[str]] = {}
+        for (label, reason), which in stages.items():
+            columns.setdefault((", ".join(which), reason), []).append(label)
+        own = [variant.label for variant in self.variants if not variant.beside]
+        for (listed, reason), where in columns.items():
+            # what holds for all of ours needs no column named
+            yield f"{listed}: {reason}" if where == own else f"{', '.join(where)}: {listed}: {reason}"
+
+    def _reasons(self) -> Iterator[str]:
+        for reason in self.reasons():
+            yield f"- {reason}"
         for stage, peak in self.peak_mb.items():
             if isinstance(peak, str):
                 yield f"- memory of {stage}: {peak}"

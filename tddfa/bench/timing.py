@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tddfa.bench.peer import PeerError
+
 # A sample shorter than this, seconds, says more about the clock than about the job: the job is repeated in it.
 _LEAST_SAMPLE = 0.002
 _MOST_REPEATS = 200
@@ -154,10 +156,17 @@ def measure(
             try:
                 samples[key].append(job.sample())
             except Exception as error:  # a stage may fail in any way; the others are still of use
-                failures[key] = " ".join(f"{type(error).__name__}: {error}".split())
+                failures[key] = _reason(error)
         progress(number + 1)
     timings = {key: Timing.of(taken) for key, taken in samples.items() if taken and key not in failures}
     return timings, failures
+
+
+def _reason(error: Exception) -> str:
+    """Why, in one line: a message that was written to be read needs no name of a class before it."""
+    text = " ".join(str(error).split())
+    spoken = isinstance(error, (ImportError, ValueError, PeerError)) and not isinstance(error, UnicodeError)
+    return text if text and spoken else f"{type(error).__name__}: {text}"
 
 
 def _is_enough(samples: Sequence[float]) -> bool:

@@ -24,7 +24,7 @@ from tddfa.types import Face
 Floats = NDArray[np.float64]
 
 NAME = "jitter"
-LAYOUT = "DIR/video/carphone.mp4, or another video by the option video"
+LAYOUT = "DIR/video/carphone.mp4, or --video FILE"
 
 SCENES = ("turn", "talking")
 """Of `tddfa.synthetic`: one head that looks about, and one that talks."""

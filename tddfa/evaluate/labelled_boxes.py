@@ -151,11 +151,12 @@ def wider(data: Path) -> list[Boxes]:
     for root in (data / "wider", data / "WIDER", data):
         label, pictures = root / _WIDER_LIST, root / _WIDER_IMAGES
         if label.is_file() and pictures.is_dir():
-            return [found for found in _wider(label, pictures) if found.path.is_file()]
+            return [found for found in read_wider(label, pictures) if found.path.is_file()]
     return []
 
 
-def _wider(label: Path, pictures: Path) -> Iterator[Boxes]:
+def read_wider(label: Path, pictures: Path) -> Iterator[Boxes]:
+    """Boxes of WIDER FACE's own list `label`; its names are of files under `pictures`, which may be missing."""
     size = label.stat().st_size
     if size > _MOST_LIST_BYTES:
         raise ValueError(f"{label}: expected at most {_MOST_LIST_BYTES >> 20} MiB, got {size >> 20}")

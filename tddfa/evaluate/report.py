@@ -111,12 +111,18 @@ def table(result: Result) -> str:
     left = max((len(figure.label) for figure in result.figures), default=0)
     right = max((len(value) for value in values), default=0)
     settings = "".join(f"  {result.settings[name]}" for name in ("config", "device") if name in result.settings)
+    if "limit" in result.settings:
+        settings += f"  {_limited(result.settings['limit'])}"
     lines = [f"{result.benchmark}{settings}"]
     lines += [
         f"  {figure.label:{left}}  {value:>{right}} {figure.unit}".rstrip()
         for figure, value in zip(result.figures, values, strict=True)
     ]
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
+
+
+def _limited(limit: Any) -> str:
+    return f"at most {limit} of each set"
 
 
 def load_folder(folder: Path) -> dict[str, Result]:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -216,6 +216,10 @@ class Result:
             raise ValueError(f"{path}: expected at most {_MOST_BYTES >> 20} MiB")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            keys = [part.name for part in fields(cls)]
+            if not isinstance(content, dict) or not set(keys) <= set(content):
+                found = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
+                raise ValueError(f"expected an object with {', '.join(keys)}, got {found or 'an empty one'}")
             return cls(
                 benchmark=str(content["benchmark"]),
                 settings=dict(content["settings"]),
@@ -228,5 +232,5 @@ class Result:
                 worst=tuple(Worst(**worst) for worst in content["worst"]),
                 notes=tuple(str(note) for note in content["notes"]),
             )
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not a result of tddfa evaluate: {error}") from error

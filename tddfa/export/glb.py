@@ -90,7 +90,7 @@ def encode_glb(
         trimesh: Any = importlib.import_module("trimesh")
         pillow: Any = importlib.import_module("PIL.Image")
     except ImportError as error:
-        raise ImportError("glb needs trimesh: pip install tddfa[glb]") from error
+        raise ImportError("glb needs trimesh: pip install 'tddfa[glb]'") from error
 
     scene = trimesh.Scene()
     for index, mesh in enumerate(meshes):

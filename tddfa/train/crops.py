@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,6 +73,9 @@ class Crops:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_decoded": None}
+
     @property
     def sources(self) -> dict[str, int]:
         """How many crops there are of each source."""
@@ -113,7 +117,9 @@ class Crops:
         return self._shards[shard].jpeg(at).tobytes()
 
     def keep_decoded(self) -> None:
-        """Decode all crops now and keep them in memory: 77 kB each, for half of the time a sample takes.
+        """Decode all crops now and keep them in memory: 77 kB each, for a quarter of the time a sample takes.
+
+        Only for this process: a copy in another one decodes them when they are asked for.
 
         Raises
         ------

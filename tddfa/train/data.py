@@ -172,8 +172,7 @@ def batches(
     balance : float
         See `Crops.weights`.
     workers : int
-        Processes that make them; 0 makes them here. On Linux they share this process's memory; start them before
-        threads of other libraries, as torch's, are many.
+        Processes that make them (`tddfa.train.workers.elsewhere`); 0 makes them here.
 
     Raises
     ------

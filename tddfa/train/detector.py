@@ -73,13 +73,14 @@ class DetectorTask:
         """Tell whether the BatchNorms are frozen."""
         return {"frozen_norms": self.frozen_norms}
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def precision(self) -> AbstractContextManager[Any]:
+        """In what the network computes: bfloat16 on CUDA."""
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the terms of the loss, weighted."""
         images = self._moved(batch.images).permute(0, 3, 1, 2)
-        with self._precision():
+        with self.precision():
             logits, offsets = self.network(images)
         wanted = {
             "target_scores": batch.scores, "target_offsets": batch.offsets,

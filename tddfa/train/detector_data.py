@@ -206,7 +206,7 @@ def boxed(folder: str | os.PathLike[str], part: str = "train") -> list[Boxes]:
     label, pictures = (folder / name for name in _WIDER[part])
     found = labelled_boxes.beside(folder) or labelled_boxes.voc(folder)
     if not found and label.is_file():
-        found = [each for each in labelled_boxes._wider(label, pictures) if each.path.is_file()]
+        found = [each for each in labelled_boxes.read_wider(label, pictures) if each.path.is_file()]
     if found:
         return found
     raise FileNotFoundError(

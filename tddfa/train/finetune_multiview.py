@@ -173,7 +173,7 @@ class MultiviewTask:
         cameras, labels = (self._tensor(value) for value in (step.views.cameras, step.views.landmarks))
         # in one pass: BatchNorm over views of one head alone would learn that head
         crops = torch.cat([targets.crops, self._tensor(step.views.crops)])
-        with self.regressor._precision():
+        with self.regressor.precision():
             found = self.network(crops)
         labelled, of_views = (
             Prediction(*(value[part] for value in found))
@@ -205,7 +205,7 @@ class MultiviewTask:
         values = self.regressor.validate(network)
         rows = []
         for views in self.validation:
-            with self.regressor._precision():
+            with self.regressor.precision():
                 found = self._in_views(network(self._tensor(views.crops)), views).double()
             rows.append(agreement(found, self._tensor(views.cameras), self._tensor(views.landmarks)))
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -115,13 +115,14 @@ class RegressorTask:
     def _objective(self, weights: LossWeights) -> Callable[[Batch], dict[str, Tensor]]:
         def objective(batch: Batch) -> dict[str, Tensor]:
             targets = Targets.of(batch, self.device)
-            with self._precision():
+            with self.precision():
                 found = self.network(targets.crops)
             return self.terms(found, targets, weights)
 
         return objective
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def precision(self) -> AbstractContextManager[Any]:
+        """In what the network computes: bfloat16 on CUDA."""
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def terms(self, found: Prediction, truth: Targets, weights: LossWeights) -> dict[str, Tensor]:
@@ -161,7 +162,7 @@ class RegressorTask:
     def judge(self, batch: Batch) -> float:
         """VDC of a batch: what meta-joint optimisation chooses by, as the paper does."""
         targets = Targets.of(batch, self.device)
-        with torch.no_grad(), self._precision():
+        with torch.no_grad(), self.precision():
             found = self.network(targets.crops)
         points = self.surface(losses.with_depth_of(found.camera, targets.camera), found.shape, found.expression)
         truth = self.surface(targets.camera, targets.shape, targets.expression)
@@ -183,7 +184,7 @@ class RegressorTask:
         upper, lower = (torch.tensor(side, device=self.device) for side in zip(*losses.LID_PAIRS, strict=True))
         for batch in self.validation:
             truth = Targets.of(batch, self.device)
-            with self._precision():
+            with self.precision():
                 found = network(truth.crops)
             gathered["score"].append(((found.logit > 0) == truth.face).float())
             points = self.surface(found.camera, found.shape, found.expression)[:, :68, :2]

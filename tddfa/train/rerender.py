@@ -80,7 +80,8 @@ def surface_of(model: FaceModel) -> Surface:
     assert model.uv is not None
     rim = _mouth_rim(model)
     count, n = len(rim), len(model.mean)
-    triangles, uv = [model.triangles], [model.uv]
+    triangles: list[NDArray[np.integer]] = [model.triangles]
+    uv: list[NDArray[np.floating]] = [model.uv]
     if count:
         uv += [_mouth_sheet(model, rim, share) for share, _ in _RINGS]
         k = np.arange(count)

@@ -22,6 +22,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Shard:
         self.folder = Path(folder)
         self.labels = _read_labels(self.folder / LABELS)
         count = len(self.labels)
-        self._tars: list[NDArray[np.uint8]] = []
+        self._paths: list[Path] = []
         self._place = np.full((count, 3), -1, dtype=np.int64)  # tar, offset, size
         for path in sorted(self.folder.glob("*.tar")):
             self._index(path)
@@ -167,13 +168,21 @@ class Shard:
                 for member in archive:
                     match = _MEMBER.fullmatch(Path(member.name).name)
                     if match and member.isreg() and int(match[1]) < len(self.labels):
-                        self._place[int(match[1])] = len(self._tars), member.offset_data, member.size
+                        self._place[int(match[1])] = len(self._paths), member.offset_data, member.size
         except (OSError, tarfile.TarError) as error:
             raise ValueError(f"{path}: not a tar file that can be read: {error}") from error
-        self._tars.append(np.memmap(path, dtype=np.uint8, mode="r"))
+        self._paths.append(path)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def _tars(self) -> list[NDArray[np.uint8]]:
+        return [np.memmap(path, dtype=np.uint8, mode="r") for path in self._paths]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a mapped file would be pickled byte by byte; another process maps it itself
+        return {name: value for name, value in self.__dict__.items() if name != "_tars"}
 
     def jpeg(self, row: int) -> NDArray[np.uint8]:
         """The bytes of a row's JPEG."""

@@ -63,7 +63,7 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
             else:
                 # a crop shows little of what is worn
                 clothes = rng.uniform(10, 235) + rng.normal(0, 25, 3)
-                head = replace(_head(crops, next(rows), model), clothes=tuple(clothes.clip(0, 255).tolist()))
+                head = replace(textured_head(crops, next(rows), model), clothes=tuple(clothes.clip(0, 255).tolist()))
         expression = labels.expression[rng.choice(usable)].clip(0, 1)
         if rng.random() < 0.6:
             expression = another_expression(expression, model.expression_names, rng)
@@ -71,16 +71,16 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
         matrix = centred(Camera.from_pose(yaw, pitch, roll), model, head.shape, expression)
         weights = dict(zip(model.expression_names, expression.tolist(), strict=True))
         x, y, _ = matrix[:, 3].tolist()
-        state = State(yaw, pitch, roll, Camera(matrix).scale * _mean_size(model), x, y, weights)
-        background = _background(crops, int(rng.choice(usable)), rng)
+        state = State(yaw, pitch, roll, Camera(matrix).scale * mean_size(model), x, y, weights)
+        background = any_background(crops, int(rng.choice(usable)), rng)
         size = (STORED_SIZE, STORED_SIZE)
-        image, (truth,) = render(size, [(head, state)], background, light=_light(rng))
+        image, (truth,) = render(size, [(head, state)], background, light=any_light(rng))
         assert truth is not None
         image = degrade(image, rng, noise=float(rng.uniform(0, 4)), blur=float(rng.uniform(0, 0.7)))
         yield Sample(image, "synthetic", truth.camera.matrix, truth.shape, truth.expression)
 
 
-def _head(crops: Crops, row: int, model: FaceModel) -> Head:
+def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
     """The head of a crop's face."""
     labels = crops.labels
     camera = Camera(labels.camera[row])
@@ -100,7 +100,7 @@ def _mesher(model: FaceModel) -> Aligner:
     return Aligner(nothing, model, CropRule(CROP_SIZE, 0.0, 1.0, 1.0))
 
 
-def _mean_size(model: FaceModel) -> float:
+def mean_size(model: FaceModel) -> float:
     """Longer side of the box of the mean face's landmarks, model units: what `State.size` is the size of."""
     none = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
     return float(np.ptp(model.landmarks(*none)[:, :2], axis=0).max())
@@ -118,7 +118,8 @@ def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
     )
 
 
-def _light(rng: np.random.Generator) -> dict[str, Any]:
+def any_light(rng: np.random.Generator) -> dict[str, Any]:
+    """Light from anywhere before the head, as arguments of `Sim3DR.shade`."""
     ambient = float(rng.uniform(0.4, 0.85))
     return {
         "ambient": ambient,
@@ -129,7 +130,7 @@ def _light(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _background(crops: Crops, row: int, rng: np.random.Generator) -> Image:
+def any_background(crops: Crops, row: int, rng: np.random.Generator) -> Image:
     """A corner of another photo, enlarged, in or out of focus; or a made-up room."""
     if rng.random() < 0.3:
         return backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))

@@ -182,13 +182,13 @@ class _Rendered:
         rng = np.random.default_rng(self.seed)
         head, expression = self._who(rng)
         weights = dict(zip(self.model.expression_names, expression.tolist(), strict=True))
-        light = made._light(rng)
+        light = made.any_light(rng)
         for _ in range(self.views):
             radius, angle = np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
             yaw, pitch = float(_YAW * radius * np.cos(angle)), float(_PITCH * radius * np.sin(angle))
             roll = float(rng.normal(0, _ROLL))
             matrix = centred(Camera.from_pose(yaw, pitch, roll), self.model, head.shape, expression)
-            size = Camera(matrix).scale * made._mean_size(self.model)
+            size = Camera(matrix).scale * made.mean_size(self.model)
             state = State(yaw, pitch, roll, size, float(matrix[0, 3]), float(matrix[1, 3]), weights)
             image, (truth,) = render((STORED_SIZE, STORED_SIZE), [(head, state)], self._behind(rng), light=light)
             assert truth is not None
@@ -204,7 +204,7 @@ class _Rendered:
         expression = self.crops.labels.expression[self.row].clip(0, 1)
         if rng.random() < 0.5:
             expression = another_expression(expression, self.model.expression_names, rng)
-        head = made._head(self.crops, self.row, self.model)
+        head = made.textured_head(self.crops, self.row, self.model)
         # a crop shows little of what is worn
         clothes = (rng.uniform(10, 235) + rng.normal(0, 25, 3)).clip(0, 255)
         return replace(head, clothes=tuple(clothes.tolist())), expression
@@ -212,7 +212,7 @@ class _Rendered:
     def _behind(self, rng: np.random.Generator) -> Image:
         if self.crops is None:
             return backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
-        return made._background(self.crops, int(rng.integers(len(self.crops))), rng)
+        return made.any_background(self.crops, int(rng.integers(len(self.crops))), rng)
 
 
 def read_heads(folder: Path, views: int, skip: Callable[[int], bool] = lambda _: False) -> Heads:

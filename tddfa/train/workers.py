@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-import sys
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -34,17 +33,21 @@ def here(task: Task[Made], start: int, last: int | None) -> Iterator[Made]:
 
 
 def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> Iterator[Made]:
-    """The same, made ahead by a number of processes.
+    """The same, made ahead by a number of processes, to which the task is pickled.
+
+    They import the main module anew, as on every system that has no fork: a script that uses them needs its
+    ``if __name__ == "__main__":``.
 
     Raises
     ------
     RuntimeError
         If a process ended without a word. What a process raises is raised here.
     """
-    context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
+    # A forked child inherits locks of its parent's threads, OpenCV's among them, and waits for them for ever.
+    context = multiprocessing.get_context("spawn")
     queues: list[Any] = [context.Queue(_WAITING) for _ in range(workers)]
     processes: list[Any] = [
-        context.Process(target=_work, args=(task, start + i, last, workers, queues[i]), daemon=True)  # type: ignore[attr-defined]
+        context.Process(target=_work, args=(task, start + i, last, workers, queues[i]), daemon=True)
         for i in range(workers)
     ]
     for process in processes:

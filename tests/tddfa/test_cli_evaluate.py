@@ -73,6 +73,7 @@ def test_all_tells_what_is_not_there(run, data, few, tmp_path):
 
 
 def test_asked_for_by_name_it_is_an_error(run, tmp_path):
+    (tmp_path / "none").mkdir()
     status, out, err = run("aflw2000-3d", "--data", tmp_path / "none")
     assert (status, out) == (1, [])
     assert len(err) == 1
@@ -81,18 +82,42 @@ def test_asked_for_by_name_it_is_an_error(run, tmp_path):
 
 
 def test_nothing_there_is_a_failure(run, few, tmp_path):
+    (tmp_path / "none").mkdir()
     status, out, _ = run("--all", "--data", tmp_path / "none")
     assert status == 1
     assert len(out) == 5
 
 
-def test_all_of_a_folder_that_is_none_is_a_failure_whatever_needs_no_data(run, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("tddfa.evaluate.benchmarks.MODULES", {"latency": "tddfa.evaluate.latency"})
-    monkeypatch.setattr("tddfa.evaluate.latency.evaluate", lambda _: Result("latency", {}, ()))
-    status, _, err = run("--all", "--data", tmp_path / "none", "--no-plots")
-    assert status == 1
-    assert err == [f"tddfa: error: --data: {tmp_path / 'none'} is not a folder"]
-    assert (tmp_path / "out/latency.json").is_file()
+@pytest.mark.parametrize("what", ["--all", "300w"])
+def test_a_folder_that_is_none_is_told_before_any_work(run, what, tmp_path):
+    (tmp_path / "file").touch()
+    status, out, err = run(what, "--data", tmp_path / "none", "-c", "no model is loaded for it")
+    assert (status, out, err) == (1, [], [f"tddfa: error: --data: {tmp_path / 'none'}: no such folder"])
+    assert run(what, "--data", tmp_path / "file")[2] == [
+        f"tddfa: error: --data: {tmp_path / 'file'} is not a folder"
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_that_cannot_be_are_told_before_any_work(run, data, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(ibug, "evaluate", lambda _: pytest.fail("it was begun"))
+    for out, named in (("data/own/astronaut.pts", "own/astronaut.pts"), ("data/own/astronaut.pts/a", "astronaut.pts")):
+        status, _, err = run("300w", "--data", data, out=out)
+        assert status == 1
+        assert len(err) == 1
+        assert err[0].startswith("tddfa: error: --out: ")
+        assert err[0].endswith(f"{named} is not a folder")
+    assert run("--write", data, data)[2] == [f"tddfa: error: --write: {data} is a folder"]
+
+
+def test_a_part_does_not_write_over_the_whole(data, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--limit", "1"]):
+        assert main(["evaluate", "negatives", "--data", str(data), "--device", "cpu", "--no-plots", *options]) == 0
+    whole = Result.load("results/evaluate/open_mb05/negatives.json")
+    part = Result.load("results/evaluate/open_mb05_limit1/negatives.json")
+    assert ("limit" in whole.settings, part.settings["limit"]) == (False, 1)
+    assert "at most 1 of each set" in capfd.readouterr().out
 
 
 def test_one_that_fails_costs_no_other(run, data, few, tmp_path):

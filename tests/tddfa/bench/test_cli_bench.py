@@ -50,10 +50,41 @@ def test_memory_is_looked_at_unless_it_shall_be_quick(run, monkeypatch, tmp_path
 
 
 def test_a_peer_that_does_not_start_is_said(run, tmp_path):
+    (tmp_path / "TDDFA.py").write_text("raise OSError('broken')")
     status, out, _ = run("--quick", "--rounds", 1, "--stages", "crop", "--threads", 1, "--peer", tmp_path)
     assert status == 0
-    assert any("no TDDFA.py" in line for line in out)
+    assert [line for line in out if line.startswith("- 3DDFA_V2, 1 thread: nothing: ")]
     assert next(line for line in out if line.startswith("crop")).split()[-1] == "-"
+
+
+def test_what_is_asked_for_is_looked_at_before_any_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tddfa.bench.run.run", lambda *_: pytest.fail("it was begun"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/TDDFA.py").touch()
+    for arguments, message in (
+        (["--json", tmp_path], f"--json: {tmp_path} is a folder"),
+        (["--peer", tmp_path / "none"], f"--peer: {tmp_path / 'none'}: no such folder"),
+        (["--peer", tmp_path / "full/TDDFA.py"], f"--peer: {tmp_path / 'full/TDDFA.py'} is not a folder"),
+        (["--peer", tmp_path], f"--peer: {tmp_path}: expected a checkout of 3DDFA_V2, it has no TDDFA.py"),
+        (["--peer-python", "python"], "--peer-python: expected --peer DIR with it"),
+        (
+            ["--peer", tmp_path / "full", "--peer-python", "no-such-python"],
+            "--peer-python: no-such-python: no program that can be run",
+        ),
+    ):
+        assert run("--quick", *arguments) == (1, [], [f"tddfa: error: {message}"])
+
+
+def test_ctrl_c_leaves_the_line(run, monkeypatch, capfd):
+    def interrupted(aligner, plan, progress):
+        progress("round 1 of 5")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tddfa.bench.run.run", interrupted)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        run("--quick")
+    assert capfd.readouterr().err.endswith("interrupted\n")
 
 
 @pytest.mark.parametrize(

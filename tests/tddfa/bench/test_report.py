@@ -67,3 +67,10 @@ def test_a_peer_that_did_not_start():
     lines = list(Report({}, variants, rows, {"* peer-threads-2": "no TDDFA.py"}).lines())
     assert lines[1].rstrip().endswith("-")
     assert "- 3DDFA_V2: nothing: no TDDFA.py" in lines
+
+
+def test_a_reason_is_given_once():
+    variants = [Variant("threads-1", "1 thread"), Variant("threads-2", "2 threads"), Variant("peer", "peer", None, "x")]
+    failures = {"glb threads-1": "no trimesh", "glb threads-2": "no trimesh", "obj threads-1": "full", "obj peer": "full"}
+    reasons = list(Report({}, variants, [], failures).reasons())
+    assert reasons == ["glb: no trimesh", "1 thread, peer: obj: full"]

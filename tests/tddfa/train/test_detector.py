@@ -248,7 +248,7 @@ class TestCommand:
             f"validation: {{boxes: [{{folder: {pictures}/validation}}]}}\n"
             "workers: 1\nlayout: {size: 64, most_cells: 2}\nschedule: {steps: 2, batch: 2, log_every: 1}\n"
         )
-        # a process of its own: processes that are forked where OpenCV's threads have run may wait for them for ever
+        # a process of its own, as it is used: those that make batches import its main module
         script = (
             "import argparse, sys\nfrom tddfa.train import command_detector as c\np = argparse.ArgumentParser()\n"
             "c.add_arguments(p)\nsys.exit(c.run(p.parse_args(sys.argv[1:])))"

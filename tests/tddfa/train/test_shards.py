@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import tarfile
 
 import numpy as np
@@ -26,6 +27,16 @@ def test_what_is_written_is_read(tmp_path):
     assert shard.labels.face.all()
     assert np.isnan(shard.labels.landmarks).all()
     assert shard.labels.source.tolist() == ["here"] * 7
+
+
+def test_a_shard_is_pickled_without_its_pictures(tmp_path):
+    jpegs = [bytes([i]) * 200_000 for i in range(3)]
+    write_shard(tmp_path, jpegs, labels(3))
+    shard = Shard(tmp_path)
+    assert shard.jpeg(2).tobytes() == jpegs[2]
+    data = pickle.dumps(shard)
+    assert len(data) < 20_000
+    assert pickle.loads(data).jpeg(1).tobytes() == jpegs[1]
 
 
 def test_plain_files_beside_labels(tmp_path):
