@@ -9,10 +9,10 @@ from pathlib import Path
 
 REGISTRY = {
     "configs/open_face.npz": "82c04a2b33f5dc4c5a0c3b56e3c1721d09327dea00074f29401e14e689babd1b",
-    "weights/faceboxes.onnx": "bf547bde692c17ed7bcf3f6bcd7d7a36f5e6d4efa4d123975e4ba40665ca8dd9",
-    "weights/faceboxes_int8.onnx": "f0e7aae592733e4d39daf473e64f36178c61424fd837335f60cd25b27ce1c627",
-    "weights/open_mb05.onnx": "69b83b4ce9a930726dbae3eca065f3f4b0d53ad2adaba15a6e9928a3b7579113",
-    "weights/open_mb05_int8.onnx": "b6da6bff5f3464aa7e06f8e69939076d0b80e8127037dfec716a951b015b7053",
+    "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
+    "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
+    "weights/open_mb05.onnx": "4d9d25fad62dab05ec59b7b8acb941184bd570becd580773d7415f790a419002",
+    "weights/open_mb05_int8.onnx": "15952a3837c460cae516d606d704d325575a7a82b0fd58f5530f781dea402006",
 }
 """sha256 of every shipped binary, by its path below `data_folder`."""
 

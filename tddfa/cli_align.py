@@ -9,7 +9,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli_common import FAILED, NO_FACE, add_model_options, complain, load_aligner, say, share, trouble, whole
+from tddfa.cli_common import (
+    FAILED,
+    MISUSED,
+    NO_FACE,
+    add_model_options,
+    complain,
+    load_aligner,
+    say,
+    share,
+    trouble,
+    whole,
+)
 from tddfa.cli_paths import check_targets, input_files, output_stems
 
 if TYPE_CHECKING:
@@ -34,9 +45,9 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run_align)
-    images = parser.add_mutually_exclusive_group(required=True)
-    images.add_argument("images", nargs="*", default=[], metavar="PATH", help="photos, folders of photos, patterns")
-    images.add_argument("-f", "--images_path", "--images-path", nargs="+", metavar="PATH", help="the same")
+    # not a group of which one is required: that tells of a misspelt option's value as if it were a second PATH
+    parser.add_argument("images", nargs="*", default=[], metavar="PATH", help="photos, folders of photos, patterns")
+    parser.add_argument("-f", "--images_path", "--images-path", nargs="+", metavar="PATH", help="the same")
     parser.add_argument(
         "--out", "--output_path", "--output-path", type=Path, default=Path("aligned"), metavar="DIR",
         help="where the crops go (default: %(default)s)",
@@ -69,6 +80,7 @@ def add_parser(commands: Any) -> None:
         "--nms-threshold", "--nms_threshold", type=_overlap, metavar="0..1",
         help="overlap from which the worse of two boxes goes (default: the model's, usually 0.3; img2pose: 0.6)",
     )  # fmt: skip
+    parser.add_argument("--min_size", "--max_size", metavar="PX", help="accepted for img2pose's sake: they do nothing")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of the crops (default: jpg)")
     parser.add_argument(
         "--json", action="store_true",
@@ -79,7 +91,11 @@ def add_parser(commands: Any) -> None:
 
 def run_align(options: argparse.Namespace) -> int:
     """Do ``tddfa align``; return the exit status."""
-    paths, complete = input_files(options.images_path or options.images)
+    photos = [*options.images, *(options.images_path or [])]
+    if not photos:
+        complain("PATH: expected photos, folders of photos, or patterns")
+        return MISUSED
+    paths, complete = input_files(photos)
     failed = not complete
     stems = output_stems(paths)
     try:

@@ -52,7 +52,10 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
         raise ValueError("--intrinsics: expected assumed or a file, for frames do not tell of their camera")
     calibrated = options.intrinsics not in (_ASSUMED, _EXIF)
     if calibrated:
-        calibration.read(options.intrinsics)
+        try:
+            calibration.read(options.intrinsics)
+        except OSError as error:
+            raise ValueError(f"--intrinsics: {options.intrinsics}: {error.strerror or error}") from error
 
     # a video asks for the same one at every frame
     @lru_cache(maxsize=4)

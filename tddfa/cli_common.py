@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tddfa.aligner import Aligner
 
 FAILED = 1
+MISUSED = 2  # argparse's
 NO_FACE = 255  # 3DDFA_V2's exit(-1)
 
 
@@ -31,6 +32,11 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Tell what went wrong, in one line."""
     sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
+
+
+def remark(text: str) -> None:
+    """Tell what is no trouble, but may not be what was meant."""
+    sys.stderr.write(f"tddfa: {text}\n")
 
 
 def share(text: str) -> float:

@@ -19,14 +19,15 @@ _DATA = Path("data")
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
-    from tddfa.evaluate.benchmarks import MODULES
+    from tddfa.evaluate.words import WORDS
 
     parser = commands.add_parser(
         "evaluate", help="measure how good a model is", allow_abbrev=False,
-        description=(
-            f"Run benchmarks: {', '.join(MODULES)}. Each makes a table, a .json file, plots, and a contact sheet "
-            "of its worst cases."
-        ),
+        description="Run benchmarks. Each makes a table and a .json file; those that have errors of single faces make\n"
+        "plots too, and those that have photos a contact sheet of the worst.",
+        epilog="benchmarks and their data (DIR is that of --data):\n"
+        + "\n".join(f"  {name:12} {words.data}" for name, words in WORDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.set_defaults(run=run)
     parser.add_argument("benchmark", nargs="*", metavar="BENCHMARK", help="which; with --write: folders of results")
@@ -36,11 +37,18 @@ def add_parser(commands: Any) -> None:
     )
     add_model_options(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the files go (default: results/evaluate/CONFIG, with _limitN)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the files go (default: results/evaluate/CONFIG, with --limit CONFIG_limitN)",
     )
-    parser.add_argument("--limit", type=whole(1, 10**9), metavar="N", help="at most N photos of each data set")
+    parser.add_argument(
+        "--limit", type=whole(1, 10**9), metavar="N", help="at most N photos of each data set, evenly spread"
+    )
     parser.add_argument("--no-plots", "--no_plots", action="store_true", help="neither plots nor contact sheets")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="jitter: the video")
+    parser.add_argument(
+        "--video", type=Path, metavar="FILE", help="jitter: the video (default: DIR/video/carphone.mp4)"
+    )
     parser.add_argument(
         "--write", type=Path, metavar="FILE.md",
         help="measure nothing: put the results of the folders given side by side on a page",
@@ -123,9 +131,9 @@ class _Run:
                 done += 1
             except DataMissing as error:
                 if self.options.all:
-                    say(f"skipped: {name}: {' '.join(str(error).split())}")
+                    say(f"skipped: {name}: {self._shorter(name, error)}")
                 else:
-                    complain(f"{name}: {error}")
+                    complain(f"{name}: {self._shorter(name, error)}")
                     failed += 1
             except BrokenPipeError:
                 raise
@@ -133,6 +141,16 @@ class _Run:
                 complain(f"{name}: {error or type(error).__name__}")
                 failed += 1
         return FAILED if failed or not done else 0
+
+    def _shorter(self, name: str, error: Exception) -> str:
+        """What is missing, with the layout in as few words as in the help."""
+        from tddfa.evaluate.benchmarks import module
+        from tddfa.evaluate.words import WORDS
+
+        text = str(error)
+        if name in WORDS:
+            text = text.replace(module(name).LAYOUT, WORDS[name].data)
+        return " ".join(text.split())
 
     def _own(self, name: str) -> dict[str, Any]:
         """What a benchmark takes beside the setup."""
@@ -142,21 +160,26 @@ class _Run:
         from tddfa import image_io
         from tddfa.evaluate import plots
         from tddfa.evaluate.sheet import contact_sheet
+        from tddfa.evaluate.words import WORDS, Words
         from tddfa.files import write_atomic
 
+        words = WORDS.get(result.benchmark, Words(""))
+        title = f"{result.benchmark}, {self.made_by['config']}"
         made = [result.save(self.out / f"{result.benchmark}.json")]
         if not self.options.no_plots:
             if result.worst:
-                sheet = contact_sheet(result.worst, self.setup.data)
+                head = f"{title}; the worst: {words.sheet}"
+                sheet = contact_sheet(result.worst, self.setup.data, head, words.unit)
                 made.append(image_io.write(self.out / f"{result.benchmark}_worst.jpg", sheet))
-            title = f"{result.benchmark}, {self.made_by['config']}"
             try:
                 for kind, draw, curves in (
                     ("cumulative", plots.cumulative, [curve for curve in result.curves if curve.errors]),
                     ("yaw", plots.over_yaw, [curve for curve in result.curves if curve.yaw]),
                 ):
                     if curves:
-                        made.append(write_atomic(self.out / f"{result.benchmark}_{kind}.png", draw(title, curves)))
+                        made.append(
+                            write_atomic(self.out / f"{result.benchmark}_{kind}.png", draw(title, curves, words.errors))
+                        )
             except ImportError as error:
                 if not self.hinted:
                     say(f"  {error}")
@@ -166,7 +189,8 @@ class _Run:
 
 
 def _write(options: argparse.Namespace) -> int:
-    from tddfa.evaluate.report import load_folder, markdown
+    from tddfa.evaluate.page import markdown
+    from tddfa.evaluate.report import load_folder
     from tddfa.files import write_atomic
 
     folders = [Path(folder) for folder in options.benchmark]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli_camera import CameraChoice, add_camera_options, camera_choice
+from tddfa.cli_camera import CameraChoice, add_camera_options, camera_choice, is_asked_for
 from tddfa.cli_common import (
     FAILED,
     NO_FACE,
@@ -17,6 +18,7 @@ from tddfa.cli_common import (
     complain,
     has_display,
     load_aligner,
+    remark,
     say,
     share,
     trouble,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
     from tddfa.aligner import Aligner
     from tddfa.outputs import Outputs
+    from tddfa.types import Face
 
+_EXAMPLE = "examples/inputs/astronaut.jpg"
 _MOST_BOX_BYTES = 64 << 20
 
 
@@ -53,7 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run_image)
     parser.add_argument(
-        "-f", "--img_fp", nargs="+", metavar="PATH", default=["examples/inputs/astronaut.jpg"],
+        "-f", "--img_fp", nargs="+", metavar="PATH", default=[_EXAMPLE],
         help="photos, folders of photos, or patterns such as 'photos/*.jpg' (default: examples/inputs/astronaut.jpg)",
     )  # fmt: skip
     parser.add_argument(
@@ -109,11 +113,15 @@ def add_parser(commands: Any) -> None:
 
 def run_image(options: argparse.Namespace) -> int:
     """Do ``tddfa image``; return the exit status."""
+    if options.img_fp == [_EXAMPLE] and not Path(_EXAMPLE).exists():
+        complain("-f: expected photos")
+        return FAILED
     paths, complete = input_files(options.img_fp)
     failed = not complete
     try:
         boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
         camera = camera_choice(options)
+        _check_kinds(options)
         aligner = load_aligner(options, options.refine)
     except (ValueError, OSError, ImportError) as error:
         complain(str(error))
@@ -143,6 +151,24 @@ def run_image(options: argparse.Namespace) -> int:
     if failed:
         return FAILED
     return 0 if faces_seen else NO_FACE
+
+
+def _check_kinds(options: argparse.Namespace) -> None:
+    """Say what would be missed only when all else is done: a package, or that an option does nothing.
+
+    Raises
+    ------
+    ImportError
+        If a kind needs a package that is not installed.
+    """
+    if "glb" in options.opt and importlib.util.find_spec("trimesh") is None:
+        raise ImportError("-o glb needs trimesh: pip install 'tddfa[glb]'")
+    if is_asked_for(options) and not options.json and "6dof" not in options.opt:
+        remark("--intrinsics, --fov, --focal: no effect without -o 6dof or --json")
+    if options.raw is not None and "depth" not in options.opt:
+        remark("--raw: no effect without -o depth")
+    if options.uv_mask and "uv_tex" not in options.opt:
+        remark("--uv_mask: no effect without -o uv_tex")
 
 
 def _one(
@@ -203,9 +229,9 @@ def _one(
             continue
         say(f"  {kind:10} {' '.join(str(name) for name in written)}")
         if kind == "pose":
-            for face in faces:
+            for k, face in enumerate(faces):
                 yaw, pitch, roll = face.camera.euler_degrees()
-                say(f"             yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+                say(f"             {_who(k, faces)}yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
         if kind == "6dof":
             _tell_6dof(outputs)
         if windows and kind not in MESHES:
@@ -216,13 +242,22 @@ def _one(
 
 
 def _tell_6dof(outputs: Outputs) -> None:
-    unit = outputs.aligner.face_model.unit
-    # the nearest first
-    for pose in sorted((pose for pose in outputs.poses if pose is not None), key=lambda pose: pose.distance):
+    from tddfa.draw_6dof import told_distance
+
+    about = "~" if outputs.options.intrinsics is None else ""
+    for k, pose in enumerate(outputs.poses):
+        who = _who(k, outputs.faces)
+        if pose is None:
+            say(f"             {who}this camera cannot show it so")
+            continue
+        distance = told_distance(pose.distance, outputs.aligner.face_model.unit)
         yaw, pitch, roll = pose.euler_degrees()
-        say(f"             {pose.distance:.1f} {unit}, yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
-    if None in outputs.poses:
-        say(f"             {outputs.poses.count(None)} that this camera cannot show so")
+        say(f"             {who}{about}{distance}, yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+
+
+def _who(index: int, faces: Sequence[Face]) -> str:
+    """The face's place in the JSON too, where there are several."""
+    return f"{index}: " if len(faces) > 1 else ""
 
 
 def _kinds(text: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import itertools
+import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,6 +72,25 @@ def source_stem(source: str) -> str:
     return Path(path.rstrip("/")).stem or "video"
 
 
+def check_folder(out: Path) -> None:
+    """Refuse to start where the folder of the outputs is none, or cannot be made or written; leave nothing behind.
+
+    Raises
+    ------
+    ValueError
+        If it is so; the message names the folder.
+    """
+    there = next(folder for folder in (out, *out.absolute().parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise ValueError(f"--out: {there} is not a folder")
+    try:
+        # permissions do not tell of a file system that is read-only, or that is none, as /proc
+        with tempfile.TemporaryDirectory(prefix=".tddfa-", dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+
+
 def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources: Sequence[Path]) -> None:
     """Refuse to start where an output could write over a file that is read, or where the folder is none.
 
@@ -89,8 +110,7 @@ def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources
     ValueError
         If it is so; the message names the folder or the file.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: {out} is not a folder")
+    check_folder(out)
     # upper and lower case are one to the file systems of Windows and macOS
     taken = {stem.casefold() for stem in stems}
     written = [re.compile(f"(.*){tail.casefold()}", re.DOTALL) for tail in tails]

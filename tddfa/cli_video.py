@@ -22,12 +22,13 @@ from tddfa.cli_common import (
     complain,
     has_display,
     load_aligner,
+    remark,
     say,
     share,
     trouble,
     whole,
 )
-from tddfa.cli_paths import source_stem
+from tddfa.cli_paths import check_folder, source_stem
 from tddfa.kinds import PICTURES as KINDS
 
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose")
 
 
+def _remark_on_smoothing(options: argparse.Namespace) -> None:
+    if options.smooth != "lookahead" and (options.n_pre, options.n_next) != (1, 1):
+        remark("-n_pre, -n_next: no effect without --smooth lookahead")
+
+
 def _tracker(options: argparse.Namespace, aligner: Aligner) -> Tracker:
     from tddfa.tracker import Tracker
 
@@ -171,7 +177,12 @@ def run_video(options: argparse.Namespace) -> int:
     from tddfa import video
 
     try:
+        if not options.no_video:
+            check_folder(options.out)
         camera = camera_choice(options)
+        if is_asked_for(options) and options.opt != "6dof" and options.save is None:
+            remark("--intrinsics, --fov, --focal: no effect without -o 6dof or --save")
+        _remark_on_smoothing(options)
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
         with _ended_properly(), video.open_source(options.video_fp) as reader:
@@ -294,7 +305,9 @@ def run_webcam(options: argparse.Namespace) -> int:
     from tddfa import video
 
     try:
+        check_folder(options.out)
         camera = camera_choice(options)
+        _remark_on_smoothing(options)
         aligner = load_aligner(options)
         tracker = _tracker(options, aligner)
         with _ended_properly(), video.open_source(options.source) as reader:

@@ -79,6 +79,10 @@ def _line_width(size: float) -> int:
     return max(1, round(size / 220))
 
 
+# px: on a face under it, dots would cover the eyes; the lines alone tell.
+_DOTTED_FROM = 60
+
+
 def landmarks(image: Image, faces: Sequence[Face]) -> Image:
     """Draw the 68 landmarks, joined by the parts of the face (``2d_sparse``)."""
     out = checked_image("image", image).copy()
@@ -94,6 +98,8 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
                 cv2.polylines(out, [part], closed, _SHADOW, width + 2, cv2.LINE_AA, 4)
         for part, closed, color in parts:
             cv2.polylines(out, [part], closed, color, width, cv2.LINE_AA, 4)
+        if size < _DOTTED_FROM:
+            continue
         for point in points.tolist():
             if outlined:
                 cv2.circle(out, point, round((radius + 0.8) * 16), _SHADOW, -1, cv2.LINE_AA, 4)

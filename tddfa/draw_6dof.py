@@ -19,9 +19,12 @@ from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float64]
 
-_UNITS_A_CM = {"cm": 1.0, "um": 1e4}
+UNITS_A_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
+"""How many of a face model's units are a centimetre, of those that are lengths."""
 # cm: arrows that start at the tip of the nose, as long as a face is high
 _ARROW, _SHAFT_RADIUS, _HEAD_LENGTH, _HEAD_RADIUS = 11.0, 0.4, 3.2, 1.1
+# Of the longer side of the projected box, and how they come down to it.
+_LONGEST_AXIS, _BROADEST, _SHORTENED, _MOST_SHORTENINGS = 0.55, 0.35, 0.9, 20
 _AXES = ((70, 70, 235), (80, 200, 80), (245, 150, 60))  # BGR: x red, y green, z blue
 _AROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 _RIM = (30, 24, 20)
@@ -59,7 +62,7 @@ def six_dof(
         Their surfaces, in image px.
     poses : sequence of SixDof or None
         Where they are; a face that has none is left out.
-    unit : {"cm", "um"}
+    unit : {"um", "mm", "cm", "m"}
         Of the translations; of another one, axes are as long as a face all the same, and distances are bare numbers.
     assumed : bool
         The camera is a guess: a distance is told as ``~62 cm``.
@@ -87,7 +90,7 @@ def six_dof(
         box = projected_box(pose, points, image.shape[:2])
         size = float((box[2:] - box[:2]).max())
         if size >= _AXES_FROM:
-            _draw_axes(out, face, pose, points, rimmed=size >= _RIMMED_FROM)
+            _draw_axes(out, face, pose, points, _LONGEST_AXIS * size, rimmed=size >= _RIMMED_FROM)
         start, end = np.rint(box.reshape(2, 2) * _SIXTEENTHS).astype(int).tolist()
         width = max(1, round(size / 120))
         if size >= _RIMMED_FROM:
@@ -105,9 +108,9 @@ def six_dof(
 
 def told_distance(distance: float, unit: str) -> str:
     """Say a distance in a few words: ``62 cm``, ``1.6 m``; a bare number where the unit is unknown."""
-    if unit not in _UNITS_A_CM:
+    if unit not in UNITS_A_CM:
         return f"{distance:.4g}"
-    centimetres = distance / _UNITS_A_CM[unit]
+    centimetres = distance / UNITS_A_CM[unit]
     return f"{centimetres:.0f} cm" if centimetres < 99.5 else f"{centimetres / 100:.1f} m"
 
 
@@ -157,14 +160,31 @@ def _silver(mesh: Mesh) -> NDArray[np.float32]:
     lamp *= lamp
     lamp *= lamp
     lamp *= lamp
-    level = np.float32(0.87) + np.float32(0.15) * sky + np.float32(0.55) * lamp * lamp * lamp
+    # a lamp on the camera, or a face that looks down would mirror nothing but the ground
+    lamp_here = np.float32(0.4) * z * z * np.maximum(-sky, 0)
+    level = np.float32(0.87) + lamp_here + np.float32(0.15) * sky + np.float32(0.55) * lamp * lamp * lamp
     return level[:, None] * _TINT
 
 
-def _draw_axes(out: Image, face: Face, pose: SixDof, points: NDArray[np.float32], *, rimmed: bool) -> None:
+def _draw_axes(
+    out: Image, face: Face, pose: SixDof, points: NDArray[np.float32], longest: float, *, rimmed: bool
+) -> None:
     origin = points[_NOSE_TIP].astype(np.float64)
     # the face's height, where the unit is not known, stands for as many cm
     unit = float(np.ptp(points[:, 1])) / 14
+    # so near to the camera that perspective makes them huge, they would hide the face
+    necks = np.eye(3) * (_ARROW - _HEAD_LENGTH)
+    rims = np.roll(np.eye(3), 1, axis=1) * _HEAD_RADIUS
+    corners = np.vstack([np.zeros((1, 3)), np.eye(3) * _ARROW, necks - rims, necks + rims])
+    for _ in range(_MOST_SHORTENINGS):
+        placed = origin + corners * unit
+        before_lens = (placed @ pose.rotation.T + pose.translation)[:, 2].min() > 0
+        seen = pose.project(placed)
+        length = np.linalg.norm(seen[1:4] - seen[0], axis=1).max()
+        breadth = np.linalg.norm(seen[7:] - seen[4:7], axis=1).max()
+        if before_lens and max(length, breadth / _BROADEST) <= longest:
+            break
+        unit *= _SHORTENED
     # the surface lies where the weak-perspective view has it, and the axes on it
     shift = face.landmarks[_NOSE_TIP, :2] - pose.project(origin[None])[0]
     away = pose.rotation[2]

@@ -164,7 +164,7 @@ class Outputs:
 def describe(
     face: Face, aligner: Aligner, intrinsics: Intrinsics | None = None, *, dense: bool = True
 ) -> dict[str, Any]:
-    """All of a face in plain numbers; px of the image, degrees, and the units of the face model.
+    """All of a face in plain numbers; px of the image, degrees, and cm (the model's unit where it is no length).
 
     Parameters
     ----------
@@ -192,7 +192,11 @@ def _described(face: Face, aligner: Aligner) -> dict[str, Any]:
     return {
         "box": _numbers(face.box, 2),
         "score": round(face.score, 5),
-        "roi": {"left": face.roi.left, "top": face.roi.top, "side": face.roi.side},
+        "roi": {
+            "left": round(face.roi.left, 3),
+            "top": round(face.roi.top, 3),
+            "side": round(face.roi.side, 3),
+        },
         "pose": _angles(face.camera.euler_degrees()),
         "pose_order": _VIEW_ORDER,
         "rotation": _numbers(rotation, 6),
@@ -212,15 +216,18 @@ def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) 
     if pose is None:
         return said
     size, points = face.camera.image_size, face.camera.points
+    unit = aligner.face_model.unit
+    units_a_cm = draw_6dof.UNITS_A_CM.get(unit)
+    scale = 1.0 if units_a_cm is None else 1 / units_a_cm
     said["six_dof"] = {
         "rotation": _numbers(pose.rotation, 6),
         "rotation_vector": _numbers(pose.rotation_vector, 6),
         "img2pose_vector": _numbers(pose.img2pose_vector, 6),
         "quaternion": _quaternion(pose.rotation),
         "euler": {**_angles(pose.euler_degrees()), "order": _CAMERA_ORDER},
-        "translation": _numbers(pose.translation, 4),
-        "distance": round(pose.distance, 4),
-        "unit": aligner.face_model.unit,
+        "translation": _numbers(pose.translation * scale, 4),
+        "distance": round(pose.distance * scale, 4),
+        "unit": unit if units_a_cm is None else "cm",
         "box": None if size is None or points is None else _numbers(projected_box(pose, points, size), 2),
         "intrinsics": {
             "matrix": _numbers(pose.intrinsics.matrix, 4),

@@ -105,6 +105,11 @@ class Graph:
             if name not in taken:
                 return name
 
+    def most_at_once(self) -> int | None:
+        """Length of the batch that the input is fixed to; None where it is open."""
+        fixed = self._model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        return int(fixed) or None
+
     def output_shape(self, name: str) -> list[int | str]:
         """Shape of an output as the file has it: numbers, and names of what is open."""
         (value,) = (value for value in self._model.graph.output if value.name == name)

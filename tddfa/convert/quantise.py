@@ -95,8 +95,9 @@ def _ranges(model: bytes, tensors: Sequence[str], crops: NDArray[np.uint8]) -> d
         path.write_bytes(watched.to_bytes())
         run = Model(path, "cpu")
         low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
-        for start in range(0, len(crops), _BATCH):
-            outputs = run(crops[start : start + _BATCH])
+        batch = watched.most_at_once() or _BATCH
+        for start in range(0, len(crops), batch):
+            outputs = run(crops[start : start + batch])
             for name in tensors:
                 low[name] = min(low[name], float(outputs[name].min()))
                 high[name] = max(high[name], float(outputs[name].max()))

@@ -1,9 +1,9 @@
-"""Results to be read: a table on the screen, JSON that says what made it, and a page of several models side by side."""
+"""Results to be read: a table on the screen, and JSON that says what made it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from tddfa import __version__
 from tddfa.aligner import Aligner
 from tddfa.assets import config_path
 from tddfa.config import Config
-from tddfa.evaluate.benchmarks import MODULES, module
+from tddfa.evaluate.benchmarks import MODULES
 from tddfa.evaluate.result import Figure, Result
 from tddfa.evaluate.sources import below
 
@@ -34,10 +34,8 @@ MADE_BY = {
 """Settings that say what made a result, which `identity` gives -> for people."""
 
 # Units of what is measured; anything else is counted, and whole numbers of it are shown as such.
+_DIGITS = {"%": 2, "deg": 2}
 _MEASURES = ("", "%", "deg", "ms", "s", "px", "mm", "cm", "fps", "MB", "IoU")
-_SHOWN_OF_HASH = 12
-# The kernel's name and the like: it says more of who measured than of what was.
-_NOT_ON_A_PAGE = ("system",)
 
 
 def identity(
@@ -102,7 +100,7 @@ def shown(figure: Figure) -> str:
         return "–"
     if figure.unit not in _MEASURES and figure.value.is_integer():
         return f"{figure.value:.0f}"
-    return f"{figure.value:.3f}"
+    return f"{figure.value:.{_DIGITS.get(figure.unit, 3)}f}"
 
 
 def table(result: Result) -> str:
@@ -112,7 +110,7 @@ def table(result: Result) -> str:
     right = max((len(value) for value in values), default=0)
     settings = "".join(f"  {result.settings[name]}" for name in ("config", "device") if name in result.settings)
     if "limit" in result.settings:
-        settings += f"  {_limited(result.settings['limit'])}"
+        settings += f"  {limited(result.settings['limit'])}"
     lines = [f"{result.benchmark}{settings}"]
     lines += [
         f"  {figure.label:{left}}  {value:>{right}} {figure.unit}".rstrip()
@@ -121,7 +119,8 @@ def table(result: Result) -> str:
     return "\n".join([*lines, *(f"  note: {note}" for note in result.notes)])
 
 
-def _limited(limit: Any) -> str:
+def limited(limit: Any) -> str:
+    """What is said of a result that is of a part of the data."""
     return f"at most {limit} of each set"
 
 
@@ -141,87 +140,3 @@ def load_folder(folder: Path) -> dict[str, Result]:
         raise ValueError(f"{folder}: expected .json files that tddfa evaluate wrote, found none")
     order = [*MODULES, *sorted(set(results) - set(MODULES))]
     return {name: results[name] for name in order if name in results}
-
-
-def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
-    """A page with a table a benchmark and a column a model.
-
-    Parameters
-    ----------
-    columns : mapping of str to mapping of str to Result
-        What a column is called -> its results, as `load_folder` gives them.
-    """
-    names = list(dict.fromkeys(name for results in columns.values() for name in results))
-    order = [*(name for name in MODULES if name in names), *(name for name in names if name not in MODULES)]
-    lines = [
-        "# Results",
-        "",
-        "Made by `tddfa evaluate --all --data DIR -c CONFIG`, which writes `results/evaluate/CONFIG/*.json`, and put "
-        "together by `tddfa evaluate --write RESULTS.md results/evaluate/*/`. What is measured, and how, stands at the "
-        "top of each module of `tddfa/evaluate`. A dash: not measured, or not defined.",
-        "",
-    ]
-    made_by = {column: _made_by(results) for column, results in columns.items()}
-    rows = [
-        [label, *(_hash(name, made_by[column].get(name)) for column in columns)]
-        for name, label in MADE_BY.items()
-        if any(name in settings for settings in made_by.values())
-    ]
-    lines += [*_grid(["", *columns], rows), ""]
-    for name in order:
-        lines += _section(name, {column: results.get(name) for column, results in columns.items()})
-    return "\n".join(lines)
-
-
-def _made_by(results: Mapping[str, Result]) -> Mapping[str, Any]:
-    return next((result.settings for result in results.values() if "config" in result.settings), {})
-
-
-def _hash(name: str, value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"`{str(value)[:_SHOWN_OF_HASH]}`" if name.endswith("sha256") else _said(value)
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "–"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _section(name: str, results: Mapping[str, Result | None]) -> list[str]:
-    there = [result for result in results.values() if result is not None]
-    units = {figure.name: figure for result in there for figure in result.figures}
-    figures = [
-        {} if result is None else {figure.name: figure for figure in result.figures} for result in results.values()
-    ]
-    rows = []
-    for key, figure in units.items():
-        told = not figure.unit or figure.label.endswith(figure.unit)
-        label = figure.label if told else f"{figure.label}, {figure.unit}"
-        rows.append([label, *(shown(column[key]) if key in column else "–" for column in figures)])
-    hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
-    how = dict.fromkeys(key for result in there for key in result.settings if key not in hidden)
-    said = []
-    for key in how:
-        values = list(dict.fromkeys(_said(result.settings.get(key)) for result in there))
-        said.append(f"{key}: {' / '.join(values)}")
-    notes = list(dict.fromkeys(note for result in there for note in result.notes))
-    lines = [f"## {name}", ""]
-    if name in MODULES:
-        about = str(module(name).__doc__).partition("\n")[0]
-        lines += [_escaped(about), ""]
-    if said:
-        lines += [_escaped("; ".join(said)) + ".", ""]
-    lines += [*_grid(["", *results], rows), ""]
-    return lines + ([*(f"- {_escaped(note)}" for note in notes), ""] if notes else [])
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    spelled = [[_escaped(cell) for cell in row] for row in (head, *rows)]
-    rule = ["---", *["--:"] * (len(head) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (spelled[0], rule, *spelled[1:])]
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

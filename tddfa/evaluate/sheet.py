@@ -1,4 +1,4 @@
-"""The worst cases of a result on one sheet: truth in green, what was found in red, name and error below."""
+"""The worst cases of a result on one sheet: truth in green, what was found in red, name and error below each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _TRUTH, _FOUND = (60, 200, 60), (50, 50, 235)
 _PAPER, _INK, _OUTSIDE = 250, (40, 40, 40), 225
 # The square that is shown, by the longer side of the box of all points; at least so many px of the picture.
 _MARGIN, _SMALLEST = 1.5, 24.0
+_FONT, _LINE = 0.42, 18
+_MISSED = "missed by the detector"
 
 
-def contact_sheet(worst: Sequence[Worst], data: Path) -> Image:
+def contact_sheet(worst: Sequence[Worst], data: Path, title: str = "", unit: str = "") -> Image:
     """Draw cases, in the order given, six in a row.
 
     Parameters
@@ -30,6 +32,10 @@ def contact_sheet(worst: Sequence[Worst], data: Path) -> Image:
         One at least; their pictures are looked for below `data`.
     data : path
         The data folder.
+    title : str
+        What the sheet is headed with, in as many lines as it takes.
+    unit : str
+        Of the errors, written behind each.
 
     Returns
     -------
@@ -46,21 +52,37 @@ def contact_sheet(worst: Sequence[Worst], data: Path) -> Image:
     columns = min(_COLUMNS, len(worst))
     rows = -(-len(worst) // columns)
     width, height = _TILE + _GAP, _TILE + _CAPTION + _GAP
-    sheet = np.full((rows * height + _GAP, columns * width + _GAP, 3), _PAPER, dtype=np.uint8)
+    heads = _wrapped(title, columns * width - _GAP)
+    head = _LINE * len(heads) + (_GAP if heads else 0)
+    sheet = np.full((head + rows * height + _GAP, columns * width + _GAP, 3), _PAPER, dtype=np.uint8)
+    for line, text in enumerate(heads):
+        _write(sheet, text, _GAP + 2, _LINE * (line + 1) - 4)
     for i, case in enumerate(worst):
-        top, left = (i // columns) * height + _GAP, (i % columns) * width + _GAP
+        top, left = head + (i // columns) * height + _GAP, (i % columns) * width + _GAP
         sheet[top : top + _TILE, left : left + _TILE] = _tile(case, data)
-        error = case.caption or f"{case.error:.2f}"
+        error = _MISSED if case.caption == "missed" else case.caption or f"{case.error:.2f} {unit}".rstrip()
         for line, text in enumerate((_shortened(case.path), error)):
-            place = left + 2, top + _TILE + 15 + 17 * line
-            cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+            _write(sheet, text, left + 2, top + _TILE + 15 + 17 * line)
     return sheet
 
 
-def _shortened(path: str, most: int = 34) -> str:
-    name = path if len(path) <= most else f"...{path[3 - most :]}"
+def _write(sheet: Image, text: str, left: int, bottom: int) -> None:
     # OpenCV's font has no other letters
-    return name.encode("ascii", "replace").decode()
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(sheet, plain, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, _FONT, _INK, 1, cv2.LINE_AA)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        fits = cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, _FONT, 1)[0][0] <= width
+        lines[-1:] = [longer] if fits or not lines else [lines[-1], word]
+    return lines
+
+
+def _shortened(path: str, most: int = 34) -> str:
+    return path if len(path) <= most else f"...{path[3 - most :]}"
 
 
 def _tile(case: Worst, data: Path) -> Image:

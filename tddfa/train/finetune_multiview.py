@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -274,8 +273,6 @@ def finetune(
     own, views = settings.regressor, settings.views
     schedule = own.schedule
     torch.set_num_threads(own.threads)
-    # a process forked from one whose OpenCV has threads hangs when it asks OpenCV for another number of them
-    cv2.setNumThreads(1)
     model = FaceModel.load(own.face_model)
     crops = Crops.open([(folder.folder, folder.weight) for folder in own.data])
     training, kept = crops.split(validation=False), crops.split(validation=True)

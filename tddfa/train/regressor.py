@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -278,8 +277,6 @@ def train_regressor(
         If data, weights or checkpoints are missing, damaged, or in the way.
     """
     torch.set_num_threads(settings.threads)
-    # a process forked from one whose OpenCV has threads hangs when it asks OpenCV for another number of them
-    cv2.setNumThreads(1)
     model = FaceModel.load(settings.face_model)
     crops = _crops(settings)
     training, kept = crops.split(validation=False), crops.split(validation=True)

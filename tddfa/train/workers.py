@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -45,13 +46,18 @@ def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> I
     """
     # A forked child inherits locks of its parent's threads, OpenCV's among them, and waits for them for ever.
     context = multiprocessing.get_context("spawn")
+    # Sent through a queue: what goes with `start` is written to a pipe whose other end this process holds too, and if
+    # the child dies before it has read it, in a script without its guard, that write would wait for ever.
+    packed = bytes(ForkingPickler.dumps(task))
+    inboxes: list[Any] = [context.Queue(1) for _ in range(workers)]
     queues: list[Any] = [context.Queue(_WAITING) for _ in range(workers)]
     processes: list[Any] = [
-        context.Process(target=_work, args=(task, start + i, last, workers, queues[i]), daemon=True)
+        context.Process(target=_work, args=(inboxes[i], start + i, last, workers, queues[i]), daemon=True)
         for i in range(workers)
     ]
-    for process in processes:
+    for process, inbox in zip(processes, inboxes, strict=True):
         process.start()
+        inbox.put(packed)
     try:
         number = start
         while last is None or number < last:
@@ -64,15 +70,17 @@ def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> I
     finally:
         for process in processes:
             process.terminate()
-        for process, waiting in zip(processes, queues, strict=True):
+        for process in processes:
             process.join()
+        for waiting in (*queues, *inboxes):
             waiting.cancel_join_thread()
             waiting.close()
 
 
-def _work(task: Task[Any], first: int, last: int | None, step: int, out: Any) -> None:
+def _work(inbox: Any, first: int, last: int | None, step: int, out: Any) -> None:
     cv2.setNumThreads(1)
     try:
+        task: Task[Any] = ForkingPickler.loads(inbox.get())
         number = first
         while last is None or number < last:
             out.put(task.batch(number))

@@ -232,11 +232,17 @@ class TestCare:
 
 
 class TestOptions:
+    def test_no_photo_is_named(self, capsys):
+        assert main(["align"]) == 2
+        assert capsys.readouterr().err == "tddfa: error: PATH: expected photos, folders of photos, or patterns\n"
+
+    def test_both_ways_to_name_photos_count(self, capsys):
+        assert main(["align", "a.jpg", "-f", "b.jpg", "--min_size", "400", "--max_size", "1400"]) == 1
+        assert capsys.readouterr().err.splitlines() == [f"tddfa: error: {name}.jpg: no such file" for name in "ab"]
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ([], ("-f/--images_path", "is required")),
-            (["a.jpg", "-f", "b.jpg"], ("not allowed with argument",)),
             (["a.jpg", "--size", "16"], ("--size", "from 32 to 1024", "'16'")),
             (["a.jpg", "--face_size", "2048"], ("from 32 to 1024", "'2048'")),
             (["a.jpg", "--max-faces", "0"], ("--max-faces", "'0'")),
@@ -247,6 +253,7 @@ class TestOptions:
             (["a.jpg", "--nms-threshold", "nan"], ("--nms-threshold", "'nan'")),
             (["a.jpg", "--format", "gif"], ("--format", "'gif'")),
             (["a.jpg", "--front"], ("unrecognized arguments: --front",)),
+            (["-f", "a.jpg", "--sze", "224"], ("unrecognized arguments: --sze",)),
         ],
     )
     def test_bad_ones_are_named(self, capsys, arguments, words):

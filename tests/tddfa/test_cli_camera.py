@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tddfa import cli_image, cli_video, video
 from tddfa.cli import main
+from tddfa.draw_6dof import told_distance
 
 MATRIX = [[900.0, 0.0, 250.0], [0.0, 900.0, 260.0], [0.0, 0.0, 1.0]]
 
@@ -74,24 +76,29 @@ class TestImage:
         assert status == 0
         said = intrinsics(tmp_path)
         assert said == {"matrix": MATRIX, "distortion": [-0.1, 0.02, 0, 0], "assumed": False}
-        distance, yaw, pitch, roll = map(
-            float, re.search(r"([\d.]+) cm, yaw (\S+), pitch (\S+), roll (\S+)", out).groups()
-        )
+        told, *angles = re.search(r" {13}(.+), yaw (\S+), pitch (\S+), roll (\S+)", out).groups()
+        yaw, pitch, roll = map(float, angles)
         pose = json.loads((tmp_path / "out/photo.json").read_text())["faces"][0]["six_dof"]
-        assert distance == pytest.approx(pose["distance"], abs=0.06)
+        assert told == told_distance(pose["distance"], "cm")
         assert (yaw, pitch, roll) == pytest.approx([pose["euler"][name] for name in ("yaw", "pitch", "roll")], abs=0.06)
         assert cv2.imread(str(tmp_path / "out/photo_6dof.jpg")).shape == (512, 512, 3)
 
-    def test_the_nearest_is_told_first(self, run, root):
-        _, out, _ = run("image", "-f", root / "examples/inputs/two_people.jpg", "-o", "6dof")
-        distances = [float(found) for found in re.findall(r"([\d.]+) cm, yaw", out)]
-        assert len(distances) == 2
-        assert distances == sorted(distances)
+    def test_faces_are_told_in_the_order_of_the_json(self, run, root, tmp_path):
+        _, out, _ = run("image", "-f", root / "examples/inputs/two_people.jpg", "-o", "6dof,pose", "--json")
+        faces = json.loads((tmp_path / "out/two_people.json").read_text())["faces"]
+        found = re.findall(r" {13}(\d): (?:(~.+), )?yaw (\S+), pitch", out)
+        assert [index for index, _, _ in found] == ["0", "1", "0", "1"]
+        for face, (_, distance, yaw) in zip(faces, found[:2], strict=True):
+            # the camera is a guess
+            assert distance == f"~{told_distance(face['six_dof']['distance'], 'cm')}"
+            assert float(yaw) == pytest.approx(face["six_dof"]["euler"]["yaw"], abs=0.06)
+        for face, (_, _, yaw) in zip(faces, found[2:], strict=True):
+            assert float(yaw) == pytest.approx(face["pose"]["yaw"], abs=0.06)
 
     def test_a_lens_that_shows_no_such_face(self, run, photo, tmp_path):
         status, out, err = run("image", "-f", photo, "-o", "6dof", "--fov", "179.5")
         assert (status, err) == (0, "")
-        assert "1 that this camera cannot show so" in out
+        assert "this camera cannot show it so" in out
 
     def test_a_photo_that_tells_nothing(self, run, root, photo, tmp_path):
         plain = root / "examples/inputs/astronaut.jpg"
@@ -107,7 +114,7 @@ class TestImage:
         bad.write_text("camera_matrix: 5")
         for name, message in (
             (bad, "bad.yml: camera_matrix: expected 3 x 3 numbers, got 1"),
-            (tmp_path / "none.yml", "none.yml"),
+            (tmp_path / "none.yml", f"error: --intrinsics: {tmp_path / 'none.yml'}: No such file or directory\n"),
             ("guessed", "guessed: expected a calibration that ends in"),
         ):
             status, out, err = run("image", "-f", photo, "--intrinsics", name)
@@ -143,6 +150,31 @@ def clip(tmp_path_factory, astronaut):
         for number in range(6):
             writer.write(np.roll(astronaut[:300, 60:380], 2 * number, axis=1), number / 25)
     return path
+
+
+def test_what_has_no_effect_is_said(run, photo):
+    status, _, err = run("image", "-f", photo, "-o", "2d_sparse", "--fov", "60", "--raw", "png", "--uv_mask")
+    assert status == 0
+    assert err.splitlines() == [
+        "tddfa: --intrinsics, --fov, --focal: no effect without -o 6dof or --json",
+        "tddfa: --raw: no effect without -o depth",
+        "tddfa: --uv_mask: no effect without -o uv_tex",
+    ]
+    assert run("image", "-f", photo, "-o", "depth,6dof", "--fov", "60", "--raw", "png")[2] == ""
+
+
+def test_what_is_missing_is_said_before_the_work_begins(run, photo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    status, out, err = run("image", "-f", photo, "-o", "glb")
+    assert (status, out, err) == (1, "", "tddfa: error: -o glb needs trimesh: pip install 'tddfa[glb]'\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["image"]) == 1
+
+
+@pytest.mark.parametrize("command", ["image", "align", "video", "webcam"])
+def test_a_folder_that_is_none(capsys, photo, command):
+    assert main([command, *(["-f", str(photo)] if command != "webcam" else []), "--out", str(photo / "x")]) == 1
+    assert capsys.readouterr().err == f"tddfa: error: --out: {photo} is not a folder\n"
 
 
 class TestVideo:

@@ -108,10 +108,22 @@ class TestPicture:
                 assert 60 < along.max() < 140
                 assert abs(away[along > 20] @ (direction[1], -direction[0])).max() < 45
 
+    @pytest.mark.parametrize("yaw", [-45, 0, 45])
+    def test_axes_of_a_head_at_the_lens_leave_its_face_free(self, image, model, yaw):
+        face, mesh, _ = head(model, yaw=yaw, scale=9)
+        pose = face.camera.six_dof(Intrinsics.centered(120, SIZE), model.mean)
+        picture = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
+        box = draw_6dof.projected_box(pose, face.camera.points, SIZE)
+        for color in (RED, GREEN):
+            places = np.argwhere(near(picture, color))
+            assert len(places)
+            far = np.linalg.norm(places[:, ::-1] - face.landmarks[30, :2], axis=1).max()
+            assert far < 0.65 * (box[2:] - box[:2]).max()
+
     def test_what_is_nearer_the_lens_is_larger(self, image, model):
         face, mesh, _ = head(model, yaw=-45, scale=9)
         tips = []
-        for focal in (120, 1e5):
+        for focal in (300, 1e5):
             pose = face.camera.six_dof(Intrinsics.centered(focal, SIZE), model.mean)
             picture = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
             # the face looks to the left and at the viewer: red comes to the viewer, and its tip with it

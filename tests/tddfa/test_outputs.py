@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 
@@ -168,7 +169,7 @@ class TestJson:
             assert said["score"] == pytest.approx(face.score, abs=6e-6)
             assert said["scale"] == pytest.approx(face.camera.scale, abs=6e-6)
             assert said["pose"] == pytest.approx(face.camera.euler_degrees()._asdict(), abs=6e-4)
-            assert said["roi"] == {"left": face.roi.left, "top": face.roi.top, "side": face.roi.side}
+            assert said["roi"] == pytest.approx(vars(face.roi), abs=6e-4)
             assert list(said["expression"]) == list(aligner.face_model.expression_names)
             assert said["expression"] == pytest.approx(aligner.expression(face), abs=6e-5)
             assert all(0 <= weight <= 1 for weight in said["expression"].values())
@@ -219,6 +220,20 @@ class TestJson:
             x, y = face.landmarks[:, :2].T
             assert left < x.min() < x.max() < right
             assert top < y.min() < y.max() < bottom
+
+    @pytest.mark.parametrize(("unit", "in_cm"), [("um", 1e-4), ("mm", 0.1), ("cm", 1), ("m", 100), ("", None)])
+    def test_translations_are_in_cm_where_the_models_unit_is_a_length(self, aligner, faces, unit, in_cm):
+        other = copy.copy(aligner)
+        other.face_model = replace(aligner.face_model, unit=unit)
+        said, pose = describe(faces[0], other)["six_dof"], aligner.six_dof(faces[0])
+        assert said["unit"] == ("cm" if in_cm else unit)
+        np.testing.assert_allclose(said["translation"], pose.translation * (in_cm or 1), atol=6e-5)
+        assert said["distance"] == pytest.approx(pose.distance * (in_cm or 1), abs=6e-5)
+
+    def test_the_roi_is_rounded(self, aligner, faces):
+        for face in faces:
+            for name, value in describe(face, aligner)["roi"].items():
+                assert value == round(getattr(face.roi, name), 3)
 
     def test_a_face_that_no_lens_shows_so(self, outputs, tmp_path, two_people):
         camera = Intrinsics.from_field_of_view(179, two_people.shape[:2])

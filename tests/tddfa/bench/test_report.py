@@ -71,6 +71,11 @@ def test_a_peer_that_did_not_start():
 
 def test_a_reason_is_given_once():
     variants = [Variant("threads-1", "1 thread"), Variant("threads-2", "2 threads"), Variant("peer", "peer", None, "x")]
-    failures = {"glb threads-1": "no trimesh", "glb threads-2": "no trimesh", "obj threads-1": "full", "obj peer": "full"}
+    failures = {
+        "glb threads-1": "no trimesh",
+        "glb threads-2": "no trimesh",
+        "obj threads-1": "full",
+        "obj peer": "full",
+    }
     reasons = list(Report({}, variants, [], failures).reasons())
     assert reasons == ["glb: no trimesh", "1 thread, peer: obj: full"]

@@ -75,6 +75,10 @@ def test_a_set_whose_precision_is_known(aligner, made):
     assert [item["false"] for item in result.items] == [1] + [0] * 9
     assert [case.error for case in result.worst] == [2, 1, 1]
     assert result.worst[0].truth[:4] == [[10, 10], [110, 10], [110, 110], [10, 110]]
+    # faces that no box touches are missed: the curve ends below 100 %, at no error of 1
+    (curve,) = result.curves
+    assert (len(curve.errors) + curve.missed, max(curve.errors) < 1) == (11, True)
+    assert curve.missed > 0
 
 
 def test_looser_boxes_are_found_at_the_lower_overlap(aligner, made):

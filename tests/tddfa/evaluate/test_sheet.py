@@ -81,3 +81,18 @@ def test_what_cannot_be_drawn(data):
         contact_sheet([], data)
     with pytest.raises(ImageError, match=r"none.png"):
         contact_sheet([Worst("none.png", 1.0)], data)
+
+
+def test_the_head_says_what_is_seen(data):
+    """Above the tiles, which are the same as without it; a long one takes several lines."""
+    cases = [Worst("a.png", 1.5, [[180.0, 150.0], [220.0, 150.0]])]
+    plain = contact_sheet(cases, data)
+    for words in (3, 12):
+        sheet = contact_sheet(cases, data, "truth green " * words)
+        head = len(sheet) - len(plain)
+        assert head >= 18 * (1 if words == 3 else 3)
+        np.testing.assert_array_equal(sheet[head:], plain)
+        assert (sheet[:head] < 100).any()
+        assert (sheet[:head, -3:] == 250).all()  # it ends before the edge
+    with_unit = contact_sheet(cases, data, unit="%")
+    assert (with_unit != plain).any()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import cv2
@@ -47,3 +49,28 @@ def test_a_process_that_ends_is_told(monkeypatch):
     monkeypatch.setattr("tddfa.train.workers._PATIENCE_S", 0.1)
     with pytest.raises(RuntimeError, match="ended with status 3"):
         list(elsewhere(Squares(dies_at=1), 0, 5, 1))
+
+
+def test_what_cannot_be_sent_is_told():
+    task = Squares()
+    task.batch = lambda number: number
+    with pytest.raises((AttributeError, TypeError, ValueError), match=r"pickle|local object"):
+        next(elsewhere(task, 0, 2, 1))
+
+
+def test_a_script_without_its_guard_fails_and_does_not_wait(tmp_path):
+    """Its processes import it again, and die before they have read a task larger than a pipe holds."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tddfa.train import workers\n"
+        "from tests_task import Large\n"
+        "workers._PATIENCE_S = 0.1\n"
+        "list(workers.elsewhere(Large(), 0, 2, 2))\n"
+    )
+    (tmp_path / "tests_task.py").write_text(
+        "class Large:\n    def __init__(self):\n        self.load = bytes(10_000_000)\n"
+        "    def batch(self, number):\n        return number\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ended with status 1" in done.stderr

@@ -1,0 +1,226 @@
+"""Results of several models as one page: a summary on top, then a table a benchmark with a column a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from tddfa.evaluate.benchmarks import MODULES, module
+from tddfa.evaluate.report import MADE_BY, limited, shown
+from tddfa.evaluate.result import Figure, Result
+from tddfa.evaluate.words import better
+
+SUMMARY = (
+    ("AFLW2000-3D", "aflw2000-3d", (
+        ("2D NME, mean of the yaw bins, re-annotated", "nme_2d.truth.reannotated.bins"),
+        ("2D NME, yaw 0-30, re-annotated", "nme_2d.truth.reannotated.0-30"),
+        ("2D NME, yaw 30-60, re-annotated", "nme_2d.truth.reannotated.30-60"),
+        ("2D NME, yaw 60-90, re-annotated", "nme_2d.truth.reannotated.60-90"),
+        ("head pose, mean error of the angles", "pose.truth.mean"),
+        ("faces missed by the detector", "missed.detector"),
+    )),
+    ("LFPW, last 30 %", "300w", (
+        ("NME, inner 51 points", "lfpw (last 30 %).nme.truth.51"),
+        ("NME, eyes", "lfpw (last 30 %).nme.truth.eyes"),
+        ("NME, mouth", "lfpw (last 30 %).nme.truth.mouth"),
+        ("eye openness (EAR), correlation", "lfpw (last 30 %).ear_correlation.truth"),
+    )),
+    ("detection, last 30 %", "detection", (("AP at IoU 0.5, all faces", "detect.last-30.ap.iou50.all"),)),
+    ("pictures without a face", "negatives", (("false faces", "false.faces.count"),)),
+)  # fmt: skip
+"""What the page begins with: data, benchmark, and what of it under which name."""
+
+_SHOWN_OF_HASH = 12
+# The kernel's name and the like: it says more of who measured than of what was.
+_NOT_ON_A_PAGE = ("system", "limit")
+_KEYS = {
+    "lowest score": "curves from a score of",
+    "score": "the detector's own score",
+    "face score": "least score of a face",
+    "bins": "yaw bins by",
+    "crops": "crops from",
+    "rendered frames": "frames of a rendered scene",
+}
+
+Columns = Mapping[str, Result | None]
+
+
+def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
+    """A page of several models side by side.
+
+    Parameters
+    ----------
+    columns : mapping of str to mapping of str to Result
+        What a column is called -> its results, as `tddfa.evaluate.report.load_folder` gives them.
+    """
+    names = list(dict.fromkeys(name for results in columns.values() for name in results))
+    order = [*(name for name in MODULES if name in names), *(name for name in names if name not in MODULES)]
+    absent = [name for name in MODULES if name not in names]
+    # the text is to claim nothing that is not there
+    missing = f" Not on this page, not run or without its data: {', '.join(absent)}." if absent else ""
+    lines = [
+        "# Results",
+        "",
+        "Made by `tddfa evaluate --all --data DIR -c CONFIG`, which writes `results/evaluate/CONFIG/*.json`, and put "
+        "together by `tddfa evaluate --write RESULTS.md results/evaluate/*/`. What is measured, and how, stands at the "
+        "top of each module of `tddfa/evaluate`. ↓: less is better; ↑: more is better; a dash: not measured, or not "
+        f"defined.{missing}",
+        "",
+        *_summary(columns),
+    ]
+    made_by = {column: _made_by(results) for column, results in columns.items()}
+    rows = [
+        [label, *(_hash(name, made_by[column].get(name)) for column in columns)]
+        for name, label in MADE_BY.items()
+        if any(name in settings for settings in made_by.values())
+    ]
+    lines += ["## Made by", "", *_grid(["", *columns], rows), ""]
+    for name in order:
+        lines += _section(name, {column: results.get(name) for column, results in columns.items()})
+    return "\n".join(lines)
+
+
+def _summary(columns: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """The figures of `SUMMARY` that one of the models has; no heading where there is none."""
+    rows = []
+    for data, benchmark, chosen in SUMMARY:
+        results = {column: results.get(benchmark) for column, results in columns.items()}
+        figures = _figures(results)
+        for label, name in chosen:
+            found = [each[name] for each in figures.values() if name in each]
+            if found:
+                cells = [shown(each[name]) if name in each else "–" for each in figures.values()]
+                rows.append([f"{data}: {_row_label(label, found[0])}", *cells])
+    if not rows:
+        return []
+    said = "Landmarks and pose by the crop from the truth; all other figures are in the tables below."
+    parts = [f"{column}, {what}" for column, each in columns.items() for what in _limits(each)]
+    return [
+        "## In short", "", said, "", *_grid(["", *columns], rows), "",
+        *([f"**Of a part of the data only**: {_escaped('; '.join(parts))}.", ""] if parts else []),
+    ]  # fmt: skip
+
+
+def _limits(results: Mapping[str, Result]) -> Iterator[str]:
+    limits = {name: result.settings["limit"] for name, result in results.items() if "limit" in result.settings}
+    for limit in dict.fromkeys(limits.values()):
+        of = [name for name in limits if limits[name] == limit]
+        yield f"{', '.join(of)}: {limited(limit)}"
+
+
+def _made_by(results: Mapping[str, Result]) -> Mapping[str, Any]:
+    return next((result.settings for result in results.values() if "config" in result.settings), {})
+
+
+def _hash(name: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"`{str(value)[:_SHOWN_OF_HASH]}`" if name.endswith("sha256") else _said(value)
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "–"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _section(name: str, results: Columns) -> list[str]:
+    lines = [f"## {name}", ""]
+    if name in MODULES:
+        about = str(module(name).__doc__).partition("\n")[0].replace("``", "`")
+        lines += [_escaped(about), ""]
+    told = {column: _settings(result) for column, result in results.items() if result is not None}
+    said = [
+        _by_column(key, {column: each.get(key, "–") for column, each in told.items()})
+        for key in dict.fromkeys(key for each in told.values() for key in each)
+    ]
+    if said:
+        lines += [_escaped("; ".join(said)) + ".", ""]
+    lines += [*_grid(["", *results], list(_rows(results))), ""]
+    there = {column: result for column, result in results.items() if result is not None}
+    notes = []
+    for note in dict.fromkeys(note for result in there.values() for note in result.notes):
+        of = [column for column, result in there.items() if note in result.notes]
+        whose = "" if len(of) == len(there) else f"{', '.join(of)}: "
+        notes.append(f"- {_escaped(whose + note)}")
+    return [*lines, *notes, *([""] if notes else [])]
+
+
+def _by_column(key: str, values: Mapping[str, str]) -> str:
+    """A setting once where it is that of all models; of each by its name where it is not."""
+    if len(set(values.values())) == 1:
+        return f"{key}: {next(iter(values.values()))}"
+    return f"{key}: " + ", ".join(f"{value} ({column})" for column, value in values.items())
+
+
+def _settings(result: Result) -> dict[str, str]:
+    """How it was done, in words."""
+    hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
+    settings = {key: value for key, value in result.settings.items() if key not in hidden}
+    told: dict[str, str] = {}
+    if "limit" in result.settings:
+        told["a part of the data only"] = limited(result.settings["limit"])
+    for key, value in settings.items():
+        what, dot, of = key.partition(".")
+        bins, _, span = of.rpartition(".")
+        low, dash, high = span.partition("-")
+        if not dot:
+            told[_KEYS.get(key, key)] = _said(value)
+        elif dash and low.isdigit() and high.isdigit():
+            by = f"{what} by yaw{f', {bins}' * bool(bins)}".replace("_", " ")
+            told[by] = f"{told[by]}, {_said(value)}" if by in told else _said(value)
+        elif span.startswith("over_"):
+            told[f"{what} {span.replace('_', ' ')} degrees"] = _said(value)
+        else:
+            told[f"{what} of {of}"] = _said(value)
+    return told
+
+
+def _figures(results: Columns) -> dict[str, dict[str, Figure]]:
+    return {
+        column: {} if result is None else {figure.name: figure for figure in result.figures}
+        for column, result in results.items()
+    }
+
+
+def _rows(results: Columns) -> Iterator[list[str]]:
+    """A row a figure; what several begin with is said once, in a row above them."""
+    figures = _figures(results)
+    every = {name: figure for column in figures.values() for name, figure in column.items()}
+    labels = [figure.label for figure in every.values()]
+    prefixes = {label: _prefix(label, labels) for label in labels}
+    for prefix, group in groupby(every.items(), key=lambda item: prefixes[item[1].label]):
+        members = list(group)
+        together = len(members) > 1 and bool(prefix)
+        if together:
+            yield [f"**{prefix}**", *("" for _ in results)]
+        for name, figure in members:
+            label = figure.label
+            if together:
+                label = label[len(prefix) :].lstrip(":, ") or "how many"
+            cells = [shown(column[name]) if name in column else "–" for column in figures.values()]
+            yield [_row_label(label, figure), *cells]
+
+
+def _prefix(label: str, labels: Sequence[str]) -> str:
+    """What a label begins with, by which it is put together with others."""
+    if any(other.startswith(f"{label}: ") for other in labels):
+        return label
+    before, colon, _ = label.rpartition(": ")
+    return before if colon else label.rpartition(", ")[0]
+
+
+def _row_label(label: str, figure: Figure) -> str:
+    told = not figure.unit or label.endswith(figure.unit)
+    return " ".join([label if told else f"{label}, {figure.unit}", better(figure.label, figure.unit)]).rstrip()
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    spelled = [[_escaped(cell) for cell in row] for row in (head, *rows)]
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (spelled[0], rule, *spelled[1:])]
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
