@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes.anchors import priors
+from tddfa.runtime import Model
 
 
 class Teacher:
@@ -30,23 +32,17 @@ class Teacher:
     """
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
-        self._data = source if isinstance(source, bytes) else None
-        self.name = "the detector" if isinstance(source, bytes) else os.fspath(source)
-        if self._data is None and not Path(self.name).is_file():
-            raise FileNotFoundError(f"{self.name}: no such file; expected a detector (.onnx)")
-
-    @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            data = Path(self.name).read_bytes() if self._data is None else self._data
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's share no class
-            raise ValueError(f"{self.name}: not a model that can be loaded: {' '.join(str(error).split())}") from error
+        if isinstance(source, bytes):
+            # ONNX Runtime is given files; this one lives as long as the teacher
+            folder = tempfile.mkdtemp()
+            weakref.finalize(self, shutil.rmtree, folder, True)
+            self.name, path = "the detector", Path(folder) / "detector.onnx"
+            path.write_bytes(source)
+        else:
+            self.name, path = os.fspath(source), Path(source)
+            if not path.is_file():
+                raise FileNotFoundError(f"{self.name}: no such file; expected a detector (.onnx)")
+        self._model = Model(path, "cpu", threads=1)
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scores (n,) and offsets (n, 4) of a picture (h, w, 3), BGR.
@@ -58,9 +54,9 @@ class Teacher:
         """
         count = len(priors(*image.shape[:2]))
         try:
-            (source,) = self._session.get_inputs()
-            scores, offsets = self._session.run(["scores", "offsets"], {source.name: image[None]})
-        except Exception as error:
+            outputs = self._model(image[None])
+            scores, offsets = outputs["scores"], outputs["offsets"]
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{self.name}: not a detector: {' '.join(str(error).split())}") from error
         if scores.shape != (1, count) or offsets.shape != (1, count, 4):
             raise ValueError(
