@@ -7,8 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa.cli_common import FAILED, complain, say, trouble, whole
-from tddfa.train.command_regressor import MISSING_TORCH, positive, weighted_folder
+from tddfa.cli_common import FAILED, say, whole
+from tddfa.train.command_common import (
+    add_schedule_options,
+    read_settings,
+    rescheduled,
+    tell_end,
+    tell_validation,
+    with_torch,
+)
+from tddfa.train.command_regressor import weighted_folder
 
 if TYPE_CHECKING:
     from tddfa.train.finetune_multiview import Finetuned, MultiviewSettings
@@ -27,16 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=Path, metavar="DIR", help="stored views, DIR/multiview in EG3D's layout; else they are rendered"
     )
-    parser.add_argument("--minutes", type=positive, metavar="N", help="minutes the whole training takes at most")
-    parser.add_argument("--steps", type=whole(1, 10**9), metavar="N", help="steps the whole training takes at most")
-    parser.add_argument("--batch", type=whole(1, 4096), metavar="N", help="labelled crops a step")
     parser.add_argument("--count", type=whole(3, 4096), metavar="N", help="views a step")
     parser.add_argument("--weight", type=float, metavar="WEIGHT", help="of what views tell; 0: labelled crops alone")
-    parser.add_argument("--learning-rate", type=positive, metavar="RATE", help="the highest")
-    parser.add_argument("--seed", type=whole(0, 2**31 - 1), metavar="N", help="of all chance")
-    parser.add_argument("--workers", type=whole(0, 256), metavar="N", help="processes that make batches")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="torch's device (default: %(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="try it all in a minute, on heads made for it")
+    add_schedule_options(parser, "labelled crops", "heads")
 
 
 def settings_of(options: argparse.Namespace) -> MultiviewSettings:
@@ -47,19 +48,11 @@ def settings_of(options: argparse.Namespace) -> MultiviewSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.config import ConfigError
     from tddfa.train.finetune_multiview import MultiviewSettings
-    from tddfa.train.settings import Folder, load_settings
+    from tddfa.train.settings import Folder
 
-    if options.config is None:
-        raise ConfigError("--config: expected a file of settings, got none")
-    settings = load_settings(MultiviewSettings, options.config)
-    names = ("minutes", "steps", "batch", "learning_rate", "seed")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if "minutes" in given and "steps" not in given:
-        # the clock alone is to end it
-        given["steps"] = 10**9
-    regressor = replace(settings.regressor, schedule=replace(settings.regressor.schedule, **given))
+    settings = read_settings(MultiviewSettings, options.config)
+    regressor = replace(settings.regressor, schedule=rescheduled(settings.regressor.schedule, options))
     if options.init is not None:
         regressor = replace(regressor, init=options.init)
     if options.workers is not None:
@@ -73,18 +66,7 @@ def settings_of(options: argparse.Namespace) -> MultiviewSettings:
 
 def run(options: argparse.Namespace) -> int:
     """Fine-tune; 0, or 1 with a message."""
-    try:
-        import torch
-    except ImportError:
-        complain(MISSING_TORCH)
-        return FAILED
-    del torch
-    failures: tuple[type[Exception], ...] = (*trouble(), FloatingPointError)
-    try:
-        return _run(options)
-    except failures as error:
-        complain(str(error) or type(error).__name__)
-        return FAILED
+    return with_torch(_run, options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -97,10 +79,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if smoke(options.out) else FAILED
     finetuned = finetune(settings_of(options), options.out, resume=options.resume, device=options.device)
     tell(finetuned)
-    if finetuned.outcome.finished:
-        say(f"{options.out / EXPORTED}: written")
-    else:
-        say(f"stopped; go on with --resume --out {options.out}")
+    tell_end(finetuned.outcome.finished, options.out, EXPORTED)
     return 0
 
 
@@ -108,6 +87,4 @@ def tell(finetuned: Finetuned) -> None:
     """Say what came of it."""
     outcome = finetuned.outcome
     say(f"{outcome.steps} steps, {outcome.minutes:.1f} minutes")
-    for name, values in (("before", finetuned.before), ("the best after", finetuned.after)):
-        if values:
-            say(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
+    tell_validation({"before": finetuned.before, "the best after": finetuned.after})

@@ -7,12 +7,19 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa.cli_common import FAILED, complain, say, trouble, whole
+from tddfa.cli_common import FAILED, say
+from tddfa.train.command_common import (
+    add_schedule_options,
+    positive,
+    read_settings,
+    rescheduled,
+    tell_end,
+    tell_outcome,
+    with_torch,
+)
 
 if TYPE_CHECKING:
     from tddfa.train.settings import RegressorSettings
-
-MISSING_TORCH = "training needs torch: pip install 'tddfa[train]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,25 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=weighted_folder, action="append", metavar="FOLDER[:WEIGHT]",
         help="crops to train on, in place of the settings'; again for more",
     )  # fmt: skip
-    parser.add_argument("--minutes", type=positive, metavar="N", help="minutes the whole training takes at most")
-    parser.add_argument("--steps", type=whole(1, 10**9), metavar="N", help="steps the whole training takes at most")
-    parser.add_argument("--batch", type=whole(1, 4096), metavar="N", help="crops a step")
-    parser.add_argument("--learning-rate", type=positive, metavar="RATE", help="the highest")
-    parser.add_argument("--seed", type=whole(0, 2**31 - 1), metavar="N", help="of all chance")
-    parser.add_argument("--workers", type=whole(0, 256), metavar="N", help="processes that make batches")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="torch's device (default: %(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="try it all in a minute, on heads made for it")
-
-
-def positive(text: str) -> float:
-    """Parse a number over 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number over 0, got {text!r}")
-    return value
+    add_schedule_options(parser, "crops", "heads")
 
 
 def weighted_folder(text: str) -> tuple[Path, float]:
@@ -67,18 +56,10 @@ def settings_of(options: argparse.Namespace) -> RegressorSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.config import ConfigError
-    from tddfa.train.settings import Folder, RegressorSettings, load_settings
+    from tddfa.train.settings import Folder, RegressorSettings
 
-    if options.config is None:
-        raise ConfigError("--config: expected a file of settings, got none")
-    settings = load_settings(RegressorSettings, options.config)
-    names = ("minutes", "steps", "batch", "learning_rate", "seed")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if "minutes" in given and "steps" not in given:
-        # the clock alone is to end it
-        given["steps"] = 10**9
-    settings = dataclasses.replace(settings, schedule=dataclasses.replace(settings.schedule, **given))
+    settings = read_settings(RegressorSettings, options.config)
+    settings = dataclasses.replace(settings, schedule=rescheduled(settings.schedule, options))
     if options.init is not None:
         settings = dataclasses.replace(settings, init=options.init)
     if options.workers is not None:
@@ -90,20 +71,7 @@ def settings_of(options: argparse.Namespace) -> RegressorSettings:
 
 def run(options: argparse.Namespace) -> int:
     """Train; 0, or 1 with a message."""
-    try:
-        import torch
-    except ImportError:
-        complain(MISSING_TORCH)
-        return FAILED
-    del torch
-    try:
-        return _run(options)
-    except trouble() as error:
-        complain(str(error))
-        return FAILED
-    except FloatingPointError as error:
-        complain(str(error))
-        return FAILED
+    return with_torch(_run, options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -118,13 +86,6 @@ def _run(options: argparse.Namespace) -> int:
         say(f"{export_again(options.out, settings)}: written")
         return 0
     outcome = train_regressor(settings, options.out, resume=options.resume, device=options.device)
-    speed = outcome.samples / max(60 * outcome.minutes, 1e-9)
-    say(f"{outcome.steps} steps, {outcome.samples} crops, {outcome.minutes:.1f} minutes, {speed:.0f} crops a second")
-    for name, values in (("at the end", outcome.validation), ("the best", outcome.best)):
-        if values:
-            say(f"validation, {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
-    if outcome.finished:
-        say(f"{options.out / EXPORTED}: written")
-    else:
-        say(f"stopped; go on with --resume --out {options.out}")
+    tell_outcome(outcome, "crops")
+    tell_end(outcome.finished, options.out, EXPORTED)
     return 0

@@ -6,7 +6,8 @@ import pytest
 
 from tddfa.config import ConfigError
 from tddfa.train.command import main
-from tddfa.train.command_regressor import add_arguments, positive, settings_of, weighted_folder
+from tddfa.train.command_common import positive
+from tddfa.train.command_regressor import add_arguments, settings_of, weighted_folder
 from tddfa.train.settings import Folder
 
 
