@@ -123,13 +123,14 @@ def make_batch(
         crop = crops.image(int(rows[i]))
         width = crop.shape[1]
         own = mirrored_camera(labels.camera[i], width) if flips[i] else labels.camera[i]
-        found = np.full((68, 2), np.nan, dtype=np.float32)
+        found = fitted = np.full((68, 2), np.nan, dtype=np.float32)
+        if has_params[i]:
+            found = fitted = points[i] @ own[:2, :3].T + own[:2, 3]
         if seen[i]:
             found = np.where(true[i][:, None], labels.landmarks[i], np.nan)
             found = mirrored_landmarks(found, width) if flips[i] else found
-        elif has_params[i]:
-            found = points[i] @ own[:2, :3].T + own[:2, 3]
-        placement = place(found, width, augment, rng, bool(flips[i]))
+        # a landmark that is not known still lies where the crop rule wants it
+        placement = place(np.where(np.isnan(found), fitted, found), width, augment, rng, bool(flips[i]))
         pixels[i] = change_pixels(placement.cut(crop), augment, rng, before)
         before = crop
         if has_params[i]:

@@ -193,11 +193,14 @@ def _write(
     from tddfa import image_io
     from tddfa.camera import Camera
     from tddfa.train.augment import STORED_SCALE
+    from tddfa.train.fitting import hidden_jaw
     from tddfa.train.samples import Sample, cut_square, write_samples
 
     samples: list[Sample] = []
     fitted: list[Floats] = []
     is_300w = options.map is None
+    if is_300w and landmarks.shape[2] == 2:
+        landmarks = np.where(hidden_jaw(found.camera, model)[..., None], np.nan, landmarks)
     for i, photo in enumerate(photos):
         camera = Camera(found.camera[i])
         box = camera.project(model.landmarks(found.shape[i], found.expression[i]))[:, :2]

@@ -21,6 +21,8 @@ KINDS = {
     "edited": "faces of --crops with closed eyes, opened mouths, raised brows, ...",
     "synthetic": "rendered heads in any pose and light, with textures and backgrounds of --crops",
     "agreeing": "the --crops whose labels the network of --config agrees with to --most",
+    "inner": "the --crops without their jaw: what is known are the 51 landmarks inside the face",
+    "refitted": "the --crops with their jaw where the network of --config sees it",
     "photos": "faces of --photos with true landmarks (.pts beside each)",
     "nonfaces": "windows without a face, of --photos with boxes of all their faces (.txt beside each)",
 }
@@ -72,13 +74,8 @@ def run(options: argparse.Namespace) -> int:
 
         config = Config.load(config_path(options.config))
         model = FaceModel.load(verified(config.face_model))
-        if options.kind == "agreeing":
-            from tddfa.aligner import Aligner
-            from tddfa.train.agreement import write_agreeing
-
-            crops = _crops(options)
-            _, left_out = write_agreeing(options.out, crops, Aligner.load(options.config), options.most)
-            say(f"{options.out}: {len(crops) - left_out} crops; {left_out} left out")
+        if options.kind in ("agreeing", "inner", "refitted"):
+            say(f"{options.out}: {_relabelled(options, model)}")
             return 0
         made = 0
 
@@ -97,6 +94,25 @@ def run(options: argparse.Namespace) -> int:
     took = time.perf_counter() - begin
     say(f"{options.out}: {made} crops in {took:.0f} s, {1e3 * took / made:.1f} ms each")
     return 0
+
+
+def _relabelled(options: argparse.Namespace, model: FaceModel) -> str:
+    """Write crops as they are with other labels, or fewer of them; what was done, for people."""
+    from tddfa.aligner import Aligner
+    from tddfa.train.agreement import write_agreeing
+    from tddfa.train.refit import inner_labels, refitted
+    from tddfa.train.shards import write_shard
+
+    crops = _crops(options)
+    if options.kind == "agreeing":
+        _, left_out = write_agreeing(options.out, crops, Aligner.load(options.config), options.most)
+        return f"{len(crops) - left_out} crops; {left_out} left out"
+    if options.kind == "inner":
+        labels = inner_labels(crops.labels, model)
+    else:
+        labels = refitted(crops, Aligner.load(options.config).regressor, model)
+    write_shard(options.out, [crops.jpeg(row) for row in range(len(crops))], labels)
+    return f"{len(crops)} crops"
 
 
 def _total(options: argparse.Namespace) -> int | None:

@@ -31,14 +31,15 @@ _PROCEDURAL = 0.15
 _TEXTURE_SIZE = 256
 # A texture of a photo is taken from faces turned no farther than this, degrees.
 _MOST_YAW, _MOST_PITCH, _MOST_ROLL = 30.0, 25.0, 40.0
-_LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 100.0, 60.0, 60.0
+_LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 100.0, 75.0, 60.0
+_FAR_UP_OR_DOWN = 0.3  # share of heads that look anywhere up or down
 
 
 def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
     """Heads at random.
 
     Most have the texture and shape of a crop's face, the others are made up. Half of them look anywhere up to 100
-    degrees to the side, the others mostly to the front; up and down to 60 degrees.
+    degrees to the side, the others mostly to the front; up and down to 75 degrees.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def mean_size(model: FaceModel) -> float:
 def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
     wide = rng.random() < 0.5
     yaw = rng.uniform(-_LARGEST_YAW, _LARGEST_YAW) if wide else rng.normal(0, 25)
-    pitch = rng.uniform(-_LARGEST_PITCH, _LARGEST_PITCH) if rng.random() < 0.2 else rng.normal(0, 15)
+    pitch = rng.uniform(-_LARGEST_PITCH, _LARGEST_PITCH) if rng.random() < _FAR_UP_OR_DOWN else rng.normal(0, 15)
     roll = rng.normal(0, 12)
     return (
         float(np.clip(yaw, -_LARGEST_YAW, _LARGEST_YAW)),
