@@ -6,12 +6,17 @@ the third component, which is 1 of an affine camera. u and v are px, pixel centr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.arrays import checked
 
 Floats = NDArray[np.float64]
+
+SOURCES = 4
+"""Views that points are triangulated from where the agreement of views is measured."""
 
 # Ratio of the least to the greatest singular value of a point's equations under which the views do not fix its depth.
 _SAME_VIEW = 1e-6
@@ -81,6 +86,62 @@ def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
         raise ValueError("cameras: expected views from different directions, got some that do not tell the depth")
     along = np.einsum("nij,ni->nj", u, -equations[..., 3]) / singular
     return np.asarray(np.einsum("nji,nj->ni", vt, along))
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How well points found in the views of one thing agree.
+
+    Attributes
+    ----------
+    points : ndarray (q, n, 3) float64
+        Triangulated from each set of views.
+    reprojection, reprojection_targets : float
+        How far they are from what was found, projected into all views, and into those they are not triangulated from,
+        % of the views' sizes; the second is NaN if there are none.
+    spread : float
+        RMS distance of the sets' points from their mean, in the unit of the cameras' space.
+    """
+
+    points: Floats
+    reprojection: float
+    reprojection_targets: float
+    spread: float
+
+
+def agreement(
+    cameras: ArrayLike, points: ArrayLike, sizes: ArrayLike, sets: int, rng: np.random.Generator
+) -> Agreement:
+    """Measure how well points found in several views agree, whether they are right or not.
+
+    Parameters
+    ----------
+    cameras : array_like (v, 3, 4) or (v, 2, 4)
+        At least `SOURCES`.
+    points : array_like (v, n, 2)
+        What was found in each view, px.
+    sizes : array_like (v,)
+        Of what is seen, px.
+    sets : int
+        How many sets of `SOURCES` views are triangulated from.
+    rng : numpy.random.Generator
+        Draws them.
+    """
+    projections = matrices(cameras)
+    found = checked("points", points, (len(projections), None, 2), np.float64)
+    chosen = np.array([rng.choice(len(projections), SOURCES, replace=False) for _ in range(sets)])
+    solid = np.array([triangulate(projections[four], found[four]) for four in chosen])
+    off = np.array([np.linalg.norm(project(projections, each) - found, axis=-1).mean(axis=-1) for each in solid])
+    relative = 100 * off / np.asarray(sizes)
+    target = np.ones(off.shape, dtype=np.bool_)
+    target[np.arange(sets)[:, None], chosen] = False
+    spread = np.linalg.norm(solid - solid.mean(axis=0), axis=-1)
+    return Agreement(
+        solid,
+        float(relative.mean()),
+        float(relative[target].mean()) if target.any() else float("nan"),
+        float(np.sqrt((spread**2).mean(axis=0)).mean()),
+    )
 
 
 def pinhole(camera_to_world: ArrayLike, intrinsics: ArrayLike, image_size: tuple[int, int]) -> Floats:

@@ -15,14 +15,11 @@ from tddfa.evaluate import metrics
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst
 from tddfa.evaluate.sources import below
 from tddfa.evaluate.views import LAYOUT, View, rendered_heads, stored_heads
-from tddfa.multiview import project, triangulate
+from tddfa.multiview import SOURCES, agreement
 
 __all__ = ["LAYOUT", "NAME", "evaluate"]
 
 NAME = "multiview"
-
-SOURCES = 4
-"""Views that a point is triangulated from."""
 
 _LIMITS = (0.05, 0.1)
 _WORST = 24
@@ -131,19 +128,13 @@ def _consistency(
     seen: _Seen, quadruples: int, rng: np.random.Generator, truth: NDArray[np.float64] | None
 ) -> dict[str, float | None]:
     cameras = np.array([view.camera for view in seen.views])
-    sizes = np.array([metrics.box_length(view.landmarks) for view in seen.views])
-    chosen = [rng.choice(len(cameras), SOURCES, replace=False) for _ in range(quadruples)]
-    points = np.array([triangulate(cameras[four], seen.found[four]) for four in chosen])
-    off = np.array([np.linalg.norm(project(cameras, p) - seen.found, axis=-1).mean(axis=-1) for p in points])
-    target = np.ones(off.shape, dtype=np.bool_)
-    target[np.arange(len(chosen))[:, None], np.array(chosen)] = False
-    relative = 100 * off / sizes
-    spread = np.linalg.norm(points - points.mean(axis=0), axis=-1)
+    sizes = [metrics.box_length(view.landmarks) for view in seen.views]
+    found = agreement(cameras, seen.found, sizes, quadruples, rng)
     return {
-        "reprojection": float(relative.mean()),
-        "reprojection_targets": float(relative[target].mean()) if target.any() else None,
-        "spread": float(np.sqrt((spread**2).mean(axis=0)).mean()),
-        "error_3d": None if truth is None else float(np.linalg.norm(points - truth, axis=-1).mean()),
+        "reprojection": found.reprojection,
+        "reprojection_targets": found.reprojection_targets if len(cameras) > SOURCES else None,
+        "spread": found.spread,
+        "error_3d": None if truth is None else float(np.linalg.norm(found.points - truth, axis=-1).mean()),
     }
 
 

@@ -13,15 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tddfa.config import ConfigError
 from tddfa.face_model import FaceModel
+from tddfa.multiview import SOURCES, agreement
 from tddfa.train.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.crops import Crops
 from tddfa.train.data import Batch, batches, in_order
 from tddfa.train.loop import Outcome, train
-from tddfa.train.multiview import SOURCES, MultiviewLoss, project, triangulate
+from tddfa.train.multiview import MultiviewLoss
 from tddfa.train.networks import Prediction
 from tddfa.train.regressor import KIND, RegressorTask, Targets, export_best, first_network
 from tddfa.train.settings import RegressorSettings
@@ -30,7 +32,7 @@ from tddfa.train.views_data import Heads, ViewBatch, read_heads, rendered_heads,
 # px of the crop that a share of a view is
 _PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
 # What a validation head is measured by: so many views, triangulated from so many sets of four.
-_VALIDATION_VIEWS, _QUADRUPLES = 16, 12
+_VALIDATION_VIEWS, _QUADRUPLES = 16, 60
 _VALIDATION_BATCH = 100
 
 
@@ -206,7 +208,7 @@ class MultiviewTask:
         for views in self.validation:
             with self.regressor.precision():
                 found = self._in_views(network(self._tensor(views.crops)), views).double()
-            rows.append(agreement(found, self._tensor(views.cameras), self._tensor(views.landmarks)))
+            rows.append(measured(found.cpu().numpy(), views))
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         crops = values.pop("error")
         return {"error": crops + means["reprojection"], "crops": crops, **values, **means}
@@ -221,30 +223,22 @@ class MultiviewTask:
         return torch.from_numpy(array).to(self.regressor.device)
 
 
-def agreement(points: Tensor, cameras: Tensor, labels: Tensor) -> dict[str, float]:
+def measured(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]:
     """How well landmarks found in views of one head agree: `MultiviewTask.validate` says what the numbers are.
 
     Parameters
     ----------
-    points : Tensor (v, 68, 2)
+    points : ndarray (v, 68, 2)
         What was found, as shares of the views.
-    cameras : Tensor (v, 3, 4)
-    labels : Tensor (v, 68, 2)
+    views : ViewBatch
+        More than `SOURCES`.
     """
-    rng = np.random.default_rng(0)
-    sizes = (labels.amax(dim=1) - labels.amin(dim=1)).prod(dim=1).sqrt()[:, None]
-    solids, off = [], []
-    for _ in range(_QUADRUPLES):
-        order = torch.from_numpy(rng.permutation(len(points))).to(points.device)
-        four, others = order[:SOURCES], order[SOURCES:]
-        solids.append(triangulate(cameras[four], points[four]))
-        seen = project(cameras[others], solids[-1])
-        off.append(((seen - points[others]).norm(dim=2) / sizes[others]).mean())
-    solid = torch.stack(solids)
+    sizes = np.sqrt(np.ptp(views.landmarks, axis=1).prod(axis=1))
+    found = agreement(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
     return {
-        "views": float(100 * ((points - labels).norm(dim=2) / sizes).mean()),
-        "reprojection": float(100 * torch.stack(off).mean()),
-        "spread": float((solid - solid.mean(dim=0)).square().sum(dim=2).mean(dim=0).sqrt().mean()),
+        "views": float(100 * (np.linalg.norm(points - views.landmarks, axis=2) / sizes[:, None]).mean()),
+        "reprojection": found.reprojection_targets,
+        "spread": found.spread,
     }
 
 

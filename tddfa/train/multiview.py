@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tddfa.face_model import LANDMARK_REGIONS
-
-SOURCES = 4
-"""Views of a step that points are triangulated from."""
+from tddfa.multiview import SOURCES
 
 
 def project(cameras: Tensor, points: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from tddfa.assets import config_path, verified
 from tddfa.cli_common import say
 from tddfa.config import Config
@@ -13,7 +11,7 @@ from tddfa.face_model import FaceModel
 from tddfa.runtime import Model
 from tddfa.train.augment import Augment
 from tddfa.train.command_multiview import tell
-from tddfa.train.finetune_multiview import MultiviewSettings, Views, agreement, finetune
+from tddfa.train.finetune_multiview import MultiviewSettings, Views, finetune, measured
 from tddfa.train.regressor import EXPORTED
 from tddfa.train.regressor_smoke import made_crops
 from tddfa.train.settings import Folder, RegressorSettings, Schedule
@@ -26,7 +24,7 @@ _MEASURED_VIEWS = 12
 def smoke_settings(data: Path, config: Config) -> MultiviewSettings:
     """Settings of a fine-tuning on `made_crops`."""
     schedule = Schedule(
-        steps=_STEPS, batch=_BATCH, learning_rate=1e-3, average=0.8, validate_every=_STEPS, log_every=_STEPS // 5
+        steps=_STEPS, batch=_BATCH, learning_rate=5e-4, average=0.8, validate_every=_STEPS, log_every=_STEPS // 5
     )
     return MultiviewSettings(
         RegressorSettings(
@@ -67,4 +65,4 @@ def _measured(path: Path, model: FaceModel, views: ViewBatch) -> dict[str, float
     points = model.landmarks(said["shape"], said["expression"]) @ said["camera"][:, :, :3].transpose(0, 2, 1)
     points += said["camera"][:, None, :, 3]
     found = points[..., :2] @ views.to_view[:, :, :2].transpose(0, 2, 1) + views.to_view[:, None, :, 2]
-    return agreement(*(torch.from_numpy(array) for array in (found, views.cameras, views.landmarks)))
+    return measured(found, views)

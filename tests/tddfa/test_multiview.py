@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tddfa.camera import Camera, rotation_from_euler
-from tddfa.multiview import matrices, pinhole, project, triangulate
+from tddfa.multiview import SOURCES, agreement, matrices, pinhole, project, triangulate
 
 INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
 
@@ -120,3 +120,34 @@ def test_a_camera_that_cannot_be():
 
 def test_no_points_are_none(affine):
     assert triangulate(affine, np.zeros((5, 0, 2))).shape == (0, 3)
+
+
+def test_views_agree_on_what_is_right_and_on_what_is_wrong_in_all_of_them(perspective, points):
+    for solid in (points, points + np.array([3.0, 0, 0])):
+        found = agreement(perspective, project(perspective, solid), np.full(len(perspective), 100.0), 6, rng_of(0))
+        assert found.points == pytest.approx(np.broadcast_to(solid, (6, *solid.shape)), abs=1e-6)
+        assert found.reprojection == pytest.approx(0, abs=1e-6)
+        assert found.spread == pytest.approx(0, abs=1e-6)
+
+
+def test_disagreement_grows_with_noise_and_shrinks_with_size(perspective, points):
+    noise = rng_of(1).normal(0, 0.2, (len(perspective), len(points), 2))
+    seen = project(perspective, points)
+
+    def measured(factor, size):
+        return agreement(perspective, seen + factor * noise, np.full(len(perspective), size), 6, rng_of(0))
+
+    little, much, large = measured(1, 100.0), measured(2, 100.0), measured(1, 200.0)
+    for name in ("reprojection", "reprojection_targets", "spread"):
+        assert getattr(much, name) == pytest.approx(2 * getattr(little, name), rel=0.05), name
+    assert large.reprojection == pytest.approx(little.reprojection / 2)
+    assert large.spread == little.spread
+    assert little.reprojection_targets > little.reprojection
+    four = slice(0, SOURCES)
+    alone = agreement(perspective[four], (seen + noise)[four], np.full(SOURCES, 100.0), 3, rng_of(0))
+    assert np.isnan(alone.reprojection_targets)
+    assert alone.spread == pytest.approx(0, abs=1e-9)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
