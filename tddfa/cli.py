@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tddfa import __version__, cli_align, cli_bench, cli_evaluate, cli_image, cli_video
+from tddfa import __version__, cli_align, cli_bench, cli_evaluate, cli_image, cli_video, cli_webcam
 from tddfa.cli_common import FAILED
 from tddfa.convert import command as fetch_command
 from tddfa.train import command as train_command
@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"tddfa {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_image.add_parser(commands)
-    cli_video.add_parsers(commands)
+    cli_video.add_parser(commands)
+    cli_webcam.add_parser(commands)
     cli_align.add_parser(commands)
     cli_evaluate.add_parser(commands)
     cli_bench.add_parser(commands)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Aligner
+from tddfa import Aligner, video
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -62,3 +62,14 @@ def _read_only(path):
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory, astronaut):
+    """A video of 24 frames: the astronaut, sliding to the right by two px a frame; nobody in the first three."""
+    path = tmp_path_factory.mktemp("clip") / "slide.mp4"
+    with video.Writer(path, fps=25) as writer:
+        for number in range(24):
+            image = np.roll(astronaut[:300, 60:380], 2 * number, axis=1)
+            writer.write(np.zeros_like(image) if number < 3 else image, number / 25)
+    return path

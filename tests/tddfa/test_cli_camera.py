@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tddfa import cli_image, cli_video, video
+from tddfa import cli_image, cli_webcam, video
 from tddfa.cli import main
 from tddfa.draw_6dof import told_distance
 
@@ -18,7 +18,7 @@ MATRIX = [[900.0, 0.0, 250.0], [0.0, 900.0, 260.0], [0.0, 0.0, 1.0]]
 
 @pytest.fixture(autouse=True)
 def no_display(monkeypatch):
-    for module in (cli_image, cli_video):
+    for module in (cli_image, cli_webcam):
         monkeypatch.setattr(module, "has_display", lambda: False)
 
 

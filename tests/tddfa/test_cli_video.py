@@ -1,4 +1,4 @@
-"""``tddfa video`` and ``tddfa webcam`` as a user runs them."""
+"""``tddfa video`` as a user runs it."""
 
 import json
 import os
@@ -10,28 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from tddfa import cli_video, video
+from tddfa import video
 from tddfa.cli import main
-from tddfa.cli_video import KINDS, draw_frame
+from tddfa.cli_frames import KINDS, draw_frame
 from tddfa.outputs import Options
 
 FRAMES = 24
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory, astronaut):
-    """The astronaut's photo, sliding to the right by two px a frame; nobody in the first three frames."""
-    path = tmp_path_factory.mktemp("clip") / "slide.mp4"
-    with video.Writer(path, fps=25) as writer:
-        for number in range(FRAMES):
-            image = np.roll(astronaut[:300, 60:380], 2 * number, axis=1)
-            writer.write(np.zeros_like(image) if number < 3 else image, number / 25)
-    return path
-
-
-@pytest.fixture(autouse=True)
-def no_display(monkeypatch):
-    monkeypatch.setattr(cli_video, "has_display", lambda: False)
 
 
 def read(path):
@@ -176,73 +160,6 @@ def test_every_kind_keeps_the_frames_size(aligner, astronaut, kind):
             assert bool(picture.any()) == bool(shown)
         else:
             assert bool((picture != astronaut).any()) == bool(shown)
-
-
-class Window:
-    """A stand-in for OpenCV's: keys as told, pictures kept."""
-
-    def __init__(self, keys=()):
-        self.keys, self.shown = list(keys), []
-
-    def imshow(self, _, picture):
-        self.shown.append(picture.copy())
-
-    def waitKey(self, _):
-        return self.keys.pop(0) if self.keys else -1
-
-    def namedWindow(self, *_):
-        pass
-
-    def getWindowProperty(self, *_):
-        return 1.0
-
-
-class TestWebcam:
-    @pytest.fixture
-    def window(self, monkeypatch):
-        import cv2
-
-        window = Window()
-        monkeypatch.setattr(cli_video, "has_display", lambda: True)
-        for name in ("imshow", "waitKey", "getWindowProperty", "namedWindow"):
-            monkeypatch.setattr(cv2, name, getattr(window, name))
-        return window
-
-    def test_without_a_display_it_says_so_and_writes(self, clip, tmp_path, capsys):
-        assert run("webcam", "--source", clip, "--out", tmp_path) == 0
-        said = capsys.readouterr().out
-        assert "no display" in said
-        assert 0 < len(read(tmp_path / "webcam_2d_sparse_1.mp4")) <= FRAMES
-
-    def test_no_camera_is_one_line(self, capsys):
-        assert run("webcam", "--source", 97) == 1
-        err = capsys.readouterr().err
-        assert len(err.splitlines()) == 1
-        assert "camera" in err
-
-    def test_frames_are_shown_with_their_speed(self, clip, tmp_path, window, capsys):
-        assert run("webcam", "--source", clip, "--out", tmp_path) == 0
-        assert 0 < len(window.shown) <= FRAMES
-        assert not list(tmp_path.iterdir()), "shown, not written"
-        assert "dropped" in capsys.readouterr().out
-
-    def test_keys(self, clip, tmp_path, window):
-        window.keys = [ord("3"), ord("s"), ord(" "), -1, -1, ord(" "), ord("q")]
-        assert run("webcam", "--source", clip, "--out", tmp_path) == 0
-        (still,) = tmp_path.iterdir()
-        assert still.name in ("webcam_3d_1.jpg", "webcam_2d_sparse_1.jpg")
-        assert len(window.shown) <= 5, "q quits"
-
-    def test_it_ends_after_as_many_frames_as_asked(self, clip, tmp_path, window):
-        assert run("webcam", "--source", clip, "--frames", 2, "--out", tmp_path) == 0
-        assert len(window.shown) == 2
-
-    def test_mirror(self, clip, tmp_path, window, monkeypatch):
-        monkeypatch.setattr("tddfa.cli_video.draw_frame", lambda image, *_: image)
-        assert run("webcam", "--source", clip, "--mirror", "--frames", 1, "--out", tmp_path) == 0
-        mirrored = window.shown[0][60:]
-        frames = [image[60:, ::-1] for image in read(clip)]
-        assert min(np.abs(mirrored.astype(int) - image).mean() for image in frames) < 2
 
 
 def test_opencv_is_loaded_before_pyav():
