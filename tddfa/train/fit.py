@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deviation", choices=("unit", "alike"), default="unit",
         help="what coefficients usually are: of variance 1, as the open face model's shape, or such that each moves "
         "the face as much as the others, for a face model in another scale (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--most-yaw", type=float, default=90.0, metavar="DEGREES",
+        help="of faces turned farther keep the landmarks alone, not the fit: what annotators of photos see on a turned "
+        "face makes fits that are turned less (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
         "--most", type=float, default=3.0, metavar="PERCENT",
@@ -193,14 +199,16 @@ def _write(
     from tddfa import image_io
     from tddfa.camera import Camera
     from tddfa.train.augment import STORED_SCALE
-    from tddfa.train.fitting import hidden_jaw
+    from tddfa.train.fitting import unsure_jaw
     from tddfa.train.samples import Sample, cut_square, write_samples
 
     samples: list[Sample] = []
+    turned: list[bool] = []
     fitted: list[Floats] = []
     is_300w = options.map is None
-    if is_300w and landmarks.shape[2] == 2:
-        landmarks = np.where(hidden_jaw(found.camera, model)[..., None], np.nan, landmarks)
+    annotated = is_300w and landmarks.shape[2] == 2
+    if annotated:
+        landmarks = np.where(unsure_jaw(found.camera, model)[..., None], np.nan, landmarks)
     for i, photo in enumerate(photos):
         camera = Camera(found.camera[i])
         box = camera.project(model.landmarks(found.shape[i], found.expression[i]))[:, :2]
@@ -213,8 +221,13 @@ def _write(
         true = (landmarks[i, :, :2] * scale + matrix[:, 2]).astype(np.float32) if is_300w else None
         samples.append(Sample(crop, options.source, own, found.shape[i], found.expression[i], true))
         vertices = Camera(own).project(model.vertices(found.shape[i], found.expression[i]))
+        turned.append(annotated and abs(camera.euler_degrees().yaw) > options.most_yaw)
         fitted.append(where.on(vertices)[:, :2].astype(np.float32))
-    write_samples(options.out, samples, model)
+    kept = [
+        replace(sample, camera=None, shape=None, expression=None) if turned[i] else sample
+        for i, sample in enumerate(samples)
+    ]
+    write_samples(options.out, kept, model)
     # the worst first, then some as they come
     count = _SHEET_ROWS * _SHEET_COLUMNS
     worst = np.argsort(-found.error)[: count // 2].tolist()

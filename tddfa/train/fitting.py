@@ -32,9 +32,9 @@ _FLIP = np.array([1.0, -1.0, 1.0])
 _LEAST = 6
 _CAMERA_STEPS, _STEPS = 6, 5
 _LONGEST_TURN = 0.7  # radians a step
-# The outline leaves a point of the jaw at its side of the head once the head is turned away by the sine of so much;
-# one nearer to the chin later, in the measure that it lies nearer to the middle.
-_TURNED_AWAY = float(np.sin(np.radians(15)))
+# Points of the jaw at the sides of the head are unsure once it is turned by so much; those nearer to the chin later, in
+# the measure that they lie nearer to the middle.
+_TURNED = float(np.sin(np.radians(12)))
 # Faces whose equations lie in memory together.
 _AT_ONCE = 256
 
@@ -54,15 +54,15 @@ class Prior:
     pairs : float
         How many times as much the difference of a pair counts as a landmark.
     jaw : float
-        Weight of the landmarks of the jaw that the head hides, where landmarks are 2D: what annotators take for them
-        is the outline, which is another line on the face (`hidden_jaw`).
+        Weight of the landmarks of the jaw on a turned face, where landmarks are 2D: what annotators take for it there
+        is another line on the face (`unsure_jaw`).
     """
 
     noise: float = 0.01
     shape: float | None = 1.0
     expression: float | None = 0.4
     pairs: float = 8.0
-    jaw: float = 0.05
+    jaw: float = 0.02
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -146,9 +146,6 @@ def fit(
     vertex_map: VertexMap | None = None,
     prior: Prior | None = None,
     weights: ArrayLike | None = None,
-    *,
-    shape: ArrayLike | None = None,
-    expression: ArrayLike | None = None,
 ) -> Fit:
     """Fit a face model to landmarks.
 
@@ -164,10 +161,6 @@ def fit(
         What is believed beforehand.
     weights : array_like (n, k), optional
         How much each landmark counts, 0 or more; 1 if not given.
-    shape : array_like (n, s), optional
-        Shape coefficients that are believed beforehand, in place of those of the mean face.
-    expression : array_like (n, e), optional
-        Expression weights, where they are known: they stay as they are.
 
     Returns
     -------
@@ -189,17 +182,11 @@ def fit(
         raise ValueError(f"weights: expected 0 or more, got {given.min()}")
     known = np.isfinite(points).all(axis=2)
     given = given * known
-    n = len(points)
-    believed = None if shape is None else checked("shape", shape, (n, model.shape_count), np.float64)
-    kept = None if expression is None else checked("expression", expression, (n, model.expression_count), np.float64)
-    parts = [slice(i, i + _AT_ONCE) for i in range(0, n, _AT_ONCE)]
-    solved = [
-        _Problem(
-            np.nan_to_num(points[part], nan=0.0), given[part], model, vertex_map, prior,
-            None if believed is None else believed[part], None if kept is None else kept[part],
-        ).solve()
-        for part in parts
-    ]  # fmt: skip
+    parts = [
+        _Problem(np.nan_to_num(points[i : i + _AT_ONCE], nan=0.0), given[i : i + _AT_ONCE], model, vertex_map, prior)
+        for i in range(0, len(points), _AT_ONCE)
+    ]
+    solved = [part.solve() for part in parts]
     if not solved:
         none = (
             np.zeros((0, 3, 4)),
@@ -215,45 +202,26 @@ def fit(
 
 
 class _Problem:
-    """Some faces and their equations: landmarks in px, all other lengths in the face model's unit.
+    """Some faces and their equations: landmarks in px, all other lengths in the face model's unit."""
 
-    The coefficients are told from those that are believed (shape) or known (expression) beforehand; those of the
-    expression are left out where they are known.
-    """
-
-    def __init__(
-        self,
-        points: Floats,
-        weights: Floats,
-        model: FaceModel,
-        where: VertexMap,
-        prior: Prior,
-        shape: Floats | None,
-        expression: Floats | None,
-    ) -> None:
-        n, self.axes = len(points), points.shape[2]
+    def __init__(self, points: Floats, weights: Floats, model: FaceModel, where: VertexMap, prior: Prior) -> None:
         self.enough = (weights > 0).sum(axis=1) >= _LEAST
-        mean, basis = where.on(model.mean), where.on(model.basis)
-        self.shape_count, self.pairs, self.pair_weight = model.shape_count, where.pairs, prior.pairs
-        self.size = size = float(np.ptp(mean[:, :2], axis=0).max())
-        none = np.zeros((n, model.shape_count)), np.zeros((n, model.expression_count))
-        self.shape = none[0] if shape is None else shape
-        self.expression = none[1] if expression is None else expression
-        before = np.concatenate([self.shape, self.expression], axis=1)
-        self.mean = mean + np.einsum("nm,mkc->nkc", before, basis)
         # a face of too few landmarks is given those of the mean face, and its result is thrown away
-        stand_in = mean[:, : self.axes] * _FLIP[: self.axes]
+        self.mean, self.basis = where.on(model.mean), where.on(model.basis)
+        size = float(np.ptp(self.mean[:, :2], axis=0).max())
+        stand_in = self.mean[:, : points.shape[2]] * np.array([1, -1, 1])[: points.shape[2]]
         self.points = np.where(self.enough[:, None, None], points, stand_in)
         self.weights = np.where(self.enough[:, None], weights, 1.0)
-        sought = self.shape_count if expression is not None else len(basis)
-        self.basis = basis[:sought]
+        self.axes, self.pairs, self.pair_weight = points.shape[2], where.pairs, prior.pairs
+        self.shape_count, self.size = model.shape_count, size
         variance = (prior.noise * size) ** 2
-        self.ridge = variance / np.square(_deviations(basis, model, prior, size)[:sought])
+        self.ridge = variance / np.square(_deviations(self.basis, model, prior, size))
         low, high = model.expression_range or (-np.inf, np.inf)
-        free, bound = np.full(self.shape_count, np.inf), np.ones(sought - self.shape_count)
-        self.low, self.high = np.concatenate([-free, low * bound]), np.concatenate([free, high * bound])
-        # landmarks in 3D lie where the face has them, seen or not
-        self.jaw_weight = prior.jaw if self.axes == 2 and where.jaw.any() else 1.0
+        free = np.full(self.shape_count, np.inf)
+        self.low = np.concatenate([-free, np.full(model.expression_count, low)])
+        self.high = np.concatenate([free, np.full(model.expression_count, high)])
+        # landmarks in 3D lie where the face has them, however it is turned
+        self.jaw_weight = prior.jaw if self.axes == 2 else 1.0
         self.aside = _aside(where, model)
 
     def solve(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -261,10 +229,11 @@ class _Problem:
         coefficients = np.clip(np.zeros((n, len(self.ridge))), self.low, self.high)
         rotation, scale, offset = self._first_camera()
         face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
-        for step in range(_CAMERA_STEPS):
+        # first by what is sure of any face, to learn how far it is turned
+        given, self.weights = self.weights, self.weights * np.where(self.aside != 0, self.jaw_weight, 1.0)
+        for _ in range(_CAMERA_STEPS):
             rotation, scale, offset = self._better_camera(face, rotation, scale, offset)
-            if self.jaw_weight != 1 and step == _CAMERA_STEPS // 2:
-                self.weights = self.weights * np.where(_hidden(rotation, self.aside), self.jaw_weight, 1.0)
+        self.weights = given * np.where(_unsure(rotation, self.aside), self.jaw_weight, 1.0)
         for _ in range(_STEPS):
             rotation, scale, offset, coefficients = self._better_all(face, rotation, scale, offset, coefficients)
             face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
@@ -277,11 +246,10 @@ class _Problem:
         mean = (distance * known).sum(axis=1) / known.sum(axis=1)
         error = 100 * mean / (scale * self.size)
         good = self.enough
-        expression_known = len(self.ridge) == self.shape_count
         return (
             camera * good[:, None, None],
-            (self.shape + coefficients[:, : self.shape_count]) * good[:, None],
-            (self.expression if expression_known else coefficients[:, self.shape_count :]) * good[:, None],
+            coefficients[:, : self.shape_count] * good[:, None],
+            coefficients[:, self.shape_count :] * good[:, None],
             np.where(good, error, np.nan),
         )
 
@@ -289,7 +257,7 @@ class _Problem:
         """From the affine map of the mean face that fits best: the nearest rotation to its rows."""
         total = self.weights.sum(axis=1)[:, None]
         middle = np.einsum("nk,nkc->nc", self.weights, self.points) / total
-        own = np.einsum("nk,nkc->nc", self.weights, self.mean) / total
+        own = (self.weights @ self.mean) / total
         away = self.mean - own[:, None]
         moments = np.einsum("nk,nki,nkj->nij", self.weights, away, away)
         moments += 1e-6 * np.trace(moments, axis1=1, axis2=2)[:, None, None] * np.eye(3)
@@ -354,7 +322,7 @@ class _Problem:
         camera_moves = self._camera_moves(np.einsum("nij,nkj->nki", rotation, face))
         free = camera_moves.shape[-1]
         moves = np.concatenate([camera_moves, np.einsum("nai,mki->nkam", seen, self.basis)], axis=3)
-        target = (self.points - offset[:, None]) / scale[:, None, None] - np.einsum("nai,nki->nka", seen, self.mean)
+        target = (self.points - offset[:, None]) / scale[:, None, None] - np.einsum("nai,ki->nka", seen, self.mean)
         first, second = self.pairs.T
         pair_weight = self.pair_weight * np.minimum(self.weights[:, first], self.weights[:, second])
         moves = np.concatenate([moves, moves[:, first] - moves[:, second]], axis=1)
@@ -379,10 +347,11 @@ class _Problem:
         return *self._moved_camera(face, rotation, scale, found[:, :4]), coefficients
 
 
-def hidden_jaw(camera: NDArray[np.float32], model: FaceModel) -> NDArray[np.bool_]:
-    """Which of the 68 landmarks are points of the jaw that lie on a side that a camera does not see.
+def unsure_jaw(camera: NDArray[np.float32], model: FaceModel) -> NDArray[np.bool_]:
+    """Which of the 68 landmarks are points of the jaw that annotators of photos see elsewhere on a turned face.
 
-    Annotators of photos put those on the outline that is seen, which is another line on the face.
+    On the far side they put them on the outline, on the near side they spread them along the edge that is seen: other
+    lines on the face than that of its own jaw, of which a fit would make a face that is turned less.
 
     Parameters
     ----------
@@ -395,17 +364,17 @@ def hidden_jaw(camera: NDArray[np.float32], model: FaceModel) -> NDArray[np.bool
     ndarray (n, 68) bool
     """
     rotation = np.stack([Camera(matrix).rotation for matrix in camera]) if len(camera) else np.zeros((0, 3, 3))
-    return _hidden(rotation, _aside(VertexMap.of_300w(model), model))
+    return _unsure(rotation, _aside(VertexMap.of_300w(model), model))
 
 
 def _aside(where: VertexMap, model: FaceModel) -> Floats:
-    """How far points of the jaw lie to the subject's left, -1..1 (k,); 0 for others, which are never hidden."""
+    """How far points of the jaw lie to the subject's left, -1..1 (k,); 0 for others, which are always sure."""
     x = where.on(model.mean)[:, 0] * where.jaw
     return np.asarray(x / np.abs(x).max(initial=1e-9))
 
 
-def _hidden(rotation: Floats, aside: Floats) -> NDArray[np.bool_]:
-    return np.asarray(rotation[:, 2, :1] * aside < -_TURNED_AWAY)
+def _unsure(rotation: Floats, aside: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(rotation[:, 2, :1] * aside) > _TURNED)
 
 
 def _deviations(basis: Floats, model: FaceModel, prior: Prior, size: float) -> Floats:

@@ -1,8 +1,8 @@
 """Labels whose jaw is not to be trusted, fitted again: the face as it was, its jaw where a network sees it.
 
 Teachers of face meshes are good at eyes and mouths, and put the outline of the face where it usually is. A network that
-was trained on few photos with true jaws, and on many crops without their jaw (`inner_crops`), tells where it is in the
-others; `refitted` moves the labels' shape and camera there, and leaves expressions and the inner face as they are.
+was trained on few photos with true jaws, and on many crops without their jaw (`inner_labels`), tells where it is in
+the others; `refitted` moves the labels' shape there, and leaves pose, expression and the inner face as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tddfa.aligner import Regressor
 from tddfa.face_model import LANDMARK_REGIONS, FaceModel
 from tddfa.train.augment import Augment, Placement, place
 from tddfa.train.crops import Crops
-from tddfa.train.fitting import Prior, VertexMap, fit
+from tddfa.train.fitting import VertexMap
 from tddfa.train.mirror import mirrored_landmarks
 from tddfa.train.shards import Labels
 
@@ -26,10 +26,18 @@ _JAW = LANDMARK_REGIONS["jaw"]
 # Each crop is seen upright and turned over, at these scales, and what the network says is averaged.
 _SCALES = (0.95, 1.12)
 _BATCH = 64
+# Faces whose equations lie in memory together.
+_AT_ONCE = 256
 # Vertices that stay where they are: so many, no nearer to a landmark of the jaw than this share of the face's size.
 _HELD, _LEAST_AWAY = 240, 0.16
-# Weights of a landmark of the jaw, of an inner one, and of all the vertices that are held together.
-_JAW_WEIGHT, _INNER_WEIGHT, _HELD_WEIGHT = 1.0, 1.0, 40.0
+# What all of them weigh together, what a landmark inside the face and one of the jaw do; and how much a distance along
+# the line of sight counts, of which a picture says nothing: the labels' own depth is the best there is.
+_HELD_WEIGHT, _INNER_WEIGHT, _JAW_WEIGHT, _DEPTH = 40.0, 1.0, 1.0, 0.5
+# Standard deviation of where a landmark is seen, a share of the face's size, against 1 of a shape coefficient's change.
+_NOISE = 0.015
+# Degrees of yaw up to which, and from which on no more, a jaw that is seen counts: on a face that is turned farther
+# it is not the face's own (`tddfa.train.fitting.unsure_jaw`).
+_SURE, _UNSURE = 12.0, 22.0
 
 
 def seen_landmarks(crops: Crops, regressor: Regressor, model: FaceModel) -> Floats:
@@ -78,7 +86,8 @@ def labelled_landmarks(labels: Labels, model: FaceModel) -> Floats:
 def refitted(crops: Crops, regressor: Regressor, model: FaceModel) -> Labels:
     """Labels of crops, with the jaw where a network sees it.
 
-    Rows without parameters stay as they are. Those for validation are fitted again too: measured by a jaw that is
+    The shape changes as little as it can. Faces that are turned too far for their jaw to be seen change as the others
+    do on average. Rows without parameters stay as they are. Those for validation change too: measured by a jaw that is
     wrong, a network that is right would not be the best.
 
     Parameters
@@ -92,18 +101,71 @@ def refitted(crops: Crops, regressor: Regressor, model: FaceModel) -> Labels:
     """
     rows = np.flatnonzero(crops.labels.has_params & crops.labels.face)
     chosen = crops.take(rows)
-    labels = chosen.labels
+    labelled = labelled_landmarks(chosen.labels, model)
+    sure = np.clip((_UNSURE - np.abs(chosen.yaw())) / (_UNSURE - _SURE), 0, 1)
+    moved = np.zeros((len(rows), 17, 2))
+    seen = np.flatnonzero(sure)
+    moved[seen] = seen_landmarks(chosen.take(seen), regressor, model)[:, _JAW] - labelled[seen, _JAW]
+    change = shape_changes(chosen.labels.camera, moved, sure, model)
+    shape = crops.labels.shape.copy()
+    shape[rows] += change
+    return replace(crops.labels, shape=shape)
+
+
+def shape_changes(
+    camera: Floats, moved: NDArray[np.floating], sure: NDArray[np.floating], model: FaceModel
+) -> NDArray[np.float64]:
+    """Changes of shape (n, s) that move the jaw in the picture, and as little else as they can: ridge regression.
+
+    Parameters
+    ----------
+    camera : ndarray (n, 3, 4)
+        Face model to px.
+    moved : ndarray (n, 17, 2)
+        Where the jaw's landmarks are to go, px from where they are.
+    sure : ndarray (n,)
+        How much each row's jaw counts, 0..1; rows of which it counts little are drawn to the mean of those that count.
+    model : FaceModel
+    """
     where, weights = _held(model)
-    vertices = np.stack([where.on(model.vertices(s, e)) for s, e in zip(labels.shape, labels.expression, strict=True)])
-    points = np.einsum("nij,nkj->nki", labels.camera[:, :2, :3], vertices) + labels.camera[:, None, :2, 3]
-    points[:, _JAW] = seen_landmarks(chosen, regressor, model)[:, _JAW]
-    found = fit(
-        points, model, where, Prior(pairs=0, jaw=1), np.broadcast_to(weights, points.shape[:2]),
-        shape=labels.shape, expression=labels.expression,
-    )  # fmt: skip
-    camera, shape = crops.labels.camera.copy(), crops.labels.shape.copy()
-    camera[rows], shape[rows] = found.camera, found.shape
-    return replace(crops.labels, camera=camera, shape=shape)
+    basis = where.on(model.basis[: model.shape_count])
+    size = float(np.ptp(where.on(model.mean)[:68, :2], axis=0).max())
+    ridge = (_NOISE * size) ** 2
+    # in the model's unit, along the picture's axes and the line of sight
+    scale = np.linalg.norm(camera[:, :2, :3], axis=2).mean(axis=1)[:, None, None]
+    axes = camera[:, :, :3] / np.maximum(scale, 1e-12) * np.array([1, 1, _DEPTH])[:, None]
+    change = _solved(axes, basis, moved / scale, weights, sure, ridge, np.zeros(len(basis)))
+    if sure.any():
+        mean = np.average(change, axis=0, weights=sure)
+        change = _solved(axes, basis, moved / scale, weights, sure, ridge, mean)
+    return change
+
+
+def _solved(
+    axes: NDArray[np.floating],
+    basis: NDArray[np.float64],
+    moved: NDArray[np.floating],
+    weights: NDArray[np.float64],
+    sure: NDArray[np.floating],
+    ridge: float,
+    mean: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    change = np.zeros((len(axes), len(basis)))
+    for first in range(0, len(axes), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        moves = np.einsum("nai,mki->nkam", axes[part], basis)
+        weight = np.repeat(weights[None], len(moves), axis=0)
+        weight[:, _JAW] *= sure[part, None]
+        # the jaw's depth stays as it is, seen or not
+        each = np.repeat(weight[..., None], 3, axis=2)
+        each[:, _JAW, 2] = weights[_JAW]
+        target = np.zeros(moves.shape[:3])
+        target[:, _JAW, :2] = moved[part]
+        rows = (moves * each[..., None]).reshape(len(moves), -1, len(basis))
+        normal = rows.transpose(0, 2, 1) @ moves.reshape(rows.shape) + ridge * np.eye(len(basis))
+        right = np.einsum("nrm,nr->nm", rows, target.reshape(len(moves), -1)) + ridge * mean
+        change[part] = np.linalg.solve(normal, right[..., None])[..., 0]
+    return change
 
 
 def _held(model: FaceModel) -> tuple[VertexMap, NDArray[np.float64]]:
@@ -113,17 +175,16 @@ def _held(model: FaceModel) -> tuple[VertexMap, NDArray[np.float64]]:
     size = float(np.ptp(landmarks.on(model.mean)[:, :2], axis=0).max())
     distance = np.linalg.norm(model.mean[:, None] - jaw, axis=2).min(axis=1)
     inner = np.flatnonzero((distance > _LEAST_AWAY * size) & (model.part == 0) & (model.mean[:, 2] > jaw[:, 2].min()))
-    held = inner[np.linspace(0, len(inner) - 1, min(_HELD, len(inner))).astype(np.intp)]
-    more = VertexMap.of_vertices(held)
-    weights = np.full(68 + len(held), _HELD_WEIGHT / max(len(held), 1))
-    weights[:68] = _INNER_WEIGHT
-    weights[_JAW] = _JAW_WEIGHT
+    more = VertexMap.of_vertices(inner[np.linspace(0, len(inner) - 1, min(_HELD, len(inner))).astype(np.intp)])
     both = VertexMap(
         np.concatenate([landmarks.triangles, more.triangles]),
         np.concatenate([landmarks.weights, more.weights]),
         more.pairs,
         np.concatenate([landmarks.jaw, more.jaw]),
     )
+    weights = np.full(len(both.weights), _HELD_WEIGHT / max(len(more.weights), 1))
+    weights[:68] = _INNER_WEIGHT
+    weights[_JAW] = _JAW_WEIGHT
     return both, weights
 
 

@@ -48,6 +48,24 @@ def test_photos_become_labelled_crops(photos, tmp_path, capsys, face_model):
     assert ((sheet == (40, 40, 255)).all(axis=2)).any()
 
 
+def test_of_turned_faces_the_landmarks_alone_are_kept(photos, tmp_path, face_model):
+    none = np.zeros(40, np.float32), np.zeros(55, np.float32)
+    cameras = [Camera.from_pose(yaw, 0, 0, 12, (220, 120, 0)) for yaw in (5, 30)]
+    points = np.stack([camera.project(face_model.landmarks(*none)) for camera in cameras])
+    names = np.array(["a.png", "b.png"])
+    for axes, has_params in ((2, [True, False]), (3, [True, True])):
+        np.savez(tmp_path / "points.npz", landmarks=points[..., :axes], names=names)
+        out = tmp_path / f"out{axes}"
+        assert run(photos, out, "--landmarks", tmp_path / "points.npz", "--most-yaw", 15) == 0
+        labels = Crops.open([out]).labels
+        assert labels.has_params.tolist() == has_params
+        known = np.isfinite(labels.landmarks).all(axis=2)
+        assert known[0].all()
+        assert known[1, 17:].all()
+        # of a turned face in a picture, annotators see another jaw
+        assert known[1, :4].any() == (axes == 3)
+
+
 def test_landmarks_of_a_file_and_a_map(photos, tmp_path, face_model):
     vertices = np.flatnonzero(face_model.part == 0)[::80]
     camera = Camera.from_pose(10, 0, 0, 12, (220, 120, 0))
