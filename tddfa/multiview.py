@@ -16,7 +16,7 @@ from tddfa.arrays import checked
 Floats = NDArray[np.float64]
 
 SOURCES = 4
-"""Views that points are triangulated from where the agreement of views is measured."""
+"""Views that points are triangulated from where the consistency of views is measured."""
 
 # Ratio of the least to the greatest singular value of a point's equations under which the views do not fix its depth.
 _SAME_VIEW = 1e-6
@@ -89,7 +89,7 @@ def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class Consistency:
     """How well points found in the views of one thing agree.
 
     Attributes
@@ -109,9 +109,9 @@ class Agreement:
     spread: float
 
 
-def agreement(
+def consistency(
     cameras: ArrayLike, points: ArrayLike, sizes: ArrayLike, sets: int, rng: np.random.Generator
-) -> Agreement:
+) -> Consistency:
     """Measure how well points found in several views agree, whether they are right or not.
 
     Parameters
@@ -126,17 +126,27 @@ def agreement(
         How many sets of `SOURCES` views are triangulated from.
     rng : numpy.random.Generator
         Draws them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else, or if the views do not tell the depth.
     """
     projections = matrices(cameras)
+    if len(projections) < SOURCES:
+        raise ValueError(f"cameras: expected {SOURCES} or more, got {len(projections)}")
+    if sets < 1:
+        raise ValueError(f"sets: expected 1 or more, got {sets}")
     found = checked("points", points, (len(projections), None, 2), np.float64)
+    lengths = checked("sizes", sizes, (len(projections),), np.float64)
     chosen = np.array([rng.choice(len(projections), SOURCES, replace=False) for _ in range(sets)])
     solid = np.array([triangulate(projections[four], found[four]) for four in chosen])
     off = np.array([np.linalg.norm(project(projections, each) - found, axis=-1).mean(axis=-1) for each in solid])
-    relative = 100 * off / np.asarray(sizes)
+    relative = 100 * off / lengths
     target = np.ones(off.shape, dtype=np.bool_)
     target[np.arange(sets)[:, None], chosen] = False
     spread = np.linalg.norm(solid - solid.mean(axis=0), axis=-1)
-    return Agreement(
+    return Consistency(
         solid,
         float(relative.mean()),
         float(relative[target].mean()) if target.any() else float("nan"),

@@ -15,7 +15,7 @@ from tddfa.evaluate import metrics
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst
 from tddfa.evaluate.sources import below
 from tddfa.evaluate.views import LAYOUT, View, rendered_heads, stored_heads
-from tddfa.multiview import SOURCES, agreement
+from tddfa.multiview import SOURCES, consistency
 
 __all__ = ["LAYOUT", "NAME", "evaluate"]
 
@@ -129,7 +129,7 @@ def _consistency(
 ) -> dict[str, float | None]:
     cameras = np.array([view.camera for view in seen.views])
     sizes = [metrics.box_length(view.landmarks) for view in seen.views]
-    found = agreement(cameras, seen.found, sizes, quadruples, rng)
+    found = consistency(cameras, seen.found, sizes, quadruples, rng)
     return {
         "reprojection": found.reprojection,
         "reprojection_targets": found.reprojection_targets if len(cameras) > SOURCES else None,

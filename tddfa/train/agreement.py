@@ -24,6 +24,14 @@ _BATCH = 16
 _LEAST_IOU = 0.3
 
 
+def projected_landmarks(
+    model: FaceModel, camera: NDArray[np.floating], shape: NDArray[np.floating], expression: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """The 68 landmarks (n, 68, 2) of coefficients (n, s), (n, e), as cameras (n, 3, 4) see them, px."""
+    points = model.landmarks(shape, expression) @ camera[:, :2, :3].transpose(0, 2, 1)
+    return np.asarray(points + camera[:, None, :2, 3], dtype=np.float32)
+
+
 def disagreement(crops: Crops, regressor: Regressor, model: FaceModel) -> NDArray[np.float64]:
     """How far the landmarks of labels and network are apart (n,), % of sqrt(width * height) of the labels' box.
 
@@ -32,10 +40,10 @@ def disagreement(crops: Crops, regressor: Regressor, model: FaceModel) -> NDArra
     apart = []
     for batch in in_order(crops, _BATCH, model):
         said = regressor(batch.crops)
-        found = model.landmarks(said["shape"], said["expression"]) @ said["camera"][:, :, :3].transpose(0, 2, 1)
-        found += said["camera"][:, None, :, 3]
-        size = np.sqrt(np.prod(np.ptp(batch.landmarks, axis=1), axis=1))
-        error = np.linalg.norm(found[..., :2] - batch.landmarks, axis=2).mean(axis=1)
+        found = projected_landmarks(model, said["camera"], said["shape"], said["expression"])
+        labelled = projected_landmarks(model, batch.camera, batch.shape, batch.expression)
+        size = np.sqrt(np.prod(np.ptp(labelled, axis=1), axis=1))
+        error = np.linalg.norm(found - labelled, axis=2).mean(axis=1)
         apart.append(np.where(batch.has_params, 100 * error / np.maximum(size, 1e-6), 0))
     return np.concatenate(apart) if apart else np.zeros(0)
 

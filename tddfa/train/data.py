@@ -129,8 +129,11 @@ def make_batch(
         if seen[i]:
             found = np.where(true[i][:, None], labels.landmarks[i], np.nan)
             found = mirrored_landmarks(found, width) if flips[i] else found
-        # a landmark that is not known still lies where the crop rule wants it
-        placement = place(np.where(np.isnan(found), fitted, found), width, augment, rng, bool(flips[i]))
+        # the crop rule is of all 68 landmarks: of some, the box is another one; where nothing tells the others, the
+        # stored crop lies where the rule says
+        whole = np.where(np.isnan(found), fitted, found)
+        whole = whole if np.isfinite(whole).all() else np.full_like(whole, np.nan)
+        placement = place(whole, width, augment, rng, bool(flips[i]))
         pixels[i] = change_pixels(placement.cut(crop), augment, rng, before)
         before = crop
         if has_params[i]:

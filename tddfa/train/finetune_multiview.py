@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tddfa.config import ConfigError
 from tddfa.face_model import FaceModel
-from tddfa.multiview import SOURCES, agreement
+from tddfa.multiview import SOURCES, consistency
 from tddfa.train.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.crops import Crops
 from tddfa.train.data import Batch, batches, in_order
@@ -208,7 +208,7 @@ class MultiviewTask:
         for views in self.validation:
             with self.regressor.precision():
                 found = self._in_views(network(self._tensor(views.crops)), views).double()
-            rows.append(measured(found.cpu().numpy(), views))
+            rows.append(view_errors(found.cpu().numpy(), views))
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         crops = values.pop("error")
         return {"error": crops + means["reprojection"], "crops": crops, **values, **means}
@@ -223,7 +223,7 @@ class MultiviewTask:
         return torch.from_numpy(array).to(self.regressor.device)
 
 
-def measured(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]:
+def view_errors(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]:
     """How well landmarks found in views of one head agree: `MultiviewTask.validate` says what the numbers are.
 
     Parameters
@@ -233,8 +233,10 @@ def measured(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]
     views : ViewBatch
         More than `SOURCES`.
     """
+    if not np.isfinite(points).all():  # of a network that diverged
+        return dict.fromkeys(("views", "reprojection", "spread"), float("nan"))
     sizes = np.sqrt(np.ptp(views.landmarks, axis=1).prod(axis=1))
-    found = agreement(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
+    found = consistency(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
     return {
         "views": float(100 * (np.linalg.norm(points - views.landmarks, axis=2) / sizes[:, None]).mean()),
         "reprojection": found.reprojection_targets,

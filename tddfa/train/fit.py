@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most-yaw", type=float, default=90.0, metavar="DEGREES",
         help="of faces turned farther keep the landmarks alone, not the fit: what annotators of photos see on a turned "
-        "face makes fits that are turned less (default: %(default)g)",
+        "face makes fits that are turned less; of the 68 in 2D only (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
         "--most", type=float, default=3.0, metavar="PERCENT",

@@ -88,8 +88,8 @@ class Fit:
     expression : ndarray (n, e) float32
         Expression weights, within the face model's bounds.
     error : ndarray (n,) float32
-        Mean distance of landmarks and fit in the picture, % of the face's size; NaN where too few landmarks are known,
-        whose parameters are all 0.
+        Mean distance of landmarks and fit in the picture, by their weights, % of the face's size; NaN where too few
+        landmarks are known, whose parameters are all 0.
     """
 
     camera: NDArray[np.float32]
@@ -205,7 +205,10 @@ class _Problem:
     """Some faces and their equations: landmarks in px, all other lengths in the face model's unit."""
 
     def __init__(self, points: Floats, weights: Floats, model: FaceModel, where: VertexMap, prior: Prior) -> None:
-        self.enough = (weights > 0).sum(axis=1) >= _LEAST
+        # landmarks in 3D lie where the face has them, however it is turned
+        self.jaw_weight = prior.jaw if points.shape[2] == 2 else 1.0
+        self.surely, self.aside = np.where(where.jaw, self.jaw_weight, 1.0), _aside(where, model)
+        self.enough = (weights * self.surely > 0).sum(axis=1) >= _LEAST
         # a face of too few landmarks is given those of the mean face, and its result is thrown away
         self.mean, self.basis = where.on(model.mean), where.on(model.basis)
         size = float(np.ptp(self.mean[:, :2], axis=0).max())
@@ -220,17 +223,14 @@ class _Problem:
         free = np.full(self.shape_count, np.inf)
         self.low = np.concatenate([-free, np.full(model.expression_count, low)])
         self.high = np.concatenate([free, np.full(model.expression_count, high)])
-        # landmarks in 3D lie where the face has them, however it is turned
-        self.jaw_weight = prior.jaw if self.axes == 2 else 1.0
-        self.aside = _aside(where, model)
 
     def solve(self) -> tuple[Floats, Floats, Floats, Floats]:
         n = len(self.points)
         coefficients = np.clip(np.zeros((n, len(self.ridge))), self.low, self.high)
+        # first by what is sure of any face, to learn how far it is turned
+        given, self.weights = self.weights, self.weights * self.surely
         rotation, scale, offset = self._first_camera()
         face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
-        # first by what is sure of any face, to learn how far it is turned
-        given, self.weights = self.weights, self.weights * np.where(self.aside != 0, self.jaw_weight, 1.0)
         for _ in range(_CAMERA_STEPS):
             rotation, scale, offset = self._better_camera(face, rotation, scale, offset)
         self.weights = given * np.where(_unsure(rotation, self.aside), self.jaw_weight, 1.0)
@@ -241,9 +241,8 @@ class _Problem:
         camera[:, :, :3] = scale[:, None, None] * _FLIP[:, None] * rotation
         camera[:, : self.axes, 3] = offset
         found = np.einsum("nij,nkj->nki", camera[:, :2, :3], face) + camera[:, None, :2, 3]
-        known = self.weights > 0
         distance = np.linalg.norm(found - self.points[..., :2], axis=2)
-        mean = (distance * known).sum(axis=1) / known.sum(axis=1)
+        mean = (distance * self.weights).sum(axis=1) / self.weights.sum(axis=1)
         error = 100 * mean / (scale * self.size)
         good = self.enough
         return (

@@ -9,9 +9,10 @@ from tddfa.cli_common import say
 from tddfa.config import Config
 from tddfa.face_model import FaceModel
 from tddfa.runtime import Model
+from tddfa.train.agreement import projected_landmarks
 from tddfa.train.augment import Augment
 from tddfa.train.command_multiview import tell
-from tddfa.train.finetune_multiview import MultiviewSettings, Views, finetune, measured
+from tddfa.train.finetune_multiview import MultiviewSettings, Views, finetune, view_errors
 from tddfa.train.regressor import EXPORTED
 from tddfa.train.regressor_smoke import made_crops
 from tddfa.train.settings import Folder, RegressorSettings, Schedule
@@ -62,7 +63,6 @@ def smoke(out: Path) -> bool:
 def _measured(path: Path, model: FaceModel, views: ViewBatch) -> dict[str, float]:
     """Error and disagreement of a network's file."""
     said = Model(path, device="cpu", threads=1)(views.crops)
-    points = model.landmarks(said["shape"], said["expression"]) @ said["camera"][:, :, :3].transpose(0, 2, 1)
-    points += said["camera"][:, None, :, 3]
-    found = points[..., :2] @ views.to_view[:, :, :2].transpose(0, 2, 1) + views.to_view[:, None, :, 2]
-    return measured(found, views)
+    points = projected_landmarks(model, said["camera"], said["shape"], said["expression"])
+    found = points @ views.to_view[:, :, :2].transpose(0, 2, 1) + views.to_view[:, None, :, 2]
+    return view_errors(found, views)

@@ -22,7 +22,7 @@ KINDS = {
     "synthetic": "rendered heads in any pose and light, with textures and backgrounds of --crops",
     "agreeing": "the --crops whose labels the network of --config agrees with to --most",
     "inner": "the --crops without their jaw: what is known are the 51 landmarks inside the face",
-    "refitted": "the --crops with their jaw where the network of --config sees it",
+    "refitted": "the --crops with their jaw where the network of --config, one that learnt jaws, sees it",
     "photos": "faces of --photos with true landmarks (.pts beside each)",
     "nonfaces": "windows without a face, of --photos with boxes of all their faces (.txt beside each)",
 }
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz")
     parser.add_argument(
         "--crops", type=Path, action="append", default=[], metavar="FOLDER",
-        help="labelled crops to make it of; again for more; those marked for validation are left alone",
+        help="labelled crops to make it of; again for more; nothing is made of those marked for validation",
     )  # fmt: skip
     parser.add_argument(
         "--without", action="append", default=[], metavar="SOURCE",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="photos", metavar="NAME", help="what the labels call the photos")
     parser.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
-        help="whose face model the labels are of (default: %(default)s)",
+        help="whose face model the labels are of; agreeing, refitted: its network too (default: %(default)s)",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Regressor
 from tddfa.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.train.agreement import projected_landmarks
 from tddfa.train.augment import Augment, Placement, place
 from tddfa.train.crops import Crops
 from tddfa.train.fitting import VertexMap
@@ -32,7 +33,7 @@ _AT_ONCE = 256
 _HELD, _LEAST_AWAY = 240, 0.16
 # What all of them weigh together, what a landmark inside the face and one of the jaw do; and how much a distance along
 # the line of sight counts, of which a picture says nothing: the labels' own depth is the best there is.
-_HELD_WEIGHT, _INNER_WEIGHT, _JAW_WEIGHT, _DEPTH = 40.0, 1.0, 1.0, 0.5
+_HELD_WEIGHT, _INNER_WEIGHT, _JAW_WEIGHT, _DEPTH = 40.0, 1.0, 4.0, 0.5
 # Standard deviation of where a landmark is seen, a share of the face's size, against 1 of a shape coefficient's change.
 _NOISE = 0.015
 # Degrees of yaw up to which, and from which on no more, a jaw that is seen counts: on a face that is turned farther
@@ -54,33 +55,34 @@ def seen_landmarks(crops: Crops, regressor: Regressor, model: FaceModel) -> Floa
     """
     seen = np.zeros((len(crops), 68, 2), dtype=np.float32)
     ways = [(scale, flipped) for scale in _SCALES for flipped in (False, True)]
+    labelled = labelled_landmarks(crops.labels, model)
     for first in range(0, len(crops), _BATCH):
         rows = range(first, min(first + _BATCH, len(crops)))
-        labelled = labelled_landmarks(crops.labels.take(np.array(rows)), model)
+        images = [crops.image(row) for row in rows]
         for scale, flipped in ways:
-            placed = [_placed(crops, row, labelled[row - first], scale, flipped) for row in rows]
-            said = regressor(np.stack([placement.cut(crops.image(row)) for row, placement in placed]))
-            points = model.landmarks(said["shape"], said["expression"]) @ said["camera"][:, :2, :3].transpose(0, 2, 1)
-            points += said["camera"][:, None, :2, 3]
-            for (row, placement), found in zip(placed, points, strict=True):
+            placed = [
+                _placed(labelled[row], image.shape[1], scale, flipped) for row, image in zip(rows, images, strict=True)
+            ]
+            cut = np.stack([placement.cut(image) for placement, image in zip(placed, images, strict=True)])
+            said = regressor(cut)
+            points = projected_landmarks(model, said["camera"], said["shape"], said["expression"])
+            for row, image, placement, found in zip(rows, images, placed, points, strict=True):
                 back = (found - placement.matrix[:, 2]) @ np.linalg.inv(placement.matrix[:, :2]).T
-                width = crops.image(row).shape[1]
-                seen[row] += (mirrored_landmarks(back, width) if flipped else back) / len(ways)
+                seen[row] += (mirrored_landmarks(back, image.shape[1]) if flipped else back) / len(ways)
     return seen
 
 
-def _placed(crops: Crops, row: int, landmarks: Floats, scale: float, flipped: bool) -> tuple[int, Placement]:
-    width = crops.image(row).shape[1]
+def _placed(landmarks: Floats, width: int, scale: float, flipped: bool) -> Placement:
+    """Where a stored crop of a width is cut at a scale, whose landmarks lie there."""
     if flipped:
         landmarks = mirrored_landmarks(landmarks, width)
     augment = replace(Augment.none(), scale=(scale, scale))
-    return row, place(landmarks, width, augment, np.random.default_rng(0), flipped)
+    return place(landmarks, width, augment, np.random.default_rng(0), flipped)
 
 
 def labelled_landmarks(labels: Labels, model: FaceModel) -> Floats:
     """Landmarks (n, 68, 2) of labels' parameters, px of the stored crops."""
-    points = model.landmarks(labels.shape, labels.expression) @ labels.camera[:, :2, :3].transpose(0, 2, 1)
-    return np.asarray(points + labels.camera[:, None, :2, 3], dtype=np.float32)
+    return projected_landmarks(model, labels.camera, labels.shape, labels.expression)
 
 
 def refitted(crops: Crops, regressor: Regressor, model: FaceModel) -> Labels:
@@ -95,7 +97,7 @@ def refitted(crops: Crops, regressor: Regressor, model: FaceModel) -> Labels:
     crops : Crops
         To fit again.
     regressor : Regressor
-        Knows jaws.
+        Sees jaws.
     model : FaceModel
         Of both.
     """
@@ -124,7 +126,7 @@ def shape_changes(
     moved : ndarray (n, 17, 2)
         Where the jaw's landmarks are to go, px from where they are.
     sure : ndarray (n,)
-        How much each row's jaw counts, 0..1; rows of which it counts little are drawn to the mean of those that count.
+        How much each row's jaw counts, 0..1; the rest of its change is the mean of those that count.
     model : FaceModel
     """
     where, weights = _held(model)
@@ -134,11 +136,9 @@ def shape_changes(
     # in the model's unit, along the picture's axes and the line of sight
     scale = np.linalg.norm(camera[:, :2, :3], axis=2).mean(axis=1)[:, None, None]
     axes = camera[:, :, :3] / np.maximum(scale, 1e-12) * np.array([1, 1, _DEPTH])[:, None]
-    change = _solved(axes, basis, moved / scale, weights, sure, ridge, np.zeros(len(basis)))
-    if sure.any():
-        mean = np.average(change, axis=0, weights=sure)
-        change = _solved(axes, basis, moved / scale, weights, sure, ridge, mean)
-    return change
+    change = _solved(axes, basis, moved / scale, weights, ridge)
+    mean = np.average(change, axis=0, weights=sure) if sure.any() else np.zeros(len(basis))
+    return np.asarray(sure[:, None] * change + (1 - sure[:, None]) * mean)
 
 
 def _solved(
@@ -146,30 +146,24 @@ def _solved(
     basis: NDArray[np.float64],
     moved: NDArray[np.floating],
     weights: NDArray[np.float64],
-    sure: NDArray[np.floating],
     ridge: float,
-    mean: NDArray[np.float64],
 ) -> NDArray[np.float64]:
+    """Least squares of each row, in which the jaw goes where it is to go and all else stays, in depth all of it."""
     change = np.zeros((len(axes), len(basis)))
     for first in range(0, len(axes), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         moves = np.einsum("nai,mki->nkam", axes[part], basis)
-        weight = np.repeat(weights[None], len(moves), axis=0)
-        weight[:, _JAW] *= sure[part, None]
-        # the jaw's depth stays as it is, seen or not
-        each = np.repeat(weight[..., None], 3, axis=2)
-        each[:, _JAW, 2] = weights[_JAW]
         target = np.zeros(moves.shape[:3])
         target[:, _JAW, :2] = moved[part]
-        rows = (moves * each[..., None]).reshape(len(moves), -1, len(basis))
+        rows = (moves * weights[:, None, None]).reshape(len(moves), -1, len(basis))
         normal = rows.transpose(0, 2, 1) @ moves.reshape(rows.shape) + ridge * np.eye(len(basis))
-        right = np.einsum("nrm,nr->nm", rows, target.reshape(len(moves), -1)) + ridge * mean
+        right = np.einsum("nrm,nr->nm", rows, target.reshape(len(moves), -1))
         change[part] = np.linalg.solve(normal, right[..., None])[..., 0]
     return change
 
 
 def _held(model: FaceModel) -> tuple[VertexMap, NDArray[np.float64]]:
-    """The 68 landmarks, and after them vertices of the inner face, spread evenly; and how much each counts."""
+    """The 68 landmarks, and after them vertices away from the jaw, evenly by number; and how much each counts."""
     landmarks = VertexMap.of_300w(model)
     jaw = landmarks.on(model.mean)[_JAW]
     size = float(np.ptp(landmarks.on(model.mean)[:, :2], axis=0).max())

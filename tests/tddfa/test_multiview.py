@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tddfa.camera import Camera, rotation_from_euler
-from tddfa.multiview import SOURCES, agreement, matrices, pinhole, project, triangulate
+from tddfa.multiview import SOURCES, consistency, matrices, pinhole, project, triangulate
 
 INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
 
@@ -124,7 +124,7 @@ def test_no_points_are_none(affine):
 
 def test_views_agree_on_what_is_right_and_on_what_is_wrong_in_all_of_them(perspective, points):
     for solid in (points, points + np.array([3.0, 0, 0])):
-        found = agreement(perspective, project(perspective, solid), np.full(len(perspective), 100.0), 6, rng_of(0))
+        found = consistency(perspective, project(perspective, solid), np.full(len(perspective), 100.0), 6, rng_of(0))
         assert found.points == pytest.approx(np.broadcast_to(solid, (6, *solid.shape)), abs=1e-6)
         assert found.reprojection == pytest.approx(0, abs=1e-6)
         assert found.spread == pytest.approx(0, abs=1e-6)
@@ -135,7 +135,7 @@ def test_disagreement_grows_with_noise_and_shrinks_with_size(perspective, points
     seen = project(perspective, points)
 
     def measured(factor, size):
-        return agreement(perspective, seen + factor * noise, np.full(len(perspective), size), 6, rng_of(0))
+        return consistency(perspective, seen + factor * noise, np.full(len(perspective), size), 6, rng_of(0))
 
     little, much, large = measured(1, 100.0), measured(2, 100.0), measured(1, 200.0)
     for name in ("reprojection", "reprojection_targets", "spread"):
@@ -144,10 +144,21 @@ def test_disagreement_grows_with_noise_and_shrinks_with_size(perspective, points
     assert large.spread == little.spread
     assert little.reprojection_targets > little.reprojection
     four = slice(0, SOURCES)
-    alone = agreement(perspective[four], (seen + noise)[four], np.full(SOURCES, 100.0), 3, rng_of(0))
+    alone = consistency(perspective[four], (seen + noise)[four], np.full(SOURCES, 100.0), 3, rng_of(0))
     assert np.isnan(alone.reprojection_targets)
     assert alone.spread == pytest.approx(0, abs=1e-9)
 
 
 def rng_of(seed):
     return np.random.default_rng(seed)
+
+
+def test_what_consistency_is_not_measured_of(perspective, points):
+    seen, sizes = project(perspective, points), np.ones(len(perspective))
+    for arguments, message in (
+        ((perspective[:3], seen[:3], sizes[:3], 2), "cameras: expected 4 or more, got 3"),
+        ((perspective, seen, sizes, 0), "sets: expected 1 or more, got 0"),
+        ((perspective, seen, sizes[:2], 2), "sizes: expected shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            consistency(*arguments, rng_of(0))

@@ -157,3 +157,26 @@ def test_what_does_not_fit_is_told(tmp_path, made_crops, crops, face_model):
     write_samples(tmp_path, [Sample(crops.image(0), "x", face=False)], smaller)
     with pytest.raises(ValueError, match="shape: expected 40 coefficients, as the others, got 39"):
         Crops.open([made_crops, tmp_path])
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_where_a_crop_lies_does_not_depend_on_which_landmarks_are_known(made_samples, tmp_path, face_model, flip):
+    first = made_samples[1]
+    points = Camera(first.camera).project(face_model.landmarks(first.shape, first.expression))[:, :2]
+    inner = points.copy()
+    inner[:17] = np.nan
+    truth = first.camera, first.shape, first.expression
+    samples = [
+        Sample(first.crop, "whole", *truth, points),
+        Sample(first.crop, "fitted, inner", *truth, inner),
+        Sample(first.crop, "inner", landmarks=inner),
+    ]
+    write_samples(tmp_path, samples, face_model)
+    batch = make_batch(
+        Crops.open([tmp_path]), np.arange(3), replace(Augment.none(), flip=flip), face_model, Mirror.of(face_model),
+        np.random.default_rng(0),
+    )  # fmt: skip
+    for other in (1, 2):
+        assert np.abs(batch.crops[other].astype(int) - batch.crops[0]).mean() < 0.5
+        assert np.isnan(batch.landmarks[other, :17]).all()
+        assert batch.landmarks[other, 17:] == pytest.approx(batch.landmarks[0, 17:], abs=0.05)

@@ -24,7 +24,7 @@ from tddfa.train.finetune_multiview import (  # noqa: E402
     Step,
     Views,
     finetune,
-    measured,
+    view_errors,
 )
 from tddfa.train.networks import Regressor  # noqa: E402
 from tddfa.train.regressor import RegressorTask, Targets  # noqa: E402
@@ -146,18 +146,23 @@ def test_views_alone_move_the_network(task_of, step):
 
 def test_agreement_of_what_is_right_and_of_what_is_off(heads, rng):
     views = validation_views(heads[0], 6)
-    right = measured(views.landmarks, views)
+    right = view_errors(views.landmarks, views)
     assert right == pytest.approx({"views": 0, "reprojection": 0, "spread": 0}, abs=1e-4)
     sizes = np.sqrt(np.prod(np.ptp(views.landmarks, axis=1), axis=1))
     off = rng.normal(0, 0.01, views.landmarks.shape)
-    little, much = (measured(views.landmarks + factor * off, views) for factor in (1, 2))
+    little, much = (view_errors(views.landmarks + factor * off, views) for factor in (1, 2))
     assert little["views"] == pytest.approx((100 * np.linalg.norm(off, axis=2) / sizes[:, None]).mean())
     for name in little:
         assert much[name] == pytest.approx(2 * little[name], rel=0.01), name
     elsewhere = project(views.cameras, triangulate(views.cameras, views.landmarks) + np.array([0.5, 0, 0]))
-    moved = measured(elsewhere, views)
+    moved = view_errors(elsewhere, views)
     assert moved["views"] > 1
     assert moved["reprojection"] == pytest.approx(0, abs=1e-4), "views agree on what is wrong"
+
+
+def test_a_network_that_diverged_has_no_errors(heads):
+    views = validation_views(heads[0], 6)
+    assert np.isnan(list(view_errors(views.landmarks * np.nan, views).values())).all()
 
 
 def test_validation_measures_crops_and_views(task_of, model):
@@ -166,7 +171,7 @@ def test_validation_measures_crops_and_views(task_of, model):
     assert values["crops"] == pytest.approx(task.regressor.validate(task.network)["error"])
     assert values["error"] == pytest.approx(values["crops"] + values["reprojection"])
     (views,) = task.validation
-    expected = measured(found_in_views(task, model, views), views)
+    expected = view_errors(found_in_views(task, model, views), views)
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-3), name
 
