@@ -56,9 +56,11 @@ def test_samples_turn_away_from_the_front(made_crops, face_model):
     made = list(turned_samples(crops, 12, 5, face_model))
     again = list(turned_samples(crops, 12, 5, face_model))
     assert all((a.crop == b.crop).all() for a, b in zip(made, again, strict=True))
-    yaw = np.array([Camera(sample.camera).euler_degrees().yaw for sample in made])
+    yaw, pitch, _ = np.array([Camera(sample.camera).euler_degrees() for sample in made]).T
     assert np.abs(yaw).min() > 24.9
     assert np.abs(yaw).max() < 95.1
+    assert 25 < np.abs(pitch).max() < 65.1, "some look up or down"
+    assert np.median(np.abs(pitch)) < 20
     for sample in made:
         points = landmarks(face_model, sample.camera, sample)
         low, high = points.min(axis=0), points.max(axis=0)
