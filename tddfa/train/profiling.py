@@ -78,8 +78,8 @@ def turned_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
     """Turn faces of crops to the side at random.
 
     Only faces that look about to the front, and are for training, are turned; each on to the side that it looks to
-    already, whose texture the photo shows. Where they look is then uniform over 25 to 95 degrees; a quarter of them look
-    up or down too, as far as 65.
+    already, whose texture the photo shows. Where they look is then uniform over 25 to 95 degrees; a quarter of them
+    look up or down too, as far as 65.
 
     Parameters
     ----------
