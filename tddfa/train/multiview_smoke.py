@@ -25,7 +25,7 @@ _MEASURED_VIEWS = 12
 def smoke_settings(data: Path, config: Config) -> MultiviewSettings:
     """Settings of a fine-tuning on `made_crops`."""
     schedule = Schedule(
-        steps=_STEPS, batch=_BATCH, learning_rate=5e-4, average=0.8, validate_every=_STEPS, log_every=_STEPS // 5
+        steps=_STEPS, batch=_BATCH, learning_rate=1.5e-4, average=0.8, validate_every=_STEPS, log_every=_STEPS // 5
     )
     return MultiviewSettings(
         RegressorSettings(

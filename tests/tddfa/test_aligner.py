@@ -164,8 +164,9 @@ class TestMesh:
         faces = Aligner(FakeRegressor(), model, RULE)([image, image[:40]], boxes=[BOXES[:1], BOXES[:1]])
         for (face,), size in zip(faces, ((80, 100), (40, 100)), strict=True):
             assert face.camera.image_size == size
-            np.testing.assert_array_equal(
-                face.camera.points, model.landmarks(face.params.shape, face.params.expression)
+            # of one face alone, the product's sums may be in another order
+            np.testing.assert_allclose(
+                face.camera.points, model.landmarks(face.params.shape, face.params.expression), atol=1e-6
             )
 
     def test_what_is_seen_is_told_where_it_is_asked_for(self, image):

@@ -120,7 +120,7 @@ def test_a_face_that_looks_ahead_keeps_teeth_hair_and_background(aligner, astron
     crop, expected = frontalise(astronaut, face, aligner.mesh(face), 224), align_face(astronaut, face, 224)
     smooth = [cv2.blur(picture, (9, 9)).astype(float) for picture in (crop, expected)]
     # her pitch and roll are 8 and 3 degrees: things move a little
-    assert np.abs(smooth[0] - smooth[1]).mean() < 9
+    assert np.abs(smooth[0] - smooth[1]).mean() < 10
     mouth = slice(175, 190), slice(95, 130)
     assert abs(crop[mouth].mean() - expected[mouth].mean()) < 20
     assert crop[mouth].mean() > 110  # teeth, not the inside of a mesh

@@ -131,4 +131,5 @@ def test_on_photos(aligner, evaluation):
     assert found.value("detect.all.ap.iou40.48-96") > 0.6
     assert found.value("detect.all.ap.iou40.all") > found.value("detect.all.ap.iou50.all") > 0.2
     without = negatives.evaluate(Setup(evaluation, aligner, limit=60))
-    assert without.value("false.faces") <= without.value("false.detector") <= 0.1
+    assert without.value("false.faces") <= without.value("false.detector") <= 0.2
+    assert without.value("false.faces") <= 0.02, "what the detector shows too readily, the face score drops"
