@@ -68,7 +68,7 @@ def test_the_shipped_one(root):
     assert config.model.is_file()
     assert config.face_model.is_file()
     assert config.detector.model.is_file()
-    assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.7)
+    assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.9)
 
 
 @pytest.mark.parametrize(
