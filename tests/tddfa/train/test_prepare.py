@@ -60,3 +60,14 @@ def test_wrong_labels_are_left_out(made_samples, tmp_path, capsys, aligner, face
     kept = Crops.open([tmp_path / "out"])
     assert kept.sources == {"made": 3}
     assert kept.jpeg(1) == crops.jpeg(1)
+
+
+def test_agreement_does_not_ask_for_landmarks_that_are_not_known(made_samples, tmp_path, aligner, face_model):
+    first = made_samples[0]
+    landmarks = np.full((68, 2), np.nan, dtype=np.float32)
+    landmarks[17:] = 80
+    samples = [Sample(first.crop, "s", first.camera, first.shape, first.expression, some) for some in (None, landmarks)]
+    write_samples(tmp_path, samples, face_model)
+    apart = disagreement(Crops.open([tmp_path]), aligner.regressor, face_model)
+    assert apart[1] == pytest.approx(apart[0], abs=0.1)
+    assert 0 < apart[0] < 7
