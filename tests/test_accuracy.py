@@ -39,8 +39,8 @@ def test_aflw2000_from_the_true_box(measured):
 
 def test_aflw2000_from_the_detector(measured):
     result = measured("aflw2000-3d")
-    assert result.value("missed.detector") <= 0.02 * result.settings["photos"]
-    assert result.value("nme_2d.detector.original.all") <= 4.25
+    assert result.value("missed.detector") <= 0.024 * result.settings["photos"]
+    assert result.value("nme_2d.detector.original.all") <= 4.05
 
 
 def test_head_pose(measured):
