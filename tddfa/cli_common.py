@@ -87,7 +87,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def load_aligner(options: argparse.Namespace, refine: int = 0) -> Aligner:
+def load_aligner(options: argparse.Namespace, refine: int | None = None) -> Aligner:
     """Load the model that the options of `add_model_options` choose."""
     import cv2
 

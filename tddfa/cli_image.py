@@ -78,8 +78,8 @@ def add_parser(commands: Any) -> None:
         help="skip the detector: lines 'x1 y1 x2 y2' in px for one photo, or a .json of photo name -> list of boxes",
     )  # fmt: skip
     parser.add_argument(
-        "--refine", type=whole(0, 10), default=0, metavar="N",
-        help="align again N times, from the landmarks found (default: 0)",
+        "--refine", type=whole(0, 10), metavar="N",
+        help="align again N times, from the landmarks found (default: as the config says; open_mb05: 1)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="write DIR/<photo>.json: boxes, landmarks and which are seen, pose, 6DoF, …"

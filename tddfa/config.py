@@ -93,6 +93,10 @@ class Config:
         A detected face whose score by the regressor is lower is dropped.
     model_int8 : Path or None
         The regressor in 8 bits (`tddfa.convert.quantise`), where there is one.
+    refine : int
+        How many more times a face is aligned from the landmarks found (`tddfa.Aligner`).
+    mirrored : bool
+        These passes see every other crop turned over left to right, and count with those before (`tddfa.Aligner`).
     """
 
     name: str
@@ -102,6 +106,13 @@ class Config:
     detector: DetectorConfig
     min_score: float | None = None
     model_int8: Path | None = None
+    refine: int = 0
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0 <= self.refine <= 10:
+            raise ConfigError(f"refine: expected 0..10, got {self.refine}")
 
     def with_precision(self, precision: str) -> Config:
         """The same with the networks of a precision, "float" or "int8"; a detector that has no other stays as it is.

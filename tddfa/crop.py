@@ -56,10 +56,19 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
     """Camera to image px, from the regressor's camera (3, 4) to px of the crop that was cut at `roi`."""
-    if rule.rounded:
-        half = 0.5 * roi.side / rule.size  # 3DDFA_V2 puts the first px of the crop at the edge itself
-        roi = Roi(roi.left - half, roi.top - half, roi.side)
-    return roi.fold(camera, rule.size)
+    return _as_mapped(roi, rule).fold(camera, rule.size)
+
+
+def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
+    """Camera (3, 4) to px of the crop that was cut at `roi`, from one to image px: the inverse of `to_image`."""
+    return _as_mapped(roi, rule).unfold(camera, rule.size)
+
+
+def _as_mapped(roi: Roi, rule: CropRule) -> Roi:
+    if not rule.rounded:
+        return roi
+    half = 0.5 * roi.side / rule.size  # 3DDFA_V2 puts the first px of the crop at the edge itself
+    return Roi(roi.left - half, roi.top - half, roi.side)
 
 
 def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], rounded: bool = False) -> None:

@@ -318,9 +318,9 @@ class Tracker:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
         boxes = [box for box in detections.xyxy / scale if box[0] < box[2] and box[1] < box[3]]
-        overlap = np.array(
-            [[_iou(roi, roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]
-        ).reshape(len(rois), len(boxes))
+        overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]).reshape(
+            len(rois), len(boxes)
+        )
         pairs = [
             (i, j) for i, j in zip(*linear_sum_assignment(-overlap), strict=True) if overlap[i, j] >= _SAME_FACE_IOU
         ]
@@ -436,11 +436,3 @@ def _size(landmarks: NDArray[np.float32]) -> float:
 
 def _are_twins(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
     return bool(np.linalg.norm(_middle(a) - _middle(b)) < _TWINS * max(_size(a), _size(b)))
-
-
-def _iou(a: Roi, b: Roi) -> float:
-    width = min(a.left + a.side, b.left + b.side) - max(a.left, b.left)
-    height = min(a.top + a.side, b.top + b.side) - max(a.top, b.top)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (a.side**2 + b.side**2 - width * height)

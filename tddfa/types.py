@@ -42,6 +42,14 @@ class Roi:
         """The square of `side` px centred on (x, y)."""
         return cls(x - side / 2, y - side / 2, side)
 
+    def iou(self, other: Roi) -> float:
+        """Area that two squares share, by the area that they cover: 0 (apart) to 1 (the same)."""
+        width = min(self.left + self.side, other.left + other.side) - max(self.left, other.left)
+        height = min(self.top + self.side, other.top + other.side) - max(self.top, other.top)
+        if width <= 0 or height <= 0:
+            return 0.0
+        return width * height / (self.side**2 + other.side**2 - width * height)
+
     def crop_to_image(self, crop_size: int) -> tuple[float, float, float]:
         """Scale and offsets that map px of a crop of `crop_size` to px of the image: ``x = scale * u + dx``."""
         scale = self.side / crop_size

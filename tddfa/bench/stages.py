@@ -53,6 +53,7 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
         aligner.min_score,
         aligner.refine,
         aligner.visibility,
+        aligner.mirrored,
     )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.face_model import FaceModel
+from tddfa.mirror import Mirror, mirrored_camera, mirrored_landmarks
 from tddfa.train.augment import CROP_SIZE, Augment, change_pixels, place
 from tddfa.train.crops import Crops
-from tddfa.train.mirror import Mirror, mirrored_camera, mirrored_landmarks
 from tddfa.train.workers import elsewhere as _elsewhere
 from tddfa.train.workers import here as _here
 

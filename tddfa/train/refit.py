@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Regressor
 from tddfa.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.mirror import mirrored_landmarks
 from tddfa.train.agreement import projected_landmarks
 from tddfa.train.augment import Augment, Placement, place
 from tddfa.train.crops import Crops
 from tddfa.train.fitting import VertexMap
-from tddfa.train.mirror import mirrored_landmarks
 from tddfa.train.shards import Labels
 
 Floats = NDArray[np.float32]

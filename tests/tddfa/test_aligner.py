@@ -5,8 +5,9 @@ import pytest
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Roi
 from tddfa.config import ConfigError
-from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.face_model import FaceModel
+from tddfa.mirror import LANDMARKS
 
 RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
 
@@ -230,6 +231,102 @@ class TestBadInput:
             Aligner(lambda crops: {"params": crops}, face_model(), RULE)(image, boxes=BOXES)
         with pytest.raises(ValueError, match="refine"):
             Aligner(FakeRegressor(), face_model(), RULE, refine=-1)
+
+
+class TestMirrored:
+    """A second look, at the face turned over."""
+
+    @pytest.fixture
+    def looks(self, aligner):
+        """The same model with one look, with two, and with two that are mirrored."""
+        parts = aligner.regressor, aligner.face_model, aligner.crop
+        return Aligner(*parts), Aligner(*parts, refine=1), Aligner(*parts, refine=1, mirrored=True)
+
+    @staticmethod
+    def turned_over(aligner, image, roi):
+        """Landmarks of a picture that was turned over as a whole, turned back."""
+        width = image.shape[1]
+        (face,) = aligner(
+            np.ascontiguousarray(image[:, ::-1]), rois=[Roi(width - 1 - roi.left - roi.side, roi.top, roi.side)]
+        )
+        return face.landmarks[LANDMARKS] * (-1, 1, 1) + (width - 1, 0, 0)
+
+    def test_it_is_the_mean_of_both_looks(self, looks, astronaut):
+        one, _, mirrored = looks
+        (first,) = one(astronaut, boxes=[[180, 50, 270, 180]])
+        (face,) = mirrored(astronaut, boxes=[[180, 50, 270, 180]])
+        assert face.roi == roi_from_landmarks(first.landmarks, one.crop)
+        second = self.turned_over(one, astronaut, face.roi)
+        assert np.abs(first.landmarks - second).mean() > 0.3
+        # that of coefficients and cameras, not quite that of points; and the mesh is not quite symmetric
+        assert np.abs(face.landmarks - (first.landmarks + second) / 2).mean() < 0.03
+
+    def test_a_first_square_that_was_wrong_does_not_count(self, looks, astronaut):
+        one, refined, mirrored = looks
+        boxes = [[150, 10, 330, 200]]
+        (first,) = one(astronaut, boxes=boxes)
+        (face,) = mirrored(astronaut, boxes=boxes)
+        assert first.roi.iou(face.roi) < 0.7
+        assert np.abs(face.landmarks - self.turned_over(one, astronaut, face.roi)).mean() < 0.04
+        np.testing.assert_allclose(face.landmarks, refined(astronaut, boxes=boxes)[0].landmarks, atol=8)
+
+    def test_params_camera_and_landmarks_say_the_same(self, looks, astronaut, two_people):
+        *_, aligner = looks
+        for face in (
+            *aligner(astronaut, boxes=[[180, 50, 270, 180]]),
+            *aligner(two_people, boxes=[[150, 10, 330, 200], [0, 0, 60, 80]]),
+        ):
+            again = to_image(face.roi, face.params.camera, aligner.crop)
+            np.testing.assert_allclose(again.matrix, face.camera.matrix, rtol=1e-5, atol=1e-3)
+            points = aligner.face_model.landmarks(face.params.shape, face.params.expression)
+            np.testing.assert_allclose(face.landmarks, again.project(points), atol=1e-2)
+            np.testing.assert_allclose(face.camera.points, points, atol=1e-5)
+        assert face.camera.image_size == two_people.shape[:2]
+
+    def test_every_other_look_is_turned_over(self, aligner, astronaut):
+        seen = []
+
+        def regressor(crops):
+            seen.append(crops.copy())
+            return aligner.regressor(crops)
+
+        several = Aligner(regressor, aligner.face_model, aligner.crop, refine=2, mirrored=True)
+        several(astronaut, boxes=[[180, 50, 270, 180]])
+        first, second, third = (crops[0].astype(int) for crops in seen)
+        nearer = np.abs(first - second[:, ::-1]).mean(), np.abs(first - second).mean()
+        assert nearer[0] < 0.7 * nearer[1]
+        assert np.abs(first - third).mean() < 0.7 * np.abs(first - third[:, ::-1]).mean()
+
+    def test_one_look_has_no_mirror_image(self, aligner, astronaut):
+        parts = aligner.regressor, aligner.face_model, aligner.crop
+        a, b = (Aligner(*parts, mirrored=mirrored)(astronaut, boxes=BOXES) for mirrored in (False, True))
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one.landmarks, other.landmarks)
+
+    def test_a_photo_and_its_mirror_image_agree_better(self, looks, astronaut):
+        one, _, mirrored = looks
+        roi = one(astronaut, boxes=[[180, 50, 270, 180]])[0].roi
+        apart = [
+            np.abs(a(astronaut, rois=[roi])[0].landmarks - self.turned_over(a, astronaut, roi)).mean()
+            for a in (one, mirrored)
+        ]
+        assert apart[1] < 0.7 * apart[0]
+
+    def test_faces_that_move_a_little_jitter_less(self, looks, astronaut):
+        one, _, mirrored = looks
+        roi = one(astronaut, boxes=[[180, 50, 270, 180]])[0].roi
+        moved = [Roi(roi.left + dx, roi.top + dy, roi.side) for dx, dy in ((0, 0), (2, 1), (-1, 2), (1, -2), (-2, 0))]
+        spread = [np.std([face.landmarks for face in a(astronaut, rois=moved)], axis=0).mean() for a in (one, mirrored)]
+        assert spread[1] < 0.8 * spread[0]
+
+    def test_nobody(self, aligner, astronaut):
+        assert aligner.mirrored
+        assert aligner.refine == 1
+        assert aligner(astronaut, boxes=[]) == []
+
+    def test_how_often_is_the_config_s_to_say_unless_told(self):
+        assert Aligner.load("open_mb05", device="cpu", refine=0).refine == 0
+        assert Aligner.load("open_mb05", device="cpu", refine=3).refine == 3
 
 
 class TestRealPhotos:

@@ -257,10 +257,11 @@ class TestOptions:
             assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
             return np.array(json.loads((tmp_path / "out/astronaut.json").read_text())["faces"][0]["landmarks"])
 
-        plain, refined = landmarks("--threads", "1"), landmarks("--refine", "2")
+        plain, fast, refined = landmarks("--threads", "1"), landmarks("--refine", "0"), landmarks("--refine", "2")
         np.testing.assert_allclose(plain, aligner(astronaut)[0].landmarks, atol=0.05)
-        difference = np.linalg.norm(refined[:, :2] - plain[:, :2], axis=1).mean()
-        assert 0.01 < difference < 6
+        for other in (fast, refined):
+            difference = np.linalg.norm(other[:, :2] - plain[:, :2], axis=1).mean()
+            assert 0.01 < difference < 6
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

@@ -69,6 +69,13 @@ def test_the_shipped_one(root):
     assert config.face_model.is_file()
     assert config.detector.model.is_file()
     assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.9)
+    assert (config.refine, config.mirrored) == (1, True)
+
+
+def test_one_look_unless_more_are_asked_for(tmp_path):
+    assert (load(tmp_path, GOOD).refine, load(tmp_path, GOOD).mirrored) == (0, False)
+    more = load(tmp_path, GOOD + "refine: 2\nmirrored: true\n")
+    assert (more.refine, more.mirrored) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +97,9 @@ def test_the_shipped_one(root):
         ((GOOD, "- a\n- b\n"), "expected keys and values, got list"),
         ((GOOD, "!!python/object/apply:os.system [echo]"), "not a readable yml file"),
         ((GOOD, GOOD + "name: x"), "a config is named by its file"),
+        ((GOOD, GOOD + "refine: -1"), r"refine: expected 0\.\.10, got -1"),
+        ((GOOD, GOOD + "refine: 1.5"), "refine: expected a whole number, got 1.5"),
+        ((GOOD, GOOD + "mirrored: 1"), "mirrored: expected true or false, got 1"),
     ],
 )
 def test_what_is_not_understood_is_named(tmp_path, change, message):

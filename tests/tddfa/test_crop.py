@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tddfa import CropRule, Roi
-from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_image
+from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_crop, to_image
 
 RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
 
@@ -166,5 +168,11 @@ class TestRounded:
         camera = np.array([[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0]])  # the model's origin at the crop's first px
         roi = Roi(30.3, 40.2, 240)
         np.testing.assert_allclose(to_image(roi, camera, self.RULE).matrix[:, 3], (30.3, 40.2, 0), rtol=1e-6)
-        exact = CropRule(120, 0.14, 1.58, 2**0.5)
+        exact = replace(self.RULE, rounded=False)
         np.testing.assert_allclose(to_image(roi, camera, exact).matrix[:, 3], (31.3, 41.2, 0), rtol=1e-6)
+
+    @pytest.mark.parametrize("rounded", [False, True])
+    def test_there_and_back(self, rng, rounded):
+        camera = rng.normal(0, 30, (3, 4)).astype(np.float32)
+        roi, rule = Roi(-30.3, 40.2, 77.7), replace(self.RULE, rounded=rounded)
+        np.testing.assert_allclose(to_crop(roi, to_image(roi, camera, rule), rule), camera, atol=1e-4)

@@ -350,8 +350,10 @@ class TestLookahead:
 
 
 class TestRealFrames:
-    def test_a_photo_that_slides_and_its_smoothing(self, aligner, astronaut):
-        frames = [np.roll(astronaut, 2 * k, axis=1) for k in range(25)]
+    def test_a_photo_that_slides_and_its_smoothing(self, aligner, astronaut, rng):
+        # with a camera's noise: without it there is next to nothing to smooth
+        noise = rng.normal(0, 4, (25, *astronaut.shape))
+        frames = [np.clip(np.roll(astronaut, 2 * k, axis=1) + noise[k], 0, 255).astype(np.uint8) for k in range(25)]
         for smooth in ("none", "one_euro", "lookahead"):
             tracker = Tracker(aligner, smooth=smooth)
             out = list(tracker.run(frames))
@@ -359,7 +361,7 @@ class TestRealFrames:
             x = np.array([faces[0].landmarks[:, 0].mean() for _, faces in out])
             np.testing.assert_allclose(np.diff(x)[3:-3], 2, atol=1.2)
             if smooth != "none":
-                assert tracker.jitter_after.value < tracker.jitter_before.value
+                assert tracker.jitter_after.value < 0.8 * tracker.jitter_before.value
 
     def test_it_takes_an_aligner_with_a_detector(self, aligner):
         without = Aligner(aligner.regressor, aligner.face_model, aligner.crop)

@@ -29,6 +29,21 @@ class TestRoi:
         assert scale * 119.5 + dx == pytest.approx(roi.left + roi.side)
         assert scale * 119.5 + dy == pytest.approx(roi.top + roi.side)
 
+    @pytest.mark.parametrize(
+        ("other", "expected"),
+        [
+            (Roi(2, 3, 10), 1),
+            (Roi(7, 3, 10), 50 / 150),
+            (Roi(4, 5, 4), 16 / 100),  # within
+            (Roi(12, 3, 10), 0),  # side by side
+            (Roi(30, 40, 5), 0),
+            (Roi(7, 8, 20), 25 / 475),
+        ],
+    )
+    def test_iou(self, other, expected):
+        roi = Roi(2, 3, 10)
+        assert roi.iou(other) == other.iou(roi) == pytest.approx(expected)
+
     def test_fold_equals_the_two_steps(self, rng):
         camera = rng.normal(size=(3, 4)) * 5
         points = rng.normal(size=(50, 3)).astype(np.float32)

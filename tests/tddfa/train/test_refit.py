@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tddfa.mirror import mirrored_landmarks
 from tddfa.train import refit
 from tddfa.train.crops import Crops
-from tddfa.train.mirror import mirrored_landmarks
 from tddfa.train.prepare import main
 from tddfa.train.refit import inner_labels, labelled_landmarks, refitted, seen_landmarks
 from tddfa.train.samples import Sample, write_samples

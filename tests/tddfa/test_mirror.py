@@ -7,7 +7,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from tddfa.camera import Camera
-from tddfa.train.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
+from tddfa.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
+
+
+@pytest.fixture(scope="module")
+def face_model(aligner):
+    return aligner.face_model
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ LANDMARKS: NDArray[np.intp] = np.array(
 
 # Vertices looked at for the point of the surface that is a vertex's mirror image.
 _NEIGHBOURS = 4
-_SAMPLED = 6000
+_SAMPLED = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +130,13 @@ def _least_squares(
     """Map M (k, k) of coefficients for which ``M c`` fits the mirror image of ``c``."""
     if not len(basis):
         return np.zeros((0, 0))
-    mirrored = np.einsum("kpnc,pn->kpc", basis[:, neighbours], weights)
+    mirrored = np.zeros((len(basis), len(at), 3))
+    for column in range(neighbours.shape[1]):
+        mirrored += basis[:, neighbours[:, column]] * weights[:, column, None]
     mirrored[..., 0] *= -1
-    target = mirrored.reshape(len(basis), -1)
-    found, *_ = np.linalg.lstsq(basis[:, at].reshape(len(basis), -1).T.astype(np.float64), target.T, rcond=None)
+    own = basis[:, at].reshape(len(basis), -1).astype(np.float64)
+    # a basis is far from singular, so the normal equations do, in a tenth of the time
+    found = np.linalg.solve(own @ own.T, own @ mirrored.reshape(len(basis), -1).T)
     return np.asarray(found)
 
 
