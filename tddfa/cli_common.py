@@ -80,6 +80,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("-m", "--mode", choices=("cpu", "gpu"), help="3DDFA_V2's name for --device cpu, cuda")
     parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of a network (default: all)")
+    parser.add_argument(
+        "--refine", type=whole(0, 10), metavar="N",
+        help="align each face again N times, from its landmarks; 0 is fastest (default: the config's; open_mb05: 1)",
+    )  # fmt: skip
     parser.add_argument("--onnx", action="store_true", help="accepted for 3DDFA_V2's sake: it is always ONNX")
     parser.add_argument(
         "--exact-crop", "--exact_crop", action="store_true",
@@ -87,7 +91,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def load_aligner(options: argparse.Namespace, refine: int | None = None) -> Aligner:
+def load_aligner(options: argparse.Namespace) -> Aligner:
     """Load the model that the options of `add_model_options` choose."""
     import cv2
 
@@ -101,7 +105,7 @@ def load_aligner(options: argparse.Namespace, refine: int | None = None) -> Alig
         device=device,
         precision=options.precision,
         threads=options.threads,
-        refine=refine,
+        refine=options.refine,
         exact_crop=options.exact_crop,
     )
 

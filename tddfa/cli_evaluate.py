@@ -84,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
 def _usual_folder(options: argparse.Namespace, config: str) -> Path:
     """Where the files go unless `--out` says: no other model, and no part of the data, writes over a result."""
     variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
+    if options.refine is not None:
+        variants.append(f"refine{options.refine}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]
     return Path("results/evaluate") / "_".join([config, *variants, *limit])
 

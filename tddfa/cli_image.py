@@ -78,10 +78,6 @@ def add_parser(commands: Any) -> None:
         help="skip the detector: lines 'x1 y1 x2 y2' in px for one photo, or a .json of photo name -> list of boxes",
     )  # fmt: skip
     parser.add_argument(
-        "--refine", type=whole(0, 10), metavar="N",
-        help="align again N times, from the landmarks found (default: as the config says; open_mb05: 1)",
-    )  # fmt: skip
-    parser.add_argument(
         "--json", action="store_true", help="write DIR/<photo>.json: boxes, landmarks and which are seen, pose, 6DoF, …"
     )
     add_camera_options(parser, exif=True)
@@ -122,7 +118,7 @@ def run_image(options: argparse.Namespace) -> int:
         boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
         camera = camera_choice(options)
         _check_kinds(options)
-        aligner = load_aligner(options, options.refine)
+        aligner = load_aligner(options)
     except (ValueError, OSError, ImportError) as error:
         complain(str(error))
         return FAILED

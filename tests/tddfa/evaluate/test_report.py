@@ -33,6 +33,7 @@ def test_identity_hashes_the_files(root, aligner):
     assert (found["tddfa"], found["numpy"]) == (tddfa.__version__, np.__version__)
     assert found["opencv"].startswith(cv2.__version__.split("-")[0])
     assert found["onnxruntime"]
+    assert found["refine"] == aligner.refine == 1
     assert set(found) == set(report.MADE_BY)
 
 
