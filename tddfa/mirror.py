@@ -26,7 +26,8 @@ LANDMARKS: NDArray[np.intp] = np.array(
 
 # Vertices looked at for the point of the surface that is a vertex's mirror image.
 _NEIGHBOURS = 4
-_SAMPLED = 2000
+_AT_ONCE = 64
+_SAMPLED = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,21 +108,34 @@ def _swapped_names(names: tuple[str, ...]) -> NDArray[np.intp] | None:
 
 def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
     """Some vertices, and the vertices around the mirror image of each, with weights."""
-    from scipy.spatial import cKDTree
-
     step = max(1, len(model.mean) // _SAMPLED)
     at = np.arange(0, len(model.mean), step)
-    # an eye's mirror image is the other eye, not the lid that lies on it
-    apart = 1e3 * float(np.ptp(model.mean)) * np.array([0, 1, 2], dtype=np.float64)
-    other = np.array([0, 2, 1])
+    neighbours = np.empty((len(at), _NEIGHBOURS), dtype=np.intp)
     part = np.minimum(model.part, 2)
-    points = np.column_stack([model.mean, apart[part]])
-    mirrored = np.column_stack([model.mean[at] * (-1, 1, 1), apart[other[part[at]]]])
-    count = min(_NEIGHBOURS, len(points))
-    distance, neighbours = cKDTree(points).query(mirrored, k=count)
-    distance, neighbours = distance.reshape(len(at), count), neighbours.reshape(len(at), count)
+    # an eye's mirror image is the other eye, not the lid that lies on it
+    for own, other in ((0, 0), (1, 2), (2, 1)):
+        rows, others = np.flatnonzero(part[at] == own), np.flatnonzero(part == other)
+        if len(rows):
+            neighbours[rows] = others[_nearest(model.mean[others], model.mean[at[rows]] * (-1, 1, 1))]
+    distance = np.linalg.norm(model.mean[neighbours] - (model.mean[at] * (-1, 1, 1))[:, None], axis=2)
     weights = 1 / np.square(distance + 1e-4 * float(np.ptp(model.mean)))
     return at, neighbours, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _nearest(points: Floats, wanted: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Rows (m, 4) of the points (n, 3) that are the nearest to those wanted (m, 3).
+
+    By trying all, for so few: importing a tree takes many times as long as this does, and every process would pay.
+    """
+    found = np.empty((len(wanted), _NEIGHBOURS), dtype=np.intp)
+    squares = np.square(points).sum(axis=1)
+    for first in range(0, len(wanted), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        apart = squares - 2 * (wanted[part].astype(np.float32) @ points.T)
+        for k in range(_NEIGHBOURS):
+            found[part, k] = apart.argmin(axis=1)
+            np.put_along_axis(apart, found[part, k, None], np.inf, axis=1)
+    return found
 
 
 def _least_squares(
