@@ -11,8 +11,8 @@ REGISTRY = {
     "configs/open_face.npz": "82c04a2b33f5dc4c5a0c3b56e3c1721d09327dea00074f29401e14e689babd1b",
     "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
     "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
-    "weights/open_mb05.onnx": "f4708c204fe30d79aa57530065539c12a12524477fb4d2cd40c843c59dd4d923",
-    "weights/open_mb05_int8.onnx": "2696b494d9fa65527e9c198679154fc834de2c941fa499936ab555f162ca7c3e",
+    "weights/open_mb05.onnx": "353aa6fad12fa2332dbca8eb4308ea3449f10df5c4ed9ce30e2a2c607c90a09c",
+    "weights/open_mb05_int8.onnx": "dd9ef53b8475f06045551a211868f25e4deacacda60525d591ac496f7286f44d",
 }
 """sha256 of every shipped binary, by its path below `data_folder`."""
 
