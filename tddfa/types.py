@@ -107,9 +107,9 @@ class Face:
     score : float
         The regressor's face score where the model has one, else the detector's, else 1.
     roi : Roi
-        What the regressor saw.
+        What the regressor saw; last, where it looked more than once.
     params : Params
-        What it said.
+        What it said, of that square; where it looked at the face's mirror image too, the mean (`tddfa.Aligner`).
     camera : Camera
         Face model to image px.
     landmarks : ndarray (68, 3) float32

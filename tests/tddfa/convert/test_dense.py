@@ -3,6 +3,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from tddfa import Aligner
 from tddfa.convert import dense
 from tddfa.convert.dense import with_vertices
 from tddfa.convert.graph import GraphError
@@ -29,7 +30,8 @@ def path(regressor, face_model, tmp_path_factory):
 
 
 def test_vertices_of_a_batch_are_those_of_the_face_model_and_camera(path, aligner, two_people):
-    faces = aligner(two_people)
+    once = Aligner(aligner.regressor, aligner.face_model, aligner.crop)
+    faces = once(two_people, boxes=[face.box for face in aligner(two_people)])
     assert len(faces) == 2
     crops = np.empty((len(faces), 120, 120, 3), np.uint8)
     for crop, face in zip(crops, faces, strict=True):
