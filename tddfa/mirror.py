@@ -110,19 +110,21 @@ def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.int
     """Some vertices, and the vertices around the mirror image of each, with weights."""
     step = max(1, len(model.mean) // _SAMPLED)
     at = np.arange(0, len(model.mean), step)
+    wanted = model.mean[at] * np.array([-1, 1, 1], dtype=np.float32)
     neighbours = np.empty((len(at), _NEIGHBOURS), dtype=np.intp)
     part = np.minimum(model.part, 2)
     # an eye's mirror image is the other eye, not the lid that lies on it
     for own, other in ((0, 0), (1, 2), (2, 1)):
         rows, others = np.flatnonzero(part[at] == own), np.flatnonzero(part == other)
-        if len(rows):
-            neighbours[rows] = others[_nearest(model.mean[others], model.mean[at[rows]] * (-1, 1, 1))]
-    distance = np.linalg.norm(model.mean[neighbours] - (model.mean[at] * (-1, 1, 1))[:, None], axis=2)
+        if not len(others):  # a model with one eye
+            others = np.arange(len(part))
+        neighbours[rows] = others[_nearest(model.mean[others], wanted[rows])]
+    distance = np.linalg.norm(model.mean[neighbours] - wanted[:, None], axis=2)
     weights = 1 / np.square(distance + 1e-4 * float(np.ptp(model.mean)))
     return at, neighbours, weights / weights.sum(axis=1, keepdims=True)
 
 
-def _nearest(points: Floats, wanted: NDArray[np.floating]) -> NDArray[np.intp]:
+def _nearest(points: Floats, wanted: Floats) -> NDArray[np.intp]:
     """Rows (m, 4) of the points (n, 3) that are the nearest to those wanted (m, 3).
 
     By trying all, for so few: importing a tree takes many times as long as this does, and every process would pay.
@@ -131,7 +133,7 @@ def _nearest(points: Floats, wanted: NDArray[np.floating]) -> NDArray[np.intp]:
     squares = np.square(points).sum(axis=1)
     for first in range(0, len(wanted), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        apart = squares - 2 * (wanted[part].astype(np.float32) @ points.T)
+        apart = squares - 2 * (wanted[part] @ points.T)
         for k in range(_NEIGHBOURS):
             found[part, k] = apart.argmin(axis=1)
             np.put_along_axis(apart, found[part, k, None], np.inf, axis=1)

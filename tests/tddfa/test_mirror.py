@@ -69,6 +69,12 @@ def test_expressions_swap_by_name(mirror, face_model, name, other):
     assert {names[i]: turned[i] for i in np.flatnonzero(turned)} == {other: np.float32(0.7)}
 
 
+def test_a_model_with_one_eye(face_model, mirror, faces):
+    part = np.where(face_model.part == 2, 0, face_model.part).astype(np.uint8)
+    found = face_model.landmarks(*Mirror.of(replace(face_model, part=part)).coefficients(*faces))
+    assert np.abs(found - face_model.landmarks(*mirror.coefficients(*faces))).mean() < 0.02  # cm
+
+
 def test_without_names_expressions_are_fitted(face_model, mirror, faces):
     nameless = replace(face_model, expression_names=tuple(f"expression_{i}" for i in range(55)))
     shape, expression = faces
