@@ -61,7 +61,7 @@ def test_two_who_cross_keep_their_ids_and_no_frame_is_lost(aligner, cast):
     assert not ((ids < 0) & clear).any()
     assert set(ids[0]) == set(ids[-1]) == {0, 1}
     assert tracker.jitter_after.value < 0.7 * tracker.jitter_before.value
-    assert tracker.jitter_after.value < 0.35
+    assert tracker.jitter_after.value < 0.2
 
 
 def test_who_leaves_and_comes_back_keeps_the_id(aligner, cast):
@@ -86,8 +86,9 @@ def test_smoothing_steadies_and_does_not_lead_astray(aligner, cast, scene):
     size = np.sqrt(np.ptp(truth[..., :2], axis=1).prod(axis=-1)).mean()
     errors = [100 * np.linalg.norm((a - truth)[..., :2], axis=-1).mean() / size for a in (raw, smooth)]
     print(f"\n{scene}: jitter {jitter(raw):.2f} -> {jitter(smooth):.2f} %, NME {errors[0]:.2f} -> {errors[1]:.2f} %")
-    # what is left is the motion's own, which smoothing must not take
     assert jitter(smooth) < 0.7 * jitter(raw)
+    # the motion has some of its own, which smoothing need not take
+    assert jitter(smooth) - jitter(truth) < 0.55 * (jitter(raw) - jitter(truth))
     assert errors[1] < errors[0] + 0.6
 
 
