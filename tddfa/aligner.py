@@ -99,6 +99,7 @@ class Aligner:
         refine: int | None = None,
         exact_crop: bool = False,
         visibility: bool = False,
+        markup: str | None = None,
     ) -> Aligner:
         """Load by the name of a shipped or fetched config, or by a ``.yml`` file.
 
@@ -120,6 +121,9 @@ class Aligner:
             See `Aligner`.
         exact_crop : bool
             Cut at the true edges, and map back by them, where the config says `rounded` (3DDFA_V2's do).
+        markup : str or None
+            Where the 68 landmarks lie, see `FaceModel.markup`: ``300w-lp`` is as 3DDFA_V2 has them. None leaves them
+            where the face model says: ``300w`` for ``open_mb05``.
 
         Raises
         ------
@@ -128,9 +132,10 @@ class Aligner:
         """
         settings = Config.load(config_path(config)).with_precision(precision)
         detector = settings.detector
+        face_model = FaceModel.load(verified(settings.face_model))
         return cls(
             regressor=Model(verified(settings.model), device, threads),
-            face_model=FaceModel.load(verified(settings.face_model)),
+            face_model=face_model if markup is None else face_model.with_markup(markup),
             crop=replace(settings.crop, rounded=settings.crop.rounded and not exact_crop),
             detector=Detector(
                 Model(verified(detector.model), device, threads),
@@ -233,9 +238,7 @@ class Aligner:
 
         faces = self._regress(images, where, found)
         for turn in range(self.refine):
-            again = [
-                (face.box, found[k][1], roi_from_landmarks(face.landmarks, self.crop)) for k, face in enumerate(faces)
-            ]
+            again = [(face.box, found[k][1], self.roi(face)) for k, face in enumerate(faces)]
             seen = self._regress(images, where, again, self.mirrored and turn % 2 == 0)
             faces = self._agreed(faces, seen) if self.mirrored else seen
         result: list[list[Face]] = [[] for _ in images]
@@ -315,6 +318,39 @@ class Aligner:
                 landmarks=camera.project(landmarks),
             )
         return faces
+
+    def roi(self, face: Face) -> Roi:
+        """The square in which to look at a face again, in this picture or in the next frame.
+
+        It is around the landmarks on the surface, whatever mark-up `Face.landmarks` is by.
+        """
+        return roi_from_landmarks(self.landmarks(face, self.face_model.surface_markup), self.crop)
+
+    def landmarks(self, face: Face, markup: str | None = None) -> NDArray[np.float32]:
+        """The 68 landmarks of a face by any mark-up of the face model.
+
+        Parameters
+        ----------
+        face : Face
+            What this aligner found.
+        markup : str, optional
+            See `FaceModel.markup`; None is the aligner's own, by which `Face.landmarks` are.
+
+        Returns
+        -------
+        ndarray (68, 3) float32
+            In image px.
+
+        Raises
+        ------
+        ValueError
+            If the face model does not have this mark-up.
+        """
+        model = self.face_model
+        if markup is None or markup == model.markup:
+            return face.landmarks
+        offsets = model.with_markup(markup).landmark_offsets[markup] - model.landmark_offsets[model.markup]
+        return np.asarray(face.landmarks + offsets @ face.camera.matrix[:, :3].T)
 
     def mesh(self, face: Face, image: Image | None = None) -> Mesh:
         """Dense surface of a face.

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 REGISTRY = {
-    "configs/open_face.npz": "82c04a2b33f5dc4c5a0c3b56e3c1721d09327dea00074f29401e14e689babd1b",
+    "configs/open_face.npz": "02ae5a6ea3943ad2dc2c96153c71460655861df372de8346be9a5101d0e83f32",
     "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
     "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
     "weights/open_mb05.onnx": "353aa6fad12fa2332dbca8eb4308ea3449f10df5c4ed9ce30e2a2c607c90a09c",

@@ -86,6 +86,8 @@ def _usual_folder(options: argparse.Namespace, config: str) -> Path:
     variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
     if options.refine is not None:
         variants.append(f"refine{options.refine}")
+    if options.markup is not None:
+        variants.append(f"markup_{options.markup}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]
     return Path("results/evaluate") / "_".join([config, *variants, *limit])
 

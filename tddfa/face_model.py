@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from tddfa.npz import read_npz
 
 # What all arrays of a face model may hold together; a file that claims more is refused before it is read.
 _MOST_BYTES = 2 << 30
+OFFSET_PREFIX = "landmark_offset_"
+"""How a file's arrays of `FaceModel.landmark_offsets` are called, before the mark-up's name."""
 
 LANDMARK_REGIONS = {
     "jaw": slice(0, 17),
@@ -63,6 +65,12 @@ class FaceModel:
         "cm" or "um".
     licence : str
         Who may use it.
+    markup : str
+        What `landmarks` gives. All mark-ups number the same 68 points, and put some of them elsewhere: "300w" where
+        the annotators of 300-W do, "300w-lp" where 300W-LP, AFLW2000-3D and 3DDFA_V2 have them.
+    landmark_offsets : dict of str to ndarray (68, 3) float32
+        By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; mean over many faces
+        (`tddfa.train.markup`). Zeros for the first, that of the surface.
     """
 
     mean: NDArray[np.float32]
@@ -78,6 +86,8 @@ class FaceModel:
     expression_range: tuple[float, float] | None
     unit: str
     licence: str
+    markup: str = "300w"
+    landmark_offsets: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -101,6 +111,15 @@ class FaceModel:
         ):
             if index.size and (index.min() < 0 or index.max() >= n):
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
+        offsets = {
+            name: checked(f"FaceModel.landmark_offsets[{name!r}]", value, (68, 3))
+            for name, value in (self.landmark_offsets or {self.markup: np.zeros((68, 3), dtype=np.float32)}).items()
+        }
+        object.__setattr__(self, "landmark_offsets", offsets)
+        if self.markup not in offsets:
+            raise ValueError(f"FaceModel.markup: expected one of {', '.join(offsets)}, got {self.markup!r}")
+        if offsets[self.surface_markup].any():
+            raise ValueError(f"FaceModel.landmark_offsets: expected zeros first, got {self.surface_markup!r} off them")
         if not 0 <= self.shape_count <= len(self.basis):
             raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
         if len(self.expression_names) != self.expression_count:
@@ -112,7 +131,8 @@ class FaceModel:
     def load(cls, path: str | os.PathLike[str]) -> FaceModel:
         """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
 
-        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit` and `licence` may be missing.
+        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `markup` (of the
+        landmarks on the surface) and `landmark_offset_<other mark-up>` may be missing.
 
         Raises
         ------
@@ -136,6 +156,10 @@ class FaceModel:
         basis[: len(shape)], basis[len(shape) :] = shape, expression
         names = tuple(str(name) for name in arrays.get("expression_names", ()))
         bounds = arrays.get("expression_range")
+        markup = str(arrays.get("markup", "300w"))
+        offsets = {
+            name.removeprefix(OFFSET_PREFIX): array for name, array in arrays.items() if name.startswith(OFFSET_PREFIX)
+        }  # fmt: skip
         try:
             return cls(
                 mean=mean,
@@ -155,9 +179,28 @@ class FaceModel:
                 expression_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
                 unit=str(arrays.get("unit", "")),
                 licence=str(arrays.get("licence", "")),
+                markup=markup,
+                landmark_offsets={markup: np.zeros((68, 3), dtype=np.float32)} | offsets,
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
+
+    @property
+    def surface_markup(self) -> str:
+        """The mark-up whose landmarks lie on the surface, at `landmark_triangles`."""
+        return next(iter(self.landmark_offsets))
+
+    def with_markup(self, markup: str) -> FaceModel:
+        """Give this model with its landmarks by another mark-up; the surface is the same, and shared.
+
+        Raises
+        ------
+        ValueError
+            If the model does not have it.
+        """
+        if markup not in self.landmark_offsets:
+            raise ValueError(f"markup: expected one of {', '.join(self.landmark_offsets)}, got {markup!r}")
+        return self if markup == self.markup else replace(self, markup=markup)
 
     @property
     def expression_count(self) -> int:
@@ -166,7 +209,7 @@ class FaceModel:
 
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
-        return self._at_landmarks(self.mean)
+        return self._at_landmarks(self.mean) + self.landmark_offsets[self.markup]
 
     @cached_property
     def _landmark_basis(self) -> NDArray[np.float32]:
@@ -179,7 +222,7 @@ class FaceModel:
     @cached_property
     def front(self) -> NDArray[np.bool_]:
         """Vertices (n,) no farther back than the landmarks: not the ears and neck, which a regressor hardly knows."""
-        return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
+        return np.asarray(self.mean[:, 2] >= self._at_landmarks(self.mean)[:, 2].min())
 
     @cached_property
     def normalized_coordinates(self) -> NDArray[np.float32]:

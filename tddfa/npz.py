@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa.files import write_atomic
 
 _DAMAGED: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
@@ -60,3 +64,20 @@ def read_npz(
     except _DAMAGED as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     return arrays
+
+
+def add_arrays(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], most_bytes: int
+) -> Path:
+    """Write a copy of a file with arrays added, or put in the place of those of the same name.
+
+    It is not compressed: half-precision bases hardly shrink, and are read three times as fast.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the one cannot be read (see `read_npz`) or the other not be written.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**read_npz(source, most_bytes), **arrays})  # type: ignore[arg-type]  # its switch is a keyword
+    return write_atomic(target, buffer.getvalue())

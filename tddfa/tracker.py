@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner
 from tddfa.arrays import checked_image
-from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.crop import roi_from_box
 from tddfa.smoothing import JitterMeter, OneEuro, mean_of
 from tddfa.types import Face, Roi
 
@@ -296,7 +296,7 @@ class Tracker:
         return float((a * b).sum()) / spread < _CUT_CORRELATION
 
     def _next_roi(self, track: _Track, now: float) -> Roi:
-        roi = roi_from_landmarks(track.face.landmarks, self.aligner.crop)
+        roi = self.aligner.roi(track.face)
         dx, dy = track.velocity * (now - track.time)
         return Roi(roi.left + dx, roi.top + dy, roi.side)
 

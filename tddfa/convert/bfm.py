@@ -21,6 +21,7 @@ LICENCE = (
     "Basel Face Model 2009 (Paysan et al., University of Basel), as released with 3DDFA_V2: academic use only; "
     "commercial use needs a licence of the University of Basel."
 )
+MARKUP = "300w-lp"
 _MOST_BYTES = 1 << 30
 
 
@@ -151,6 +152,7 @@ def face_model(
         "uv": _uv(uv, indices, count),
         "unit": np.array("um"),
         "licence": np.array(LICENCE),
+        "markup": np.array(MARKUP),
     }
     regions = find_regions(_model(content))
     content |= {f"region_{name}": vertices for name, vertices in regions.items() if len(vertices)}
@@ -201,4 +203,5 @@ def _model(content: dict[str, NDArray[Any]]) -> FaceModel:
         expression_range=None,
         unit="um",
         licence=LICENCE,
+        markup=MARKUP,
     )

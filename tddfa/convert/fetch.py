@@ -41,7 +41,7 @@ FILES = {
 ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.unibas.ch/bfm"
 
 # Raise it when the same files give another result.
-_CONVERTER = 1
+_CONVERTER = 2
 _CONFIG = """\
 # 3DDFA_V2's {name}, converted by `tddfa fetch 3ddfa_v2`. What each key means: tddfa/config.py.
 model: {model}

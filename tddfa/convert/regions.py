@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import io
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.face_model import FaceModel
-from tddfa.files import write_atomic
+from tddfa.npz import add_arrays
 
 # Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
 _HULLS: dict[str, tuple[tuple[int, ...], float]] = {
@@ -27,6 +25,7 @@ _HULLS: dict[str, tuple[tuple[int, ...], float]] = {
 }
 # How much of the chin's way a vertex goes as the jaw opens, to belong to the jaw.
 _JAW_SHARE = 0.5
+_MOST_BYTES = 1 << 30
 
 
 def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
@@ -77,13 +76,8 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
 
 def main(source: str, target: str) -> None:
     """Copy a face model with its regions added."""
-    with np.load(source, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    arrays |= {f"region_{name}": indices for name, indices in find_regions(FaceModel.load(source)).items()}
-    buffer = io.BytesIO()
-    # not compressed: half-precision bases hardly shrink, and are read three times as fast
-    np.savez(buffer, **arrays)
-    write_atomic(Path(target), buffer.getvalue())
+    regions = find_regions(FaceModel.load(source))
+    add_arrays(source, target, {f"region_{name}": indices for name, indices in regions.items()}, _MOST_BYTES)
 
 
 if __name__ == "__main__":

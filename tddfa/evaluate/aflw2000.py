@@ -3,6 +3,9 @@
 Protocols: 3DDFA's ``benchmark_aflw2000.py`` (2D NME by the square root of the area of the box of the truth's landmarks;
 the headline is the mean of three yaw bins), JVCR's 3D NME and GTE, and img2pose's head pose (angles of ``Pose_Para``;
 of the detector's faces the one whose box overlaps most with the truth's).
+
+The labels are by the mark-up of 300W-LP. A model whose landmarks are by another one, and which has that one too
+(`tddfa.face_model.FaceModel.markup`), is measured by both: by its own, what a user gets, and by that of the labels.
 """
 
 from __future__ import annotations
@@ -33,11 +36,14 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {"pt3d_68": (3, 68), "Pose_Para": (
 # Photos with an angle beyond this are left out of the head pose, as in the papers.
 _LARGEST_ANGLE = 99.0
 _BIN_LISTS = {"": "", "new_bins": ", 3DDFA's new bins"}
+# The labels' mark-up, and what figures by it are called; those by the model's own have no name.
+_MARKUP = "300w-lp"
+_SENSES = {"": "", _MARKUP: ", landmarks as 300W-LP has them"}
 
 
 @dataclass(frozen=True, eq=False)
 class _Photo:
-    """Labels and what was found; `yaw` by the names of `_BIN_LISTS`, `points` by label set."""
+    """Labels, and what was found; `yaw` by names of `_BIN_LISTS`, `points` by label set, `found` by sense and crop."""
 
     name: str
     path: str
@@ -46,6 +52,7 @@ class _Photo:
     points: Mapping[str, Floats]
     yaw: Mapping[str, float]
     aligned: Aligned
+    found: Mapping[tuple[str, str], Floats | None]
 
 
 def evaluate(setup: Setup) -> Result:
@@ -72,7 +79,7 @@ def evaluate(setup: Setup) -> Result:
 
     done = sources.worked(job, labels)
     photos = [photo for _, photo in zip(setup.track(labels, "AFLW2000-3D"), done, strict=True)]
-    return _result(photos, reannotated is not None, new_yaw is not None)
+    return _result(photos, _senses(setup.aligner), reannotated is not None, new_yaw is not None)
 
 
 def _read(
@@ -97,7 +104,16 @@ def _read(
             yaw["new_bins"] = float(metrics.wrapped(new_yaw[path.stem]))
     except KeyError:
         raise ValueError(f"{path}: expected its re-annotated points and new yaw too, found none of that name") from None
-    return _Photo(path.stem, sources.below(photo, data), truth, pose, points, yaw, crops.align(aligner, photo, truth))
+    aligned = crops.align(aligner, photo, truth)
+    found = {
+        (sense, crop): None if face is None else aligner.landmarks(face, sense or None).astype(np.float64)
+        for sense in _senses(aligner) for crop, face in aligned.found.items()
+    }  # fmt: skip
+    return _Photo(path.stem, sources.below(photo, data), truth, pose, points, yaw, aligned, found)
+
+
+def _senses(aligner: Aligner) -> list[str]:
+    return [sense for sense in _SENSES if not sense or sense in aligner.face_model.landmark_offsets]
 
 
 def _reannotated(places: Sequence[Path], labels: Sequence[Path]) -> dict[str, Floats] | None:
@@ -142,33 +158,33 @@ def _columns(path: Path, points: Any) -> Floats:
     return found
 
 
-def _result(photos: Sequence[_Photo], reannotated: bool, new_bins: bool) -> Result:
+def _result(photos: Sequence[_Photo], senses: Sequence[str], reannotated: bool, new_bins: bool) -> Result:
     aligned = [photo.aligned for photo in photos]
     sets = ["original", "reannotated"] if reannotated else ["original"]
     lists = ["", "new_bins"] if new_bins else [""]
     yaw = {name: np.array([photo.yaw[name] for photo in photos]) for name in lists}
     errors = {
-        (crop, labels): np.array([
-            np.nan if (face := photo.aligned.found[crop]) is None
-            else metrics.nme_box(face.landmarks, photo.points[labels]) for photo in photos
-        ])
-        for crop in CROPS for labels in sets
-    }  # fmt: skip
-    figures = [crops.missed_figure(aligned)]
-    for (crop, labels), values in errors.items():
-        for name in lists:
-            figures += _by_bin(crop, labels, name, values, yaw[name])
-    solid = {
-        (crop, measure.__name__): np.array([
-            np.nan if (face := photo.aligned.found[crop]) is None else measure(face.landmarks, photo.truth)
+        (sense, crop, labels): np.array([
+            np.nan if (points := photo.found[sense, crop]) is None else metrics.nme_box(points, photo.points[labels])
             for photo in photos
         ])
-        for crop in CROPS for measure in (metrics.nme_3d, metrics.ground_truth_error)
+        for sense in senses for crop in CROPS for labels in sets
     }  # fmt: skip
-    spoken = {"nme_3d": ("nme_3d", "3D NME"), "ground_truth_error": ("gte", "GTE (3D, by the outer eye distance)")}
-    for (crop, measure), values in solid.items():
-        name, label = spoken[measure]
-        figures.append(Figure(f"{name}.{crop}", f"{label}, {CROPS[crop]}{_rest(crop)}", metrics.mean(values), "%"))
+    figures = [crops.missed_figure(aligned)]
+    for (sense, crop, labels), values in errors.items():
+        for name in lists:
+            figures += _by_bin(sense, crop, labels, name, values, yaw[name])
+    spoken = {metrics.nme_3d: ("nme_3d", "3D NME"),
+              metrics.ground_truth_error: ("gte", "GTE (3D, by the outer eye distance)")}  # fmt: skip
+    for sense in senses:
+        for crop in CROPS:
+            for measure, (name, label) in spoken.items():
+                values = np.array([
+                    np.nan if (points := photo.found[sense, crop]) is None else measure(points, photo.truth)
+                    for photo in photos
+                ])  # fmt: skip
+                label = f"{label}{_SENSES[sense]}, {CROPS[crop]}{_rest(crop)}"
+                figures.append(Figure(_joined(name, sense, crop), label, metrics.mean(values), "%"))
     figures += _pose_figures(photos)
 
     settings: dict[str, Any] = {
@@ -178,31 +194,39 @@ def _result(photos: Sequence[_Photo], reannotated: bool, new_bins: bool) -> Resu
     for name in lists:
         for low, high in metrics.YAW_BINS:
             count = int(metrics.in_bin(yaw[name], low, high).sum())
-            settings[f"photos.{name}.{low}-{high}".replace("..", ".")] = count
+            settings[_joined("photos", name, f"{low}-{high}")] = count
     beyond = int((np.abs(yaw[""]) > 90).sum())
     settings["photos.over_90"] = beyond
-    headline = errors["truth", "original"]
+    headline = errors["", "truth", "original"]
     return Result(
         NAME,
         settings,
         tuple(figures),
-        tuple(_row(photo, {f"nme_2d.{c}.{s}": errors[c, s][i] for c, s in errors}) for i, photo in enumerate(photos)),
         tuple(
-            crops.curve(f"{CROPS[crop]}, {labels} labels", values.tolist(), "%", yaw[""].tolist())
-            for (crop, labels), values in errors.items()
+            _row(photo, {_joined("nme_2d", *key): values[i] for key, values in errors.items()})
+            for i, photo in enumerate(photos)
+        ),
+        tuple(
+            crops.curve(f"{CROPS[crop]}, {labels} labels{_SENSES[sense]}", values.tolist(), "%", yaw[""].tolist())
+            for (sense, crop, labels), values in errors.items()
         ),
         crops.worst([p.path for p in photos], headline.tolist(), [p.truth for p in photos], aligned),
-        _notes(beyond, reannotated, new_bins),
+        _notes(beyond, len(senses) > 1, reannotated, new_bins),
     )
 
 
-def _notes(beyond: int, reannotated: bool, new_bins: bool) -> tuple[str, ...]:
+def _notes(beyond: int, by_both: bool, reannotated: bool, new_bins: bool) -> tuple[str, ...]:
     notes = [
         f"Photos turned beyond 90 degrees ({beyond}) belong to no yaw bin; the mean over all photos counts them. "
         "(3DDFA's own script puts them into the last bin.)",
         "Angles are brought into -180..180 before they are put into bins.",
         "The crop from the truth is that of the original labels, for both label sets.",
     ]
+    if by_both:
+        notes.append(
+            "The labels, re-annotated ones too, are by 300W-LP's mark-up. Figures that do not say so are of the "
+            "model's own landmarks; the sheet of the worst shows those."
+        )
     if not reannotated:
         notes.append("No re-annotated labels were found.")
     if not new_bins:
@@ -216,9 +240,13 @@ def _rest(crop: str) -> str:
     return ", of the rest" if crop == "detector" else ""
 
 
-def _by_bin(crop: str, labels: str, bins: str, values: Floats, yaw: Floats) -> Iterator[Figure]:
-    prefix = ".".join(part for part in ("nme_2d", crop, labels, bins) if part)
-    label = f"2D NME, {CROPS[crop]}{_rest(crop)}, {labels} labels{_BIN_LISTS[bins]}"
+def _joined(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _by_bin(sense: str, crop: str, labels: str, bins: str, values: Floats, yaw: Floats) -> Iterator[Figure]:
+    prefix = _joined("nme_2d", sense, crop, labels, bins)
+    label = f"2D NME{_SENSES[sense]}, {CROPS[crop]}{_rest(crop)}, {labels} labels{_BIN_LISTS[bins]}"
     means = []
     for low, high in metrics.YAW_BINS:
         means.append(metrics.mean(values[metrics.in_bin(yaw, low, high)]))

@@ -13,10 +13,13 @@ from tddfa.evaluate.words import better
 
 SUMMARY = (
     ("AFLW2000-3D", "aflw2000-3d", (
-        ("2D NME, mean of the yaw bins, re-annotated", "nme_2d.truth.reannotated.bins"),
-        ("2D NME, yaw 0-30, re-annotated", "nme_2d.truth.reannotated.0-30"),
-        ("2D NME, yaw 30-60, re-annotated", "nme_2d.truth.reannotated.30-60"),
-        ("2D NME, yaw 60-90, re-annotated", "nme_2d.truth.reannotated.60-90"),
+        ("2D NME, yaw 0-30, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.0-30"),
+        ("2D NME, yaw 30-60, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.30-60"),
+        ("2D NME, yaw 60-90, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.60-90"),
+        ("2D NME, mean of the yaw bins, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.bins"),
+        ("the same, re-annotated labels", "nme_2d.300w-lp.truth.reannotated.bins"),
+        ("the same, original labels, crop from the detector", "nme_2d.300w-lp.detector.original.bins"),
+        ("2D NME, mean of the yaw bins, the model's own landmarks", "nme_2d.truth.original.bins"),
         ("head pose, mean error of the angles", "pose.truth.mean"),
         ("faces missed by the detector", "missed.detector"),
     )),

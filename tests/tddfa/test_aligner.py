@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tddfa.config import ConfigError
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.face_model import FaceModel
 from tddfa.mirror import LANDMARKS
+from tddfa.smoothing import mean_of
 
 RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
 
@@ -129,6 +132,38 @@ class TestFlow:
         for a, b in zip(first, again, strict=True):
             assert b.roi == roi_from_landmarks(a.landmarks, RULE)
             np.testing.assert_array_equal(b.box, a.box)
+
+
+class TestMarkup:
+    def both(self, image, **options):
+        offsets = np.random.default_rng(5).normal(size=(68, 3)).astype(np.float32)
+        model = replace(face_model(), landmark_offsets={"300w": np.zeros((68, 3), np.float32), "theirs": offsets})
+        return [
+            Aligner(FakeRegressor(), each, RULE, **options) for each in (model, model.with_markup("theirs"))
+        ], offsets
+
+    def test_landmarks_by_either(self, image):
+        (own, theirs), offsets = self.both(image)
+        (a,), (b,) = own(image, boxes=BOXES[:1]), theirs(image, boxes=BOXES[:1])
+        np.testing.assert_allclose(b.landmarks - a.landmarks, a.camera.scale * offsets * (1, -1, 1), atol=1e-3)
+        np.testing.assert_allclose(own.landmarks(a, "theirs"), b.landmarks, atol=1e-3)
+        np.testing.assert_allclose(theirs.landmarks(b, "300w"), a.landmarks, atol=1e-3)
+        assert own.landmarks(a) is a.landmarks
+        with pytest.raises(ValueError, match="markup: expected one of 300w, theirs, got 'mine'"):
+            own.landmarks(a, "mine")
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    def test_where_it_looks_does_not_depend_on_it(self, image, mirrored):
+        (own, theirs), _ = self.both(image, refine=2, mirrored=mirrored)
+        for a, b in zip(own(image, boxes=BOXES), theirs(image, boxes=BOXES), strict=True):
+            assert a.roi.side == pytest.approx(b.roi.side, rel=1e-4)
+            assert own.roi(a).side == pytest.approx(theirs.roi(b).side, rel=1e-4)
+            np.testing.assert_allclose(own.landmarks(a, "theirs"), b.landmarks, atol=0.01)
+
+    def test_of_a_mean_of_faces(self, aligner, astronaut):
+        faces = [aligner(np.roll(astronaut, k, axis=1))[0] for k in (0, 3, 9)]
+        expected = np.mean([aligner.landmarks(face, "300w-lp") for face in faces], axis=0)
+        np.testing.assert_allclose(aligner.landmarks(mean_of(faces, faces[1]), "300w-lp"), expected, atol=1e-3)
 
 
 class TestScores:
@@ -327,6 +362,12 @@ class TestMirrored:
     def test_how_often_is_the_config_s_to_say_unless_told(self):
         assert Aligner.load("open_mb05", device="cpu", refine=0).refine == 0
         assert Aligner.load("open_mb05", device="cpu", refine=3).refine == 3
+
+    def test_markup_is_the_config_s_unless_told(self):
+        assert Aligner.load("open_mb05", device="cpu").face_model.markup == "300w"
+        assert Aligner.load("open_mb05", device="cpu", markup="300w-lp").face_model.markup == "300w-lp"
+        with pytest.raises(ValueError, match="markup: expected one of 300w, 300w-lp, got '300W'"):
+            Aligner.load("open_mb05", device="cpu", markup="300W")
 
 
 class TestRealPhotos:

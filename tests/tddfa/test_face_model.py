@@ -1,10 +1,12 @@
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tddfa.camera import Camera
 from tddfa.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.mirror import LANDMARKS
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,36 @@ class TestDecoding:
             model.landmarks(np.zeros(40, np.float32), np.zeros(1, np.float32))
 
 
+class TestMarkup:
+    def test_landmarks_move_and_the_surface_stays(self, tmp_path, rng):
+        offsets = rng.normal(size=(68, 3)).astype(np.float32)
+        model = FaceModel.load(saved(tmp_path, six_vertices(landmark_offset_theirs=offsets)))
+        assert model.markup == model.surface_markup == "300w"
+        assert list(model.landmark_offsets) == ["300w", "theirs"]
+        other = model.with_markup("theirs")
+        shape, expression = random_coefficients(model, rng, 4)
+        moved = other.landmarks(shape, expression) - model.landmarks(shape, expression)
+        np.testing.assert_allclose(moved, np.broadcast_to(offsets, (4, 68, 3)), atol=1e-5)
+        assert other.basis is model.basis
+        assert (other.markup, other.surface_markup) == ("theirs", "300w")
+        assert (other.front == model.front).all()
+        back = other.with_markup("300w")
+        np.testing.assert_array_equal(back.landmarks(shape, expression), model.landmarks(shape, expression))
+
+    def test_a_model_says_what_its_own_is(self, tmp_path):
+        model = FaceModel.load(saved(tmp_path, six_vertices(markup=np.array("300w-lp"))))
+        assert (model.markup, list(model.landmark_offsets)) == ("300w-lp", ["300w-lp"])
+        assert model.with_markup("300w-lp") is model
+        with pytest.raises(ValueError, match="markup: expected one of 300w-lp, got '300w'"):
+            model.with_markup("300w")
+
+    def test_the_surfaces_own_has_no_offsets(self, model):
+        with pytest.raises(ValueError, match="expected zeros first, got '300w-lp'"):
+            replace(model, landmark_offsets={"300w-lp": model.landmark_offsets["300w-lp"]}, markup="300w-lp")
+        with pytest.raises(ValueError, match="markup: expected one of 300w, 300w-lp, got 'x'"):
+            replace(model, markup="x")
+
+
 class TestOpenModel:
     def blink(self, model, **weights):
         expression = np.zeros(model.expression_count, np.float32)
@@ -123,6 +155,14 @@ class TestOpenModel:
         assert model.mean[model.regions["right_ear"], 0].max() < -6
         assert model.mean[model.regions["jaw"], 1].max() < points[62, 1] + 0.5
 
+    def test_300w_lp_has_brows_wider_and_bridge_and_chin_elsewhere(self, model):
+        offsets = model.landmark_offsets["300w-lp"]
+        np.testing.assert_allclose(offsets[LANDMARKS] * (-1, 1, 1), offsets, atol=1e-6)
+        assert offsets[22, 0] > 0.3  # cm: the inner ends of the brows, to the sides
+        assert offsets[27:30, 1].max() < -0.2  # the bridge of the nose, down
+        assert offsets[8, 1] > 0.1  # the chin, up
+        assert np.linalg.norm(offsets, axis=1).max() < 1
+
     def test_left_is_the_subjects_left(self, model):
         assert model.mean[model.part == 1, 0].min() > 0
         assert Camera.from_pose(0, 0, 0).project(model.mean[model.part == 1])[:, 0].min() > 0
@@ -165,6 +205,8 @@ class TestLoading:
             ({"landmark_triangles": np.zeros((67, 3), np.int32)}, r"expected shape \(68, 3\)"),
             ({"uv": np.zeros((5, 2))}, r"FaceModel\.uv"),
             ({"region_x": np.array([7])}, "regions"),
+            ({"landmark_offset_x": np.zeros((67, 3))}, r"landmark_offsets\['x'\]: expected shape \(68, 3\)"),
+            ({"landmark_offset_x": np.full((68, 3), np.inf)}, r"landmark_offsets\['x'\]: expected finite"),
             ({"expression_names": np.array(["a"])}, "expression_names: expected 3, got 1"),
         ],
     )

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tddfa.npz import read_npz
+from tddfa.npz import add_arrays, read_npz
 
 
 def packed(method):
@@ -82,3 +82,19 @@ def test_what_is_no_array(tmp_path):
     np.save(tmp_path / "z.npy", np.zeros(3))
     with pytest.raises(ValueError, match="not a zip file"):
         read_npz(tmp_path / "z.npy", 1 << 20)
+
+
+class TestAdding:
+    def test_the_rest_stays(self, tmp_path):
+        np.savez_compressed(tmp_path / "x.npz", a=np.arange(3), b=np.eye(2))
+        add_arrays(tmp_path / "x.npz", tmp_path / "y.npz", {"b": np.zeros(1), "c": np.array("text")}, 1 << 20)
+        found = read_npz(tmp_path / "y.npz", 1 << 20)
+        assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [0], "c": "text"}
+
+    def test_a_damaged_file_leaves_the_target_alone(self, tmp_path):
+        (tmp_path / "x.npz").write_bytes(b"none")
+        (tmp_path / "y.npz").write_bytes(b"old")
+        with pytest.raises(ValueError, match="zip"):
+            add_arrays(tmp_path / "x.npz", tmp_path / "y.npz", {"a": np.zeros(1)}, 1 << 20)
+        assert (tmp_path / "y.npz").read_bytes() == b"old"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npz", "y.npz"]

@@ -9,7 +9,7 @@ import pytest
 from FaceBoxes import Detections
 from tddfa import Camera, CropRule, Face, Params, Roi
 from tddfa.aligner import Aligner
-from tddfa.crop import roi_from_box
+from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.tracker import Tracker
 
 RULE = CropRule(size=120, box_shift_y=0.0, box_scale=1.2, landmark_scale=1.25)
@@ -63,6 +63,9 @@ class World:
             if not hidden and -size / 4 < x < image.shape[1] + size / 4:
                 result.append((person, (x, y, size)))
         return result
+
+    def roi(self, face):
+        return roi_from_landmarks(face.landmarks, RULE)
 
     def detector(self, image):
         self.detections += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -40,6 +41,14 @@ class Scripted:
     crop: CropRule = CropRule(120, 0.1, 1.2, 1.25)  # noqa: RUF009
     rois: dict[int, Roi] = field(default_factory=dict)
     device: str = "cpu"
+    markups: dict[str, list[float]] = field(default_factory=lambda: {"300w": [0, 0, 0]})  # how far off all points are
+
+    @property
+    def face_model(self):
+        return SimpleNamespace(landmark_offsets=self.markups)
+
+    def landmarks(self, face, markup=None):
+        return face.landmarks + np.array(self.markups[markup or "300w"], np.float32)
 
     def __call__(self, image, *, boxes=None, rois=None):
         number = int(image[0, 0, 0])
