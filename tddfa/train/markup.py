@@ -73,9 +73,21 @@ def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
 
 
 def aligned_by_both(crops: Crops, own: Aligner, other: Aligner) -> list[tuple[Face, Face]]:
-    """Align crops by two models, each in the square that it was trained for, around the labels' landmarks."""
+    """Align crops by two models, each in the square that it was trained for, around the labels' landmarks.
+
+    Raises
+    ------
+    ValueError
+        If the labels are of neither model's faces.
+    """
+    counts = crops.labels.shape.shape[1], crops.labels.expression.shape[1]
+    models = [each.face_model for each in (own, other)]
+    known = [model for model in models if (model.shape_count, model.expression_count) == counts]
+    if not known:
+        raise ValueError(f"crops: expected labels of one of the two models' faces, got {counts[0]} shapes and "
+                         f"{counts[1]} expressions")  # fmt: skip
     pairs = []
-    for row, points in enumerate(tqdm(labelled_landmarks(crops.labels, own.face_model), "faces", leave=False)):
+    for row, points in enumerate(tqdm(labelled_landmarks(crops.labels, known[0]), "faces", leave=False)):
         image = np.ascontiguousarray(crops.image(row))
         (a,), (b,) = (each(image, rois=[roi_from_landmarks(points, each.crop)]) for each in (own, other))
         pairs.append((a, b))

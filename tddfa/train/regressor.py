@@ -23,6 +23,7 @@ from tddfa.train.export import export_regressor
 from tddfa.train.loop import BEST, Outcome, train
 from tddfa.train.networks import CAMERA_COUNT, Prediction, Regressor, load_onnx
 from tddfa.train.settings import LossWeights, MetaJoint, RegressorSettings
+from tddfa.train.widening import widened
 
 KIND = "regressor"
 EXPORTED = "regressor.onnx"
@@ -323,7 +324,9 @@ def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> 
     mean, std = whitening(samples)
     if settings.init is not None:
         calibration = np.concatenate([batch.crops for batch in samples])[:_CALIBRATION_CROPS]
-        return load_onnx(settings.init, calibration, mean, std)
+        network = load_onnx(settings.init, calibration, mean, std)
+        narrower = network.backbone.width < settings.width
+        return widened(network, settings.width, settings.schedule.seed) if narrower else network
     network = Regressor(settings.width, model.shape_count, model.expression_count)
     network.whiten_by(mean, std)
     return network

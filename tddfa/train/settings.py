@@ -172,7 +172,7 @@ class RegressorSettings:
     name, licence : str
         What the exported file's metadata says it is, and who may use it.
     width : float
-        Of MobileNet V1; that of `init` where it is given.
+        Of MobileNet V1. An `init` that is narrower is made so wide (`tddfa.train.widening`), a wider one stays.
     init : Path or None
         A released ``.onnx`` to go on from.
     balance : float

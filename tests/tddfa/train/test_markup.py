@@ -10,7 +10,8 @@ from tddfa.camera import Camera
 from tddfa.face_model import OFFSET_PREFIX, FaceModel
 from tddfa.mirror import LANDMARKS
 from tddfa.npz import add_arrays, read_npz
-from tddfa.train.markup import landmark_offsets, main
+from tddfa.train.crops import Crops
+from tddfa.train.markup import aligned_by_both, landmark_offsets, main
 
 
 @pytest.fixture
@@ -51,6 +52,15 @@ def test_a_lost_face_does_not_count(pairs):
     for none in ([], [lost]):
         with pytest.raises(ValueError, match="pairs: expected faces"):
             landmark_offsets(none)
+
+
+def test_labels_are_of_one_of_the_models(aligner, made_crops):
+    crops = Crops.open([made_crops])
+    crops = crops.take(crops.labels.has_params)
+    bare = replace(aligner.face_model, basis=aligner.face_model.basis[:41], expression_names=("jawOpen",))
+    other = Aligner(aligner.regressor, bare, aligner.crop)
+    with pytest.raises(ValueError, match="got 40 shapes and 55 expressions"):
+        aligned_by_both(crops, other, other)
 
 
 def test_the_command_end_to_end(root, tmp_path, made_crops, face_model, capfd):

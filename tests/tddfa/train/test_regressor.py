@@ -237,6 +237,11 @@ def test_released_weights_are_where_a_training_begins(settings, root, batch):
         found = network(torch.from_numpy(batch.crops[:4]))
     wanted = Model(root / "weights/open_mb05.onnx", device="cpu", threads=1)(batch.crops[:4])
     assert np.allclose(found.camera.numpy(), wanted["camera"], rtol=1e-4, atol=1e-3)
+    wide = first_network(dataclasses.replace(settings, init=root / "weights/open_mb05.onnx", width=0.75))
+    assert wide.backbone.width == 0.75
+    with torch.no_grad():
+        found = wide(torch.from_numpy(batch.crops[:4]))
+    assert np.allclose(found.camera.numpy(), wanted["camera"], rtol=1e-3, atol=1e-2)
 
 
 def test_without_validation_crops_it_does_not_begin(settings, tmp_path, folder):
