@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Camera, Face, Params
+from tddfa import Aligner, Camera, Face, Params
 from tddfa.camera import rotation_from_euler
 from tddfa.config import CropRule
 from tddfa.evaluate import multiview, views
@@ -194,3 +194,14 @@ def test_an_own_list_of_cameras_goes_before_the_shared_one(stored):
     anna, bert = (next(head.views(1)).camera for head in views.stored_heads(folder))
     assert not np.allclose(anna[0], bert[0])
     assert np.allclose(anna[1], bert[1])
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_fine_tuned_weights_agree_more_and_err_no_more(no_data, aligner, seed):
+    plus = Aligner.load("open_mb05+", device="cpu", threads=2)
+    before, after = (
+        multiview.evaluate(Setup(None, each), heads=3, views=12, size=256, seed=seed) for each in (aligner, plus)
+    )
+    for name in ("reprojection_targets", "spread"):
+        assert after.value(name) < 0.95 * before.value(name), name
+    assert after.value("nme") < before.value("nme")
