@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--first", type=share, default=1.0, metavar="SHARE", help="only the first so many by name, 0..1"
     )
+    parser.add_argument(
+        "--validation", type=share, default=0.05, metavar="SHARE",
+        help="the last so many by name are marked for validation, and never trained on (default: %(default)g, of two "
+        "photos or more one at least; 0: none)",
+    )  # fmt: skip
     parser.add_argument("--source", default="photos", metavar="NAME", help="what the labels call the photos")
     parser.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml", help="whose face model (default: %(default)s)"
@@ -85,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     say(
         f"{options.out}: {len(kept)} faces, off by {found.error[kept].mean():.2f} % of their size on average; "
-        f"{len(photos) - len(kept)} left out"
+        f"{len(photos) - len(kept)} left out; {_validation_count(options, len(kept))} marked for validation"
     )
     return 0
 
@@ -182,6 +187,11 @@ def _landmarks(options: argparse.Namespace) -> tuple[list[Path], NDArray[np.floa
     return [options.photos / Path(str(names[i])).name for i in order], points[order]
 
 
+def _validation_count(options: argparse.Namespace, faces: int) -> int:
+    wanted = max(1, round(options.validation * faces)) if options.validation > 0 else 0
+    return int(min(wanted, faces - 1))
+
+
 def _rows(found: Fit, rows: NDArray[np.intp]) -> Fit:
     from tddfa.train.fitting import Fit
 
@@ -223,9 +233,10 @@ def _write(
         vertices = Camera(own).project(model.vertices(found.shape[i], found.expression[i]))
         turned.append(annotated and abs(camera.euler_degrees().yaw) > options.most_yaw)
         fitted.append(where.on(vertices)[:, :2].astype(np.float32))
+    first = len(samples) - _validation_count(options, len(samples))
     kept = [
         replace(sample, camera=None, shape=None, expression=None) if turned[i] else sample
-        for i, sample in enumerate(samples)
+        for i, sample in enumerate(replace(sample, validation=i >= first) for i, sample in enumerate(samples))
     ]
     write_samples(options.out, kept, model)
     # the worst first, then some as they come

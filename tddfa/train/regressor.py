@@ -283,7 +283,9 @@ def train_regressor(
     training, kept = crops.split(validation=False), crops.split(validation=True)
     validation = list(in_order(kept, _VALIDATION_BATCH, model))
     if not any((batch.has_landmarks & batch.face).any() for batch in validation):
-        raise ValueError("data: expected faces marked for validation, got none")
+        raise ValueError(
+            "data: expected faces marked for validation, got none; `tddfa train fit --validation` marks some"
+        )
     network = _network(settings, training, model)
     schedule = settings.schedule
 

@@ -41,6 +41,8 @@ class Sample:
         True ones, px of the crop.
     face : bool
         Whether there is a face.
+    validation : bool
+        Never to be trained on.
     """
 
     crop: Image
@@ -50,6 +52,7 @@ class Sample:
     expression: Floats | None = None
     landmarks: Floats | None = None
     face: bool = True
+    validation: bool = False
 
 
 def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], model: FaceModel) -> Path:
@@ -98,6 +101,7 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
         landmarks=landmarks,
         has_params=has_params,
         face=np.array([row.face for row in rows]),
+        validation=np.array([row.validation for row in rows]),
     )
     return write_shard(folder, jpegs, labels)
 

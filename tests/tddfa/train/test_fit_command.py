@@ -48,6 +48,18 @@ def test_photos_become_labelled_crops(photos, tmp_path, capsys, face_model):
     assert ((sheet == (40, 40, 255)).all(axis=2)).any()
 
 
+@pytest.mark.parametrize(("options", "marked"), [((), [False, True]), (("--validation", 0), [False, False])])
+def test_some_are_kept_for_validation(photos, tmp_path, capsys, options, marked):
+    assert run(photos, tmp_path / "out", *options) == 0
+    assert f"{sum(marked)} marked for validation" in capsys.readouterr().out
+    assert Crops.open([tmp_path / "out"]).labels.validation.tolist() == marked
+
+
+def test_one_photo_alone_is_for_training(photos, tmp_path):
+    assert run(photos, tmp_path / "out", "--first", 0.5, "--validation", 1) == 0
+    assert Crops.open([tmp_path / "out"]).labels.validation.tolist() == [False]
+
+
 def test_of_turned_faces_the_landmarks_alone_are_kept(photos, tmp_path, face_model):
     none = np.zeros(40, np.float32), np.zeros(55, np.float32)
     cameras = [Camera.from_pose(yaw, 0, 0, 12, (220, 120, 0)) for yaw in (5, 30)]
