@@ -21,11 +21,11 @@ from tddfa.face_model import FaceModel
 from tddfa.multiview import SOURCES, consistency
 from tddfa.train.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.crops import Crops
-from tddfa.train.data import Batch, batches, in_order
+from tddfa.train.data import Batch, batches
 from tddfa.train.loop import Outcome, train
 from tddfa.train.multiview import MultiviewLoss
 from tddfa.train.networks import Prediction
-from tddfa.train.regressor import KIND, RegressorTask, Targets, export_best, first_network
+from tddfa.train.regressor import KIND, RegressorTask, Targets, export_best, first_network, split_crops
 from tddfa.train.settings import RegressorSettings
 from tddfa.train.views_data import Heads, ViewBatch, read_heads, rendered_heads, validation_views, view_batches
 
@@ -33,7 +33,6 @@ from tddfa.train.views_data import Heads, ViewBatch, read_heads, rendered_heads,
 _PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
 # What a validation head is measured by: so many views, triangulated from so many sets of four.
 _VALIDATION_VIEWS, _QUADRUPLES = 16, 60
-_VALIDATION_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -270,10 +269,7 @@ def finetune(
     schedule = own.schedule
     torch.set_num_threads(own.threads)
     model = FaceModel.load(own.face_model)
-    crops = Crops.open([(folder.folder, folder.weight) for folder in own.data])
-    training, kept = crops.split(validation=False), crops.split(validation=True)
-    if not len(kept):
-        raise ValueError("data: expected crops marked for validation, got none")
+    training, kept, validation = split_crops(own, model)
     heads, aside = _heads(views, model, training, kept, schedule.seed)
 
     def stream(start: int) -> Iterator[Step]:
@@ -285,7 +281,6 @@ def finetune(
         return (Step(*both) for both in zip(labelled, seen, strict=False))
 
     network = first_network(own)
-    validation = list(in_order(kept, _VALIDATION_BATCH, model))
     task = MultiviewTask(
         RegressorTask(network, model, own.loss, own.meta_joint, validation, own.vertices, torch.device(device)),
         [validation_views(head, _VALIDATION_VIEWS) for head in aside],

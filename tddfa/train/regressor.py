@@ -279,13 +279,7 @@ def train_regressor(
     """
     torch.set_num_threads(settings.threads)
     model = FaceModel.load(settings.face_model)
-    crops = _crops(settings)
-    training, kept = crops.split(validation=False), crops.split(validation=True)
-    validation = list(in_order(kept, _VALIDATION_BATCH, model))
-    if not any((batch.has_landmarks & batch.face).any() for batch in validation):
-        raise ValueError(
-            "data: expected faces marked for validation, got none; `tddfa train fit --validation` marks some"
-        )
+    training, _, validation = split_crops(settings, model)
     network = _network(settings, training, model)
     schedule = settings.schedule
 
@@ -299,6 +293,24 @@ def train_regressor(
     if outcome.finished:
         export_best(out, validation[0].crops, settings)
     return outcome
+
+
+def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, Crops, list[Batch]]:
+    """Open the crops to train on and those marked for validation, these in batches too.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a folder is missing or damaged, or if no face is marked.
+    """
+    crops = _crops(settings)
+    kept = crops.split(validation=True)
+    validation = list(in_order(kept, _VALIDATION_BATCH, model))
+    if not any((batch.has_landmarks & batch.face).any() for batch in validation):
+        raise ValueError(
+            "data: expected faces marked for validation, got none; `tddfa train fit --validation SHARE` marks some"
+        )
+    return crops.split(validation=False), kept, validation
 
 
 def _device(name: str) -> torch.device:

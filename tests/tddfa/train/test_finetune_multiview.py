@@ -186,7 +186,9 @@ def test_validation_heads_need_views(task_of, heads):
 def test_the_repositorys_settings(root):
     settings = load_settings(MultiviewSettings, root / "configs/train/multiview.yml")
     assert settings.regressor.init == root / "weights/open_mb05.onnx"
-    assert settings.regressor.schedule.batch == 512
+    before = load_settings(RegressorSettings, root / "configs/train/open_mb05.yml")
+    for name in ("data", "loss", "augment", "balance"):
+        assert getattr(settings.regressor, name) == getattr(before, name), name
     assert settings.views == Views(), "what the file says are the defaults"
     assert (settings.views.count, settings.views.sources) == (32, 4)
 
