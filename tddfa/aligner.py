@@ -133,9 +133,14 @@ class Aligner:
         settings = Config.load(config_path(config)).with_precision(precision)
         detector = settings.detector
         face_model = FaceModel.load(verified(settings.face_model))
+        if markup is not None:
+            try:
+                face_model = face_model.with_markup(markup)
+            except ValueError as error:
+                raise ValueError(f"{settings.name}: {error}") from error
         return cls(
             regressor=Model(verified(settings.model), device, threads),
-            face_model=face_model if markup is None else face_model.with_markup(markup),
+            face_model=face_model,
             crop=replace(settings.crop, rounded=settings.crop.rounded and not exact_crop),
             detector=Detector(
                 Model(verified(detector.model), device, threads),
@@ -349,8 +354,7 @@ class Aligner:
         model = self.face_model
         if markup is None or markup == model.markup:
             return face.landmarks
-        offsets = model.with_markup(markup).landmark_offsets[markup] - model.landmark_offsets[model.markup]
-        return np.asarray(face.landmarks + offsets @ face.camera.matrix[:, :3].T)
+        return np.asarray(face.landmarks + model.landmark_offset(markup) @ face.camera.matrix[:, :3].T)
 
     def mesh(self, face: Face, image: Image | None = None) -> Mesh:
         """Dense surface of a face.
@@ -386,7 +390,8 @@ class Aligner:
     def visible(self, face: Face) -> NDArray[np.bool_]:
         """Which of a face's landmarks (68,) the camera sees: not hidden by the face's own surface, and in the picture.
 
-        Where the size of the picture is not known (``face.camera.image_size``), only the surface counts.
+        Asked of the points on the surface, whatever mark-up `Face.landmarks` is by. Where the size of the picture is
+        not known (``face.camera.image_size``), only the surface counts.
         """
         model = self.face_model
         return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.camera.image_size)

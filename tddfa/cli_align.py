@@ -86,7 +86,8 @@ def add_parser(commands: Any) -> None:
         "--json", action="store_true",
         help="write DIR/<photo>.json: box, score, pose, the five points and the matrix of each crop",
     )  # fmt: skip
-    add_model_options(parser)
+    # the crops of a face are the same whatever its landmarks are called
+    add_model_options(parser, markup=False)
 
 
 def run_align(options: argparse.Namespace) -> int:

@@ -65,8 +65,8 @@ def whole(low: int, high: int) -> Any:
     return parse
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose a model and where it runs."""
+def add_model_options(parser: argparse.ArgumentParser, *, markup: bool = True) -> None:
+    """Add the options that choose a model and where it runs, and by which mark-up its landmarks are."""
     parser.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
         help="the model (default: %(default)s)",
@@ -84,10 +84,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--refine", type=whole(0, 10), metavar="N",
         help="align each face again N times, from its landmarks; 0 is fastest (default: the config's; open_mb05: 1)",
     )  # fmt: skip
-    parser.add_argument(
-        "--markup", metavar="NAME",
-        help="where the 68 landmarks lie: 300w, as annotators put them, or 300w-lp, as 3DDFA_V2 does (default: 300w)",
-    )  # fmt: skip
+    if markup:
+        parser.add_argument(
+            "--markup", metavar="NAME",
+            help="where the 68 landmarks lie: 300w, as annotators put them, or 300w-lp, as 3DDFA_V2 does (default: the "
+            "model's own; open_mb05: 300w)",
+        )  # fmt: skip
     parser.add_argument("--onnx", action="store_true", help="accepted for 3DDFA_V2's sake: it is always ONNX")
     parser.add_argument(
         "--exact-crop", "--exact_crop", action="store_true",
@@ -111,7 +113,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
         threads=options.threads,
         refine=options.refine,
         exact_crop=options.exact_crop,
-        markup=options.markup,
+        markup=getattr(options, "markup", None),
     )
 
 

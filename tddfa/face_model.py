@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tddfa.arrays import checked
 from tddfa.npz import read_npz
 
-# What all arrays of a face model may hold together; a file that claims more is refused before it is read.
-_MOST_BYTES = 2 << 30
+MOST_BYTES = 2 << 30
+"""What all arrays of a face model may hold together; a file that claims more is refused before it is read."""
+
 OFFSET_PREFIX = "landmark_offset_"
 """How a file's arrays of `FaceModel.landmark_offsets` are called, before the mark-up's name."""
 
@@ -66,8 +67,8 @@ class FaceModel:
     licence : str
         Who may use it.
     markup : str
-        What `landmarks` gives. All mark-ups number the same 68 points, and put some of them elsewhere: "300w" where
-        the annotators of 300-W do, "300w-lp" where 300W-LP, AFLW2000-3D and 3DDFA_V2 have them.
+        What `landmarks` gives. All mark-ups number the same 68 points, and put some of them elsewhere: "300w" has the
+        inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
     landmark_offsets : dict of str to ndarray (68, 3) float32
         By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; mean over many faces
         (`tddfa.train.markup`). Zeros for the first, that of the surface.
@@ -156,7 +157,8 @@ class FaceModel:
         basis[: len(shape)], basis[len(shape) :] = shape, expression
         names = tuple(str(name) for name in arrays.get("expression_names", ()))
         bounds = arrays.get("expression_range")
-        markup = str(arrays.get("markup", "300w"))
+        # files of the Basel Face Model, alone in um, did not always say whose landmarks they have
+        markup = str(arrays.get("markup", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
         offsets = {
             name.removeprefix(OFFSET_PREFIX): array for name, array in arrays.items() if name.startswith(OFFSET_PREFIX)
         }  # fmt: skip
@@ -198,9 +200,23 @@ class FaceModel:
         ValueError
             If the model does not have it.
         """
+        self._has(markup)
+        return self if markup == self.markup else replace(self, markup=markup)
+
+    def landmark_offset(self, markup: str) -> NDArray[np.float32]:
+        """Way (68, 3) from what `landmarks` gives to the same by another mark-up, in the model's frame and unit.
+
+        Raises
+        ------
+        ValueError
+            If the model does not have it.
+        """
+        self._has(markup)
+        return self.landmark_offsets[markup] - self.landmark_offsets[self.markup]
+
+    def _has(self, markup: str) -> None:
         if markup not in self.landmark_offsets:
             raise ValueError(f"markup: expected one of {', '.join(self.landmark_offsets)}, got {markup!r}")
-        return self if markup == self.markup else replace(self, markup=markup)
 
     @property
     def expression_count(self) -> int:
@@ -282,6 +298,6 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such face model")
     try:
-        return read_npz(path, _MOST_BYTES)
+        return read_npz(path, MOST_BYTES)
     except ValueError as error:
         raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

@@ -76,8 +76,12 @@ def add_arrays(
     Raises
     ------
     OSError, ValueError
-        If the one cannot be read (see `read_npz`) or the other not be written.
+        If the one cannot be read (see `read_npz`) or the other not be written; the message names the file.
     """
+    try:
+        found = read_npz(source, most_bytes)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     buffer = io.BytesIO()
-    np.savez(buffer, **{**read_npz(source, most_bytes), **arrays})  # type: ignore[arg-type]  # its switch is a keyword
+    np.savez(buffer, **{**found, **arrays})  # type: ignore[arg-type]  # its switch is a keyword
     return write_atomic(target, buffer.getvalue())

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.face_model import FaceModel
+from tddfa.face_model import MOST_BYTES, FaceModel
 from tddfa.npz import add_arrays
 
 # Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
@@ -25,7 +25,6 @@ _HULLS: dict[str, tuple[tuple[int, ...], float]] = {
 }
 # How much of the chin's way a vertex goes as the jaw opens, to belong to the jaw.
 _JAW_SHARE = 0.5
-_MOST_BYTES = 1 << 30
 
 
 def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
@@ -77,7 +76,7 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
 def main(source: str, target: str) -> None:
     """Copy a face model with its regions added."""
     regions = find_regions(FaceModel.load(source))
-    add_arrays(source, target, {f"region_{name}": indices for name, indices in regions.items()}, _MOST_BYTES)
+    add_arrays(source, target, {f"region_{name}": indices for name, indices in regions.items()}, MOST_BYTES)
 
 
 if __name__ == "__main__":

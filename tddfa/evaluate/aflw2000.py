@@ -4,8 +4,8 @@ Protocols: 3DDFA's ``benchmark_aflw2000.py`` (2D NME by the square root of the a
 the headline is the mean of three yaw bins), JVCR's 3D NME and GTE, and img2pose's head pose (angles of ``Pose_Para``;
 of the detector's faces the one whose box overlaps most with the truth's).
 
-The labels are by the mark-up of 300W-LP. A model whose landmarks are by another one, and which has that one too
-(`tddfa.face_model.FaceModel.markup`), is measured by both: by its own, what a user gets, and by that of the labels.
+The labels are by the mark-up of 300W-LP. A model that has it (`tddfa.face_model.FaceModel.markup`) is measured by it
+besides its own landmarks, which are what a user gets; where these are by it already, the figures are the same.
 """
 
 from __future__ import annotations
@@ -207,8 +207,9 @@ def _result(photos: Sequence[_Photo], senses: Sequence[str], reannotated: bool, 
             for i, photo in enumerate(photos)
         ),
         tuple(
-            crops.curve(f"{CROPS[crop]}, {labels} labels{_SENSES[sense]}", values.tolist(), "%", yaw[""].tolist())
+            crops.curve(f"{CROPS[crop]}, {labels} labels", values.tolist(), "%", yaw[""].tolist())
             for (sense, crop, labels), values in errors.items()
+            if not sense
         ),
         crops.worst([p.path for p in photos], headline.tolist(), [p.truth for p in photos], aligned),
         _notes(beyond, len(senses) > 1, reannotated, new_bins),
@@ -224,8 +225,8 @@ def _notes(beyond: int, by_both: bool, reannotated: bool, new_bins: bool) -> tup
     ]
     if by_both:
         notes.append(
-            "The labels, re-annotated ones too, are by 300W-LP's mark-up. Figures that do not say so are of the "
-            "model's own landmarks; the sheet of the worst shows those."
+            "All labels are by 300W-LP's mark-up. Figures that do not say so are of the model's own landmarks; plots "
+            "and the sheet of the worst show those."
         )
     if not reannotated:
         notes.append("No re-annotated labels were found.")

@@ -5,7 +5,7 @@ inner ends of the brows 4 % of the face's size farther apart than the annotators
 lower, and the chin 3 % higher. Who compares landmarks of two models, or with labels of the other kind, measures that
 too. ::
 
-    python -m tddfa.train.markup FACES.npz OUT.npz --like mb05_120x120 --name 300w-lp CROPS...
+    python -m tddfa.train.markup OUT.npz CROPS... --like mb05_120x120 --name 300w-lp
 
 aligns the same faces with both models, and writes a copy of the face model with the mean way from the one's landmarks
 to the other's, in the head's own frame.
@@ -16,14 +16,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tddfa.aligner import Aligner
+from tddfa.assets import config_path
+from tddfa.cli_common import FAILED, complain, say, trouble, whole
+from tddfa.config import Config
 from tddfa.crop import roi_from_landmarks
-from tddfa.face_model import LANDMARK_REGIONS, OFFSET_PREFIX
+from tddfa.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
 from tddfa.mirror import LANDMARKS
 from tddfa.npz import add_arrays
 from tddfa.train.crops import Crops
@@ -35,7 +39,12 @@ _LOST = 0.12
 _INNER = slice(LANDMARK_REGIONS["jaw"].stop, 68)
 # What a head keeps of its offset when it is mirrored.
 _MIRROR = np.array([-1.0, 1.0, 1.0])
-_MOST_BYTES = 1 << 30
+
+
+def _lost(own: Face, other: Face) -> bool:
+    """Whether two faces are not at the same place."""
+    apart = np.linalg.norm((other.landmarks - own.landmarks)[:, :2].astype(np.float64), axis=1).mean()
+    return not apart <= _LOST * np.sqrt(np.prod(np.ptp(own.landmarks[:, :2], axis=0)))
 
 
 def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
@@ -60,10 +69,9 @@ def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
     """
     found = []
     for own, other in pairs:
-        apart = other.landmarks.astype(np.float64) - own.landmarks
-        size = np.sqrt(np.prod(np.ptp(own.landmarks[:, :2], axis=0)))
-        if not np.linalg.norm(apart[:, :2], axis=1).mean() <= _LOST * size:
+        if _lost(own, other):
             continue
+        apart = other.landmarks.astype(np.float64) - own.landmarks
         apart[:, 2] -= np.median(apart[_INNER, 2])
         found.append(np.linalg.solve(own.camera.matrix[:, :3].astype(np.float64), apart.T).T)
     if not found:
@@ -94,29 +102,52 @@ def aligned_by_both(crops: Crops, own: Aligner, other: Aligner) -> list[tuple[Fa
     return pairs
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Copy a face model with another mark-up added; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m tddfa.train.markup", description=__doc__)
-    parser.add_argument("source", metavar="FACES.npz", help="the face model")
-    parser.add_argument("target", metavar="OUT.npz", help="where to write the copy")
-    parser.add_argument("crops", nargs="+", metavar="CROPS", help="folders of labelled crops")
-    parser.add_argument("-c", "--config", default="open_mb05", help="a model with that face model (%(default)s)")
-    parser.add_argument("--like", required=True, metavar="CONFIG", help="the model that has the landmarks elsewhere")
-    parser.add_argument("--name", required=True, help="what the mark-up is called")
-    parser.add_argument("--count", type=int, default=4000, help="how many crops to look at (%(default)s)")
-    options = parser.parse_args(arguments)
+def run(options: argparse.Namespace) -> str:
+    """Find the offsets and write the copy; say what came of it.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a file or an option does not fit; nothing is written.
+    """
+    source = Config.load(config_path(options.config)).face_model
+    own, other = (Aligner.load(config, exact_crop=True) for config in (options.config, options.like))
+    if options.name == own.face_model.surface_markup:
+        raise ValueError(f"--name: expected another than that of the model's own landmarks, got {options.name!r}")
     crops = Crops.open(options.crops)
     usable = np.flatnonzero(crops.labels.has_params & ~crops.labels.validation)
     rows = np.random.default_rng(0).permutation(usable)[: options.count]
-    own, other = (Aligner.load(config, exact_crop=True) for config in (options.config, options.like))
-    offsets = landmark_offsets(aligned_by_both(crops.take(np.sort(rows)), own, other))
-    add_arrays(options.source, options.target, {f"{OFFSET_PREFIX}{options.name}": offsets}, _MOST_BYTES)
+    pairs = [pair for pair in aligned_by_both(crops.take(np.sort(rows)), own, other) if not _lost(*pair)]
+    offsets = landmark_offsets(pairs)
+    add_arrays(source, options.target, {f"{OFFSET_PREFIX}{options.name}": offsets}, MOST_BYTES)
     unit, farthest = own.face_model.unit, np.linalg.norm(offsets, axis=1)
-    sys.stdout.write(
-        f"{options.target}: {options.name}, from {len(rows)} faces: mean {farthest.mean():.2f} {unit}, "
-        f"at most {farthest.max():.2f} {unit}\n"
+    return (
+        f"{options.target}: {options.name}, from {len(pairs)} of {len(rows)} faces: mean {farthest.mean():.2f} {unit}, "
+        f"at most {farthest.max():.2f} {unit}"
     )
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Copy a face model with another mark-up added, see the module's docstring; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tddfa.train.markup",
+        description="Find where another model has the 68 landmarks, and write a copy of the face model with them.",
+    )
+    parser.add_argument("target", type=Path, metavar="OUT.npz", help="where to write the copy")
+    parser.add_argument("crops", nargs="+", type=Path, metavar="CROPS", help="folders of labelled crops")
+    parser.add_argument("-c", "--config", default="open_mb05", help="the model whose face model it is (%(default)s)")
+    parser.add_argument("--like", required=True, metavar="CONFIG", help="the model that has the landmarks elsewhere")
+    parser.add_argument("--name", required=True, help="what the mark-up is called")
+    parser.add_argument(
+        "--count", type=whole(1, 1_000_000), default=4000, metavar="N", help="how many crops to look at (%(default)s)"
+    )
+    try:
+        say(run(parser.parse_args(arguments)))
+    except trouble() as error:
+        complain(str(error))
+        return FAILED
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -33,6 +33,8 @@ _WHITENING_CROPS, _CALIBRATION_CROPS = 2048, 512
 # Spread of an expression's weight at least: those that few crops have are not to count hundredfold.
 _LEAST_EXPRESSION_STD = 0.03
 _VALIDATION_BATCH = 100
+# Of a network from scratch whose settings do not say.
+_WIDTH = 0.5
 _OUTER_EYE_CORNERS = (36, 45)
 _JAW, _INNER = slice(0, 17), slice(17, 68)
 
@@ -339,9 +341,10 @@ def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> 
     if settings.init is not None:
         calibration = np.concatenate([batch.crops for batch in samples])[:_CALIBRATION_CROPS]
         network = load_onnx(settings.init, calibration, mean, std)
-        narrower = network.backbone.width < settings.width
-        return widened(network, settings.width, settings.schedule.seed) if narrower else network
-    network = Regressor(settings.width, model.shape_count, model.expression_count)
+        if settings.width is None or settings.width <= network.backbone.width:
+            return network
+        return widened(network, settings.width, settings.schedule.seed)
+    network = Regressor(_WIDTH if settings.width is None else settings.width, model.shape_count, model.expression_count)
     network.whiten_by(mean, std)
     return network
 

@@ -172,7 +172,8 @@ class RegressorSettings:
     name, licence : str
         What the exported file's metadata says it is, and who may use it.
     width : float
-        Of MobileNet V1. An `init` that is narrower is made so wide (`tddfa.train.widening`), a wider one stays.
+        Of MobileNet V1; None is that of `init`, or 0.5. An `init` that is narrower is made so wide
+        (`tddfa.train.widening`), a wider one stays.
     init : Path or None
         A released ``.onnx`` to go on from.
     balance : float
@@ -193,7 +194,7 @@ class RegressorSettings:
     face_model: Path
     name: str = "regressor"
     licence: str = ""
-    width: float = 0.5
+    width: float | None = None
     init: Path | None = None
     balance: float = 0.3
     workers: int = 1

@@ -366,7 +366,7 @@ class TestMirrored:
     def test_markup_is_the_config_s_unless_told(self):
         assert Aligner.load("open_mb05", device="cpu").face_model.markup == "300w"
         assert Aligner.load("open_mb05", device="cpu", markup="300w-lp").face_model.markup == "300w-lp"
-        with pytest.raises(ValueError, match="markup: expected one of 300w, 300w-lp, got '300W'"):
+        with pytest.raises(ValueError, match="open_mb05: markup: expected one of 300w, 300w-lp, got '300W'"):
             Aligner.load("open_mb05", device="cpu", markup="300W")
 
 

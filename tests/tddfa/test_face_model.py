@@ -99,6 +99,17 @@ class TestMarkup:
         with pytest.raises(ValueError, match="markup: expected one of 300w-lp, got '300w'"):
             model.with_markup("300w")
 
+    def test_the_basel_face_model_alone_is_in_um(self, tmp_path):
+        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("um")))).markup == "300w-lp"
+        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("cm")))).markup == "300w"
+
+    def test_from_one_to_another(self, model):
+        there, back = model.landmark_offset("300w-lp"), model.with_markup("300w-lp").landmark_offset("300w")
+        np.testing.assert_array_equal(there, model.landmark_offsets["300w-lp"])
+        np.testing.assert_array_equal(back, -there)
+        with pytest.raises(ValueError, match="got 'x'"):
+            model.landmark_offset("x")
+
     def test_the_surfaces_own_has_no_offsets(self, model):
         with pytest.raises(ValueError, match="expected zeros first, got '300w-lp'"):
             replace(model, landmark_offsets={"300w-lp": model.landmark_offsets["300w-lp"]}, markup="300w-lp")
@@ -235,7 +246,7 @@ class TestLoading:
 
     def test_a_file_that_claims_too_much_is_refused_before_it_is_read(self, tmp_path, monkeypatch):
         path = saved(tmp_path, six_vertices())
-        monkeypatch.setattr("tddfa.face_model._MOST_BYTES", 100)
+        monkeypatch.setattr("tddfa.face_model.MOST_BYTES", 100)
         with pytest.raises(ValueError, match="expected at most 100 bytes of arrays"):
             FaceModel.load(path)
 

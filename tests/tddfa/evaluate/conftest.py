@@ -45,10 +45,10 @@ class Scripted:
 
     @property
     def face_model(self):
-        return SimpleNamespace(landmark_offsets=self.markups)
+        return SimpleNamespace(landmark_offsets=self.markups, markup=next(iter(self.markups)))
 
     def landmarks(self, face, markup=None):
-        return face.landmarks + np.array(self.markups[markup or "300w"], np.float32)
+        return face.landmarks + np.array(self.markups[markup or self.face_model.markup], np.float32)
 
     def __call__(self, image, *, boxes=None, rois=None):
         number = int(image[0, 0, 0])

@@ -78,8 +78,11 @@ def test_the_command_end_to_end(root, tmp_path, made_crops, face_model, capfd):
     )
 
     out = tmp_path / "out.npz"
-    main([str(root / "configs/open_face.npz"), str(out), "--like", str(tmp_path / "theirs.yml"), "--name", "lip",
-          str(made_crops)])  # fmt: skip
+    arguments = [str(out), str(made_crops), "--like", str(tmp_path / "theirs.yml")]
+    assert main([*arguments, "--name", "300w"]) == 1
+    assert "--name: expected another" in capfd.readouterr().err
+    assert not out.exists()
+    assert main([*arguments, "--name", "lip"]) == 0
     model = FaceModel.load(out)
     mean = face_model.landmarks(np.zeros(40, np.float32), np.zeros(55, np.float32))
     found = model.landmark_offsets["lip"]
@@ -87,4 +90,14 @@ def test_the_command_end_to_end(root, tmp_path, made_crops, face_model, capfd):
     np.testing.assert_allclose(found[8], mean[57] - mean[8], atol=1.2)  # jaws are open, faces long and short
     assert found[8, 1] > 1.5
     assert set(read_npz(out, 1 << 30)) == {*arrays, f"{OFFSET_PREFIX}lip"}
-    assert "lip, from 6 faces" in capfd.readouterr().out
+    assert "lip, from 6 of 6 faces" in capfd.readouterr().out
+
+
+def test_mistakes_are_told_in_a_line(tmp_path, made_crops, capfd):
+    for like, crops in (("nothing", made_crops), ("open_mb05", tmp_path / "none")):
+        assert main([str(tmp_path / "out.npz"), str(crops), "--like", like, "--name", "x"]) == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith("tddfa: error: ")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "out.npz"), str(made_crops), "--like", "open_mb05", "--name", "x", "--count", "0"])
+    assert not (tmp_path / "out.npz").exists()

@@ -231,7 +231,8 @@ def test_a_training_writes_what_it_promises(settings, tmp_path, look_ahead):
 
 
 def test_released_weights_are_where_a_training_begins(settings, root, batch):
-    network = first_network(dataclasses.replace(settings, init=root / "weights/open_mb05.onnx"))
+    assert first_network(dataclasses.replace(settings, width=None)).backbone.width == 0.5
+    network = first_network(dataclasses.replace(settings, init=root / "weights/open_mb05.onnx", width=None))
     assert network.backbone.width == 0.5
     with torch.no_grad():
         found = network(torch.from_numpy(batch.crops[:4]))
