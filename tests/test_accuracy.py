@@ -35,6 +35,11 @@ def test_aflw2000_from_the_true_box(measured):
     assert result.value("nme_2d.truth.original.60-90") <= 5.2
     assert result.value("nme_2d.truth.reannotated.bins") <= 3.7
     assert result.value("gte.truth") <= 9.5
+    # the landmarks where the labels have them
+    assert result.value("nme_2d.300w-lp.truth.original.0-30") <= 2.8
+    assert result.value("nme_2d.300w-lp.truth.original.30-60") <= 3.65
+    assert result.value("nme_2d.300w-lp.truth.original.60-90") <= 4.8
+    assert result.value("nme_2d.300w-lp.truth.reannotated.bins") <= 3.3
 
 
 def test_aflw2000_from_the_detector(measured):
