@@ -57,7 +57,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.suffix in (".yml", ".yaml") and path.is_file():
         return path
-    shipped = sorted((data_folder() / "configs").glob("*.yml"))
+    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=lambda path: path.stem)
     # `configs/open_mb05.yml` names the shipped one from any folder
     wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
     for candidate in shipped:

@@ -33,17 +33,17 @@ def run(checkout, command):
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(6))
 def test_python_blocks_run(readme, checkout, index):
     code = blocks(readme, "python")
-    assert len(code) == 5, "a block without a test"
+    assert len(code) == 6, "a block without a test"
     done = run(checkout, [sys.executable, "-W", "error", "-c", code[index]])
     assert done.returncode == 0, done.stderr
     made = {path.name for path in checkout.iterdir()}
-    files = {0: {"overlay.jpg", "face.obj"}, 2: {"hopper.obj", "hopper.mtl", "hopper.png"}}
+    files = {0: {"overlay.jpg", "face.obj"}, 3: {"hopper.obj", "hopper.mtl", "hopper.png"}}
     assert files.get(index, set()) <= made
-    # the second and the fourth print a line a face
-    assert len(done.stdout.splitlines()) == {1: 2, 3: 2}.get(index, 0)
+    # the second and the fifth print a line a face, the third one number
+    assert len(done.stdout.splitlines()) == {1: 2, 2: 1, 4: 2}.get(index, 0)
 
 
 def test_commands_run(readme, checkout):

@@ -71,7 +71,7 @@ def test_fetched_configs_by_name(tmp_path, monkeypatch):
     fetched.parent.mkdir()
     fetched.write_text("")
     assert config_path("mb05_120x120") == config_path("configs/mb05_120x120.yml") == fetched
-    with pytest.raises(AssetError, match=r"one of: open_mb05, mb05_120x120$"):
+    with pytest.raises(AssetError, match=r"one of: open_mb05, open_mb05\+, mb05_120x120$"):
         config_path("nobody")
     (fetched.with_name("open_mb05.yml")).write_text("")
     assert config_path("open_mb05") == data_folder() / "configs/open_mb05.yml"

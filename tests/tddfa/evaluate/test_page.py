@@ -126,7 +126,7 @@ def test_settings_in_words():
 
 def test_the_page_in_the_repository(root):
     page = (root / "RESULTS.md").read_text(encoding="utf-8")
-    assert "| open_mb05 | mb05_120x120 |" in page
+    assert "| open_mb05 | open_mb05+ | mb05_120x120 |" in page
     for heading in ("## aflw2000-3d", "## 300w", "## detection", "## negatives"):
         assert heading in page
     assert not [word for word in page.split() if len(word) > 1 and Path(word.strip("`|.,")).is_absolute()]
