@@ -70,7 +70,7 @@ class FaceModel:
         What `landmarks` gives. All mark-ups number the same 68 points, and put some of them elsewhere: "300w" has the
         inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
     landmark_offsets : dict of str to ndarray (68, 3) float32
-        By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; mean over many faces
+        By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
         (`tddfa.train.markup`). Zeros for the first, that of the surface.
     """
 

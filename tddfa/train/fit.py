@@ -215,6 +215,7 @@ def _write(
     samples: list[Sample] = []
     turned: list[bool] = []
     fitted: list[Floats] = []
+    first_kept = len(photos) - _validation_count(options, len(photos))
     is_300w = options.map is None
     annotated = is_300w and landmarks.shape[2] == 2
     if annotated:
@@ -229,14 +230,15 @@ def _write(
         own[:2, 3] += matrix[:, 2].astype(np.float32)
         own[2, 3] = 0
         true = (landmarks[i, :, :2] * scale + matrix[:, 2]).astype(np.float32) if is_300w else None
-        samples.append(Sample(crop, options.source, own, found.shape[i], found.expression[i], true))
+        samples.append(
+            Sample(crop, options.source, own, found.shape[i], found.expression[i], true, validation=i >= first_kept)
+        )
         vertices = Camera(own).project(model.vertices(found.shape[i], found.expression[i]))
         turned.append(annotated and abs(camera.euler_degrees().yaw) > options.most_yaw)
         fitted.append(where.on(vertices)[:, :2].astype(np.float32))
-    first = len(samples) - _validation_count(options, len(samples))
     kept = [
         replace(sample, camera=None, shape=None, expression=None) if turned[i] else sample
-        for i, sample in enumerate(replace(sample, validation=i >= first) for i, sample in enumerate(samples))
+        for i, sample in enumerate(samples)
     ]
     write_samples(options.out, kept, model)
     # the worst first, then some as they come

@@ -1,21 +1,20 @@
 """Where another model has the 68 landmarks: how ``configs/open_face.npz`` got those of 300W-LP.
 
-All mark-ups number the same 68 points, but put some of them elsewhere: AFLW2000-3D, labelled as 300W-LP was, has the
-inner ends of the brows 4 % of the face's size farther apart than the annotators of 300-W, the bridge of the nose 3 %
-lower, and the chin 3 % higher. Who compares landmarks of two models, or with labels of the other kind, measures that
-too. ::
+All mark-ups number the same 68 points, but put some of them elsewhere: 300W-LP has the inner end of each brow 6 mm
+farther to the side than the annotators of 300-W, the bridge of the nose 3 mm lower, the lips and the chin 2 to 4 mm
+higher. Who compares landmarks of two models, or with labels of the other kind, measures that too. ::
 
     python -m tddfa.train.markup OUT.npz CROPS... --like mb05_120x120 --name 300w-lp
 
-aligns the same faces with both models, and writes a copy of the face model with the mean way from the one's landmarks
-to the other's, in the head's own frame.
+aligns the same faces with both models, and writes a copy of the face model with the way from the one's landmarks to
+the other's in the head's own frame, its median over the faces.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from tddfa.cli_common import FAILED, complain, say, trouble, whole
 from tddfa.config import Config
 from tddfa.crop import roi_from_landmarks
 from tddfa.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
-from tddfa.mirror import LANDMARKS
+from tddfa.mirror import mirrored_landmarks
 from tddfa.npz import add_arrays
 from tddfa.train.crops import Crops
 from tddfa.train.refit import labelled_landmarks
@@ -37,24 +36,25 @@ from tddfa.types import Face
 # Landmarks farther apart than this on the mean, a share of the face's size: one of the two lost the face.
 _LOST = 0.12
 _INNER = slice(LANDMARK_REGIONS["jaw"].stop, 68)
-# What a head keeps of its offset when it is mirrored.
-_MIRROR = np.array([-1.0, 1.0, 1.0])
 
 
-def _lost(own: Face, other: Face) -> bool:
-    """Whether two faces are not at the same place."""
-    apart = np.linalg.norm((other.landmarks - own.landmarks)[:, :2].astype(np.float64), axis=1).mean()
-    return not apart <= _LOST * np.sqrt(np.prod(np.ptp(own.landmarks[:, :2], axis=0)))
+def found_by_both(pairs: Iterable[tuple[Face, Face]]) -> list[tuple[Face, Face]]:
+    """Those of the pairs whose two faces are at the same place; of the others, one of the models lost the face."""
+
+    def together(own: Face, other: Face) -> bool:
+        apart = np.linalg.norm((other.landmarks - own.landmarks)[:, :2].astype(np.float64), axis=1).mean()
+        return bool(apart <= _LOST * np.sqrt(np.prod(np.ptp(own.landmarks[:, :2], axis=0))))
+
+    return [pair for pair in pairs if together(*pair)]
 
 
 def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
-    """Mean way from the landmarks of one model to those of another, of faces that both have aligned.
+    """Way from the landmarks of one model to those of another, of faces that both have aligned.
 
     Parameters
     ----------
     pairs : sequence of (Face, Face)
-        The same face by the one and by the other, in px of the same picture. Where one of them lost it, the pair does
-        not count.
+        The same face by the one and by the other, in px of the same picture; see `found_by_both`.
 
     Returns
     -------
@@ -65,19 +65,18 @@ def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If no pair counts.
+        If there is none.
     """
     found = []
     for own, other in pairs:
-        if _lost(own, other):
-            continue
         apart = other.landmarks.astype(np.float64) - own.landmarks
         apart[:, 2] -= np.median(apart[_INNER, 2])
         found.append(np.linalg.solve(own.camera.matrix[:, :3].astype(np.float64), apart.T).T)
     if not found:
         raise ValueError("pairs: expected faces that both models find at the same place, got none")
     middle = np.median(found, axis=0)
-    return np.asarray((middle + middle[LANDMARKS] * _MIRROR) / 2, dtype=np.float32)
+    # a picture of 1 px is turned over about x = 0, as a head is
+    return np.asarray((middle + mirrored_landmarks(middle, 1)) / 2, dtype=np.float32)
 
 
 def aligned_by_both(crops: Crops, own: Aligner, other: Aligner) -> list[tuple[Face, Face]]:
@@ -117,7 +116,7 @@ def run(options: argparse.Namespace) -> str:
     crops = Crops.open(options.crops)
     usable = np.flatnonzero(crops.labels.has_params & ~crops.labels.validation)
     rows = np.random.default_rng(0).permutation(usable)[: options.count]
-    pairs = [pair for pair in aligned_by_both(crops.take(np.sort(rows)), own, other) if not _lost(*pair)]
+    pairs = found_by_both(aligned_by_both(crops.take(np.sort(rows)), own, other))
     offsets = landmark_offsets(pairs)
     add_arrays(source, options.target, {f"{OFFSET_PREFIX}{options.name}": offsets}, MOST_BYTES)
     unit, farthest = own.face_model.unit, np.linalg.norm(offsets, axis=1)

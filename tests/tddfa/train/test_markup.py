@@ -11,7 +11,7 @@ from tddfa.face_model import OFFSET_PREFIX, FaceModel
 from tddfa.mirror import LANDMARKS
 from tddfa.npz import add_arrays, read_npz
 from tddfa.train.crops import Crops
-from tddfa.train.markup import aligned_by_both, landmark_offsets, main
+from tddfa.train.markup import aligned_by_both, found_by_both, landmark_offsets, main
 
 
 @pytest.fixture
@@ -48,10 +48,11 @@ def test_known_offsets_come_back(pairs, offsets):
 def test_a_lost_face_does_not_count(pairs):
     own, theirs = pairs[0]
     lost = own, replace(theirs, landmarks=theirs.landmarks + np.float32(1e4))
-    np.testing.assert_array_equal(landmark_offsets([*pairs, lost]), landmark_offsets(pairs))
+    assert found_by_both([*pairs, lost]) == pairs
+    np.testing.assert_array_equal(landmark_offsets(found_by_both([lost, *pairs])), landmark_offsets(pairs))
     for none in ([], [lost]):
         with pytest.raises(ValueError, match="pairs: expected faces"):
-            landmark_offsets(none)
+            landmark_offsets(found_by_both(none))
 
 
 def test_labels_are_of_one_of_the_models(aligner, made_crops):
