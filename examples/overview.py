@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tddfa import Aligner, draw, image_io
+from tddfa import Aligner, draw
+from tddfa._shared import image_io
 from tddfa.camera import rotation_from_euler
 from tddfa.outputs import Options, Outputs
 

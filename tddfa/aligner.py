@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detector
-from tddfa.arrays import checked, checked_image
+from tddfa._shared.arrays import checked, checked_image
 from tddfa.assets import config_path, verified
 from tddfa.camera import Camera
 from tddfa.config import Config, CropRule

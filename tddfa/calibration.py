@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tddfa._shared.npz import read_npz
 from tddfa.intrinsics import Intrinsics
-from tddfa.npz import read_npz
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
 """Files that are understood."""

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 
 if TYPE_CHECKING:
     from tddfa.intrinsics import Intrinsics

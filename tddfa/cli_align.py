@@ -127,8 +127,8 @@ def run_align(options: argparse.Namespace) -> int:
 
 def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -> tuple[int, bool]:
     """Do one photo; return the number of its faces, and whether all that were wanted could be aligned."""
-    from tddfa import image_io
-    from tddfa.files import write_atomic
+    from tddfa._shared import image_io
+    from tddfa._shared.files import write_atomic
     from tddfa.recognition import ordered
 
     started = time.perf_counter()

@@ -161,11 +161,11 @@ class _Run:
         return {"video": self.options.video} if name == "jitter" and self.options.video is not None else {}
 
     def _save(self, result: Result) -> None:
-        from tddfa import image_io
+        from tddfa._shared import image_io
+        from tddfa._shared.files import write_atomic
         from tddfa.evaluate import plots
         from tddfa.evaluate.sheet import contact_sheet
         from tddfa.evaluate.words import WORDS, Words
-        from tddfa.files import write_atomic
 
         words = WORDS.get(result.benchmark, Words(""))
         title = f"{result.benchmark}, {self.made_by['config']}"
@@ -193,9 +193,9 @@ class _Run:
 
 
 def _write(options: argparse.Namespace) -> int:
+    from tddfa._shared.files import write_atomic
     from tddfa.evaluate.page import markdown
     from tddfa.evaluate.report import load_folder
-    from tddfa.files import write_atomic
 
     folders = [Path(folder) for folder in options.benchmark]
     if not folders or options.all:

@@ -177,7 +177,7 @@ def _one(
     windows: bool,
 ) -> int:
     """Do one photo; return the number of its faces."""
-    from tddfa import image_io
+    from tddfa._shared import image_io
     from tddfa.outputs import Options, Outputs
 
     started = time.perf_counter()

@@ -34,7 +34,7 @@ def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
 
 def _expand(pattern: str) -> list[Path]:
     """Files that a name, a folder or a pattern stands for; complain where there are none."""
-    from tddfa.image_io import SUFFIXES
+    from tddfa._shared.image_io import SUFFIXES
 
     path = Path(pattern)
     if path.is_dir():

@@ -148,7 +148,7 @@ class _Live:
     def _keys(self, wait_ms: int) -> None:
         import cv2
 
-        from tddfa import image_io
+        from tddfa._shared import image_io
 
         key = cv2.waitKey(wait_ms) & 0xFF
         if key in (ord("q"), 27):

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detector
-from tddfa import draw, export, image_io
+from tddfa import draw, export
+from tddfa._shared import image_io
+from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
-from tddfa.arrays import checked
 from tddfa.assets import AssetError, config_path, verified
 from tddfa.camera import Camera
 from tddfa.config import Config

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
 from tddfa.config import CropRule
 from tddfa.types import Roi

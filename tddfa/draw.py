@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import Raster, close_holes, interpolate, lay, rasterize, shade, vertex_normals
-from tddfa.arrays import bounds, checked_image
+from tddfa._shared.arrays import bounds, checked_image
 from tddfa.texture import Texture
 from tddfa.types import Face, Mesh
 

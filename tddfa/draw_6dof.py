@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import vertex_normals
 from tddfa import draw
-from tddfa.arrays import bounds, checked_image
+from tddfa._shared.arrays import bounds, checked_image
 from tddfa.draw import Background, Image
 from tddfa.projected_box import projected_box
 from tddfa.sixdof import SixDof

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked
-from tddfa.npz import read_npz
+from tddfa._shared.arrays import checked
+from tddfa._shared.npz import read_npz
 
 MOST_BYTES = 2 << 30
 """What all arrays of a face model may hold together; a file that claims more is refused before it is read."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
-from tddfa.arrays import bounds, checked_image
+from tddfa._shared.arrays import bounds, checked_image
 from tddfa.recognition import MOST_SHRINKING, five_points, part_under, template_points
 from tddfa.texture import SameArray, without_holes
 from tddfa.types import Face, Mesh

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 
 Floats = NDArray[np.float64]
 

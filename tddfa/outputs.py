@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import draw, draw_6dof, export, image_io
+from tddfa import draw, draw_6dof, export
+from tddfa._shared import image_io
+from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
 from tddfa.camera import Euler
-from tddfa.files import write_atomic
 from tddfa.intrinsics import Intrinsics
 from tddfa.kinds import KINDS, MESHES
 from tddfa.projected_box import projected_box

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked, checked_image
+from tddfa._shared.arrays import checked, checked_image
 from tddfa.types import Face
 
 Template = Literal["arcface", "auto"]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.camera import Euler, euler_from_rotation
 from tddfa.intrinsics import Intrinsics
 

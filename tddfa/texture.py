@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import empty, interpolate, rasterize, vertex_normals
-from tddfa.arrays import bounds, checked_image
+from tddfa._shared.arrays import bounds, checked_image
 from tddfa.sampling import sample
 from tddfa.types import Mesh
 

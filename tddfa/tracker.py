@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
-from tddfa.arrays import checked_image
 from tddfa.crop import roi_from_box
 from tddfa.smoothing import JitterMeter, OneEuro, mean_of
 from tddfa.types import Face, Roi

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import rasterize
-from tddfa.arrays import bounds
+from tddfa._shared.arrays import bounds
 from tddfa.types import Mesh
 
 # The surface is drawn this large, whatever its size: its vertices lie farther apart than these pixels.

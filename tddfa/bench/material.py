@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import image_io
+from tddfa._shared import image_io
+from tddfa._shared.files import write_atomic
 from tddfa.assets import config_path, verified
 from tddfa.config import Config
 from tddfa.face_model import FaceModel
-from tddfa.files import write_atomic
 from tddfa.synthetic import Head, State, Truth, backdrop, degrade, render
 
 SIZE = (720, 1280)

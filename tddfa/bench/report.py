@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tddfa._shared.files import write_atomic
 from tddfa.bench.timing import Timing
-from tddfa.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from FaceBoxes import Detector
 from FaceBoxes.anchors import decode, priors
 from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
-from tddfa import draw, export, image_io
+from tddfa import draw, export
+from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import cut

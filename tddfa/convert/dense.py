@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tddfa._shared.files import write_atomic
 from tddfa.convert.graph import Graph, GraphError
 from tddfa.face_model import FaceModel
-from tddfa.files import write_atomic
 
 _NEEDED = ("camera", "shape", "expression")
 

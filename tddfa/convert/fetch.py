@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tddfa._shared.files import write_atomic
 from tddfa.assets import cache_folder
 from tddfa.convert.download import DownloadError, OfflineError, check, digest, download
-from tddfa.files import write_atomic
 
 COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
 SOURCE = f"https://raw.githubusercontent.com/cleardusk/3DDFA_V2/{COMMIT}/"

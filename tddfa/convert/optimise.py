@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.files import write_atomic
 from tddfa.convert.graph import Graph, GraphError, attributes
-from tddfa.files import write_atomic
 
 # ONNX Runtime's channels a block: 16 with AVX-512, 8 with AVX2.
 BLOCK = 16

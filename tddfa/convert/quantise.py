@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.files import write_atomic
 from tddfa.convert.graph import Graph, GraphError
-from tddfa.files import write_atomic
 from tddfa.runtime import Model
 
 # First convolutions that stay in float: few channels of many px, which 8 bits do not make faster.

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.npz import add_arrays
 from tddfa.face_model import MOST_BYTES, FaceModel
-from tddfa.npz import add_arrays
 
 # Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
 _HULLS: dict[str, tuple[tuple[int, ...], float]] = {

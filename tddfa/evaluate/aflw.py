@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate import crops, metrics, sources

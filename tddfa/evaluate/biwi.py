@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.camera import Euler, euler_from_rotation
 from tddfa.evaluate import crops, metrics, sources

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detector
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.evaluate import boxes, labelled_boxes
 from tddfa.evaluate.boxes import SIZES, Sample
 from tddfa.evaluate.labelled_boxes import Boxes

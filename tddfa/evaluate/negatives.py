@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detector
-from tddfa import image_io
+from tddfa._shared import image_io
+from tddfa._shared.image_io import SUFFIXES
 from tddfa.evaluate.detection import corners
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst
 from tddfa.evaluate.sources import below, worked
-from tddfa.image_io import SUFFIXES
 
 NAME = "negatives"
 LAYOUT = "DIR/negatives/*.jpg, pictures without a face"

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
-from tddfa.files import write_atomic
 
 Item = TypeVar("Item")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
 from tddfa.evaluate.sources import below, read_arrays
 from tddfa.face_model import LANDMARK_REGIONS

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.evaluate.result import Worst
 
 Image = NDArray[np.uint8]

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked
-from tddfa.image_io import SUFFIXES
-from tddfa.npz import read_npz
+from tddfa._shared.arrays import checked
+from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.npz import read_npz
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import image_io
-from tddfa.arrays import checked
+from tddfa._shared import image_io
+from tddfa._shared.arrays import checked
+from tddfa._shared.image_io import SUFFIXES
 from tddfa.assets import config_path, verified
 from tddfa.config import Config
 from tddfa.evaluate.sources import read_arrays
 from tddfa.face_model import FaceModel
-from tddfa.image_io import SUFFIXES
 from tddfa.multiview import matrices, pinhole
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.synthetic.render import expression_weights

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked_image
+from tddfa._shared.arrays import checked_image
+from tddfa._shared.files import write_atomic
 from tddfa.export.frame import checked_height
 from tddfa.export.glb import encode_glb
 from tddfa.export.obj import encode_obj
 from tddfa.export.ply import encode_ply
-from tddfa.files import write_atomic
 from tddfa.types import Mesh
 
 __all__ = ["SUFFIXES", "encode", "save"]

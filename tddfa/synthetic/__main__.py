@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import image_io
-from tddfa.files import write_atomic
+from tddfa._shared import image_io
+from tddfa._shared.files import write_atomic
 from tddfa.synthetic import SCENES, Head, Truth, frames
 
 _VIDEOS = (".mp4", ".mov")

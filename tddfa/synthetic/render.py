@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize, shade, vertex_normals
-from tddfa.arrays import bounds, checked_image
+from tddfa._shared.arrays import bounds, checked_image
 from tddfa.camera import Camera
 from tddfa.face_model import FaceModel
 from tddfa.synthetic.head import Head

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked_image
+from tddfa._shared.arrays import checked_image
 from tddfa.synthetic.head import Head
 from tddfa.synthetic.render import State, Truth, checked_size, render
 

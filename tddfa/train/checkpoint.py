@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tddfa.files import write_atomic
+from tddfa._shared.files import write_atomic
 
 FORMAT = 1
 

@@ -14,12 +14,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa import image_io
-from tddfa.arrays import checked
+from tddfa._shared import image_io
+from tddfa._shared.arrays import checked
+from tddfa._shared.image_io import SUFFIXES
 from tddfa.evaluate import labelled_boxes
 from tddfa.evaluate.labelled_boxes import Boxes
 from tddfa.face_model import FaceModel
-from tddfa.image_io import SUFFIXES
 from tddfa.train.crops import Crops
 from tddfa.train.photos import read_pts
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tddfa._shared.files import write_atomic
 from tddfa.convert.optimise import optimise
-from tddfa.files import write_atomic
 from tddfa.runtime import Model
 from tddfa.train.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
 

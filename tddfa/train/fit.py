@@ -103,7 +103,7 @@ def read_map(path: str | os.PathLike[str], model: FaceModel) -> VertexMap:
     ValueError
         If the file is no such map, or names vertices that the face model has not; the message names file and array.
     """
-    from tddfa.arrays import checked
+    from tddfa._shared.arrays import checked
     from tddfa.train.fitting import VertexMap
     from tddfa.train.shards import read_arrays
 
@@ -167,7 +167,7 @@ def contact_sheet(samples: list[Sample], fitted: list[Floats], model: FaceModel)
 
 def _landmarks(options: argparse.Namespace) -> tuple[list[Path], NDArray[np.float64]]:
     """The photos, and the landmarks (n, k, 2 or 3) of each."""
-    from tddfa.arrays import checked
+    from tddfa._shared.arrays import checked
     from tddfa.train.photos import first_by_name, read_pts
     from tddfa.train.shards import read_arrays
 
@@ -206,7 +206,7 @@ def _write(
     model: FaceModel,
     where: VertexMap,
 ) -> None:
-    from tddfa import image_io
+    from tddfa._shared import image_io
     from tddfa.camera import Camera
     from tddfa.train.augment import STORED_SCALE
     from tddfa.train.fitting import unsure_jaw

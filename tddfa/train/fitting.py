@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
 from tddfa.face_model import FaceModel
 from tddfa.train.least_squares import bounded_least_squares

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tddfa._shared.npz import add_arrays
 from tddfa.aligner import Aligner
 from tddfa.assets import config_path
 from tddfa.cli_common import FAILED, complain, say, trouble, whole
@@ -28,7 +29,6 @@ from tddfa.config import Config
 from tddfa.crop import roi_from_landmarks
 from tddfa.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
 from tddfa.mirror import mirrored_landmarks
-from tddfa.npz import add_arrays
 from tddfa.train.crops import Crops
 from tddfa.train.refit import labelled_landmarks
 from tddfa.types import Face

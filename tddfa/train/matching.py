@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes.anchors import CENTER_VARIANCE, SIZE_VARIANCE
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.evaluate.boxes import overlaps
 
 Floats = NDArray[np.float32]

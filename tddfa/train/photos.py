@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked
-from tddfa.image_io import read
+from tddfa._shared.arrays import checked
+from tddfa._shared.image_io import read
 from tddfa.synthetic import backdrop
 from tddfa.train.augment import LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.samples import STORED_SIZE, Sample, cut_square

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked
-from tddfa.files import write_atomic
+from tddfa._shared.arrays import checked
+from tddfa._shared.files import write_atomic
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked
+from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
 from tddfa.evaluate.views import LAYOUT, ViewedHead, stored_heads
 from tddfa.face_model import FaceModel

@@ -9,7 +9,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked_image
+from tddfa._shared.arrays import checked_image
 
 # What reading and writing share.
 OPEN_SECONDS = READ_SECONDS = 10.0  # how long a URL may be silent

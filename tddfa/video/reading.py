@@ -23,8 +23,8 @@ from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from tddfa import image_io
-from tddfa.arrays import checked_image
+from tddfa._shared import image_io
+from tddfa._shared.arrays import checked_image
 from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
 
 PICTURES_PER_SECOND = 25.0

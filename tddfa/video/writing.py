@@ -20,7 +20,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from tddfa.arrays import checked_image
+from tddfa._shared.arrays import checked_image
 from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
 
 TICKS_PER_SECOND = 120_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.intrinsics import Intrinsics
 
 

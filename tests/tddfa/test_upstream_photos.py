@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from tddfa.image_io import read
+from tddfa._shared.image_io import read
 from tddfa.outputs import PICTURES, Options, Outputs
 from tddfa.sampling import sample
 from tddfa.texture import visibility

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import image_io, video
+from tddfa import video
+from tddfa._shared import image_io
 from tddfa.video import Frame, Live, Reader, VideoError, Writer, frames, live, open_source, threaded
 
 RATE = 44100

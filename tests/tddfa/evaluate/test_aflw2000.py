@@ -3,7 +3,7 @@ import pytest
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.camera import Camera
 from tddfa.evaluate import aflw2000
 from tddfa.evaluate.result import DataMissing, Setup

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa import image_io
+from tddfa._shared import image_io
 from tddfa.camera import Camera
 from tddfa.evaluate import biwi
 from tddfa.evaluate.result import DataMissing, Setup

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.files import write_atomic
+from tddfa._shared.files import write_atomic
 
 _DAMAGED: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tddfa.files import write_atomic
+from tddfa._shared.files import write_atomic
 
 
 class Stop(BaseException):

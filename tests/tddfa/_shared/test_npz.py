@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tddfa.npz import add_arrays, read_npz
+from tddfa._shared.npz import add_arrays, read_npz
 
 
 def packed(method):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa.arrays import bounds, checked, checked_image
+from tddfa._shared.arrays import bounds, checked, checked_image
 
 
 def test_right_arrays_are_not_copied():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tddfa import image_io
-from tddfa.image_io import ImageError
+from tddfa._shared import image_io
+from tddfa._shared.image_io import ImageError
 
 
 @pytest.fixture(scope="module", autouse=True)

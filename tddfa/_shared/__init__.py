@@ -1,0 +1,1 @@
+"""What every package uses: checks of arrays, files that appear whole, images and ``.npz`` from disk."""
