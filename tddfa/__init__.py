@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
     from tddfa.camera import Camera, Euler
-    from tddfa.config import Config, CropRule
-    from tddfa.face_model import FaceModel
+    from tddfa.model.config import Config, CropRule
+    from tddfa.model.face_model import FaceModel
     from tddfa.tracker import Tracker
     from tddfa.types import Face, Mesh, Params, Roi
 
@@ -26,11 +26,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Aligner": "aligner",
     "Camera": "camera",
-    "Config": "config",
-    "CropRule": "config",
+    "Config": "model.config",
+    "CropRule": "model.config",
     "Euler": "camera",
     "Face": "types",
-    "FaceModel": "face_model",
+    "FaceModel": "model.face_model",
     "Mesh": "types",
     "Params": "types",
     "Roi": "types",

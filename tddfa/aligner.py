@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detector
 from tddfa._shared.arrays import checked, checked_image
-from tddfa.assets import config_path, verified
 from tddfa.camera import Camera
-from tddfa.config import Config, CropRule
 from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_crop, to_image
-from tddfa.face_model import FaceModel
 from tddfa.intrinsics import Intrinsics
-from tddfa.mirror import Mirror, mirrored_camera
-from tddfa.runtime import Model
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config, CropRule
+from tddfa.model.face_model import FaceModel
+from tddfa.model.mirror import Mirror, mirrored_camera
+from tddfa.model.runtime import Model
 from tddfa.sixdof import SixDof
 from tddfa.texture import vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
@@ -107,7 +107,7 @@ class Aligner:
         ----------
         config : str or path
             ``open_mb05``, what ``tddfa fetch`` put into the cache (``mb05_120x120``), or a file; its keys are in
-            `tddfa.config`.
+            `tddfa.model.config`.
         device : {"auto", "cpu", "cuda", "tensorrt"}
             Where the networks run; `device` of the result says where they really do.
         precision : {"float", "int8"}

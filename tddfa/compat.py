@@ -29,14 +29,14 @@ from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
-from tddfa.assets import AssetError, config_path, verified
 from tddfa.camera import Camera
-from tddfa.config import Config
 from tddfa.convert.fetch import folder
 from tddfa.convert.their_config import CROP, detector, resolve
 from tddfa.crop import roi_from_box, roi_from_landmarks
-from tddfa.face_model import FaceModel
-from tddfa.runtime import Model
+from tddfa.model.assets import AssetError, config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
 from tddfa.texture import unwrap, vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
-from tddfa.config import CropRule
+from tddfa.model.config import CropRule
 from tddfa.types import Roi
 
 # A face smaller than this has no pixels to speak of; a side of 0 could not be cut.

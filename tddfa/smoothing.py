@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.types import Face, Params
 
 _FLIP = np.diag([1.0, -1.0, 1.0])

@@ -39,7 +39,7 @@ def test_only_the_runtime_knows_of_onnxruntime(root):
     users = {
         p.relative_to(root).as_posix() for p in (root / "tddfa").rglob("*.py") if "onnxruntime" in set(imported(p))
     }
-    assert users == {"tddfa/runtime.py"}
+    assert users == {"tddfa/model/runtime.py"}
 
 
 def loaded_by(code):

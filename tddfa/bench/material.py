@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
-from tddfa.assets import config_path, verified
-from tddfa.config import Config
-from tddfa.face_model import FaceModel
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, Truth, backdrop, degrade, render
 
 SIZE = (720, 1280)

@@ -24,8 +24,8 @@ from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import cut
 from tddfa.kinds import MESHES, PICTURES
+from tddfa.model.runtime import Model
 from tddfa.outputs import Options, Outputs
-from tddfa.runtime import Model
 from tddfa.texture import unwrap
 from tddfa.tracker import Tracker
 from tddfa.types import Face, Mesh

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked
 from tddfa._shared.npz import read_npz
 from tddfa.convert.networks import EXPRESSION_COUNT, SHAPE_COUNT
-from tddfa.convert.regions import find_regions
 from tddfa.convert.restricted import RefusedError, read_pickle
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
+from tddfa.model.regions import find_regions
 
 LICENCE = (
     "Basel Face Model 2009 (Paysan et al., University of Basel), as released with 3DDFA_V2: academic use only; "

@@ -16,7 +16,7 @@ import numpy as np
 
 from tddfa._shared.files import write_atomic
 from tddfa.convert.graph import Graph, GraphError
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 
 _NEEDED = ("camera", "shape", "expression")
 

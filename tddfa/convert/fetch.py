@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
-from tddfa.assets import cache_folder
 from tddfa.convert.download import DownloadError, OfflineError, check, digest, download
+from tddfa.model.assets import cache_folder
 
 COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
 SOURCE = f"https://raw.githubusercontent.com/cleardusk/3DDFA_V2/{COMMIT}/"
@@ -43,7 +43,7 @@ ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.uni
 # Raise it when the same files give another result.
 _CONVERTER = 2
 _CONFIG = """\
-# 3DDFA_V2's {name}, converted by `tddfa fetch 3ddfa_v2`. What each key means: tddfa/config.py.
+# 3DDFA_V2's {name}, converted by `tddfa fetch 3ddfa_v2`. What each key means: tddfa/model/config.py.
 model: {model}
 face_model: {face_model}
 

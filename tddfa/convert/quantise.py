@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
 from tddfa.convert.graph import Graph, GraphError
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 
 # First convolutions that stay in float: few channels of many px, which 8 bits do not make faster.
 KEEP = 4

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tddfa._shared.files import write_atomic
-from tddfa.assets import AssetError, cache_folder
-from tddfa.config import Config, ConfigError, CropRule, DetectorConfig
 from tddfa.convert import fetch
+from tddfa.model.assets import AssetError, cache_folder
+from tddfa.model.config import Config, ConfigError, CropRule, DetectorConfig
 
 CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=2**0.5, rounded=True)
 """What 3DDFA_V2 cuts."""

@@ -4,7 +4,7 @@ Protocols: 3DDFA's ``benchmark_aflw2000.py`` (2D NME by the square root of the a
 the headline is the mean of three yaw bins), JVCR's 3D NME and GTE, and img2pose's head pose (angles of ``Pose_Para``;
 of the detector's faces the one whose box overlaps most with the truth's).
 
-The labels are by the mark-up of 300W-LP. A model that has it (`tddfa.face_model.FaceModel.markup`) is measured by it
+The labels are by the mark-up of 300W-LP. A model that has it (`tddfa.FaceModel.markup`) is measured by it
 besides its own landmarks, which are what a user gets; where these are by it already, the figures are the same.
 """
 

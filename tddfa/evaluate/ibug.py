@@ -4,7 +4,7 @@ Errors are by the distance of the outer eye corners (inter-ocular): all 68 point
 area under the cumulative error curve and the failure rate, in which a missed face is a failure. EAR tells whether eyes
 are open (Soukupova and Cech, 2016): how well it follows the truth's says whether blinking shows.
 
-Landmarks are measured by the mark-up of 300-W where the model has it (`tddfa.face_model.FaceModel.markup`).
+Landmarks are measured by the mark-up of 300-W where the model has it (`tddfa.model.face_model.FaceModel.markup`).
 """
 
 from __future__ import annotations

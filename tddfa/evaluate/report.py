@@ -11,11 +11,11 @@ from typing import Any
 
 from tddfa import __version__
 from tddfa.aligner import Aligner
-from tddfa.assets import config_path
-from tddfa.config import Config
 from tddfa.evaluate.benchmarks import MODULES
 from tddfa.evaluate.result import Figure, Result
 from tddfa.evaluate.sources import below
+from tddfa.model.assets import config_path
+from tddfa.model.config import Config
 
 MADE_BY = {
     "tddfa": "tddfa",

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from tddfa._shared.arrays import checked
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
 from tddfa.evaluate.sources import below, read_arrays
-from tddfa.face_model import LANDMARK_REGIONS
+from tddfa.model.face_model import LANDMARK_REGIONS
 
 Floats = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.assets import config_path, verified
-from tddfa.config import Config
 from tddfa.evaluate.sources import read_arrays
-from tddfa.face_model import FaceModel
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
 from tddfa.multiview import matrices, pinhole
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.synthetic.render import expression_weights

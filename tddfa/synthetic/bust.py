@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 
 Floats = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from Sim3DR import interpolate, rasterize
 from tddfa._shared.arrays import checked, checked_image
 from tddfa.aligner import Aligner
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.sampling import sample
 from tddfa.synthetic.bust import (
     ATLAS_HEIGHT,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from Sim3DR import interpolate, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head
 
 Image = NDArray[np.uint8]

@@ -18,7 +18,7 @@ from tddfa.synthetic.head import Head
 from tddfa.synthetic.render import State, Truth, checked_size, render
 
 if TYPE_CHECKING:
-    from tddfa.face_model import FaceModel
+    from tddfa.model.face_model import FaceModel
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -350,8 +350,8 @@ def _cut_out(wall: Image, corner: tuple[float, float], size: Size) -> Image:
 
 
 def _default_model() -> FaceModel:
-    from tddfa.assets import config_path, verified
-    from tddfa.config import Config
-    from tddfa.face_model import FaceModel
+    from tddfa.model.assets import config_path, verified
+    from tddfa.model.config import Config
+    from tddfa.model.face_model import FaceModel
 
     return FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))

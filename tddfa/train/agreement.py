@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner, Regressor
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.data import in_order
 from tddfa.train.shards import write_shard

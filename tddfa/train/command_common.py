@@ -50,7 +50,7 @@ def read_settings(cls: type[T], config: Path | None) -> T:
     ConfigError
         If none is given, or if it is not understood.
     """
-    from tddfa.config import ConfigError
+    from tddfa.model.config import ConfigError
     from tddfa.train.settings import load_settings
 
     if config is None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.face_model import FaceModel
-from tddfa.mirror import Mirror, mirrored_camera, mirrored_landmarks
+from tddfa.model.face_model import FaceModel
+from tddfa.model.mirror import Mirror, mirrored_camera, mirrored_landmarks
 from tddfa.train.augment import CROP_SIZE, Augment, change_pixels, place
 from tddfa.train.crops import Crops
 from tddfa.train.workers import elsewhere as _elsewhere

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from FaceBoxes.detector import Detections, Detector
 from tddfa._shared.files import write_atomic
 from tddfa.evaluate.boxes import Sample, judge, overlaps, precision
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.checkpoint import CheckpointError, load_checkpoint
 from tddfa.train.detector_data import Source, source
 from tddfa.train.detector_losses import detector_loss

@@ -19,7 +19,7 @@ from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.evaluate import labelled_boxes
 from tddfa.evaluate.labelled_boxes import Boxes
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.photos import read_pts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tddfa.config import ConfigError
+from tddfa.model.config import ConfigError
 from tddfa.train.augment import Augment
 from tddfa.train.detector_data import KINDS
 from tddfa.train.detector_scenes import Layout

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
-from tddfa.assets import config_path, verified
 from tddfa.cli_common import say
-from tddfa.config import Config
-from tddfa.face_model import FaceModel
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.augment import Augment
 from tddfa.train.detector import EXPORTED, measure, train_detector

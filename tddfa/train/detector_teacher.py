@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes.anchors import priors
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 
 
 class Teacher:

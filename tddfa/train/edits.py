@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.profiling import follow
 from tddfa.train.rerender import MOUTH, Drawing, Pixels, moved_colors, surface_of

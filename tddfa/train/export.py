@@ -1,4 +1,4 @@
-"""A trained regressor to the ONNX file that `tddfa.runtime` runs, compared with torch before it is written."""
+"""A trained regressor to the ONNX file that `tddfa.model.runtime` runs, compared with torch before it is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
 from tddfa.convert.optimise import optimise
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 from tddfa.train.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
 
 # Readable by ONNX Runtime 1.18 and later.

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa.config import ConfigError
-from tddfa.face_model import FaceModel
+from tddfa.model.config import ConfigError
+from tddfa.model.face_model import FaceModel
 from tddfa.multiview import SOURCES, consistency
 from tddfa.train.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.crops import Crops

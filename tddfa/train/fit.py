@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tddfa.cli_common import FAILED, complain, say, share
 
 if TYPE_CHECKING:
-    from tddfa.face_model import FaceModel
+    from tddfa.model.face_model import FaceModel
     from tddfa.train.fitting import Fit, VertexMap
     from tddfa.train.samples import Sample
 
@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
     from tddfa.cli_common import trouble
 
     try:
-        from tddfa.assets import config_path, verified
-        from tddfa.config import Config
-        from tddfa.face_model import FaceModel
+        from tddfa.model.assets import config_path, verified
+        from tddfa.model.config import Config
+        from tddfa.model.face_model import FaceModel
         from tddfa.train.fitting import Prior, VertexMap, fit
 
         model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))

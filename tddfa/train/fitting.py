@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.least_squares import bounded_least_squares
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
 
 LID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 """Upper and lower lid of the 68 points of 300-W, counted from 0."""

@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from tddfa._shared.npz import add_arrays
 from tddfa.aligner import Aligner
-from tddfa.assets import config_path
 from tddfa.cli_common import FAILED, complain, say, trouble, whole
-from tddfa.config import Config
 from tddfa.crop import roi_from_landmarks
-from tddfa.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
-from tddfa.mirror import mirrored_landmarks
+from tddfa.model.assets import config_path
+from tddfa.model.config import Config
+from tddfa.model.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
+from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.crops import Crops
 from tddfa.train.refit import labelled_landmarks
 from tddfa.types import Face

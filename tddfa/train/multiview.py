@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tddfa.face_model import LANDMARK_REGIONS
+from tddfa.model.face_model import LANDMARK_REGIONS
 from tddfa.multiview import SOURCES
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tddfa.assets import config_path, verified
 from tddfa.cli_common import say
-from tddfa.config import Config
-from tddfa.face_model import FaceModel
-from tddfa.runtime import Model
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
 from tddfa.train.agreement import projected_landmarks
 from tddfa.train.augment import Augment
 from tddfa.train.command_multiview import tell

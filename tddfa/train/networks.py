@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 
 CROP_SIZE = 120
 """Side of the crops, px."""

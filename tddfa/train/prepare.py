@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tddfa.cli_common import FAILED, complain, say, share, whole
 
 if TYPE_CHECKING:
-    from tddfa.face_model import FaceModel
+    from tddfa.model.face_model import FaceModel
     from tddfa.train.crops import Crops
     from tddfa.train.samples import Sample
 
@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
 
     begin = time.perf_counter()
     try:
-        from tddfa.assets import config_path, verified
-        from tddfa.config import Config
-        from tddfa.face_model import FaceModel
+        from tddfa.model.assets import config_path, verified
+        from tddfa.model.config import Config
+        from tddfa.model.face_model import FaceModel
         from tddfa.train.samples import write_samples
 
         config = Config.load(config_path(options.config))

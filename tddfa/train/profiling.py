@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.camera import Camera, euler_from_rotation
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.rerender import Pixels, photo_colors, surface_of
 from tddfa.train.samples import Sample, centred

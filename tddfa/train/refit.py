@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.aligner import Regressor
-from tddfa.face_model import LANDMARK_REGIONS, FaceModel
-from tddfa.mirror import mirrored_landmarks
+from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.agreement import projected_landmarks
 from tddfa.train.augment import Augment, Placement, place
 from tddfa.train.crops import Crops

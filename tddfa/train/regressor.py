@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train import losses
 from tddfa.train.checkpoint import CheckpointError, load_checkpoint
 from tddfa.train.data import Batch, Crops, batches, in_order

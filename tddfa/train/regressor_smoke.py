@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from tddfa.aligner import Aligner
-from tddfa.assets import config_path, verified
 from tddfa.cli_common import say
-from tddfa.config import Config
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.metrics import nme_box
-from tddfa.face_model import FaceModel
-from tddfa.runtime import Model
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.augment import Augment
 from tddfa.train.export import export_regressor

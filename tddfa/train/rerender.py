@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.bust import bust_of
 from tddfa.texture import unwrap, visibility
 from tddfa.types import Mesh

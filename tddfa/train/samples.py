@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.camera import Camera
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.augment import STORED_SCALE
 from tddfa.train.shards import Labels, write_shard
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from tddfa.config import ConfigError
+from tddfa.model.config import ConfigError
 from tddfa.train.augment import Augment
 
 # Settings are a screenful; anything larger is something else.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.camera import Camera, euler_from_rotation
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 
 Image = NDArray[np.uint8]

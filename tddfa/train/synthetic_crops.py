@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner
 from tddfa.camera import Camera
-from tddfa.config import CropRule
-from tddfa.face_model import FaceModel
+from tddfa.model.config import CropRule
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train.augment import CROP_SIZE
 from tddfa.train.crops import Crops

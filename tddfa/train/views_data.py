@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked
 from tddfa.camera import Camera
 from tddfa.evaluate.views import LAYOUT, ViewedHead, stored_heads
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.multiview import matrices
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train import synthetic_crops as made

@@ -8,7 +8,7 @@ import pytest
 
 from Sim3DR import rasterize
 from tddfa.camera import Camera, euler_from_rotation, rotation_from_euler
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 
 GRID = list(
     itertools.product((-90, -89.9, -60, -30, 0, 30, 60, 89.9, 90), (-60, -30, 0, 30, 60), (-60, -30, 0, 30, 60))

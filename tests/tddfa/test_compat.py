@@ -23,8 +23,8 @@ from tddfa.compat import (
     uv_tex,
     viz_pose,
 )
-from tddfa.config import ConfigError
 from tddfa.convert.bfm import read_pickled
+from tddfa.model.config import ConfigError
 
 PHOTOS = ("JianzhuGuo", "trump_hillary", "emma")
 

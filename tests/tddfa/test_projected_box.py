@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tddfa.camera import rotation_from_euler
-from tddfa.face_model import FaceModel
 from tddfa.intrinsics import Intrinsics
+from tddfa.model.face_model import FaceModel
 from tddfa.projected_box import projected_box
 from tddfa.sixdof import SixDof
 

@@ -5,7 +5,7 @@ import pytest
 
 from tddfa import Camera, Face, Params, Roi
 from tddfa.camera import rotation_from_euler
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
 
 FPS = 30

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tddfa import Camera, Mesh
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.visibility import visible_points
 
 POSES = [

@@ -5,7 +5,7 @@ from tddfa import Aligner
 from tddfa.bench import material
 from tddfa.bench.stages import BATCHES, MANY, Context, chosen, stages, with_threads
 from tddfa.kinds import KINDS
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from scipy.io import savemat
 
 from tddfa.convert.bfm import face_model, read_bases, read_pickled
 from tddfa.convert.restricted import RefusedError
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 
 
 @pytest.fixture

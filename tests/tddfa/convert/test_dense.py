@@ -8,8 +8,8 @@ from tddfa.convert import dense
 from tddfa.convert.dense import with_vertices
 from tddfa.convert.graph import GraphError
 from tddfa.crop import cut
-from tddfa.face_model import FaceModel
-from tddfa.runtime import Model
+from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
 
 
 @pytest.fixture(scope="module")

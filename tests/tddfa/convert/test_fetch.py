@@ -10,9 +10,9 @@ import pytest
 from scipy.io import savemat
 
 from tddfa import Aligner
-from tddfa.assets import AssetError, config_path
 from tddfa.cli import main
 from tddfa.convert import download, fetch
+from tddfa.model.assets import AssetError, config_path
 
 pytest.importorskip("onnx")
 

@@ -6,7 +6,7 @@ from FaceBoxes import Detector
 from tddfa.convert import networks
 from tddfa.convert.restricted import read_pickle
 from tddfa.convert.torch_file import read_state
-from tddfa.runtime import Model
+from tddfa.model.runtime import Model
 
 pytest.importorskip("onnx")
 

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from tddfa.convert import optimise as module  # noqa: E402
 from tddfa.convert.graph import Graph, GraphError  # noqa: E402
 from tddfa.convert.optimise import optimise  # noqa: E402
-from tddfa.runtime import Model  # noqa: E402
+from tddfa.model.runtime import Model  # noqa: E402
 
 IMAGE = ("image", TensorProto.UINT8, [1, "h", "w", 3])
 

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from tddfa.convert import quantise as module  # noqa: E402
 from tddfa.convert.graph import GraphError  # noqa: E402
 from tddfa.convert.quantise import quantise  # noqa: E402
-from tddfa.runtime import Model  # noqa: E402
+from tddfa.model.runtime import Model  # noqa: E402
 
 
 @pytest.fixture

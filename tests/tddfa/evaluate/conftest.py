@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tddfa.camera import Camera
-from tddfa.config import CropRule
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.result import Setup
+from tddfa.model.config import CropRule
 from tddfa.types import Face, Params, Roi
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tddfa import Aligner, Camera, Face, Params
 from tddfa.camera import rotation_from_euler
-from tddfa.config import CropRule
 from tddfa.evaluate import multiview, views
 from tddfa.evaluate.result import Setup
+from tddfa.model.config import CropRule
 from tddfa.multiview import pinhole, project
 
 

@@ -4,7 +4,7 @@ import pytest
 from tddfa.evaluate import scans
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.evaluate.scans import GAMMA, SIGMA, decode, hottest, refine
-from tddfa.face_model import LANDMARK_REGIONS
+from tddfa.model.face_model import LANDMARK_REGIONS
 
 
 def gaussian(points, landmarks, sigma=SIGMA):

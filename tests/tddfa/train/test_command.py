@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tddfa.config import ConfigError
+from tddfa.model.config import ConfigError
 from tddfa.train.command import main
 from tddfa.train.command_common import positive
 from tddfa.train.command_regressor import add_arguments, settings_of, weighted_folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tddfa.camera import Camera
-from tddfa.mirror import LANDMARKS, Mirror
+from tddfa.model.mirror import LANDMARKS, Mirror
 from tddfa.train.augment import Augment
 from tddfa.train.data import Crops, batches, draw, in_order, make_batch
 from tddfa.train.samples import Sample, write_samples

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
-from tddfa.config import ConfigError  # noqa: E402
+from tddfa.model.config import ConfigError  # noqa: E402
 from tddfa.train import command_detector  # noqa: E402
 from tddfa.train.checkpoint import CheckpointError  # noqa: E402
 from tddfa.train.detector import (  # noqa: E402

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 from tddfa.train import detector_data
 from tddfa.train.detector_data import box_of_landmarks, boxed, source
 from tddfa.train.shards import Labels, write_shard
@@ -103,9 +103,9 @@ def test_unlabelled_and_empty_photos(tmp_path):
 
 
 def test_the_box_of_landmarks_is_the_one_the_crop_rule_undoes(rng):
-    from tddfa.assets import config_path
-    from tddfa.config import Config
     from tddfa.crop import roi_from_box, roi_from_landmarks
+    from tddfa.model.assets import config_path
+    from tddfa.model.config import Config
 
     rule = Config.load(config_path("open_mb05")).crop
     low, size = rng.uniform(50, 100, 2), np.array([140.0, 150.0])

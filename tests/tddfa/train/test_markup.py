@@ -8,8 +8,8 @@ import pytest
 from tddfa import Aligner
 from tddfa._shared.npz import add_arrays, read_npz
 from tddfa.camera import Camera
-from tddfa.face_model import OFFSET_PREFIX, FaceModel
-from tddfa.mirror import LANDMARKS
+from tddfa.model.face_model import OFFSET_PREFIX, FaceModel
+from tddfa.model.mirror import LANDMARKS
 from tddfa.train.crops import Crops
 from tddfa.train.markup import aligned_by_both, found_by_both, landmark_offsets, main
 

@@ -4,7 +4,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
 onnx = pytest.importorskip("onnx")
 
-from tddfa.runtime import Model  # noqa: E402
+from tddfa.model.runtime import Model  # noqa: E402
 from tddfa.train.export import ExportError, export_regressor, regressor_onnx  # noqa: E402
 from tddfa.train.networks import MobileNet, Regressor, load_onnx  # noqa: E402
 

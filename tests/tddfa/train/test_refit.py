@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tddfa.mirror import mirrored_landmarks
+from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train import refit
 from tddfa.train.crops import Crops
 from tddfa.train.prepare import main

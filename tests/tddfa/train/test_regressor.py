@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("onnx")
 
 from tddfa.camera import Camera  # noqa: E402
-from tddfa.config import Config  # noqa: E402
-from tddfa.face_model import FaceModel  # noqa: E402
-from tddfa.runtime import Model  # noqa: E402
+from tddfa.model.config import Config  # noqa: E402
+from tddfa.model.face_model import FaceModel  # noqa: E402
+from tddfa.model.runtime import Model  # noqa: E402
 from tddfa.train.augment import Augment  # noqa: E402
 from tddfa.train.data import Crops, in_order  # noqa: E402
 from tddfa.train.loop import LOG  # noqa: E402

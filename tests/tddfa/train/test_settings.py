@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tddfa.config import ConfigError
+from tddfa.model.config import ConfigError
 from tddfa.train.settings import Folder, LossWeights, RegressorSettings, Schedule, load_settings
 
 LEAST = "data: [{folder: crops}]\nface_model: ../face.npz\n"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.face_model import FaceModel
+from tddfa.model.face_model import FaceModel
 
 Floats = NDArray[np.float32]
 

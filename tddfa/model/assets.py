@@ -32,7 +32,7 @@ class AssetError(ValueError):
 @lru_cache(maxsize=1)
 def data_folder() -> Path:
     """The folder that holds ``configs`` and ``weights``: the package where it is installed, else the checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     return package if (package / "configs").is_dir() else package.parent
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from tddfa.camera import Camera
-from tddfa.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
+from tddfa.model.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
 
 
 @pytest.fixture(scope="module")

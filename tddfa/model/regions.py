@@ -1,6 +1,6 @@
 """Named regions of a face model, from its 68 landmarks: how ``configs/open_face.npz`` got its own.
 
-``python -m tddfa.convert.regions IN.npz OUT.npz`` adds an array ``region_<name>`` of vertex indices for each.
+``python -m tddfa.model.regions IN.npz OUT.npz`` adds an array ``region_<name>`` of vertex indices for each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.npz import add_arrays
-from tddfa.face_model import MOST_BYTES, FaceModel
+from tddfa.model.face_model import MOST_BYTES, FaceModel
 
 # Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
 _HULLS: dict[str, tuple[tuple[int, ...], float]] = {

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from tddfa import assets
-from tddfa.assets import REGISTRY, AssetError, cache_folder, config_path, data_folder, verified
+from tddfa.model import assets
+from tddfa.model.assets import REGISTRY, AssetError, cache_folder, config_path, data_folder, verified
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

@@ -1,6 +1,6 @@
 import pytest
 
-from tddfa.config import Config, ConfigError, CropRule
+from tddfa.model.config import Config, ConfigError, CropRule
 
 GOOD = """
 model: ../weights/a.onnx

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tddfa.camera import Camera
-from tddfa.face_model import LANDMARK_REGIONS, FaceModel
-from tddfa.mirror import LANDMARKS
+from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.model.mirror import LANDMARKS
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ class TestLoading:
 
     def test_a_file_that_claims_too_much_is_refused_before_it_is_read(self, tmp_path, monkeypatch):
         path = saved(tmp_path, six_vertices())
-        monkeypatch.setattr("tddfa.face_model.MOST_BYTES", 100)
+        monkeypatch.setattr("tddfa.model.face_model.MOST_BYTES", 100)
         with pytest.raises(ValueError, match="expected at most 100 bytes of arrays"):
             FaceModel.load(path)
 

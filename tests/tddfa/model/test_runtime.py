@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tddfa import runtime
-from tddfa.runtime import Model
+from tddfa.model import runtime
+from tddfa.model.runtime import Model
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ class TestProviders:
 
 def test_a_run_without_a_gpu_writes_nothing_to_stderr(weights):
     code = (
-        "import numpy as np\nfrom tddfa.runtime import Model, cuda_device_count\n"
+        "import numpy as np\nfrom tddfa.model.runtime import Model, cuda_device_count\n"
         f"m = Model({str(weights)!r}, 'auto')\nm(np.zeros((1, 120, 120, 3), np.uint8))\n"
         "print(m.device, cuda_device_count())"
     )

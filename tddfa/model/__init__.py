@@ -1,0 +1,1 @@
+"""What a config names: the networks, the face model, and where their files are."""
