@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
-    from tddfa.camera import Camera, Euler
+    from tddfa.geometry.camera import Camera, Euler
     from tddfa.model.config import Config, CropRule
     from tddfa.model.face_model import FaceModel
     from tddfa.tracker import Tracker
@@ -25,10 +25,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Aligner": "aligner",
-    "Camera": "camera",
+    "Camera": "geometry.camera",
     "Config": "model.config",
     "CropRule": "model.config",
-    "Euler": "camera",
+    "Euler": "geometry.camera",
     "Face": "types",
     "FaceModel": "model.face_model",
     "Mesh": "types",

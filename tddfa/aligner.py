@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detector
 from tddfa._shared.arrays import checked, checked_image
-from tddfa.camera import Camera
 from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_crop, to_image
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.six_dof import SixDof
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera
 from tddfa.model.runtime import Model
-from tddfa.sixdof import SixDof
 from tddfa.texture import vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
 from tddfa.visibility import visible_points

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tddfa.intrinsics import Intrinsics
+    from tddfa.geometry.intrinsics import Intrinsics
 
 CameraChoice = Callable[[tuple[int, int], Path | None], "Intrinsics | None"]
 """Height and width of a picture, and its file where it has one -> its camera; None is one that is assumed."""
@@ -45,8 +45,8 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
     ValueError, OSError
         If the calibration cannot be read, now; later, if it does not fit a picture, or if a photo tells nothing.
     """
-    from tddfa import calibration
-    from tddfa.intrinsics import Intrinsics
+    from tddfa.geometry import calibration
+    from tddfa.geometry.intrinsics import Intrinsics
 
     if options.intrinsics == _EXIF and not options.exif:
         raise ValueError("--intrinsics: expected assumed or a file, for frames do not tell of their camera")

@@ -29,10 +29,10 @@ from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
-from tddfa.camera import Camera
 from tddfa.convert.fetch import folder
 from tddfa.convert.their_config import CROP, detector, resolve
 from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.geometry.camera import Camera
 from tddfa.model.assets import AssetError, config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
@@ -204,7 +204,7 @@ def roi_box(roi: Roi) -> list[float]:
 
 
 def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
-    """Head pose as 3DDFA_V2 prints it; that of `tddfa.camera` is better behaved.
+    """Head pose as 3DDFA_V2 prints it; that of `tddfa.geometry.camera` is better behaved.
 
     The rows of the camera's left part are normalised and the third is the cross product of the first two: it is no
     rotation where they are not at right angles. Beyond 86.4 degrees of yaw the yaw is 90 and the roll 0.

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.types import Roi
 

@@ -13,8 +13,8 @@ from Sim3DR import vertex_normals
 from tddfa import draw
 from tddfa._shared.arrays import bounds, checked_image
 from tddfa.draw import Background, Image
-from tddfa.projected_box import projected_box
-from tddfa.sixdof import SixDof
+from tddfa.geometry.projected_box import projected_box
+from tddfa.geometry.six_dof import SixDof
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float64]

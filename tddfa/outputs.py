@@ -16,11 +16,11 @@ from tddfa import draw, draw_6dof, export
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
-from tddfa.camera import Euler
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.camera import Euler
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.projected_box import projected_box
+from tddfa.geometry.six_dof import SixDof, quaternion_from_rotation
 from tddfa.kinds import KINDS, MESHES
-from tddfa.projected_box import projected_box
-from tddfa.sixdof import SixDof, quaternion_from_rotation
 from tddfa.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
 

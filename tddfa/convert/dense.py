@@ -25,7 +25,7 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
     """Add the output ``vertices`` (n, N, 3) float32, in px of the crop, to a regressor.
 
     ``vertices = camera[:, :3] @ (mean + shape @ shape_basis + expression @ expression_basis) + camera[:, 3]``, as
-    `FaceModel.vertices` and `tddfa.camera.Camera.project` compute it; `tddfa.types.Roi.crop_to_image` leads on to px
+    `FaceModel.vertices` and `tddfa.geometry.camera.Camera.project` compute it; `tddfa.types.Roi.crop_to_image` leads on to px
     of the picture.
 
     Parameters

@@ -7,7 +7,7 @@ best of all where none has such a score. A photo without a face is missed, and c
 that looks into the camera has the identity. As in the papers, the turn between the depth camera, whose frame it is,
 and the colour one (``rgb.cal``) is left out. Two ways to take angles out of it are in use; both are told:
 
-- img2pose's: about fixed z, x, y, which is yaw, then pitch, then roll, in the order of `tddfa.camera`;
+- img2pose's: about fixed z, x, y, which is yaw, then pitch, then roll, in the order of `tddfa.geometry.camera`;
 - that of most papers (Hopenet, FSA-Net): transposed, about fixed x, y, z: the angles of 300W-LP
   (`metrics.euler_300w_lp`).
 """
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
-from tddfa.camera import Euler, euler_from_rotation
 from tddfa.evaluate import crops, metrics, sources
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
+from tddfa.geometry.camera import Euler, euler_from_rotation
 from tddfa.types import Face
 
 NAME = "biwi"
@@ -93,7 +93,7 @@ def _key(path: str) -> tuple[str, ...]:
 
 
 def read_pose(path: Path) -> Floats:
-    """Rotation (3, 3), model to view (`tddfa.camera`), of a ``frame_*_pose.txt``: the first nine numbers of it.
+    """Rotation (3, 3), model to view (`tddfa.geometry.camera`), of a ``frame_*_pose.txt``: the first nine numbers of it.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.camera import Euler
+from tddfa.geometry.camera import Euler
 
 Floats = NDArray[np.float64]
 
@@ -160,7 +160,7 @@ def euler_300w_lp(rotation: ArrayLike) -> Euler:
     """Angles of a rotation (3, 3), model to view, as 300W-LP and AFLW2000-3D give them (``Pose_Para``).
 
     ``rotation = Rx(-pitch) @ Ry(-yaw) @ Rz(-roll)`` with right-handed elementary rotations of the view frame
-    (`tddfa.camera`), so yaw > 0 turns to the subject's *right*. It is what img2pose takes out of a rotation in
+    (`tddfa.geometry.camera`), so yaw > 0 turns to the subject's *right*. It is what img2pose takes out of a rotation in
     OpenCV's frame: transposed, as Euler angles about fixed x, y, z, as (pitch, -yaw, -roll). Yaw is in -90..90.
     """
     r = _points(rotation)

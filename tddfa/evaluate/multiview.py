@@ -15,7 +15,7 @@ from tddfa.evaluate import metrics
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst
 from tddfa.evaluate.sources import below
 from tddfa.evaluate.views import LAYOUT, View, rendered_heads, stored_heads
-from tddfa.multiview import SOURCES, consistency
+from tddfa.geometry.triangulation import SOURCES, consistency
 
 __all__ = ["LAYOUT", "NAME", "evaluate"]
 
@@ -40,7 +40,7 @@ def evaluate(
     """Errors in single views, and how well the views of one head agree.
 
     Landmarks are found in each view by itself, the crop from the truth. Then, `quadruples` times: four views are drawn,
-    each landmark is triangulated from its own four 2D points (`tddfa.multiview.triangulate`), and projected into all
+    each landmark is triangulated from its own four 2D points (`tddfa.geometry.triangulation.triangulate`), and projected into all
     views of the head. How far that lies from the points found there is the inconsistency; how far the triangulated
     points of different quadruples lie from their mean is the spread.
 

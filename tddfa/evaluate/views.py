@@ -15,10 +15,10 @@ from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.evaluate.sources import read_arrays
+from tddfa.geometry.triangulation import matrices, pinhole
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
-from tddfa.multiview import matrices, pinhole
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.synthetic.render import expression_weights
 

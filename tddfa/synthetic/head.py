@@ -366,7 +366,7 @@ def _painted(
 
 def _openness(model: FaceModel) -> NDArray[np.float64]:
     """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
-    from tddfa.camera import Camera
+    from tddfa.geometry.camera import Camera
     from tddfa.texture import visibility
     from tddfa.types import Mesh
 

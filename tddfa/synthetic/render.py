@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head
 
@@ -45,7 +45,7 @@ class State:
     Attributes
     ----------
     yaw, pitch, roll : float
-        Degrees; the signs are in `tddfa.camera`.
+        Degrees; the signs are in `tddfa.geometry.camera`.
     size : float
         px: the longer side of the box of the 68 landmarks of the *mean* face, seen from the front. So heads of one
         size are equally far away, and keep their size as they turn.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner, Regressor
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.data import in_order

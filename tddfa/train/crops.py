@@ -140,7 +140,7 @@ class Crops:
         self._decoded = decoded
 
     def yaw(self) -> Floats:
-        """Yaw (n,) in degrees, as `tddfa.camera` has it; 0 where it is not known."""
+        """Yaw (n,) in degrees, as `tddfa.geometry.camera` has it; 0 where it is not known."""
         z_axis = self.labels.camera[:, :, 2]
         return np.degrees(
             np.where(self.labels.has_params & self.labels.face, np.arctan2(z_axis[:, 0], z_axis[:, 2]), 0)

@@ -35,7 +35,7 @@ class Batch:
     crops : ndarray (n, 120, 120, 3) uint8
         BGR.
     camera : ndarray (n, 3, 4) float32
-        Face model's unit to px of the crop (frames: `tddfa.camera`); 0 where `has_params` is False.
+        Face model's unit to px of the crop (frames: `tddfa.geometry.camera`); 0 where `has_params` is False.
     shape : ndarray (n, s) float32
         Shape coefficients; 0 where `has_params` is False.
     expression : ndarray (n, e) float32

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.profiling import follow

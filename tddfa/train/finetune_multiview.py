@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tddfa.geometry.triangulation import SOURCES, consistency
 from tddfa.model.config import ConfigError
 from tddfa.model.face_model import FaceModel
-from tddfa.multiview import SOURCES, consistency
 from tddfa.train.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.crops import Crops
 from tddfa.train.data import Batch, batches

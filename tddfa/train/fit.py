@@ -141,8 +141,8 @@ def contact_sheet(samples: list[Sample], fitted: list[Floats], model: FaceModel)
     """
     import cv2
 
-    from tddfa.camera import Camera
     from tddfa.draw import mesh
+    from tddfa.geometry.camera import Camera
     from tddfa.types import Mesh
 
     tiles = []
@@ -207,7 +207,7 @@ def _write(
     where: VertexMap,
 ) -> None:
     from tddfa._shared import image_io
-    from tddfa.camera import Camera
+    from tddfa.geometry.camera import Camera
     from tddfa.train.augment import STORED_SCALE
     from tddfa.train.fitting import unsure_jaw
     from tddfa.train.samples import Sample, cut_square, write_samples

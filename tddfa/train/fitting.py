@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.least_squares import bounded_least_squares
 
@@ -82,7 +82,7 @@ class Fit:
     Attributes
     ----------
     camera : ndarray (n, 3, 4) float32
-        Face model to px (frames: `tddfa.camera`); z of the model's origin is 0, or as 3D landmarks have it.
+        Face model to px (frames: `tddfa.geometry.camera`); z of the model's origin is 0, or as 3D landmarks have it.
     shape : ndarray (n, s) float32
         Shape coefficients.
     expression : ndarray (n, e) float32

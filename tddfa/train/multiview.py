@@ -4,7 +4,7 @@ The landmarks found in some views of a head are triangulated, and the points in 
 where views disagree, each is pulled towards the others (Zeng et al., "3D-aware Facial Landmark Detection via Multi-view
 Consistent Training on Synthetic Data", CVPR 2023).
 
-Cameras are as in `tddfa.multiview`; those of a weak perspective have 0, 0, 0, 1 for a third row.
+Cameras are as in `tddfa.geometry.triangulation`; those of a weak perspective have 0, 0, 0, 1 for a third row.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tddfa.geometry.triangulation import SOURCES
 from tddfa.model.face_model import LANDMARK_REGIONS
-from tddfa.multiview import SOURCES
 
 
 def project(cameras: Tensor, points: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def project(cameras: Tensor, points: Tensor) -> Tensor:
 
 
 def triangulate(cameras: Tensor, points: Tensor) -> Tensor:
-    """Points in space from where several cameras see them, as `tddfa.multiview.triangulate`; gradients pass.
+    """Points in space from where several cameras see them, as `tddfa.geometry.triangulation.triangulate`; gradients pass.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class Prediction(NamedTuple):
     Attributes
     ----------
     camera : Tensor (n, 3, 4)
-        Face model's unit to px of the crop (frames: `tddfa.camera`).
+        Face model's unit to px of the crop (frames: `tddfa.geometry.camera`).
     shape : Tensor (n, s)
     expression : Tensor (n, e)
     logit : Tensor (n,)

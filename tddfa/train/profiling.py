@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.camera import Camera, euler_from_rotation
+from tddfa.geometry.camera import Camera, euler_from_rotation
 from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.rerender import Pixels, photo_colors, surface_of
@@ -50,7 +50,7 @@ def turn(
     shape, expression : ndarray (s,), (e,)
         Coefficients; they stay as they are.
     yaw, pitch : float
-        Where the face is to look, degrees (`tddfa.camera`); its roll stays.
+        Where the face is to look, degrees (`tddfa.geometry.camera`); its roll stays.
     model : FaceModel
         With `uv`.
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.augment import STORED_SCALE
 from tddfa.train.shards import Labels, write_shard

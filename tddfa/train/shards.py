@@ -3,7 +3,7 @@
 A folder holds ``labels.npz`` and the crops, as JPEGs in ``crops-NN.tar`` (members ``000123.jpg``, WebDataset's layout)
 or as plain files ``000123.jpg``. The number is the row of the labels::
 
-    camera (n, 3, 4) float32        face model's unit to px of the crop (frames: tddfa.camera)
+    camera (n, 3, 4) float32        face model's unit to px of the crop (frames: tddfa.geometry.camera)
     shape (n, s), expression (n, e) the face model's coefficients
     source (n,) str                 where the photo comes from
     validation (n,) bool            never trained on

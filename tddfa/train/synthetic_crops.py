@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, degrade, render

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.camera import Camera
 from tddfa.evaluate.views import LAYOUT, ViewedHead, stored_heads
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.triangulation import matrices
 from tddfa.model.face_model import FaceModel
-from tddfa.multiview import matrices
 from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train import synthetic_crops as made
 from tddfa.train.augment import CROP_SIZE, STORED_SCALE, Augment, change_pixels, place
@@ -53,7 +53,7 @@ class HeadViews:
     pictures : tuple of bytes
         Crops, 160 px, as JPEGs.
     cameras : ndarray (v, 3, 4) float64
-        From the head's space to px of each crop (`tddfa.multiview`).
+        From the head's space to px of each crop (`tddfa.geometry.triangulation`).
     landmarks : ndarray (v, 68, 2) float64
         Where landmarks are said to be, px of each crop.
     """

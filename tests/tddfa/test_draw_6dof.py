@@ -5,8 +5,8 @@ import pytest
 from Sim3DR import rasterize
 from tddfa import Camera, Face, Mesh, Params, Roi, draw_6dof
 from tddfa.draw_6dof import told_distance
-from tddfa.intrinsics import Intrinsics
-from tddfa.projected_box import projected_box
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.projected_box import projected_box
 
 SIZE = (400, 500)
 RED, GREEN, BLUE = (np.array(color) for color in ((70, 70, 235), (80, 200, 80), (245, 150, 60)))

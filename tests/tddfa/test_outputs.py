@@ -9,7 +9,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from tddfa import Camera, draw, draw_6dof, kinds
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
 from tddfa.texture import SEEN
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tddfa import records
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.outputs import describe
 from tddfa.records import SUFFIXES, Recorder
 from tddfa.types import Face, Params, Roi

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tddfa import Camera, Face, Params, Roi
-from tddfa.camera import rotation_from_euler
+from tddfa.geometry.camera import rotation_from_euler
 from tddfa.model.face_model import FaceModel
 from tddfa.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
 

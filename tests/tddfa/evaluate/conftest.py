@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.result import Setup
+from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.types import Face, Params, Roi
 

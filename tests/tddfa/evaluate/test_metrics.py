@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from tddfa.camera import Camera, euler_from_rotation
 from tddfa.evaluate import metrics
+from tddfa.geometry.camera import Camera, euler_from_rotation
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tddfa import Aligner, Camera, Face, Params
-from tddfa.camera import rotation_from_euler
 from tddfa.evaluate import multiview, views
 from tddfa.evaluate.result import Setup
+from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.triangulation import pinhole, project
 from tddfa.model.config import CropRule
-from tddfa.multiview import pinhole, project
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from tddfa import export
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.types import Mesh
 
 HEIGHT = 200.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
 from tddfa.model.mirror import LANDMARKS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.samples import STORED_SIZE, Sample, centred, write_samples
 

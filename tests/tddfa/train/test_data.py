@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.mirror import LANDMARKS, Mirror
 from tddfa.train.augment import Augment
 from tddfa.train.data import Crops, batches, draw, in_order, make_batch

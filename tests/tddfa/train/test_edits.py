@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.train.crops import Crops
 from tddfa.train.edits import another_expression, edit, edited_samples
 

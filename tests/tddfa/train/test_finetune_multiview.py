@@ -11,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tddfa.camera import rotation_from_euler  # noqa: E402
+from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
+from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: E402
 from tddfa.model.config import ConfigError  # noqa: E402
-from tddfa.multiview import pinhole, project, triangulate  # noqa: E402
 from tddfa.train import command_multiview  # noqa: E402
 from tddfa.train.augment import Augment  # noqa: E402
 from tddfa.train.crops import Crops  # noqa: E402

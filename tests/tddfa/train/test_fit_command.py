@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.train import fit as command
 from tddfa.train.crops import Crops
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.train.edits import another_expression
 from tddfa.train.fitting import Fit, Prior, VertexMap, fit, unsure_jaw
 from tddfa.train.least_squares import bounded_least_squares

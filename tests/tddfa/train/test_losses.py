@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
 
-from tddfa.camera import Camera  # noqa: E402
+from tddfa.geometry.camera import Camera  # noqa: E402
 from tddfa.model.face_model import FaceModel  # noqa: E402
 from tddfa.train import losses  # noqa: E402
 

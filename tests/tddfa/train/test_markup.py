@@ -7,7 +7,7 @@ import pytest
 
 from tddfa import Aligner
 from tddfa._shared.npz import add_arrays, read_npz
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import OFFSET_PREFIX, FaceModel
 from tddfa.model.mirror import LANDMARKS
 from tddfa.train.crops import Crops

@@ -3,10 +3,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tddfa.camera import Camera, rotation_from_euler  # noqa: E402
-from tddfa.multiview import matrices, pinhole  # noqa: E402
-from tddfa.multiview import project as project_reference  # noqa: E402
-from tddfa.multiview import triangulate as triangulate_reference  # noqa: E402
+from tddfa.geometry.camera import Camera, rotation_from_euler  # noqa: E402
+from tddfa.geometry.triangulation import matrices, pinhole  # noqa: E402
+from tddfa.geometry.triangulation import project as project_reference  # noqa: E402
+from tddfa.geometry.triangulation import triangulate as triangulate_reference  # noqa: E402
 from tddfa.train.multiview import MultiviewLoss, project, triangulate  # noqa: E402
 
 DIRECTIONS = [(-40, 5), (-10, -15), (0, 20), (25, 0), (50, -5), (10, 10)]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.train.crops import Crops
 from tddfa.train.profiling import turn, turned_samples
 from tddfa.train.samples import Sample, write_samples

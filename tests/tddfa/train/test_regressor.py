@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
 pytest.importorskip("onnx")
 
-from tddfa.camera import Camera  # noqa: E402
+from tddfa.geometry.camera import Camera  # noqa: E402
 from tddfa.model.config import Config  # noqa: E402
 from tddfa.model.face_model import FaceModel  # noqa: E402
 from tddfa.model.runtime import Model  # noqa: E402

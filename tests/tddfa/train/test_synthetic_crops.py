@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera
+from tddfa.geometry.camera import Camera
 from tddfa.train.crops import Crops
 from tddfa.train.synthetic_crops import synthetic_samples
 

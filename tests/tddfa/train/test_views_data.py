@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.camera import rotation_from_euler
-from tddfa.multiview import pinhole, project, triangulate
+from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.triangulation import pinhole, project, triangulate
 from tddfa.train.augment import STORED_SCALE, Augment
 from tddfa.train.crops import Crops
 from tddfa.train.shards import Labels, write_shard

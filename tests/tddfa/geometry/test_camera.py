@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from Sim3DR import rasterize
-from tddfa.camera import Camera, euler_from_rotation, rotation_from_euler
+from tddfa.geometry.camera import Camera, euler_from_rotation, rotation_from_euler
 from tddfa.model.face_model import FaceModel
 
 GRID = list(

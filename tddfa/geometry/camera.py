@@ -14,7 +14,7 @@ crop of n pixels lies at ``left + (u + 0.5) * side / n`` in the image, where `le
 is, and a head that looks straight into the camera has the identity as its rotation.
 
 **OpenCV's camera** (the face model's unit): x right, y down, z away from a real, perspective camera, the origin in its
-lens. Only `tddfa.sixdof` speaks of it: `Camera.six_dof`.
+lens. Only `tddfa.geometry.six_dof` speaks of it: `Camera.six_dof`.
 
 A `Camera` maps model to image by a 3x4 matrix: ``image = matrix[:, :3] @ model + matrix[:, 3]`` (weak perspective).
 The turned y makes the determinant of its left part negative: ``matrix[:, :3] = scale * diag(1, -1, 1) @ rotation``.
@@ -43,8 +43,8 @@ from numpy.typing import ArrayLike, NDArray
 from tddfa._shared.arrays import checked
 
 if TYPE_CHECKING:
-    from tddfa.intrinsics import Intrinsics
-    from tddfa.sixdof import SixDof
+    from tddfa.geometry.intrinsics import Intrinsics
+    from tddfa.geometry.six_dof import SixDof
 
 _FLIP = np.diag([1.0, -1.0, 1.0])
 # cos(pitch) under which yaw and roll are one angle: float32 matrices cannot tell them apart below it
@@ -52,7 +52,7 @@ _GIMBAL = 1e-5
 
 
 class Euler(NamedTuple):
-    """Head pose in degrees; the signs are in the docstring of `tddfa.camera`."""
+    """Head pose in degrees; the signs are in the docstring of `tddfa.geometry.camera`."""
 
     yaw: float
     pitch: float
@@ -152,7 +152,7 @@ class Camera:
         return self._polar()[1]
 
     def euler_degrees(self) -> Euler:
-        """Yaw, pitch, roll in degrees; signs and order are in the docstring of `tddfa.camera`."""
+        """Yaw, pitch, roll in degrees; signs and order are in the docstring of `tddfa.geometry.camera`."""
         return euler_from_rotation(self.rotation)
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -176,15 +176,15 @@ class Camera:
         -------
         SixDof
             Rotation, translation in the model's unit, reprojection error; how it is solved is in
-            `tddfa.sixdof.from_weak_perspective`.
+            `tddfa.geometry.six_dof.from_weak_perspective`.
 
         Raises
         ------
         ValueError
             If nothing is said of the picture's size, or of the points, or if no pose in front of the camera fits.
         """
-        from tddfa.intrinsics import Intrinsics
-        from tddfa.sixdof import from_weak_perspective
+        from tddfa.geometry.intrinsics import Intrinsics
+        from tddfa.geometry.six_dof import from_weak_perspective
 
         if intrinsics is None:
             if self.image_size is None:

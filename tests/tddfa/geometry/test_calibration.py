@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.calibration import read
+from tddfa.geometry.calibration import read
 
 MATRIX = np.array([[801.5, 0, 321.25], [0, 799.25, 239.5], [0, 0, 1]])
 BENT = np.array([[-0.28, 0.07, 0.001, -0.002, 0.01]])

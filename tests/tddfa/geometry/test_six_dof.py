@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from Sim3DR import interpolate, rasterize, shade, vertex_normals
 from tddfa import Camera
-from tddfa.camera import rotation_from_euler
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.six_dof import SixDof, from_image_points, from_weak_perspective, quaternion_from_rotation
 from tddfa.model.face_model import FaceModel
-from tddfa.sixdof import SixDof, from_image_points, from_weak_perspective, quaternion_from_rotation
 from tddfa.synthetic import LIGHT, Head
 
 SIZE = (720, 1280)

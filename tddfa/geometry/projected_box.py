@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa.sixdof import SixDof
+from tddfa.geometry.six_dof import SixDof
 
 # |rz|, rad, from which a head lies on its side, or stands on it.
 _ON_ITS_SIDE, _UPSIDE_DOWN = 1.0, 2.5

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tddfa.camera import Camera, rotation_from_euler
-from tddfa.multiview import SOURCES, consistency, matrices, pinhole, project, triangulate
+from tddfa.geometry.camera import Camera, rotation_from_euler
+from tddfa.geometry.triangulation import SOURCES, consistency, matrices, pinhole, project, triangulate
 
 INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
 

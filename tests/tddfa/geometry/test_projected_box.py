@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from tddfa.camera import rotation_from_euler
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.projected_box import projected_box
+from tddfa.geometry.six_dof import SixDof
 from tddfa.model.face_model import FaceModel
-from tddfa.projected_box import projected_box
-from tddfa.sixdof import SixDof
 
 SIZE = (1000, 1200)
 CAMERA = Intrinsics.assumed(SIZE)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.camera import Euler, euler_from_rotation
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.camera import Euler, euler_from_rotation
+from tddfa.geometry.intrinsics import Intrinsics
 
 # View (x right, y up, z to the viewer) to the frame of OpenCV's camera (x right, y down, z away from the viewer).
 _VIEW_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
@@ -77,7 +77,7 @@ class SixDof:
         return float(np.linalg.norm(self.translation))
 
     def euler_degrees(self) -> Euler:
-        """Yaw, pitch, roll by the axes of the camera, with the signs and the order of `tddfa.camera`.
+        """Yaw, pitch, roll by the axes of the camera, with the signs and the order of `tddfa.geometry.camera`.
 
         `Camera.euler_degrees` tells them by the line of sight instead: a head at the picture's edge that looks parallel
         to the camera's axis has yaw 0 here, and not there.

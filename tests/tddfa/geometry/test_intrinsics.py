@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from tddfa._shared import image_io
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.intrinsics import Intrinsics
 
 
 def rational(number):

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from tddfa._shared.npz import read_npz
-from tddfa.intrinsics import Intrinsics
+from tddfa.geometry.intrinsics import Intrinsics
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
 """Files that are understood."""

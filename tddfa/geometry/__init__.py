@@ -1,0 +1,1 @@
+"""Cameras, rotations and poses: numbers only, no image and no network."""
