@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Aligner, draw, texture
+from tddfa import Aligner, draw
 from tddfa.crop import cut
+from tddfa.surface import texture
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 530

@@ -22,9 +22,9 @@ from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera
 from tddfa.model.runtime import Model
-from tddfa.texture import vertex_colors
+from tddfa.surface.texture import vertex_colors
+from tddfa.surface.visibility import visible_points
 from tddfa.types import Face, Mesh, Params, Roi
-from tddfa.visibility import visible_points
 
 Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
@@ -364,7 +364,7 @@ class Aligner:
         face : Face
             What this aligner, or one with the same face model, found.
         image : ndarray (h, w, 3) uint8, optional
-            The picture, to give each vertex its colour there (`tddfa.texture.vertex_colors`).
+            The picture, to give each vertex its colour there (`tddfa.surface.texture.vertex_colors`).
 
         Returns
         -------

@@ -37,7 +37,7 @@ from tddfa.model.assets import AssetError, config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
-from tddfa.texture import unwrap, vertex_colors
+from tddfa.surface.texture import unwrap, vertex_colors
 from tddfa.types import Face, Mesh, Params, Roi
 
 _Image = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import Raster, close_holes, interpolate, lay, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
-from tddfa.texture import Texture
+from tddfa.surface.texture import Texture
 from tddfa.types import Face, Mesh
 
 Image = NDArray[np.uint8]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
 from tddfa.recognition import MOST_SHRINKING, five_points, part_under, template_points
-from tddfa.texture import SameArray, without_holes
+from tddfa.surface.texture import SameArray, without_holes
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float32]

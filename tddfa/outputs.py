@@ -21,7 +21,7 @@ from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.six_dof import SixDof, quaternion_from_rotation
 from tddfa.kinds import KINDS, MESHES
-from tddfa.texture import Texture, unwrap, vertex_colors
+from tddfa.surface.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
 
 __all__ = ["DEPTH_STEPS_PER_PX", "KINDS", "MESHES", "PICTURES", "Options", "Outputs", "describe"]

@@ -26,7 +26,7 @@ from tddfa.crop import cut
 from tddfa.kinds import MESHES, PICTURES
 from tddfa.model.runtime import Model
 from tddfa.outputs import Options, Outputs
-from tddfa.texture import unwrap
+from tddfa.surface.texture import unwrap
 from tddfa.tracker import Tracker
 from tddfa.types import Face, Mesh
 

@@ -13,7 +13,8 @@ from Sim3DR import interpolate, rasterize
 from tddfa._shared.arrays import checked, checked_image
 from tddfa.aligner import Aligner
 from tddfa.model.face_model import FaceModel
-from tddfa.sampling import sample
+from tddfa.surface.sampling import sample
+from tddfa.surface.texture import FILLED, Texture, unwrap
 from tddfa.synthetic.bust import (
     ATLAS_HEIGHT,
     BODY_ROWS,
@@ -25,7 +26,6 @@ from tddfa.synthetic.bust import (
     Bust,
     bust_of,
 )
-from tddfa.texture import FILLED, Texture, unwrap
 from tddfa.types import Face
 
 Image = NDArray[np.uint8]
@@ -367,7 +367,7 @@ def _painted(
 def _openness(model: FaceModel) -> NDArray[np.float64]:
     """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
     from tddfa.geometry.camera import Camera
-    from tddfa.texture import visibility
+    from tddfa.surface.texture import visibility
     from tddfa.types import Mesh
 
     seen = np.zeros(len(model.mean))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize
 from tddfa.model.face_model import FaceModel
+from tddfa.surface.texture import unwrap, visibility
 from tddfa.synthetic.bust import bust_of
-from tddfa.texture import unwrap, visibility
 from tddfa.types import Mesh
 
 Image = NDArray[np.uint8]
@@ -166,7 +166,7 @@ def photo_colors(crop: Image, mesh: Mesh, pixels: Pixels) -> Image:
     """Colours (2 size, 2 size, 3) of a surface's pixels, from the photo in which the surface is `mesh`.
 
     What the photo shows is taken from it; what it does not, from its unwrapped texture, where the other side of the
-    face or the neighbourhood stands in (`tddfa.texture.unwrap`).
+    face or the neighbourhood stands in (`tddfa.surface.texture.unwrap`).
     """
     assert mesh.uv is not None
     seen = np.clip(_CERTAINTY * visibility(mesh, crop.shape[:2]), 0, 1)

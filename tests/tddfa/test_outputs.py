@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from tddfa import Camera, draw, draw_6dof, kinds
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
-from tddfa.texture import SEEN
+from tddfa.surface.texture import SEEN
 
 EULER = (("y", "yaw", 1), ("x", "pitch", -1), ("z", "roll", -1))
 NINE = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj")

@@ -7,8 +7,8 @@ import trimesh
 
 from tddfa._shared.image_io import read
 from tddfa.outputs import PICTURES, Options, Outputs
-from tddfa.sampling import sample
-from tddfa.texture import visibility
+from tddfa.surface.sampling import sample
+from tddfa.surface.texture import visibility
 
 pytestmark = pytest.mark.upstream
 

@@ -5,7 +5,7 @@ import pytest
 
 from tddfa import Camera, Mesh
 from tddfa.model.face_model import FaceModel
-from tddfa.visibility import visible_points
+from tddfa.surface.visibility import visible_points
 
 POSES = [
     (0, 0, 0), (20, 0, 0), (-45, 0, 0), (60, 0, 0), (-75, 10, 0), (90, 0, 0), (110, 0, 0), (0, 40, 0), (0, -45, 0),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa.sampling import sample
+from tddfa.surface.sampling import sample
 
 
 def bilinear(image, points):

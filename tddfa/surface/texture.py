@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import empty, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
-from tddfa.sampling import sample
+from tddfa.surface.sampling import sample
 from tddfa.types import Mesh
 
 SEEN, MIRRORED, FILLED = 255, 170, 85

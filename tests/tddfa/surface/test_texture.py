@@ -5,8 +5,8 @@ import pytest
 
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import Camera, Mesh
-from tddfa.sampling import sample
-from tddfa.texture import FILLED, MIRRORED, SEEN, _sheet, unwrap, vertex_colors, visibility
+from tddfa.surface.sampling import sample
+from tddfa.surface.texture import FILLED, MIRRORED, SEEN, _sheet, unwrap, vertex_colors, visibility
 
 # below it lie the eyeballs on the sheet of the open face model
 EYEBALLS_UNDER_V = 0.108
