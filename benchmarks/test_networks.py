@@ -89,7 +89,8 @@ def test_a_thousand_photos_leave_the_memory_as_it_was():
         pytest.skip("the most memory held is read from /proc")
     code = f"""
 import cv2, numpy as np
-from tddfa import Aligner, draw
+from tddfa import Aligner
+from tddfa import draw
 aligner = Aligner.load("open_mb05", device="cpu")
 photo = cv2.imread({str(ROOT / "examples/inputs/two_people.jpg")!r})
 rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """Dense 3D face alignment: landmarks, mesh, head pose and expression for every face in a picture.
 
->>> from tddfa import Aligner, draw, export
+>>> from tddfa import Aligner, export
+>>> from tddfa import draw
 >>> aligner = Aligner.load("open_mb05")
 >>> faces = aligner(image)                  # [] when nobody is there
 >>> mesh = aligner.mesh(faces[0])

@@ -238,7 +238,7 @@ def _one(
 
 
 def _tell_6dof(outputs: Outputs) -> None:
-    from tddfa.draw_6dof import told_distance
+    from tddfa.draw.six_dof import told_distance
 
     about = "~" if outputs.options.intrinsics is None else ""
     for k, pose in enumerate(outputs.poses):

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa import draw, draw_6dof, export
+from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
+from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.camera import Euler
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box

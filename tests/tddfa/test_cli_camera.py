@@ -11,7 +11,7 @@ from PIL import Image
 
 from tddfa import cli_image, cli_webcam, video
 from tddfa.cli import main
-from tddfa.draw_6dof import told_distance
+from tddfa.draw.six_dof import told_distance
 
 MATRIX = [[900.0, 0.0, 250.0], [0.0, 900.0, 260.0], [0.0, 0.0, 1.0]]
 

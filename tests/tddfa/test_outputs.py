@@ -8,7 +8,8 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from tddfa import Camera, draw, draw_6dof, kinds
+from tddfa import Camera, draw, kinds
+from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
 from tddfa.surface.texture import SEEN

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from Sim3DR import rasterize
-from tddfa import Camera, Face, Mesh, Params, Roi, draw_6dof
-from tddfa.draw_6dof import told_distance
+from tddfa import Camera, Face, Mesh, Params, Roi
+from tddfa.draw import six_dof as draw_6dof
+from tddfa.draw.six_dof import told_distance
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
 
