@@ -129,7 +129,7 @@ def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -
     """Do one photo; return the number of its faces, and whether all that were wanted could be aligned."""
     from tddfa._shared import image_io
     from tddfa._shared.files import write_atomic
-    from tddfa.recognition import ordered
+    from tddfa.face_crops.aligned import ordered
 
     started = time.perf_counter()
     image = image_io.read(path)
@@ -168,10 +168,10 @@ def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -
 
 def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, aligner: Aligner) -> NDArray[np.uint8]:
     if options.frontal:
-        from tddfa.frontal import frontalise
+        from tddfa.face_crops.frontal import frontalise
 
         return frontalise(image, face, aligner.mesh(face), options.size)
-    from tddfa.recognition import align_face
+    from tddfa.face_crops.aligned import align_face
 
     return align_face(image, face, options.size, options.template)
 
@@ -180,7 +180,7 @@ def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:
     """A crop in plain numbers: px of the photo, degrees; the matrix maps px of the photo to px of the crop."""
     import numpy as np
 
-    from tddfa.recognition import alignment, five_points
+    from tddfa.face_crops.aligned import alignment, five_points
 
     matrix = None if options.frontal else np.round(alignment(face, options.size, options.template), 6).tolist()
     return {

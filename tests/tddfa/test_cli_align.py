@@ -5,9 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import cli_align, recognition
-from tddfa.frontal import frontalise
-from tddfa.recognition import align_face, alignment, five_points, ordered
+from tddfa import cli_align
+from tddfa.face_crops import aligned as recognition
+from tddfa.face_crops.aligned import align_face, alignment, five_points, ordered
+from tddfa.face_crops.frontal import frontalise
 
 FAILED, NO_FACE = 1, 255
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tddfa import Camera, Face, Mesh, Roi
-from tddfa.frontal import frontalise
-from tddfa.recognition import align_face, alignment, template_points
+from tddfa.face_crops.aligned import align_face, alignment, template_points
+from tddfa.face_crops.frontal import frontalise
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.types import Params
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tddfa import Camera, Face, Roi
-from tddfa.recognition import (
+from tddfa.face_crops.aligned import (
     LARGEST_CROP,
     ORDERS,
     SMALLEST_CROP,

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
-from tddfa.recognition import MOST_SHRINKING, five_points, part_under, template_points
+from tddfa.face_crops.aligned import MOST_SHRINKING, five_points, part_under, template_points
 from tddfa.surface.texture import SameArray, without_holes
 from tddfa.types import Face, Mesh
 
@@ -73,7 +73,7 @@ class _Source(NamedTuple):
 
 
 def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112) -> NDArray[np.uint8]:
-    """Turn a face to the front, in the frame of `tddfa.recognition.align_face`.
+    """Turn a face to the front, in the frame of `tddfa.face_crops.aligned.align_face`.
 
     The expression stays. The farther the head is turned, the more is mirrored, hair and background with it; beyond
     some 60 degrees of yaw much is a guess, and errors of the pose show along the middle of the face.

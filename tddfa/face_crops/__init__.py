@@ -1,0 +1,1 @@
+"""Face crops for recognition: aligned to a template, or turned to the front."""
