@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tddfa.geometry.camera import Camera, Euler
     from tddfa.model.config import Config, CropRule
     from tddfa.model.face_model import FaceModel
-    from tddfa.tracker import Tracker
+    from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face, Mesh, Params, Roi
 
 __version__ = "0.1.0"
@@ -35,7 +35,7 @@ _HOMES = {
     "Mesh": "types",
     "Params": "types",
     "Roi": "types",
-    "Tracker": "tracker",
+    "Tracker": "tracking.tracker",
 }
 __all__ = [
     "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "Tracker",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tddfa.aligner import Aligner
     from tddfa.outputs import Options
-    from tddfa.tracker import Tracker
+    from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face
 
 
@@ -66,7 +66,7 @@ def remark_on_smoothing(options: argparse.Namespace) -> None:
 
 def tracker_of(options: argparse.Namespace, aligner: Aligner) -> Tracker:
     """Make the tracker that the options ask for."""
-    from tddfa.tracker import Tracker
+    from tddfa.tracking.tracker import Tracker
 
     return Tracker(
         aligner,

@@ -26,7 +26,7 @@ from tddfa.cli_paths import check_folder, source_stem
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
-    from tddfa.tracker import Tracker
+    from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face
     from tddfa.video import Frame
 
@@ -86,7 +86,7 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, cam
 
     from tddfa import video
     from tddfa.outputs import describe
-    from tddfa.records import Recorder
+    from tddfa.tracking.records import Recorder
 
     if options.no_video and options.save is None:
         raise ValueError("--no_video: expected --save FILE with it, or nothing would be made")

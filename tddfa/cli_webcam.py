@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tddfa.aligner import Aligner
-    from tddfa.tracker import Tracker
+    from tddfa.tracking.tracker import Tracker
     from tddfa.video import Frame
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tddfa import Tracker
-from tddfa.smoothing import jitter
 from tddfa.synthetic import Head, frames
+from tddfa.tracking.smoothing import jitter
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from tddfa.kinds import MESHES, PICTURES
 from tddfa.model.runtime import Model
 from tddfa.outputs import Options, Outputs
 from tddfa.surface.texture import unwrap
-from tddfa.tracker import Tracker
+from tddfa.tracking.tracker import Tracker
 from tddfa.types import Face, Mesh
 
 BATCHES = (1, 8, 32)

@@ -17,8 +17,8 @@ from tddfa.aligner import Aligner
 from tddfa.evaluate import metrics
 from tddfa.evaluate.boxes import overlaps
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup
-from tddfa.smoothing import jitter
-from tddfa.tracker import Smooth, Tracker
+from tddfa.tracking.smoothing import jitter
+from tddfa.tracking.tracker import Smooth, Tracker
 from tddfa.types import Face
 
 Floats = NDArray[np.float64]
@@ -122,7 +122,7 @@ def id_changes(faces: Sequence[dict[int, NDArray[np.float32]]]) -> int:
 def evaluate(setup: Setup, video: str | os.PathLike[str] | None = None, frames: int = 120) -> Result:
     """Jitter on a video, without smoothing and with each of the filters; and on rendered heads whose truth is known.
 
-    Jitter is the mean second difference of the landmarks over frames, % of the face's size (`tddfa.smoothing.jitter`).
+    Jitter is the mean second difference of the landmarks over frames, % of the face's size (`tddfa.tracking.smoothing.jitter`).
 
     Parameters
     ----------

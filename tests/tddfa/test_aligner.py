@@ -10,7 +10,7 @@ from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.model.config import ConfigError
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import LANDMARKS
-from tddfa.smoothing import mean_of
+from tddfa.tracking.smoothing import mean_of
 
 RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
 

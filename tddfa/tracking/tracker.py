@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
-from tddfa.smoothing import JitterMeter, OneEuro, mean_of
+from tddfa.tracking.smoothing import JitterMeter, OneEuro, mean_of
 from tddfa.types import Face, Roi
 
 Smooth = Literal["one_euro", "lookahead", "none"]
@@ -92,7 +92,7 @@ class Tracker:
     aligner : Aligner
         With a detector.
     smooth : {"one_euro", "lookahead", "none"}
-        ``one_euro`` steadies without delay (`tddfa.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over `n_pre`
+        ``one_euro`` steadies without delay (`tddfa.tracking.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over `n_pre`
         frames before, the frame, and `n_next` after: only `run` can do it, for it waits for later frames.
     detect_every : int
         Frames between looks for new faces. While somebody is missing, it is every other frame.

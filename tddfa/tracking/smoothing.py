@@ -111,7 +111,7 @@ class OneEuro:
     """
 
     # Speeds in model units (cm), radians, e-folds and weights a second. Set on heads with known motion and the noise of
-    # the regressor, so that jitter is halved and nothing lags by a frame; tests/tddfa/test_smoothing.py holds that.
+    # the regressor, so that jitter is halved and nothing lags by a frame; tests/tddfa/tracking/test_smoothing.py holds that.
     POSITION = Tuning(cutoff=0.8, slope=0.8)
     ROTATION = Tuning(cutoff=0.8, slope=7.0)
     SCALE = Tuning(cutoff=0.3, slope=2.0)

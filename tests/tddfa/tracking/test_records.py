@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from tddfa import records
 from tddfa.geometry.camera import Camera
 from tddfa.outputs import describe
-from tddfa.records import SUFFIXES, Recorder
+from tddfa.tracking import records
+from tddfa.tracking.records import SUFFIXES, Recorder
 from tddfa.types import Face, Params, Roi
 from tddfa.video import Frame
 

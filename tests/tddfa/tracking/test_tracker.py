@@ -10,7 +10,7 @@ from FaceBoxes import Detections
 from tddfa import Camera, CropRule, Face, Params, Roi
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box, roi_from_landmarks
-from tddfa.tracker import Tracker
+from tddfa.tracking.tracker import Tracker
 
 RULE = CropRule(size=120, box_shift_y=0.0, box_scale=1.2, landmark_scale=1.25)
 FPS = 30
@@ -345,7 +345,7 @@ class TestLookahead:
     def test_the_mesh_is_the_mean_of_the_meshes(self, aligner, astronaut):
         (face,) = aligner(astronaut)
         shifted = replace(face, camera=Camera(face.camera.matrix + np.eye(3, 4, 3) * 30))
-        from tddfa.smoothing import mean_of
+        from tddfa.tracking.smoothing import mean_of
 
         mesh = aligner.mesh(mean_of([face, face, shifted], face))
         expected = (2 * aligner.mesh(face).vertices + aligner.mesh(shifted).vertices) / 3

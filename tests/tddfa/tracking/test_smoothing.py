@@ -6,7 +6,7 @@ import pytest
 from tddfa import Camera, Face, Params, Roi
 from tddfa.geometry.camera import rotation_from_euler
 from tddfa.model.face_model import FaceModel
-from tddfa.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
+from tddfa.tracking.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
 
 FPS = 30
 BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
