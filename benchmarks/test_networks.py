@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.convert.dense import with_vertices
 from tddfa.model.assets import data_folder
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.with_vertices import with_vertices
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = data_folder() / "weights"

@@ -3,7 +3,7 @@
 Written from the papers' descriptions of the layers, and the names and shapes of the weights: MobileNet V1 (Howard et
 al., 2017) and FaceBoxes (Zhang et al., IJCB 2017). Each BatchNorm is folded into the convolution before it; what comes
 before and after the network (layout, normalisation, whitening, softmax) is inside. What is said plainly here is then
-rewritten to run sooner (`tddfa.convert.optimise`).
+rewritten to run sooner (`tddfa.onnx_tools.optimise`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.convert.optimise import optimise
+from tddfa.onnx_tools.optimise import optimise
 
 State = Mapping[str, NDArray[np.float32]]
 

@@ -92,7 +92,7 @@ class Config:
     min_score : float or None
         A detected face whose score by the regressor is lower is dropped.
     model_int8 : Path or None
-        The regressor in 8 bits (`tddfa.convert.quantise`), where there is one.
+        The regressor in 8 bits (`tddfa.onnx_tools.quantise`), where there is one.
     refine : int
         How many more times a face is aligned from the landmarks found (`tddfa.Aligner`).
     mirrored : bool

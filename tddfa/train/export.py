@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert.optimise import optimise
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.optimise import optimise
 from tddfa.train.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
 
 # Readable by ONNX Runtime 1.18 and later.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tddfa.convert import networks
-from tddfa.convert.graph import Graph, GraphError, attributes
+from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 from tddfa.train.detector_teacher import Teacher
 
 MEAN = (104.0, 117.0, 123.0)
@@ -316,7 +316,7 @@ def _convolutions(graph: Graph) -> Iterator[tuple[str, NDArray[np.float64], NDAr
         if weight.ndim != 4 or attributes(node).get("group", 1) != 1:
             continue
         if weight.shape[1:] == (1, 7, 21):
-            # `tddfa.convert.optimise.rows_for_planes`
+            # `tddfa.onnx_tools.optimise.rows_for_planes`
             weight = weight.reshape(len(weight), 7, 7, 3).transpose(0, 3, 1, 2)
         yield node.input[0], weight, bias
 
@@ -324,7 +324,7 @@ def _convolutions(graph: Graph) -> Iterator[tuple[str, NDArray[np.float64], NDAr
 def _joined_signs(
     found: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Undo `tddfa.convert.optimise.both_signs`: the first convolution is two there, in another order."""
+    """Undo `tddfa.onnx_tools.optimise.both_signs`: the first convolution is two there, in another order."""
     first = [pair for pair in found if pair[1].shape[1:] == (3, 7, 7)]
     rest = [pair for pair in found if pair[1].shape[1:] != (3, 7, 7)]
     if len(first) == 2 and len(first[0][1]) + len(first[1][1]) // 2 == 24 and rest:

@@ -279,7 +279,7 @@ def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tup
     """Weights and biases of the convolutions in order, of the head, and the numbers of shape and expression.
 
     The first convolution is given for pixels (x - 127.5) / 128, wherever the file scales them; one that convolves
-    rows of b, g, r numbers (`tddfa.convert.optimise`) is turned back.
+    rows of b, g, r numbers (`tddfa.onnx_tools.optimise`) is turned back.
     """
     import onnx
     from onnx import numpy_helper

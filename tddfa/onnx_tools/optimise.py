@@ -1,4 +1,4 @@
-"""A network's graph into one that gives the same numbers sooner: ``python -m tddfa.convert.optimise IN OUT``.
+"""A network's graph into one that gives the same numbers sooner: ``python -m tddfa.onnx_tools.optimise IN OUT``.
 
 ONNX Runtime computes convolutions near the processor's peak, and lays channels out in blocks for it. What costs is what
 stands between them: a mean that is subtracted along a last axis of three, layouts turned to and fro, negations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert.graph import Graph, GraphError, attributes
+from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 
 # ONNX Runtime's channels a block: 16 with AVX-512, 8 with AVX2.
 BLOCK = 16
@@ -274,9 +274,9 @@ def one_convolution_a_map(graph: Graph) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.convert.optimise``; return the exit status."""
+    """Do ``python -m tddfa.onnx_tools.optimise``; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tddfa.convert.optimise",
+        prog="python -m tddfa.onnx_tools.optimise",
         description="Rewrite a network (.onnx) to give the same numbers sooner.",
         allow_abbrev=False,
     )

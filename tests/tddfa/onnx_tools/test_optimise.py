@@ -4,10 +4,10 @@ import pytest
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from tddfa.convert import optimise as module  # noqa: E402
-from tddfa.convert.graph import Graph, GraphError  # noqa: E402
-from tddfa.convert.optimise import optimise  # noqa: E402
 from tddfa.model.runtime import Model  # noqa: E402
+from tddfa.onnx_tools import optimise as module
+from tddfa.onnx_tools.graph import Graph, GraphError  # noqa: E402
+from tddfa.onnx_tools.optimise import optimise  # noqa: E402
 
 IMAGE = ("image", TensorProto.UINT8, [1, "h", "w", 3])
 

@@ -1,4 +1,4 @@
-"""A network's convolutions in 8 bits: ``python -m tddfa.convert.quantise IN CROPS OUT``.
+"""A network's convolutions in 8 bits: ``python -m tddfa.onnx_tools.quantise IN CROPS OUT``.
 
 Static quantisation (Jacob et al., CVPR 2018): activations as uint8 with one scale a tensor, from what they come to on
 real crops; weights as int8 with one scale an output channel. What is written are pairs of QuantizeLinear and
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert.graph import Graph, GraphError
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.graph import Graph, GraphError
 
 # First convolutions that stay in float: few channels of many px, which 8 bits do not make faster.
 KEEP = 4
@@ -34,7 +34,7 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
     Parameters
     ----------
     model : bytes
-        ONNX, from `tddfa.convert.optimise`: each convolution has its BatchNorm folded in.
+        ONNX, from `tddfa.onnx_tools.optimise`: each convolution has its BatchNorm folded in.
     crops : ndarray (n, h, w, 3) uint8
         What the network sees in use; a few hundred.
     keep : int
@@ -138,9 +138,9 @@ def _weights(graph: Graph, node: Any, scale: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.convert.quantise``; return the exit status."""
+    """Do ``python -m tddfa.onnx_tools.quantise``; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tddfa.convert.quantise",
+        prog="python -m tddfa.onnx_tools.quantise",
         description="Put the convolutions of a network (.onnx) into 8 bits.",
         allow_abbrev=False,
     )

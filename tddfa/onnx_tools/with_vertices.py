@@ -1,4 +1,4 @@
-"""The face model and the camera inside a regressor's file: ``python -m tddfa.convert.dense REGRESSOR FACE_MODEL OUT``.
+"""The face model and the camera inside a regressor's file: ``python -m tddfa.onnx_tools.with_vertices REGRESSOR FACE_MODEL OUT``.
 
 The file that comes out gives ``vertices`` beside the regressor's other outputs, for all crops of a batch in two matrix
 products on whatever device runs it. Where few faces are asked for their vertices, the plain regressor is the faster
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert.graph import Graph, GraphError
 from tddfa.model.face_model import FaceModel
+from tddfa.onnx_tools.graph import Graph, GraphError
 
 _NEEDED = ("camera", "shape", "expression")
 
@@ -72,9 +72,9 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.convert.dense``; return the exit status."""
+    """Do ``python -m tddfa.onnx_tools.with_vertices``; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tddfa.convert.dense",
+        prog="python -m tddfa.onnx_tools.with_vertices",
         description="Put a face model inside a regressor's file: it gives dense vertices itself.",
         allow_abbrev=False,
     )

@@ -4,12 +4,12 @@ import pytest
 pytest.importorskip("onnx")
 
 from tddfa import Aligner
-from tddfa.convert import dense
-from tddfa.convert.dense import with_vertices
-from tddfa.convert.graph import GraphError
 from tddfa.crop import cut
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools import with_vertices as dense
+from tddfa.onnx_tools.graph import GraphError
+from tddfa.onnx_tools.with_vertices import with_vertices
 
 
 @pytest.fixture(scope="module")

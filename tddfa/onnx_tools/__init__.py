@@ -1,0 +1,1 @@
+"""ONNX files, edited: optimised, quantised, or with the face model inside. Needs the extra ``convert`` (onnx)."""
