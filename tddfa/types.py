@@ -120,7 +120,7 @@ class Face:
     track_id : int or None
         The same for one person over the frames of a video.
     mean_of : tuple of Face
-        The faces of other frames that this one is the mean of (`tddfa.tracking.smoothing.mean_of`); most faces are of none.
+        The faces of other frames that this one is the mean of (`tddfa.tracking.smoothing.mean_of`); mostly none.
     """
 
     box: NDArray[np.float32]

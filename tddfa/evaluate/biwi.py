@@ -93,7 +93,7 @@ def _key(path: str) -> tuple[str, ...]:
 
 
 def read_pose(path: Path) -> Floats:
-    """Rotation (3, 3), model to view (`tddfa.geometry.camera`), of a ``frame_*_pose.txt``: the first nine numbers of it.
+    """Rotation (3, 3), model to view (`tddfa.geometry.camera`), of a ``frame_*_pose.txt``: its first nine numbers.
 
     Raises
     ------

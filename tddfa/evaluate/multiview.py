@@ -40,8 +40,8 @@ def evaluate(
     """Errors in single views, and how well the views of one head agree.
 
     Landmarks are found in each view by itself, the crop from the truth. Then, `quadruples` times: four views are drawn,
-    each landmark is triangulated from its own four 2D points (`tddfa.geometry.triangulation.triangulate`), and projected into all
-    views of the head. How far that lies from the points found there is the inconsistency; how far the triangulated
+    each landmark is triangulated from its own four 2D points (`tddfa.geometry.triangulation.triangulate`), and
+    projected into all views of the head. How far that lies from the points found there is the inconsistency; how far the triangulated
     points of different quadruples lie from their mean is the spread.
 
     Parameters

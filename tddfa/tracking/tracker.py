@@ -92,8 +92,8 @@ class Tracker:
     aligner : Aligner
         With a detector.
     smooth : {"one_euro", "lookahead", "none"}
-        ``one_euro`` steadies without delay (`tddfa.tracking.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over `n_pre`
-        frames before, the frame, and `n_next` after: only `run` can do it, for it waits for later frames.
+        ``one_euro`` steadies without delay (`tddfa.tracking.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over
+        `n_pre` frames before, the frame, and `n_next` after: only `run` can do it, for it waits for later frames.
     detect_every : int
         Frames between looks for new faces. While somebody is missing, it is every other frame.
     max_faces : int or None

@@ -25,7 +25,7 @@ def project(cameras: Tensor, points: Tensor) -> Tensor:
 
 
 def triangulate(cameras: Tensor, points: Tensor) -> Tensor:
-    """Points in space from where several cameras see them, as `tddfa.geometry.triangulation.triangulate`; gradients pass.
+    """Triangulate points seen by several cameras, as `tddfa.geometry.triangulation.triangulate`; gradients pass.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from tddfa.model.runtime import Model  # noqa: E402
-from tddfa.onnx_tools import optimise as module
+from tddfa.onnx_tools import optimise as module  # noqa: E402
 from tddfa.onnx_tools.graph import Graph, GraphError  # noqa: E402
 from tddfa.onnx_tools.optimise import optimise  # noqa: E402
 

@@ -5,7 +5,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from tddfa.model.runtime import Model  # noqa: E402
-from tddfa.onnx_tools import quantise as module
+from tddfa.onnx_tools import quantise as module  # noqa: E402
 from tddfa.onnx_tools.graph import GraphError  # noqa: E402
 from tddfa.onnx_tools.quantise import quantise  # noqa: E402
 
