@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tddfa import Aligner
-from tddfa.convert.fetch import fetch
+from tddfa.compat.fetch import fetch
 
 UPSTREAM = Path(__file__).resolve().parents[2] / "shared/upstream"
 

@@ -36,7 +36,19 @@ SHARED = ROOT.parent / "shared"
 IMAGE_KINDS = "2d_sparse,2d_dense,3d,depth,pncc,pose,uv_tex,6dof,ply,obj,glb"
 FRAME_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof")
 # What differs from run to run, or says who made a file: no result.
-VOLATILE_KEYS = {"tddfa", "commit", "date", "seconds", "versions", "platform", "machine", "python", "cpu", "packages", "worked"}
+VOLATILE_KEYS = {
+    "tddfa",
+    "commit",
+    "date",
+    "seconds",
+    "versions",
+    "platform",
+    "machine",
+    "python",
+    "cpu",
+    "packages",
+    "worked",
+}
 # Files that hold only copies of other results, or times.
 SKIPPED_NAMES = re.compile(r"events\.out\.tfevents|^log|latency|\.part$|metrics\.jsonl$")
 

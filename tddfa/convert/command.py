@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run ``tddfa fetch``; return the exit status: 0 if a model can be used now."""
-    from tddfa.convert import fetch
+    from tddfa.compat import fetch
 
     def say(text: str) -> None:
         sys.stdout.write(f"{text}\n")

@@ -135,7 +135,7 @@ class Config:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
-        """Read a ``.yml`` file, ours or one of 3DDFA_V2's (`tddfa.convert.their_config`).
+        """Read a ``.yml`` file, ours or one of 3DDFA_V2's (`tddfa.compat.config`).
 
         Raises
         ------
@@ -153,7 +153,7 @@ class Config:
             raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}")
         if "checkpoint_fp" in content:
             # only 3DDFA_V2's configs have this key
-            from tddfa.convert.their_config import resolve
+            from tddfa.compat.config import resolve
 
             return resolve(path, content)
         if "name" in content:

@@ -1,6 +1,6 @@
 """FaceBoxes as a torch network (Zhang et al., "FaceBoxes: A CPU Real-time Face Detector", IJCB 2017), and back to ONNX.
 
-Layers are named as in the released weights of 3DDFA_V2's detector, so `tddfa.convert.networks.detector` writes both.
+Layers are named as in the released weights of 3DDFA_V2's detector, so `tddfa.compat.networks.detector` writes both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tddfa.convert import networks
+from tddfa.compat import networks
 from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 from tddfa.train.detector_teacher import Teacher
 

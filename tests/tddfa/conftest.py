@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.convert.fetch import fetch
+from tddfa.compat.fetch import fetch
 
 BLOCKS = [("dw2_1", 1), ("dw2_2", 2), ("dw3_1", 1), ("dw3_2", 2), ("dw4_1", 1), ("dw4_2", 2)]
 BLOCKS += [(f"dw5_{i}", 1) for i in range(1, 6)] + [("dw5_6", 2), ("dw6", 1)]

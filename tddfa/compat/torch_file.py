@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.convert.restricted import RefusedError, Storage, Tensor, read_pickle
+from tddfa.compat.restricted_pickle import RefusedError, Storage, Tensor, read_pickle
 
 # What a file may be, and what its tensors may take together.
 _MOST_BYTES = 2 << 30

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from FaceBoxes import Detector
-from tddfa.convert import networks
-from tddfa.convert.restricted import read_pickle
-from tddfa.convert.torch_file import read_state
+from tddfa.compat import networks
+from tddfa.compat.restricted_pickle import read_pickle
+from tddfa.compat.torch_file import read_state
 from tddfa.model.runtime import Model
 
 pytest.importorskip("onnx")

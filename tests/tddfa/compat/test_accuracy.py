@@ -1,4 +1,4 @@
-"""AFLW2000-3D with 3DDFA_V2's weights, beside its formula: ``pytest tests/tddfa/convert/test_accuracy.py -s``."""
+"""AFLW2000-3D with 3DDFA_V2's weights, beside its formula: ``pytest tests/tddfa/compat/test_accuracy.py -s``."""
 
 import cv2
 import numpy as np

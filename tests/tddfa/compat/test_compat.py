@@ -23,7 +23,7 @@ from tddfa.compat import (
     uv_tex,
     viz_pose,
 )
-from tddfa.convert.bfm import read_pickled
+from tddfa.compat.bfm import read_pickled
 from tddfa.model.config import ConfigError
 
 PHOTOS = ("JianzhuGuo", "trump_hillary", "emma")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert import fetch
+from tddfa.compat import fetch
 from tddfa.model.assets import AssetError, cache_folder
 from tddfa.model.config import Config, ConfigError, CropRule, DetectorConfig
 
@@ -98,7 +98,7 @@ class _Files:
         return self._converted((fetch.DETECTOR,), "faceboxes.onnx", lambda f: fetch.convert_detector(*f))
 
     def _face_model(self, bases: str) -> Path:
-        from tddfa.convert import bfm
+        from tddfa.compat import bfm
 
         # one face model, whatever it is called there
         return self._converted(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tddfa.convert.bfm import face_model, read_bases, read_pickled
-from tddfa.convert.restricted import RefusedError
+from tddfa.compat.bfm import face_model, read_bases, read_pickled
+from tddfa.compat.restricted_pickle import RefusedError
 from tddfa.model.face_model import FaceModel
 
 

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from tddfa.convert.restricted import RefusedError, Tensor, read_pickle
+from tddfa.compat.restricted_pickle import RefusedError, Tensor, read_pickle
 
 
 def read(data):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tddfa.convert.download import DownloadError, OfflineError, check, digest, download
+from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
 
 CONTENT = bytes(range(256)) * 1500
 SHA = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

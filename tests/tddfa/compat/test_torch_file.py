@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from tddfa.convert.restricted import RefusedError
-from tddfa.convert.torch_file import read_state, read_torch
+from tddfa.compat.restricted_pickle import RefusedError
+from tddfa.compat.torch_file import read_state, read_torch
 
 STATE = {
     "conv.weight": np.random.default_rng(1).normal(size=(2, 3, 1, 1)).astype(np.float32),
@@ -79,7 +79,7 @@ def test_many_large_views_of_one_storage_are_refused(tmp_path, reference):
 
 
 def test_a_zip_that_claims_gigabytes_is_refused(tmp_path, reference, monkeypatch):
-    monkeypatch.setattr("tddfa.convert.torch_file._MOST_BYTES", 100_000)
+    monkeypatch.setattr("tddfa.compat.torch_file._MOST_BYTES", 100_000)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", reference.pickled(b"N"))

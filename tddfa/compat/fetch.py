@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
-from tddfa.convert.download import DownloadError, OfflineError, check, digest, download
+from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
 from tddfa.model.assets import cache_folder
 
 COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
@@ -268,7 +268,7 @@ def _regressor(name: str, path: str, found: _Found, made: _Made, report: Report)
 
 
 def _face_model(found: _Found, made: _Made, report: Report) -> str | None:
-    from tddfa.convert import bfm
+    from tddfa.compat import bfm
 
     needed = (BASES, TRIANGLES, UV, INDICES, CODES)
 
@@ -298,8 +298,8 @@ def _check_codes(data: bytes, bases: Path, codes: Path) -> None:
 
 def convert_detector(weights: Path) -> bytes:
     """FaceBoxes' ``.pth`` to ONNX."""
-    from tddfa.convert import networks
-    from tddfa.convert.torch_file import read_state
+    from tddfa.compat import networks
+    from tddfa.compat.torch_file import read_state
 
     try:
         return networks.detector(read_state(weights))
@@ -309,9 +309,9 @@ def convert_detector(weights: Path) -> bytes:
 
 def convert_regressor(weights: Path, whitening: Path) -> bytes:
     """MobileNet's ``.pth``, and what its outputs are whitened by, to ONNX."""
-    from tddfa.convert import networks
-    from tddfa.convert.bfm import read_pickled
-    from tddfa.convert.torch_file import read_state
+    from tddfa.compat import networks
+    from tddfa.compat.bfm import read_pickled
+    from tddfa.compat.torch_file import read_state
 
     statistics = read_pickled(whitening)
     if not isinstance(statistics, dict) or not all(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.npz import read_npz
-from tddfa.convert.networks import EXPRESSION_COUNT, SHAPE_COUNT
-from tddfa.convert.restricted import RefusedError, read_pickle
+from tddfa.compat.networks import EXPRESSION_COUNT, SHAPE_COUNT
+from tddfa.compat.restricted_pickle import RefusedError, read_pickle
 from tddfa.model.face_model import FaceModel
 from tddfa.model.regions import find_regions
 
@@ -26,7 +26,7 @@ _MOST_BYTES = 1 << 30
 
 
 def read_pickled(path: str | os.PathLike[str]) -> Any:
-    """Read a pickle of arrays; see `tddfa.convert.restricted`.
+    """Read a pickle of arrays; see `tddfa.compat.restricted_pickle`.
 
     Raises
     ------

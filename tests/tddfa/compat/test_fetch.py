@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from tddfa import Aligner
 from tddfa.cli import main
-from tddfa.convert import download, fetch
+from tddfa.compat import download, fetch
 from tddfa.model.assets import AssetError, config_path
 
 pytest.importorskip("onnx")

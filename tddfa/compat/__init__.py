@@ -29,8 +29,8 @@ from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
-from tddfa.convert.fetch import folder
-from tddfa.convert.their_config import CROP, detector, resolve
+from tddfa.compat.config import CROP, detector, resolve
+from tddfa.compat.fetch import folder
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.geometry.camera import Camera
 from tddfa.model.assets import AssetError, config_path, verified
