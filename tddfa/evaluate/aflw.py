@@ -18,7 +18,8 @@ import numpy as np
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
-from tddfa.evaluate import crops, metrics, sources
+from tddfa.datasets import files as sources
+from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from tddfa.aligner import Aligner
-from tddfa.evaluate import crops, metrics, sources
+from tddfa.datasets import files as sources
+from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.boxes import overlaps
 from tddfa.evaluate.crops import CROPS, Aligned
 from tddfa.evaluate.metrics import Floats

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
-from tddfa.evaluate import crops, metrics, sources
+from tddfa.datasets import files as sources
+from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
 from tddfa.geometry.camera import Euler, euler_from_rotation

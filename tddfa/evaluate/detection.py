@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from FaceBoxes import Detector
 from tddfa._shared import image_io
-from tddfa.evaluate import boxes, labelled_boxes
+from tddfa.datasets import boxes as labelled_boxes
+from tddfa.datasets.boxes import Boxes
+from tddfa.datasets.files import below, worked
+from tddfa.evaluate import boxes
 from tddfa.evaluate.boxes import SIZES, Sample
-from tddfa.evaluate.labelled_boxes import Boxes
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup, Worst
-from tddfa.evaluate.sources import below, worked
 
 NAME = "detection"
 LAYOUT = (

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tddfa.evaluate import crops, metrics, sources
+from tddfa.datasets import files as sources
+from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.crops import CROPS, Aligned
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup, number

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
+from tddfa.datasets.files import below
+from tddfa.datasets.views import LAYOUT, View, rendered_heads, stored_heads
 from tddfa.evaluate import metrics
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst
-from tddfa.evaluate.sources import below
-from tddfa.evaluate.views import LAYOUT, View, rendered_heads, stored_heads
 from tddfa.geometry.triangulation import SOURCES, consistency
 
 __all__ = ["LAYOUT", "NAME", "evaluate"]

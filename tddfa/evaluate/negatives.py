@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from FaceBoxes import Detector
 from tddfa._shared import image_io
 from tddfa._shared.image_io import SUFFIXES
+from tddfa.datasets.files import below, worked
 from tddfa.evaluate.detection import corners
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst
-from tddfa.evaluate.sources import below, worked
 
 NAME = "negatives"
 LAYOUT = "DIR/negatives/*.jpg, pictures without a face"

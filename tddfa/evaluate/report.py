@@ -11,9 +11,9 @@ from typing import Any
 
 from tddfa import __version__
 from tddfa.aligner import Aligner
+from tddfa.datasets.files import below
 from tddfa.evaluate.benchmarks import MODULES
 from tddfa.evaluate.result import Figure, Result
-from tddfa.evaluate.sources import below
 from tddfa.model.assets import config_path
 from tddfa.model.config import Config
 

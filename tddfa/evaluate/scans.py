@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa.datasets.files import below, read_arrays
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
-from tddfa.evaluate.sources import below, read_arrays
 from tddfa.model.face_model import LANDMARK_REGIONS
 
 Floats = NDArray[np.float64]

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.evaluate import labelled_boxes
-from tddfa.evaluate.labelled_boxes import Boxes
+from tddfa.datasets import boxes as labelled_boxes
+from tddfa.datasets.boxes import Boxes
 from tddfa.model.face_model import FaceModel
 from tddfa.train.crops import Crops
 from tddfa.train.photos import read_pts
@@ -90,7 +90,7 @@ class Boxed:
     Parameters
     ----------
     photos : sequence of Boxes
-        See `tddfa.evaluate.labelled_boxes`.
+        See `tddfa.datasets.boxes`.
     """
 
     photos: Sequence[Boxes]

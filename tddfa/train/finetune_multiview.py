@@ -42,7 +42,7 @@ class Views:
     Attributes
     ----------
     folder : Path or None
-        Stored views (`tddfa.evaluate.views.LAYOUT`); None renders heads with the textures of the labelled crops.
+        Stored views (`tddfa.datasets.views.LAYOUT`); None renders heads with the textures of the labelled crops.
     heads : int
         How many are rendered to train on.
     validation_heads : int

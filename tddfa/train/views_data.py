@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.evaluate.views import LAYOUT, ViewedHead, stored_heads
+from tddfa.datasets.views import LAYOUT, ViewedHead, stored_heads
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.triangulation import matrices
 from tddfa.model.face_model import FaceModel
@@ -221,7 +221,7 @@ def read_heads(folder: Path, views: int, skip: Callable[[int], bool] = lambda _:
     Parameters
     ----------
     folder : Path
-        See `tddfa.evaluate.views.LAYOUT`.
+        See `tddfa.datasets.views.LAYOUT`.
     views : int
         How many of each head.
     skip : callable

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tddfa import Aligner, Camera, Face, Params
-from tddfa.evaluate import multiview, views
+from tddfa.datasets import views
+from tddfa.evaluate import multiview
 from tddfa.evaluate.result import Setup
 from tddfa.geometry.camera import rotation_from_euler
 from tddfa.geometry.triangulation import pinhole, project

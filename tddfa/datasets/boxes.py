@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.evaluate.sources import photo_beside, read_text
+from tddfa.datasets.files import photo_beside, read_text
 
 # WIDER FACE's list of the training set has 13 MB.
 _MOST_LIST_BYTES = 1 << 26

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tddfa.evaluate import sources
+from tddfa.datasets import files as sources
 
 
 class TestWorked:

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.evaluate import labelled_boxes
-from tddfa.evaluate.labelled_boxes import beside, voc, wider
+from tddfa.datasets import boxes as labelled_boxes
+from tddfa.datasets.boxes import beside, voc, wider
 
 
 def picture(path):

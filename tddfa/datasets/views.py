@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.evaluate.sources import read_arrays
+from tddfa.datasets.files import read_arrays
 from tddfa.geometry.triangulation import matrices, pinhole
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
