@@ -19,7 +19,7 @@ _DATA = Path("data")
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
-    from tddfa.evaluate.words import WORDS
+    from tddfa.evaluate.report.words import WORDS
 
     parser = commands.add_parser(
         "evaluate", help="measure how good a model is", allow_abbrev=False,
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         if options.out is not None:
             check_folder("--out", options.out)
         aligner = load_aligner(options)
-        from tddfa.evaluate.report import identity
+        from tddfa.evaluate.report.table import identity
         from tddfa.evaluate.result import Setup
 
         made_by = identity(aligner, options.config, options.precision, options.threads, options.exact_crop)
@@ -123,7 +123,7 @@ class _Run:
     def all(self, names: Sequence[str]) -> int:
         """Run them; return the exit status."""
         from tddfa.evaluate.benchmarks import module
-        from tddfa.evaluate.report import signed, table
+        from tddfa.evaluate.report.table import signed, table
         from tddfa.evaluate.result import DataMissing
 
         done = failed = 0
@@ -149,7 +149,7 @@ class _Run:
     def _shorter(self, name: str, error: Exception) -> str:
         """What is missing, with the layout in as few words as in the help."""
         from tddfa.evaluate.benchmarks import module
-        from tddfa.evaluate.words import WORDS
+        from tddfa.evaluate.report.words import WORDS
 
         text = str(error)
         if name in WORDS:
@@ -163,9 +163,9 @@ class _Run:
     def _save(self, result: Result) -> None:
         from tddfa._shared import image_io
         from tddfa._shared.files import write_atomic
-        from tddfa.evaluate import plots
-        from tddfa.evaluate.sheet import contact_sheet
-        from tddfa.evaluate.words import WORDS, Words
+        from tddfa.evaluate.report import plots
+        from tddfa.evaluate.report.contact_sheet import contact_sheet
+        from tddfa.evaluate.report.words import WORDS, Words
 
         words = WORDS.get(result.benchmark, Words(""))
         title = f"{result.benchmark}, {self.made_by['config']}"
@@ -194,8 +194,8 @@ class _Run:
 
 def _write(options: argparse.Namespace) -> int:
     from tddfa._shared.files import write_atomic
-    from tddfa.evaluate.page import markdown
-    from tddfa.evaluate.report import load_folder
+    from tddfa.evaluate.report.page import markdown
+    from tddfa.evaluate.report.table import load_folder
 
     folders = [Path(folder) for folder in options.benchmark]
     if not folders or options.all:

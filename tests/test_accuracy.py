@@ -6,7 +6,7 @@
 import pytest
 
 from tddfa.evaluate import benchmarks
-from tddfa.evaluate.report import table
+from tddfa.evaluate.report.table import table
 from tddfa.evaluate.result import Setup
 
 pytestmark = pytest.mark.evaluation

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tddfa.cli import main
-from tddfa.evaluate import benchmarks, ibug, jitter, negatives
+from tddfa.evaluate import benchmarks
+from tddfa.evaluate.benchmarks import ibug, jitter, negatives
+from tddfa.evaluate.report.words import WORDS
 from tddfa.evaluate.result import Result
-from tddfa.evaluate.words import WORDS
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from tddfa import Aligner
 from tddfa.bench.run import COLD, Plan, run
-from tddfa.evaluate import latency
+from tddfa.evaluate.benchmarks import latency
 from tddfa.evaluate.result import Setup
 
 pytestmark = pytest.mark.usefixtures("rendered_once")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tddfa.evaluate import scans
+from tddfa.evaluate.benchmarks import scans
+from tddfa.evaluate.benchmarks.scans import GAMMA, SIGMA, decode, hottest, refine
 from tddfa.evaluate.result import DataMissing, Setup
-from tddfa.evaluate.scans import GAMMA, SIGMA, decode, hottest, refine
 from tddfa.model.face_model import LANDMARK_REGIONS
 
 

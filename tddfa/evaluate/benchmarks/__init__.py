@@ -6,16 +6,16 @@ import importlib
 from typing import Any
 
 MODULES = {
-    "aflw2000-3d": "tddfa.evaluate.aflw2000",
-    "aflw": "tddfa.evaluate.aflw",
-    "300w": "tddfa.evaluate.ibug",
-    "biwi": "tddfa.evaluate.biwi",
-    "detection": "tddfa.evaluate.detection",
-    "negatives": "tddfa.evaluate.negatives",
-    "jitter": "tddfa.evaluate.jitter",
-    "latency": "tddfa.evaluate.latency",
-    "multiview": "tddfa.evaluate.multiview",
-    "scans": "tddfa.evaluate.scans",
+    "aflw2000-3d": "tddfa.evaluate.benchmarks.aflw2000",
+    "aflw": "tddfa.evaluate.benchmarks.aflw",
+    "300w": "tddfa.evaluate.benchmarks.ibug",
+    "biwi": "tddfa.evaluate.benchmarks.biwi",
+    "detection": "tddfa.evaluate.benchmarks.detection",
+    "negatives": "tddfa.evaluate.benchmarks.negatives",
+    "jitter": "tddfa.evaluate.benchmarks.jitter",
+    "latency": "tddfa.evaluate.benchmarks.latency",
+    "multiview": "tddfa.evaluate.benchmarks.multiview",
+    "scans": "tddfa.evaluate.benchmarks.scans",
 }
 """Name on the command line -> module, in the order in which they are run and shown."""
 

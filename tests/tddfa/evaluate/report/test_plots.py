@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.evaluate import plots
+from tddfa.evaluate.report import plots
 from tddfa.evaluate.result import Curve
 
 
@@ -89,7 +89,7 @@ def test_without_matplotlib_the_message_tells_what_to_install(curves, monkeypatc
 def test_no_state_of_pyplot(curves):
     pytest.importorskip("matplotlib")
     code = (
-        "import sys; from tddfa.evaluate import plots; from tddfa.evaluate.result import Curve\n"
+        "import sys; from tddfa.evaluate.report import plots; from tddfa.evaluate.result import Curve\n"
         "assert 'matplotlib' not in sys.modules\n"
         "plots.cumulative('a', [Curve('one', (1.0, 2.0), '%')])\n"
         "assert 'matplotlib.pyplot' not in sys.modules"

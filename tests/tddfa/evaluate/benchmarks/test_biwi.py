@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tddfa._shared import image_io
-from tddfa.evaluate import biwi
+from tddfa.evaluate.benchmarks import biwi
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.geometry.camera import Camera
 from tddfa.synthetic import Head, State, render

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tddfa
-from tddfa.evaluate import report
+from tddfa.evaluate.report import table as report
 from tddfa.evaluate.result import Figure, Result, Worst
 
 

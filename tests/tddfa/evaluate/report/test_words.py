@@ -1,7 +1,7 @@
 import pytest
 
 from tddfa.evaluate import benchmarks
-from tddfa.evaluate.words import WORDS, better
+from tddfa.evaluate.report.words import WORDS, better
 
 
 def test_every_benchmark_has_its_words():

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.evaluate import aflw
+from tddfa.evaluate.benchmarks import aflw
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.synthetic import Head, State, render
 

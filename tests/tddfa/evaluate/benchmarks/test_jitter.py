@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tddfa import synthetic
-from tddfa.evaluate import jitter
-from tddfa.evaluate.jitter import id_changes, lag
+from tddfa.evaluate.benchmarks import jitter
+from tddfa.evaluate.benchmarks.jitter import id_changes, lag
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.video import Writer
 

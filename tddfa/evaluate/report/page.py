@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from tddfa.evaluate.benchmarks import MODULES, module
-from tddfa.evaluate.report import MADE_BY, limited, shown
+from tddfa.evaluate.report.table import MADE_BY, limited, shown
+from tddfa.evaluate.report.words import better
 from tddfa.evaluate.result import Figure, Result
-from tddfa.evaluate.words import better
 
 SUMMARY = (
     ("AFLW2000-3D", "aflw2000-3d", (
@@ -55,7 +55,7 @@ def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
     Parameters
     ----------
     columns : mapping of str to mapping of str to Result
-        What a column is called -> its results, as `tddfa.evaluate.report.load_folder` gives them.
+        What a column is called -> its results, as `tddfa.evaluate.report.table.load_folder` gives them.
     """
     names = list(dict.fromkeys(name for results in columns.values() for name in results))
     order = [*(name for name in MODULES if name in names), *(name for name in names if name not in MODULES)]

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from tddfa.evaluate import page, report
 from tddfa.evaluate.benchmarks import module
+from tddfa.evaluate.report import page
+from tddfa.evaluate.report import table as report
 from tddfa.evaluate.result import Figure, Result, Setup
 
 

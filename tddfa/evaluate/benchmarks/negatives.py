@@ -11,7 +11,7 @@ from FaceBoxes import Detector
 from tddfa._shared import image_io
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets.files import below, worked
-from tddfa.evaluate.detection import corners
+from tddfa.evaluate.benchmarks.detection import corners
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst
 
 NAME = "negatives"

@@ -4,7 +4,7 @@ from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
 from tddfa._shared import image_io
-from tddfa.evaluate import aflw2000
+from tddfa.evaluate.benchmarks import aflw2000
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.geometry.camera import Camera
 from tddfa.synthetic import Head, State, render

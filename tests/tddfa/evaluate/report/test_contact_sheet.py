@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from tddfa._shared.image_io import ImageError
+from tddfa.evaluate.report.contact_sheet import contact_sheet
 from tddfa.evaluate.result import Worst
-from tddfa.evaluate.sheet import contact_sheet
 
 TILE, STEP_X, STEP_Y, GAP = 260, 266, 306, 6
 GREEN, RED = (60, 200, 60), (50, 50, 235)

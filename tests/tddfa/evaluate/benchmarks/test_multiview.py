@@ -7,7 +7,7 @@ import pytest
 
 from tddfa import Aligner, Camera, Face, Params
 from tddfa.datasets import views
-from tddfa.evaluate import multiview
+from tddfa.evaluate.benchmarks import multiview
 from tddfa.evaluate.result import Setup
 from tddfa.geometry.camera import rotation_from_euler
 from tddfa.geometry.triangulation import pinhole, project

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa.evaluate import ibug
+from tddfa.evaluate.benchmarks import ibug
 from tddfa.evaluate.result import DataMissing, Setup
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from FaceBoxes import Detections, Detector
 from tddfa import Aligner
-from tddfa.evaluate import detection, negatives
+from tddfa.evaluate.benchmarks import detection, negatives
 from tddfa.evaluate.result import DataMissing, Setup
 
 

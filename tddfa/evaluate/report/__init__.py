@@ -1,0 +1,1 @@
+"""Results to be read: tables, pages, plots and contact sheets."""
