@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tddfa.cli_common import FAILED, complain, say, trouble, whole
 
 if TYPE_CHECKING:
-    from tddfa.train.loop import Outcome
-    from tddfa.train.settings import Schedule
+    from tddfa.train.engine.loop import Outcome
+    from tddfa.train.engine.settings import Schedule
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def read_settings(cls: type[T], config: Path | None) -> T:
         If none is given, or if it is not understood.
     """
     from tddfa.model.config import ConfigError
-    from tddfa.train.settings import load_settings
+    from tddfa.train.engine.settings import load_settings
 
     if config is None:
         raise ConfigError("--config: expected a file of settings, got none")

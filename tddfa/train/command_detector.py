@@ -18,7 +18,7 @@ from tddfa.train.command_common import (
 )
 
 if TYPE_CHECKING:
-    from tddfa.train.detector_settings import DetectorSettings
+    from tddfa.train.detector.settings import DetectorSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def settings_of(options: argparse.Namespace) -> DetectorSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.train.detector_settings import DetectorSettings
+    from tddfa.train.detector.settings import DetectorSettings
 
     settings = read_settings(DetectorSettings, options.config)
     named = ("init", "teacher", "workers")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tddfa.train.detector import EXPORTED, export_best, train_detector
+    from tddfa.train.detector.task import EXPORTED, export_best, train_detector
 
     if options.smoke:
         from tddfa.train.detector_smoke import smoke

@@ -19,7 +19,7 @@ from tddfa.train.command_common import (
 from tddfa.train.command_regressor import weighted_folder
 
 if TYPE_CHECKING:
-    from tddfa.train.finetune_multiview import Finetuned, MultiviewSettings
+    from tddfa.train.multiview.task import Finetuned, MultiviewSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def settings_of(options: argparse.Namespace) -> MultiviewSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.train.finetune_multiview import MultiviewSettings
-    from tddfa.train.settings import Folder
+    from tddfa.train.engine.settings import Folder
+    from tddfa.train.multiview.task import MultiviewSettings
 
     settings = read_settings(MultiviewSettings, options.config)
     regressor = replace(settings.regressor, schedule=rescheduled(settings.regressor.schedule, options))
@@ -70,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tddfa.train.finetune_multiview import finetune
-    from tddfa.train.regressor import EXPORTED
+    from tddfa.train.multiview.task import finetune
+    from tddfa.train.regressor.task import EXPORTED
 
     if options.smoke:
         from tddfa.train.multiview_smoke import smoke

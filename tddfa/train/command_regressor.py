@@ -19,7 +19,7 @@ from tddfa.train.command_common import (
 )
 
 if TYPE_CHECKING:
-    from tddfa.train.settings import RegressorSettings
+    from tddfa.train.engine.settings import RegressorSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def settings_of(options: argparse.Namespace) -> RegressorSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.train.settings import Folder, RegressorSettings
+    from tddfa.train.engine.settings import Folder, RegressorSettings
 
     settings = read_settings(RegressorSettings, options.config)
     settings = dataclasses.replace(settings, schedule=rescheduled(settings.schedule, options))
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tddfa.train.regressor import EXPORTED, export_again, train_regressor
+    from tddfa.train.regressor.task import EXPORTED, export_again, train_regressor
 
     if options.smoke:
         from tddfa.train.regressor_smoke import smoke

@@ -15,13 +15,13 @@ from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, render
-from tddfa.train.augment import Augment
-from tddfa.train.detector import EXPORTED, measure, train_detector
-from tddfa.train.detector_data import box_of_landmarks, source
-from tddfa.train.detector_scenes import Layout
-from tddfa.train.detector_settings import DetectorSettings, Folders, Pictures
-from tddfa.train.detector_teacher import Teacher
-from tddfa.train.settings import Schedule
+from tddfa.train.data.augment import Augment
+from tddfa.train.detector.data import box_of_landmarks, source
+from tddfa.train.detector.scenes import Layout
+from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures
+from tddfa.train.detector.task import EXPORTED, measure, train_detector
+from tddfa.train.detector.teacher import Teacher
+from tddfa.train.engine.settings import Schedule
 
 _SIZE, _HEADS, _EMPTY, _PEOPLE = 160, 40, 10, 3
 _STEPS, _BATCH = 120, 10

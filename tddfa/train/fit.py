@@ -15,8 +15,8 @@ from tddfa.cli_common import FAILED, complain, say, share
 
 if TYPE_CHECKING:
     from tddfa.model.face_model import FaceModel
-    from tddfa.train.fitting import Fit, VertexMap
-    from tddfa.train.samples import Sample
+    from tddfa.train.data.samples import Sample
+    from tddfa.train.labels.fitting import Fit, VertexMap
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         from tddfa.model.assets import config_path, verified
         from tddfa.model.config import Config
         from tddfa.model.face_model import FaceModel
-        from tddfa.train.fitting import Prior, VertexMap, fit
+        from tddfa.train.labels.fitting import Prior, VertexMap, fit
 
         model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
         photos, landmarks = _landmarks(options)
@@ -104,8 +104,8 @@ def read_map(path: str | os.PathLike[str], model: FaceModel) -> VertexMap:
         If the file is no such map, or names vertices that the face model has not; the message names file and array.
     """
     from tddfa._shared.arrays import checked
-    from tddfa.train.fitting import VertexMap
-    from tddfa.train.shards import read_arrays
+    from tddfa.train.data.shards import read_arrays
+    from tddfa.train.labels.fitting import VertexMap
 
     arrays = read_arrays(path)
     try:
@@ -168,8 +168,8 @@ def contact_sheet(samples: list[Sample], fitted: list[Floats], model: FaceModel)
 def _landmarks(options: argparse.Namespace) -> tuple[list[Path], NDArray[np.float64]]:
     """The photos, and the landmarks (n, k, 2 or 3) of each."""
     from tddfa._shared.arrays import checked
-    from tddfa.train.photos import first_by_name, read_pts
-    from tddfa.train.shards import read_arrays
+    from tddfa.train.data.photos import first_by_name, read_pts
+    from tddfa.train.data.shards import read_arrays
 
     if options.landmarks is None:
         photos = first_by_name(options.photos, options.first)
@@ -193,7 +193,7 @@ def _validation_count(options: argparse.Namespace, faces: int) -> int:
 
 
 def _rows(found: Fit, rows: NDArray[np.intp]) -> Fit:
-    from tddfa.train.fitting import Fit
+    from tddfa.train.labels.fitting import Fit
 
     return Fit(*(getattr(found, name)[rows] for name in Fit.__dataclass_fields__))
 
@@ -208,9 +208,9 @@ def _write(
 ) -> None:
     from tddfa._shared import image_io
     from tddfa.geometry.camera import Camera
-    from tddfa.train.augment import STORED_SCALE
-    from tddfa.train.fitting import unsure_jaw
-    from tddfa.train.samples import Sample, cut_square, write_samples
+    from tddfa.train.data.augment import STORED_SCALE
+    from tddfa.train.data.samples import Sample, cut_square, write_samples
+    from tddfa.train.labels.fitting import unsure_jaw
 
     samples: list[Sample] = []
     turned: list[bool] = []

@@ -29,8 +29,8 @@ from tddfa.model.assets import config_path
 from tddfa.model.config import Config
 from tddfa.model.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
 from tddfa.model.mirror import mirrored_landmarks
-from tddfa.train.crops import Crops
-from tddfa.train.refit import labelled_landmarks
+from tddfa.train.data.crops import Crops
+from tddfa.train.labels.refit import labelled_landmarks
 from tddfa.types import Face
 
 # Landmarks farther apart than this on the mean, a share of the face's size: one of the two lost the face.

@@ -9,14 +9,14 @@ from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
-from tddfa.train.agreement import projected_landmarks
-from tddfa.train.augment import Augment
 from tddfa.train.command_multiview import tell
-from tddfa.train.finetune_multiview import MultiviewSettings, Views, finetune, view_errors
-from tddfa.train.regressor import EXPORTED
+from tddfa.train.data.augment import Augment
+from tddfa.train.engine.settings import Folder, RegressorSettings, Schedule
+from tddfa.train.labels.agreement import projected_landmarks
+from tddfa.train.multiview.data import ViewBatch, rendered_heads, validation_views
+from tddfa.train.multiview.task import MultiviewSettings, Views, finetune, view_errors
+from tddfa.train.regressor.task import EXPORTED
 from tddfa.train.regressor_smoke import made_crops
-from tddfa.train.settings import Folder, RegressorSettings, Schedule
-from tddfa.train.views_data import ViewBatch, rendered_heads, validation_views
 
 _STEPS, _BATCH = 24, 16
 _MEASURED_VIEWS = 12

@@ -13,8 +13,8 @@ from tddfa.cli_common import FAILED, complain, say, share, whole
 
 if TYPE_CHECKING:
     from tddfa.model.face_model import FaceModel
-    from tddfa.train.crops import Crops
-    from tddfa.train.samples import Sample
+    from tddfa.train.data.crops import Crops
+    from tddfa.train.data.samples import Sample
 
 KINDS = {
     "turned": "faces of --crops turned to the side (face profiling, Zhu et al., CVPR 2016)",
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         from tddfa.model.assets import config_path, verified
         from tddfa.model.config import Config
         from tddfa.model.face_model import FaceModel
-        from tddfa.train.samples import write_samples
+        from tddfa.train.data.samples import write_samples
 
         config = Config.load(config_path(options.config))
         model = FaceModel.load(verified(config.face_model))
@@ -99,9 +99,9 @@ def run(options: argparse.Namespace) -> int:
 def _relabelled(options: argparse.Namespace, model: FaceModel) -> str:
     """Write crops as they are with other labels, or fewer of them; what was done, for people."""
     from tddfa.aligner import Aligner
-    from tddfa.train.agreement import write_agreeing
-    from tddfa.train.refit import inner_labels, refitted
-    from tddfa.train.shards import write_shard
+    from tddfa.train.data.shards import write_shard
+    from tddfa.train.labels.agreement import write_agreeing
+    from tddfa.train.labels.refit import inner_labels, refitted
 
     crops = _crops(options)
     if options.kind == "agreeing":
@@ -121,7 +121,7 @@ def _total(options: argparse.Namespace) -> int | None:
 
 def _samples(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
     if options.kind in ("photos", "nonfaces"):
-        from tddfa.train.photos import first_by_name, nonface_samples, photo_samples
+        from tddfa.train.data.photos import first_by_name, nonface_samples, photo_samples
 
         if options.photos is None:
             raise ValueError(f"--photos: expected a folder for {options.kind}, got none")
@@ -132,14 +132,14 @@ def _samples(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
 
     crops = _crops(options).split(validation=False)
     if options.kind == "turned":
-        from tddfa.train.profiling import turned_samples
+        from tddfa.train.synthesis.profiling import turned_samples
 
         return turned_samples(crops, options.count, options.seed, model)
     if options.kind == "edited":
-        from tddfa.train.edits import edited_samples
+        from tddfa.train.synthesis.edits import edited_samples
 
         return edited_samples(crops, options.count, options.seed, model)
-    from tddfa.train.synthetic_crops import synthetic_samples
+    from tddfa.train.synthesis.synthetic_crops import synthetic_samples
 
     return synthetic_samples(crops, options.count, options.seed, model)
 
@@ -147,7 +147,7 @@ def _samples(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
 def _crops(options: argparse.Namespace) -> Crops:
     import numpy as np
 
-    from tddfa.train.crops import Crops
+    from tddfa.train.data.crops import Crops
 
     if not options.crops:
         raise ValueError(f"--crops: expected a folder for {options.kind}, got none")

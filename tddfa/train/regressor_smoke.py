@@ -15,12 +15,12 @@ from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
-from tddfa.train.augment import Augment
-from tddfa.train.export import export_regressor
-from tddfa.train.regressor import EXPORTED, first_network, train_regressor
-from tddfa.train.settings import Folder, RegressorSettings, Schedule
-from tddfa.train.shards import Labels, write_shard
-from tddfa.train.views_data import jpeg, made_up_samples
+from tddfa.train.data.augment import Augment
+from tddfa.train.data.shards import Labels, write_shard
+from tddfa.train.engine.settings import Folder, RegressorSettings, Schedule
+from tddfa.train.multiview.data import jpeg, made_up_samples
+from tddfa.train.regressor.export import export_regressor
+from tddfa.train.regressor.task import EXPORTED, first_network, train_regressor
 
 START = "start.onnx"
 

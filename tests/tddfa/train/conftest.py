@@ -7,7 +7,7 @@ import pytest
 
 from tddfa.geometry.camera import Camera
 from tddfa.synthetic import Head, State, backdrop, render
-from tddfa.train.samples import STORED_SIZE, Sample, centred, write_samples
+from tddfa.train.data.samples import STORED_SIZE, Sample, centred, write_samples
 
 POSES = ((0, 0, 0), (20, 5, -10), (-25, -8, 15), (10, 0, 30), (70, 0, 0), (-5, 10, 0))
 

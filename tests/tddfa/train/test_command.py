@@ -8,7 +8,7 @@ from tddfa.model.config import ConfigError
 from tddfa.train.command import main
 from tddfa.train.command_common import positive
 from tddfa.train.command_regressor import add_arguments, settings_of, weighted_folder
-from tddfa.train.settings import Folder
+from tddfa.train.engine.settings import Folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tddfa.geometry.camera import Camera
 from tddfa.train import fit as command
-from tddfa.train.crops import Crops
+from tddfa.train.data.crops import Crops
 
 
 def run(*arguments):

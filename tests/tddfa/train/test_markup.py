@@ -10,7 +10,7 @@ from tddfa._shared.npz import add_arrays, read_npz
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import OFFSET_PREFIX, FaceModel
 from tddfa.model.mirror import LANDMARKS
-from tddfa.train.crops import Crops
+from tddfa.train.data.crops import Crops
 from tddfa.train.markup import aligned_by_both, found_by_both, landmark_offsets, main
 
 

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.train.agreement import detected, disagreement
-from tddfa.train.crops import Crops
+from tddfa.train.data.crops import Crops
+from tddfa.train.data.samples import Sample, write_samples
+from tddfa.train.labels.agreement import detected, disagreement
 from tddfa.train.prepare import main
-from tddfa.train.samples import Sample, write_samples
 
 
 @pytest.mark.parametrize("kind", ["turned", "edited", "synthetic"])

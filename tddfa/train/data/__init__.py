@@ -1,0 +1,1 @@
+"""Labelled crops: stored, drawn into batches, augmented."""

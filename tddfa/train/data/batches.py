@@ -1,0 +1,232 @@
+"""Labelled crops to batches: which crops are drawn how often, and how each is changed, the same for the same seed.
+
+Batch k of a seed is always the same, in this process or in others, from the start or after a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.model.face_model import FaceModel
+from tddfa.model.mirror import Mirror, mirrored_camera, mirrored_landmarks
+from tddfa.train.data.augment import CROP_SIZE, Augment, change_pixels, place
+from tddfa.train.data.crops import Crops
+from tddfa.train.engine.workers import elsewhere as _elsewhere
+from tddfa.train.engine.workers import here as _here
+
+__all__ = ["Batch", "Crops", "batches", "draw", "in_order", "make_batch"]
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops as the network sees them, and the truth about them.
+
+    Attributes
+    ----------
+    crops : ndarray (n, 120, 120, 3) uint8
+        BGR.
+    camera : ndarray (n, 3, 4) float32
+        Face model's unit to px of the crop (frames: `tddfa.geometry.camera`); 0 where `has_params` is False.
+    shape : ndarray (n, s) float32
+        Shape coefficients; 0 where `has_params` is False.
+    expression : ndarray (n, e) float32
+        Expression weights; 0 where `has_params` is False.
+    landmarks : ndarray (n, 68, 2) float32
+        px of the crop: the true ones where the labels have some, else those of camera, shape and expression. A point
+        that is not known is NaN in a row that has others, and all are 0 where `has_landmarks` is False.
+    has_params : ndarray (n,) bool
+        Whether camera, shape and expression are known.
+    has_landmarks : ndarray (n,) bool
+        Whether any landmark is known.
+    face : ndarray (n,) bool
+        Whether there is a face.
+    rows : ndarray (n,) int
+        Which of the `Crops` they are.
+    """
+
+    crops: Image
+    camera: Floats
+    shape: Floats
+    expression: Floats
+    landmarks: Floats
+    has_params: Flags
+    has_landmarks: Flags
+    face: Flags
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+
+def draw(weights: NDArray[np.float64], first: int, count: int, seed: int) -> Rows:
+    """Rows of `count` draws of an endless series, from the `first` on.
+
+    Each round of n draws (n = ``len(weights)``) holds row i floor or ceil of ``n * weight / sum`` times, in random
+    order: equal weights give permutations.
+    """
+    n = len(weights)
+    edges = np.cumsum(weights) * (n / np.sum(weights))
+    drawn = []
+    for round_number in range(first // n, (first + count - 1) // n + 1):
+        rng = np.random.default_rng((seed, 1, round_number))
+        rows = np.searchsorted(edges, np.arange(n) + rng.random(), side="right").clip(0, n - 1)
+        drawn.append(rng.permutation(rows)[max(first - round_number * n, 0) : first + count - round_number * n])
+    return np.concatenate(drawn)
+
+
+def make_batch(
+    crops: Crops, rows: Rows, augment: Augment, model: FaceModel, mirror: Mirror, rng: np.random.Generator
+) -> Batch:
+    """Some crops, each changed at random.
+
+    Parameters
+    ----------
+    crops : Crops
+        All there are.
+    rows : ndarray (n,) int
+        Which ones.
+    augment : Augment
+        How much they change.
+    model : FaceModel
+        Whose coefficients the labels are.
+    mirror : Mirror
+        Of that face model.
+    rng : numpy.random.Generator
+        How they change.
+    """
+    n = len(rows)
+    labels = crops.labels.take(rows)
+    flips = rng.random(n) < augment.flip
+    has_params = labels.has_params & labels.face
+    shape, expression = labels.shape * has_params[:, None], labels.expression * has_params[:, None]
+    turned = flips & has_params
+    shape[turned], expression[turned] = mirror.coefficients(shape[turned], expression[turned])
+    points = model.landmarks(shape, expression)
+    true: Flags = np.asarray(np.isfinite(labels.landmarks).all(axis=2))
+    seen: Flags = np.asarray(true.any(axis=1)) & labels.face
+    known = has_params | seen
+
+    pixels = np.empty((n, CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
+    camera = np.zeros((n, 3, 4), dtype=np.float32)
+    landmarks = np.zeros((n, 68, 2), dtype=np.float32)
+    before: Image | None = None
+    for i in range(n):
+        crop = crops.image(int(rows[i]))
+        width = crop.shape[1]
+        own = mirrored_camera(labels.camera[i], width) if flips[i] else labels.camera[i]
+        found = fitted = np.full((68, 2), np.nan, dtype=np.float32)
+        if has_params[i]:
+            found = fitted = points[i] @ own[:2, :3].T + own[:2, 3]
+        if seen[i]:
+            found = np.where(true[i][:, None], labels.landmarks[i], np.nan)
+            found = mirrored_landmarks(found, width) if flips[i] else found
+        # the crop rule is of all 68 landmarks: of some, the box is another one; where nothing tells the others, the
+        # stored crop lies where the rule says
+        whole = np.where(np.isnan(found), fitted, found)
+        whole = whole if np.isfinite(whole).all() else np.full_like(whole, np.nan)
+        placement = place(whole, width, augment, rng, bool(flips[i]))
+        pixels[i] = change_pixels(placement.cut(crop), augment, rng, before)
+        before = crop
+        if has_params[i]:
+            camera[i] = placement.camera(own)
+        if known[i]:
+            landmarks[i] = placement.points(found)
+    return Batch(pixels, camera, shape, expression, landmarks, has_params, known, labels.face, np.asarray(rows))
+
+
+def batches(
+    crops: Crops,
+    size: int,
+    augment: Augment,
+    model: FaceModel,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    count: int | None = None,
+    balance: float = 0.0,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Batches to train on, without end.
+
+    Parameters
+    ----------
+    crops : Crops
+        What to draw from.
+    size : int
+        Crops a batch.
+    augment : Augment
+        How crops change.
+    model : FaceModel
+        Whose coefficients the labels are.
+    seed : int
+        Batch k of a seed is always the same.
+    start : int
+        The first batch's number: where a training goes on.
+    count : int, optional
+        How many batches; None gives them without end.
+    balance : float
+        See `Crops.weights`.
+    workers : int
+        Processes that make them (`tddfa.train.engine.workers.elsewhere`); 0 makes them here.
+
+    Raises
+    ------
+    ValueError
+        If there are no crops, or if the labels are not of this face model; at the call.
+    RuntimeError
+        If a worker ended without a word.
+    """
+    if size < 1:
+        raise ValueError(f"size: expected 1 or more, got {size}")
+    if not len(crops):
+        raise ValueError("crops: expected some, got none")
+    _check_model(crops, model)
+    last = None if count is None else start + count
+    task = _Task(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed)
+    return _here(task, start, last) if workers == 0 else _elsewhere(task, start, last, workers)
+
+
+def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
+    """All crops once, unchanged, in order: what to validate on. The last batch may be smaller."""
+    _check_model(crops, model)
+    mirror = Mirror.of(model)
+    for first in range(0, len(crops), size):
+        rows = np.arange(first, min(first + size, len(crops)))
+        yield make_batch(crops, rows, Augment.none(), model, mirror, np.random.default_rng(0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a batch's number says all else about."""
+
+    crops: Crops
+    size: int
+    augment: Augment
+    model: FaceModel
+    mirror: Mirror
+    weights: NDArray[np.float64]
+    seed: int
+
+    def batch(self, number: int) -> Batch:
+        """Batch of a number."""
+        rows = draw(self.weights, number * self.size, self.size, self.seed)
+        rng = np.random.default_rng((self.seed, 2, number))
+        return make_batch(self.crops, rows, self.augment, self.model, self.mirror, rng)
+
+
+def _check_model(crops: Crops, model: FaceModel) -> None:
+    for name, got, want in (
+        ("shape", crops.labels.shape.shape[1], model.shape_count),
+        ("expression", crops.labels.expression.shape[1], model.expression_count),
+    ):
+        if got != want:
+            raise ValueError(f"crops: {name}: expected {want} coefficients, as the face model has, got {got}")

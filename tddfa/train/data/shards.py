@@ -1,0 +1,265 @@
+"""Folders of labelled crops on disk: how they are read, and written.
+
+A folder holds ``labels.npz`` and the crops, as JPEGs in ``crops-NN.tar`` (members ``000123.jpg``, WebDataset's layout)
+or as plain files ``000123.jpg``. The number is the row of the labels::
+
+    camera (n, 3, 4) float32        face model's unit to px of the crop (frames: tddfa.geometry.camera)
+    shape (n, s), expression (n, e) the face model's coefficients
+    source (n,) str                 where the photo comes from
+    validation (n,) bool            never trained on
+    landmarks (n, 68, 2) float32    true landmarks, px of the crop, NaN where unknown; may be missing
+    has_params (n,) bool            whether camera, shape and expression are known; may be missing: yes
+    face (n,) bool                  whether there is a face at all; may be missing: yes
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa._shared.arrays import checked
+from tddfa._shared.files import write_atomic
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+LABELS = "labels.npz"
+_MEMBER = re.compile(r"(\d{1,9})\.jpg")
+# What the labels of a folder may take in memory; a file that claims more is refused before it is read.
+_MOST_BYTES = 4 << 30
+_CROPS_A_TAR = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of n crops; what each array is stands in `tddfa.train.data.shards`.
+
+    Attributes
+    ----------
+    camera : ndarray (n, 3, 4) float32
+    shape : ndarray (n, s) float32
+    expression : ndarray (n, e) float32
+    source : ndarray (n,) str
+    validation, has_params, face : ndarray (n,) bool
+    landmarks : ndarray (n, 68, 2) float32
+        NaN where unknown.
+    """
+
+    camera: Floats
+    shape: Floats
+    expression: Floats
+    source: NDArray[np.str_]
+    validation: Flags
+    landmarks: Floats
+    has_params: Flags
+    face: Flags
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other."""
+        n = len(np.asarray(self.camera))
+        for name, shape, dtype in (
+            ("camera", (n, 3, 4), np.float32),
+            ("shape", (n, None), np.float32),
+            ("expression", (n, None), np.float32),
+            ("validation", (n,), np.bool_),
+            ("landmarks", (n, 68, 2), np.float32),
+            ("has_params", (n,), np.bool_),
+            ("face", (n,), np.bool_),
+        ):
+            value = checked(name, getattr(self, name), shape, dtype, finite=name != "landmarks")
+            object.__setattr__(self, name, value)
+        source = np.asarray(self.source)
+        if source.shape != (n,) or source.dtype.kind != "U":
+            raise ValueError(f"source: expected shape ({n},) of text, got {source.shape} of {source.dtype}")
+
+    @classmethod
+    def of(
+        cls,
+        camera: Any,
+        shape: Any,
+        expression: Any,
+        source: Any,
+        validation: Any = None,
+        landmarks: Any = None,
+        has_params: Any = None,
+        face: Any = None,
+    ) -> Labels:
+        """Labels with what may be missing filled in."""
+        n = len(np.asarray(camera))
+        return cls(
+            camera=camera,
+            shape=shape,
+            expression=expression,
+            source=np.full(n, source) if isinstance(source, str) else np.asarray(source),
+            validation=np.zeros(n, dtype=bool) if validation is None else validation,
+            landmarks=np.full((n, 68, 2), np.nan, dtype=np.float32) if landmarks is None else landmarks,
+            has_params=np.ones(n, dtype=bool) if has_params is None else has_params,
+            face=np.ones(n, dtype=bool) if face is None else face,
+        )
+
+    def __len__(self) -> int:
+        return len(self.camera)
+
+    def take(self, rows: NDArray[np.intp] | Flags) -> Labels:
+        """Labels of some rows."""
+        return Labels(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
+
+    @staticmethod
+    def joined(parts: Iterable[Labels]) -> Labels:
+        """Labels of several folders, one after the other."""
+        parts = list(parts)
+        return Labels(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Labels.__dataclass_fields__}
+        )
+
+
+class Shard:
+    """A folder's labels, and the bytes of its JPEGs, which stay on disk until they are asked for.
+
+    Parameters
+    ----------
+    folder : path
+        With ``labels.npz`` and the crops.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no labels.
+    ValueError
+        If a file is damaged, if arrays do not fit, or if a row has no crop; the message names file and array.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.labels = _read_labels(self.folder / LABELS)
+        count = len(self.labels)
+        self._paths: list[Path] = []
+        self._place = np.full((count, 3), -1, dtype=np.int64)  # tar, offset, size
+        for path in sorted(self.folder.glob("*.tar")):
+            self._index(path)
+        self._files = {
+            int(match[1]): path
+            for path in sorted(self.folder.glob("*.jpg"))
+            if (match := _MEMBER.fullmatch(path.name)) and int(match[1]) < count
+        }
+        self._place[list(self._files), 2] = 0
+        missing = np.flatnonzero(self._place[:, 2] < 0)
+        if len(missing):
+            raise ValueError(
+                f"{self.folder}: expected a crop for each of {count} labels, "
+                f"got none for {len(missing)}, the first of them {missing[0]:06d}.jpg"
+            )
+
+    def _index(self, path: Path) -> None:
+        try:
+            with tarfile.open(path, "r:") as archive:
+                for member in archive:
+                    match = _MEMBER.fullmatch(Path(member.name).name)
+                    if match and member.isreg() and int(match[1]) < len(self.labels):
+                        self._place[int(match[1])] = len(self._paths), member.offset_data, member.size
+        except (OSError, tarfile.TarError) as error:
+            raise ValueError(f"{path}: not a tar file that can be read: {error}") from error
+        self._paths.append(path)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def _tars(self) -> list[NDArray[np.uint8]]:
+        return [np.memmap(path, dtype=np.uint8, mode="r") for path in self._paths]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a mapped file would be pickled byte by byte; another process maps it itself
+        return {name: value for name, value in self.__dict__.items() if name != "_tars"}
+
+    def jpeg(self, row: int) -> NDArray[np.uint8]:
+        """The bytes of a row's JPEG."""
+        tar, offset, size = self._place[row].tolist()
+        if tar < 0:
+            return np.frombuffer(self._files[row].read_bytes(), dtype=np.uint8)
+        return np.asarray(self._tars[tar][offset : offset + size])
+
+    def name(self, row: int) -> str:
+        """What a message calls a row's crop."""
+        return f"{self.folder}: {row:06d}.jpg"
+
+
+def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labels) -> Path:
+    """Write a folder of crops; the labels last, so that a folder with labels is whole.
+
+    Parameters
+    ----------
+    folder : path
+        Made if missing.
+    jpegs : list of bytes
+        The crops as JPEGs, one for each row.
+    labels : Labels
+        Of these crops.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer crops than labels.
+    """
+    folder = Path(folder)
+    if len(jpegs) != len(labels):
+        raise ValueError(f"jpegs: expected {len(labels)}, one for each label, got {len(jpegs)}")
+    for number, first in enumerate(range(0, len(jpegs), _CROPS_A_TAR)):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for row in range(first, min(first + _CROPS_A_TAR, len(jpegs))):
+                member = tarfile.TarInfo(f"{row:06d}.jpg")
+                member.size = len(jpegs[row])
+                archive.addfile(member, io.BytesIO(jpegs[row]))
+        write_atomic(folder / f"crops-{number:02d}.tar", buffer.getvalue())
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: getattr(labels, name) for name in labels.__dataclass_fields__}
+    np.savez_compressed(buffer, **arrays)
+    return write_atomic(folder / LABELS, buffer.getvalue())
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """All arrays of a ``.npz`` file from outside: no pickles, and no more than 4 GiB.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read; the message names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+        if claimed > _MOST_BYTES:
+            raise ValueError(f"expected at most {_MOST_BYTES} bytes of arrays, it claims {claimed}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
+        raise ValueError(f"{path}: expected arrays (.npz) that can be read: {error}") from error
+
+
+def _read_labels(path: Path) -> Labels:
+    arrays = {name: array for name, array in read_arrays(path).items() if name in Labels.__dataclass_fields__}
+    for name in ("camera", "shape", "expression", "source"):
+        if name not in arrays:
+            raise ValueError(f"{path}: expected an array {name!r}, got {', '.join(sorted(arrays)) or 'none'}")
+    try:
+        return Labels.of(**arrays)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}") from error

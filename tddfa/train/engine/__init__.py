@@ -1,0 +1,1 @@
+"""The training loop: it knows neither the data nor the loss."""

@@ -1,0 +1,372 @@
+"""The training loop of every network here: schedule, moving average, checkpoints by time, validation, and a log.
+
+What is trained is a `Task`; the loop knows neither its data nor its losses.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from tddfa.train.engine.meta_joint import look_ahead
+from tddfa.train.engine.optimiser import MovingAverage, optimizer_of, rate_at
+from tddfa.train.engine.settings import Schedule
+
+logger = logging.getLogger(__name__)
+
+B = TypeVar("B")
+
+CHECKPOINT, BEST, LOG = "checkpoint.pt", "best.pt", "log.jsonl"
+# So many steps in a row whose gradient is no number end a training; fewer are left out.
+_MOST_SKIPPED = 20
+# Steps or minutes end a training: what is shown is the share of it that is done.
+_BAR = "{l_bar}{bar:20}| {elapsed}<{remaining}{postfix}"
+
+
+class Task(Protocol[B]):
+    """What is trained.
+
+    Attributes
+    ----------
+    kind : str
+        Says in checkpoints what they are of.
+    network : nn.Module
+        On the device it is trained on.
+    objectives : mapping of str to callable
+        A batch's loss as named terms that are added. Where there are several, `look_ahead` batches decide which
+        is followed; else the first is.
+    look_ahead : int
+        0, or steps of meta-joint optimisation.
+    """
+
+    kind: str
+    network: nn.Module
+    objectives: Mapping[str, Callable[[B], dict[str, Tensor]]]
+    look_ahead: int
+
+    def judge(self, batch: B) -> float:
+        """Error of the network as it is, by which meta-joint optimisation chooses; less is better."""
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Measure a network (in evaluation mode); ``error`` is what the best is chosen by, less is better."""
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is needed to build the network again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes
+    ----------
+    steps, samples : int
+        Taken so far, in all its parts.
+    minutes : float
+        Worked so far.
+    finished : bool
+        False if it was stopped, and can go on.
+    first_loss, last_loss : float
+        At the first and last line of the log of this part; NaN if there is none.
+    validation : dict of str to float
+        Of the moving average, at the end.
+    best : dict of str to float
+        Of the best moving average, which is in ``best.pt``.
+    """
+
+    steps: int
+    samples: int
+    minutes: float
+    finished: bool
+    first_loss: float
+    last_loss: float
+    validation: dict[str, float]
+    best: dict[str, float]
+
+
+def train(
+    task: Task[B],
+    batches: Callable[[int], Iterator[B]],
+    schedule: Schedule,
+    out: Path,
+    *,
+    resume: bool = False,
+    show: bool = True,
+) -> Outcome:
+    """Train, or go on training.
+
+    It stops on Ctrl-C and SIGTERM too, after the step it is at, with a checkpoint.
+
+    Parameters
+    ----------
+    task : Task
+        What is trained.
+    batches : callable
+        Number of the first batch to the batches from there on, without end.
+    schedule : Schedule
+        How long, how fast.
+    out : Path
+        Folder for ``checkpoint.pt`` (all that is needed to go on), ``best.pt`` (the best moving average), ``log.jsonl``
+        and, where TensorBoard is installed, its events.
+    resume : bool
+        Go on from the folder's checkpoint.
+    show : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a checkpoint and `resume` is False.
+    FileNotFoundError, CheckpointError
+        If `resume` is True and there is no checkpoint, or one of something else.
+    FloatingPointError
+        If the gradient stays without a number.
+    """
+    if not resume and (out / CHECKPOINT).exists():
+        raise FileExistsError(
+            f"{out / CHECKPOINT}: there is a training already; go on with it, or choose another folder"
+        )
+    loop = _Loop(task, schedule, out)
+    if resume:
+        loop.restore()
+    return loop.run(batches, show)
+
+
+class _Loop(Generic[B]):
+    def __init__(self, task: Task[B], schedule: Schedule, out: Path) -> None:
+        self.task, self.schedule, self.out = task, schedule, out
+        self.network = task.network
+        self.optimizer = optimizer_of(task.network, schedule)
+        self.average = MovingAverage(task.network, schedule.average)
+        self.step = self.drawn = self.skipped = 0
+        self.worked = 0.0
+        self.best: dict[str, float] = {}
+        self.terms: list[dict[str, Tensor]] = []
+        self.winners: list[str] = []
+        self.losses: list[float] = []
+
+    def restore(self) -> None:
+        path = self.out / CHECKPOINT
+        state = load_checkpoint(path, self.task.kind)
+        try:
+            if state["describe"] != self.task.describe():
+                raise CheckpointError(f"{path}: expected a network {self.task.describe()}, got {state['describe']}")
+            self.network.load_state_dict(state["network"])
+            self.average.network.load_state_dict(state["average"])
+            self.average.updates = int(state["updates"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.drawn, self.worked = int(state["step"]), int(state["drawn"]), float(state["worked"])
+            self.best = {str(name): float(value) for name, value in state["best"].items()}
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: not a whole checkpoint: {' '.join(str(error).split())}") from error
+
+    def save(self) -> None:
+        save_checkpoint(
+            self.out / CHECKPOINT,
+            {
+                "kind": self.task.kind,
+                "describe": self.task.describe(),
+                "network": self.network.state_dict(),
+                "average": self.average.network.state_dict(),
+                "updates": self.average.updates,
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "drawn": self.drawn,
+                "worked": self.worked,
+                "best": self.best,
+            },
+        )
+
+    def progress(self) -> float:
+        by_time = self.worked / (60 * self.schedule.minutes) if self.schedule.minutes else 0.0
+        return max(self.step / self.schedule.steps, by_time)
+
+    def run(self, batches: Callable[[int], Iterator[B]], show: bool) -> Outcome:
+        from tqdm import tqdm
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        validation: dict[str, float] = {}
+        with (
+            _Log(self.out) as log,
+            _stoppable(batches(self.drawn)) as (stream, stopped),
+            tqdm(total=100, initial=100 * self.progress(), disable=not show, mininterval=5, bar_format=_BAR) as bar,
+        ):
+            before = time.monotonic() - self.worked
+            saved, logged, logged_step, checked, validated = self.worked, self.worked, self.step, self.step, -1
+            while self.progress() < 1 and not stopped():
+                self.advance(stream)
+                self.worked = time.monotonic() - before
+                bar.update(min(100 * self.progress(), 100) - bar.n)
+                if self.step // self.schedule.log_every > logged_step // self.schedule.log_every:
+                    speed = (self.step - logged_step) * self.schedule.batch / max(self.worked - logged, 1e-9)
+                    self.write_log(log, bar, speed)
+                    logged, logged_step = self.worked, self.step
+                if self.step // self.schedule.validate_every > checked // self.schedule.validate_every:
+                    validation = self.validate(log, bar)
+                    checked = validated = self.step
+                    self.worked = logged = time.monotonic() - before
+                    logged_step = self.step
+                if self.worked - saved > 60 * self.schedule.save_every_minutes:
+                    self.save()
+                    saved = self.worked
+            finished = self.progress() >= 1
+            if finished and validated != self.step:
+                validation = self.validate(log, bar)
+            self.save()
+        first, last = (self.losses[0], self.losses[-1]) if self.losses else (math.nan, math.nan)
+        return Outcome(
+            self.step, self.step * self.schedule.batch, self.worked / 60, finished, first, last, validation, self.best
+        )
+
+    def advance(self, stream: Iterator[B]) -> None:
+        """Take a step, or those of a look ahead."""
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.progress(), self.schedule)
+        if self.task.look_ahead:
+            taken = list(islice(stream, self.task.look_ahead + 1))
+            self.drawn += len(taken)
+
+            def total(objective: Callable[[B], dict[str, Tensor]]) -> Callable[[B], Tensor]:
+                return lambda batch: torch.stack(list(objective(batch).values())).sum()
+
+            objectives = {name: total(objective) for name, objective in self.task.objectives.items()}
+            winner, errors = look_ahead(
+                self.network, self.optimizer, objectives, taken[:-1], lambda: self.task.judge(taken[-1]), self.clip
+            )
+            self.winners.append(winner)
+            self.terms.append({f"ahead_{name}": torch.tensor(error) for name, error in errors.items()})
+            self.step += self.task.look_ahead
+        else:
+            objective = next(iter(self.task.objectives.values()))
+            terms = objective(next(stream))
+            self.drawn += 1
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            self.step += 1
+            if not math.isfinite(self.clip()):
+                self.skipped += 1
+                logger.warning("step %d is left out: its gradient is no number", self.step)
+                if self.skipped >= _MOST_SKIPPED:
+                    raise FloatingPointError(f"step {self.step}: {self.skipped} steps in a row had no finite gradient")
+                return
+            self.skipped = 0
+            self.optimizer.step()
+            self.terms.append({name: value.detach() for name, value in terms.items()})
+        self.average.update(self.network)
+
+    def clip(self) -> float:
+        return float(nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip))
+
+    def write_log(self, log: _Log, bar: Any, speed: float) -> None:
+        if not self.terms:
+            return
+        terms = {name: float(torch.stack([each[name] for each in self.terms]).mean()) for name in self.terms[0]}
+        loss = sum(terms.values())
+        self.losses.append(loss)
+        extra = {f"won_{name}": self.winners.count(name) for name in self.task.objectives} if self.winners else {}
+        log.write(
+            "train", self.step,
+            {"loss": loss, **terms, **extra, "rate": self.optimizer.param_groups[0]["lr"], "per_second": speed,
+             "minutes": self.worked / 60},
+        )  # fmt: skip
+        bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, {speed:.0f} samples/s", refresh=False)
+        self.terms.clear()
+        self.winners.clear()
+
+    def validate(self, log: _Log, bar: Any) -> dict[str, float]:
+        values = self.task.validate(self.average.network)
+        log.write("validation", self.step, {**values, "minutes": self.worked / 60})
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        if not bar.disable:
+            bar.write(f"step {self.step}, {self.worked / 60:.1f} min: {shown}")
+        if math.isfinite(values["error"]) and (not self.best or values["error"] < self.best["error"]):
+            self.best = dict(values)
+            save_checkpoint(
+                self.out / BEST,
+                {
+                    "kind": self.task.kind,
+                    "describe": self.task.describe(),
+                    "network": self.average.network.state_dict(),
+                    "step": self.step,
+                    "validation": values,
+                },
+            )
+        return values
+
+
+class _Log:
+    """Lines of JSON, and TensorBoard's events where it is installed."""
+
+    def __init__(self, out: Path) -> None:
+        self.file = (out / LOG).open("a", encoding="utf-8")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board: Any = SummaryWriter(str(out))
+        except ImportError:
+            self.board = None
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def write(self, part: str, step: int, values: Mapping[str, float]) -> None:
+        self.file.write(json.dumps({"part": part, "step": step, **values}) + "\n")
+        self.file.flush()
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(f"{part}/{name}", value, step)
+
+
+@contextmanager
+def _stoppable(stream: Iterator[B]) -> Iterator[tuple[Iterator[B], Callable[[], bool]]]:
+    """Let Ctrl-C and SIGTERM end the loop between steps, not the processes that make its batches.
+
+    Gives the stream, begun, and what says whether to stop. Only a process's first thread can have signal handlers: in
+    others, signals do as they did.
+    """
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def begun() -> Iterator[B]:
+        yield first
+        yield from stream
+
+    try:
+        # processes that start meanwhile inherit it: a terminal's Ctrl-C goes to all of them
+        handlers = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    except ValueError:
+        handlers = {}
+    try:
+        first = next(stream)
+        if handlers:
+            signal.signal(signal.SIGINT, ask)
+            handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, ask)
+        yield begun(), lambda: asked
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Labels: fitted to landmarks, checked, and fitted again."""

@@ -1,0 +1,397 @@
+"""Landmarks to a face model's parameters: camera, shape and expression, for many faces at once.
+
+Gauss-Newton, as fits of linear face models do: first over the camera alone (a similarity seen by scaled orthography),
+then over camera and coefficients together. The coefficients are kept near their mean by what they usually are (ridge),
+and within their bounds exactly (projected Newton, Bertsekas 1982).
+
+Where two landmarks lie on opposite lids or lips, their *difference* counts as well, and more: a pose that is a little
+off moves both, and leaves the gap between them. So eyes close as far as their landmarks say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa._shared.arrays import checked
+from tddfa.geometry.camera import Camera
+from tddfa.model.face_model import FaceModel
+from tddfa.train.labels.least_squares import bounded_least_squares
+
+Floats = NDArray[np.float64]
+
+PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65))
+"""Landmarks of 300-W on opposite lids and on the inner edges of both lips."""
+
+_JAW = slice(0, 17)
+_FLIP = np.array([1.0, -1.0, 1.0])
+# Landmarks that must be known of a face: fewer leave its camera open.
+_LEAST = 6
+_CAMERA_STEPS, _STEPS = 6, 5
+_LONGEST_TURN = 0.7  # radians a step
+# Points of the jaw at the sides of the head are unsure once it is turned by so much; those nearer to the chin later, in
+# the measure that they lie nearer to the middle.
+_TURNED = float(np.sin(np.radians(12)))
+# Faces whose equations lie in memory together.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What a fit believes before it sees landmarks.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of a landmark, a share of the face's size (the longer side of its landmarks' box).
+    shape : float or None
+        Standard deviation of each shape coefficient; None makes each move the face as much as the others.
+    expression : float or None
+        The same of the expression weights.
+    pairs : float
+        How many times as much the difference of a pair counts as a landmark.
+    jaw : float
+        Weight of the landmarks of the jaw on a turned face, where landmarks are 2D: what annotators take for it there
+        is another line on the face (`unsure_jaw`).
+    """
+
+    noise: float = 0.01
+    shape: float | None = 1.0
+    expression: float | None = 0.4
+    pairs: float = 8.0
+    jaw: float = 0.02
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("noise", "shape", "expression"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise ValueError(f"Prior.{name}: expected a number over 0, got {value}")
+        for name in ("pairs", "jaw"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"Prior.{name}: expected 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Parameters of n faces.
+
+    Attributes
+    ----------
+    camera : ndarray (n, 3, 4) float32
+        Face model to px (frames: `tddfa.geometry.camera`); z of the model's origin is 0, or as 3D landmarks have it.
+    shape : ndarray (n, s) float32
+        Shape coefficients.
+    expression : ndarray (n, e) float32
+        Expression weights, within the face model's bounds.
+    error : ndarray (n,) float32
+        Mean distance of landmarks and fit in the picture, by their weights, % of the face's size; NaN where too few
+        landmarks are known, whose parameters are all 0.
+    """
+
+    camera: NDArray[np.float32]
+    shape: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    error: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class VertexMap:
+    """Where landmarks lie on a face model.
+
+    Attributes
+    ----------
+    triangles : ndarray (k, 3) int32
+        Vertices around each landmark.
+    weights : ndarray (k, 3) float32
+        Their weights.
+    pairs : ndarray (p, 2) int
+        Landmarks whose difference counts as well.
+    jaw : ndarray (k,) bool
+        Which ones lie on the outline of the jaw.
+    """
+
+    triangles: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    pairs: NDArray[np.intp]
+    jaw: NDArray[np.bool_]
+
+    @classmethod
+    def of_300w(cls, model: FaceModel) -> VertexMap:
+        """The face model's own 68 landmarks."""
+        jaw = np.zeros(68, dtype=bool)
+        jaw[_JAW] = True
+        return cls(model.landmark_triangles, model.landmark_weights, np.array(PAIRS), jaw)
+
+    @classmethod
+    def of_vertices(cls, vertices: ArrayLike, pairs: Iterable[tuple[int, int]] = ()) -> VertexMap:
+        """Landmarks that are vertices (k,) of the face model."""
+        index = checked("vertices", vertices, (None,), np.int32)
+        weights = np.zeros((len(index), 3), dtype=np.float32)
+        weights[:, 0] = 1
+        chosen = np.array(list(pairs), dtype=np.intp).reshape(-1, 2)
+        return cls(np.stack([index] * 3, axis=1), weights, chosen, np.zeros(len(index), dtype=bool))
+
+    def on(self, values: NDArray[np.float32]) -> Floats:
+        """Values (..., n, 3) of the vertices at the landmarks, (..., k, 3)."""
+        return np.asarray((values[..., self.triangles, :].astype(np.float64) * self.weights[..., None]).sum(axis=-2))
+
+
+def fit(
+    landmarks: ArrayLike,
+    model: FaceModel,
+    vertex_map: VertexMap | None = None,
+    prior: Prior | None = None,
+    weights: ArrayLike | None = None,
+) -> Fit:
+    """Fit a face model to landmarks.
+
+    Parameters
+    ----------
+    landmarks : array_like (n, k, 2) or (n, k, 3)
+        px, x right, y down; z, where given, in the same unit and larger towards the viewer. NaN where not known.
+    model : FaceModel
+        What is fitted.
+    vertex_map : VertexMap, optional
+        Where they lie on it; by default they are the 68 of 300-W.
+    prior : Prior, optional
+        What is believed beforehand.
+    weights : array_like (n, k), optional
+        How much each landmark counts, 0 or more; 1 if not given.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other; the message names the argument.
+    """
+    points = np.asarray(landmarks)
+    axes = points.shape[-1] if points.ndim == 3 and points.shape[-1] == 3 else 2
+    vertex_map = VertexMap.of_300w(model) if vertex_map is None else vertex_map
+    prior = Prior() if prior is None else prior
+    count = len(vertex_map.triangles)
+    points = checked("landmarks", points, (None, count, axes), np.float64, finite=False)
+    given = np.ones(points.shape[:2]) if weights is None else checked("weights", weights, points.shape[:2], np.float64)
+    if given.size and given.min() < 0:
+        raise ValueError(f"weights: expected 0 or more, got {given.min()}")
+    known = np.isfinite(points).all(axis=2)
+    given = given * known
+    parts = [
+        _Problem(np.nan_to_num(points[i : i + _AT_ONCE], nan=0.0), given[i : i + _AT_ONCE], model, vertex_map, prior)
+        for i in range(0, len(points), _AT_ONCE)
+    ]
+    solved = [part.solve() for part in parts]
+    if not solved:
+        none = (
+            np.zeros((0, 3, 4)),
+            np.zeros((0, model.shape_count)),
+            np.zeros((0, model.expression_count)),
+            np.zeros(0),
+        )
+        solved = [none]
+    camera, shape, expression, error = (
+        np.concatenate(arrays).astype(np.float32) for arrays in zip(*solved, strict=True)
+    )
+    return Fit(camera, shape, expression, error)
+
+
+class _Problem:
+    """Some faces and their equations: landmarks in px, all other lengths in the face model's unit."""
+
+    def __init__(self, points: Floats, weights: Floats, model: FaceModel, where: VertexMap, prior: Prior) -> None:
+        # landmarks in 3D lie where the face has them, however it is turned
+        self.jaw_weight = prior.jaw if points.shape[2] == 2 else 1.0
+        self.surely, self.aside = np.where(where.jaw, self.jaw_weight, 1.0), _aside(where, model)
+        self.enough = (weights * self.surely > 0).sum(axis=1) >= _LEAST
+        # a face of too few landmarks is given those of the mean face, and its result is thrown away
+        self.mean, self.basis = where.on(model.mean), where.on(model.basis)
+        size = float(np.ptp(self.mean[:, :2], axis=0).max())
+        stand_in = self.mean[:, : points.shape[2]] * np.array([1, -1, 1])[: points.shape[2]]
+        self.points = np.where(self.enough[:, None, None], points, stand_in)
+        self.weights = np.where(self.enough[:, None], weights, 1.0)
+        self.axes, self.pairs, self.pair_weight = points.shape[2], where.pairs, prior.pairs
+        self.shape_count, self.size = model.shape_count, size
+        variance = (prior.noise * size) ** 2
+        self.ridge = variance / np.square(_deviations(self.basis, model, prior, size))
+        low, high = model.expression_range or (-np.inf, np.inf)
+        free = np.full(self.shape_count, np.inf)
+        self.low = np.concatenate([-free, np.full(model.expression_count, low)])
+        self.high = np.concatenate([free, np.full(model.expression_count, high)])
+
+    def solve(self) -> tuple[Floats, Floats, Floats, Floats]:
+        n = len(self.points)
+        coefficients = np.clip(np.zeros((n, len(self.ridge))), self.low, self.high)
+        # first by what is sure of any face, to learn how far it is turned
+        given, self.weights = self.weights, self.weights * self.surely
+        rotation, scale, offset = self._first_camera()
+        face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
+        for _ in range(_CAMERA_STEPS):
+            rotation, scale, offset = self._better_camera(face, rotation, scale, offset)
+        self.weights = given * np.where(_unsure(rotation, self.aside), self.jaw_weight, 1.0)
+        for _ in range(_STEPS):
+            rotation, scale, offset, coefficients = self._better_all(face, rotation, scale, offset, coefficients)
+            face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
+        camera = np.zeros((n, 3, 4))
+        camera[:, :, :3] = scale[:, None, None] * _FLIP[:, None] * rotation
+        camera[:, : self.axes, 3] = offset
+        found = np.einsum("nij,nkj->nki", camera[:, :2, :3], face) + camera[:, None, :2, 3]
+        distance = np.linalg.norm(found - self.points[..., :2], axis=2)
+        mean = (distance * self.weights).sum(axis=1) / self.weights.sum(axis=1)
+        error = 100 * mean / (scale * self.size)
+        good = self.enough
+        return (
+            camera * good[:, None, None],
+            coefficients[:, : self.shape_count] * good[:, None],
+            coefficients[:, self.shape_count :] * good[:, None],
+            np.where(good, error, np.nan),
+        )
+
+    def _first_camera(self) -> tuple[Floats, Floats, Floats]:
+        """From the affine map of the mean face that fits best: the nearest rotation to its rows."""
+        total = self.weights.sum(axis=1)[:, None]
+        middle = np.einsum("nk,nkc->nc", self.weights, self.points) / total
+        own = (self.weights @ self.mean) / total
+        away = self.mean - own[:, None]
+        moments = np.einsum("nk,nki,nkj->nij", self.weights, away, away)
+        moments += 1e-6 * np.trace(moments, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+        mixed = np.einsum("nk,nki,nkj->nij", self.weights, away, (self.points - middle[:, None])[..., :2])
+        affine = np.linalg.solve(moments, mixed).transpose(0, 2, 1) * _FLIP[:2, None]
+        u, singular, vt = np.linalg.svd(affine, full_matrices=False)
+        rows = u @ vt
+        rotation = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
+        scale = np.maximum(singular.mean(axis=1), 1e-9)
+        turned = np.einsum("nij,nj->ni", rotation, own) * _FLIP
+        return rotation, scale, middle - scale[:, None] * turned[:, : self.axes]
+
+    def _camera_moves(self, turned: Floats) -> Floats:
+        """How points (n, k, axes) move in the picture, divided by the scale: (n, k, axes, 4 + axes).
+
+        By a small turn, which moves a turned point Y by ``w x Y``, by the logarithm of the scale, and by the offset.
+        """
+        x, y, z = np.moveaxis(turned, 2, 0)
+        zero = np.zeros_like(x)
+        rows = [
+            np.stack([zero, z, -y, x], axis=2),
+            np.stack([z, zero, -x, -y], axis=2),
+            np.stack([y, -x, zero, z], axis=2),
+        ][: self.axes]
+        moves = np.zeros((*x.shape, self.axes, 4 + self.axes))
+        for axis, row in enumerate(rows):
+            moves[:, :, axis, :4] = row
+            moves[:, :, axis, 4 + axis] = 1
+        return moves
+
+    def _moved_camera(
+        self, face: Floats, rotation: Floats, scale: Floats, step: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """The camera after a step of turn and scale (n, 4), with the offset that is best then."""
+        # far from the solution a long step would overshoot
+        angle = np.linalg.norm(step[:, :3], axis=1, keepdims=True)
+        rotation = _turn(step[:, :3] * np.minimum(1, _LONGEST_TURN / np.maximum(angle, 1e-12))) @ rotation
+        scale = scale * np.exp(np.clip(step[:, 3], -0.5, 0.5))
+        turned = np.einsum("nij,nkj->nki", rotation, face) * _FLIP
+        left = self.points - (scale[:, None, None] * turned)[..., : self.axes]
+        return rotation, scale, np.einsum("nk,nkc->nc", self.weights, left) / self.weights.sum(axis=1)[:, None]
+
+    def _better_camera(
+        self, face: Floats, rotation: Floats, scale: Floats, offset: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """One step of Gauss-Newton over the camera alone."""
+        turned = np.einsum("nij,nkj->nki", rotation, face)
+        s = scale[:, None, None]
+        residual = (self.points - offset[:, None]) / s - (turned * _FLIP)[..., : self.axes]
+        moves = self._camera_moves(turned)
+        normal = np.einsum("nk,nkai,nkaj->nij", self.weights, moves, moves)
+        right = np.einsum("nk,nkai,nka->ni", self.weights, moves, residual)
+        normal += 1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(normal.shape[1])
+        step = np.linalg.solve(normal, right[..., None])[..., 0]
+        return self._moved_camera(face, rotation, scale, step)
+
+    def _better_all(
+        self, face: Floats, rotation: Floats, scale: Floats, offset: Floats, start: Floats
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """One step of Gauss-Newton over camera and coefficients, the latter within their bounds."""
+        seen = rotation[:, : self.axes] * _FLIP[: self.axes, None]
+        camera_moves = self._camera_moves(np.einsum("nij,nkj->nki", rotation, face))
+        free = camera_moves.shape[-1]
+        moves = np.concatenate([camera_moves, np.einsum("nai,mki->nkam", seen, self.basis)], axis=3)
+        target = (self.points - offset[:, None]) / scale[:, None, None] - np.einsum("nai,ki->nka", seen, self.mean)
+        first, second = self.pairs.T
+        pair_weight = self.pair_weight * np.minimum(self.weights[:, first], self.weights[:, second])
+        moves = np.concatenate([moves, moves[:, first] - moves[:, second]], axis=1)
+        target = np.concatenate([target, target[:, first] - target[:, second]], axis=1)
+        root = np.sqrt(np.concatenate([self.weights, pair_weight], axis=1))[..., None]
+        n, _, _, m = moves.shape
+        jacobian = (moves * root[..., None]).reshape(n, -1, m)
+        normal = jacobian.transpose(0, 2, 1) @ jacobian
+        diagonal = np.arange(m)
+        normal[:, diagonal, diagonal] += np.concatenate([np.full(free, self.ridge.min() * 1e-3), self.ridge])
+        right = np.einsum("nrm,nr->nm", jacobian, (target * root).reshape(n, -1))
+        unbound = np.full(free, np.inf)
+        found = bounded_least_squares(
+            normal,
+            right,
+            np.concatenate([-unbound, self.low]),
+            np.concatenate([unbound, self.high]),
+            np.concatenate([np.zeros((n, free)), start], axis=1),
+        )
+        coefficients = found[:, free:]
+        face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
+        return *self._moved_camera(face, rotation, scale, found[:, :4]), coefficients
+
+
+def unsure_jaw(camera: NDArray[np.float32], model: FaceModel) -> NDArray[np.bool_]:
+    """Which of the 68 landmarks are points of the jaw that annotators of photos see elsewhere on a turned face.
+
+    On the far side they put them on the outline, on the near side they spread them along the edge that is seen: other
+    lines on the face than that of its own jaw, of which a fit would make a face that is turned less.
+
+    Parameters
+    ----------
+    camera : ndarray (n, 3, 4)
+        Face model to px.
+    model : FaceModel
+
+    Returns
+    -------
+    ndarray (n, 68) bool
+    """
+    rotation = np.stack([Camera(matrix).rotation for matrix in camera]) if len(camera) else np.zeros((0, 3, 3))
+    return _unsure(rotation, _aside(VertexMap.of_300w(model), model))
+
+
+def _aside(where: VertexMap, model: FaceModel) -> Floats:
+    """How far points of the jaw lie to the subject's left, -1..1 (k,); 0 for others, which are always sure."""
+    x = where.on(model.mean)[:, 0] * where.jaw
+    return np.asarray(x / np.abs(x).max(initial=1e-9))
+
+
+def _unsure(rotation: Floats, aside: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(rotation[:, 2, :1] * aside) > _TURNED)
+
+
+def _deviations(basis: Floats, model: FaceModel, prior: Prior, size: float) -> Floats:
+    """Standard deviation of each coefficient (m,)."""
+    moves = np.sqrt(np.square(model.basis.astype(np.float64)).sum(axis=2).mean(axis=1))
+    alike = 0.01 * size / np.maximum(moves, 1e-12)
+    shape = alike[: model.shape_count] if prior.shape is None else np.full(model.shape_count, prior.shape)
+    rest = basis.shape[0] - model.shape_count
+    return np.concatenate(
+        [shape, alike[model.shape_count :] if prior.expression is None else np.full(rest, prior.expression)]
+    )
+
+
+def _turn(vectors: Floats) -> Floats:
+    """Rotations (n, 3, 3) of rotation vectors (n, 3): Rodrigues' formula."""
+    angle = np.linalg.norm(vectors, axis=1)[:, None, None]
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    small = np.maximum(angle, 1e-12)
+    return np.asarray(np.eye(3) + np.sin(angle) / small * cross + (1 - np.cos(angle)) / small**2 * (cross @ cross))

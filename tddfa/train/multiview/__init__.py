@@ -1,0 +1,1 @@
+"""Multiview-consistent fine-tuning of the regressor (3DDFA+)."""

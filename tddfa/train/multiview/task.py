@@ -1,0 +1,313 @@
+"""3D-aware multiview-consistent fine-tuning: a trained regressor learns that views of one head show one head.
+
+Each step has labelled crops with the regressor's own loss, and views of one head from known cameras with the three
+terms of `tddfa.train.multiview.losses`: 3DDFA+ of Zeng et al., CVPR 2023, for the regressor here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tddfa.geometry.triangulation import SOURCES, consistency
+from tddfa.model.config import ConfigError
+from tddfa.model.face_model import FaceModel
+from tddfa.train.data.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
+from tddfa.train.data.batches import Batch, batches
+from tddfa.train.data.crops import Crops
+from tddfa.train.engine.loop import Outcome, train
+from tddfa.train.engine.settings import RegressorSettings
+from tddfa.train.multiview.data import Heads, ViewBatch, read_heads, rendered_heads, validation_views, view_batches
+from tddfa.train.multiview.losses import MultiviewLoss
+from tddfa.train.regressor.networks import Prediction
+from tddfa.train.regressor.task import KIND, RegressorTask, Targets, export_best, first_network, split_crops
+
+# px of the crop that a share of a view is
+_PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
+# What a validation head is measured by: so many views, triangulated from so many sets of four.
+_VALIDATION_VIEWS, _QUADRUPLES = 16, 60
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views there are, and how much they count.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Stored views (`tddfa.datasets.views.LAYOUT`); None renders heads with the textures of the labelled crops.
+    heads : int
+        How many are rendered to train on.
+    validation_heads : int
+        How many are rendered to validate on, with the textures of the crops kept aside; of stored ones, the last so
+        many.
+    kept : int
+        Views of each head that are rendered, or kept of the stored ones.
+    count : int
+        Views of one head a step.
+    sources : int
+        Of those, how many are triangulated from.
+    weight : float
+        Of the three terms, in px of the crop as the regressor's own terms are. The paper's is 0.2 in its script and
+        0.05 for its published weights, of terms in shares of the view (1 is 168 px of the crop) and next to WPDC alone.
+    jaw : float
+        Weight of the jaw line where found points are compared with labels.
+    """
+
+    folder: Path | None = None
+    heads: int = 200
+    validation_heads: int = 8
+    kept: int = 48
+    count: int = 32
+    sources: int = SOURCES
+    weight: float = 0.2
+    jaw: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, least in (("heads", 1), ("validation_heads", 1), ("sources", 2), ("count", self.sources + 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: expected {least} or more, got {getattr(self, name)}")
+        if self.kept < max(self.count, SOURCES + 1):
+            raise ConfigError(f"kept: expected {max(self.count, SOURCES + 1)} or more, got {self.kept}")
+        for name in ("weight", "jaw"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class MultiviewSettings:
+    """How a regressor is fine-tuned.
+
+    Attributes
+    ----------
+    regressor : RegressorSettings
+        Its labelled crops, loss and schedule; `init` is what is fine-tuned.
+    views : Views
+    """
+
+    regressor: RegressorSettings
+    views: Views = field(default_factory=Views)
+
+    def __post_init__(self) -> None:
+        """Check what fine-tuning needs."""
+        if self.regressor.init is None:
+            raise ConfigError("regressor.init: expected a network to fine-tune (.onnx), got none")
+        if self.regressor.meta_joint.steps:
+            raise ConfigError("regressor.meta_joint: expected none, for views are not looked ahead with")
+
+
+class Step(NamedTuple):
+    """What a step learns from."""
+
+    labelled: Batch
+    views: ViewBatch
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What came of it.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        Of the loop.
+    before, after : dict of str to float
+        Validation of the network that was fine-tuned, and of the best one, where there is one already.
+    """
+
+    outcome: Outcome
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class MultiviewTask:
+    """What `tddfa.train.engine.loop` trains: a regressor's task, and views.
+
+    Parameters
+    ----------
+    regressor : RegressorTask
+        The network, and the loss of labelled crops.
+    validation : sequence of ViewBatch
+        Each of one head, none of which is trained on; with at least `SOURCES` + 1 views.
+    views : Views
+        How much views count.
+
+    Raises
+    ------
+    ValueError
+        If there are no validation heads, or if one has too few views.
+    """
+
+    kind = KIND
+    look_ahead = 0
+
+    def __init__(self, regressor: RegressorTask, validation: Sequence[ViewBatch], views: Views) -> None:
+        few = min(map(len, validation), default=0)
+        if few <= SOURCES:
+            raise ValueError(f"validation: expected heads of more than {SOURCES} views, got {few}")
+        self.regressor, self.validation = regressor, validation
+        self.network: nn.Module = regressor.network
+        self.weight = views.weight * _PIXELS_A_SHARE
+        self.loss = MultiviewLoss(views.sources, views.jaw).to(regressor.device)
+        self.objectives: Mapping[str, Callable[[Step], dict[str, Tensor]]] = {"multiview": self.terms}
+
+    def describe(self) -> dict[str, Any]:
+        """As `RegressorTask.describe`."""
+        return self.regressor.describe()
+
+    def judge(self, batch: Step) -> float:
+        """As `RegressorTask.judge`, of the labelled crops."""
+        return self.regressor.judge(batch.labelled)
+
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        """Compute the terms of the loss, weighted."""
+        targets = Targets.of(step.labelled, self.regressor.device)
+        cameras, labels = (self._tensor(value) for value in (step.views.cameras, step.views.landmarks))
+        # in one pass: BatchNorm over views of one head alone would learn that head
+        crops = torch.cat([targets.crops, self._tensor(step.views.crops)])
+        with self.regressor.precision():
+            found = self.network(crops)
+        labelled, of_views = (
+            Prediction(*(value[part] for value in found))
+            for part in (slice(len(targets.crops)), slice(len(targets.crops), None))
+        )
+        terms = self.regressor.terms(labelled, targets, self.regressor.weights)
+        if not self.weight:
+            return terms
+        off = self.loss(self._in_views(of_views, step.views), cameras, labels)
+        return terms | {
+            "view_projection": self.weight * off.projection,
+            "view_source": self.weight * off.source,
+            "view_landmarks": self.weight * off.landmarks,
+        }
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Measure on the validation crops and on views of the validation heads.
+
+        Returns
+        -------
+        dict of str to float
+            Of the crops, what `RegressorTask.validate` gives, its ``error`` as ``crops``. Of the views, in % of
+            sqrt(width * height) of the landmarks' box: ``views``, mean distance of landmarks from labels, and
+            ``reprojection``, in views not triangulated from, their mean distance from where points triangulated from
+            four views lie; ``spread``, RMS distance of points triangulated from different views from their mean, in the
+            unit of the heads. ``error`` is ``crops`` and ``reprojection`` together.
+        """
+        values = self.regressor.validate(network)
+        rows = []
+        for views in self.validation:
+            with self.regressor.precision():
+                found = self._in_views(network(self._tensor(views.crops)), views).double()
+            rows.append(view_errors(found.cpu().numpy(), views))
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        crops = values.pop("error")
+        return {"error": crops + means["reprojection"], "crops": crops, **values, **means}
+
+    def _in_views(self, found: Prediction, views: ViewBatch) -> Tensor:
+        """Landmarks (v, 68, 2) as shares of the views."""
+        points = self.regressor.surface(found.camera, found.shape, found.expression)[:, :68, :2]
+        to_view = self._tensor(views.to_view).to(points.dtype)
+        return points @ to_view[:, :, :2].transpose(1, 2) + to_view[:, None, :, 2]
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.regressor.device)
+
+
+def view_errors(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]:
+    """How well landmarks found in views of one head agree: `MultiviewTask.validate` says what the numbers are.
+
+    Parameters
+    ----------
+    points : ndarray (v, 68, 2)
+        What was found, as shares of the views.
+    views : ViewBatch
+        More than `SOURCES`.
+    """
+    if not np.isfinite(points).all():  # of a network that diverged
+        return dict.fromkeys(("views", "reprojection", "spread"), float("nan"))
+    sizes = np.sqrt(np.ptp(views.landmarks, axis=1).prod(axis=1))
+    found = consistency(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
+    return {
+        "views": float(100 * (np.linalg.norm(points - views.landmarks, axis=2) / sizes[:, None]).mean()),
+        "reprojection": found.reprojection_targets,
+        "spread": found.spread,
+    }
+
+
+def finetune(
+    settings: MultiviewSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
+) -> Finetuned:
+    """Fine-tune, keep the best, and export it to ``regressor.onnx`` when the training has come to its end.
+
+    Parameters
+    ----------
+    settings : MultiviewSettings
+    out : Path
+        Folder for checkpoints, logs and the exported network.
+    resume : bool
+        Go on from its checkpoint; the settings must be the same.
+    device : str
+        Of torch.
+    show : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        If data, weights or checkpoints are missing, damaged, or in the way.
+    """
+    own, views = settings.regressor, settings.views
+    schedule = own.schedule
+    torch.set_num_threads(own.threads)
+    model = FaceModel.load(own.face_model)
+    training, kept, validation = split_crops(own, model)
+    heads, aside = _heads(views, model, training, kept, schedule.seed)
+
+    def stream(start: int) -> Iterator[Step]:
+        labelled = batches(
+            training, schedule.batch, own.augment, model,
+            seed=schedule.seed, start=start, balance=own.balance, workers=own.workers,
+        )  # fmt: skip
+        seen = view_batches(heads, views.count, own.augment, seed=schedule.seed, start=start)
+        return (Step(*both) for both in zip(labelled, seen, strict=False))
+
+    network = first_network(own)
+    task = MultiviewTask(
+        RegressorTask(network, model, own.loss, own.meta_joint, validation, own.vertices, torch.device(device)),
+        [validation_views(head, _VALIDATION_VIEWS) for head in aside],
+        views,
+    )
+    before = task.validate(task.network)
+    outcome = train(task, stream, schedule, out, resume=resume, show=show)
+    if outcome.finished:
+        export_best(out, validation[0].crops, own)
+    return Finetuned(outcome, before, outcome.best)
+
+
+def _heads(views: Views, model: FaceModel, training: Crops, kept: Crops, seed: int) -> tuple[Heads, Heads]:
+    """Heads to train on, and to validate on."""
+    if views.folder is not None:
+        total = len(read_heads(views.folder, views.kept))
+        first = total - views.validation_heads
+        if first < 1:
+            raise ValueError(f"{views.folder}: expected more than {views.validation_heads} heads, got {total}")
+        return (
+            read_heads(views.folder, views.kept, lambda number: number >= first),
+            read_heads(views.folder, views.kept, lambda number: number < first),
+        )
+    # here the crops kept aside are what heads are made of
+    unmarked = kept.take(np.arange(len(kept)))
+    unmarked.labels = replace(kept.labels, validation=np.zeros(len(kept), dtype=np.bool_))
+    return (
+        rendered_heads(model, views.heads, views.kept, seed, training),
+        rendered_heads(model, views.validation_heads, _VALIDATION_VIEWS, seed + 1, unmarked),
+    )

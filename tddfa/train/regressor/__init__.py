@@ -1,0 +1,1 @@
+"""Training of the regressor: crops to camera, shape and expression."""

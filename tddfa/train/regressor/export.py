@@ -1,0 +1,158 @@
+"""A trained regressor to the ONNX file that `tddfa.model.runtime` runs, compared with torch before it is written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tddfa._shared.files import write_atomic
+from tddfa.model.runtime import Model
+from tddfa.onnx_tools.optimise import optimise
+from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
+
+# Readable by ONNX Runtime 1.18 and later.
+_OPSET, _IR_VERSION = 17, 8
+# Largest difference from torch, of 1 or of an output's largest number.
+TOLERANCE = 1e-4
+
+
+class ExportError(ValueError):
+    """The file would not be what was trained."""
+
+
+def export_regressor(
+    network: Regressor, path: str | os.PathLike[str], crops: NDArray[np.uint8], notes: Mapping[str, str]
+) -> float:
+    """Write a regressor, whole or not at all.
+
+    Parameters
+    ----------
+    network : Regressor
+        What was trained; its running BatchNorm statistics are folded into the convolutions.
+    path : path
+        ``.onnx``: crops (n, 120, 120, 3) uint8 BGR to camera (n, 3, 4), shape, expression and score.
+    crops : ndarray (n, 120, 120, 3) uint8
+        On which it is compared with torch.
+    notes : mapping of str to str
+        The file's metadata, as ``face_model``, ``licence``.
+
+    Returns
+    -------
+    float
+        The largest difference from torch, of 1 or of an output's largest number.
+
+    Raises
+    ------
+    ExportError
+        If an output differs by more than `TOLERANCE`.
+    OSError
+        If it cannot be written.
+    """
+    if not len(crops):
+        raise ValueError("crops: expected one at least to compare on, got none")
+    data = regressor_onnx(network, notes)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(crops).to(network.mean.device))
+    network.train(was_training)
+    truth = {
+        "camera": wanted.camera,
+        "shape": wanted.shape,
+        "expression": wanted.expression,
+        "score": wanted.logit.sigmoid(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / "network.onnx"
+        trial.write_bytes(data)
+        found = Model(trial, device="cpu", threads=1)(crops)
+    worst = 0.0
+    for name, tensor in truth.items():
+        value = tensor.cpu().numpy()
+        if found[name].shape != value.shape:
+            raise ExportError(f"{path}: {name}: expected shape {value.shape}, got {found[name].shape}")
+        difference = np.abs(found[name] - value) / max(np.abs(value).max(initial=0), 1)
+        # not "greater than": NaN is no agreement
+        if not difference.max(initial=0) <= TOLERANCE:
+            raise ExportError(f"{path}: {name}: differs from torch by {difference.max():.2g}, more than {TOLERANCE}")
+        worst = max(worst, float(difference.max(initial=0)))
+    write_atomic(path, data)
+    return worst
+
+
+def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
+    """Build the file: normalisation, BatchNorm and whitening are inside, batch is dynamic."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def constant(value: Any, dtype: Any = np.float32) -> str:
+        name = f"c{len(constants)}"
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
+        return name
+
+    def node(kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
+        outputs = [f"{kind.lower()}{len(nodes)}"] if outputs is None else outputs
+        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        return outputs[0]
+
+    now = node("Transpose", [node("Cast", ["crops"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+    now = node("Sub", [now, constant(PIXEL_MEAN)])
+    now = node("Mul", [now, constant(1 / PIXEL_SCALE)])
+    for layer, norm in network.backbone.convolutions():
+        weight, bias = _folded(layer, norm)
+        side, stride = layer.kernel_size[0], layer.stride[0]
+        now = node(
+            "Conv", [now, constant(weight), constant(bias)],
+            kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4, group=layer.groups,
+        )  # fmt: skip
+        now = node("Relu", [now])
+    now = node("ReduceMean", [now], axes=[2, 3], keepdims=0)
+    weight, bias, mean, std = (
+        value.detach().cpu().numpy().astype(np.float64)
+        for value in (network.head.weight, network.head.bias, network.mean, network.std)
+    )
+    weight[:-1] *= std[:, None]
+    bias[:-1] = bias[:-1] * std + mean
+    now = node("Gemm", [now, constant(weight), constant(bias)], transB=1)
+    counts = [CAMERA_COUNT, network.shape_count, network.expression_count, 1]
+    node("Split", [now, constant(counts, np.int64)], ["rows", "shape", "expression", "logits"], axis=1)
+    node("Reshape", ["rows", constant([0, 3, 4], np.int64)], ["camera"])
+    node("Sigmoid", [node("Squeeze", ["logits", constant([1], np.int64)])], ["score"])
+
+    outputs: dict[str, list[Any]] = {
+        "camera": ["n", 3, 4], "shape": ["n", counts[1]], "expression": ["n", counts[2]], "score": ["n"],
+    }  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "regressor",
+        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", CROP_SIZE, CROP_SIZE, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        constants,
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION, producer_name="tddfa.train"
+    )
+    helper.set_model_props(model, dict(notes))
+    checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return optimise(data)
+
+
+def _folded(layer: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights and bias of a convolution with its BatchNorm folded in."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    kernel, gamma, beta, mean, variance = (
+        value.detach().cpu().numpy().astype(np.float64)
+        for value in (layer.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    scale = gamma / np.sqrt(variance + norm.eps)
+    return kernel * scale[:, None, None, None], beta - mean * scale

@@ -1,0 +1,398 @@
+"""The regressor's training: labelled crops to camera, shape, expression and face score."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tddfa.model.face_model import FaceModel
+from tddfa.train.data.batches import Batch, Crops, batches, in_order
+from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.loop import BEST, Outcome, train
+from tddfa.train.engine.settings import LossWeights, MetaJoint, RegressorSettings
+from tddfa.train.regressor import losses
+from tddfa.train.regressor.export import export_regressor
+from tddfa.train.regressor.networks import CAMERA_COUNT, Prediction, Regressor, load_onnx
+from tddfa.train.regressor.widening import widened
+
+KIND = "regressor"
+EXPORTED = "regressor.onnx"
+
+# Crops whose coefficients, augmented, whiten the outputs; of those, crops that BatchNorm is measured on.
+_WHITENING_CROPS, _CALIBRATION_CROPS = 2048, 512
+# Spread of an expression's weight at least: those that few crops have are not to count hundredfold.
+_LEAST_EXPRESSION_STD = 0.03
+_VALIDATION_BATCH = 100
+# Of a network from scratch whose settings do not say.
+_WIDTH = 0.5
+_OUTER_EYE_CORNERS = (36, 45)
+_JAW, _INNER = slice(0, 17), slice(17, 68)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A `Batch` as tensors on the network's device; attributes as there, flags as bool tensors."""
+
+    crops: Tensor
+    camera: Tensor
+    shape: Tensor
+    expression: Tensor
+    landmarks: Tensor
+    has_params: Tensor
+    has_landmarks: Tensor
+    face: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Targets:
+        """Move a batch."""
+        names = [item.name for item in dataclasses.fields(cls)]
+        return cls(**{name: torch.from_numpy(getattr(batch, name)).to(device, non_blocking=True) for name in names})
+
+
+class RegressorTask:
+    """What `tddfa.train.engine.loop` trains; terms of the loss are those of `LossWeights`.
+
+    Parameters
+    ----------
+    network : Regressor
+    model : FaceModel
+        Of the labels.
+    weights : LossWeights
+    meta_joint : MetaJoint
+    validation : list of Batch
+        What to measure on.
+    vertices : int
+        Of the `Surface`.
+    device : torch.device
+        On CUDA the network runs in bfloat16, channels last. That path has not been run yet by the authors.
+    """
+
+    kind = KIND
+
+    def __init__(
+        self,
+        network: Regressor,
+        model: FaceModel,
+        weights: LossWeights,
+        meta_joint: MetaJoint,
+        validation: list[Batch],
+        vertices: int,
+        device: torch.device,
+    ) -> None:
+        self.device = device
+        # pixels come with channels last, and so they are convolved soonest
+        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.regressor = network
+        self.surface = losses.Surface(model, vertices).to(device)
+        self.weights = weights
+        self.parts = losses.landmark_weights(weights.jaw, weights.brows, weights.nose, weights.eyes, weights.mouth).to(
+            device
+        )
+        self.validation = validation
+        self.look_ahead = meta_joint.steps
+        followed = {
+            "wpdc": dataclasses.replace(weights, wpdc=meta_joint.wpdc, vdc=0.0),
+            "vdc": dataclasses.replace(weights, wpdc=0.0, vdc=meta_joint.vdc),
+        }
+        self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = (
+            {name: self._objective(each) for name, each in followed.items()}
+            if self.look_ahead
+            else {"joint": self._objective(weights)}
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Arguments of the `Regressor`."""
+        return describe(self.regressor)
+
+    def _objective(self, weights: LossWeights) -> Callable[[Batch], dict[str, Tensor]]:
+        def objective(batch: Batch) -> dict[str, Tensor]:
+            targets = Targets.of(batch, self.device)
+            with self.precision():
+                found = self.network(targets.crops)
+            return self.terms(found, targets, weights)
+
+        return objective
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """In what the network computes: bfloat16 on CUDA."""
+        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+    def terms(self, found: Prediction, truth: Targets, weights: LossWeights) -> dict[str, Tensor]:
+        """Compute the terms of the loss, weighted; those of weight 0 are left out."""
+        posed = truth.has_params & truth.face
+        camera = losses.with_depth_of(found.camera, truth.camera)
+        points = self.surface(camera, found.shape, found.expression)
+        true_points = self.surface(truth.camera, truth.shape, truth.expression)
+        landmarks, marked = points[:, :68, :2], truth.has_landmarks & truth.face
+        # on true landmarks alone the jaw does not count: it slides along the outline
+        by_row = self.parts.repeat(len(posed), 1)
+        by_row[~posed, _JAW] = 0
+        wanted = self.regressor.whitened(truth.camera, truth.shape, truth.expression)
+        split = [CAMERA_COUNT, self.regressor.shape_count, self.regressor.expression_count]
+        by_part = list(zip(torch.split(found.whitened, split, dim=1), torch.split(wanted, split, dim=1), strict=True))
+        terms: dict[str, Callable[[], Tensor]] = {
+            "surface": lambda: losses.surface_distance(points, true_points, posed, weights.depth),
+            "landmarks": lambda: losses.landmark_distance(landmarks, truth.landmarks, by_row, marked),
+            "lids": lambda: losses.pair_distance(landmarks, truth.landmarks, losses.LID_PAIRS, marked),
+            "lips": lambda: losses.pair_distance(landmarks, truth.landmarks, losses.LIP_PAIRS, marked),
+            "camera": lambda: losses.coefficient_distance(*by_part[0], posed),
+            "shape": lambda: losses.coefficient_distance(*by_part[1], posed),
+            "expression": lambda: losses.coefficient_distance(*by_part[2], posed),
+            "score": lambda: losses.score_loss(found.logit, truth.face),
+            "wpdc": lambda: losses.weighted_parameter_distance(
+                self.surface,
+                (found.camera, truth.camera),
+                (torch.cat([found.shape, found.expression], 1), torch.cat([truth.shape, truth.expression], 1)),
+                self.regressor.std,
+                posed,
+            ),
+            "vdc": lambda: losses.vertex_distance(points, true_points, posed),
+        }
+        used = {name: getattr(weights, name) for name in terms}
+        return {name: weight * terms[name]() for name, weight in used.items() if weight}
+
+    def judge(self, batch: Batch) -> float:
+        """VDC of a batch: what meta-joint optimisation chooses by, as the paper does."""
+        targets = Targets.of(batch, self.device)
+        with torch.no_grad(), self.precision():
+            found = self.network(targets.crops)
+        points = self.surface(losses.with_depth_of(found.camera, targets.camera), found.shape, found.expression)
+        truth = self.surface(targets.camera, targets.shape, targets.expression)
+        return float(losses.vertex_distance(points, truth, targets.has_params & targets.face))
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Measure on the validation crops.
+
+        Returns
+        -------
+        dict of str to float
+            ``landmarks`` and ``inner`` : mean 2D error of all 68 landmarks and of the 51 that are not the jaw's, in %
+            of the distance of the outer eye corners (in 3D where it is known, so that turned faces count alike).
+            ``lid_gap``: mean error of the distances between lids, in % of the same. ``error``: the mean of the first
+            two. ``score``: share of crops whose face score is on the right side of 0.5.
+        """
+        gathered: dict[str, list[Tensor]] = {"landmarks": [], "inner": [], "lid_gap": [], "score": []}
+        upper, lower = (torch.tensor(side, device=self.device) for side in zip(*losses.LID_PAIRS, strict=True))
+        for batch in self.validation:
+            truth = Targets.of(batch, self.device)
+            with self.precision():
+                found = network(truth.crops)
+            gathered["score"].append(((found.logit > 0) == truth.face).float())
+            points = self.surface(found.camera, found.shape, found.expression)[:, :68, :2]
+            known = truth.has_landmarks & truth.face & truth.landmarks.isfinite().all(dim=2).all(dim=1)
+            true = truth.landmarks
+            solid = self.surface(truth.camera, truth.shape, truth.expression)[:, :68]
+            left, right = _OUTER_EYE_CORNERS
+            length = torch.where(
+                truth.has_params,
+                (solid[:, left] - solid[:, right]).norm(dim=1),
+                (true[:, left] - true[:, right]).norm(dim=1),
+            )
+            distance = 100 * (points - true).norm(dim=2) / length[:, None]
+            gap = (points[:, upper] - points[:, lower]).norm(dim=2) - (true[:, upper] - true[:, lower]).norm(dim=2)
+            gathered["landmarks"].append(distance.mean(dim=1)[known])
+            gathered["inner"].append(distance[:, _INNER].mean(dim=1)[known])
+            gathered["lid_gap"].append((100 * gap.abs().mean(dim=1) / length)[known])
+        values = {name: float(torch.cat(parts).mean()) for name, parts in gathered.items()}
+        return {"error": (values["landmarks"] + values["inner"]) / 2, **values}
+
+
+def describe(network: Regressor) -> dict[str, Any]:
+    """Arguments that build the network again."""
+    return {
+        "width": network.backbone.width,
+        "shape_count": network.shape_count,
+        "expression_count": network.expression_count,
+    }
+
+
+def load_best(out: Path) -> Regressor:
+    """Load the best moving average of a training, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError
+        If there is none.
+    """
+    path = out / BEST
+    state = load_checkpoint(path, KIND)
+    try:
+        network = Regressor(**state["describe"])
+        network.load_state_dict(state["network"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint: {' '.join(str(error).split())}") from error
+    return network.eval()
+
+
+def whitening(samples: list[Batch]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and spread (12 + s + e,) of the coefficients of some batches, of rows that have some.
+
+    Raises
+    ------
+    ValueError
+        If no row has.
+    """
+    rows = np.concatenate(
+        [
+            np.concatenate([b.camera.reshape(len(b), -1), b.shape, b.expression], axis=1)[b.has_params & b.face]
+            for b in samples
+        ]
+    )
+    if not len(rows):
+        raise ValueError("data: expected crops with parameters, got none")
+    mean, std = rows.mean(axis=0), rows.std(axis=0)
+    first = CAMERA_COUNT + samples[0].shape.shape[1]
+    std[first:] = np.maximum(std[first:], _LEAST_EXPRESSION_STD)
+    return mean, std
+
+
+def train_regressor(
+    settings: RegressorSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
+) -> Outcome:
+    """Train, keep the best, and export it to ``regressor.onnx`` when the training has come to its end.
+
+    Parameters
+    ----------
+    settings : RegressorSettings
+    out : Path
+        Folder for checkpoints, logs and the exported network.
+    resume : bool
+        Go on from its checkpoint; the settings must be the same.
+    device : str
+        Of torch.
+    show : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        If data, weights or checkpoints are missing, damaged, or in the way.
+    """
+    torch.set_num_threads(settings.threads)
+    model = FaceModel.load(settings.face_model)
+    training, _, validation = split_crops(settings, model)
+    network = _network(settings, training, model)
+    schedule = settings.schedule
+
+    def stream(start: int) -> Iterator[Batch]:
+        return _stream(settings, training, model, start, settings.workers)
+
+    task = RegressorTask(
+        network, model, settings.loss, settings.meta_joint, validation, settings.vertices, _device(device)
+    )
+    outcome = train(task, stream, schedule, out, resume=resume, show=show)
+    if outcome.finished:
+        export_best(out, validation[0].crops, settings)
+    return outcome
+
+
+def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, Crops, list[Batch]]:
+    """Open the crops to train on and those marked for validation, these in batches too.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a folder is missing or damaged, or if no face is marked.
+    """
+    crops = _crops(settings)
+    kept = crops.split(validation=True)
+    validation = list(in_order(kept, _VALIDATION_BATCH, model))
+    if not any((batch.has_landmarks & batch.face).any() for batch in validation):
+        raise ValueError(
+            "data: expected faces marked for validation, got none; `tddfa train fit --validation SHARE` marks some"
+        )
+    return crops.split(validation=False), kept, validation
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: expected one that torch has here, got {name!r}: {error}") from error
+
+
+def first_network(settings: RegressorSettings) -> Regressor:
+    """Make the network that a training of these settings begins with.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If data or weights are missing or damaged.
+    """
+    return _network(settings, _crops(settings).split(validation=False), FaceModel.load(settings.face_model))
+
+
+def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> Regressor:
+    torch.manual_seed(settings.schedule.seed)
+    count = -(-min(_WHITENING_CROPS, len(training)) // settings.schedule.batch)
+    samples = list(islice(_stream(settings, training, model, 0, 0), count))
+    mean, std = whitening(samples)
+    if settings.init is not None:
+        calibration = np.concatenate([batch.crops for batch in samples])[:_CALIBRATION_CROPS]
+        network = load_onnx(settings.init, calibration, mean, std)
+        if settings.width is None or settings.width <= network.backbone.width:
+            return network
+        return widened(network, settings.width, settings.schedule.seed)
+    network = Regressor(_WIDTH if settings.width is None else settings.width, model.shape_count, model.expression_count)
+    network.whiten_by(mean, std)
+    return network
+
+
+def _stream(
+    settings: RegressorSettings, training: Crops, model: FaceModel, start: int, workers: int
+) -> Iterator[Batch]:
+    return batches(
+        training, settings.schedule.batch, settings.augment, model,
+        seed=settings.schedule.seed, start=start, balance=settings.balance, workers=workers,
+    )  # fmt: skip
+
+
+def export_again(out: Path, settings: RegressorSettings) -> Path:
+    """Export a training's best moving average, at any time, also while it goes on.
+
+    Raises
+    ------
+    ExportError, FileNotFoundError, ValueError
+        If there is no checkpoint or no data, or if what comes out would be something else.
+    """
+    model = FaceModel.load(settings.face_model)
+    crops = _crops(settings)
+    rows = np.arange(min(len(crops), _VALIDATION_BATCH))
+    return export_best(out, next(in_order(crops.take(rows), len(rows), model)).crops, settings)
+
+
+def _crops(settings: RegressorSettings) -> Crops:
+    return Crops.open([(folder.folder, folder.weight) for folder in settings.data])
+
+
+def export_best(out: Path, crops: NDArray[np.uint8], settings: RegressorSettings) -> Path:
+    """Export a training's best moving average to ``regressor.onnx`` in its folder.
+
+    Raises
+    ------
+    ExportError, FileNotFoundError, CheckpointError
+        See `export_regressor`, `load_best`.
+    """
+    notes = {
+        "model": settings.name,
+        "face_model": settings.face_model.stem,
+        "roi_scale": "1.250",
+        "pixels": "crop pixel centres at whole numbers; camera maps face-model units to crop px, x right, y down, "
+        "z towards the viewer",
+    }
+    if settings.licence:
+        notes["licence"] = settings.licence
+    path = out / EXPORTED
+    export_regressor(load_best(out), path, crops, notes)
+    return path

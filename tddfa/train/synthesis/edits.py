@@ -1,0 +1,302 @@
+"""Expression edits: a photo's face with another expression, drawn with its own texture where it moved.
+
+Photos show few closed eyes, winks, wide open mouths and raised brows; here they are made. Pose and shape stay. What a
+photo does not show is painted: the skin of lids that were folded away is filled in from around them, with a line of
+lashes; the inside of a mouth that was closed is dark, with teeth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.geometry.camera import Camera
+from tddfa.model.face_model import FaceModel
+from tddfa.train.data.crops import Crops
+from tddfa.train.data.samples import Sample
+from tddfa.train.data.sources import fit_rows
+from tddfa.train.synthesis.profiling import follow
+from tddfa.train.synthesis.rerender import MOUTH, Drawing, Pixels, moved_colors, surface_of
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# What moves less than this, px of the crop, stays the photo's; what moves more than the second is drawn.
+_STAYS, _MOVES = 0.12, 0.5
+# An outline that moves more than this, px, takes its surroundings along.
+_OUTLINE_MOVES = 0.8
+# Inner lips that are farther apart than this, px, show the mouth's inside.
+_OPEN_MOUTH = 3.5
+# Of an upper lid, from this share of the farthest point's way on a point is surely covered while the eye is open.
+_LID = (0.2, 0.45)
+# A blink's weight must grow by so much for skin to be filled in; lids nearer than this, eye widths, meet at the lashes.
+_CLOSES, _SHUT = 0.15, 0.2
+_MOST_YAW, _MOST_PITCH, _MOST_ROLL = 55.0, 35.0, 45.0
+
+
+def edit(
+    crop: Image,
+    camera: Floats,
+    shape: Floats,
+    before: Floats,
+    after: Floats,
+    model: FaceModel,
+    rng: np.random.Generator,
+) -> Image:
+    """Give the face of a crop another expression.
+
+    Parameters
+    ----------
+    crop : ndarray (size, size, 3) uint8
+        BGR.
+    camera : ndarray (3, 4)
+        Face model to px of the crop.
+    shape : ndarray (s,)
+        Shape coefficients.
+    before, after : ndarray (e,)
+        Expression weights that the face has, and that it is to have.
+    model : FaceModel
+        With `uv`.
+    rng : numpy.random.Generator
+        For what is painted.
+    """
+    surface = surface_of(model)
+    old, new = (surface.mesh(camera, model.vertices(shape, expression)).vertices for expression in (before, after))
+    points = [Camera(camera).project(model.landmarks(shape, expression))[:, :2] for expression in (before, after)]
+    pixels = Pixels(surface, new, len(crop))
+    color = moved_colors(crop, old, pixels)
+    gap = np.linalg.norm(points[0][[61, 62, 63]] - points[0][[67, 66, 65]], axis=1).max()
+    if gap < _OPEN_MOUTH and pixels.in_mouth.any():
+        color = _with_mouth(color, pixels, crop, points[0], rng)
+    drawing = pixels.drawing(color)
+    for side, name in ((slice(42, 48), "eyeBlinkLeft"), (slice(36, 42), "eyeBlinkRight")):
+        closes = float(after[model.expression_names.index(name)] - before[model.expression_names.index(name)])
+        if closes > _CLOSES:
+            lid = _lid(model, name)
+            share = cv2.resize(pixels.blend(lid[:, None])[..., 0], crop.shape[1::-1], interpolation=cv2.INTER_AREA)
+            drawing = _with_lid(drawing, crop, points[0][side], points[1][side], share, rng)
+    moved = np.linalg.norm((new - old)[:, :2], axis=1)
+    # one vertex is no outline
+    if np.percentile(moved[surface.fade < 0.9], 98) > _OUTLINE_MOVES:
+        return drawing.over(follow(crop, old, new, 0.0))
+    share = np.clip((moved - _STAYS) / (_MOVES - _STAYS), 0, 1)
+    shown = cv2.resize(pixels.blend(share[:, None])[..., 0], crop.shape[1::-1], interpolation=cv2.INTER_AREA)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+    return drawing.over(crop, cv2.GaussianBlur(cv2.dilate(shown, kernel), (0, 0), 1.5))
+
+
+def edited_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
+    """Change expressions at random: eyes, brows, jaw, mouth, one or more of them.
+
+    Parameters
+    ----------
+    crops : Crops
+        With known parameters; those for validation are left alone.
+    count : int
+        How many samples.
+    seed : int
+        The same seed gives the same ones.
+    model : FaceModel
+        With ARKit's expression names, as the open one.
+    """
+    labels = crops.labels
+    rows = fit_rows(crops, model, (_MOST_YAW, _MOST_PITCH, _MOST_ROLL), seed)
+    for i, row in zip(range(count), rows, strict=False):
+        rng = np.random.default_rng((seed, 0, i))
+        before = labels.expression[row]
+        after = another_expression(before, model.expression_names, rng)
+        crop = edit(crops.image(row), labels.camera[row], labels.shape[row], before, after, model, rng)
+        yield Sample(crop, f"edited-{labels.source[row]}", labels.camera[row], labels.shape[row], after)
+
+
+def another_expression(before: Floats, names: tuple[str, ...], rng: np.random.Generator) -> Floats:
+    """Change one or more parts of an expression (e,) at random; weights are in 0..1 then."""
+    after = dict(zip(names, before.clip(0, 1).tolist(), strict=True))
+    parts = ("eyes", "brows", "jaw", "mouth")
+    chosen = rng.random(4) < (0.6, 0.4, 0.4, 0.4)
+    chosen[rng.integers(4)] = True
+    for part, change in zip(parts, chosen, strict=True):
+        if change:
+            after.update({name: weight for name, weight in _CHANGES[part](rng).items() if name in after})
+    return np.array([after[name] for name in names], dtype=np.float32)
+
+
+def _both(name: str, weight: float, rng: np.random.Generator) -> dict[str, float]:
+    """About the same weight on both sides."""
+    left, right = np.clip(weight + rng.normal(0, 0.05, 2), 0, 1)
+    return {f"{name}Left": left, f"{name}Right": right}
+
+
+def _eyes(rng: np.random.Generator) -> dict[str, float]:
+    kind = rng.choice(("closed", "wink", "narrow", "wide", "look"), p=(0.5, 0.2, 0.12, 0.1, 0.08))
+    out: dict[str, float] = {}
+    if kind in ("closed", "wink"):
+        sides = ("Left", "Right") if kind == "closed" else (("Left", "Right")[int(rng.integers(2))],)
+        squint = float(rng.choice([0, rng.uniform(0, 1)]))
+        for side in sides:
+            out |= {f"eyeBlink{side}": 1.0, f"eyeWide{side}": 0.0, f"eyeSquint{side}": squint}
+            out[f"cheekSquint{side}"] = squint * float(rng.uniform(0, 0.6))
+            out[f"eyeLookDown{side}"] = float(rng.uniform(0, 0.6))
+            out[f"eyeLookUp{side}"] = 0.0
+    elif kind == "narrow":
+        out |= _both("eyeBlink", rng.uniform(0.3, 0.8), rng) | _both("eyeWide", 0, rng)
+    elif kind == "wide":
+        out |= _both("eyeWide", rng.uniform(0.4, 1), rng) | {"eyeBlinkLeft": 0.0, "eyeBlinkRight": 0.0}
+    else:
+        aside, up = float(rng.uniform(-0.8, 0.8)), float(rng.uniform(-0.7, 0.7))
+        out |= {"eyeLookInLeft": max(aside, 0.0), "eyeLookOutLeft": max(-aside, 0.0)}
+        out |= {"eyeLookOutRight": max(aside, 0.0), "eyeLookInRight": max(-aside, 0.0)}
+        for end in ("Left", "Right"):
+            out |= {f"eyeLookUp{end}": max(up, 0.0), f"eyeLookDown{end}": max(-up, 0.0)}
+    return out
+
+
+def _brows(rng: np.random.Generator) -> dict[str, float]:
+    if rng.random() < 0.6:
+        raised = _both("browInnerUp", rng.uniform(0.3, 1), rng) | _both("browOuterUp", rng.uniform(0.3, 1), rng)
+        if rng.random() < 0.2:  # one of them
+            end = ("Left", "Right")[int(rng.integers(2))]
+            raised |= {f"browInnerUp{end}": 0.0, f"browOuterUp{end}": 0.0}
+        return raised | {"browDownLeft": 0.0, "browDownRight": 0.0}
+    lowered = _both("browDown", rng.uniform(0.3, 1), rng) | _both("browInnerUp", 0, rng)
+    return lowered | _both("browOuterUp", 0, rng) | _both("noseSneer", rng.choice([0, rng.uniform(0, 0.8)]), rng)
+
+
+def _jaw(rng: np.random.Generator) -> dict[str, float]:
+    out = {"jawOpen": float(rng.uniform(0.12, 0.95)), "mouthClose": 0.0}
+    out |= _both("mouthPress", 0, rng) | {"mouthRollLower": 0.0, "mouthRollUpper": 0.0}
+    if rng.random() < 0.3:
+        out["mouthFunnel"] = float(rng.uniform(0, 0.7))
+    if rng.random() < 0.3:
+        out |= _both("mouthLowerDown", rng.uniform(0, 0.8), rng) | _both("mouthUpperUp", rng.uniform(0, 0.8), rng)
+    side = rng.normal(0, 0.2)
+    return out | {"jawLeft": float(np.clip(side, 0, 0.6)), "jawRight": float(np.clip(-side, 0, 0.6))}
+
+
+def _mouth(rng: np.random.Generator) -> dict[str, float]:
+    kind = rng.choice(
+        ("smile", "frown", "pucker", "press", "aside", "roll", "puff"), p=(0.3, 0.15, 0.15, 0.1, 0.1, 0.1, 0.1)
+    )
+    smile = _both("mouthSmile", 0.0, rng)
+    if kind == "smile":
+        weight = rng.uniform(0.3, 1)
+        return (
+            _both("mouthSmile", weight, rng)
+            | _both("cheekSquint", weight * rng.uniform(0, 0.7), rng)
+            | _both("mouthFrown", 0, rng)
+        )
+    if kind == "frown":
+        return smile | _both("mouthFrown", rng.uniform(0.3, 1), rng) | {"mouthShrugLower": float(rng.uniform(0, 0.6))}
+    if kind == "pucker":
+        return smile | {"mouthPucker": float(rng.uniform(0.3, 1)), "mouthFunnel": float(rng.uniform(0, 0.5))}
+    if kind == "press":
+        return _both("mouthPress", rng.uniform(0.3, 1), rng) | _both("mouthDimple", rng.uniform(0, 0.7), rng)
+    if kind == "aside":
+        side = rng.uniform(-0.9, 0.9)
+        return {"mouthLeft": float(max(side, 0)), "mouthRight": float(max(-side, 0))}
+    if kind == "roll":
+        return {"mouthRollLower": float(rng.uniform(0, 1)), "mouthRollUpper": float(rng.uniform(0, 1)), "jawOpen": 0.0}
+    return _both("cheekPuff", rng.uniform(0.4, 1), rng) | {"jawOpen": 0.0}
+
+
+_CHANGES = {"eyes": _eyes, "brows": _brows, "jaw": _jaw, "mouth": _mouth}
+
+
+@lru_cache(maxsize=8)
+def _lid(model: FaceModel, name: str) -> Floats:
+    """How surely each vertex of the surface is an upper lid's that is folded while the eye is open, (n,) in 0..1."""
+    moves = model.basis[model.shape_count + model.expression_names.index(name)]
+    travel = np.linalg.norm(moves, axis=1) * (model.part == 0)
+    first, last = _LID
+    share = np.zeros(len(surface_of(model).uv), dtype=np.float32)
+    share[: len(travel)] = np.clip((travel / travel.max() - first) / (last - first), 0, 1)
+    return share
+
+
+def _with_lid(
+    drawing: Drawing, crop: Image, before: Floats, after: Floats, share: Floats, rng: np.random.Generator
+) -> Drawing:
+    """Cover an eye that closes with skin from around it, and draw the lashes where the lids meet.
+
+    `before` and `after` are the eye's six landmarks in px, `share` (size, size) is where its upper lid is seen.
+    """
+    width = max(float(np.linalg.norm(before[3] - before[0])), 2.0)
+    opening = np.zeros(crop.shape[:2], dtype=np.uint8)
+    cv2.fillConvexPoly(opening, cv2.convexHull(np.rint(before).astype(np.int32)), 255)
+    # lashes and the shade of the fold lie just around the opening
+    reach = 2 * max(round(0.1 * width), 1) + 1
+    opening = cv2.dilate(opening, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    low = np.clip(np.minimum(before.min(axis=0), after.min(axis=0)) - 0.9 * width, 0, len(crop) - 1).astype(int)
+    high = np.clip(np.maximum(before.max(axis=0), after.max(axis=0)) + 0.9 * width + 1, 1, len(crop)).astype(int)
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    around = crop[part].astype(np.float32)
+    bright = around.max(axis=2)
+    known = (opening[part] == 0) * (0.03 + (bright > 0.75 * np.median(bright))).astype(np.float32)
+    blurred = cv2.GaussianBlur(np.dstack([around * known[..., None], known]), (0, 0), 0.25 * width)
+    skin = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-4)
+    skin *= np.float32(rng.uniform(0.92, 1.06))
+    skin += cv2.GaussianBlur(rng.normal(0, 4.0, skin.shape[:2]).astype(np.float32), (0, 0), 0.7)[..., None]
+    cover = cv2.GaussianBlur(share, (0, 0), 0.6)[part][..., None]
+    color = drawing.color.copy()
+    mixed = color[part] * (1 - cover) + skin * cover
+
+    gap = np.linalg.norm(after[[1, 2]] - after[[5, 4]], axis=1).max()
+    if gap < _SHUT * width:
+        middle = (after[[1, 2]] + after[[5, 4]]) / 2
+        # the lower lid's rim hardly moves: that is where the lashes come to lie
+        middle += rng.uniform(0.2, 0.8) * (after[[5, 4]] - middle)
+        line = np.stack([after[0], middle[0], middle[1], after[3]])
+        at = np.linspace(0, 3, 16)
+        curve = np.column_stack([np.interp(at, np.arange(4), line[:, axis]) for axis in (0, 1)]) - low
+        lashes = np.zeros(mixed.shape[:2], dtype=np.uint8)
+        thickness = 1 if width < 18 or rng.random() < 0.5 else 2
+        cv2.polylines(lashes, [np.rint(curve * 16).astype(np.int32)], False, 255, thickness, cv2.LINE_AA, 4)
+        dark = cv2.GaussianBlur(lashes.astype(np.float32) / 255, (0, 0), rng.uniform(0.4, 0.8))
+        mixed *= 1 - np.clip(dark * rng.uniform(0.5, 1.2), 0, 0.85)[..., None]
+    color[part] = np.clip(mixed, 0, 255).astype(np.uint8)
+    return Drawing(color, drawing.cover)
+
+
+def _with_mouth(color: Image, pixels: Pixels, crop: Image, landmarks: Floats, rng: np.random.Generator) -> Image:
+    """Paint the inside of a mouth that the photo does not show."""
+    at = np.rint(np.clip(landmarks[[2, 14, 31, 35, 30, 33, 48, 54]], 0, len(crop) - 1)).astype(np.intp)
+    paint = _painted_mouth(np.median(crop[at[:, 1], at[:, 0]], axis=0), rng)
+    left, low, right, high = MOUTH
+    height, width = paint.shape[:2]
+    on_sheet = pixels.blend(pixels.surface.uv)
+    columns = (on_sheet[..., 0] - np.float32(left)) * np.float32((width - 1) / (right - left))
+    rows = (np.float32(high) - on_sheet[..., 1]) * np.float32((height - 1) / (high - low))
+    painted = cv2.remap(paint, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(np.where(pixels.in_mouth[..., None], painted, color))
+
+
+def _painted_mouth(skin: NDArray[np.floating], rng: np.random.Generator) -> Image:
+    """The inside of a mouth on its place on the sheet (36, 77, 3): dark, with teeth and a tongue."""
+    height, width = 36, 77
+    light, grey = float(skin.max()), float(np.ptp(skin)) < 8
+    y, x = np.mgrid[0:height, 0:width] / np.array([height - 1, width - 1]).reshape(2, 1, 1)
+
+    def tinted(level: float, tint: tuple[float, float, float]) -> NDArray[np.float64]:
+        return light * level * (np.ones(3) if grey else np.array(tint))
+
+    paint = np.tile(tinted(rng.uniform(0.1, 0.3), (0.65, 0.6, 1.0)), (height, width, 1))
+
+    def lay(where: NDArray[np.bool_], what: NDArray[np.float64]) -> None:
+        share = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 1.2)[..., None]
+        paint[:] = paint * (1 - share) + what * share
+
+    if rng.random() < 0.6:
+        tongue = ((x - 0.5) / 0.3) ** 2 + ((y - 0.95) / rng.uniform(0.25, 0.5)) ** 2 < 1
+        lay(tongue, tinted(rng.uniform(0.35, 0.6), (0.7, 0.68, 1.0)))
+    between = 1 - 0.12 * (np.abs(np.sin(12 * np.pi * (x - 0.5))) < 0.15)[..., None]
+    teeth = tinted(rng.uniform(0.7, 1.0), (0.86, 0.95, 1.0)) * between
+    arch = 0.5 * np.sqrt(np.clip(1 - ((x - 0.5) / 0.5) ** 2, 0, 1))
+    if rng.random() < 0.75:
+        lay((y < 0.5 - arch * rng.uniform(0.2, 0.76)) & (np.abs(x - 0.5) < 0.4), teeth)
+    if rng.random() < 0.35:
+        lay((y > 0.5 + arch * rng.uniform(0.5, 0.84)) & (np.abs(x - 0.5) < 0.36), 0.9 * teeth)
+    return np.clip(paint, 0, 255).astype(np.uint8)

@@ -1,0 +1,142 @@
+"""Rendered heads as crops: any pose, any expression, any light, and the truth is known (`tddfa.synthetic`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.aligner import Aligner
+from tddfa.geometry.camera import Camera
+from tddfa.model.config import CropRule
+from tddfa.model.face_model import FaceModel
+from tddfa.synthetic import Head, State, backdrop, degrade, render
+from tddfa.train.data.augment import CROP_SIZE
+from tddfa.train.data.crops import Crops
+from tddfa.train.data.samples import STORED_SIZE, Sample, centred
+from tddfa.train.data.sources import fit_rows
+from tddfa.train.synthesis.edits import another_expression
+from tddfa.types import Face, Params, Roi
+
+Image = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# Each head is seen this many times before the next one's texture is made.
+_VIEWS = 4
+_PROCEDURAL = 0.15
+_TEXTURE_SIZE = 256
+# A texture of a photo is taken from faces turned no farther than this, degrees.
+_MOST_YAW, _MOST_PITCH, _MOST_ROLL = 30.0, 25.0, 40.0
+_LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 100.0, 75.0, 60.0
+_FAR_UP_OR_DOWN = 0.3  # share of heads that look anywhere up or down
+
+
+def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
+    """Heads at random.
+
+    Most have the texture and shape of a crop's face, the others are made up. Half of them look anywhere up to 100
+    degrees to the side, the others mostly to the front; up and down to 75 degrees.
+
+    Parameters
+    ----------
+    crops : Crops
+        Faces for textures, and pictures for backgrounds; those for validation are left alone.
+    count : int
+        How many samples.
+    seed : int
+        The same seed gives the same ones.
+    model : FaceModel
+        With `uv` and ARKit's expression names, as the open one.
+    """
+    labels = crops.labels
+    rows = fit_rows(crops, model, (_MOST_YAW, _MOST_PITCH, _MOST_ROLL), seed)
+    usable = np.flatnonzero(labels.has_params & labels.face & ~labels.validation)
+    head = None
+    for i in range(count):
+        rng = np.random.default_rng((seed, 0, i))
+        if head is None or i % _VIEWS == 0:
+            if rng.random() < _PROCEDURAL:
+                head = Head.procedural(model, int(rng.integers(2**31)), _TEXTURE_SIZE)
+            else:
+                # a crop shows little of what is worn
+                clothes = rng.uniform(10, 235) + rng.normal(0, 25, 3)
+                head = replace(textured_head(crops, next(rows), model), clothes=tuple(clothes.clip(0, 255).tolist()))
+        expression = labels.expression[rng.choice(usable)].clip(0, 1)
+        if rng.random() < 0.6:
+            expression = another_expression(expression, model.expression_names, rng)
+        yaw, pitch, roll = _pose(rng)
+        matrix = centred(Camera.from_pose(yaw, pitch, roll), model, head.shape, expression)
+        weights = dict(zip(model.expression_names, expression.tolist(), strict=True))
+        x, y, _ = matrix[:, 3].tolist()
+        state = State(yaw, pitch, roll, Camera(matrix).scale * mean_size(model), x, y, weights)
+        background = any_background(crops, int(rng.choice(usable)), rng)
+        size = (STORED_SIZE, STORED_SIZE)
+        image, (truth,) = render(size, [(head, state)], background, light=any_light(rng))
+        assert truth is not None
+        image = degrade(image, rng, noise=float(rng.uniform(0, 4)), blur=float(rng.uniform(0, 0.7)))
+        yield Sample(image, "synthetic", truth.camera.matrix, truth.shape, truth.expression)
+
+
+def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
+    """The head of a crop's face."""
+    labels = crops.labels
+    camera = Camera(labels.camera[row])
+    params = Params(labels.camera[row], labels.shape[row], labels.expression[row])
+    landmarks = camera.project(model.landmarks(params.shape, params.expression))
+    box = np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
+    face = Face(box, 1.0, Roi(-0.5, -0.5, STORED_SIZE), params, camera, landmarks)
+    return Head.from_photo(crops.image(row), _mesher(model), _TEXTURE_SIZE, face)
+
+
+def _mesher(model: FaceModel) -> Aligner:
+    """An aligner that finds nothing, but knows the face model."""
+
+    def nothing(_crops: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        raise RuntimeError("this aligner has no networks")
+
+    return Aligner(nothing, model, CropRule(CROP_SIZE, 0.0, 1.0, 1.0))
+
+
+def mean_size(model: FaceModel) -> float:
+    """Longer side of the box of the mean face's landmarks, model units: what `State.size` is the size of."""
+    none = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
+    return float(np.ptp(model.landmarks(*none)[:, :2], axis=0).max())
+
+
+def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
+    wide = rng.random() < 0.5
+    yaw = rng.uniform(-_LARGEST_YAW, _LARGEST_YAW) if wide else rng.normal(0, 25)
+    pitch = rng.uniform(-_LARGEST_PITCH, _LARGEST_PITCH) if rng.random() < _FAR_UP_OR_DOWN else rng.normal(0, 15)
+    roll = rng.normal(0, 12)
+    return (
+        float(np.clip(yaw, -_LARGEST_YAW, _LARGEST_YAW)),
+        float(np.clip(pitch, -_LARGEST_PITCH, _LARGEST_PITCH)),
+        float(np.clip(roll, -_LARGEST_ROLL, _LARGEST_ROLL)),
+    )
+
+
+def any_light(rng: np.random.Generator) -> dict[str, Any]:
+    """Light from anywhere before the head, as arguments of `Sim3DR.shade`."""
+    ambient = float(rng.uniform(0.4, 0.85))
+    return {
+        "ambient": ambient,
+        "directional": max(float(rng.uniform(0.75, 1.2)) - ambient, 0.05),
+        "specular": float(rng.choice([0, rng.uniform(0, 0.15)])),
+        "exponent": float(rng.uniform(5, 25)),
+        "light_direction": (float(rng.normal(0, 0.8)), float(rng.normal(-0.4, 0.5)), float(rng.uniform(0.3, 1.0))),
+    }
+
+
+def any_background(crops: Crops, row: int, rng: np.random.Generator) -> Image:
+    """A corner of another photo, enlarged, in or out of focus; or a made-up room."""
+    if rng.random() < 0.3:
+        return backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
+    crop = crops.image(row)
+    side = int(rng.uniform(0.2, 0.36) * len(crop))
+    top, left = (int(v) for v in rng.integers(0, 2, 2) * (len(crop) - side))
+    part = cv2.resize(crop[top : top + side, left : left + side], (STORED_SIZE, STORED_SIZE))
+    return np.asarray(cv2.GaussianBlur(part, (0, 0), float(rng.uniform(0.5, 5))))

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tddfa.geometry.camera import Camera
+from tddfa.model.mirror import LANDMARKS, Mirror
+from tddfa.train.data.augment import Augment
+from tddfa.train.data.batches import Crops, batches, draw, in_order, make_batch
+from tddfa.train.data.samples import Sample, write_samples
+from tddfa.train.data.shards import Shard, write_shard
+
+FIELDS = ("crops", "camera", "shape", "expression", "landmarks", "has_params", "has_landmarks", "face", "rows")
+
+
+@pytest.fixture(scope="module")
+def crops(made_crops):
+    return Crops.open([made_crops])
+
+
+def projected(batch, model):
+    points = model.landmarks(batch.shape, batch.expression)
+    return (points @ batch.camera[:, :, :3].transpose(0, 2, 1) + batch.camera[:, None, :, 3])[..., :2]
+
+
+def same(first, second):
+    return all(np.array_equal(getattr(first, f), getattr(second, f), equal_nan=f == "landmarks") for f in FIELDS)
+
+
+def test_landmarks_are_those_of_the_rendered_heads(crops, made_samples, face_model):
+    (batch,) = in_order(crops, 20, face_model)
+    assert batch.has_params.tolist() == [True] * 6 + [False] * 2
+    assert batch.has_landmarks.tolist() == [True] * 7 + [False]
+    assert batch.face.tolist() == [True] * 7 + [False]
+    for i, sample in enumerate(made_samples):
+        true = Camera(sample.camera).project(face_model.landmarks(sample.shape, sample.expression))[:, :2]
+        low, high = true.min(axis=0), true.max(axis=0)
+        scale = 120 / (1.25 * (high - low).max())
+        assert batch.landmarks[i] == pytest.approx((true - (low + high) / 2) * scale + 59.5, abs=0.02)
+        assert projected(batch, face_model)[i] == pytest.approx(batch.landmarks[i], abs=0.02)
+    assert not batch.camera[6:].any()
+    assert np.flatnonzero(np.isnan(batch.landmarks[6]).any(axis=1)).tolist() == [3]
+    assert not batch.landmarks[7].any()
+
+
+def test_a_mirrored_crop_has_the_mirrored_face(crops, face_model):
+    mirror = Mirror.of(face_model)
+    flip = replace(Augment.none(), flip=1.0)
+    rows = np.arange(8)
+    plain = make_batch(crops, rows, Augment.none(), face_model, mirror, np.random.default_rng(0))
+    turned = make_batch(crops, rows, flip, face_model, mirror, np.random.default_rng(0))
+    expected = plain.landmarks[:, LANDMARKS].copy()
+    expected[..., 0] = 119 - expected[..., 0]
+    # the mesh is not quite symmetric, least so at the mouth's corners
+    assert np.nanmax(np.abs(turned.landmarks[:7] - expected[:7])) < 0.8
+    assert np.nanmean(np.abs(turned.landmarks[:7] - expected[:7])) < 0.06
+    assert np.abs(turned.crops[:7, :, ::-1].astype(int) - plain.crops[:7]).mean() < 1.5
+    assert np.isnan(turned.landmarks[6, 13]).all()  # the third of the jaw was not known
+    assert projected(turned, face_model)[:6] == pytest.approx(turned.landmarks[:6], abs=0.02)
+
+
+def test_batches_follow_from_seed_and_number(crops, face_model):
+    def made(**options):
+        return list(batches(crops, 5, Augment(), face_model, seed=options.pop("seed", 3), count=3, **options))
+
+    first, again = made(), made()
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert all(same(a, b) for a, b in zip(first[1:], made(start=1)[:2], strict=True))
+    assert not same(first[0], made(seed=4)[0])
+    in_processes = made(workers=2)
+    assert all(same(a, b) for a, b in zip(first, in_processes, strict=True))
+
+
+def test_labels_follow_under_all_changes(crops, face_model):
+    for batch in batches(crops, 8, Augment(roll_share=0.5), face_model, count=4):
+        known = batch.has_params
+        assert projected(batch, face_model)[known] == pytest.approx(batch.landmarks[known], abs=0.05)
+        assert batch.crops.shape == (8, 120, 120, 3)
+        assert batch.crops.dtype == np.uint8
+
+
+def test_decoded_crops_are_the_same(made_crops, face_model):
+    crops = Crops.open([made_crops])
+    (before,) = in_order(crops, 20, face_model)
+    crops.keep_decoded()
+    (after,) = in_order(crops, 20, face_model)
+    assert same(before, after)
+    (part,) = in_order(crops.take(np.array([2])), 1, face_model)
+    assert np.abs(part.crops[0].astype(int) - before.crops[2]).max() <= 1  # sums are rounded otherwise
+
+
+def test_every_row_is_drawn_as_often_as_its_weight():
+    assert sorted(draw(np.ones(10), 0, 10, seed=1).tolist()) == list(range(10))
+    assert sorted(draw(np.ones(10), 20, 10, seed=1).tolist()) == list(range(10))
+    counts = np.bincount(draw(np.array([1.0, 2, 0.5, 0, 6.5]), 0, 1000, seed=1), minlength=5)
+    assert np.abs(counts - np.array([100, 200, 50, 0, 650])).max() <= 200 / 5
+    whole = draw(np.ones(7), 0, 50, seed=2)
+    assert (np.concatenate([draw(np.ones(7), at, 5, seed=2) for at in range(0, 50, 5)]) == whole).all()
+
+
+def test_rare_poses_are_drawn_more_often(crops):
+    assert crops.weights() == pytest.approx(np.ones(8))
+    balanced = crops.weights(1.0)
+    yaw = np.abs(crops.yaw())
+    assert yaw[:6] == pytest.approx([0, 20, 25, 10, 70, 5], abs=1e-3)
+    assert balanced[4] > balanced[0]
+    assert balanced.mean() == pytest.approx(1)
+    assert balanced[6:] == pytest.approx([1, 1])
+    with pytest.raises(ValueError, match="balance"):
+        crops.weights(2)
+
+
+def test_folders_have_weights(made_crops):
+    crops = Crops.open([(made_crops, 3.0), made_crops])
+    assert len(crops) == 16
+    assert crops.weights()[0] == pytest.approx(3 * crops.weights()[8])
+    assert crops.sources == {"empty": 2, "made": 12, "photo": 2}
+    assert (crops.image(1) == crops.image(9)).all()
+
+
+def test_validation_is_split_off(tmp_path, made_samples, face_model):
+    write_samples(tmp_path / "a", made_samples, face_model)
+    shard = Shard(tmp_path / "a")
+    shard.labels.validation[2] = True
+    write_shard(tmp_path / "b", [shard.jpeg(i).tobytes() for i in range(6)], shard.labels)
+    crops = Crops.open([tmp_path / "b"])
+    assert len(crops.split(validation=True)) == 1
+    assert len(crops.split(validation=False)) == 5
+    assert (crops.split(validation=True).image(0) == crops.image(2)).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_crop_is_named(tmp_path, made_samples, face_model, workers):
+    write_samples(tmp_path, made_samples[:2], face_model)
+    tar = tmp_path / "crops-00.tar"
+    data = bytearray(tar.read_bytes())
+    data[512:612] = bytes(100)
+    tar.write_bytes(data)
+    with pytest.raises(ValueError, match=r"000000\.jpg: expected a square JPEG, got no picture"):
+        list(batches(Crops.open([tmp_path]), 2, Augment(), face_model, count=2, workers=workers))
+
+
+def test_what_does_not_fit_is_told(tmp_path, made_crops, crops, face_model):
+    with pytest.raises(ValueError, match="folders: expected one at least"):
+        Crops.open([])
+    with pytest.raises(ValueError, match="expected a weight over 0"):
+        Crops.open([(made_crops, 0.0)])
+    with pytest.raises(ValueError, match="crops: expected some"):
+        batches(crops.take(np.zeros(8, bool)), 2, Augment(), face_model)
+    with pytest.raises(ValueError, match="size: expected 1 or more"):
+        batches(crops, 0, Augment(), face_model)
+    smaller = replace(face_model, basis=face_model.basis[1:], shape_count=39)
+    with pytest.raises(ValueError, match="shape: expected 39 coefficients"):
+        batches(crops, 2, Augment(), smaller)
+    write_samples(tmp_path, [Sample(crops.image(0), "x", face=False)], smaller)
+    with pytest.raises(ValueError, match="shape: expected 40 coefficients, as the others, got 39"):
+        Crops.open([made_crops, tmp_path])
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_where_a_crop_lies_does_not_depend_on_which_landmarks_are_known(made_samples, tmp_path, face_model, flip):
+    first = made_samples[1]
+    points = Camera(first.camera).project(face_model.landmarks(first.shape, first.expression))[:, :2]
+    inner = points.copy()
+    inner[:17] = np.nan
+    truth = first.camera, first.shape, first.expression
+    samples = [
+        Sample(first.crop, "whole", *truth, points),
+        Sample(first.crop, "fitted, inner", *truth, inner),
+        Sample(first.crop, "inner", landmarks=inner),
+    ]
+    write_samples(tmp_path, samples, face_model)
+    batch = make_batch(
+        Crops.open([tmp_path]), np.arange(3), replace(Augment.none(), flip=flip), face_model, Mirror.of(face_model),
+        np.random.default_rng(0),
+    )  # fmt: skip
+    for other in (1, 2):
+        assert np.abs(batch.crops[other].astype(int) - batch.crops[0]).mean() < 0.5
+        assert np.isnan(batch.landmarks[other, :17]).all()
+        assert batch.landmarks[other, 17:] == pytest.approx(batch.landmarks[0, 17:], abs=0.05)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from tddfa.train.data.shards import Labels, Shard, read_arrays, write_shard
+
+
+def labels(n):
+    camera = np.arange(12 * n, dtype=np.float32).reshape(n, 3, 4)
+    return Labels.of(camera, np.ones((n, 40)), np.zeros((n, 55)), "here", validation=np.arange(n) % 2 == 1)
+
+
+def test_what_is_written_is_read(tmp_path):
+    jpegs = [bytes([i]) * (5 + i) for i in range(7)]
+    path = write_shard(tmp_path / "deep/shard", jpegs, labels(7))
+    assert path.name == "labels.npz"
+    shard = Shard(tmp_path / "deep/shard")
+    assert [shard.jpeg(i).tobytes() for i in range(7)] == jpegs
+    assert (shard.labels.camera == labels(7).camera).all()
+    assert shard.labels.validation.tolist() == [False, True] * 3 + [False]
+    assert shard.labels.has_params.all()
+    assert shard.labels.face.all()
+    assert np.isnan(shard.labels.landmarks).all()
+    assert shard.labels.source.tolist() == ["here"] * 7
+
+
+def test_a_shard_is_pickled_without_its_pictures(tmp_path):
+    jpegs = [bytes([i]) * 200_000 for i in range(3)]
+    write_shard(tmp_path, jpegs, labels(3))
+    shard = Shard(tmp_path)
+    assert shard.jpeg(2).tobytes() == jpegs[2]
+    data = pickle.dumps(shard)
+    assert len(data) < 20_000
+    assert pickle.loads(data).jpeg(1).tobytes() == jpegs[1]
+
+
+def test_plain_files_beside_labels(tmp_path):
+    write_shard(tmp_path, [b"one", b"two"], labels(2))
+    (tmp_path / "crops-00.tar").unlink()
+    for row, data in enumerate((b"1", b"2")):
+        (tmp_path / f"{row:06d}.jpg").write_bytes(data)
+    assert Shard(tmp_path).jpeg(1).tobytes() == b"2"
+
+
+def test_old_labels_in_half_precision(tmp_path):
+    write_shard(tmp_path, [b"x"], labels(1))
+    np.savez(
+        tmp_path / "labels.npz", camera=np.zeros((1, 3, 4)), shape=np.zeros((1, 40)),
+        expression=np.full((1, 55), 0.5, np.float16), source=np.array(["web"]), crop_size=160,
+    )  # fmt: skip
+    assert Shard(tmp_path).labels.expression.dtype == np.float32
+
+
+def test_members_elsewhere_and_odd_ones_are_ignored(tmp_path):
+    write_shard(tmp_path, [b"x"], labels(1))
+    with tarfile.open(tmp_path / "more.tar", "w") as archive:
+        for name in ("../../000000.txt", "000007.jpg", "note"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"y"))
+        link = tarfile.TarInfo("000000.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    assert Shard(tmp_path).jpeg(0).tobytes() == b"x"
+
+
+def test_what_is_wrong_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"labels\.npz: no such file"):
+        Shard(tmp_path)
+    (tmp_path / "labels.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(ValueError, match=r"labels\.npz: expected arrays"):
+        Shard(tmp_path)
+    np.savez(tmp_path / "labels.npz", camera=np.zeros((1, 3, 4)))
+    with pytest.raises(ValueError, match=r"labels\.npz: expected an array 'shape', got camera"):
+        Shard(tmp_path)
+    write_shard(tmp_path, [b"x", b"y"], labels(2))
+    (tmp_path / "crops-00.tar").write_bytes(b"x" * 600)
+    with pytest.raises(ValueError, match=r"crops-00\.tar: not a tar file"):
+        Shard(tmp_path)
+    (tmp_path / "crops-00.tar").unlink()
+    with pytest.raises(ValueError, match=r"expected a crop for each of 2 labels, got none for 2, .*000000\.jpg"):
+        Shard(tmp_path)
+    with pytest.raises(ValueError, match="jpegs: expected 2, one for each label, got 1"):
+        write_shard(tmp_path, [b"x"], labels(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("camera", np.full((2, 3, 4), np.nan)),
+        ("shape", np.zeros((3, 40))),
+        ("landmarks", np.zeros((2, 67, 2))),
+        ("source", np.array(["one"])),
+        ("face", np.ones(3, bool)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(name, value):
+    good = {"camera": np.zeros((2, 3, 4)), "shape": np.zeros((2, 40)), "expression": np.zeros((2, 55)), "source": "x"}
+    with pytest.raises(ValueError, match=name):
+        Labels.of(**{**good, name: value})
+
+
+def test_no_pickle_is_read(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match=r"a\.npz: expected arrays"):
+        read_arrays(tmp_path / "a.npz")

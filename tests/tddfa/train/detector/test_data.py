@@ -1,0 +1,169 @@
+"""What the detector's data hold: every layout of boxes, landmarks on photos, crops, and which part of a folder."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.model.face_model import FaceModel
+from tddfa.train.data.shards import Labels, write_shard
+from tddfa.train.detector import data as detector_data
+from tddfa.train.detector.data import box_of_landmarks, boxed, source
+
+
+def picture(path, value=90, size=(60, 80)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((*size, 3), value, dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def model(root):
+    return FaceModel.load(root / "configs/open_face.npz")
+
+
+@pytest.fixture
+def lines(tmp_path):
+    for i in range(10):
+        picture(tmp_path / f"p{i}.png", 10 * i)
+        (tmp_path / f"p{i}.txt").write_text(f"{i} 5 {i + 20} 30\n")
+    return tmp_path
+
+
+def test_lines_beside_photos(lines):
+    photos = source(lines, "boxes", 0, 1, None)
+    assert len(photos) == 10
+    piece = photos[3]
+    assert piece.exact and piece.complete and piece.image[0, 0].tolist() == [30, 30, 30]
+    assert [face.tolist() for face in piece.faces] == [[[3, 5], [23, 30]]]
+
+
+def test_a_part_of_a_folder_is_by_name(lines):
+    kept, rest = source(lines, "boxes", 0, 0.7, None), source(lines, "boxes", 0.7, 1, None)
+    names = [[photo.path.name for photo in part.photos] for part in (kept, rest)]
+    assert [len(part) for part in names] == [7, 3] and names[1] == ["p7.png", "p8.png", "p9.png"]
+    with pytest.raises(FileNotFoundError, match=r"expected pictures of kind 'boxes' from 0 to 0\.05, got none"):
+        source(lines, "boxes", 0, 0.05, None)
+
+
+def test_voc(tmp_path):
+    picture(tmp_path / "JPEGImages/a.png")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").write_text(
+        "<annotation><object><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>30</xmax><ymax>44</ymax>"
+        "</bndbox></object></annotation>"
+    )
+    (found,) = boxed(tmp_path)
+    assert found.xyxy.tolist() == [[3, 4, 30, 44]] and found.ignored.tolist() == [True]
+
+
+def test_wider_in_its_own_folders(tmp_path):
+    for part in ("train", "val"):
+        picture(tmp_path / f"WIDER_{part}/images/0--Parade/{part}.png")
+        label = tmp_path / f"wider_face_split/wider_face_{part}_bbx_gt.txt"
+        label.parent.mkdir(exist_ok=True)
+        label.write_text(
+            f"0--Parade/{part}.png\n2\n10 12 20 25 0 0 0 0 0 0\n1 1 4 4 2 0 0 1 2 0\n0--Parade/gone.png\n0\n"
+            "0 0 0 0 0 0 0 0 0 0\n"
+        )
+    for part in ("train", "val"):
+        (found,) = boxed(tmp_path, part)
+        assert found.path.name == f"{part}.png"
+        assert found.xyxy.tolist() == [[10, 12, 30, 37], [1, 1, 5, 5]] and found.ignored.tolist() == [False, True]
+    (photo,) = source(tmp_path, "boxes", 0, 1, None).photos
+    assert photo.path.name == "train.png"
+
+
+def test_folders_without_labels_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected photos with boxes: \.txt or \.xml beside them"):
+        boxed(tmp_path)
+    for kind in ("landmarks", "unlabelled", "empty"):
+        with pytest.raises(FileNotFoundError, match="expected pictures"):
+            source(tmp_path, kind, 0, 1, None)
+    picture(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="expected pictures of kind 'landmarks', got none"):
+        source(tmp_path, "landmarks", 0, 1, None)
+
+
+def test_landmarks_beside_photos(tmp_path):
+    picture(tmp_path / "deeper/a.jpg")
+    points = np.random.default_rng(0).uniform(10, 50, (68, 2))
+    rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in points + 1)
+    (tmp_path / "deeper/a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+    piece = source(tmp_path, "landmarks", 0, 1, None)[0]
+    np.testing.assert_allclose(piece.faces[0], points, atol=2e-3)
+    assert not piece.exact and not piece.complete and piece.may_turn
+
+
+def test_unlabelled_and_empty_photos(tmp_path):
+    picture(tmp_path / "a.png")
+    assert not source(tmp_path, "unlabelled", 0, 1, None)[0].complete
+    empty = source(tmp_path, "empty", 0, 1, None)[0]
+    assert empty.complete and empty.faces == ()
+
+
+def test_the_box_of_landmarks_is_the_one_the_crop_rule_undoes(rng):
+    from tddfa.crop import roi_from_box, roi_from_landmarks
+    from tddfa.model.assets import config_path
+    from tddfa.model.config import Config
+
+    rule = Config.load(config_path("open_mb05")).crop
+    low, size = rng.uniform(50, 100, 2), np.array([140.0, 150.0])
+    points = np.concatenate([low + size * rng.random((66, 2)), [low], [low + size]])
+    wanted = roi_from_landmarks(points.astype(np.float32), rule)
+    found = roi_from_box(box_of_landmarks(points).astype(np.float32), rule)
+    assert found.side == pytest.approx(wanted.side, rel=0.04)
+    assert (found.left, found.top) == pytest.approx((wanted.left, wanted.top), abs=0.04 * wanted.side)
+
+
+class TestCrops:
+    @pytest.fixture
+    def folder(self, tmp_path, model):
+        rng = np.random.default_rng(1)
+        camera = np.zeros((4, 3, 4), dtype=np.float32)
+        camera[:, 0, 0], camera[:, 1, 1], camera[:, 2, 2], camera[:, :2, 3] = 6, -6, 6, 80
+        landmarks = np.full((4, 68, 2), np.nan, dtype=np.float32)
+        landmarks[1] = rng.uniform(40, 120, (68, 2))
+        labels = Labels.of(
+            camera, np.zeros((4, model.shape_count)), np.zeros((4, model.expression_count)), "made",
+            validation=[False, False, False, True], landmarks=landmarks,
+            has_params=[True, True, False, True], face=[True, True, False, True],
+        )  # fmt: skip
+        done, data = cv2.imencode(".jpg", np.full((160, 160, 3), 100, dtype=np.uint8))
+        assert done
+        write_shard(tmp_path, [data.tobytes()] * 4, labels)
+        return tmp_path
+
+    def test_faces_lie_where_the_labels_say(self, folder, model):
+        crops = source(folder, "crops", 0, 1, model)
+        assert len(crops) == 3
+        zeros = np.zeros(model.shape_count), np.zeros(model.expression_count)
+        mean = model.landmarks(*(np.asarray(z, dtype=np.float32) for z in zeros))
+        np.testing.assert_allclose(crops[0].faces[0], [80, 80] + mean[:, :2] * [6, -6], atol=1e-3)
+        assert crops[1].faces[0].min() >= 40  # the true landmarks, not those of the coefficients
+        assert crops[2].faces == () and crops[2].complete and not crops[0].complete
+
+    def test_validation_is_kept_aside(self, folder, model):
+        assert len(source(folder, "crops", 0, 1, model, validation=True)) == 1
+
+    def test_they_need_a_face_model(self, folder):
+        with pytest.raises(ValueError, match="crops need a face_model"):
+            source(folder, "crops", 0, 1, None)
+
+
+def test_every_kind_is_read(lines, model):
+    assert set(detector_data.KINDS) == {"boxes", "landmarks", "crops", "unlabelled", "empty"}
+
+
+@pytest.mark.evaluation
+def test_boxes_of_real_landmarks_lie_on_the_faces_the_shipped_detector_finds(evaluation, root):
+    from tddfa import Aligner
+    from tddfa.evaluate.boxes import overlaps
+
+    detector = Aligner.load("open_mb05", device="cpu").detector
+    photos = source(evaluation / "lfpw", "landmarks", 0, 0.7, None)
+    found = []
+    for i in range(0, len(photos), len(photos) // 8):
+        piece = photos[i]
+        found.append(overlaps(box_of_landmarks(piece.faces[0])[None], detector(piece.image).xyxy).max(initial=0))
+    assert np.median(found) > 0.75

@@ -1,0 +1,274 @@
+"""The detector's training from end to end on made pictures: faces are found, it goes on, errors are told."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from FaceBoxes import Detections  # noqa: E402
+from tddfa.model.config import ConfigError  # noqa: E402
+from tddfa.train import command_detector  # noqa: E402
+from tddfa.train.detector.data import Piece, source  # noqa: E402
+from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
+from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures  # noqa: E402
+from tddfa.train.detector.task import (  # noqa: E402
+    DetectorTask,
+    detector_of,
+    export_best,
+    load_best,
+    measure,
+    scenes_of,
+    train_detector,
+)
+from tddfa.train.detector_smoke import made_pictures, smoke, smoke_settings  # noqa: E402
+from tddfa.train.engine.checkpoint import CheckpointError  # noqa: E402
+from tddfa.train.engine.settings import load_settings  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    made_pictures(folder / "train", 6, 2)
+    made_pictures(folder / "validation", 3, 1, seed=1)
+    return folder
+
+
+def short(pictures, steps=2, **schedule):
+    settings = smoke_settings(pictures)
+    return dataclasses.replace(
+        settings,
+        schedule=dataclasses.replace(
+            settings.schedule, steps=steps, batch=2, log_every=1, validate_every=100, **schedule
+        ),
+    )
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    command_detector.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_smoke_finds_heads_it_had_not_seen(tmp_path, capsys):
+    untrained = FaceBoxes().eval()
+    assert smoke(tmp_path)
+    assert "AP of the exported detector" in capsys.readouterr().out
+    validation = [source(tmp_path / "pictures/validation", "boxes", 0, 1, None)]
+    before = measure(detector_of(untrained), validation)
+    after = measure(detector_of(load_onnx(tmp_path / "faceboxes.onnx").eval()), validation)
+    assert after["ap"] > before["ap"] + 0.4 and after["error"] < before["error"]
+
+
+def test_a_training_goes_on_where_it_stopped(pictures, tmp_path):
+    whole = train_detector(short(pictures, 4), tmp_path / "whole", show=False)
+    first = train_detector(short(pictures, 2), tmp_path / "parts", show=False)
+    assert (whole.steps, first.steps) == (4, 2) and first.finished
+    again = train_detector(short(pictures, 4), tmp_path / "parts", resume=True, show=False)
+    assert again.steps == 4 and again.finished
+    lines = (tmp_path / "parts/log.jsonl").read_text().splitlines()
+    steps = [each["step"] for each in map(json.loads, lines) if each["part"] == "train"]
+    assert steps == [1, 2, 3, 4]
+    with pytest.raises(FileExistsError, match="there is a training already"):
+        train_detector(short(pictures), tmp_path / "parts", show=False)
+
+
+def test_a_trained_network_is_trained_on_with_its_norms_frozen(pictures, tmp_path, root):
+    settings = dataclasses.replace(short(pictures, learning_rate=1e-6), init=root / "weights/faceboxes.onnx")
+    train_detector(settings, tmp_path, show=False)
+    network = load_best(tmp_path)
+    assert network.frozen_norms and (network.conv1.bn.running_mean == 0).all()
+    assert export_best(tmp_path, settings) == tmp_path / "faceboxes.onnx"
+    # two steps of a small training leave it a detector
+    values = measure(detector_of(network), [source(pictures / "validation", "boxes", 0, 1, None)])
+    assert values["ap"] > 0.9
+
+
+def test_the_loss_is_that_of_the_batch(pictures):
+    task = DetectorTask(FaceBoxes(), [], place=3.0)
+    batch = scenes_of(short(pictures)).batch(0)
+    task.network.eval()
+    terms = task.terms(batch)
+    assert set(terms) == {"score", "place"}
+    assert task.judge(batch) == pytest.approx(sum(value.item() for value in terms.values()), rel=1e-5)
+    half = DetectorTask(task.network, [], place=1.5).terms(batch)
+    assert half["place"].item() == pytest.approx(terms["place"].item() / 2, rel=1e-5)
+
+
+def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
+    settings = dataclasses.replace(
+        short(pictures, learning_rate=1e-3), init=root / "weights/faceboxes.onnx", maps=(1, 2), init_share=0.5,
+        logits=(-1.0, 0.0, 0.5),
+    )  # fmt: skip
+    train_detector(settings, tmp_path, show=False)
+    first, trained, exported = (
+        network.eval()
+        for network in (load_onnx(settings.init), load_best(tmp_path), load_onnx(tmp_path / "faceboxes.onnx"))
+    )
+    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 192, 256), dtype=np.uint8))
+    small = torch.from_numpy(map_of_priors(192, 256)) == 0
+    with torch.no_grad():
+        before, after, written = (network(picture)[0][0] for network in (first, trained, exported))
+    assert torch.equal(before[small], after[small]) and not torch.equal(before[~small], after[~small])
+    torch.testing.assert_close(written[small], before[small] - 1, atol=1e-3, rtol=1e-4)
+    half = blended(first, trained, 0.5)
+    with torch.no_grad():
+        wanted = half(picture)[0][0]
+    last = torch.from_numpy(map_of_priors(192, 256)) == 2
+    torch.testing.assert_close(written[last], wanted[last] + 0.5, atol=1e-3, rtol=1e-4)
+
+
+class Known:
+    """Pictures whose faces lie at given boxes; the detector of the tests finds what their first pixel says."""
+
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    def __len__(self):
+        return len(self.pieces)
+
+    def __getitem__(self, index):
+        faces, complete = self.pieces[index]
+        image = np.full((4, 4, 3), index, dtype=np.uint8)
+        boxes = tuple(np.array(face, dtype=float).reshape(2, 2) for face in faces)
+        return Piece(image, boxes, True, np.zeros(len(boxes), dtype=bool), complete)
+
+
+def test_measure_counts_each_kind_of_picture():
+    face, elsewhere = [0, 0, 40, 40], [100, 100, 140, 140]
+    found = [
+        ([face, elsewhere], [0.9, 0.8]),  # right, false
+        ([face], [0.3]),  # seen, but not at 0.5
+        ([face, elsewhere], [0.6, 0.9]),
+        ([elsewhere], [0.6]),  # in a picture without faces
+        ([], []),
+    ]
+    pictures = Known([([face], True), ([face], False), ([face, elsewhere], False), ([], True), ([], True)])
+
+    def detector(image):
+        boxes, scores = found[image[0, 0, 0]]
+        return Detections(np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(scores, dtype=np.float32))
+
+    values = measure(detector, [pictures])
+    assert values == {
+        "ap": pytest.approx(1),
+        "recall": pytest.approx(2 / 3),
+        "false": pytest.approx(0.5),
+        "error": pytest.approx(1 / 3 + 0.5),
+    }
+
+
+class TestSettings:
+    @pytest.mark.parametrize("name", ["faceboxes", "faceboxes_large"])
+    def test_the_shipped_ones_are_read(self, root, name):
+        settings = load_settings(DetectorSettings, root / f"configs/train/{name}.yml")
+        assert settings.init == root / "weights/faceboxes.onnx" and settings.init.is_file()
+        assert settings.data.boxes and settings.data.crops
+        # the parts of shared data that must not be trained on are not
+        assert all(part.last <= 0.7 for _, part in settings.data.parts() if "eval" in part.folder.parts)
+
+    def test_options_come_first(self, root):
+        options = arguments(
+            "--config", root / "configs/train/faceboxes.yml", "--out", "x", "--minutes", 3, "--batch", 5,
+            "--teacher", "t.onnx", "--workers", 0,
+        )  # fmt: skip
+        settings = command_detector.settings_of(options)
+        assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch) == (3, 10**9, 5)
+        assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("data: {}\nvalidation: {}", "data, validation: expected one folder at least"),
+            ("data: {cats: []}\nvalidation: {}", "unknown key 'cats'"),
+            ("data: {boxes: [{folder: a, first: 0.8, last: 0.2}]}\nvalidation: {}", "expected 0 <= first < last <= 1"),
+            (
+                "data: {boxes: [{folder: a}]}\nvalidation: {unlabelled: [{folder: a}]}",
+                "of which something is known",
+            ),
+            (
+                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\naugment: {noise: 0.5}",
+                r"augment\.noise: expected 0, it is for crops; got 0\.5",
+            ),
+            ("data: {boxes: [{folder: a}]}\nmore: 1", "unknown key 'more'"),
+            (
+                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\nmaps: [3]",
+                "maps: expected some of 0, 1, 2",
+            ),
+            (
+                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\ninit_share: 0.5",
+                "init_share: expected 0..1, and init",
+            ),
+        ],
+    )
+    def test_wrong_ones_are_told(self, tmp_path, text, message):
+        path = tmp_path / "settings.yml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_settings(DetectorSettings, path)
+
+    def test_unlabelled_photos_need_a_teacher(self, pictures):
+        data = Folders(unlabelled=(Pictures(pictures / "train"),))
+        with pytest.raises(ValueError, match="unlabelled photos need a teacher"):
+            scenes_of(dataclasses.replace(short(pictures), data=data))
+
+
+class TestCommand:
+    def test_trouble_is_one_line(self, tmp_path, root, capsys):
+        config = root / "configs/train/faceboxes.yml"
+        for words, message in (
+            (["--out", tmp_path], "--config: expected a file of settings, got none"),
+            (["--out", tmp_path, "--config", tmp_path / "none.yml"], "none.yml: not a readable yml file"),
+            (["--config", config, "--out", tmp_path, "--export"], "best.pt: no checkpoint there"),
+        ):
+            assert command_detector.run(arguments(*words)) == 1
+            said = capsys.readouterr().err
+            assert message in said and said.count("\n") == 1
+
+    def test_it_trains_with_a_process_for_batches_and_exports(self, pictures, tmp_path, root, capsys):
+        config = tmp_path / "tiny.yml"
+        config.write_text(
+            f"data: {{boxes: [{{folder: {pictures}/train}}]}}\n"
+            f"validation: {{boxes: [{{folder: {pictures}/validation}}]}}\n"
+            "workers: 1\nlayout: {size: 64, most_cells: 2}\nschedule: {steps: 2, batch: 2, log_every: 1}\n"
+        )
+        # a process of its own, as it is used: those that make batches import its main module
+        script = (
+            "import argparse, sys\nfrom tddfa.train import command_detector as c\np = argparse.ArgumentParser()\n"
+            "c.add_arguments(p)\nsys.exit(c.run(p.parse_args(sys.argv[1:])))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, "--config", str(config), "--out", str(tmp_path / "out")],
+            capture_output=True, text=True, timeout=300, check=False, cwd=root,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "2 steps, 4 scenes" in done.stdout and "faceboxes.onnx: written" in done.stdout
+        assert command_detector.run(arguments("--config", config, "--out", tmp_path / "out", "--export")) == 0
+        assert "faceboxes.onnx: written" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    from tddfa.train.engine.checkpoint import save_checkpoint
+
+    save_checkpoint(tmp_path / "best.pt", {"kind": "detector", "network": {}, "describe": {"frozen_norms": False}})
+    with pytest.raises(CheckpointError, match=r"best\.pt: not a whole checkpoint"):
+        load_best(tmp_path)
+    save_checkpoint(tmp_path / "best.pt", {"kind": "regressor"})
+    with pytest.raises(CheckpointError, match="expected a checkpoint of a detector"):
+        load_best(tmp_path)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.train.engine.workers import elsewhere, here
+
+
+@dataclass
+class Squares:
+    wrong_at: int = -1
+    dies_at: int = -1
+
+    def batch(self, number):
+        if number == self.wrong_at:
+            raise ValueError(f"number {number} is wrong")
+        if number == self.dies_at:
+            os._exit(3)
+        return number**2
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_other_processes_give_the_same_in_order(workers):
+    # a picture blurred by several threads leaves locks that a forked process would wait for
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
+    assert list(elsewhere(Squares(), 4, 11, workers)) == list(here(Squares(), 4, 11)) == [n * n for n in range(4, 11)]
+
+
+def test_without_end_until_it_is_left():
+    stream = elsewhere(Squares(), 0, None, 1)
+    assert [next(stream) for _ in range(5)] == [0, 1, 4, 9, 16]
+    stream.close()
+
+
+def test_what_a_process_raises_is_raised_here():
+    stream = elsewhere(Squares(wrong_at=2), 0, 5, 2)
+    assert [next(stream), next(stream)] == [0, 1]
+    with pytest.raises(ValueError, match="number 2 is wrong"):
+        next(stream)
+
+
+def test_a_process_that_ends_is_told(monkeypatch):
+    monkeypatch.setattr("tddfa.train.engine.workers._PATIENCE_S", 0.1)
+    with pytest.raises(RuntimeError, match="ended with status 3"):
+        list(elsewhere(Squares(dies_at=1), 0, 5, 1))
+
+
+def test_what_cannot_be_sent_is_told():
+    task = Squares()
+    task.batch = lambda number: number
+    with pytest.raises((AttributeError, TypeError, ValueError), match=r"pickle|local object"):
+        next(elsewhere(task, 0, 2, 1))
+
+
+def test_a_script_without_its_guard_fails_and_does_not_wait(tmp_path):
+    """Its processes import it again, and die before they have read a task larger than a pipe holds."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tddfa.train.engine import workers\n"
+        "from tests_task import Large\n"
+        "workers._PATIENCE_S = 0.1\n"
+        "list(workers.elsewhere(Large(), 0, 2, 2))\n"
+    )
+    (tmp_path / "tests_task.py").write_text(
+        "class Large:\n    def __init__(self):\n        self.load = bytes(10_000_000)\n"
+        "    def batch(self, number):\n        return number\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ended with status 1" in done.stderr

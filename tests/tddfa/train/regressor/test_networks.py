@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+onnx = pytest.importorskip("onnx")
+
+from tddfa.model.runtime import Model  # noqa: E402
+from tddfa.train.regressor.export import ExportError, export_regressor, regressor_onnx  # noqa: E402
+from tddfa.train.regressor.networks import MobileNet, Regressor, load_onnx  # noqa: E402
+
+OUTPUTS = ("camera", "shape", "expression", "score")
+
+
+def outputs(network, crops):
+    with torch.no_grad():
+        found = network(torch.from_numpy(crops))
+    values = (found.camera, found.shape, found.expression, found.logit.sigmoid())
+    return {name: value.numpy() for name, value in zip(OUTPUTS, values, strict=True)}
+
+
+def agree(found, wanted, tolerance=1e-4):
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Noise at several scales: every channel sees something."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 12, 12, 3)).repeat(10, axis=1).repeat(10, axis=2)
+    return np.clip(coarse + rng.normal(0, 30, (24, 120, 120, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def released(root):
+    return root / "weights/open_mb05.onnx"
+
+
+@pytest.fixture(scope="module")
+def made(crops):
+    """A narrow network that whitens, with BatchNorm statistics of its own."""
+    torch.manual_seed(1)
+    network = Regressor(0.25, 6, 4)
+    rng = np.random.default_rng(1)
+    network.whiten_by(rng.normal(0, 1, 22).astype(np.float32), rng.uniform(0.5, 2, 22).astype(np.float32))
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(torch.from_numpy(crops))
+        for _, norm in network.backbone.convolutions():
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.5, 0.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("width", "channels", "count"), [(0.5, 512, 27), (1.0, 1024, 27), (0.25, 256, 27)])
+def test_widths(width, channels, count):
+    network = MobileNet(width)
+    assert network.channels == channels
+    assert len(network.convolutions()) == count
+    assert network(torch.zeros(2, 3, 120, 120)).shape == (2, channels)
+
+
+def test_the_paper_counts_these_parameters():
+    # Howard et al., 2017, table 8: 4.2 million with the classifier of 1000 classes at width 1
+    classifier = 1024 * 1000 + 1000
+    total = sum(parameter.numel() for parameter in MobileNet(1.0).parameters()) + classifier
+    assert total == pytest.approx(4.2e6, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [0, -1, 5, float("nan")])
+def test_a_width_that_makes_no_network_is_refused(width):
+    with pytest.raises(ValueError, match=r"width: expected 0.05\.\.4"):
+        MobileNet(width)
+
+
+def test_outputs_have_their_shapes_and_whitening_turns_back(made, crops):
+    found = made(torch.from_numpy(crops[:3]))
+    assert [tuple(value.shape) for value in found] == [(3, 3, 4), (3, 6), (3, 4), (3,), (3, 22)]
+    again = made.whitened(found.camera, found.shape, found.expression)
+    assert torch.allclose(again, found.whitened, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (np.zeros(21), np.ones(22), "mean: expected 22 finite"),
+        (np.zeros(22), np.full(22, np.nan), "std: expected 22 finite"),
+        (np.zeros(22), -np.ones(22), "std: expected no negative spread"),
+    ],
+)
+def test_whitening_that_fits_not_is_refused(mean, std, message):
+    with pytest.raises(ValueError, match=message):
+        Regressor(0.25, 6, 4).whiten_by(mean, std)
+
+
+def test_the_released_network_is_read_with_its_function(released, crops):
+    rng = np.random.default_rng(2)
+    mean, std = rng.normal(0, 1, 107).astype(np.float32), rng.uniform(0.1, 2, 107).astype(np.float32)
+    network = load_onnx(released, crops[:8], mean, std)
+    assert not network.training
+    assert network.backbone.width == 0.5
+    agree(outputs(network, crops), Model(released, device="cpu", threads=1)(crops))
+
+
+def test_in_training_mode_it_is_nearly_the_same_on_the_crops_it_was_measured_on(released, crops):
+    network = load_onnx(released, crops)
+    still = outputs(network, crops)
+    moving = outputs(network.train(), crops)
+    spread = still["camera"][:, 0, 3].std()
+    assert np.abs(moving["camera"] - still["camera"])[:, 0, 3].mean() < 0.2 * spread + 1e-3
+
+
+def test_what_was_exported_is_read_back(made, crops, tmp_path):
+    path = tmp_path / "a.onnx"
+    difference = export_regressor(made, path, crops[:4], {"face_model": "made"})
+    assert difference < 1e-4
+    wanted = outputs(made, crops)
+    agree(Model(path, device="cpu", threads=1)(crops), wanted)
+    again = load_onnx(path, crops[:8], made.mean.numpy(), made.std.numpy())
+    agree(outputs(again, crops), wanted)
+
+
+def test_the_file_says_what_the_released_one_says(made, crops, released, tmp_path):
+    export_regressor(made, tmp_path / "a.onnx", crops[:1], {"licence": "MIT"})
+    model, other = onnx.load(tmp_path / "a.onnx"), onnx.load(released)
+
+    def described(values):
+        return {
+            value.name: (value.type.tensor_type.elem_type, len(value.type.tensor_type.shape.dim)) for value in values
+        }
+
+    assert described(model.graph.input) == described(other.graph.input)
+    assert described(model.graph.output) == described(other.graph.output)
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"licence": "MIT"}
+    run = Model(tmp_path / "a.onnx", device="cpu", threads=1)
+    for count in (1, 5):
+        shapes = {name: value.shape for name, value in run(crops[:count]).items()}
+        assert shapes == {"camera": (count, 3, 4), "shape": (count, 6), "expression": (count, 4), "score": (count,)}
+
+
+def test_the_mode_is_kept_and_statistics_are_not_touched(made, crops, tmp_path):
+    made.train()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    export_regressor(made, tmp_path / "a.onnx", crops[:2], {})
+    assert made.training
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    made.eval()
+
+
+def test_a_file_that_differs_is_not_written(made, crops, tmp_path, monkeypatch):
+    def other(network, notes):
+        data = regressor_onnx(network, notes)
+        model = onnx.load_model_from_string(data)
+        gemm = next(node for node in model.graph.node if node.op_type == "Gemm")
+        bias = next(item for item in model.graph.initializer if item.name == gemm.input[2])
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+        return model.SerializeToString()
+
+    monkeypatch.setattr("tddfa.train.regressor.export.regressor_onnx", other)
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"what was there")
+    with pytest.raises(ExportError, match="differs from torch by"):
+        export_regressor(made, path, crops[:2], {})
+    assert path.read_bytes() == b"what was there"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_network_of_no_numbers_is_not_written(made, crops, tmp_path):
+    with torch.no_grad():
+        kept = made.head.bias[0].clone()
+        made.head.bias[0] = float("nan")
+    try:
+        with pytest.raises(ExportError, match="camera: differs"):
+            export_regressor(made, tmp_path / "a.onnx", crops[:1], {})
+    finally:
+        with torch.no_grad():
+            made.head.bias[0] = kept
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_compare_on_is_refused(made, crops, tmp_path):
+    with pytest.raises(ValueError, match="expected one at least"):
+        export_regressor(made, tmp_path / "a.onnx", crops[:0], {})
+
+
+def test_files_that_are_no_regressor_are_refused_by_name(root, crops, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such network"):
+        load_onnx(tmp_path / "a.onnx", crops)
+    (tmp_path / "b.onnx").write_bytes(b"not a network at all")
+    for path in (tmp_path / "b.onnx", root / "weights/faceboxes.onnx", root / "weights/open_mb05_int8.onnx"):
+        with pytest.raises(ValueError, match=path.name):
+            load_onnx(path, crops)
+
+
+def test_a_network_of_the_same_shapes_that_computes_something_else_is_refused(made, crops, tmp_path):
+    model = onnx.load_model_from_string(regressor_onnx(made, {}))
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Elu"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="is off by"):
+        load_onnx(tmp_path / "a.onnx", crops)
