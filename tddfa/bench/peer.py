@@ -18,7 +18,7 @@ from typing import Any
 from tddfa.bench.material import Material
 from tddfa.bench.memory import peak_mb
 
-_DRIVER = Path(__file__).with_name("peer_driver.py")
+_DRIVER = Path(__file__).with_name("peers") / "threeddfa_v2.py"
 # On its first run it converts its networks, and loads torch for that.
 _START_SECONDS = 600.0
 _SAMPLE_SECONDS = 180.0
