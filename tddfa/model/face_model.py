@@ -71,7 +71,7 @@ class FaceModel:
         inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
     landmark_offsets : dict of str to ndarray (68, 3) float32
         By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
-        (`tddfa.train.markup`). Zeros for the first, that of the surface.
+        (`tddfa.cli.train.markup`). Zeros for the first, that of the surface.
     """
 
     mean: NDArray[np.float32]

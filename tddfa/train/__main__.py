@@ -1,5 +1,5 @@
 """``python -m tddfa.train``, the same as ``tddfa train``."""
 
-from tddfa.train.command import main
+from tddfa.cli.train import main
 
 raise SystemExit(main())

@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tddfa.bench import material
 from tddfa.compat.fetch import fetch
+from tddfa.geometry.camera import Camera
+from tddfa.synthetic import Head, State, backdrop, render
+from tddfa.train.data.samples import STORED_SIZE, Sample, centred, write_samples
 
 BLOCKS = [("dw2_1", 1), ("dw2_2", 2), ("dw3_1", 1), ("dw3_2", 2), ("dw4_1", 1), ("dw4_2", 2)]
 BLOCKS += [(f"dw5_{i}", 1) for i in range(1, 6)] + [("dw5_6", 2), ("dw6", 1)]
@@ -355,3 +359,59 @@ def pickled_file(tmp_path):
         return path
 
     return write
+
+
+POSES = ((0, 0, 0), (20, 5, -10), (-25, -8, 15), (10, 0, 30), (70, 0, 0), (-5, 10, 0))
+
+
+@pytest.fixture(scope="session")
+def face_model(aligner):
+    return aligner.face_model
+
+
+@pytest.fixture(scope="session")
+def rendered_head(face_model):
+    """Renders a made-up head as a stored crop: (yaw, pitch, roll), expression by name -> Sample."""
+
+    def rendered(pose, expression=None, seed=0, scale=1.0):
+        head = Head.procedural(face_model, seed)
+        mean = face_model.landmarks(np.zeros(40, np.float32), np.zeros(55, np.float32))
+        weights = np.zeros(55, np.float32)
+        for name, value in (expression or {}).items():
+            weights[face_model.expression_names.index(name)] = value
+        matrix = centred(Camera.from_pose(*pose), face_model, head.shape, weights)
+        size = Camera(matrix).scale * float(np.ptp(mean[:, :2], axis=0).max())
+        state = State(*pose, size, *matrix[:2, 3].tolist(), expression or {})
+        image, (truth,) = render((STORED_SIZE,) * 2, [(head, state)], backdrop((STORED_SIZE,) * 2, seed))
+        return Sample(image, "made", truth.camera.matrix, truth.shape, truth.expression)
+
+    return rendered
+
+
+@pytest.fixture(scope="session")
+def made_samples(rendered_head):
+    return [rendered_head(pose, {"jawOpen": 0.1 * i}, seed=i) for i, pose in enumerate(POSES)]
+
+
+@pytest.fixture(scope="session")
+def made_crops(tmp_path_factory, made_samples, face_model):
+    """The folder: six heads, one photo with true landmarks alone, one picture without a face."""
+    folder = tmp_path_factory.mktemp("crops")
+    first = made_samples[0]
+    points = Camera(first.camera).project(face_model.landmarks(first.shape, first.expression))[:, :2].copy()
+    points[3] = np.nan
+    photo = Sample(first.crop, "photo", landmarks=points)
+    empty = Sample(backdrop((STORED_SIZE,) * 2, 99), "empty", face=False)
+    write_samples(folder, [*made_samples, photo, empty], face_model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    return material.make(tmp_path_factory.mktemp("material"))
+
+
+@pytest.fixture
+def rendered_once(pictures, monkeypatch):
+    """Runs take these pictures, and render none of their own."""
+    monkeypatch.setattr("tddfa.bench.run.material.make", lambda folder: pictures)

@@ -15,8 +15,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
+from tddfa.cli.train import detector as command_detector  # noqa: E402
+from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.model.config import ConfigError  # noqa: E402
-from tddfa.train import command_detector  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
 from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures  # noqa: E402
@@ -29,7 +30,6 @@ from tddfa.train.detector.task import (  # noqa: E402
     scenes_of,
     train_detector,
 )
-from tddfa.train.detector_smoke import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.train.engine.checkpoint import CheckpointError  # noqa: E402
 from tddfa.train.engine.settings import load_settings  # noqa: E402
 

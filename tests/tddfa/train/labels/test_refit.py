@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tddfa.cli.train.prepare import main
 from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, write_samples
 from tddfa.train.labels import refit
 from tddfa.train.labels.refit import inner_labels, labelled_landmarks, refitted, seen_landmarks
-from tddfa.train.prepare import main
 
 
 @pytest.fixture(scope="module")

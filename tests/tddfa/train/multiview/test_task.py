@@ -11,10 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tddfa.cli.train import multiview as command_multiview  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
 from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: E402
 from tddfa.model.config import ConfigError  # noqa: E402
-from tddfa.train import command_multiview  # noqa: E402
 from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import in_order  # noqa: E402
 from tddfa.train.data.crops import Crops  # noqa: E402

@@ -1,0 +1,44 @@
+"""The command line: ``tddfa COMMAND``. It parses, calls and reports; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from tddfa import __version__
+from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
+from tddfa.cli._common import FAILED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``tddfa``; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="tddfa", description="Dense 3D face alignment of photos and videos.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"tddfa {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    image.add_parser(commands)
+    video.add_parser(commands)
+    webcam.add_parser(commands)
+    align.add_parser(commands)
+    evaluate.add_parser(commands)
+    bench.add_parser(commands)
+    train.add(commands)
+    fetch.add(commands)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read the output has gone; nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,276 @@
+import argparse
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from tddfa.cli import align as cli_align
+from tddfa.face_crops import aligned as recognition
+from tddfa.face_crops.aligned import align_face, alignment, five_points, ordered
+from tddfa.face_crops.frontal import frontalise
+
+FAILED, NO_FACE = 1, 255
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="tddfa", allow_abbrev=False)
+    cli_align.add_parser(parser.add_subparsers(dest="command", required=True))
+    options = parser.parse_args(arguments)
+    return options.run(options)
+
+
+@pytest.fixture(scope="module")
+def inputs(root):
+    return root / "examples/inputs"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "made" / "out"
+
+
+@pytest.fixture
+def run(out, capfd):
+    """Runs ``tddfa align`` with its files in `out`; gives status, lines of stdout and lines of stderr."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        status = main(["align", *map(str, arguments), "--out", str(out), "--device", "cpu"])
+        captured = capfd.readouterr()
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return call
+
+
+def written(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def same(path, expected, most=8):
+    """Whether a file holds this picture; the networks' last digits may differ from run to run."""
+    read = cv2.imread(str(path))
+    assert read.shape == expected.shape
+    return (np.abs(read.astype(int) - expected).max(axis=-1) > most).mean() < 0.01
+
+
+class TestCrops:
+    def test_every_face_of_every_photo(self, run, out, inputs, aligner, astronaut, two_people):
+        status, said, err = run(inputs / "astronaut.jpg", inputs / "two_people.jpg", "--format", "png")
+        assert (status, err) == (0, [])
+        assert written(out) == ["astronaut_0.png", "two_people_0.png", "two_people_1.png"]
+        assert said[0].startswith(f"{inputs / 'astronaut.jpg'}: 1 face (")
+        assert said[0].endswith(" ms, cpu)")
+        assert said[1] == f"  aligned    {out / 'astronaut_0.png'}"
+        assert said[3] == f"  aligned    {out / 'two_people_0.png'} {out / 'two_people_1.png'}"
+        assert same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0]))
+        for k, face in enumerate(ordered(aligner(two_people), "position", two_people.shape[:2])):
+            assert same(out / f"two_people_{k}.png", align_face(two_people, face))
+
+    @pytest.mark.parametrize("options", [["--frontal"], ["--frontal", "--template", "auto"]])
+    def test_frontal(self, run, out, inputs, aligner, astronaut, options):
+        status, said, _ = run(inputs / "astronaut.jpg", *options, "--size", "224", "--format", "png", "--json")
+        assert status == 0
+        assert said[1] == f"  frontal    {out / 'astronaut_0.png'}"
+        face = aligner(astronaut)[0]
+        assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.mesh(face), 224))
+        content = json.loads((out / "astronaut.json").read_text())
+        assert (content["frontal"], content["template"], content["faces"][0]["matrix"]) == (True, "arcface", None)
+
+    def test_jpg_is_the_default(self, run, out, inputs, aligner, astronaut):
+        assert run("-f", inputs / "astronaut.jpg")[0] == 0
+        assert written(out) == ["astronaut_0.jpg"]
+        assert same(out / "astronaut_0.jpg", align_face(astronaut, aligner(astronaut)[0]), most=40)
+
+    @pytest.mark.parametrize("order", recognition.ORDERS)
+    def test_order_and_how_many(self, run, out, inputs, aligner, two_people, order):
+        status, said, _ = run(
+            inputs / "two_people.jpg", "--order", order, "--max-faces", "1", "--format", "png", "--size", "64"
+        )
+        assert status == 0
+        assert ": 2 faces, 1 wanted (" in said[0]
+        assert written(out) == ["two_people_0.png"]
+        first = ordered(aligner(two_people), order, two_people.shape[:2])[0]
+        assert same(out / "two_people_0.png", align_face(two_people, first, 64))
+
+    def test_template(self, run, out, inputs, aligner, astronaut):
+        assert run(inputs / "astronaut.jpg", "--template", "auto", "--format", "png")[0] == 0
+        assert same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0], template="auto"))
+        assert not same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0]))
+
+    def test_json(self, run, out, inputs, aligner, two_people):
+        assert run(inputs / "two_people.jpg", "--json", "--size", "224")[0] == 0
+        content = json.loads((out / "two_people.json").read_text())
+        assert content.pop("source") == str(inputs / "two_people.jpg")
+        faces = content.pop("faces")
+        assert content == {"width": 948, "height": 512, "size": 224, "template": "arcface", "frontal": False}
+        expected = ordered(aligner(two_people), "position", two_people.shape[:2])
+        for k, (record, face) in enumerate(zip(faces, expected, strict=True)):
+            assert set(record) == {"file", "box", "score", "pose", "points", "matrix"}
+            assert record["file"] == f"two_people_{k}.jpg"
+            np.testing.assert_allclose(record["box"], face.box, atol=0.05)
+            np.testing.assert_allclose(record["points"], five_points(face), atol=0.05)
+            np.testing.assert_allclose(record["matrix"], alignment(face, 224), rtol=0.01)
+            np.testing.assert_allclose(list(record["pose"].values()), face.camera.euler_degrees(), atol=0.1)
+            assert record["score"] == pytest.approx(face.score, abs=1e-3)
+
+    def test_thresholds(self, run, out, inputs):
+        assert run(inputs / "two_people.jpg", "--det-threshold", "1")[0] == NO_FACE
+        assert run(inputs / "two_people.jpg", "--det-threshold", "0.7", "--nms-threshold", "0.6")[0] == 0
+        assert len(written(out)) >= 2
+        # with nothing suppressed, each face is found many times over
+        assert run(inputs / "astronaut.jpg", "--nms-threshold", "1", "--size", "32")[0] == 0
+        assert len([name for name in written(out) if name.startswith("astronaut_")]) > 3
+
+    def test_img2poses_names(self, tmp_path, inputs, capsys):
+        status = main([
+            "align", "--images_path", str(inputs), "--output_path", str(tmp_path / "o"), "--max_faces", "1",
+            "--order_method", "confidence", "--face_size", "48", "--det_threshold", "0.7", "--nms_threshold", "0.6",
+            "-m", "cpu",
+        ])  # fmt: skip
+        assert status == 0
+        assert written(tmp_path / "o") == ["astronaut_0.jpg", "grace_hopper_0.jpg", "two_people_0.jpg"]
+        assert cv2.imread(str(tmp_path / "o/astronaut_0.jpg")).shape == (48, 48, 3)
+
+
+class TestPhotos:
+    def test_photos_of_one_name(self, run, out, tmp_path, astronaut, two_people):
+        for name, image in (("a/x.png", astronaut), ("b/x.png", two_people)):
+            (tmp_path / name).parent.mkdir()
+            cv2.imwrite(str(tmp_path / name), image)
+        assert run(tmp_path / "a", tmp_path / "b/*.png")[0] == 0
+        assert written(out) == ["x-2_0.jpg", "x-2_1.jpg", "x_0.jpg"]
+
+    def test_nobody(self, run, out, tmp_path, inputs):
+        cv2.imwrite(str(tmp_path / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
+        status, said, err = run(tmp_path / "grey.png")
+        assert (status, err, len(said)) == (NO_FACE, [], 1)
+        assert said[0].startswith(f"{tmp_path / 'grey.png'}: no face (")
+        assert written(out) == []
+        status, said, _ = run(tmp_path / "grey.png", inputs / "astronaut.jpg", "--json")
+        assert status == 0
+        assert written(out) == ["astronaut.json", "astronaut_0.jpg", "grey.json"]
+        assert json.loads((out / "grey.json").read_text())["faces"] == []
+
+    def test_bad_files_cost_a_line_each(self, run, out, tmp_path, inputs):
+        (tmp_path / "text.jpg").write_text("hello")
+        (tmp_path / "empty.png").write_bytes(b"")
+        status, said, err = run(
+            tmp_path / "text.jpg", inputs / "astronaut.jpg", tmp_path / "empty.png", tmp_path / "missing.jpg"
+        )
+        assert status == FAILED
+        assert [line.split(": ")[2] for line in err] == [
+            str(tmp_path / name) for name in ("text.jpg", "empty.png", "missing.jpg")
+        ]
+        assert written(out) == ["astronaut_0.jpg"]
+        assert len(said) == 2
+
+    def test_nothing_there(self, run, out, tmp_path):
+        (tmp_path / "empty").mkdir()
+        status, said, err = run(tmp_path / "empty")
+        assert (status, said, len(err)) == (FAILED, [], 1)
+        assert written(out) == []
+
+    def test_a_face_that_fails_does_not_cost_the_others(self, run, out, inputs, monkeypatch):
+        def fails_once(image, face, size, template, seen=[]):  # noqa: B006 - counts the calls
+            seen.append(face)
+            if len(seen) == 1:
+                raise ValueError("source: expected points that lie apart")
+            return align_face(image, face, size, template)
+
+        monkeypatch.setattr(recognition, "align_face", fails_once)
+        status, _, err = run(inputs / "two_people.jpg", "--json")
+        assert status == FAILED
+        assert err == [
+            f"tddfa: error: {inputs / 'two_people.jpg'}: face 0: source: expected points that lie apart"
+        ]  # fmt: skip
+        assert written(out) == ["two_people.json", "two_people_1.jpg"]
+        content = json.loads((out / "two_people.json").read_text())
+        assert [record["file"] for record in content["faces"]] == ["two_people_1.jpg"]
+
+
+class TestCare:
+    @pytest.mark.parametrize(("name", "options"), [("q_1.jpg", []), ("Q_07.JPG", []), ("q_1.png", ["--format", "png"])])
+    def test_no_crop_takes_the_place_of_a_photo(self, tmp_path, inputs, capsys, name, options):
+        photo = (inputs / "astronaut.jpg").read_bytes()
+        for each in ("q.jpg", name):
+            (tmp_path / each).write_bytes(photo)
+        status = main(["align", str(tmp_path), "--out", str(tmp_path), "--device", "cpu", *options])
+        assert status == FAILED
+        err = capsys.readouterr().err.splitlines()
+        assert len(err) == 1
+        assert f"{name}: an output of this run could take its place" in err[0]
+        assert written(tmp_path) == sorted(["q.jpg", name])
+        assert (tmp_path / name).read_bytes() == photo
+
+    @pytest.mark.parametrize("name", ["q_1.png", "other_1.jpg", "q_x.jpg", "q-1.jpg", "q_1_.jpg"])
+    def test_other_names_are_in_nobodys_way(self, tmp_path, inputs, name):
+        for each in ("q.jpg", name):
+            (tmp_path / each).write_bytes((inputs / "astronaut.jpg").read_bytes())
+        assert main(["align", str(tmp_path), "--out", str(tmp_path), "--device", "cpu"]) == 0
+        assert (tmp_path / "q_0.jpg").is_file()
+
+    def test_nor_does_the_json(self, tmp_path, inputs, capsys):
+        (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
+        (tmp_path / "q.json").write_text("mine")
+        arguments = ["align", str(tmp_path / "q.jpg"), str(tmp_path / "q.json"), "--out", str(tmp_path), "--json"]
+        assert main([*arguments, "--device", "cpu"]) == FAILED
+        assert "q.json: an output of this run could take its place" in capsys.readouterr().err
+        assert (tmp_path / "q.json").read_text() == "mine"
+
+    def test_a_file_in_the_folders_place(self, run, out, inputs):
+        out.parent.mkdir()
+        out.write_text("in the way")
+        status, said, err = run(inputs / "astronaut.jpg")
+        assert (status, said, len(err)) == (FAILED, [], 1)
+        assert err[0] == f"tddfa: error: --out: {out} is not a folder"
+
+    def test_a_config_that_does_not_exist(self, run, out, inputs):
+        status, said, err = run(inputs / "astronaut.jpg", "-c", "nothing")
+        assert (status, said, len(err)) == (FAILED, [], 1)
+        assert "nothing" in err[0]
+        assert written(out) == []
+
+
+class TestOptions:
+    def test_no_photo_is_named(self, capsys):
+        assert main(["align"]) == 2
+        assert capsys.readouterr().err == "tddfa: error: PATH: expected photos, folders of photos, or patterns\n"
+
+    def test_both_ways_to_name_photos_count(self, capsys):
+        assert main(["align", "a.jpg", "-f", "b.jpg", "--min_size", "400", "--max_size", "1400"]) == 1
+        assert capsys.readouterr().err.splitlines() == [f"tddfa: error: {name}.jpg: no such file" for name in "ab"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["a.jpg", "--size", "16"], ("--size", "from 32 to 1024", "'16'")),
+            (["a.jpg", "--face_size", "2048"], ("from 32 to 1024", "'2048'")),
+            (["a.jpg", "--max-faces", "0"], ("--max-faces", "'0'")),
+            (["a.jpg", "--order", "age"], ("--order", "'age'")),
+            (["a.jpg", "--template", "ffhq"], ("--template", "'ffhq'")),
+            (["a.jpg", "--det-threshold", "1.5"], ("--det-threshold", "from 0 to 1")),
+            (["a.jpg", "--nms-threshold", "0"], ("--nms-threshold", "over 0 and up to 1", "'0'")),
+            (["a.jpg", "--nms-threshold", "nan"], ("--nms-threshold", "'nan'")),
+            (["a.jpg", "--format", "gif"], ("--format", "'gif'")),
+            (["a.jpg", "--markup", "300w-lp"], ("unrecognized arguments: --markup",)),
+            (["a.jpg", "--front"], ("unrecognized arguments: --front",)),
+            (["-f", "a.jpg", "--sze", "224"], ("unrecognized arguments: --sze",)),
+        ],
+    )
+    def test_bad_ones_are_named(self, capsys, arguments, words):
+        with pytest.raises(SystemExit) as caught:
+            main(["align", *arguments])
+        assert caught.value.code == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert all(word in said for word in words), said
+
+    def test_what_the_parser_knows_is_what_the_functions_take(self):
+        """The parser names them itself, so that ``tddfa --help`` loads no OpenCV."""
+        parser = argparse.ArgumentParser()
+        commands = parser.add_subparsers()
+        cli_align.add_parser(commands)
+        actions = {action.dest: action for action in commands.choices["align"]._actions}
+        assert tuple(actions["order"].choices) == recognition.ORDERS
+        assert tuple(actions["template"].choices) == recognition.TEMPLATES
+        assert cli_align._SIZES == (recognition.SMALLEST_CROP, recognition.LARGEST_CROP)

@@ -1,0 +1,563 @@
+import contextlib
+import io
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+
+from tddfa import draw
+from tddfa.cli import image as cli_image
+from tddfa.cli import main
+from tddfa.outputs import KINDS, PICTURES, Options, Outputs
+
+FAILED, NO_FACE = 1, 255
+
+
+@pytest.fixture(autouse=True)
+def no_display(monkeypatch):
+    """A window would wait for a key."""
+    monkeypatch.setattr(cli_image, "has_display", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def inputs(root):
+    return root / "examples/inputs"
+
+
+@pytest.fixture
+def run(tmp_path, capfd):
+    """Runs ``tddfa image`` with its files in ``out``; gives status, lines of stdout and lines of stderr."""
+
+    def call(*arguments, device="cpu"):
+        capfd.readouterr()
+        where = ["--device", device] if device else []
+        status = main(["image", *map(str, arguments), "--out", str(tmp_path / "out"), *where])
+        captured = capfd.readouterr()
+        return status, captured.out.splitlines(), captured.err.splitlines()
+
+    return call
+
+
+def written(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def wrong(capsys, *arguments):
+    """What argparse says of arguments that it refuses."""
+    with pytest.raises(SystemExit) as caught:
+        main(["image", *arguments])
+    assert caught.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("everything") / "made" / "here"
+
+
+@pytest.fixture(scope="module")
+def said(inputs, folder):
+    """What one run over two photos and all kinds says; the files are in `folder`."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = main([
+            "image", "-f", str(inputs / "astronaut.jpg"), str(inputs / "two_people.jpg"), "-o", ",".join(KINDS),
+            "--out", str(folder), "--json", "--format", "png", "--uv_size", "128", "--uv_mask", "--raw", "npy",
+            "--device", "cpu", "--show_flag", "false",
+        ])  # fmt: skip
+    assert status == 0
+    return out.getvalue()
+
+
+class TestEverything:
+    """One run over two photos and all kinds."""
+
+    def test_names(self, said, folder):
+        expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in PICTURES]
+        expected += ["astronaut_obj.png", "two_people_obj_1.png", "two_people_obj_2.png"]
+        for photo in ("astronaut", "two_people"):
+            expected += [f"{photo}_{kind}.{kind}" for kind in ("ply", "obj", "glb")]
+            expected += [f"{photo}_obj.mtl", f"{photo}_depth.npy", f"{photo}_uv_tex_mask.png", f"{photo}.json"]
+        assert written(folder) == sorted(expected)
+
+    def test_what_is_said(self, said, folder, inputs):
+        assert f"{inputs / 'astronaut.jpg'}: 1 face (" in said
+        assert f"{inputs / 'two_people.jpg'}: 2 faces (" in said
+        assert said.count("yaw ") == 6, "of pose, and of 6dof"
+        for name in written(folder):
+            assert str(folder / name) in said
+
+    @pytest.mark.parametrize("photo", ["astronaut", "two_people"])
+    def test_pictures(self, said, folder, aligner, photo, request):
+        image = request.getfixturevalue(photo)
+        outputs = Outputs(image, aligner(image), aligner, Options(uv_size=128))
+        for kind in PICTURES:
+            read = cv2.imread(str(folder / f"{photo}_{kind}.png"))
+            expected = outputs.picture(kind)
+            assert read.shape == expected.shape
+            # the networks' last digits may differ from run to run
+            assert (np.abs(read.astype(int) - expected).max(axis=-1) > 8).mean() < 0.002, kind
+        numbers = np.load(folder / f"{photo}_depth.npy")
+        expected = draw.depth_px(image, outputs.meshes)
+        assert (np.isnan(numbers) == np.isnan(expected)).mean() > 0.999
+        assert np.nanmedian(np.abs(numbers - expected)) < 0.01
+
+    @pytest.mark.parametrize("photo", ["astronaut", "two_people"])
+    def test_json(self, said, folder, aligner, photo, request):
+        image = request.getfixturevalue(photo)
+        content = json.loads((folder / f"{photo}.json").read_text())
+        assert content["image"] == f"{photo}.jpg"
+        assert (content["height"], content["width"]) == image.shape[:2]
+        for face, expected in zip(content["faces"], aligner(image), strict=True):
+            np.testing.assert_allclose(face["landmarks"], expected.landmarks, atol=0.05)
+            np.testing.assert_allclose(face["box"], expected.box, atol=0.05)
+
+    @pytest.mark.parametrize(("photo", "count"), [("astronaut", 1), ("two_people", 2)])
+    def test_meshes(self, said, folder, aligner, photo, count):
+        n = len(aligner.face_model.mean)
+        assert len(trimesh.load(folder / f"{photo}_ply.ply", process=False).vertices) == n * count
+        assert len(trimesh.load(folder / f"{photo}_glb.glb", process=False).geometry) == count
+
+
+class TestPhotos:
+    def test_folders_and_patterns(self, run, inputs, tmp_path, astronaut):
+        folder = tmp_path / "photos"
+        (folder / "deeper").mkdir(parents=True)
+        for name in ("b.JPG", "a.png", "deeper/c.jpg"):
+            cv2.imwrite(str(folder / name), astronaut)
+        (folder / "notes.txt").write_text("no photo")
+        (folder / "folder.jpg").mkdir()
+        status, out, err = run("-f", folder, folder / "*" / "c.*", folder / "[no pattern].jpg")
+        assert status == FAILED  # for the last one
+        assert err == [f"tddfa: error: {folder / '[no pattern].jpg'}: no file of such a name"]
+        assert [line.split(": ")[0] for line in out if "face" in line] == [
+            str(folder / "a.png"), str(folder / "b.JPG"), str(folder / "deeper" / "c.jpg"),
+        ]  # fmt: skip
+        assert written(tmp_path / "out") == ["a_2d_sparse.jpg", "b_2d_sparse.jpg", "c_2d_sparse.jpg"]
+
+    def test_a_name_that_looks_like_a_pattern(self, run, tmp_path, astronaut):
+        cv2.imwrite(str(tmp_path / "me [1].jpg"), astronaut)
+        status, _, err = run("-f", tmp_path / "me [1].jpg")
+        assert (status, err) == (0, [])
+        assert written(tmp_path / "out") == ["me [1]_2d_sparse.jpg"]
+
+    def test_photos_of_one_name_do_not_replace_each_other(self, run, tmp_path, astronaut, two_people):
+        for name, image in (
+            ("a/x.png", astronaut),
+            ("b/x.png", two_people),
+            ("b/x-2.png", astronaut),
+            ("c/x.jpg", astronaut),
+        ):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / name), image)
+        photos = [tmp_path / name for name in ("a/x.png", "b/x.png", "b/x-2.png", "c/x.jpg")]
+        status, out, _ = run("-f", *photos, "--json")
+        assert status == 0
+        pictures = [line.split()[-1] for line in out if line.startswith("  2d_sparse")]
+        assert len(set(pictures)) == 4
+        assert len(written(tmp_path / "out")) == 8
+        sizes = [cv2.imread(path).shape for path in pictures]
+        assert sizes == [image.shape for image in (astronaut, two_people, astronaut, astronaut)]
+
+    def test_an_empty_folder(self, run, tmp_path):
+        (tmp_path / "empty").mkdir()
+        status, out, err = run("-f", tmp_path / "empty")
+        assert (status, out) == (FAILED, [])
+        assert err == [f"tddfa: error: {tmp_path / 'empty'}: no photo in this folder"]
+
+    def test_bad_files_among_good_ones(self, run, inputs, tmp_path, astronaut):
+        png = cv2.imencode(".png", astronaut)[1].tobytes()
+        bad = {
+            "text.jpg": b"hello",
+            "empty.png": b"",
+            "cut.jpg": cv2.imencode(".jpg", astronaut)[1].tobytes()[:9000],
+            "cut.png": png[:9000],
+            "nearly.png": png[:-2],
+        }
+        for name, data in bad.items():
+            (tmp_path / name).write_bytes(data)
+        photos = [tmp_path / name for name in (*bad, "missing.jpg")]
+        status, out, err = run("-f", *photos[:3], inputs / "astronaut.jpg", *photos[3:], inputs / "two_people.jpg")
+        assert status == FAILED
+        assert len(err) == len(photos)
+        for line, path in zip(err, photos, strict=True):
+            assert line.startswith(f"tddfa: error: {path}: ")
+        assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "two_people_2d_sparse.jpg"]
+        assert sum(" face" in line for line in out) == 2
+
+    def test_no_face(self, run, tmp_path):
+        cv2.imwrite(str(tmp_path / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
+        cv2.imwrite(str(tmp_path / "dot.png"), np.full((1, 1, 3), 128, np.uint8))
+        status, out, err = run("-f", tmp_path / "grey.png", tmp_path / "dot.png", "-o", ",".join(KINDS), "--json")
+        assert (status, err) == (NO_FACE, [])
+        assert [line.split(" (")[0] for line in out if not line.startswith(" ")] == [
+            f"{tmp_path / 'grey.png'}: no face", f"{tmp_path / 'dot.png'}: no face",
+        ]  # fmt: skip
+        assert written(tmp_path / "out") == ["dot.json", "grey.json"]
+        assert json.loads((tmp_path / "out/grey.json").read_text()) == {
+            "image": "grey.png", "width": 160, "height": 120, "faces": [],
+        }  # fmt: skip
+
+    def test_a_photo_without_a_face_beside_one_with(self, run, tmp_path, inputs):
+        cv2.imwrite(str(tmp_path / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
+        assert run("-f", tmp_path / "grey.png", inputs / "astronaut.jpg")[0] == 0
+
+
+class TestOptions:
+    def test_looks(self, run, tmp_path, inputs, aligner, astronaut):
+        status, _, _ = run(
+            "-f", inputs / "astronaut.jpg", "-o", "3d, pose ,3d,depth,uv_tex", "--format", "png",
+            "--background", "black", "--alpha", "0.25", "--pose_style", "axes", "--uv_size", "64", "--raw", "png",
+        )  # fmt: skip
+        assert status == 0
+        out = tmp_path / "out"
+        assert written(out) == [f"astronaut_{name}.png" for name in ("3d", "depth", "depth_raw", "pose", "uv_tex")]
+        made = Outputs(
+            astronaut, aligner(astronaut), aligner,
+            Options(background="black", alpha=0.25, pose_style="axes", uv_size=64),
+        )  # fmt: skip
+        for kind in ("3d", "pose", "depth", "uv_tex"):
+            read = cv2.imread(str(out / f"astronaut_{kind}.png"))
+            assert (np.abs(read.astype(int) - made.picture(kind)).max(axis=-1) > 8).mean() < 0.002, kind
+        steps = cv2.imread(str(out / "astronaut_depth_raw.png"), cv2.IMREAD_UNCHANGED).astype(float)
+        expected = draw.depth_px(astronaut, made.meshes)
+        both = (steps > 0) & np.isfinite(expected)
+        assert both.sum() > 0.99 * np.isfinite(expected).sum()
+        difference = (steps[both] - 1) / 16 + np.nanmin(expected) - expected[both]
+        assert np.percentile(np.abs(difference), 99) < 0.1
+
+    def test_3d_files(self, run, tmp_path, inputs, aligner):
+        status, _, _ = run(
+            "-f", inputs / "astronaut.jpg", "-o", "ply,obj", "--ascii", "--vertex_colors", "--uv_size", "64",
+        )  # fmt: skip
+        assert status == 0
+        assert (tmp_path / "out/astronaut_ply.ply").read_text().startswith("ply\nformat ascii 1.0\n")
+        loaded = trimesh.load(tmp_path / "out/astronaut_ply.ply", process=False)
+        assert loaded.visual.kind == "vertex"
+        assert len(loaded.vertices) == len(aligner.face_model.mean)
+        first = next(
+            line for line in (tmp_path / "out/astronaut_obj.obj").read_text().splitlines() if line.startswith("v ")
+        )
+        assert len(first.split()) == 7
+
+    def test_what_3ddfa_v2_took(self, run, tmp_path, inputs):
+        status, out, err = run(
+            "-f", inputs / "astronaut.jpg", "-c", "configs/open_mb05.yml", "-m", "cpu", "-o", "2d_sparse", "--onnx",
+            "--show_flag", "false", device=None,
+        )  # fmt: skip
+        assert (status, err) == (0, [])
+        assert ", cpu)" in out[0]
+        assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg"]
+
+    def test_refine_and_threads(self, run, tmp_path, inputs, aligner, astronaut):
+        def landmarks(*arguments):
+            assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
+            return np.array(json.loads((tmp_path / "out/astronaut.json").read_text())["faces"][0]["landmarks"])
+
+        plain, fast, refined = landmarks("--threads", "1"), landmarks("--refine", "0"), landmarks("--refine", "2")
+        np.testing.assert_allclose(plain, aligner(astronaut)[0].landmarks, atol=0.05)
+        for other in (fast, refined):
+            difference = np.linalg.norm(other[:, :2] - plain[:, :2], axis=1).mean()
+            assert 0.01 < difference < 6
+
+    def test_markup(self, run, tmp_path, inputs, aligner, astronaut):
+        (face,) = aligner(astronaut)
+        for arguments, markup in (([], "300w"), (["--markup", "300w-lp"], "300w-lp")):
+            assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
+            (told,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
+            np.testing.assert_allclose(told["landmarks"], aligner.landmarks(face, markup), atol=0.05)
+            assert told["markup"] == markup
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--markup", "98")
+        assert status != 0
+        assert "markup: expected one of 300w, 300w-lp, got '98'" in err[-1]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["-o", "2d_sparse,4d"], ("--opt", "2d_sparse,2d_dense", "'2d_sparse,4d'")),
+            (["-o", ""], ("--opt", "expected one or more")),
+            (["-o", ","], ("--opt", "','")),
+            (["--alpha", "1.5"], ("--alpha", "from 0 to 1", "'1.5'")),
+            (["--alpha", "nan"], ("--alpha", "'nan'")),
+            (["--alpha", "much"], ("--alpha", "'much'")),
+            (["--uv_size", "8"], ("--uv_size", "from 16 to 8192", "'8'")),
+            (["--uv_size", "1e3"], ("--uv_size", "'1e3'")),
+            (["--threads", "0"], ("--threads", "'0'")),
+            (["--refine", "-1"], ("--refine", "'-1'")),
+            (["--refine", "99"], ("--refine", "from 0 to 10")),
+            (["--show_flag", "perhaps"], ("--show_flag", "true or false", "'perhaps'")),
+            (["--device", "tpu"], ("--device", "'tpu'")),
+            (["-m", "tpu"], ("--mode", "'tpu'")),
+            (["--format", "gif"], ("--format", "'gif'")),
+            (["--background", "white"], ("--background", "'white'")),
+            (["--pose_style", "cube"], ("--pose_style", "'cube'")),
+            (["--raw", "tiff"], ("--raw", "'tiff'")),
+            (["--nonsense"], ("unrecognized arguments: --nonsense",)),
+            (["--form", "png"], ("unrecognized arguments: --form",)),
+            (["-f"], ("--img_fp", "expected at least one argument")),
+        ],
+    )
+    def test_bad_ones_are_named(self, capsys, arguments, words):
+        said = wrong(capsys, *arguments)
+        assert all(word in said for word in words), said
+
+    def test_no_command(self, capsys):
+        with pytest.raises(SystemExit) as caught:
+            main([])
+        assert caught.value.code == 2
+        assert "COMMAND" in capsys.readouterr().err
+
+    def test_version(self, capsys):
+        from tddfa import __version__
+
+        with pytest.raises(SystemExit) as caught:
+            main(["--version"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == f"tddfa {__version__}\n"
+
+
+class TestTrouble:
+    def test_an_output_folder_that_cannot_be_made(self, run, tmp_path, inputs):
+        (tmp_path / "out").write_text("in the way")
+        status, _, err = run("-f", inputs / "astronaut.jpg")
+        assert status == FAILED
+        assert len(err) == 1
+        assert str(tmp_path / "out") in err[0]
+        assert (tmp_path / "out").read_text() == "in the way"
+
+    @pytest.mark.parametrize("name", ["nothing", "nothing.yml", "configs/nothing.yml"])
+    def test_a_config_that_does_not_exist(self, run, tmp_path, inputs, name):
+        status, out, err = run("-f", inputs / "astronaut.jpg", "-c", name)
+        assert (status, out, len(err)) == (FAILED, [], 1)
+        assert name in err[0]
+        assert "open_mb05" in err[0]
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        "content", ["", "[1]", "model: [", "model: x.onnx\n", "no: key\n", "\0", "model: &a [*a]\n"]
+    )
+    def test_a_config_that_is_none(self, run, tmp_path, inputs, content):
+        (tmp_path / "mine.yml").write_text(content)
+        status, out, err = run("-f", inputs / "astronaut.jpg", "-c", tmp_path / "mine.yml")
+        assert (status, out, len(err)) == (FAILED, [], 1)
+        assert str(tmp_path / "mine.yml") in err[0]
+
+    def test_an_interrupt(self, monkeypatch, inputs, tmp_path):
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(cli_image, "_one", interrupted)
+        assert main(["image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path), "--device", "cpu"]) == 130
+
+
+class TestBoxes:
+    def landmarks(self, folder, photo="astronaut"):
+        return [face["landmarks"] for face in json.loads((folder / f"out/{photo}.json").read_text())["faces"]]
+
+    def test_text(self, run, tmp_path, inputs, aligner, astronaut):
+        (tmp_path / "boxes.txt").write_text("# x1 y1 x2 y2\n\n180 62 272 176\n170.5, 70, 280, 190.25, 0.5  # again\n")
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.txt", "--json")
+        assert (status, len(err)) == (FAILED, 1)  # five numbers in one line and four in another are no table
+        (tmp_path / "boxes.txt").write_text("# x1 y1 x2 y2\n\n180 62 272 176\n170.5, 70, 280, 190.25  # again\n")
+        status, out, _ = run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.txt", "--json")
+        assert status == 0
+        assert ": 2 faces (" in out[0]
+        expected = aligner(astronaut, boxes=[[180, 62, 272, 176], [170.5, 70, 280, 190.25]])
+        found = self.landmarks(tmp_path)
+        np.testing.assert_allclose(found, [face.landmarks for face in expected], atol=0.05)
+
+    def test_json(self, run, tmp_path, inputs, aligner, astronaut, two_people):
+        boxes = {
+            "astronaut.jpg": [[180, 62, 272, 176, 0.75]],
+            "two_people.jpg": [[658, 101, 812, 285]],
+            "other.jpg": "?",
+        }
+        (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+        status, _, err = run(
+            "-f", inputs / "astronaut.jpg", inputs / "two_people.jpg", "--boxes", tmp_path / "boxes.json", "--json"
+        )
+        assert (status, err) == (0, [])
+        for photo, image in (("astronaut", astronaut), ("two_people", two_people)):
+            expected = aligner(image, boxes=boxes[f"{photo}.jpg"])
+            np.testing.assert_allclose(self.landmarks(tmp_path, photo), [f.landmarks for f in expected], atol=0.05)
+
+    def test_no_boxes_are_no_faces(self, run, tmp_path, inputs):
+        (tmp_path / "boxes.json").write_text('{"astronaut.jpg": []}')
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.json", "--json")
+        assert (status, err) == (NO_FACE, [])
+        assert self.landmarks(tmp_path) == []
+        (tmp_path / "boxes.txt").write_text("# nobody\n")
+        assert run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.txt")[0] == NO_FACE
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            ("b.txt", b"1 2 3\n", "expected rows x1 y1 x2 y2"),
+            ("b.txt", b"1 2 3 4\n1 2 3 4 5\n", "expected"),
+            ("b.txt", b"a b c d\n", "expected lines 'x1 y1 x2 y2'"),
+            ("b.txt", b"\xff\xfe\0", "not a file of boxes"),
+            ("b.json", b"{", "not a file of boxes"),
+            ("b.json", b"", "not a file of boxes"),
+            ("b.json", b"[[1, 2, 3, 4]]", "expected photo names and their boxes, got list"),
+            ("b.json", b'{"other.jpg": [[1, 2, 3, 4]]}', "no boxes for astronaut.jpg"),
+            ("b.json", b'{"astronaut.jpg": [[1, 2, 3]]}', "expected rows x1 y1 x2 y2"),
+            ("b.json", b'{"astronaut.jpg": [1, 2, 3, 4]}', "expected rows x1 y1 x2 y2"),
+            ("b.json", b'{"astronaut.jpg": "x"}', "expected rows x1 y1 x2 y2"),
+            ("b.json", b'{"astronaut.jpg": {"a": 1}}', "expected rows x1 y1 x2 y2"),
+            ("b.json", b'{"astronaut.jpg": [[1, 2, 3, null]]}', "expected"),
+            ("b.json", b'{"astronaut.jpg": [[1, 2, 3, 1e999]]}', "expected"),
+            ("b.json", b"[" * 200_000, "not a file of boxes"),
+            ("b.json", b'{"astronaut.jpg": [[' + b"9" * 5000 + b", 2, 3, 4]]}", "b.json"),
+            ("b.txt", b"50 50 10 10\n", "expected"),
+            ("b.txt", b"nan 5 10 10\n", "expected"),
+            ("b.txt", b"1 2 1e39 4\n", "expected"),
+            (None, b"", "cannot be read: No such file"),
+        ],
+    )
+    def test_bad_files(self, run, tmp_path, inputs, name, content, words):
+        path = tmp_path / (name or "missing.txt")
+        if name:
+            path.write_bytes(content)
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--boxes", path)
+        assert (status, len(err)) == (FAILED, 1)
+        assert words in err[0]
+        assert len(err[0]) < 500
+        assert written(tmp_path / "out") == []
+
+    def test_lines_are_for_one_photo(self, run, tmp_path, inputs):
+        (tmp_path / "b.txt").write_text("180 62 272 176\n")
+        status, _, err = run("-f", inputs / "astronaut.jpg", inputs / "two_people.jpg", "--boxes", tmp_path / "b.txt")
+        assert (status, len(err)) == (FAILED, 1)
+        assert "lines of boxes are for one photo, got 2" in err[0]
+
+    def test_boxes_outside_of_the_picture(self, run, tmp_path, inputs):
+        (tmp_path / "b.txt").write_text("5000 5000 5100 5100\n-300 -300 -200 -200\n")
+        status, _, err = run(
+            "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", ",".join(KINDS), "--uv_size", "64",
+            "--raw", "png",
+        )  # fmt: skip
+        assert (status, err) == (0, [])
+        assert len(written(tmp_path / "out")) == len(KINDS) + 4  # and raw depth, .mtl, two textures
+
+
+def test_demo_is_the_same_command(root, tmp_path):
+    done = subprocess.run(
+        [sys.executable, root / "demo.py", "-f", root / "examples/inputs/astronaut.jpg", "-o", "2d_sparse,3d", "--out",
+         tmp_path / "out", "--device", "cpu", "--show_flag=false"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "astronaut.jpg: 1 face (" in done.stdout
+    assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "astronaut_3d.jpg"]
+
+
+def test_one_kind_that_fails_does_not_cost_the_others(run, inputs, tmp_path, monkeypatch):
+    from tddfa import outputs
+
+    def fail(_):
+        raise cv2.error("OpenCV does not like it")
+
+    monkeypatch.setitem(outputs.PICTURES, "3d", fail)
+    status, _, err = run("-f", inputs / "astronaut.jpg", "-o", "3d,pose", "--out", tmp_path / "out")
+    assert status == 1
+    assert err == ["tddfa: error: OpenCV does not like it"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut_pose.jpg"]
+
+
+class TestCare:
+    """What a run must not do to the files and programs around it."""
+
+    def test_an_output_never_takes_the_place_of_an_input(self, run, inputs, tmp_path):
+        photo = (inputs / "astronaut.jpg").read_bytes()
+        out = tmp_path / "out"
+        out.mkdir()
+        for name in ("q.jpg", "q_3d.jpg"):
+            (out / name).write_bytes(photo)
+        status, _, err = run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d")
+        assert status == FAILED
+        assert len(err) == 1
+        assert "q_3d.jpg: an output of this run could take its place" in err[0]
+        assert (out / "q_3d.jpg").read_bytes() == photo
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("Q_3D.jpg", ["-o", "3d"]),  # one file with q_3d.jpg to Windows and macOS
+            ("q_depth_raw.png", ["-o", "depth", "--raw", "png"]),
+            ("q_uv_tex_mask.png", ["-o", "uv_tex", "--uv_mask"]),
+            ("q_obj.png", ["-o", "obj"]),
+            ("q_obj_2.png", ["-o", "obj"]),
+        ],
+    )
+    def test_nor_does_what_lies_beside_an_output(self, run, inputs, tmp_path, name, options):
+        photo = (inputs / "astronaut.jpg").read_bytes()
+        out = tmp_path / "out"
+        out.mkdir()
+        for each in ("q.jpg", name):
+            (out / each).write_bytes(photo)
+        status, _, err = run("-f", out / "q.jpg", out / name, *options)
+        assert (status, len(err)) == (FAILED, 1)
+        assert f"{name}: an output of this run could take its place" in err[0]
+        assert (out / name).read_bytes() == photo
+
+    def test_only_names_that_are_written_are_refused(self, run, inputs, tmp_path):
+        out = tmp_path / "out"
+        out.mkdir()
+        for name in ("q.jpg", "q_3d.jpg"):
+            (out / name).write_bytes((inputs / "astronaut.jpg").read_bytes())
+        assert run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d", "--format", "png")[0] == 0
+        assert (out / "q_3d.png").is_file()
+
+    def test_nor_of_a_calibration(self, run, inputs, tmp_path):
+        (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
+        calibration = tmp_path / "out/q.json"
+        calibration.parent.mkdir()
+        calibration.write_text('{"camera_matrix": [[900, 0, 256], [0, 900, 256], [0, 0, 1]]}')
+        before = calibration.read_text()
+        status, _, err = run("-f", tmp_path / "q.jpg", "--intrinsics", calibration, "--json")
+        assert (status, len(err)) == (FAILED, 1)
+        assert "q.json: an output of this run could take its place" in err[0]
+        assert calibration.read_text() == before
+
+    def test_nor_of_the_boxes(self, run, inputs, tmp_path):
+        (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
+        boxes = tmp_path / "out/q.json"
+        boxes.parent.mkdir()
+        boxes.write_text(json.dumps({"q.jpg": [[173, 70, 273, 192]]}))
+        status, _, err = run("-f", tmp_path / "q.jpg", "--boxes", boxes, "--json")
+        assert status == FAILED
+        assert "q.json" in err[0]
+        assert json.loads(boxes.read_text()) == {"q.jpg": [[173, 70, 273, 192]]}
+
+    def test_a_file_in_the_folders_place(self, run, inputs, tmp_path):
+        (tmp_path / "out").write_text("")
+        status, _, err = run("-f", inputs / "astronaut.jpg")
+        assert (status, len(err)) == (FAILED, 1)
+        assert "is not a folder" in err[0]
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11")
+    def test_a_display_that_is_gone_costs_no_photo(self, inputs, tmp_path):
+        import os
+
+        command = ["-m", "tddfa", "image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path)]
+        env = {**os.environ, "DISPLAY": ":6577"}
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "astronaut_2d_sparse.jpg").is_file()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+    def test_a_reader_that_goes_is_no_fault_of_the_photos(self, inputs, tmp_path):
+        command = ["-m", "tddfa", "image", "-f", *[str(inputs / "astronaut.jpg")] * 3, "--out", str(tmp_path)]
+        process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        process.stderr.close()
+        process.wait(timeout=60)
+        assert err == ""

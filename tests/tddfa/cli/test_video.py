@@ -1,0 +1,170 @@
+"""``tddfa video`` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tddfa import video
+from tddfa.cli import main
+from tddfa.cli._frames import KINDS, draw_frame
+from tddfa.outputs import Options
+
+FRAMES = 24
+
+
+def read(path):
+    return [frame.image for frame in video.frames(path)]
+
+
+def run(*arguments):
+    return main([*(str(a) for a in arguments), "--device", "cpu"])
+
+
+class TestVideo:
+    def test_a_video_comes_out_with_as_many_frames_and_the_face_drawn(self, clip, tmp_path, capsys):
+        assert run("video", "-f", clip, "-o", "3d", "--out", tmp_path) == 0
+        said = capsys.readouterr().out
+        assert f"{FRAMES} frames, {FRAMES - 3} with faces, 1 person" in said
+        assert "jitter" in said
+        before, after = read(clip), read(tmp_path / "slide_3d_smooth.mp4")
+        assert len(after) == FRAMES
+        assert np.abs(after[1].astype(int) - before[1]).mean() < 3, "nobody, nothing drawn"
+        change = np.abs(after[12].astype(int) - before[12]).mean(axis=-1)
+        assert change[60:160, 130:240].mean() > 25, "the face is covered"
+        assert change[250:, :60].mean() < 6, "the rest is not"
+
+    def test_parts_of_a_video(self, clip, tmp_path):
+        assert run("video", "-f", clip, "-s", 5, "-e", 10, "--out", tmp_path, "--save", tmp_path / "f.jsonl") == 0
+        assert len(read(tmp_path / "slide_2d_sparse_smooth.mp4")) == 6
+        lines = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
+        assert [line["frame"] for line in lines] == list(range(5, 11))
+        assert all(len(line["faces"]) == 1 for line in lines)
+
+    @pytest.mark.parametrize("smooth", ["none", "lookahead", "one_euro"])
+    def test_data_alone(self, clip, tmp_path, smooth):
+        out = tmp_path / "faces.npz"
+        assert run("video", "-f", clip, "--no_video", "--save", out, "--smooth", smooth, "--out", tmp_path) == 0
+        assert not list(tmp_path.glob("*.mp4"))
+        with np.load(out, allow_pickle=False) as data:
+            assert data["landmarks"].shape == (FRAMES - 3, 68, 3)
+            assert set(data["track_id"]) == {0}
+            x = data["landmarks"][:, :, 0].mean(axis=1)
+        np.testing.assert_allclose(np.diff(x)[2:-2].mean(), 2, atol=0.3)
+
+    def test_side_by_side(self, clip, tmp_path):
+        assert run("video", "-f", clip, "--compare", "-o", "depth", "--out", tmp_path) == 0
+        (before,), after = {f.shape for f in read(clip)}, read(tmp_path / "slide_depth_smooth.mp4")
+        assert after[0].shape == (before[0], 2 * before[1], 3)
+
+    def test_demos_keep_3ddfa_v2s_options(self, clip, tmp_path, root):
+        for script, name in (
+            ("demo_video.py", "slide_2d_dense.mp4"),
+            ("demo_video_smooth.py", "slide_2d_dense_smooth.mp4"),
+        ):
+            options = ["-f", str(clip), "-m", "cpu", "-o", "2d_dense", "--onnx", "--out", str(tmp_path)]
+            if "smooth" in script:
+                options += ["-n_pre", "2", "-n_next", "1", "-s", "-1", "-e", "-1"]
+            done = subprocess.run([sys.executable, str(root / script), *options], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == "", "quiet in a pipe"
+            assert len(read(tmp_path / name)) == FRAMES
+
+    def test_nobody_in_it(self, tmp_path, capsys):
+        with video.Writer(tmp_path / "empty.mp4", fps=25) as writer:
+            for _ in range(5):
+                writer.write(np.full((64, 96, 3), 90, np.uint8))
+        assert run("video", "-f", tmp_path / "empty.mp4", "--out", tmp_path / "out") == 0
+        assert "5 frames, 0 with faces, 0 people" in capsys.readouterr().out
+        assert len(read(tmp_path / "out/empty_2d_sparse_smooth.mp4")) == 5
+
+    @pytest.mark.parametrize("content", [None, b"", b"this is no video\n" * 50])
+    def test_bad_files_are_one_line(self, tmp_path, capsys, content):
+        path = tmp_path / "bad.mp4"
+        if content is not None:
+            path.write_bytes(content)
+        assert run("video", "-f", path, "--out", tmp_path / "out") == 1
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert str(path) in err
+        assert not (tmp_path / "out").exists()
+
+    def test_bad_options(self, clip, tmp_path, capsys):
+        assert run("video", "-f", clip, "-s", 9, "-e", 3, "--out", tmp_path) == 1
+        assert "--end" in capsys.readouterr().err
+        assert run("video", "-f", clip, "-s", 900, "--out", tmp_path) == 1
+        assert "no frame from number 900 on" in capsys.readouterr().err
+        old = tmp_path / "old.jsonl"
+        old.write_text("of an earlier run")
+        assert run("video", "-f", clip, "-s", 900, "--save", old, "--out", tmp_path) == 1
+        assert old.read_text() == "of an earlier run"
+        capsys.readouterr()
+        assert run("video", "-f", clip, "--no_video", "--out", tmp_path) == 1
+        assert "--no_video" in capsys.readouterr().err
+        for wrong in (["-o", "ply"], ["-n_pre", "-1"], ["--smooth", "kalman"], ["--max-faces", "0"]):
+            with pytest.raises(SystemExit) as caught:
+                run("video", "-f", clip, *wrong)
+            assert caught.value.code == 2
+            assert wrong[0] in capsys.readouterr().err
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    def test_ctrl_c_ends_the_files_properly(self, tmp_path, astronaut):
+        image = np.ascontiguousarray(astronaut[:300, 60:380])
+        with video.Writer(tmp_path / "long.mp4", fps=25, preset="ultrafast") as writer:
+            for _ in range(3000):
+                writer.write(image)
+        out = tmp_path / "out"
+        command = [
+            "video",
+            "-f",
+            tmp_path / "long.mp4",
+            "--out",
+            out,
+            "--save",
+            tmp_path / "f.jsonl",
+            "--device",
+            "cpu",
+        ]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tddfa", *map(str, command)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        records = tmp_path / "f.jsonl"
+        deadline = time.monotonic() + 60
+        while not (records.exists() and records.stat().st_size > 20000) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in err
+        lines = records.read_text().splitlines()
+        assert 0 < len(lines) < 3000
+        assert json.loads(lines[-1])["frame"] == len(lines) - 1
+        assert abs(len(read(out / "long_2d_sparse_smooth.mp4")) - len(lines)) <= 1
+        assert not list(out.glob(".*")), "nothing half written"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_keeps_the_frames_size(aligner, astronaut, kind):
+    faces = aligner(astronaut)
+    for shown in (faces, []):
+        picture = draw_frame(astronaut, shown, aligner, kind, Options())
+        assert picture.shape == astronaut.shape
+        assert picture.dtype == np.uint8
+        if kind == "uv_tex":
+            assert bool(picture.any()) == bool(shown)
+        else:
+            assert bool((picture != astronaut).any()) == bool(shown)
+
+
+def test_opencv_is_loaded_before_pyav():
+    """Each brings its own libxcb; the other way round OpenCV's windows hang."""
+    code = (
+        "import sys\nfrom tddfa import video\nnames = list(sys.modules)\nprint(names.index('cv2') < names.index('av'))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
