@@ -12,7 +12,7 @@ from Sim3DR._library import native
 from Sim3DR.raster import Raster
 
 
-def close_holes(raster: Raster, most_px: float, gap: float) -> None:
+def close_holes(raster: Raster, max_px: float, gap: float) -> None:
     """Give holes of a few pixels what lies beside them, in place.
 
     A hole is where nothing is seen, or something much farther than what is near it; its pixels hang together, by
@@ -22,13 +22,13 @@ def close_holes(raster: Raster, most_px: float, gap: float) -> None:
     ----------
     raster : Raster
         Its arrays are changed.
-    most_px : float
+    max_px : float
         Holes of more pixels stay.
     gap : float
         How far, in depth, a pixel lies behind the nearest surface within four pixels of it to count as a hole.
     """
     _check_raster(raster)
-    most, gap = real("most_px", most_px, 0), real("gap", gap, 0)
+    most, gap = real("max_px", max_px, 0), real("gap", gap, 0)
     for name in ("depth", "triangle_id", "barycentric"):
         if not getattr(raster, name).flags.writeable:
             raise ValueError(f"raster: expected a writeable {name}, got one that is not")

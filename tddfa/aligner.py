@@ -34,7 +34,7 @@ Image = NDArray[np.uint8]
 
 # Crops that go through a regressor at once that has no limit of its own: bounds the memory of a picture with hundreds
 # of faces.
-_MOST_CROPS = 64
+_MAX_CROPS = 64
 # Overlap of two looks' squares from which their mean is better than the later of them: chosen on the photos behind
 # RESULTS.md, where 0.7 and 0.8 do alike but for a few wrong boxes of profiles.
 _SAME_LOOK = 0.75
@@ -99,7 +99,7 @@ class Aligner:
         refine: int | None = None,
         exact_crop: bool = False,
         visibility: bool = False,
-        markup: str | None = None,
+        convention: str | None = None,
     ) -> Aligner:
         """Load by the name of a shipped or fetched config, or by a ``.yml`` file.
 
@@ -121,8 +121,8 @@ class Aligner:
             See `Aligner`.
         exact_crop : bool
             Cut at the true edges, and map back by them, where the config says `rounded` (3DDFA_V2's do).
-        markup : str or None
-            Where the 68 landmarks lie, see `FaceModel.markup`: ``300w-lp`` is as 3DDFA_V2 has them. None leaves them
+        convention : str or None
+            Where the 68 landmarks lie, see `FaceModel.convention`: ``300w-lp`` is as 3DDFA_V2 has them. None leaves them
             where the face model says: ``300w`` for ``open_mb05``.
 
         Raises
@@ -133,9 +133,9 @@ class Aligner:
         settings = Config.load(config_path(config)).with_precision(precision)
         detector = settings.detector
         face_model = FaceModel.load(verified(settings.face_model))
-        if markup is not None:
+        if convention is not None:
             try:
-                face_model = face_model.with_markup(markup)
+                face_model = face_model.with_convention(convention)
             except ValueError as error:
                 raise ValueError(f"{settings.name}: {error}") from error
         return cls(
@@ -261,7 +261,7 @@ class Aligner:
         mirrored: bool = False,
     ) -> list[Face]:
         faces: list[Face] = []
-        most = int(getattr(self.regressor, "most_at_once", _MOST_CROPS)) if found else 1
+        most = int(getattr(self.regressor, "max_batch", _MAX_CROPS)) if found else 1
         for start in range(0, len(found), most):
             part = found[start : start + most]
             indices = where[start : start + most]
@@ -327,19 +327,19 @@ class Aligner:
     def roi(self, face: Face) -> Roi:
         """The square in which to look at a face again, in this picture or in the next frame.
 
-        It is around the landmarks on the surface, whatever mark-up `Face.landmarks` is by.
+        It is around the landmarks on the surface, whatever landmark convention `Face.landmarks` is by.
         """
-        return roi_from_landmarks(self.landmarks(face, self.face_model.surface_markup), self.crop)
+        return roi_from_landmarks(self.landmarks(face, self.face_model.surface_convention), self.crop)
 
-    def landmarks(self, face: Face, markup: str | None = None) -> NDArray[np.float32]:
-        """The 68 landmarks of a face by any mark-up of the face model.
+    def landmarks(self, face: Face, convention: str | None = None) -> NDArray[np.float32]:
+        """The 68 landmarks of a face by any landmark convention of the face model.
 
         Parameters
         ----------
         face : Face
             What this aligner found.
-        markup : str, optional
-            See `FaceModel.markup`; None is the aligner's own, by which `Face.landmarks` are.
+        convention : str, optional
+            See `FaceModel.convention`; None is the aligner's own, by which `Face.landmarks` are.
 
         Returns
         -------
@@ -349,12 +349,12 @@ class Aligner:
         Raises
         ------
         ValueError
-            If the face model does not have this mark-up.
+            If the face model does not have this landmark convention.
         """
         model = self.face_model
-        if markup is None or markup == model.markup:
+        if convention is None or convention == model.convention:
             return face.landmarks
-        return np.asarray(face.landmarks + model.landmark_offset(markup) @ face.camera.matrix[:, :3].T)
+        return np.asarray(face.landmarks + model.landmark_offset(convention) @ face.camera.matrix[:, :3].T)
 
     def mesh(self, face: Face, image: Image | None = None) -> Mesh:
         """Dense surface of a face.
@@ -390,7 +390,7 @@ class Aligner:
     def visible(self, face: Face) -> NDArray[np.bool_]:
         """Which of a face's landmarks (68,) the camera sees: not hidden by the face's own surface, and in the picture.
 
-        Asked of the points on the surface, whatever mark-up `Face.landmarks` is by. Where the size of the picture is
+        Asked of the points on the surface, whatever landmark convention `Face.landmarks` is by. Where the size of the picture is
         not known (``face.camera.image_size``), only the surface counts.
         """
         model = self.face_model

@@ -14,7 +14,7 @@ from tddfa.types import Roi
 # A face smaller than this has no pixels to speak of; a side of 0 could not be cut.
 _SMALLEST_SIDE = 1.0
 # A rounded square larger than this, px, is mostly black: it is not laid out in memory to be shrunk.
-_MOST_PADDED = 1 << 24
+_MAX_PADDED = 1 << 24
 
 
 def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
@@ -116,7 +116,7 @@ def _cut_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> 
         return
     part = image[inner[1] : inner[3], inner[0] : inner[2]]
     if part.shape[:2] != (bottom - top, right - left):
-        if (bottom - top) * (right - left) > _MOST_PADDED:
+        if (bottom - top) * (right - left) > _MAX_PADDED:
             # the same edges; the px differ by a grey level
             cut(image, Roi(left - 0.5, top - 0.5, right - left), out)
             return

@@ -206,7 +206,7 @@ def _described(face: Face, aligner: Aligner) -> dict[str, Any]:
         "camera": _numbers(face.camera.matrix, 5),
         "scale": round(face.camera.scale, 5),
         "landmarks": _numbers(face.landmarks, 3),
-        "markup": aligner.face_model.markup,
+        "convention": aligner.face_model.convention,
         "shape": _numbers(face.params.shape, 5),
         "expression": {name: round(weight, 4) for name, weight in aligner.expression(face).items()},
         "track_id": face.track_id,

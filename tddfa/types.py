@@ -113,7 +113,7 @@ class Face:
     camera : Camera
         Face model to image px.
     landmarks : ndarray (68, 3) float32
-        The 68 points of 300-W in image px, by the mark-up of the aligner's face model; z larger is nearer.
+        The 68 points of 300-W in image px, by the landmark convention of the aligner's face model; z larger is nearer.
     visible : ndarray (68,) bool or None
         Which landmarks the camera sees: not hidden by the face itself, and in the picture. None where it was not asked
         for (``Aligner.load(visibility=True)``).

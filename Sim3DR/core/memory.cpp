@@ -8,11 +8,11 @@
 namespace sim3dr {
 namespace {
 
-constexpr std::size_t MOST_KEPT = std::size_t(64) << 20;
+constexpr std::size_t MAX_KEPT = std::size_t(64) << 20;
 // The system's own allocator is quick with what is smaller.
-constexpr std::size_t LEAST_KEPT = std::size_t(64) << 10;
+constexpr std::size_t MIN_KEPT = std::size_t(64) << 10;
 // What takes memory holds on to all of it: no more than so many times what it asked for.
-constexpr std::size_t MOST_TIMES = 4;
+constexpr std::size_t MAX_TIMES = 4;
 constexpr std::size_t PLACES = 16;
 
 struct Spare {
@@ -29,7 +29,7 @@ void keep(Spare fresh, Spare (&gone)[PLACES]) {
   Spare kept[PLACES] = {fresh};
   std::size_t total = fresh.capacity, kept_count = 1, gone_count = 0;
   for (const Spare &spare : spares) {
-    if (kept_count < PLACES && total + spare.capacity <= MOST_KEPT) {
+    if (kept_count < PLACES && total + spare.capacity <= MAX_KEPT) {
       kept[kept_count++] = spare;
       total += spare.capacity;
     } else {
@@ -42,13 +42,13 @@ void keep(Spare fresh, Spare (&gone)[PLACES]) {
 } // namespace
 
 Memory::Memory(std::size_t bytes) : data_(nullptr), capacity_(std::max<std::size_t>(bytes, 1)) {
-  if (capacity_ >= LEAST_KEPT) {
+  if (capacity_ >= MIN_KEPT) {
     // Not waited for: a process may have been forked while another thread held it.
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) {
       Spare *best = nullptr;
       for (Spare &spare : spares)
-        if (spare.capacity >= capacity_ && spare.capacity / MOST_TIMES <= capacity_ &&
+        if (spare.capacity >= capacity_ && spare.capacity / MAX_TIMES <= capacity_ &&
             (best == nullptr || spare.capacity < best->capacity))
           best = &spare;
       if (best != nullptr) {
@@ -66,7 +66,7 @@ Memory::Memory(std::size_t bytes) : data_(nullptr), capacity_(std::max<std::size
 Memory::~Memory() {
   Spare gone[PLACES] = {};
   bool is_kept = false;
-  if (capacity_ >= LEAST_KEPT && capacity_ <= MOST_KEPT) {
+  if (capacity_ >= MIN_KEPT && capacity_ <= MAX_KEPT) {
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) {
       keep({data_, capacity_}, gone);

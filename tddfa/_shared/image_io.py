@@ -18,8 +18,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 """What a folder is searched for."""
 
 # What a picture may hold; its header is read before memory is taken.
-MOST_PIXELS = 178_000_000  # Pillow, which reads the header, refuses pictures of a few more
-_MOST_BYTES = 1 << 30
+MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses pictures of a few more
+_MAX_BYTES = 1 << 30
 
 _QUALITY = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -61,8 +61,8 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             raise ImageError(f"{path}: expected a picture, got a folder")
         if size == 0:
             raise ImageError(f"{path}: the file is empty")
-        if size > _MOST_BYTES:
-            raise ImageError(f"{path}: expected a file of at most {_MOST_BYTES >> 20} MiB, got {size >> 20} MiB")
+        if size > _MAX_BYTES:
+            raise ImageError(f"{path}: expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
@@ -74,8 +74,8 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a picture held in memory; `name` begins the messages. As `read` otherwise."""
     width, height, kind, mode = _header(data, name)
-    if width * height > MOST_PIXELS:
-        raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}")
     # OpenCV pads what is missing with grey and says nothing
     if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
         raise ImageError(f"{name}: the file is cut short: a JPEG without its end")
@@ -127,7 +127,7 @@ def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: expected at most {MOST_PIXELS // 10**6} million pixels, got more") from None
+        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got more") from None
     except Exception as error:  # a damaged header may raise anything
         raise ImageError(f"{name}: the file is damaged: {' '.join(str(error).split())}") from error
 

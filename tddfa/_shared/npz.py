@@ -27,7 +27,7 @@ else:
 
 
 def read_npz(
-    path: str | os.PathLike[str], most_bytes: int, names: Collection[str] | None = None
+    path: str | os.PathLike[str], max_bytes: int, names: Collection[str] | None = None
 ) -> dict[str, NDArray[np.generic]]:
     """Read arrays by name.
 
@@ -35,7 +35,7 @@ def read_npz(
     ----------
     path : path
         The file.
-    most_bytes : int
+    max_bytes : int
         What the arrays that are read may hold together.
     names : collection of str, optional
         Read these alone, those of them that are there; None reads all.
@@ -53,8 +53,8 @@ def read_npz(
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if wanted(entry.filename.removesuffix(".npy"))]
         claimed = sum(entry.file_size for entry in entries)
-        if claimed > most_bytes:
-            raise ValueError(f"expected at most {most_bytes} bytes of arrays, it claims {claimed}")
+        if claimed > max_bytes:
+            raise ValueError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if wanted(name)}
         # NumPy gives the bytes of what is no array
@@ -67,7 +67,7 @@ def read_npz(
 
 
 def add_arrays(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], most_bytes: int
+    source: str | os.PathLike[str], target: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], max_bytes: int
 ) -> Path:
     """Write a copy of a file with arrays added, or put in the place of those of the same name.
 
@@ -79,7 +79,7 @@ def add_arrays(
         If the one cannot be read (see `read_npz`) or the other not be written; the message names the file.
     """
     try:
-        found = read_npz(source, most_bytes)
+        found = read_npz(source, max_bytes)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     buffer = io.BytesIO()

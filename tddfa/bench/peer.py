@@ -23,7 +23,7 @@ _DRIVER = Path(__file__).with_name("peers") / "threeddfa_v2.py"
 _START_SECONDS = 600.0
 _SAMPLE_SECONDS = 180.0
 # A stage may end the whole process (a crash in compiled code); it is started again for the others, so often.
-_MOST_STARTS = 10
+_MAX_STARTS = 10
 
 
 class PeerError(Exception):
@@ -95,7 +95,7 @@ class Peer:
         )
 
     def _start(self) -> tuple[_Process, dict[str, Any]]:
-        if self._starts >= _MOST_STARTS:
+        if self._starts >= _MAX_STARTS:
             raise PeerError(f"it ended {self._starts} times")
         self._starts += 1
         process = _Process(self._python, self._folder)

@@ -34,7 +34,7 @@ BATCHES = (1, 8, 32)
 GPU_BATCH = 256
 
 _UV_SIZE = 512
-_MOST_DRAWING_THREADS = 256
+_MAX_DRAWING_THREADS = 256
 
 
 def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
@@ -79,7 +79,7 @@ class Context:
     @property
     def drawing_threads(self) -> int:
         """Threads of the renderer."""
-        return min(self.threads or os.cpu_count() or 1, _MOST_DRAWING_THREADS)
+        return min(self.threads or os.cpu_count() or 1, _MAX_DRAWING_THREADS)
 
     @cached_property
     def detector(self) -> Detector:

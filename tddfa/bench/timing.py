@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from tddfa.bench.peer import PeerError
 
 # A sample shorter than this, seconds, says more about the clock than about the job: the job is repeated in it.
-_LEAST_SAMPLE = 0.002
-_MOST_REPEATS = 200
+_MIN_SAMPLE = 0.002
+_MAX_REPEATS = 200
 # A job that has taken so many seconds in so many samples is known well enough.
 _ENOUGH_SECONDS, _ENOUGH_SAMPLES = 4.0, 4
 
@@ -90,7 +90,7 @@ def sampler(run: Callable[[], object], threads: int | None = None) -> Callable[[
         with opencv_threads(threads):
             if not repeats:
                 run()
-                repeats = min(max(math.ceil(_LEAST_SAMPLE / max(_seconds(run, 1), 1e-9)), 1), _MOST_REPEATS)
+                repeats = min(max(math.ceil(_MIN_SAMPLE / max(_seconds(run, 1), 1e-9)), 1), _MAX_REPEATS)
             return _seconds(run, repeats)
 
     return sample

@@ -16,30 +16,30 @@ MISUSED = 2  # argparse's
 NO_FACE = 255  # 3DDFA_V2's exit(-1)
 
 
-def trouble() -> tuple[type[Exception], ...]:
+def expected_errors() -> tuple[type[Exception], ...]:
     """What one photo may bring about without ending the run for the others."""
     import cv2
 
     return ValueError, OSError, ImportError, MemoryError, cv2.error
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Tell what was done."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Tell what went wrong, in one line."""
     sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
 
 
-def remark(text: str) -> None:
+def print_warning(text: str) -> None:
     """Tell what is no trouble, but may not be what was meant."""
     sys.stderr.write(f"tddfa: {text}\n")
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """Parse an argument from 0 to 1."""
     try:
         value = float(text)
@@ -50,7 +50,7 @@ def share(text: str) -> float:
     return value
 
 
-def whole(low: int, high: int) -> Any:
+def integer(low: int, high: int) -> Any:
     """Make a parser of whole numbers in a range."""
 
     def parse(text: str) -> int:
@@ -65,8 +65,8 @@ def whole(low: int, high: int) -> Any:
     return parse
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, markup: bool = True) -> None:
-    """Add the options that choose a model and where it runs, and by which mark-up its landmarks are."""
+def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = True) -> None:
+    """Add the options that choose a model and where it runs, and by which landmark convention its landmarks are."""
     parser.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
         help="the model (default: %(default)s)",
@@ -79,14 +79,14 @@ def add_model_options(parser: argparse.ArgumentParser, *, markup: bool = True) -
         help="int8: networks in 8 bits, about twice as fast on a CPU, a little less exact (default: float)",
     )  # fmt: skip
     parser.add_argument("-m", "--mode", choices=("cpu", "gpu"), help="3DDFA_V2's name for --device cpu, cuda")
-    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="threads of a network (default: all)")
+    parser.add_argument("--threads", type=integer(1, 1024), metavar="N", help="threads of a network (default: all)")
     parser.add_argument(
-        "--refine", type=whole(0, 10), metavar="N",
+        "--refine", type=integer(0, 10), metavar="N",
         help="align each face again N times, from its landmarks; 0 is fastest (default: the config's; open_mb05: 1)",
     )  # fmt: skip
-    if markup:
+    if convention:
         parser.add_argument(
-            "--markup", metavar="NAME",
+            "--landmarks", metavar="NAME",
             help="where the 68 landmarks lie: 300w, as annotators put them, or 300w-lp, as 3DDFA_V2 does (default: the "
             "model's own; open_mb05: 300w)",
         )  # fmt: skip
@@ -113,7 +113,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
         threads=options.threads,
         refine=options.refine,
         exact_crop=options.exact_crop,
-        markup=getattr(options, "markup", None),
+        convention=getattr(options, "landmarks", None),
     )
 
 

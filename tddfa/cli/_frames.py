@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli._camera_options import CameraChoice, add_camera_options
-from tddfa.cli._common import add_model_options, remark, share, whole
+from tddfa.cli._common import add_model_options, fraction, integer, print_warning
 from tddfa.kinds import PICTURES as KINDS
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help="one_euro: no delay; lookahead: 3DDFA_V2's mean over frames before and after (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "-n_pre", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames before (default: 1)"
+        "-n_pre", type=integer(0, 100), default=1, metavar="N", help="lookahead: frames before (default: 1)"
     )
     parser.add_argument(
-        "-n_next", type=whole(0, 100), default=1, metavar="N", help="lookahead: frames after (default: 1)"
+        "-n_next", type=integer(0, 100), default=1, metavar="N", help="lookahead: frames after (default: 1)"
     )
-    parser.add_argument("--max-faces", "--max_faces", type=whole(1, 1000), metavar="N", help="follow no more than N")
+    parser.add_argument("--max-faces", "--max_faces", type=integer(1, 1000), metavar="N", help="follow no more than N")
     parser.add_argument(
-        "--detect_every", "--detect-every", type=whole(1, 10**6), default=15, metavar="N",
+        "--detect_every", "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
         help="frames between looks for new faces (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -53,7 +53,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
         help="where the files go (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)")
+    parser.add_argument(
+        "--alpha", type=fraction, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)"
+    )
     parser.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc, 6dof")
     parser.add_argument("--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose")
 
@@ -61,7 +63,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def remark_on_smoothing(options: argparse.Namespace) -> None:
     """Say which options of smoothing have no effect."""
     if options.smooth != "lookahead" and (options.n_pre, options.n_next) != (1, 1):
-        remark("-n_pre, -n_next: no effect without --smooth lookahead")
+        print_warning("-n_pre, -n_next: no effect without --smooth lookahead")
 
 
 def tracker_of(options: argparse.Namespace, aligner: Aligner) -> Tracker:

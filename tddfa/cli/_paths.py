@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tddfa.cli._common import complain
+from tddfa.cli._common import print_error
 
 
 def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
@@ -25,7 +25,7 @@ def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
         try:
             found = _expand(pattern)
         except OSError as error:  # a folder that may not be read, a name that is too long
-            complain(f"{pattern}: {error.strerror or error}")
+            print_error(f"{pattern}: {error.strerror or error}")
             found = []
         complete &= bool(found)
         paths += found
@@ -40,14 +40,14 @@ def _expand(pattern: str) -> list[Path]:
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
-            complain(f"{path}: no photo in this folder")
+            print_error(f"{path}: no photo in this folder")
         return found
     if path.exists() or not glob.has_magic(pattern):
         return [path]  # one that is missing is said so when it is read
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
     found = sorted(p for p in map(Path, names) if p.is_file())
     if not found:
-        complain(f"{pattern}: no file of such a name")
+        print_error(f"{pattern}: no file of such a name")
     return found
 
 

@@ -14,12 +14,12 @@ from tddfa.cli._common import (
     MISUSED,
     NO_FACE,
     add_model_options,
-    complain,
+    expected_errors,
+    fraction,
+    integer,
     load_aligner,
-    say,
-    share,
-    trouble,
-    whole,
+    print_error,
+    print_line,
 )
 from tddfa.cli._paths import check_targets, input_files, output_stems
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tddfa.types import Face
 
 _SIZES = (32, 1024)
-_MOST_FACES = 100_000
+_MAX_FACES = 100_000
 
 
 def add_parser(commands: Any) -> None:
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
         help="where the crops go (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-faces", "--max_faces", type=whole(1, _MOST_FACES), metavar="N",
+        "--max-faces", "--max_faces", type=integer(1, _MAX_FACES), metavar="N",
         help="the first N faces of each photo, in the order of --order (default: all; img2pose: 1)",
     )  # fmt: skip
     parser.add_argument(
@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
         help="nearest to the middle of the photo, in head sizes; or highest score; or largest (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--size", "--face_size", "--face-size", type=whole(*_SIZES), default=112, metavar="PX",
+        "--size", "--face_size", "--face-size", type=integer(*_SIZES), default=112, metavar="PX",
         help="side of a crop: 112 as most networks want it, 224, or another (default: %(default)s; img2pose: 224)",
     )  # fmt: skip
     parser.add_argument(
@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
         help="turn each face to the front; what it hides is mirrored. Always in ArcFace's frame",
     )  # fmt: skip
     parser.add_argument(
-        "--det-threshold", "--det_threshold", type=share, metavar="0..1",
+        "--det-threshold", "--det_threshold", type=fraction, metavar="0..1",
         help="drop boxes of the detector under this score (default: the model's, usually 0.5; img2pose: 0.7)",
     )  # fmt: skip
     parser.add_argument(
@@ -87,14 +87,14 @@ def add_parser(commands: Any) -> None:
         help="write DIR/<photo>.json: box, score, pose, the five points and the matrix of each crop",
     )  # fmt: skip
     # the crops of a face are the same whatever its landmarks are called
-    add_model_options(parser, markup=False)
+    add_model_options(parser, convention=False)
 
 
 def run_align(options: argparse.Namespace) -> int:
     """Do ``tddfa align``; return the exit status."""
     photos = [*options.images, *(options.images_path or [])]
     if not photos:
-        complain("PATH: expected photos, folders of photos, or patterns")
+        print_error("PATH: expected photos, folders of photos, or patterns")
         return MISUSED
     paths, complete = input_files(photos)
     failed = not complete
@@ -105,7 +105,7 @@ def run_align(options: argparse.Namespace) -> int:
         aligner = load_aligner(options)
         _set_thresholds(aligner, options)
     except (ValueError, OSError, ImportError) as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     faces_seen = 0
     for path, stem in zip(paths, stems, strict=True):
@@ -113,9 +113,9 @@ def run_align(options: argparse.Namespace) -> int:
             faces, done = _one(path, stem, options, aligner)
         except BrokenPipeError:
             raise  # nobody reads on: no fault of the photo's
-        except trouble() as error:
+        except expected_errors() as error:
             # the other files of the run still get done
-            complain(str(error) or f"{path}: {type(error).__name__}")
+            print_error(str(error) or f"{path}: {type(error).__name__}")
             failed = True
             continue
         faces_seen += faces
@@ -138,19 +138,19 @@ def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -
     faces = ordered(found, options.order, image.shape[:2])[: options.max_faces]
     count = {0: "no face", 1: "1 face"}.get(len(found), f"{len(found)} faces")
     left_out = "" if len(faces) == len(found) else f", {len(faces)} wanted"
-    say(f"{path}: {count}{left_out} ({elapsed})")
+    print_line(f"{path}: {count}{left_out} ({elapsed})")
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     for k, face in enumerate(faces):
         target = options.out / f"{stem}_{k}.{options.format}"
         try:
             written.append(image_io.write(target, _crop(image, face, options, aligner)))
-        except trouble() as error:
-            complain(f"{path}: face {k}: {str(error) or type(error).__name__}")
+        except expected_errors() as error:
+            print_error(f"{path}: face {k}: {str(error) or type(error).__name__}")
             continue
         records.append({"file": target.name, **_describe(face, options)})
     if written:
-        say(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(str(name) for name in written)}")
+        print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(str(name) for name in written)}")
     if options.json:
         content = {
             "source": str(path),
@@ -162,7 +162,7 @@ def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -
             "faces": records,
         }
         text = json.dumps(content, indent=1, allow_nan=False)
-        say(f"  json       {write_atomic(options.out / f'{stem}.json', text.encode())}")
+        print_line(f"  json       {write_atomic(options.out / f'{stem}.json', text.encode())}")
     return len(found), len(records) == len(faces)
 
 
@@ -200,7 +200,7 @@ def _set_thresholds(aligner: Aligner, options: argparse.Namespace) -> None:
 
 
 def _overlap(text: str) -> float:
-    value = share(text)
+    value = fraction(text)
     if value == 0:
         raise argparse.ArgumentTypeError(f"expected a number over 0 and up to 1, got {text!r}")
     return value

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tddfa.cli._common import FAILED, add_model_options, complain, load_aligner, say, whole
+from tddfa.cli._common import FAILED, add_model_options, integer, load_aligner, print_error, print_line
 from tddfa.cli._targets import check_file
 
 _ROUNDS, _QUICK_ROUNDS = 20, 5
@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--stages", default="*", metavar="PATTERN[,PATTERN…]", help="only these, as 'detect*,3d.1' (default: all)"
     )
-    parser.add_argument("--rounds", type=whole(1, 10000), metavar="N", help=f"of timing (default: {_ROUNDS})")
+    parser.add_argument("--rounds", type=integer(1, 10000), metavar="N", help=f"of timing (default: {_ROUNDS})")
     parser.add_argument(
         "--quick", action="store_true", help=f"{_QUICK_ROUNDS} rounds where --rounds says no other, and no memory"
     )
@@ -68,19 +68,21 @@ def run_bench(options: argparse.Namespace) -> int:
         _progress("")
         about = report.about
         machine = f"{about['machine']}, {about['cores']} cores"
-        say(f"tddfa {about['version']}, {about['config']} in {about['precision']} on {about['device']}; {machine}")
+        print_line(
+            f"tddfa {about['version']}, {about['config']} in {about['precision']} on {about['device']}; {machine}"
+        )
         if about["peer_network"]:
-            say(f"3DDFA_V2: {about['peer']}, {about['peer_config']} by {about['peer_network']}")
+            print_line(f"3DDFA_V2: {about['peer']}, {about['peer_config']} by {about['peer_network']}")
         for line in report.lines():
-            say(line)
+            print_line(line)
         if options.json is not None:
-            say(f"written: {report.save(options.json)}")
+            print_line(f"written: {report.save(options.json)}")
     except KeyboardInterrupt:
         _progress("interrupted\n")  # what the shell says next has a line of its own
         raise
     except (ValueError, OSError, ImportError) as error:
         _progress("")
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     return 0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli._common import FAILED, add_model_options, complain, load_aligner, say, trouble, whole
+from tddfa.cli._common import FAILED, add_model_options, expected_errors, integer, load_aligner, print_error, print_line
 from tddfa.cli._targets import check_file, check_folder
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         help="where the files go (default: results/evaluate/CONFIG, with --limit CONFIG_limitN)",
     )
     parser.add_argument(
-        "--limit", type=whole(1, 10**9), metavar="N", help="at most N photos of each data set, evenly spread"
+        "--limit", type=integer(1, 10**9), metavar="N", help="at most N photos of each data set, evenly spread"
     )
     parser.add_argument("--no-plots", "--no_plots", action="store_true", help="neither plots nor contact sheets")
     parser.add_argument(
@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
         check_folder("--out", out)
     except BrokenPipeError:
         raise
-    except trouble() as error:
-        complain(str(error) or type(error).__name__)
+    except expected_errors() as error:
+        print_error(str(error) or type(error).__name__)
         return FAILED
     # a part is not taken for the whole later on: the results say so themselves
     part = {} if options.limit is None else {"limit": options.limit}
@@ -86,8 +86,8 @@ def _usual_folder(options: argparse.Namespace, config: str) -> Path:
     variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
     if options.refine is not None:
         variants.append(f"refine{options.refine}")
-    if options.markup is not None:
-        variants.append(f"markup_{options.markup}")
+    if options.landmarks is not None:
+        variants.append(f"landmarks_{options.landmarks}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]
     return Path("results/evaluate") / "_".join([config, *variants, *limit])
 
@@ -130,19 +130,19 @@ class _Run:
         for name in names:
             try:
                 result = signed(module(name).evaluate(self.setup, **self._own(name)), self.made_by, self.setup.data)
-                say(table(result))
+                print_line(table(result))
                 self._save(result)
                 done += 1
             except DataMissing as error:
                 if self.options.all:
-                    say(f"skipped: {name}: {self._shorter(name, error)}")
+                    print_line(f"skipped: {name}: {self._shorter(name, error)}")
                 else:
-                    complain(f"{name}: {self._shorter(name, error)}")
+                    print_error(f"{name}: {self._shorter(name, error)}")
                     failed += 1
             except BrokenPipeError:
                 raise
-            except trouble() as error:
-                complain(f"{name}: {error or type(error).__name__}")
+            except expected_errors() as error:
+                print_error(f"{name}: {error or type(error).__name__}")
                 failed += 1
         return FAILED if failed or not done else 0
 
@@ -186,10 +186,10 @@ class _Run:
                         )
             except ImportError as error:
                 if not self.hinted:
-                    say(f"  {error}")
+                    print_line(f"  {error}")
                 self.hinted = True
         for path in made:
-            say(f"  {path}")
+            print_line(f"  {path}")
 
 
 def _write(options: argparse.Namespace) -> int:
@@ -205,5 +205,5 @@ def _write(options: argparse.Namespace) -> int:
     if len(set(names)) < len(names):
         raise ValueError(f"--write: expected folders of different names, for they head the columns, got {names}")
     columns = {name: load_folder(folder) for name, folder in zip(names, folders, strict=True)}
-    say(str(write_atomic(options.write, markdown(columns).encode())))
+    print_line(str(write_atomic(options.write, markdown(columns).encode())))
     return 0

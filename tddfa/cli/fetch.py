@@ -31,18 +31,18 @@ def run(options: argparse.Namespace) -> int:
     """Run ``tddfa fetch``; return the exit status: 0 if a model can be used now."""
     from tddfa.compat import fetch
 
-    def say(text: str) -> None:
+    def print_line(text: str) -> None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
     if options.checkout is not None and not options.checkout.is_dir():
         sys.stderr.write(f"tddfa: error: {options.checkout}: no such folder\n")
         return 1
-    report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), say=say)
+    report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), say=print_line)
     for note in report.notes:
-        say(note)
+        print_line(note)
     for problem in report.problems:
         sys.stderr.write(f"tddfa: error: {problem}\n")
     for name in report.ready:
-        say(f"ready: -c {name} ({fetch.folder() / name}.yml)")
+        print_line(f"ready: -c {name} ({fetch.folder() / name}.yml)")
     return 0 if report.ready else 1

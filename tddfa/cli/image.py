@@ -15,14 +15,14 @@ from tddfa.cli._common import (
     FAILED,
     NO_FACE,
     add_model_options,
-    complain,
+    expected_errors,
+    fraction,
     has_display,
+    integer,
     load_aligner,
-    remark,
-    say,
-    share,
-    trouble,
-    whole,
+    print_error,
+    print_line,
+    print_warning,
 )
 from tddfa.cli._paths import check_targets, input_files, output_stems
 from tddfa.kinds import KINDS, MESHES
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tddfa.types import Face
 
 _EXAMPLE = "examples/inputs/astronaut.jpg"
-_MOST_BOX_BYTES = 64 << 20
+_MAX_BOX_BYTES = 64 << 20
 
 
 class _Failed(Exception):
@@ -84,12 +84,19 @@ def add_parser(commands: Any) -> None:
     look = parser.add_argument_group("how the files look")
     look.add_argument("--format", choices=("jpg", "png", "webp"), default="jpg", help="of pictures (default: jpg)")
     look.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc, 6dof")
-    look.add_argument("--alpha", type=share, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)")
+    look.add_argument(
+        "--alpha", type=fraction, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)"
+    )
     look.add_argument(
         "--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose (default: box)"
     )
     look.add_argument(
-        "--uv_size", "--uv-size", type=whole(16, 8192), default=512, metavar="PX", help="side of uv_tex (default: 512)"
+        "--uv_size",
+        "--uv-size",
+        type=integer(16, 8192),
+        default=512,
+        metavar="PX",
+        help="side of uv_tex (default: 512)",
     )
     look.add_argument(
         "--uv_mask", "--uv-mask", action="store_true", help="with uv_tex: a picture of what was seen, mirrored, filled"
@@ -110,7 +117,7 @@ def add_parser(commands: Any) -> None:
 def run_image(options: argparse.Namespace) -> int:
     """Do ``tddfa image``; return the exit status."""
     if options.img_fp == [_EXAMPLE] and not Path(_EXAMPLE).exists():
-        complain("-f: expected photos")
+        print_error("-f: expected photos")
         return FAILED
     paths, complete = input_files(options.img_fp)
     failed = not complete
@@ -120,7 +127,7 @@ def run_image(options: argparse.Namespace) -> int:
         _check_kinds(options)
         aligner = load_aligner(options)
     except (ValueError, OSError, ImportError) as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     stems = output_stems(paths)
     try:
@@ -128,7 +135,7 @@ def run_image(options: argparse.Namespace) -> int:
         settings = [path for path in (options.boxes, Path(options.intrinsics)) if path is not None]
         check_targets(options.out, stems, _tails(options), [*paths, *settings])
     except ValueError as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILED
     windows = options.show_flag and has_display()
     faces_seen = 0
@@ -140,9 +147,9 @@ def run_image(options: argparse.Namespace) -> int:
         except _Failed as error:
             faces_seen += error.faces
             failed = True
-        except trouble() as error:
+        except expected_errors() as error:
             # the other files of the run still get done
-            complain(str(error) or f"{path}: {type(error).__name__}")
+            print_error(str(error) or f"{path}: {type(error).__name__}")
             failed = True
     if failed:
         return FAILED
@@ -160,11 +167,11 @@ def _check_kinds(options: argparse.Namespace) -> None:
     if "glb" in options.opt and importlib.util.find_spec("trimesh") is None:
         raise ImportError("-o glb needs trimesh: pip install 'tddfa[glb]'")
     if is_asked_for(options) and not options.json and "6dof" not in options.opt:
-        remark("--intrinsics, --fov, --focal: no effect without -o 6dof or --json")
+        print_warning("--intrinsics, --fov, --focal: no effect without -o 6dof or --json")
     if options.raw is not None and "depth" not in options.opt:
-        remark("--raw: no effect without -o depth")
+        print_warning("--raw: no effect without -o depth")
     if options.uv_mask and "uv_tex" not in options.opt:
-        remark("--uv_mask: no effect without -o uv_tex")
+        print_warning("--uv_mask: no effect without -o uv_tex")
 
 
 def _one(
@@ -190,7 +197,7 @@ def _one(
         raise ValueError(f"{path}: {error}") from error
     elapsed = f"{1000 * (time.perf_counter() - started):.0f} ms, {aligner.device}"
     count = {0: "no face", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
-    say(f"{path}: {count} ({elapsed})")
+    print_line(f"{path}: {count} ({elapsed})")
     outputs = Outputs(
         image,
         faces,
@@ -209,7 +216,7 @@ def _one(
         ),
     )
     if options.json:
-        say(f"  json       {outputs.save_json(stem, path.name)}")
+        print_line(f"  json       {outputs.save_json(stem, path.name)}")
     if not faces:
         return 0
     failed = False
@@ -218,16 +225,16 @@ def _one(
             written = outputs.save(kind, stem)
         except BrokenPipeError:
             raise
-        except trouble() as error:
+        except expected_errors() as error:
             # a picture too wide for one format is not too wide for the others
-            complain(str(error) or f"{path}: {kind}: {type(error).__name__}")
+            print_error(str(error) or f"{path}: {kind}: {type(error).__name__}")
             failed = True
             continue
-        say(f"  {kind:10} {' '.join(str(name) for name in written)}")
+        print_line(f"  {kind:10} {' '.join(str(name) for name in written)}")
         if kind == "pose":
             for k, face in enumerate(faces):
                 yaw, pitch, roll = face.camera.euler_degrees()
-                say(f"             {_who(k, faces)}yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+                print_line(f"             {_who(k, faces)}yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
         if kind == "6dof":
             _tell_6dof(outputs)
         if windows and kind not in MESHES:
@@ -244,11 +251,11 @@ def _tell_6dof(outputs: Outputs) -> None:
     for k, pose in enumerate(outputs.poses):
         who = _who(k, outputs.faces)
         if pose is None:
-            say(f"             {who}this camera cannot show it so")
+            print_line(f"             {who}this camera cannot show it so")
             continue
         distance = told_distance(pose.distance, outputs.aligner.face_model.unit)
         yaw, pitch, roll = pose.euler_degrees()
-        say(f"             {who}{about}{distance}, yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
+        print_line(f"             {who}{about}{distance}, yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}")
 
 
 def _who(index: int, faces: Sequence[Face]) -> str:
@@ -295,8 +302,8 @@ def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float
     import numpy as np
 
     try:
-        if file.stat().st_size > _MOST_BOX_BYTES:
-            raise ValueError(f"{file}: expected at most {_MOST_BOX_BYTES >> 20} MiB of boxes")
+        if file.stat().st_size > _MAX_BOX_BYTES:
+            raise ValueError(f"{file}: expected at most {_MAX_BOX_BYTES >> 20} MiB of boxes")
         text = file.read_text(encoding="utf-8")
         if file.suffix.lower() == ".json":
             content = json.loads(text)

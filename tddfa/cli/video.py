@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
 from tddfa.cli._common import (
     FAILED,
-    complain,
+    expected_errors,
     load_aligner,
-    remark,
-    say,
-    trouble,
+    print_error,
+    print_line,
+    print_warning,
 )
 from tddfa.cli._frames import add_common_options, draw_frame, ended_properly, look_of, remark_on_smoothing, tracker_of
 from tddfa.cli._paths import check_folder, source_stem
@@ -68,7 +68,7 @@ def run_video(options: argparse.Namespace) -> int:
             check_folder(options.out)
         camera = camera_choice(options)
         if is_asked_for(options) and options.opt != "6dof" and options.save is None:
-            remark("--intrinsics, --fov, --focal: no effect without -o 6dof or --save")
+            print_warning("--intrinsics, --fov, --focal: no effect without -o 6dof or --save")
         remark_on_smoothing(options)
         aligner = load_aligner(options)
         tracker = tracker_of(options, aligner)
@@ -76,8 +76,8 @@ def run_video(options: argparse.Namespace) -> int:
             return _follow(options, aligner, tracker, camera, reader)
     except BrokenPipeError:
         raise
-    except trouble() as error:
-        complain(str(error) or type(error).__name__)
+    except expected_errors() as error:
+        print_error(str(error) or type(error).__name__)
         return FAILED
 
 
@@ -138,7 +138,7 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, cam
     seconds = time.perf_counter() - began
     if not frames and not interrupted:
         raise ValueError(f"{reader.name}: no frame from number {start} on")
-    say(
+    print_line(
         f"{reader.name}: {frames} frames, {faces_seen} with faces, "
         f"{'1 person' if len(ids) == 1 else f'{len(ids)} people'} "
         f"({seconds:.1f} s, {frames / max(seconds, 1e-9):.0f} fps, {aligner.device})"
@@ -146,13 +146,13 @@ def _follow(options: argparse.Namespace, aligner: Aligner, tracker: Tracker, cam
     before, after = tracker.jitter_before.value, tracker.jitter_after.value
     if before == before:  # NaN where nobody was seen
         smoothed = "" if options.smooth == "none" else f", {after:.2f} % smoothed"
-        say(f"  jitter     {before:.2f} % of the face's size{smoothed}")
+        print_line(f"  jitter     {before:.2f} % of the face's size{smoothed}")
     if interrupted:
-        say("  interrupted: the files hold what was done till then")
+        print_line("  interrupted: the files hold what was done till then")
     if writer is not None:
-        say(f"  {options.opt:10} {target}")
+        print_line(f"  {options.opt:10} {target}")
     if recorder is not None:
-        say(f"  faces      {options.save}")
+        print_line(f"  faces      {options.save}")
     return 130 if interrupted else 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli._camera_options import CameraChoice, camera_choice
-from tddfa.cli._common import FAILED, complain, has_display, load_aligner, say, trouble, whole
+from tddfa.cli._common import FAILED, expected_errors, has_display, integer, load_aligner, print_error, print_line
 from tddfa.cli._frames import add_common_options, draw_frame, ended_properly, look_of, remark_on_smoothing, tracker_of
 from tddfa.cli._paths import check_folder
 from tddfa.kinds import PICTURES as KINDS
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     )
     add_common_options(webcam)
     webcam.add_argument("--mirror", action="store_true", help="as in a mirror")
-    webcam.add_argument("--frames", type=whole(1, 10**9), metavar="N", help="end after N frames")
+    webcam.add_argument("--frames", type=integer(1, 10**9), metavar="N", help="end after N frames")
 
 
 def run_webcam(options: argparse.Namespace) -> int:
@@ -57,12 +57,12 @@ def run_webcam(options: argparse.Namespace) -> int:
         with ended_properly(), video.open_source(options.source) as reader:
             windows = has_display()
             if not windows:
-                say("no display, or an OpenCV without windows: writing a video in place of showing it")
+                print_line("no display, or an OpenCV without windows: writing a video in place of showing it")
             return _Live(options, aligner, tracker, camera, windows).run(reader)
     except KeyboardInterrupt:
         return 0
-    except trouble() as error:
-        complain(str(error) or type(error).__name__)
+    except expected_errors() as error:
+        print_error(str(error) or type(error).__name__)
         return FAILED
 
 
@@ -105,12 +105,12 @@ class _Live:
                     if writer is None:
                         target = _unused(self.options.out / f"webcam_{self.kind}.mp4")
                         writer = stack.enter_context(video.Writer(target, fps=reader.fps or 30.0))
-                        say(f"  {self.kind:10} {target}")
+                        print_line(f"  {self.kind:10} {target}")
                     writer.write(self.picture, frame.time)
                 frames += 1
                 if self.ended or frames == self.options.frames:
                     break
-        say(f"{frames} frames, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
+        print_line(f"{frames} frames, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
         return 0
 
     def _frames(self, newest: Any) -> Iterator[Frame]:
@@ -157,6 +157,6 @@ class _Live:
             self.paused = not self.paused
         elif key == ord("s") and self.picture is not None:
             path = _unused(self.options.out / f"webcam_{self.kind}.jpg")
-            say(f"  still      {image_io.write(path, self.picture)}")
+            print_line(f"  still      {image_io.write(path, self.picture)}")
         elif ord("1") <= key < ord("1") + len(KINDS):
             self.kind = KINDS[key - ord("1")]

@@ -22,7 +22,7 @@ LICENCE = (
     "commercial use needs a licence of the University of Basel."
 )
 MARKUP = "300w-lp"
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 
 
 def read_pickled(path: str | os.PathLike[str]) -> Any:
@@ -38,8 +38,8 @@ def read_pickled(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise RefusedError(f"{path}: expected at most {_MOST_BYTES} bytes, got {path.stat().st_size}")
+    if path.stat().st_size > _MAX_BYTES:
+        raise RefusedError(f"{path}: expected at most {_MAX_BYTES} bytes, got {path.stat().st_size}")
     try:
         with path.open("rb") as file:
             return read_pickle(file)
@@ -67,7 +67,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
-            content = read_npz(path, _MOST_BYTES, ("u", "w_shp", "w_exp", "keypoints"))
+            content = read_npz(path, _MAX_BYTES, ("u", "w_shp", "w_exp", "keypoints"))
         except ValueError as error:
             raise ValueError(f"{path}: not a file of arrays that can be read: {error}") from error
     else:
@@ -152,7 +152,7 @@ def face_model(
         "uv": _uv(uv, indices, count),
         "unit": np.array("um"),
         "licence": np.array(LICENCE),
-        "markup": np.array(MARKUP),
+        "convention": np.array(MARKUP),
     }
     regions = find_regions(_model(content))
     content |= {f"region_{name}": vertices for name, vertices in regions.items() if len(vertices)}
@@ -203,5 +203,5 @@ def _model(content: dict[str, NDArray[Any]]) -> FaceModel:
         expression_range=None,
         unit="um",
         licence=LICENCE,
-        markup=MARKUP,
+        convention=MARKUP,
     )

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Instructions of one pickle; the largest file read here has some thousands.
-_MOST_INSTRUCTIONS = 1_000_000
-_MOST_DIMENSIONS = 8
+_MAX_INSTRUCTIONS = 1_000_000
+_MAX_DIMENSIONS = 8
 
 
 class RefusedError(ValueError):
@@ -55,7 +55,7 @@ class Tensor:
 
     def __post_init__(self) -> None:
         """Check that it lies within its storage, and takes no more memory than that."""
-        if len(self.shape) != len(self.strides) or len(self.shape) > _MOST_DIMENSIONS:
+        if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_DIMENSIONS:
             raise RefusedError(f"a tensor of shape {self.shape} with strides {self.strides}")
         if min((*self.shape, *self.strides, self.offset), default=0) < 0:
             raise RefusedError(f"a tensor with a negative size, stride or offset: {self.shape}, {self.strides}")
@@ -145,7 +145,7 @@ def _array_of(data: Any, dtype: np.dtype[Any], shape: Any, order: str) -> NDArra
         data = data.encode("latin1")
     if not isinstance(data, bytes | bytearray) or not _whole_numbers(shape):
         raise RefusedError("an array that is not made of bytes and a shape")
-    if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
+    if len(shape) > _MAX_DIMENSIONS or min(shape, default=0) < 0:
         raise RefusedError(f"an array of shape {shape}")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise RefusedError(f"an array of shape {shape} and dtype {dtype} in {len(data)} bytes")
@@ -395,8 +395,8 @@ def read_pickle(file: IO[bytes]) -> Any:
     on = _Call()
     try:
         for count, (instruction, argument, _) in enumerate(pickletools.genops(file)):
-            if count >= _MOST_INSTRUCTIONS:
-                raise RefusedError(f"more than {_MOST_INSTRUCTIONS} instructions")
+            if count >= _MAX_INSTRUCTIONS:
+                raise RefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
             if instruction.name == "STOP":
                 return _finished(on.pop())
             _step(on, instruction.name, argument)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tddfa.compat.restricted_pickle import RefusedError, Storage, Tensor, read_pickle
 
 # What a file may be, and what its tensors may take together.
-_MOST_BYTES = 2 << 30
+_MAX_BYTES = 2 << 30
 # The first pickle of the old layout is this number, the second the layout's version.
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
@@ -50,8 +50,8 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _MOST_BYTES:
-                raise RefusedError(f"expected at most {_MOST_BYTES} bytes, got {size}")
+            if size > _MAX_BYTES:
+                raise RefusedError(f"expected at most {_MAX_BYTES} bytes, got {size}")
             start = file.read(4)
             file.seek(0)
             return _read_zip(file) if start == b"PK\x03\x04" else _read_old(file, size)
@@ -119,8 +119,8 @@ def _is_number(value: Any, expected: int) -> bool:
 def _read_zip(file: IO[bytes]) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        if sum(entry.file_size for entry in entries.values()) > _MOST_BYTES:
-            raise RefusedError(f"its entries claim more than {_MOST_BYTES} bytes")
+        if sum(entry.file_size for entry in entries.values()) > _MAX_BYTES:
+            raise RefusedError(f"its entries claim more than {_MAX_BYTES} bytes")
         roots = [name.removesuffix("data.pkl") for name in entries if name.split("/")[-1] == "data.pkl"]
         if len(roots) != 1:
             raise RefusedError("expected an archive with one data.pkl")
@@ -130,7 +130,7 @@ def _read_zip(file: IO[bytes]) -> Any:
             raise RefusedError("its numbers are big-endian")
         content = read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")))
         read: dict[str, NDArray[Any]] = {}
-        for key, storage in _storages(content, _MOST_BYTES).items():
+        for key, storage in _storages(content, _MAX_BYTES).items():
             entry = entries.get(f"{root}data/{key}")
             expected = storage.count * storage.dtype.itemsize
             if entry is None or entry.file_size != expected:
@@ -155,8 +155,8 @@ def _storages(content: Any, available: int) -> dict[str, Storage]:
         if storage != tensor.storage:
             raise RefusedError(f"storage {storage.key} is described in two ways")
         taken += int(np.prod(tensor.shape, dtype=object)) * storage.dtype.itemsize
-        if taken > _MOST_BYTES:
-            raise RefusedError(f"its tensors claim more than {_MOST_BYTES} bytes")
+        if taken > _MAX_BYTES:
+            raise RefusedError(f"its tensors claim more than {_MAX_BYTES} bytes")
     claimed = sum(storage.count * storage.dtype.itemsize for storage in found.values())
     if claimed > available:
         raise RefusedError(f"its tensors claim {claimed} bytes, there are {available}")

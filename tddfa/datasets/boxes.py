@@ -15,8 +15,8 @@ from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets.files import photo_beside, read_text
 
 # WIDER FACE's list of the training set has 13 MB.
-_MOST_LIST_BYTES = 1 << 26
-_MOST_BOXES = 1 << 16
+_MAX_LIST_BYTES = 1 << 26
+_MAX_BOXES = 1 << 16
 _WIDER_COLUMNS = 10
 _WIDER_INVALID = 7
 _WIDER_LIST = "wider_face_split/wider_face_val_bbx_gt.txt"
@@ -117,8 +117,8 @@ def read_voc(label: Path, picture: Path) -> Boxes:
         root = ElementTree.fromstring(data)
         rows, ignored = [], []
         for number, item in enumerate(root.iter("object")):
-            if number >= _MOST_BOXES:
-                raise ValueError(f"expected at most {_MOST_BOXES} objects")
+            if number >= _MAX_BOXES:
+                raise ValueError(f"expected at most {_MAX_BOXES} objects")
             texts = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
             row = [float(text) for text in texts if text is not None]
             if len(row) != 4 or not np.isfinite(row).all():
@@ -158,8 +158,8 @@ def wider(data: Path) -> list[Boxes]:
 def read_wider(label: Path, pictures: Path) -> Iterator[Boxes]:
     """Boxes of WIDER FACE's own list `label`; its names are of files under `pictures`, which may be missing."""
     size = label.stat().st_size
-    if size > _MOST_LIST_BYTES:
-        raise ValueError(f"{label}: expected at most {_MOST_LIST_BYTES >> 20} MiB, got {size >> 20}")
+    if size > _MAX_LIST_BYTES:
+        raise ValueError(f"{label}: expected at most {_MAX_LIST_BYTES >> 20} MiB, got {size >> 20}")
     lines = label.read_text(encoding="utf-8", errors="replace").splitlines()
     at = 0
     while at < len(lines):
@@ -185,7 +185,7 @@ def _zeros(lines: list[str], at: int) -> bool:
 
 def _count(label: Path, lines: list[str], at: int) -> int:
     text = lines[at].strip() if at < len(lines) else ""
-    if not text.isascii() or not text.isdigit() or int(text) > _MOST_BOXES:
+    if not text.isascii() or not text.isdigit() or int(text) > _MAX_BOXES:
         raise ValueError(f"{label}, line {at + 1}: expected the number of faces, got {text[:80]!r}")
     return int(text)
 

@@ -19,12 +19,12 @@ from tddfa._shared.npz import read_npz
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
-_MOST_LABEL_BYTES, _MOST_LIST_BYTES = 1 << 20, 1 << 24
-_MOST_MAT_BYTES = 1 << 22
-_MOST_ARRAY_BYTES = 1 << 29
+_MAX_LABEL_BYTES, _MAX_LIST_BYTES = 1 << 20, 1 << 24
+_MAX_MAT_BYTES = 1 << 22
+_MAX_ARRAY_BYTES = 1 << 29
 # Jobs that are under way or done ahead of whoever takes them: keeps the cores busy, bounds the memory.
 _AHEAD_A_WORKER = 4
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 
 
 def worked(job: Callable[[Item], Done], items: Iterable[Item], workers: int | None = None) -> Iterator[Done]:
@@ -41,7 +41,7 @@ def worked(job: Callable[[Item], Done], items: Iterable[Item], workers: int | No
     workers : int or None
         How many threads; None takes one a core, eight at most.
     """
-    count = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    count = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
     waiting: deque[Future[Done]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="evaluate") as pool:
         try:
@@ -81,10 +81,10 @@ def below(path: Path, data: Path) -> str:
 
 def read_list(path: Path) -> list[str]:
     """The lines of a list of photos, those that are not empty; errors as of `read_text`."""
-    return [line.strip() for line in read_text(path, _MOST_LIST_BYTES).splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path, _MAX_LIST_BYTES).splitlines() if line.strip()]
 
 
-def read_text(path: Path, most_bytes: int = _MOST_LABEL_BYTES) -> str:
+def read_text(path: Path, max_bytes: int = _MAX_LABEL_BYTES) -> str:
     """A text file with the labels of one photo.
 
     Raises
@@ -94,8 +94,8 @@ def read_text(path: Path, most_bytes: int = _MOST_LABEL_BYTES) -> str:
     """
     try:
         size = path.stat().st_size
-        if size > most_bytes:
-            raise ValueError(f"{path}: expected at most {most_bytes} bytes of text, got {size}")
+        if size > max_bytes:
+            raise ValueError(f"{path}: expected at most {max_bytes} bytes of text, got {size}")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
@@ -113,8 +113,8 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
 
     try:
         size = path.stat().st_size
-        if size > _MOST_MAT_BYTES:
-            raise ValueError(f"expected a label file of at most {_MOST_MAT_BYTES} bytes, got {size}")
+        if size > _MAX_MAT_BYTES:
+            raise ValueError(f"expected a label file of at most {_MAX_MAT_BYTES} bytes, got {size}")
         # the shapes are asked for first: what they claim is not yet in memory
         claimed = {name: shape for name, shape, _ in whosmat(str(path))}
         for name, shape in shapes.items():
@@ -139,8 +139,8 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]
     """
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # nothing is read yet
-        if mapped.nbytes > _MOST_ARRAY_BYTES:
-            raise ValueError(f"expected at most {_MOST_ARRAY_BYTES} bytes, got {mapped.nbytes}")
+        if mapped.nbytes > _MAX_ARRAY_BYTES:
+            raise ValueError(f"expected at most {_MAX_ARRAY_BYTES} bytes, got {mapped.nbytes}")
         return checked("it", mapped, shape, np.float64)
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path}: not an array of shape {_spelled(shape)} that can be read: {error}") from error
@@ -155,7 +155,7 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         If it holds something else; the message names it.
     """
     try:
-        arrays = read_npz(path, _MOST_ARRAY_BYTES, (*names, *optional))
+        arrays = read_npz(path, _MAX_ARRAY_BYTES, (*names, *optional))
         missing = [name for name in names if name not in arrays]
         if missing:
             raise ValueError(f"expected arrays {', '.join(names)}, found none called {', '.join(missing)}")

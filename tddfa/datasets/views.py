@@ -33,7 +33,7 @@ _YAW, _PITCH = 50.0, 22.0
 _NOISE = 1.5
 _FACE_SHARE = 0.45
 _EXPRESSIONS = ("jawOpen", "mouthSmile", "browInnerUp", "eyeBlink")
-_MOST_JSON_BYTES = 1 << 28
+_MAX_JSON_BYTES = 1 << 28
 _LABELS = 25
 
 
@@ -183,8 +183,8 @@ def _read_labels(path: Path) -> NDArray[np.float64]:
     """Cameras (v, 25) of EG3D's ``dataset.json``, in the order of the names."""
     try:
         size = path.stat().st_size
-        if size > _MOST_JSON_BYTES:
-            raise ValueError(f"expected at most {_MOST_JSON_BYTES >> 20} MiB, got {size >> 20}")
+        if size > _MAX_JSON_BYTES:
+            raise ValueError(f"expected at most {_MAX_JSON_BYTES >> 20} MiB, got {size >> 20}")
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         rows = sorted((str(name), values) for name, values in content["labels"])
         return checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)

@@ -11,24 +11,25 @@ from numpy.typing import NDArray
 
 from Sim3DR import Raster, close_holes, interpolate, lay, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
+from tddfa.landmarks68 import CLOSED_PARTS, NOSE_TIP, PARTS
 from tddfa.surface.texture import Texture
 from tddfa.types import Face, Mesh
 
 Image = NDArray[np.uint8]
 Background = Literal["image", "black"]
 
-# (first, behind last) landmark, closed, BGR
-_LINES: tuple[tuple[int, int, bool, tuple[int, int, int]], ...] = (
-    (0, 17, False, (240, 236, 228)),
-    (17, 22, False, (120, 200, 255)),
-    (22, 27, False, (120, 200, 255)),
-    (27, 31, False, (170, 235, 190)),
-    (31, 36, False, (170, 235, 190)),
-    (36, 42, True, (255, 220, 110)),
-    (42, 48, True, (255, 220, 110)),
-    (48, 60, True, (170, 150, 255)),
-    (60, 68, True, (170, 150, 255)),
-)
+# BGR
+_PART_COLORS = {
+    "jaw": (240, 236, 228),
+    "right_brow": (120, 200, 255),
+    "left_brow": (120, 200, 255),
+    "nose_bridge": (170, 235, 190),
+    "nose_tip": (170, 235, 190),
+    "right_eye": (255, 220, 110),
+    "left_eye": (255, 220, 110),
+    "outer_lips": (170, 150, 255),
+    "inner_lips": (170, 150, 255),
+}
 _DOT = (250, 250, 250)
 _DENSE = (255, 232, 110)
 # Faces smaller than this, px, are drawn at twice their size and averaged.
@@ -92,7 +93,7 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
         size = _face_size(face.landmarks)
         width, radius = _line_width(size), max(0.5, size / 150)
         outlined = size > _OUTLINED_FROM
-        parts = [(points[first:last], closed, color) for first, last, closed, color in _LINES]
+        parts = [(points[PARTS[name]], name in CLOSED_PARTS, color) for name, color in _PART_COLORS.items()]
         if outlined:
             for part, closed, _ in parts:
                 cv2.polylines(out, [part], closed, _SHADOW, width + 2, cv2.LINE_AA, 4)
@@ -374,7 +375,7 @@ def _draw_box(out: Image, face: Face) -> None:
 
 def _draw_axes(out: Image, face: Face) -> None:
     length = 0.6 * _face_size(face.landmarks)
-    center, *ends = _project(face, np.vstack([np.zeros(3), np.eye(3) * length]), face.landmarks[30]).tolist()
+    center, *ends = _project(face, np.vstack([np.zeros(3), np.eye(3) * length]), face.landmarks[NOSE_TIP]).tolist()
     width = _line_width(_face_size(face.landmarks)) + 2
     # the axis that points away from the viewer is drawn first
     for axis in np.argsort(face.camera.rotation[2]):

@@ -15,6 +15,7 @@ from tddfa._shared.arrays import bounds, checked_image
 from tddfa.draw import Background, Image
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.six_dof import SixDof
+from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float64]
@@ -24,12 +25,11 @@ UNITS_A_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
 # cm: arrows that start at the tip of the nose, as long as a face is high
 _ARROW, _SHAFT_RADIUS, _HEAD_LENGTH, _HEAD_RADIUS = 11.0, 0.4, 3.2, 1.1
 # Of the longer side of the projected box, and how they come down to it.
-_LONGEST_AXIS, _BROADEST, _SHORTENED, _MOST_SHORTENINGS = 0.55, 0.35, 0.9, 20
+_LONGEST_AXIS, _BROADEST, _SHORTENED, _MAX_SHORTENINGS = 0.55, 0.35, 0.9, 20
 _AXES = ((70, 70, 235), (80, 200, 80), (245, 150, 60))  # BGR: x red, y green, z blue
 _AROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 _RIM = (30, 24, 20)
 _TINT = np.array([0.97, 0.99, 1.03], dtype=np.float32)
-_NOSE_TIP = 30
 # Boxes and distances, BGR, of the nearest and of the farthest head of a picture.
 _NEAR, _FAR = np.array([70.0, 215, 255]), np.array([255.0, 165, 75])
 # px: a face under the first has no room for a dark rim around the lines, or for a word; on one under the last, axes
@@ -169,14 +169,14 @@ def _silver(mesh: Mesh) -> NDArray[np.float32]:
 def _draw_axes(
     out: Image, face: Face, pose: SixDof, points: NDArray[np.float32], longest: float, *, rimmed: bool
 ) -> None:
-    origin = points[_NOSE_TIP].astype(np.float64)
+    origin = points[NOSE_TIP].astype(np.float64)
     # the face's height, where the unit is not known, stands for as many cm
     unit = float(np.ptp(points[:, 1])) / 14
     # so near to the camera that perspective makes them huge, they would hide the face
     necks = np.eye(3) * (_ARROW - _HEAD_LENGTH)
     rims = np.roll(np.eye(3), 1, axis=1) * _HEAD_RADIUS
     corners = np.vstack([np.zeros((1, 3)), np.eye(3) * _ARROW, necks - rims, necks + rims])
-    for _ in range(_MOST_SHORTENINGS):
+    for _ in range(_MAX_SHORTENINGS):
         placed = origin + corners * unit
         before_lens = (placed @ pose.rotation.T + pose.translation)[:, 2].min() > 0
         seen = pose.project(placed)
@@ -186,7 +186,7 @@ def _draw_axes(
             break
         unit *= _SHORTENED
     # the surface lies where the weak-perspective view has it, and the axes on it
-    shift = face.landmarks[_NOSE_TIP, :2] - pose.project(origin[None])[0]
+    shift = face.landmarks[NOSE_TIP, :2] - pose.project(origin[None])[0]
     away = pose.rotation[2]
     # of the axes that point to the viewer, the nearest is drawn last
     for axis in np.argsort(-away):

@@ -19,7 +19,7 @@ from tddfa.types import Face
 CROPS = {"truth": "crop from the truth", "detector": "crop from the detector"}
 """Where a crop comes from -> for people."""
 
-MOST_WORST, MOST_MISSED = 16, 8
+MAX_WORST, MAX_MISSED = 16, 8
 """How many cases the contact sheet shows: the worst that were found, and some that were missed."""
 
 
@@ -72,12 +72,12 @@ def worst(
     """The worst by the crop from the truth, worst first, and some of those that the detector missed."""
     order = sorted((i for i in range(len(names)) if np.isfinite(errors[i])), key=lambda i: -errors[i])
     cases = []
-    for i in order[:MOST_WORST]:
+    for i in order[:MAX_WORST]:
         face = found[i].found["truth"]
         assert face is not None
         cases.append(Worst(names[i], round(float(errors[i]), 6), plain(truths[i]), plain(face.landmarks)))
     missed = [i for i in range(len(names)) if found[i].found["detector"] is None]
-    return (*cases, *(Worst(names[i], truth=plain(truths[i]), caption="missed") for i in missed[:MOST_MISSED]))
+    return (*cases, *(Worst(names[i], truth=plain(truths[i]), caption="missed") for i in missed[:MAX_MISSED]))
 
 
 def plain(points: Any) -> list[list[float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa import landmarks68
 from tddfa.geometry.camera import Euler
 
 Floats = NDArray[np.float64]
@@ -16,13 +17,11 @@ Floats = NDArray[np.float64]
 YAW_BINS = ((0, 30), (30, 60), (60, 90))
 """Degrees; the first holds both its ends, the others their upper one (Zhu et al., 2016)."""
 
-JAW, BROWS, NOSE, EYES, MOUTH = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68))
-INNER = slice(17, 68)
-"""The 51 points that are not the jaw's."""
-
-_OUTER_CORNERS = (36, 45)
 # Corners of an eye, and the two pairs of lid points between them.
-_EYES = (((36, 39), (37, 41), (38, 40)), ((42, 45), (43, 47), (44, 46)))
+_EYES = (
+    (landmarks68.RIGHT_EYE_CORNERS, *landmarks68.RIGHT_LID_PAIRS),
+    (landmarks68.LEFT_EYE_CORNERS, *landmarks68.LEFT_LID_PAIRS),
+)
 
 
 def _points(points: ArrayLike) -> Floats:
@@ -44,7 +43,7 @@ def box_length(truth: ArrayLike) -> float:
 def eye_length(truth: ArrayLike) -> float:
     """Distance of the outer eye corners of 68 points, in as many dimensions as they have."""
     points = _points(truth)
-    return float(np.linalg.norm(points[_OUTER_CORNERS[0]] - points[_OUTER_CORNERS[1]]))
+    return float(np.linalg.norm(np.subtract(*points[list(landmarks68.OUTER_EYE_CORNERS)])))
 
 
 def percent(distance: float, length: float) -> float:

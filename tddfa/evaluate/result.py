@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Track = Callable[[Sequence[Any], str], Iterator[Any]]
 """Goes through a sequence and shows how far it is: ``track(photos, "AFLW2000-3D")``."""
 
-_MOST_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
 
 
 class DataMissing(Exception):
@@ -212,8 +212,8 @@ class Result:
             If it cannot be read.
         """
         path = Path(path)
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"{path}: expected at most {_MOST_BYTES >> 20} MiB")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{path}: expected at most {_MAX_BYTES >> 20} MiB")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             keys = [part.name for part in fields(cls)]

@@ -18,15 +18,15 @@ cdef extern from "Python.h":
 
 
 cdef enum:
-    MOST_PREFIX = 64
-    MOST_COLUMNS = 16
-    MOST_DECIMALS = 9
+    MAX_PREFIX = 64
+    MAX_COLUMNS = 16
+    MAX_DECIMALS = 9
     # sign and digits of the largest float32
-    MOST_WHOLE = 40
+    MAX_WHOLE = 40
     # digits of an int32 plus the largest offset
-    MOST_INDEX = 10
+    MAX_INDEX = 10
 
-cdef int64_t MOST_OFFSET = <int64_t>1 << 32
+cdef int64_t MAX_OFFSET = <int64_t>1 << 32
 # A float32 from here on is a whole number.
 cdef double WHOLE_FROM = 1 << 24
 cdef double[10] POWERS = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
@@ -63,7 +63,7 @@ cdef inline char *write_fixed(char *out, float value, int decimals) noexcept nog
     cdef int _
     if size >= WHOLE_FROM:
         # No fraction is asked of snprintf, so it writes no decimal point of some locale.
-        out += snprintf(out, MOST_WHOLE + 1, "%.0f", <double>value)
+        out += snprintf(out, MAX_WHOLE + 1, "%.0f", <double>value)
         if decimals:
             out[0] = 46
             out += 1
@@ -124,20 +124,20 @@ def format_rows(bytes prefix not None, const float[:, ::1] rows not None, tuple 
     cdef Py_ssize_t count = rows.shape[0], columns = rows.shape[1], row = 0, column
     cdef Py_ssize_t prefix_bytes = len(prefix), row_bytes
     cdef const char *prefix_text = prefix
-    cdef int[MOST_COLUMNS] places
+    cdef int[MAX_COLUMNS] places
     cdef float value
     cdef bint finite = True
-    if prefix_bytes > MOST_PREFIX:
-        raise ValueError(f"prefix: expected at most {MOST_PREFIX} bytes, got {prefix_bytes}")
-    if not 1 <= columns <= MOST_COLUMNS:
-        raise ValueError(f"rows: expected 1..{MOST_COLUMNS} columns, got {columns}")
-    if len(decimals) != columns or not all(0 <= place <= MOST_DECIMALS for place in decimals):
-        raise ValueError(f"decimals: expected {columns} of 0..{MOST_DECIMALS}, got {decimals}")
+    if prefix_bytes > MAX_PREFIX:
+        raise ValueError(f"prefix: expected at most {MAX_PREFIX} bytes, got {prefix_bytes}")
+    if not 1 <= columns <= MAX_COLUMNS:
+        raise ValueError(f"rows: expected 1..{MAX_COLUMNS} columns, got {columns}")
+    if len(decimals) != columns or not all(0 <= place <= MAX_DECIMALS for place in decimals):
+        raise ValueError(f"decimals: expected {columns} of 0..{MAX_DECIMALS}, got {decimals}")
     row_bytes = prefix_bytes
     for column in range(columns):
         places[column] = decimals[column]
         # point, decimals, and a space or the line's end
-        row_bytes += MOST_WHOLE + places[column] + 2
+        row_bytes += MAX_WHOLE + places[column] + 2
 
     cdef PyObject *text = PyBytes_FromStringAndSize(NULL, room(count, row_bytes))
     cdef char *out = PyBytes_AS_STRING(text)
@@ -189,19 +189,19 @@ def format_faces(
     cdef bint slash = uv_offset is not None
     cdef int64_t second = uv_offset if slash else 0
     cdef int32_t index = 0
-    cdef char[MOST_INDEX] digits
-    cdef char *end = digits + MOST_INDEX
+    cdef char[MAX_INDEX] digits
+    cdef char *end = digits + MAX_INDEX
     cdef char *begin
-    if prefix_bytes > MOST_PREFIX:
-        raise ValueError(f"prefix: expected at most {MOST_PREFIX} bytes, got {prefix_bytes}")
+    if prefix_bytes > MAX_PREFIX:
+        raise ValueError(f"prefix: expected at most {MAX_PREFIX} bytes, got {prefix_bytes}")
     if triangles.shape[1] != 3:
         raise ValueError(f"triangles: expected shape (m, 3), got ({count}, {triangles.shape[1]})")
     for name, value in (("offset", offset), ("uv_offset", second)):
-        if not 0 <= value <= MOST_OFFSET:
-            raise ValueError(f"{name}: expected 0..{MOST_OFFSET}, got {value}")
+        if not 0 <= value <= MAX_OFFSET:
+            raise ValueError(f"{name}: expected 0..{MAX_OFFSET}, got {value}")
 
     cdef PyObject *text = PyBytes_FromStringAndSize(
-        NULL, room(count, prefix_bytes + 3 * (MOST_INDEX + 1) * (2 if slash else 1)))
+        NULL, room(count, prefix_bytes + 3 * (MAX_INDEX + 1) * (2 if slash else 1)))
     cdef char *out = PyBytes_AS_STRING(text)
     with nogil:
         while row < count and index >= 0:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # px; far beyond any picture, and too small to carry a float32 over its range
-_MOST_HEIGHT = 1e9
+_MAX_HEIGHT = 1e9
 
 
 def checked_height(image_height: float) -> float:
@@ -17,8 +17,8 @@ def checked_height(image_height: float) -> float:
     ValueError
         If it is negative, not finite, or over 1e9 px.
     """
-    if not 0 <= image_height <= _MOST_HEIGHT:
-        raise ValueError(f"image_height: expected 0..{_MOST_HEIGHT:.0f} px, got {image_height}")
+    if not 0 <= image_height <= _MAX_HEIGHT:
+        raise ValueError(f"image_height: expected 0..{_MAX_HEIGHT:.0f} px, got {image_height}")
     return float(image_height)
 
 

@@ -12,7 +12,7 @@ from tddfa.export.frame import to_file_frame
 from tddfa.types import Mesh
 
 # indices are `int` in the file
-_MOST_VERTICES = 2**31
+_MAX_VERTICES = 2**31
 
 
 def _header(encoding: str, vertex_count: int, face_count: int, colored: bool) -> bytes:
@@ -74,8 +74,8 @@ def encode_ply(
     colored = bool(meshes) and all(mesh.colors is not None for mesh in meshes)
     starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes]).tolist()
     vertex_count, face_count = starts[-1], sum(len(mesh.triangles) for mesh in meshes)
-    if vertex_count > _MOST_VERTICES:
-        raise ValueError(f"meshes: expected at most {_MOST_VERTICES} vertices in all, got {vertex_count}")
+    if vertex_count > _MAX_VERTICES:
+        raise ValueError(f"meshes: expected at most {_MAX_VERTICES} vertices in all, got {vertex_count}")
     header = _header("ascii" if ascii else "binary_little_endian", vertex_count, face_count, colored)
     parts = [header]
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked, checked_image
+from tddfa.landmarks68 import LEFT_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, RIGHT_EYE_CORNERS
 from tddfa.types import Face
 
 Template = Literal["arcface", "auto"]
@@ -25,7 +26,7 @@ ORDERS: tuple[Order, ...] = ("position", "confidence", "size")
 SMALLEST_CROP, LARGEST_CROP = 32, 1024
 """Sides of a crop, px."""
 
-MOST_SHRINKING = 64
+MAX_SHRINKING = 64
 """The largest whole factor by which pictures are shrunk beforehand: past any face in a picture that can be read."""
 
 _TEMPLATE_SIZE = 112
@@ -44,12 +45,9 @@ _MIRROR_AT = 56.2065
 # What a point becomes in a mirror.
 _MIRRORED = [1, 0, 2, 4, 3]
 
-# Corners of the eyes, tip of the nose, corners of the mouth among the 68 points of 300-W. The middle of an eye's
-# corners stays where it is when the eye closes; InsightFace takes it too.
-_RIGHT_EYE, _LEFT_EYE, _NOSE, _MOUTH = (36, 39), (42, 45), 30, (48, 54)
 
 # A crop is drawn so many times larger at most, and averaged; what has to shrink more is shrunk before.
-_MOST_SAMPLES = 4
+_MAX_SAMPLES = 4
 
 
 def five_points(face: Face) -> NDArray[np.float64]:
@@ -62,8 +60,9 @@ def five_points(face: Face) -> NDArray[np.float64]:
         of a turned head is where it would be seen through it.
     """
     points = face.landmarks[:, :2].astype(np.float64)
-    eyes = [points[list(corners)].mean(axis=0) for corners in (_RIGHT_EYE, _LEFT_EYE)]
-    return np.array([*eyes, points[_NOSE], *points[list(_MOUTH)]])
+    # the centre of an eye's corners stays where it is when the eye closes; InsightFace takes it too
+    eyes = [points[list(corners)].mean(axis=0) for corners in (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)]
+    return np.array([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
@@ -199,13 +198,13 @@ def warp(image: NDArray[np.uint8], matrix: ArrayLike, size: int) -> NDArray[np.u
     shift = -linear @ matrix[:, 2]
 
     corners = np.array([(x, y) for x in (-1, size) for y in (-1, size)]) @ linear.T + shift
-    factor = int(np.clip(1 / (2 * scale) + 1e-6, 1, MOST_SHRINKING))
+    factor = int(np.clip(1 / (2 * scale) + 1e-6, 1, MAX_SHRINKING))
     part, corner = part_under(image, corners.min(axis=0), corners.max(axis=0), factor)
     if not part.size:
         return np.zeros((size, size, 3), dtype=np.uint8)
     linear, shift = linear / factor, (shift - corner) / factor
     left_to_shrink = 1 / (scale * factor)
-    samples = int(np.clip(round(left_to_shrink), 1, _MOST_SAMPLES))
+    samples = int(np.clip(round(left_to_shrink), 1, _MAX_SAMPLES))
     # the middle of a pixel is the middle of its samples
     linear, shift = linear / samples, shift - linear @ np.full(2, (samples - 1) / (2 * samples))
     method = cv2.INTER_CUBIC if left_to_shrink < 1 else cv2.INTER_LINEAR

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
-from tddfa.face_crops.aligned import MOST_SHRINKING, five_points, part_under, template_points
+from tddfa.face_crops.aligned import MAX_SHRINKING, five_points, part_under, template_points
 from tddfa.surface.texture import SameArray, without_holes
 from tddfa.types import Face, Mesh
 
@@ -269,7 +269,7 @@ def _sampled(image: NDArray[np.uint8], own: _Source, other: _Source, scale: floa
         (min(own.x.min(), other.x.min()), min(own.y.min(), other.y.min())),
         (max(own.x.max(), other.x.max()), max(own.y.max(), other.y.max())),
     )
-    factor = int(np.clip(1 / scale, 1, MOST_SHRINKING))
+    factor = int(np.clip(1 / scale, 1, MAX_SHRINKING))
     part, corner = part_under(image, low, high, factor)
     if not part.size:
         return np.zeros((*own.x.shape, 3), dtype=np.float32), np.zeros((*own.x.shape, 3), dtype=np.float32)

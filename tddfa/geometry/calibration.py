@@ -17,8 +17,8 @@ SUFFIXES = (".npz", ".json", ".yml", ".yaml")
 """Files that are understood."""
 
 # A calibration's own pictures and corners may lie beside its matrix; only what is named here is read.
-_MOST_BYTES = 16 << 20
-_MOST_NUMBERS = 64
+_MAX_BYTES = 16 << 20
+_MAX_NUMBERS = 64
 # The first is ours; the others are of OpenCV's calibration sample, and of its Python tutorial.
 _MATRIX, _DISTORTION = ("camera_matrix", "mtx"), ("dist_coeffs", "distortion_coefficients", "dist")
 _WIDTH, _HEIGHT = "image_width", "image_height"
@@ -54,10 +54,10 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected a calibration that ends in {', '.join(SUFFIXES)}")
     size = path.stat().st_size
-    if size > _MOST_BYTES:
-        raise ValueError(f"{path}: expected a calibration of at most {_MOST_BYTES >> 20} MiB, got {size >> 20} MiB")
+    if size > _MAX_BYTES:
+        raise ValueError(f"{path}: expected a calibration of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
     try:
-        content = read_npz(path, _MOST_BYTES, _KEYS) if suffix == ".npz" else _read_text(path)
+        content = read_npz(path, _MAX_BYTES, _KEYS) if suffix == ".npz" else _read_text(path)
     except (ValueError, yaml.YAMLError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a calibration that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -119,13 +119,13 @@ def _numbers(name: str, value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, dict):
         value = value.get("data")
     if isinstance(value, list):
-        rows = [row if isinstance(row, list) else [row] for row in value[: _MOST_NUMBERS + 1]]
-        if len(rows) > _MOST_NUMBERS or sum(len(row) for row in rows) > _MOST_NUMBERS:
-            raise ValueError(f"{name}: expected at most {_MOST_NUMBERS} numbers, got more")
+        rows = [row if isinstance(row, list) else [row] for row in value[: _MAX_NUMBERS + 1]]
+        if len(rows) > _MAX_NUMBERS or sum(len(row) for row in rows) > _MAX_NUMBERS:
+            raise ValueError(f"{name}: expected at most {_MAX_NUMBERS} numbers, got more")
         value = [number for row in rows for number in row]
         if any(isinstance(number, list | dict) for number in value):
             raise ValueError(f"{name}: expected rows of numbers")
     array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or not 0 < array.size <= _MOST_NUMBERS or not np.isfinite(array).all():
+    if array.dtype.kind not in "iuf" or not 0 < array.size <= _MAX_NUMBERS or not np.isfinite(array).all():
         raise ValueError(f"{name}: expected a few finite numbers, got {array.dtype} of shape {array.shape}")
     return array.astype(np.float64)

@@ -14,7 +14,7 @@ import yaml
 PRECISIONS = ("float", "int8")
 
 # A config is a screenful; anything larger is something else.
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
 
@@ -144,8 +144,8 @@ class Config:
         """
         path = Path(path)
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise ConfigError(f"{path}: expected a config of at most {_MOST_BYTES} bytes")
+            if path.stat().st_size > _MAX_BYTES:
+                raise ConfigError(f"{path}: expected a config of at most {_MAX_BYTES} bytes")
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error

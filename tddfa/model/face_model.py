@@ -14,24 +14,11 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked
 from tddfa._shared.npz import read_npz
 
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 """What all arrays of a face model may hold together; a file that claims more is refused before it is read."""
 
 OFFSET_PREFIX = "landmark_offset_"
-"""How a file's arrays of `FaceModel.landmark_offsets` are called, before the mark-up's name."""
-
-LANDMARK_REGIONS = {
-    "jaw": slice(0, 17),
-    "right_brow": slice(17, 22),
-    "left_brow": slice(22, 27),
-    "nose_bridge": slice(27, 31),
-    "nose_tip": slice(31, 36),
-    "right_eye": slice(36, 42),
-    "left_eye": slice(42, 48),
-    "outer_lips": slice(48, 60),
-    "inner_lips": slice(60, 68),
-}
-"""The 68 points of 300-W by part; right and left are the subject's."""
+"""How a file's arrays of `FaceModel.landmark_offsets` are called, before the landmark convention's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +53,12 @@ class FaceModel:
         "cm" or "um".
     licence : str
         Who may use it.
-    markup : str
-        What `landmarks` gives. All mark-ups number the same 68 points, and put some of them elsewhere: "300w" has the
+    convention : str
+        What `landmarks` gives. All landmark conventions number the same 68 points, and put some of them elsewhere: "300w" has the
         inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
     landmark_offsets : dict of str to ndarray (68, 3) float32
-        By mark-up, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
-        (`tddfa.cli.train.markup`). Zeros for the first, that of the surface.
+        By landmark convention, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
+        (`tddfa.cli.train.convention`). Zeros for the first, that of the surface.
     """
 
     mean: NDArray[np.float32]
@@ -87,7 +74,7 @@ class FaceModel:
     expression_range: tuple[float, float] | None
     unit: str
     licence: str
-    markup: str = "300w"
+    convention: str = "300w"
     landmark_offsets: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,13 +101,15 @@ class FaceModel:
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
         offsets = {
             name: checked(f"FaceModel.landmark_offsets[{name!r}]", value, (68, 3))
-            for name, value in (self.landmark_offsets or {self.markup: np.zeros((68, 3), dtype=np.float32)}).items()
+            for name, value in (self.landmark_offsets or {self.convention: np.zeros((68, 3), dtype=np.float32)}).items()
         }
         object.__setattr__(self, "landmark_offsets", offsets)
-        if self.markup not in offsets:
-            raise ValueError(f"FaceModel.markup: expected one of {', '.join(offsets)}, got {self.markup!r}")
-        if offsets[self.surface_markup].any():
-            raise ValueError(f"FaceModel.landmark_offsets: expected zeros first, got {self.surface_markup!r} off them")
+        if self.convention not in offsets:
+            raise ValueError(f"FaceModel.convention: expected one of {', '.join(offsets)}, got {self.convention!r}")
+        if offsets[self.surface_convention].any():
+            raise ValueError(
+                f"FaceModel.landmark_offsets: expected zeros first, got {self.surface_convention!r} off them"
+            )
         if not 0 <= self.shape_count <= len(self.basis):
             raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
         if len(self.expression_names) != self.expression_count:
@@ -132,8 +121,8 @@ class FaceModel:
     def load(cls, path: str | os.PathLike[str]) -> FaceModel:
         """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
 
-        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `markup` (of the
-        landmarks on the surface) and `landmark_offset_<other mark-up>` may be missing.
+        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `convention` (of the
+        landmarks on the surface) and `landmark_offset_<other landmark convention>` may be missing.
 
         Raises
         ------
@@ -158,7 +147,7 @@ class FaceModel:
         names = tuple(str(name) for name in arrays.get("expression_names", ()))
         bounds = arrays.get("expression_range")
         # files of the Basel Face Model, alone in um, did not always say whose landmarks they have
-        markup = str(arrays.get("markup", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
+        convention = str(arrays.get("convention", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
         offsets = {
             name.removeprefix(OFFSET_PREFIX): array for name, array in arrays.items() if name.startswith(OFFSET_PREFIX)
         }  # fmt: skip
@@ -181,42 +170,42 @@ class FaceModel:
                 expression_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
                 unit=str(arrays.get("unit", "")),
                 licence=str(arrays.get("licence", "")),
-                markup=markup,
-                landmark_offsets={markup: np.zeros((68, 3), dtype=np.float32)} | offsets,
+                convention=convention,
+                landmark_offsets={convention: np.zeros((68, 3), dtype=np.float32)} | offsets,
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
 
     @property
-    def surface_markup(self) -> str:
-        """The mark-up whose landmarks lie on the surface, at `landmark_triangles`."""
+    def surface_convention(self) -> str:
+        """The landmark convention whose landmarks lie on the surface, at `landmark_triangles`."""
         return next(iter(self.landmark_offsets))
 
-    def with_markup(self, markup: str) -> FaceModel:
-        """Give this model with its landmarks by another mark-up; the surface is the same, and shared.
+    def with_convention(self, convention: str) -> FaceModel:
+        """Give this model with its landmarks by another landmark convention; the surface is the same, and shared.
 
         Raises
         ------
         ValueError
             If the model does not have it.
         """
-        self._has(markup)
-        return self if markup == self.markup else replace(self, markup=markup)
+        self._has(convention)
+        return self if convention == self.convention else replace(self, convention=convention)
 
-    def landmark_offset(self, markup: str) -> NDArray[np.float32]:
-        """Way (68, 3) from what `landmarks` gives to the same by another mark-up, in the model's frame and unit.
+    def landmark_offset(self, convention: str) -> NDArray[np.float32]:
+        """Way (68, 3) from what `landmarks` gives to the same by another landmark convention, in the model's frame and unit.
 
         Raises
         ------
         ValueError
             If the model does not have it.
         """
-        self._has(markup)
-        return self.landmark_offsets[markup] - self.landmark_offsets[self.markup]
+        self._has(convention)
+        return self.landmark_offsets[convention] - self.landmark_offsets[self.convention]
 
-    def _has(self, markup: str) -> None:
-        if markup not in self.landmark_offsets:
-            raise ValueError(f"markup: expected one of {', '.join(self.landmark_offsets)}, got {markup!r}")
+    def _has(self, convention: str) -> None:
+        if convention not in self.landmark_offsets:
+            raise ValueError(f"convention: expected one of {', '.join(self.landmark_offsets)}, got {convention!r}")
 
     @property
     def expression_count(self) -> int:
@@ -225,7 +214,7 @@ class FaceModel:
 
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
-        return self._at_landmarks(self.mean) + self.landmark_offsets[self.markup]
+        return self._at_landmarks(self.mean) + self.landmark_offsets[self.convention]
 
     @cached_property
     def _landmark_basis(self) -> NDArray[np.float32]:
@@ -298,6 +287,6 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such face model")
     try:
-        return read_npz(path, MOST_BYTES)
+        return read_npz(path, MAX_BYTES)
     except ValueError as error:
         raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error

@@ -11,18 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.landmarks68 import MIRRORED
 from tddfa.model.face_model import FaceModel
 
 Floats = NDArray[np.float32]
 
-LANDMARKS: NDArray[np.intp] = np.array(
-    [
-        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-        54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
-    ]
-)  # fmt: skip
-"""Of the 68 points of 300-W: which one each of them becomes when the face is mirrored."""
 
 # Vertices looked at for the point of the surface that is a vertex's mirror image.
 _NEIGHBOURS = 4
@@ -84,7 +77,7 @@ def mirrored_camera(camera: Floats, width: int) -> Floats:
 
 def mirrored_landmarks(landmarks: Floats, width: int) -> Floats:
     """Landmarks (..., 68, 2) of the picture of `width` px turned over left to right; NaN stays NaN."""
-    turned = landmarks[..., LANDMARKS, :].copy()
+    turned = landmarks[..., MIRRORED, :].copy()
     turned[..., 0] = width - 1 - turned[..., 0]
     return turned
 

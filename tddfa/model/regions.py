@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.npz import add_arrays
-from tddfa.model.face_model import MOST_BYTES, FaceModel
+from tddfa.landmarks68 import NOSE, NOSE_TIP, OUTER_EYE_CORNERS, PARTS
+from tddfa.model.face_model import MAX_BYTES, FaceModel
 
 # Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
-_HULLS: dict[str, tuple[tuple[int, ...], float]] = {
-    "right_eye": (tuple(range(36, 42)), 0.07),
-    "left_eye": (tuple(range(42, 48)), 0.07),
-    "right_brow": (tuple(range(17, 22)), 0.05),
-    "left_brow": (tuple(range(22, 27)), 0.05),
-    "nose": (tuple(range(27, 36)), 0.1),
-    "lips": (tuple(range(48, 60)), 0.02),
+_HULLS: dict[str, tuple[slice, float]] = {
+    "right_eye": (PARTS["right_eye"], 0.07),
+    "left_eye": (PARTS["left_eye"], 0.07),
+    "right_brow": (PARTS["right_brow"], 0.05),
+    "left_brow": (PARTS["left_brow"], 0.05),
+    "nose": (NOSE, 0.1),
+    "lips": (PARTS["outer_lips"], 0.02),
 }
 # How much of the chin's way a vertex goes as the jaw opens, to belong to the jaw.
 _JAW_SHARE = 0.5
@@ -42,9 +43,9 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
     """
     none = np.zeros(model.shape_count, dtype=np.float32), np.zeros(model.expression_count, dtype=np.float32)
     landmarks = model.landmarks(*none)
-    unit = float(np.linalg.norm(landmarks[36] - landmarks[45]))
+    unit = float(np.linalg.norm(np.subtract(*landmarks[list(OUTER_EYE_CORNERS)])))
     axis_z = float(landmarks[[0, 16], 2].mean())
-    radius = float(landmarks[30, 2]) - axis_z
+    radius = float(landmarks[NOSE_TIP, 2]) - axis_z
 
     def unrolled(points: NDArray[np.float32]) -> NDArray[np.float32]:
         angle = np.arctan2(points[:, 0], points[:, 2] - axis_z)
@@ -53,8 +54,8 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
     flat, flat_landmarks = unrolled(model.mean), unrolled(landmarks)
     skin = model.part == 0
     regions: dict[str, NDArray[np.int32]] = {}
-    for name, (indices, margin) in _HULLS.items():
-        hull = cv2.convexHull(flat_landmarks[list(indices)])
+    for name, (part, margin) in _HULLS.items():
+        hull = cv2.convexHull(flat_landmarks[part])
         inside = np.array([cv2.pointPolygonTest(hull, point, True) for point in flat.tolist()]) >= -margin * unit
         eyeball = {"left_eye": 1, "right_eye": 2}.get(name, -1)
         regions[name] = np.flatnonzero((inside & skin) | (model.part == eyeball)).astype(np.int32)
@@ -76,7 +77,7 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
 def main(source: str, target: str) -> None:
     """Copy a face model with its regions added."""
     regions = find_regions(FaceModel.load(source))
-    add_arrays(source, target, {f"region_{name}": indices for name, indices in regions.items()}, MOST_BYTES)
+    add_arrays(source, target, {f"region_{name}": indices for name, indices in regions.items()}, MAX_BYTES)
 
 
 if __name__ == "__main__":

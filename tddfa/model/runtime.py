@@ -24,7 +24,7 @@ _NAMES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda", "Tenso
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 # Pictures that one call should take. The network's maps are about 1 MB a crop of 120 px: those of a large batch leave a
 # processor's caches, and 64 crops take a fifteenth longer each than 8.
-_MOST_ON_CPU, _MOST_ON_GPU = 16, 512
+_MAX_ON_CPU, _MAX_ON_GPU = 16, 512
 
 
 @lru_cache(maxsize=1)
@@ -159,9 +159,9 @@ class Model:
         return _name(self._session.get_providers()[0])
 
     @property
-    def most_at_once(self) -> int:
+    def max_batch(self) -> int:
         """How many pictures a call should take at most, of the size of a crop."""
-        return _MOST_ON_CPU if self.device == "cpu" else _MOST_ON_GPU
+        return _MAX_ON_CPU if self.device == "cpu" else _MAX_ON_GPU
 
     @property
     def outputs(self) -> tuple[str, ...]:

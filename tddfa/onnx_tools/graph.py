@@ -105,7 +105,7 @@ class Graph:
             if name not in taken:
                 return name
 
-    def most_at_once(self) -> int | None:
+    def max_batch(self) -> int | None:
         """Length of the batch that the input is fixed to; None where it is open."""
         fixed = self._model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         return int(fixed) or None

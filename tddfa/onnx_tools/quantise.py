@@ -95,7 +95,7 @@ def _ranges(model: bytes, tensors: Sequence[str], crops: NDArray[np.uint8]) -> d
         path.write_bytes(watched.to_bytes())
         run = Model(path, "cpu")
         low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
-        batch = watched.most_at_once() or _BATCH
+        batch = watched.max_batch() or _BATCH
         for start in range(0, len(crops), batch):
             outputs = run(crops[start : start + batch])
             for name in tensors:

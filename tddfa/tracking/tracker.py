@@ -28,11 +28,11 @@ _SAME_FACE_IOU = 0.25
 # Two followed faces whose landmarks' middles are nearer than this share of their size are one.
 _TWINS = 0.25
 # How far, in sizes of the face, one frame may carry a face off the place where its motion would have it.
-_MOST_JUMP, _MOST_GROWTH = 0.6, 1.6
+_MAX_JUMP, _MAX_GROWTH = 0.6, 1.6
 # How far from where it was last seen, in its sizes, a lost face may be found again.
 _REVIVAL_REACH, _REVIVAL_GROWTH = 3.0, 2.0
 # Detections without a face that is followed, for a model without a score, until the face is given up.
-_MOST_MISSES = 2
+_MAX_MISSES = 2
 # Frames between looks for new faces while somebody is missing: who was hidden is to be found as soon as he can be.
 _LOOK_FOR_MISSING_EVERY = 2
 # Between two looks at the whole picture, who is missing is looked for in one so small that his face has this size, px.
@@ -369,13 +369,13 @@ class Tracker:
         size = _size(face.landmarks)
         if self.lost == "size":
             return bool(np.ptp(face.landmarks[:, 0]) * np.ptp(face.landmarks[:, 1]) >= _V2_SMALLEST)
-        if not 1 / _MOST_GROWTH < size / track.size < _MOST_GROWTH:
+        if not 1 / _MAX_GROWTH < size / track.size < _MAX_GROWTH:
             return False
-        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > _MOST_JUMP * track.size:
+        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > _MAX_JUMP * track.size:
             return False
         if self.aligner.min_score is not None:
             return face.score >= _KEPT_SCORE_SHARE * self.aligner.min_score
-        return track.misses < _MOST_MISSES
+        return track.misses < _MAX_MISSES
 
     def _admit(self, faces: list[Face], now: float) -> None:
         """Follow new faces; one who was lost a moment ago comes back under the old id."""

@@ -15,7 +15,7 @@ from tddfa._shared.arrays import checked_image
 OPEN_SECONDS = READ_SECONDS = 10.0  # how long a URL may be silent
 DEMUX_ERRORS = (FFmpegError, IndexError)  # the latter where a stream turns up that was not announced
 DEMUX_TRIES = 50  # errors of the container that may come in a row
-MOST_FPS = 1000  # containers claim more where they do not know
+MAX_FPS = 1000  # containers claim more where they do not know
 
 
 class VideoError(ValueError):

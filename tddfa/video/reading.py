@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked_image
-from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
 
 PICTURES_PER_SECOND = 25.0
 """What the time of a frame is counted in where the source has none: folders and iterables of pictures."""
@@ -203,8 +203,8 @@ def _open_path(path: Path) -> Reader:
 
 
 def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > image_io.MOST_PIXELS:
-        most = image_io.MOST_PIXELS // 10**6
+    if width * height > image_io.MAX_PIXELS:
+        most = image_io.MAX_PIXELS // 10**6
         raise VideoError(f"{name}: expected at most {most} million pixels a frame, got {width} x {height}")
 
 
@@ -254,7 +254,7 @@ class _File(Reader):
         self._stream = stream
         self._time_base = float(stream.time_base or 1)
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-        self.fps = float(rate) if rate and 0 < rate <= MOST_FPS else None
+        self.fps = float(rate) if rate and 0 < rate <= MAX_FPS else None
         self._step = 1 / (self.fps or PICTURES_PER_SECOND)
         self._origin = None if container.start_time is None else container.start_time / av.time_base
         seconds = None
@@ -456,7 +456,7 @@ class _Camera(Reader):
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = (width, height) if width > 0 and height > 0 else None
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps = fps if 0 < fps <= MOST_FPS else None
+        self.fps = fps if 0 < fps <= MAX_FPS else None
 
     def _frames(self, start: int) -> Generator[Frame, None, None]:
         began: float | None = None

@@ -21,7 +21,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MOST_FPS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
 
 TICKS_PER_SECOND = 120_000
 """Time base of what is written; the usual rates (24 .. 60, NTSC's too) and milliseconds are whole ticks of it."""
@@ -94,8 +94,8 @@ class Writer:
         self.count = 0
         if self.path.suffix.lower() not in _FORMATS:
             raise ValueError(f"{self.path}: expected a name that ends in {', '.join(_FORMATS)}")
-        if not 0 < fps <= MOST_FPS:  # NaN too
-            raise ValueError(f"fps: expected more than 0 and at most {MOST_FPS}, got {fps}")
+        if not 0 < fps <= MAX_FPS:  # NaN too
+            raise ValueError(f"fps: expected more than 0 and at most {MAX_FPS}, got {fps}")
         if not 0 <= crf <= 51:
             raise ValueError(f"crf: expected 0..51, got {crf}")
         if size is not None and (len(size) != 2 or min(size) < 1):

@@ -90,7 +90,7 @@ class TestHoles:
 
     @pytest.mark.parametrize(("most", "gap"), [(-1, 1), (float("nan"), 1), (1, -1), (1, float("inf")), ("1", 1)])
     def test_bad_numbers_are_refused(self, most, gap):
-        with pytest.raises((TypeError, ValueError), match=r"most_px|gap"):
+        with pytest.raises((TypeError, ValueError), match=r"max_px|gap"):
             close_holes(raster_of(np.ones((3, 3), bool)), most, gap)
 
     def test_what_is_no_raster_or_cannot_be_written_is_refused(self):

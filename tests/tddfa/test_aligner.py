@@ -7,9 +7,9 @@ import pytest
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Roi
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
+from tddfa.landmarks68 import MIRRORED
 from tddfa.model.config import ConfigError
 from tddfa.model.face_model import FaceModel
-from tddfa.model.mirror import LANDMARKS
 from tddfa.tracking.smoothing import mean_of
 
 RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
@@ -139,7 +139,7 @@ class TestMarkup:
         offsets = np.random.default_rng(5).normal(size=(68, 3)).astype(np.float32)
         model = replace(face_model(), landmark_offsets={"300w": np.zeros((68, 3), np.float32), "theirs": offsets})
         return [
-            Aligner(FakeRegressor(), each, RULE, **options) for each in (model, model.with_markup("theirs"))
+            Aligner(FakeRegressor(), each, RULE, **options) for each in (model, model.with_convention("theirs"))
         ], offsets
 
     def test_landmarks_by_either(self, image):
@@ -149,7 +149,7 @@ class TestMarkup:
         np.testing.assert_allclose(own.landmarks(a, "theirs"), b.landmarks, atol=1e-3)
         np.testing.assert_allclose(theirs.landmarks(b, "300w"), a.landmarks, atol=1e-3)
         assert own.landmarks(a) is a.landmarks
-        with pytest.raises(ValueError, match="markup: expected one of 300w, theirs, got 'mine'"):
+        with pytest.raises(ValueError, match="convention: expected one of 300w, theirs, got 'mine'"):
             own.landmarks(a, "mine")
 
     @pytest.mark.parametrize("mirrored", [False, True])
@@ -284,7 +284,7 @@ class TestMirrored:
         (face,) = aligner(
             np.ascontiguousarray(image[:, ::-1]), rois=[Roi(width - 1 - roi.left - roi.side, roi.top, roi.side)]
         )
-        return face.landmarks[LANDMARKS] * (-1, 1, 1) + (width - 1, 0, 0)
+        return face.landmarks[MIRRORED] * (-1, 1, 1) + (width - 1, 0, 0)
 
     def test_it_is_the_mean_of_both_looks(self, looks, astronaut):
         one, _, mirrored = looks
@@ -364,10 +364,10 @@ class TestMirrored:
         assert Aligner.load("open_mb05", device="cpu", refine=3).refine == 3
 
     def test_markup_is_the_config_s_unless_told(self):
-        assert Aligner.load("open_mb05", device="cpu").face_model.markup == "300w"
-        assert Aligner.load("open_mb05", device="cpu", markup="300w-lp").face_model.markup == "300w-lp"
-        with pytest.raises(ValueError, match="open_mb05: markup: expected one of 300w, 300w-lp, got '300W'"):
-            Aligner.load("open_mb05", device="cpu", markup="300W")
+        assert Aligner.load("open_mb05", device="cpu").face_model.convention == "300w"
+        assert Aligner.load("open_mb05", device="cpu", convention="300w-lp").face_model.convention == "300w-lp"
+        with pytest.raises(ValueError, match="open_mb05: convention: expected one of 300w, 300w-lp, got '300W'"):
+            Aligner.load("open_mb05", device="cpu", convention="300W")
 
 
 class TestRealPhotos:
@@ -463,7 +463,7 @@ class TestPrecision:
 
 def test_the_regressor_says_how_many_crops_it_takes_at_once():
     regressor = FakeRegressor()
-    regressor.most_at_once = 3
+    regressor.max_batch = 3
     aligner = Aligner(regressor, face_model(), RULE)
     picture = np.full((40, 40, 3), 128, np.uint8)
     assert len(aligner(picture, boxes=[[5, 5, 30, 30]] * 7)) == 7

@@ -366,7 +366,7 @@ def test_names_with_odd_signs(film, tmp_path, monkeypatch):
 
 
 def test_frames_of_too_many_pixels_are_refused(film, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_io, "MOST_PIXELS", 96 * 64 - 1)
+    monkeypatch.setattr(image_io, "MAX_PIXELS", 96 * 64 - 1)
     with pytest.raises(VideoError, match=r"film\.mp4: expected at most 0 million pixels a frame, got 96 x 64"):
         open_source(film)
     cv2.imwrite(str(tmp_path / "x.webp"), picture(0))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Run = Callable[[], object]
 
 # As in tddfa.bench.timing: a shorter sample is repeated.
-LEAST_SAMPLE = 0.002
-MOST_REPEATS = 200
+MIN_SAMPLE = 0.002
+MAX_REPEATS = 200
 CONFIGS = ("mb05_120x120", "mb1_120x120")
 
 
@@ -78,7 +78,7 @@ class Stages:
             run = self.makers()[name]()
             run()
             once = max(seconds(run, 1), 1e-9)
-            self.made[name] = run, min(max(int(LEAST_SAMPLE / once) + 1, 1), MOST_REPEATS)
+            self.made[name] = run, min(max(int(MIN_SAMPLE / once) + 1, 1), MAX_REPEATS)
         return seconds(*self.made[name])
 
     def makers(self) -> dict[str, Callable[[], Run]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tddfa.cli._common import FAILED, complain, say, trouble, whole
+from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_line
 
 if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
@@ -33,11 +33,11 @@ def positive(text: str) -> float:
 def add_schedule_options(parser: argparse.ArgumentParser, samples: str, made: str) -> None:
     """Add the options of how long and how fast to train; `samples` is what a step takes, `made` what is made to try."""
     parser.add_argument("--minutes", type=positive, metavar="N", help="minutes the whole training takes at most")
-    parser.add_argument("--steps", type=whole(1, 10**9), metavar="N", help="steps the whole training takes at most")
-    parser.add_argument("--batch", type=whole(1, 4096), metavar="N", help=f"{samples} a step")
+    parser.add_argument("--steps", type=integer(1, 10**9), metavar="N", help="steps the whole training takes at most")
+    parser.add_argument("--batch", type=integer(1, 4096), metavar="N", help=f"{samples} a step")
     parser.add_argument("--learning-rate", type=positive, metavar="RATE", help="the highest")
-    parser.add_argument("--seed", type=whole(0, 2**31 - 1), metavar="N", help="of all chance")
-    parser.add_argument("--workers", type=whole(0, 256), metavar="N", help="processes that make batches")
+    parser.add_argument("--seed", type=integer(0, 2**31 - 1), metavar="N", help="of all chance")
+    parser.add_argument("--workers", type=integer(0, 256), metavar="N", help="processes that make batches")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="torch's device (default: %(default)s)")
     parser.add_argument("--smoke", action="store_true", help=f"try it all in a minute, on {made} made for it")
 
@@ -73,21 +73,21 @@ def with_torch(train: Callable[[argparse.Namespace], int], options: argparse.Nam
     try:
         import torch
     except ImportError:
-        complain(MISSING_TORCH)
+        print_error(MISSING_TORCH)
         return FAILED
     del torch
-    failures: tuple[type[Exception], ...] = (*trouble(), FloatingPointError)
+    failures: tuple[type[Exception], ...] = (*expected_errors(), FloatingPointError)
     try:
         return train(options)
     except failures as error:
-        complain(str(error) or type(error).__name__)
+        print_error(str(error) or type(error).__name__)
         return FAILED
 
 
 def tell_outcome(outcome: Outcome, samples: str) -> None:
     """Say how much was done, and what came of it."""
     speed = outcome.samples / max(60 * outcome.minutes, 1e-9)
-    say(
+    print_line(
         f"{outcome.steps} steps, {outcome.samples} {samples}, {outcome.minutes:.1f} minutes, "
         f"{speed:.0f} {samples} a second"
     )
@@ -98,9 +98,9 @@ def tell_validation(figures: dict[str, dict[str, float]]) -> None:
     """Say what was measured, by when; what is empty was not measured."""
     for name, values in figures.items():
         if values:
-            say(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
+            print_line(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
 
 
 def tell_end(finished: bool, out: Path, exported: str) -> None:
     """Say where the network is, or how to go on."""
-    say(f"{out / exported}: written" if finished else f"stopped; go on with --resume --out {out}")
+    print_line(f"{out / exported}: written" if finished else f"stopped; go on with --resume --out {out}")

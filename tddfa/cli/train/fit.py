@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.cli._common import FAILED, complain, say, share
+from tddfa.cli._common import FAILED, fraction, print_error, print_line
 
 if TYPE_CHECKING:
     from tddfa.model.face_model import FaceModel
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "distance counts, as of lids; by default they are the 68 of 300-W",
     )  # fmt: skip
     parser.add_argument(
-        "--first", type=share, default=1.0, metavar="SHARE", help="only the first so many by name, 0..1"
+        "--first", type=fraction, default=1.0, metavar="SHARE", help="only the first so many by name, 0..1"
     )
     parser.add_argument(
-        "--validation", type=share, default=0.05, metavar="SHARE",
+        "--validation", type=fraction, default=0.05, metavar="SHARE",
         help="the last so many by name are marked for validation, and never trained on (default: %(default)g, of two "
         "photos or more one at least; 0: none)",
     )  # fmt: skip
@@ -56,19 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the face as much as the others, for a face model in another scale (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--most-yaw", type=float, default=90.0, metavar="DEGREES",
+        "--max-yaw", type=float, default=90.0, metavar="DEGREES",
         help="of faces turned farther keep the landmarks alone, not the fit: what annotators of photos see on a turned "
         "face makes fits that are turned less; of the 68 in 2D only (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
-        "--most", type=float, default=3.0, metavar="PERCENT",
+        "--max-error", type=float, default=3.0, metavar="PERCENT",
         help="drop fits that are off by more, %% of the face's size (default: %(default)g)",
     )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write the crops and the contact sheet; 0, or 1 with a message."""
-    from tddfa.cli._common import trouble
+    from tddfa.cli._common import expected_errors
 
     try:
         from tddfa.model.assets import config_path, verified
@@ -81,14 +81,14 @@ def run(options: argparse.Namespace) -> int:
         where = VertexMap.of_300w(model) if options.map is None else read_map(options.map, model)
         prior = Prior() if options.deviation == "unit" else Prior(shape=None, expression=None)
         found = fit(landmarks, model, where, prior)
-        kept = np.flatnonzero(found.error <= options.most)
+        kept = np.flatnonzero(found.error <= options.max_error)
         if not len(kept):
-            raise ValueError(f"--most: expected some fits within {options.most} %, got none of {len(photos)}")
+            raise ValueError(f"--max-error: expected some fits within {options.max_error} %, got none of {len(photos)}")
         _write(options, [photos[i] for i in kept], landmarks[kept], _rows(found, kept), model, where)
-    except trouble() as error:
-        complain(str(error))
+    except expected_errors() as error:
+        print_error(str(error))
         return FAILED
-    say(
+    print_line(
         f"{options.out}: {len(kept)} faces, off by {found.error[kept].mean():.2f} % of their size on average; "
         f"{len(photos) - len(kept)} left out; {_validation_count(options, len(kept))} marked for validation"
     )
@@ -234,7 +234,7 @@ def _write(
             Sample(crop, options.source, own, found.shape[i], found.expression[i], true, validation=i >= first_kept)
         )
         vertices = Camera(own).project(model.vertices(found.shape[i], found.expression[i]))
-        turned.append(annotated and abs(camera.euler_degrees().yaw) > options.most_yaw)
+        turned.append(annotated and abs(camera.euler_degrees().yaw) > options.max_yaw)
         fitted.append(where.on(vertices)[:, :2].astype(np.float32))
     kept = [
         replace(sample, camera=None, shape=None, expression=None) if turned[i] else sample

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa.cli._common import FAILED, say, whole
+from tddfa.cli._common import FAILED, integer, print_line
 from tddfa.cli.train._common import (
     add_schedule_options,
     read_settings,
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--views", type=Path, metavar="DIR", help="stored views, DIR/multiview in EG3D's layout; else they are rendered"
     )
-    parser.add_argument("--count", type=whole(3, 4096), metavar="N", help="views a step")
+    parser.add_argument("--count", type=integer(3, 4096), metavar="N", help="views a step")
     parser.add_argument("--weight", type=float, metavar="WEIGHT", help="of what views tell; 0: labelled crops alone")
     add_schedule_options(parser, "labelled crops", "heads")
 
@@ -86,5 +86,5 @@ def _run(options: argparse.Namespace) -> int:
 def tell(finetuned: Finetuned) -> None:
     """Say what came of it."""
     outcome = finetuned.outcome
-    say(f"{outcome.steps} steps, {outcome.minutes:.1f} minutes")
+    print_line(f"{outcome.steps} steps, {outcome.minutes:.1f} minutes")
     tell_validation({"before": finetuned.before, "the best after": finetuned.after})

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa.cli._common import FAILED, complain, say, share, whole
+from tddfa.cli._common import FAILED, fraction, integer, print_error, print_line
 
 if TYPE_CHECKING:
     from tddfa.model.face_model import FaceModel
@@ -20,7 +20,7 @@ KINDS = {
     "turned": "faces of --crops turned to the side (face profiling, Zhu et al., CVPR 2016)",
     "edited": "faces of --crops with closed eyes, opened mouths, raised brows, ...",
     "synthetic": "rendered heads in any pose and light, with textures and backgrounds of --crops",
-    "agreeing": "the --crops whose labels the network of --config agrees with to --most",
+    "agreeing": "the --crops whose labels the network of --config agrees with to --max-error",
     "inner": "the --crops without their jaw: what is known are the 51 landmarks inside the face",
     "refitted": "the --crops with their jaw where the network of --config, one that learnt jaws, sees it",
     "photos": "faces of --photos with true landmarks (.pts beside each)",
@@ -43,17 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to make it of")
     parser.add_argument(
-        "--first", type=share, default=1.0, metavar="SHARE",
+        "--first", type=fraction, default=1.0, metavar="SHARE",
         help="only the first so many of the photos by name, 0..1 (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--count", type=whole(1, 10_000_000), default=2000, metavar="N", help="how many (default: 2000)"
+        "--count", type=integer(1, 10_000_000), default=2000, metavar="N", help="how many (default: 2000)"
     )
     parser.add_argument(
-        "--most", type=float, default=7.0, metavar="PERCENT",
+        "--max-error", type=float, default=7.0, metavar="PERCENT",
         help="how far label and network may be apart, %% of the face's size (default: 7)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=whole(0, 2**31), default=0, metavar="N", help="of all chance (default: 0)")
+    parser.add_argument("--seed", type=integer(0, 2**31), default=0, metavar="N", help="of all chance (default: 0)")
     parser.add_argument("--source", default="photos", metavar="NAME", help="what the labels call the photos")
     parser.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make a folder of crops; 0, or 1 with a message."""
-    from tddfa.cli._common import trouble
+    from tddfa.cli._common import expected_errors
 
     begin = time.perf_counter()
     try:
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         config = Config.load(config_path(options.config))
         model = FaceModel.load(verified(config.face_model))
         if options.kind in ("agreeing", "inner", "refitted"):
-            say(f"{options.out}: {_relabelled(options, model)}")
+            print_line(f"{options.out}: {_relabelled(options, model)}")
             return 0
         made = 0
 
@@ -88,11 +88,11 @@ def run(options: argparse.Namespace) -> int:
                 made += 1
 
         write_samples(options.out, counted(), model)
-    except trouble() as error:
-        complain(str(error))
+    except expected_errors() as error:
+        print_error(str(error))
         return FAILED
     took = time.perf_counter() - begin
-    say(f"{options.out}: {made} crops in {took:.0f} s, {1e3 * took / made:.1f} ms each")
+    print_line(f"{options.out}: {made} crops in {took:.0f} s, {1e3 * took / made:.1f} ms each")
     return 0
 
 
@@ -105,7 +105,7 @@ def _relabelled(options: argparse.Namespace, model: FaceModel) -> str:
 
     crops = _crops(options)
     if options.kind == "agreeing":
-        _, left_out = write_agreeing(options.out, crops, Aligner.load(options.config), options.most)
+        _, left_out = write_agreeing(options.out, crops, Aligner.load(options.config), options.max_error)
         return f"{len(crops) - left_out} crops; {left_out} left out"
     if options.kind == "inner":
         labels = inner_labels(crops.labels, model)

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa.cli._common import FAILED, say
+from tddfa.cli._common import FAILED, print_line
 from tddfa.cli.train._common import (
     add_schedule_options,
     positive,
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if smoke(options.out) else FAILED
     settings = settings_of(options)
     if options.export:
-        say(f"{export_again(options.out, settings)}: written")
+        print_line(f"{export_again(options.out, settings)}: written")
         return 0
     outcome = train_regressor(settings, options.out, resume=options.resume, device=options.device)
     tell_outcome(outcome, "crops")

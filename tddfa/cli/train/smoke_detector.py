@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
-from tddfa.cli._common import say
+from tddfa.cli._common import print_line
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
@@ -90,7 +90,7 @@ def smoke(out: Path) -> bool:
     settings = smoke_settings(out / "pictures")
     outcome = train_detector(settings, out)
     if not outcome.finished:
-        say(f"stopped after {outcome.steps} steps")
+        print_line(f"stopped after {outcome.steps} steps")
         return False
     teacher = Teacher(out / EXPORTED)
 
@@ -99,5 +99,7 @@ def smoke(out: Path) -> bool:
         return {"scores": scores[None], "offsets": offsets[None]}
 
     values = measure(Detector(model, score=0.05), [source(out / "pictures/validation", "boxes", 0, 1, None)])
-    say(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}, AP of the exported detector {values['ap']:.2f}")
+    print_line(
+        f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}, AP of the exported detector {values['ap']:.2f}"
+    )
     return outcome.last_loss < outcome.first_loss and values["ap"] > 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tddfa.cli._common import say
+from tddfa.cli._common import print_line
 from tddfa.cli.train.multiview import tell
 from tddfa.cli.train.smoke_regressor import made_crops
 from tddfa.model.assets import config_path, verified
@@ -54,9 +54,9 @@ def smoke(out: Path) -> bool:
     (head,) = rendered_heads(model, 1, _MEASURED_VIEWS, seed=1000)
     views = validation_views(head, _MEASURED_VIEWS)
     before, after = (_measured(path, model, views) for path in (config.model, out / EXPORTED))
-    say(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}")
+    print_line(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}")
     for name, was in before.items():
-        say(f"{name} of a head never seen {was:.3f} -> {after[name]:.3f}")
+        print_line(f"{name} of a head never seen {was:.3f} -> {after[name]:.3f}")
     return outcome.last_loss < outcome.first_loss and all(after[name] < was for name, was in before.items())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tddfa.aligner import Aligner
-from tddfa.cli._common import say
+from tddfa.cli._common import print_line
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.metrics import nme_box
 from tddfa.model.assets import config_path, verified
@@ -85,11 +85,11 @@ def smoke(out: Path) -> bool:
     export_regressor(first_network(settings), out / START, rng.integers(0, 256, (2, 120, 120, 3), np.uint8), {})
     outcome = train_regressor(settings, out)
     if not outcome.finished:
-        say(f"stopped after {outcome.steps} steps")
+        print_line(f"stopped after {outcome.steps} steps")
         return False
     before, after = (heldout_error(out / name, model, config) for name in (START, EXPORTED))
-    say(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}")
-    say(f"NME of heads never seen {before:.1f} % -> {after:.1f} %")
+    print_line(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}")
+    print_line(f"NME of heads never seen {before:.1f} % -> {after:.1f} %")
     return outcome.last_loss < outcome.first_loss and after < before
 
 

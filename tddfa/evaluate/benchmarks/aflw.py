@@ -22,6 +22,7 @@ from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
+from tddfa.landmarks68 import CHIN, NOSE_TIP, PARTS
 
 NAME = "aflw"
 LAYOUT = (
@@ -37,12 +38,13 @@ _ARRAYS: dict[str, tuple[int | None, ...]] = {
     "AFLW_GT_pts21.npy": (None, None, 21),
     "AFLW_GT_pts68.npy": (None, None, 68),
 }
+_ALL = {name: tuple(range(part.start, part.stop)) for name, part in PARTS.items()}
 # Which of the 68 points each of AFLW's 21 is the mean of: brows, eyes with their middles, ears, nose, mouth, chin.
 _OF_68: tuple[tuple[int, ...], ...] = (
     (17,), (19,), (21,), (22,), (24,), (26,),
-    (36,), tuple(range(36, 42)), (39,), (42,), tuple(range(42, 48)), (45,),
-    (2,), (31,), (30,), (35,), (14,),
-    (48,), tuple(range(60, 68)), (54,), (8,),
+    (36,), _ALL["right_eye"], (39,), (42,), _ALL["left_eye"], (45,),
+    (2,), (31,), (NOSE_TIP,), (35,), (14,),
+    (48,), _ALL["inner_lips"], (54,), (CHIN,),
 )  # fmt: skip
 _UNLABELLED = -1.0
 
@@ -174,7 +176,7 @@ def _result(photos: list[_Photo]) -> Result:
             Worst(
                 photos[i].path, round(float(errors[i]), 6), crops.plain(photos[i].shown), crops.plain(photos[i].found)
             )
-            for i in order[: crops.MOST_WORST]
+            for i in order[: crops.MAX_WORST]
         ),
         tuple(notes),
     )

@@ -4,7 +4,7 @@ Protocols: 3DDFA's ``benchmark_aflw2000.py`` (2D NME by the square root of the a
 the headline is the mean of three yaw bins), JVCR's 3D NME and GTE, and img2pose's head pose (angles of ``Pose_Para``;
 of the detector's faces the one whose box overlaps most with the truth's).
 
-The labels are by the mark-up of 300W-LP. A model that has it (`tddfa.FaceModel.markup`) is measured by it
+The labels are by the landmark convention of 300W-LP. A model that has it (`tddfa.FaceModel.convention`) is measured by it
 besides its own landmarks, which are what a user gets; where these are by it already, the figures are the same.
 """
 
@@ -37,7 +37,7 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {"pt3d_68": (3, 68), "Pose_Para": (
 # Photos with an angle beyond this are left out of the head pose, as in the papers.
 _LARGEST_ANGLE = 99.0
 _BIN_LISTS = {"": "", "new_bins": ", 3DDFA's new bins"}
-# The labels' mark-up, and what figures by it are called; those by the model's own have no name.
+# The labels' landmark convention, and what figures by it are called; those by the model's own have no name.
 _MARKUP = "300w-lp"
 _SENSES = {"": "", _MARKUP: ", landmarks as 300W-LP has them"}
 
@@ -226,7 +226,7 @@ def _notes(beyond: int, by_both: bool, reannotated: bool, new_bins: bool) -> tup
     ]
     if by_both:
         notes.append(
-            "All labels are by 300W-LP's mark-up. Figures that do not say so are of the model's own landmarks; plots "
+            "All labels are by 300W-LP's landmark convention. Figures that do not say so are of the model's own landmarks; plots "
             "and the sheet of the worst show those."
         )
     if not reannotated:

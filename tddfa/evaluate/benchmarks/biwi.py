@@ -136,8 +136,8 @@ def _result(photos: Sequence[_Photo], listed: bool) -> Result:
         *(figure for order in _ORDERS for figure in _angle_figures(order, found)),
         Figure("rotation", "mean angle between rotations, of the rest", metrics.mean(errors), "deg"),
     ]
-    ranked = sorted(found, key=lambda photo: -turned[photo.path])[: crops.MOST_WORST]
-    missed = [photo for photo in photos if photo.face is None][: crops.MOST_MISSED]
+    ranked = sorted(found, key=lambda photo: -turned[photo.path])[: crops.MAX_WORST]
+    missed = [photo for photo in photos if photo.face is None][: crops.MAX_MISSED]
     return Result(
         NAME,
         settings,

@@ -4,7 +4,7 @@ Errors are by the distance of the outer eye corners (inter-ocular): all 68 point
 area under the cumulative error curve and the failure rate, in which a missed face is a failure. EAR tells whether eyes
 are open (Soukupova and Cech, 2016): how well it follows the truth's says whether blinking shows.
 
-Landmarks are measured by the mark-up of 300-W where the model has it (`tddfa.model.face_model.FaceModel.markup`).
+Landmarks are measured by the landmark convention of 300-W where the model has it (`tddfa.model.face_model.FaceModel.convention`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tddfa import landmarks68
 from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.crops import CROPS, Aligned
@@ -33,9 +34,9 @@ LIMITS = (8, 10)
 
 _PARTS = {
     "68": ("all 68 points", slice(0, 68)),
-    "51": ("inner 51 points", metrics.INNER),
-    "eyes": ("eyes", metrics.EYES),
-    "mouth": ("mouth", metrics.MOUTH),
+    "51": ("inner 51 points", landmarks68.INNER),
+    "eyes": ("eyes", landmarks68.EYES),
+    "mouth": ("mouth", landmarks68.MOUTH),
 }
 _DEPTH = 3
 _MARKUP = "300w"
@@ -96,9 +97,9 @@ def evaluate(setup: Setup) -> Result:
         rows += _rows(name, photos)
         everybody += photos
     if _MARKUP not in setup.aligner.face_model.landmark_offsets:
-        theirs = setup.aligner.face_model.markup
+        theirs = setup.aligner.face_model.convention
         notes.append(
-            f"The labels are by 300-W's mark-up, the model's landmarks by another ({theirs}): it errs by that too."
+            f"The labels are by 300-W's landmark convention, the model's landmarks by another ({theirs}): it errs by that too."
         )
     shown = crops.worst(
         [photo.path for photo in everybody],

@@ -29,7 +29,7 @@ LAYOUT = "DIR/video/carphone.mp4, or --video FILE"
 SCENES = ("turn", "talking")
 """Of `tddfa.synthetic`: one head that looks about, and one that talks."""
 
-_MOST_FRAMES = 600
+_MAX_FRAMES = 600
 _FILTERS: tuple[Smooth, ...] = ("none", "one_euro", "lookahead")
 _SCENE_SIZE = (360, 640)
 _FPS = 30.0
@@ -145,7 +145,7 @@ def evaluate(setup: Setup, video: str | os.PathLike[str] | None = None, frames: 
     path = setup.data / "video" / "carphone.mp4" if video is None else Path(video)
     if not path.is_file():
         raise DataMissing(f"{path}: no such video; expected {LAYOUT}")
-    most = min(_MOST_FRAMES, setup.limit or _MOST_FRAMES)
+    most = min(_MAX_FRAMES, setup.limit or _MAX_FRAMES)
     figures: list[Figure] = []
     items: list[dict[str, object]] = []
     jobs: list[tuple[str, Smooth]] = [(name, smooth) for name in ("", *SCENES) for smooth in _FILTERS]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from tddfa._shared.arrays import checked
 from tddfa.datasets.files import below, read_arrays
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
-from tddfa.model.face_model import LANDMARK_REGIONS
+from tddfa.landmarks68 import PARTS
 
 Floats = NDArray[np.float64]
 
@@ -232,7 +232,7 @@ def _figures(errors: Mapping[str, Sequence[Floats]]) -> Iterator[Figure]:
         table = np.array(errors[name])
         yield Figure(f"{name}.mean", f"{_SAID[name]}: mean", table.mean(), "mm")
         yield Figure(f"{name}.std", f"{_SAID[name]}: standard deviation", table.std(), "mm")
-        for part, rows in LANDMARK_REGIONS.items():
+        for part, rows in PARTS.items():
             said = f"{_SAID[name]}, {part.replace('_', ' ')}"
             yield Figure(f"{name}.mean.{part}", f"{said}: mean", table[:, rows].mean(), "mm")
             yield Figure(f"{name}.std.{part}", f"{said}: standard deviation", table[:, rows].std(), "mm")

@@ -18,7 +18,7 @@ Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 # Balanced by pose, a crop is drawn at most this many times as often as one of the commonest pose.
-_MOST_BALANCE = 20.0
+_MAX_BALANCE = 20.0
 _YAW_BINS = np.arange(0.0, 181.0, 10.0)
 
 
@@ -168,7 +168,7 @@ class Crops:
             bins = np.digitize(np.abs(self.yaw()), _YAW_BINS)
             mass = np.bincount(bins[posed], weights=weight[posed], minlength=len(_YAW_BINS) + 1)
             factor = (mass.max() / np.maximum(mass, 1e-9)) ** balance
-            factor = np.minimum(factor, _MOST_BALANCE)[bins]
+            factor = np.minimum(factor, _MAX_BALANCE)[bins]
             before = weight[posed].sum()
             weight[posed] *= factor[posed]
             weight[posed] *= before / weight[posed].sum()

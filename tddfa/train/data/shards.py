@@ -38,7 +38,7 @@ Flags = NDArray[np.bool_]
 LABELS = "labels.npz"
 _MEMBER = re.compile(r"(\d{1,9})\.jpg")
 # What the labels of a folder may take in memory; a file that claims more is refused before it is read.
-_MOST_BYTES = 4 << 30
+_MAX_BYTES = 4 << 30
 _CROPS_A_TAR = 5000
 
 
@@ -246,8 +246,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > _MOST_BYTES:
-            raise ValueError(f"expected at most {_MOST_BYTES} bytes of arrays, it claims {claimed}")
+        if claimed > _MAX_BYTES:
+            raise ValueError(f"expected at most {_MAX_BYTES} bytes of arrays, it claims {claimed}")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:

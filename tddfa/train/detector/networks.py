@@ -29,7 +29,7 @@ _EPSILON = 1e-5
 # A network that was not trained calls every prior a face with a probability of 0.1, give or take little.
 _FIRST_LOGIT, _HEAD_STD = -2.2, 0.01
 # The largest difference from torch with which a file is written: sums in another order.
-_MOST_SCORE_ERROR, _MOST_OFFSET_ERROR = 1e-3, 1e-2
+_MAX_SCORE_ERROR, _MAX_OFFSET_ERROR = 1e-3, 1e-2
 
 
 class Block(nn.Module):
@@ -220,10 +220,10 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
     onnx.helper.set_model_props(model, dict(metadata))
     data: bytes = model.SerializeToString(deterministic=True)
     score, offset = difference(network, data)
-    if not (score <= _MOST_SCORE_ERROR and offset <= _MOST_OFFSET_ERROR):
+    if not (score <= _MAX_SCORE_ERROR and offset <= _MAX_OFFSET_ERROR):
         raise ValueError(
-            f"the exported network: expected torch's scores within {_MOST_SCORE_ERROR:g} and offsets within "
-            f"{_MOST_OFFSET_ERROR:g}, got differences of {score:.3g} and {offset:.3g}"
+            f"the exported network: expected torch's scores within {_MAX_SCORE_ERROR:g} and offsets within "
+            f"{_MAX_OFFSET_ERROR:g}, got differences of {score:.3g} and {offset:.3g}"
         )
     return data
 
@@ -302,7 +302,7 @@ def _read(data: bytes) -> FaceBoxes:
                 getattr(kind, name)[::2] = -value[4 * priors :] / 2
                 getattr(kind, name)[1::2] = value[4 * priors :] / 2
     score, offset = difference(network, data)
-    if not (score <= _MOST_SCORE_ERROR and offset <= _MOST_OFFSET_ERROR):
+    if not (score <= _MAX_SCORE_ERROR and offset <= _MAX_OFFSET_ERROR):
         raise _OtherError(f"its numbers differ from the network's by {score:.3g} (scores) and {offset:.3g} (offsets)")
     return network
 

@@ -24,18 +24,18 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 # A face under this size, px (square root of the box's area), is too small to be asked for.
-_LEAST_FACE = 10.0
+_MIN_FACE = 10.0
 # A face that a teacher misses is insisted on from this size on, px: of drawn boxes, and of those made from landmarks,
 # which belong to turned and blurred faces too.
 _SMALL_DRAWN, _SMALL_MADE = 20.0, 64.0
 # A face of which less than this share is in the picture may be found or not.
-_LEAST_VISIBLE = 0.5
+_MIN_VISIBLE = 0.5
 # A prior box that overlaps a known face less than this is away from it.
 _AWAY = 0.1
 # What lies beyond a picture: black as at the edge of many a photo, a colour, a made-up room, or its own last pixels.
 _BEYOND = ("black", "colour", "room", "edge")
 _BEYOND_SHARES = (0.35, 0.1, 0.35, 0.2)
-_MOST_ENLARGED = 6.0
+_MAX_ENLARGED = 6.0
 # Side of a window that is cut anywhere, in the shorter side of its picture.
 _ANYWHERE = (0.2, 1.3)
 
@@ -126,7 +126,7 @@ def window(piece: Piece, size: int, layout: Layout, rng: np.random.Generator) ->
         box = box_of(piece, piece.faces[wanted[int(rng.integers(len(wanted)))]] @ linear.T)
         own = max(float(np.sqrt(areas(box))), 1.0)
         share = _log_uniform(rng, layout.face)
-        scale = min(share * size / own, _MOST_ENLARGED)
+        scale = min(share * size / own, _MAX_ENLARGED)
         # the face's centre anywhere in the window, the face inside as far as it can be
         reach = max(size - scale * own, 0.3 * size) / 2
         centre = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-reach, reach, 2)
@@ -185,7 +185,7 @@ def _seen(scene: Scene, size: int) -> Scene:
     inside = np.clip(boxes, 0, size)
     visible, whole = (np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1) for b in (inside, boxes))
     shown = visible > 0
-    unsure = scene.ignored | (np.sqrt(whole) < _LEAST_FACE) | (visible < _LEAST_VISIBLE * whole)
+    unsure = scene.ignored | (np.sqrt(whole) < _MIN_FACE) | (visible < _MIN_VISIBLE * whole)
     return Scene(scene.image, boxes[shown], unsure[shown], scene.exact[shown], scene.complete)
 
 

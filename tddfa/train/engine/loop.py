@@ -31,7 +31,7 @@ B = TypeVar("B")
 
 CHECKPOINT, BEST, LOG = "checkpoint.pt", "best.pt", "log.jsonl"
 # So many steps in a row whose gradient is no number end a training; fewer are left out.
-_MOST_SKIPPED = 20
+_MAX_SKIPPED = 20
 # Steps or minutes end a training: what is shown is the share of it that is done.
 _BAR = "{l_bar}{bar:20}| {elapsed}<{remaining}{postfix}"
 
@@ -260,7 +260,7 @@ class _Loop(Generic[B]):
             if not math.isfinite(self.clip()):
                 self.skipped += 1
                 logger.warning("step %d is left out: its gradient is no number", self.step)
-                if self.skipped >= _MOST_SKIPPED:
+                if self.skipped >= _MAX_SKIPPED:
                     raise FloatingPointError(f"step {self.step}: {self.skipped} steps in a row had no finite gradient")
                 return
             self.skipped = 0

@@ -18,7 +18,7 @@ from tddfa.model.config import ConfigError
 from tddfa.train.data.augment import Augment
 
 # Settings are a screenful; anything larger is something else.
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
 
@@ -224,8 +224,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str]) -> T:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path}: expected settings of at most {_MOST_BYTES} bytes")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: expected settings of at most {_MAX_BYTES} bytes")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error

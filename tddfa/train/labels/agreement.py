@@ -21,7 +21,7 @@ from tddfa.train.data.shards import write_shard
 
 _BATCH = 16
 # Overlap of a detector's box with the landmarks' own from which it is the same face.
-_LEAST_IOU = 0.3
+_MIN_IOU = 0.3
 
 
 def projected_landmarks(
@@ -61,7 +61,7 @@ def detected(crops: Crops, rows: NDArray[np.intp], aligner: Aligner) -> NDArray[
         common = np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low)
         shared = common.clip(0).prod(axis=1)
         either = (high - low).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-        found[i] = bool((shared > _LEAST_IOU * either).any())
+        found[i] = bool((shared > _MIN_IOU * either).any())
     return found
 
 

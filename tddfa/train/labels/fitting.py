@@ -18,15 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa.geometry.camera import Camera
+from tddfa.landmarks68 import INNER_LIP_PAIRS, JAW, LID_PAIRS
 from tddfa.model.face_model import FaceModel
 from tddfa.train.labels.least_squares import bounded_least_squares
 
 Floats = NDArray[np.float64]
 
-PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65))
-"""Landmarks of 300-W on opposite lids and on the inner edges of both lips."""
+PAIRS = (*LID_PAIRS, *INNER_LIP_PAIRS)
+"""Landmarks whose distance is fitted too, so that eyes and mouth open as far as they should."""
 
-_JAW = slice(0, 17)
 _FLIP = np.array([1.0, -1.0, 1.0])
 # Landmarks that must be known of a face: fewer leave its camera open.
 _LEAST = 6
@@ -123,7 +123,7 @@ class VertexMap:
     def of_300w(cls, model: FaceModel) -> VertexMap:
         """The face model's own 68 landmarks."""
         jaw = np.zeros(68, dtype=bool)
-        jaw[_JAW] = True
+        jaw[JAW] = True
         return cls(model.landmark_triangles, model.landmark_weights, np.array(PAIRS), jaw)
 
     @classmethod

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.aligner import Regressor
-from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
+from tddfa.landmarks68 import JAW
+from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.data.augment import Augment, Placement, place
 from tddfa.train.data.crops import Crops
@@ -23,14 +24,13 @@ from tddfa.train.labels.fitting import VertexMap
 
 Floats = NDArray[np.float32]
 
-_JAW = LANDMARK_REGIONS["jaw"]
 # Each crop is seen upright and turned over, at these scales, and what the network says is averaged.
 _SCALES = (0.95, 1.12)
 _BATCH = 64
 # Faces whose equations lie in memory together.
 _AT_ONCE = 256
 # Vertices that stay where they are: so many, no nearer to a landmark of the jaw than this share of the face's size.
-_HELD, _LEAST_AWAY = 240, 0.16
+_HELD, _MIN_AWAY = 240, 0.16
 # What all of them weigh together, what a landmark inside the face and one of the jaw do; and how much a distance along
 # the line of sight counts, of which a picture says nothing: the labels' own depth is the best there is.
 _HELD_WEIGHT, _INNER_WEIGHT, _JAW_WEIGHT, _DEPTH = 40.0, 1.0, 4.0, 0.5
@@ -107,7 +107,7 @@ def refitted(crops: Crops, regressor: Regressor, model: FaceModel) -> Labels:
     sure = np.clip((_UNSURE - np.abs(chosen.yaw())) / (_UNSURE - _SURE), 0, 1)
     moved = np.zeros((len(rows), 17, 2))
     seen = np.flatnonzero(sure)
-    moved[seen] = seen_landmarks(chosen.take(seen), regressor, model)[:, _JAW] - labelled[seen, _JAW]
+    moved[seen] = seen_landmarks(chosen.take(seen), regressor, model)[:, JAW] - labelled[seen, JAW]
     change = shape_changes(chosen.labels.camera, moved, sure, model)
     shape = crops.labels.shape.copy()
     shape[rows] += change
@@ -154,7 +154,7 @@ def _solved(
         part = slice(first, first + _AT_ONCE)
         moves = np.einsum("nai,mki->nkam", axes[part], basis)
         target = np.zeros(moves.shape[:3])
-        target[:, _JAW, :2] = moved[part]
+        target[:, JAW, :2] = moved[part]
         rows = (moves * weights[:, None, None]).reshape(len(moves), -1, len(basis))
         normal = rows.transpose(0, 2, 1) @ moves.reshape(rows.shape) + ridge * np.eye(len(basis))
         right = np.einsum("nrm,nr->nm", rows, target.reshape(len(moves), -1))
@@ -165,10 +165,10 @@ def _solved(
 def _held(model: FaceModel) -> tuple[VertexMap, NDArray[np.float64]]:
     """The 68 landmarks, and after them vertices away from the jaw, evenly by number; and how much each counts."""
     landmarks = VertexMap.of_300w(model)
-    jaw = landmarks.on(model.mean)[_JAW]
+    jaw = landmarks.on(model.mean)[JAW]
     size = float(np.ptp(landmarks.on(model.mean)[:, :2], axis=0).max())
     distance = np.linalg.norm(model.mean[:, None] - jaw, axis=2).min(axis=1)
-    inner = np.flatnonzero((distance > _LEAST_AWAY * size) & (model.part == 0) & (model.mean[:, 2] > jaw[:, 2].min()))
+    inner = np.flatnonzero((distance > _MIN_AWAY * size) & (model.part == 0) & (model.mean[:, 2] > jaw[:, 2].min()))
     more = VertexMap.of_vertices(inner[np.linspace(0, len(inner) - 1, min(_HELD, len(inner))).astype(np.intp)])
     both = VertexMap(
         np.concatenate([landmarks.triangles, more.triangles]),
@@ -178,7 +178,7 @@ def _held(model: FaceModel) -> tuple[VertexMap, NDArray[np.float64]]:
     )
     weights = np.full(len(both.weights), _HELD_WEIGHT / max(len(more.weights), 1))
     weights[:68] = _INNER_WEIGHT
-    weights[_JAW] = _JAW_WEIGHT
+    weights[JAW] = _JAW_WEIGHT
     return both, weights
 
 
@@ -187,6 +187,6 @@ def inner_labels(labels: Labels, model: FaceModel) -> Labels:
     changed = labels.has_params & labels.face & ~labels.validation
     landmarks = labels.landmarks.copy()
     inner = labelled_landmarks(labels.take(changed), model)
-    inner[:, _JAW] = np.nan
+    inner[:, JAW] = np.nan
     landmarks[changed] = inner
     return replace(labels, landmarks=landmarks, has_params=labels.has_params & ~changed)

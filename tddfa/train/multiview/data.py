@@ -37,9 +37,9 @@ _YAW, _PITCH, _ROLL = 70.0, 25.0, 5.0
 _JPEG_QUALITY = 92
 _TEXTURE_SIZE = 256
 # Made-up heads: so many expressions at once, each up to this weight.
-_EXPRESSIONS, _MOST_EXPRESSION = 4, 0.6
+_EXPRESSIONS, _MAX_EXPRESSION = 4, 0.6
 # A texture of a photo is taken from faces turned no farther than this: yaw, pitch, roll, degrees.
-_MOST_TURNED = (30.0, 25.0, 40.0)
+_MAX_TURNED = (30.0, 25.0, 40.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def rendered_heads(model: FaceModel, heads: int, views: int, seed: int, crops: C
     for name, value in (("heads", heads), ("views", views)):
         if value < 1:
             raise ValueError(f"{name}: expected 1 or more, got {value}")
-    rows = [None] * heads if crops is None else list(islice(fit_rows(crops, model, _MOST_TURNED, seed), heads))
+    rows = [None] * heads if crops is None else list(islice(fit_rows(crops, model, _MAX_TURNED, seed), heads))
     return Heads(_Rendered(model, index, (seed, index), views, crops, row) for index, row in enumerate(rows))
 
 
@@ -199,7 +199,7 @@ class _Rendered:
         if self.crops is None or self.row is None:
             expression = np.zeros(self.model.expression_count, dtype=np.float32)
             some = rng.permutation(self.model.expression_count)[:_EXPRESSIONS]
-            expression[some] = rng.uniform(0, _MOST_EXPRESSION, len(some))
+            expression[some] = rng.uniform(0, _MAX_EXPRESSION, len(some))
             return Head.procedural(self.model, int(rng.integers(2**31)), _TEXTURE_SIZE), expression
         expression = self.crops.labels.expression[self.row].clip(0, 1)
         if rng.random() < 0.5:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tddfa.geometry.triangulation import SOURCES
-from tddfa.model.face_model import LANDMARK_REGIONS
+from tddfa.landmarks68 import JAW
 
 
 def project(cameras: Tensor, points: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class MultiviewLoss(nn.Module):
             raise ValueError(f"jaw: expected a weight of 0 or more, got {jaw}")
         self.sources = sources
         weights = torch.ones(68, dtype=torch.float64)
-        weights[LANDMARK_REGIONS["jaw"]] = jaw
+        weights[JAW] = jaw
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, points: Tensor, cameras: Tensor, labels: Tensor) -> Terms:

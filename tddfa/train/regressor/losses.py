@@ -11,12 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
-
-LID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
-"""Upper and lower lid of the 68 points of 300-W, counted from 0."""
-LIP_PAIRS = ((61, 67), (62, 66), (63, 65), (51, 57), (60, 64))
-"""Upper and lower lip, inner and outer, and the mouth's corners."""
+from tddfa.landmarks68 import PARTS
+from tddfa.model.face_model import FaceModel
 
 _TINY = 1e-6
 
@@ -104,7 +100,7 @@ def landmark_weights(jaw: float, brows: float, nose: float, eyes: float, mouth: 
         "right_eye": eyes, "left_eye": eyes, "outer_lips": mouth, "inner_lips": mouth,
     }  # fmt: skip
     weights = torch.zeros(68)
-    for name, part in LANDMARK_REGIONS.items():
+    for name, part in PARTS.items():
         weights[part] = by_region[name]
     return weights
 

@@ -30,7 +30,7 @@ _BLOCKS = (
 )  # fmt: skip
 _FIRST_CHANNELS = 32
 # What is always the same, as the camera's z offset, has no spread to divide by.
-_LEAST_STD = 1e-6
+_MIN_STD = 1e-6
 # How far a network made of a file may be off, of 1 or of an output's largest number, on so many crops.
 _TOLERANCE, _COMPARED_CROPS = 1e-4, 16
 
@@ -161,7 +161,7 @@ class Regressor(nn.Module):
         if (std < 0).any():
             raise ValueError(f"std: expected no negative spread, got {std.min()}")
         self.mean.copy_(torch.from_numpy(np.asarray(mean, dtype=np.float32)))
-        self.std.copy_(torch.from_numpy(np.maximum(std, _LEAST_STD).astype(np.float32)))
+        self.std.copy_(torch.from_numpy(np.maximum(std, _MIN_STD).astype(np.float32)))
 
     def whitened(self, camera: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
         """Whiten coefficients as the head does: (n, 12 + s + e)."""

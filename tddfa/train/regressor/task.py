@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tddfa.landmarks68 import INNER, JAW, LID_PAIRS, LIP_PAIRS, OUTER_EYE_CORNERS
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.batches import Batch, Crops, batches, in_order
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
@@ -31,12 +32,10 @@ EXPORTED = "regressor.onnx"
 # Crops whose coefficients, augmented, whiten the outputs; of those, crops that BatchNorm is measured on.
 _WHITENING_CROPS, _CALIBRATION_CROPS = 2048, 512
 # Spread of an expression's weight at least: those that few crops have are not to count hundredfold.
-_LEAST_EXPRESSION_STD = 0.03
+_MIN_EXPRESSION_STD = 0.03
 _VALIDATION_BATCH = 100
 # Of a network from scratch whose settings do not say.
 _WIDTH = 0.5
-_OUTER_EYE_CORNERS = (36, 45)
-_JAW, _INNER = slice(0, 17), slice(17, 68)
 
 
 @dataclass(frozen=True)
@@ -136,15 +135,15 @@ class RegressorTask:
         landmarks, marked = points[:, :68, :2], truth.has_landmarks & truth.face
         # on true landmarks alone the jaw does not count: it slides along the outline
         by_row = self.parts.repeat(len(posed), 1)
-        by_row[~posed, _JAW] = 0
+        by_row[~posed, JAW] = 0
         wanted = self.regressor.whitened(truth.camera, truth.shape, truth.expression)
         split = [CAMERA_COUNT, self.regressor.shape_count, self.regressor.expression_count]
         by_part = list(zip(torch.split(found.whitened, split, dim=1), torch.split(wanted, split, dim=1), strict=True))
         terms: dict[str, Callable[[], Tensor]] = {
             "surface": lambda: losses.surface_distance(points, true_points, posed, weights.depth),
             "landmarks": lambda: losses.landmark_distance(landmarks, truth.landmarks, by_row, marked),
-            "lids": lambda: losses.pair_distance(landmarks, truth.landmarks, losses.LID_PAIRS, marked),
-            "lips": lambda: losses.pair_distance(landmarks, truth.landmarks, losses.LIP_PAIRS, marked),
+            "lids": lambda: losses.pair_distance(landmarks, truth.landmarks, LID_PAIRS, marked),
+            "lips": lambda: losses.pair_distance(landmarks, truth.landmarks, LIP_PAIRS, marked),
             "camera": lambda: losses.coefficient_distance(*by_part[0], posed),
             "shape": lambda: losses.coefficient_distance(*by_part[1], posed),
             "expression": lambda: losses.coefficient_distance(*by_part[2], posed),
@@ -183,7 +182,7 @@ class RegressorTask:
             two. ``score``: share of crops whose face score is on the right side of 0.5.
         """
         gathered: dict[str, list[Tensor]] = {"landmarks": [], "inner": [], "lid_gap": [], "score": []}
-        upper, lower = (torch.tensor(side, device=self.device) for side in zip(*losses.LID_PAIRS, strict=True))
+        upper, lower = (torch.tensor(side, device=self.device) for side in zip(*LID_PAIRS, strict=True))
         for batch in self.validation:
             truth = Targets.of(batch, self.device)
             with self.precision():
@@ -193,7 +192,7 @@ class RegressorTask:
             known = truth.has_landmarks & truth.face & truth.landmarks.isfinite().all(dim=2).all(dim=1)
             true = truth.landmarks
             solid = self.surface(truth.camera, truth.shape, truth.expression)[:, :68]
-            left, right = _OUTER_EYE_CORNERS
+            left, right = OUTER_EYE_CORNERS
             length = torch.where(
                 truth.has_params,
                 (solid[:, left] - solid[:, right]).norm(dim=1),
@@ -202,7 +201,7 @@ class RegressorTask:
             distance = 100 * (points - true).norm(dim=2) / length[:, None]
             gap = (points[:, upper] - points[:, lower]).norm(dim=2) - (true[:, upper] - true[:, lower]).norm(dim=2)
             gathered["landmarks"].append(distance.mean(dim=1)[known])
-            gathered["inner"].append(distance[:, _INNER].mean(dim=1)[known])
+            gathered["inner"].append(distance[:, INNER].mean(dim=1)[known])
             gathered["lid_gap"].append((100 * gap.abs().mean(dim=1) / length)[known])
         values = {name: float(torch.cat(parts).mean()) for name, parts in gathered.items()}
         return {"error": (values["landmarks"] + values["inner"]) / 2, **values}
@@ -253,7 +252,7 @@ def whitening(samples: list[Batch]) -> tuple[NDArray[np.float32], NDArray[np.flo
         raise ValueError("data: expected crops with parameters, got none")
     mean, std = rows.mean(axis=0), rows.std(axis=0)
     first = CAMERA_COUNT + samples[0].shape.shape[1]
-    std[first:] = np.maximum(std[first:], _LEAST_EXPRESSION_STD)
+    std[first:] = np.maximum(std[first:], _MIN_EXPRESSION_STD)
     return mean, std
 
 

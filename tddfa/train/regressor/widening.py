@@ -12,7 +12,7 @@ from torch import Tensor
 from tddfa.train.regressor.networks import Regressor
 
 # Shares of the copies of a channel, before they are made to sum to 1.
-_LEAST_SHARE, _MOST_SHARE = 0.5, 1.5
+_MIN_SHARE, _MAX_SHARE = 0.5, 1.5
 
 
 @torch.no_grad()
@@ -69,6 +69,6 @@ def _copied(count: int, wanted: int, generator: torch.Generator) -> Tensor:
 
 def _shared(weight: Tensor, read: Tensor, generator: torch.Generator) -> Tensor:
     """Weights (out, in, k) for inputs that are copies, `read` (wide in,) says of which: shares of one sum to 1."""
-    shares = torch.empty(len(weight), len(read)).uniform_(_LEAST_SHARE, _MOST_SHARE, generator=generator)
+    shares = torch.empty(len(weight), len(read)).uniform_(_MIN_SHARE, _MAX_SHARE, generator=generator)
     total = torch.zeros(len(weight), weight.shape[1]).index_add_(1, read, shares)
     return weight[:, read] * (shares / total[:, read])[..., None]

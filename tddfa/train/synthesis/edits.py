@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.geometry.camera import Camera
+from tddfa.landmarks68 import INNER_LIP_PAIRS, PARTS
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample
@@ -35,7 +36,7 @@ _OPEN_MOUTH = 3.5
 _LID = (0.2, 0.45)
 # A blink's weight must grow by so much for skin to be filled in; lids nearer than this, eye widths, meet at the lashes.
 _CLOSES, _SHUT = 0.15, 0.2
-_MOST_YAW, _MOST_PITCH, _MOST_ROLL = 55.0, 35.0, 45.0
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = 55.0, 35.0, 45.0
 
 
 def edit(
@@ -69,11 +70,13 @@ def edit(
     points = [Camera(camera).project(model.landmarks(shape, expression))[:, :2] for expression in (before, after)]
     pixels = Pixels(surface, new, len(crop))
     color = moved_colors(crop, old, pixels)
-    gap = np.linalg.norm(points[0][[61, 62, 63]] - points[0][[67, 66, 65]], axis=1).max()
+    gap = np.linalg.norm(
+        np.subtract(*(points[0][list(side)] for side in zip(*INNER_LIP_PAIRS, strict=True))), axis=1
+    ).max()
     if gap < _OPEN_MOUTH and pixels.in_mouth.any():
         color = _with_mouth(color, pixels, crop, points[0], rng)
     drawing = pixels.drawing(color)
-    for side, name in ((slice(42, 48), "eyeBlinkLeft"), (slice(36, 42), "eyeBlinkRight")):
+    for side, name in ((PARTS["left_eye"], "eyeBlinkLeft"), (PARTS["right_eye"], "eyeBlinkRight")):
         closes = float(after[model.expression_names.index(name)] - before[model.expression_names.index(name)])
         if closes > _CLOSES:
             lid = _lid(model, name)
@@ -104,7 +107,7 @@ def edited_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
         With ARKit's expression names, as the open one.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MOST_YAW, _MOST_PITCH, _MOST_ROLL), seed)
+    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     for i, row in zip(range(count), rows, strict=False):
         rng = np.random.default_rng((seed, 0, i))
         before = labels.expression[row]

@@ -26,11 +26,11 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 # Which faces are turned, degrees, and where they may look then.
-_MOST_YAW, _MOST_PITCH, _MOST_ROLL = 38.0, 28.0, 35.0
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = 38.0, 28.0, 35.0
 _FRONTAL = 10.0
-_LEAST_TURNED, _MOST_TURNED = 25.0, 95.0
+_MIN_TURNED, _MAX_TURNED = 25.0, 95.0
 # Of most, and of a share that looks farther up or down.
-_PITCH_SPREADS, _MOST_TILTED, _TILTED = (10.0, 28.0), 65.0, 0.25
+_PITCH_SPREADS, _MAX_TILTED, _TILTED = (10.0, 28.0), 65.0, 0.25
 _DIRECTIONS = 72
 # How much less, and more, of the surroundings a px is worth on the side of the back of the head and of the nose.
 _DRAWN_OUT, _SQUEEZED = 0.45, 0.6
@@ -98,14 +98,14 @@ def turned_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
         If no crop is fit to be turned.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MOST_YAW, _MOST_PITCH, _MOST_ROLL), seed)
+    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     for i, row in zip(range(count), rows, strict=False):
         rng = np.random.default_rng((seed, 0, i))
         yaw, pitch, _ = euler_from_rotation(Camera(labels.camera[row]).rotation)
         side = np.sign(yaw) if abs(yaw) > _FRONTAL else rng.choice([-1, 1])
-        angle = side * rng.uniform(max(_LEAST_TURNED, min(abs(yaw) + 5, 60)), _MOST_TURNED)
+        angle = side * rng.uniform(max(_MIN_TURNED, min(abs(yaw) + 5, 60)), _MAX_TURNED)
         spread = _PITCH_SPREADS[int(rng.random() < _TILTED)]
-        pitch = np.clip(pitch + rng.normal(0, spread), -_MOST_TILTED, _MOST_TILTED)
+        pitch = np.clip(pitch + rng.normal(0, spread), -_MAX_TILTED, _MAX_TILTED)
         crop, camera = turn(
             crops.image(row), labels.camera[row], labels.shape[row], labels.expression[row], angle, float(pitch), model
         )

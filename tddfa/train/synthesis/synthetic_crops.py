@@ -30,7 +30,7 @@ _VIEWS = 4
 _PROCEDURAL = 0.15
 _TEXTURE_SIZE = 256
 # A texture of a photo is taken from faces turned no farther than this, degrees.
-_MOST_YAW, _MOST_PITCH, _MOST_ROLL = 30.0, 25.0, 40.0
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = 30.0, 25.0, 40.0
 _LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 100.0, 75.0, 60.0
 _FAR_UP_OR_DOWN = 0.3  # share of heads that look anywhere up or down
 
@@ -53,7 +53,7 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
         With `uv` and ARKit's expression names, as the open one.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MOST_YAW, _MOST_PITCH, _MOST_ROLL), seed)
+    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     usable = np.flatnonzero(labels.has_params & labels.face & ~labels.validation)
     head = None
     for i in range(count):

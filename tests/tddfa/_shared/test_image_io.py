@@ -296,7 +296,7 @@ class TestWhatIsRefused:
         data = encoded(pil(photo), "WEBP", lossless=True)
         assert "damaged" in refused(tmp_path, data[: len(data) // 2])
 
-    TOO_MANY = f"expected at most {image_io.MOST_PIXELS // 10**6} million pixels, got "
+    TOO_MANY = f"expected at most {image_io.MAX_PIXELS // 10**6} million pixels, got "
 
     @pytest.mark.parametrize("size", [(60000, 60000), (2**31 - 1, 2**31 - 1), (20001, 10000)])
     def test_a_header_that_claims_too_much(self, tmp_path, size, monkeypatch):
@@ -314,12 +314,12 @@ class TestWhatIsRefused:
             assert refused(tmp_path, bytes(data)).startswith(self.TOO_MANY)
 
     def test_the_limit_is_what_the_message_says(self, tmp_path):
-        side = int(np.sqrt(image_io.MOST_PIXELS))
+        side = int(np.sqrt(image_io.MAX_PIXELS))
         assert not refused(tmp_path, png_that_claims(side, side)).startswith(self.TOO_MANY)
         assert refused(tmp_path, png_that_claims(side + 1, side + 1)).startswith(self.TOO_MANY)
 
     def test_a_file_of_many_bytes(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(image_io, "_MOST_BYTES", 3 << 20)
+        monkeypatch.setattr(image_io, "_MAX_BYTES", 3 << 20)
         assert refused(tmp_path, bytes(5 << 20)) == "expected a file of at most 3 MiB, got 5 MiB"
 
     def test_nothing_is_said_but_the_exception(self, tmp_path, photo, capfd):

@@ -146,7 +146,7 @@ def test_nothing_is_left_in_the_checkout(checkout, pictures, tmp_path):
 
 
 def test_one_that_dies_comes_back_for_the_other_stages(checkout, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("tddfa.bench.peer._MOST_STARTS", 3)
+    monkeypatch.setattr("tddfa.bench.peer._MAX_STARTS", 3)
     with Peer(checkout(), pictures, tmp_path) as peer:
         for _ in range(2):
             with pytest.raises(PeerError, match="ended with status 7: a line of its own"):

@@ -253,7 +253,7 @@ class TestOptions:
             (["a.jpg", "--nms-threshold", "0"], ("--nms-threshold", "over 0 and up to 1", "'0'")),
             (["a.jpg", "--nms-threshold", "nan"], ("--nms-threshold", "'nan'")),
             (["a.jpg", "--format", "gif"], ("--format", "'gif'")),
-            (["a.jpg", "--markup", "300w-lp"], ("unrecognized arguments: --markup",)),
+            (["a.jpg", "--landmarks", "300w-lp"], ("unrecognized arguments: --landmarks",)),
             (["a.jpg", "--front"], ("unrecognized arguments: --front",)),
             (["-f", "a.jpg", "--sze", "224"], ("unrecognized arguments: --sze",)),
         ],

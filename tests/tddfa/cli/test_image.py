@@ -264,16 +264,16 @@ class TestOptions:
             difference = np.linalg.norm(other[:, :2] - plain[:, :2], axis=1).mean()
             assert 0.01 < difference < 6
 
-    def test_markup(self, run, tmp_path, inputs, aligner, astronaut):
+    def test_convention(self, run, tmp_path, inputs, aligner, astronaut):
         (face,) = aligner(astronaut)
-        for arguments, markup in (([], "300w"), (["--markup", "300w-lp"], "300w-lp")):
+        for arguments, convention in (([], "300w"), (["--landmarks", "300w-lp"], "300w-lp")):
             assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
             (told,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
-            np.testing.assert_allclose(told["landmarks"], aligner.landmarks(face, markup), atol=0.05)
-            assert told["markup"] == markup
-        status, _, err = run("-f", inputs / "astronaut.jpg", "--markup", "98")
+            np.testing.assert_allclose(told["landmarks"], aligner.landmarks(face, convention), atol=0.05)
+            assert told["convention"] == convention
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--landmarks", "98")
         assert status != 0
-        assert "markup: expected one of 300w, 300w-lp, got '98'" in err[-1]
+        assert "convention: expected one of 300w, 300w-lp, got '98'" in err[-1]
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

@@ -42,7 +42,7 @@ def test_its_parts(tmp_path, files):
     assert (model.unit, model.shape_count, model.expression_count) == ("um", 40, 10)
     assert model.expression_range is None
     assert "academic use only" in model.licence
-    assert model.markup == "300w-lp"
+    assert model.convention == "300w-lp"
 
 
 def test_a_npz_of_the_same_arrays(tmp_path, files, tiny_bases):

@@ -79,7 +79,7 @@ def test_many_large_views_of_one_storage_are_refused(tmp_path, reference):
 
 
 def test_a_zip_that_claims_gigabytes_is_refused(tmp_path, reference, monkeypatch):
-    monkeypatch.setattr("tddfa.compat.torch_file._MOST_BYTES", 100_000)
+    monkeypatch.setattr("tddfa.compat.torch_file._MAX_BYTES", 100_000)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", reference.pickled(b"N"))

@@ -41,14 +41,16 @@ class Scripted:
     crop: CropRule = CropRule(120, 0.1, 1.2, 1.25)  # noqa: RUF009
     rois: dict[int, Roi] = field(default_factory=dict)
     device: str = "cpu"
-    markups: dict[str, list[float]] = field(default_factory=lambda: {"300w": [0, 0, 0]})  # how far off all points are
+    conventions: dict[str, list[float]] = field(
+        default_factory=lambda: {"300w": [0, 0, 0]}
+    )  # how far off all points are
 
     @property
     def face_model(self):
-        return SimpleNamespace(landmark_offsets=self.markups, markup=next(iter(self.markups)))
+        return SimpleNamespace(landmark_offsets=self.conventions, convention=next(iter(self.conventions)))
 
-    def landmarks(self, face, markup=None):
-        return face.landmarks + np.array(self.markups[markup or self.face_model.markup], np.float32)
+    def landmarks(self, face, convention=None):
+        return face.landmarks + np.array(self.conventions[convention or self.face_model.convention], np.float32)
 
     def __call__(self, image, *, boxes=None, rois=None):
         number = int(image[0, 0, 0])

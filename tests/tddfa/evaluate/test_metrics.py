@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from tddfa import landmarks68
 from tddfa.evaluate import metrics
 from tddfa.geometry.camera import Camera, euler_from_rotation
 
@@ -26,9 +27,9 @@ def test_a_known_shift(points):
     assert metrics.nme_eyes(np.add(points, [3, 4, 50]), points) == pytest.approx(500 / outer)
     moved = points.copy()
     moved[48:68, :2] += [0, 2]
-    assert metrics.nme_eyes(moved, points, metrics.EYES) == 0
-    assert metrics.nme_eyes(moved, points, metrics.MOUTH) == pytest.approx(200 / outer)
-    assert metrics.nme_eyes(moved, points, metrics.INNER) == pytest.approx(200 / outer * 20 / 51)
+    assert metrics.nme_eyes(moved, points, landmarks68.EYES) == 0
+    assert metrics.nme_eyes(moved, points, landmarks68.MOUTH) == pytest.approx(200 / outer)
+    assert metrics.nme_eyes(moved, points, landmarks68.INNER) == pytest.approx(200 / outer * 20 / 51)
 
 
 def test_depth_counts_but_for_its_mean(points):

@@ -134,7 +134,7 @@ def test_textures_are_refused(octahedron, texture):
 
 
 def test_too_many_vertices_for_the_indices(octahedron, monkeypatch):
-    monkeypatch.setattr("tddfa.export.ply._MOST_VERTICES", 11)
+    monkeypatch.setattr("tddfa.export.ply._MAX_VERTICES", 11)
     with pytest.raises(ValueError, match="at most 11 vertices in all, got 12"):
         ply([octahedron(), octahedron()])
 

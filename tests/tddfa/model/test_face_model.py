@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tddfa.geometry.camera import Camera
-from tddfa.model.face_model import LANDMARK_REGIONS, FaceModel
-from tddfa.model.mirror import LANDMARKS
+from tddfa.landmarks68 import MIRRORED, PARTS
+from tddfa.model.face_model import FaceModel
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +80,31 @@ class TestMarkup:
     def test_landmarks_move_and_the_surface_stays(self, tmp_path, rng):
         offsets = rng.normal(size=(68, 3)).astype(np.float32)
         model = FaceModel.load(saved(tmp_path, six_vertices(landmark_offset_theirs=offsets)))
-        assert model.markup == model.surface_markup == "300w"
+        assert model.convention == model.surface_convention == "300w"
         assert list(model.landmark_offsets) == ["300w", "theirs"]
-        other = model.with_markup("theirs")
+        other = model.with_convention("theirs")
         shape, expression = random_coefficients(model, rng, 4)
         moved = other.landmarks(shape, expression) - model.landmarks(shape, expression)
         np.testing.assert_allclose(moved, np.broadcast_to(offsets, (4, 68, 3)), atol=1e-5)
         assert other.basis is model.basis
-        assert (other.markup, other.surface_markup) == ("theirs", "300w")
+        assert (other.convention, other.surface_convention) == ("theirs", "300w")
         assert (other.front == model.front).all()
-        back = other.with_markup("300w")
+        back = other.with_convention("300w")
         np.testing.assert_array_equal(back.landmarks(shape, expression), model.landmarks(shape, expression))
 
     def test_a_model_says_what_its_own_is(self, tmp_path):
-        model = FaceModel.load(saved(tmp_path, six_vertices(markup=np.array("300w-lp"))))
-        assert (model.markup, list(model.landmark_offsets)) == ("300w-lp", ["300w-lp"])
-        assert model.with_markup("300w-lp") is model
-        with pytest.raises(ValueError, match="markup: expected one of 300w-lp, got '300w'"):
-            model.with_markup("300w")
+        model = FaceModel.load(saved(tmp_path, six_vertices(convention=np.array("300w-lp"))))
+        assert (model.convention, list(model.landmark_offsets)) == ("300w-lp", ["300w-lp"])
+        assert model.with_convention("300w-lp") is model
+        with pytest.raises(ValueError, match="convention: expected one of 300w-lp, got '300w'"):
+            model.with_convention("300w")
 
     def test_the_basel_face_model_alone_is_in_um(self, tmp_path):
-        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("um")))).markup == "300w-lp"
-        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("cm")))).markup == "300w"
+        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("um")))).convention == "300w-lp"
+        assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("cm")))).convention == "300w"
 
     def test_from_one_to_another(self, model):
-        there, back = model.landmark_offset("300w-lp"), model.with_markup("300w-lp").landmark_offset("300w")
+        there, back = model.landmark_offset("300w-lp"), model.with_convention("300w-lp").landmark_offset("300w")
         np.testing.assert_array_equal(there, model.landmark_offsets["300w-lp"])
         np.testing.assert_array_equal(back, -there)
         with pytest.raises(ValueError, match="got 'x'"):
@@ -112,9 +112,9 @@ class TestMarkup:
 
     def test_the_surfaces_own_has_no_offsets(self, model):
         with pytest.raises(ValueError, match="expected zeros first, got '300w-lp'"):
-            replace(model, landmark_offsets={"300w-lp": model.landmark_offsets["300w-lp"]}, markup="300w-lp")
-        with pytest.raises(ValueError, match="markup: expected one of 300w, 300w-lp, got 'x'"):
-            replace(model, markup="x")
+            replace(model, landmark_offsets={"300w-lp": model.landmark_offsets["300w-lp"]}, convention="300w-lp")
+        with pytest.raises(ValueError, match="convention: expected one of 300w, 300w-lp, got 'x'"):
+            replace(model, convention="x")
 
 
 class TestOpenModel:
@@ -160,7 +160,7 @@ class TestOpenModel:
             ("right_brow", "right_brow"), ("nose", "nose_tip"), ("lips", "outer_lips"),
         ):  # fmt: skip
             middle = model.mean[model.regions[name]].mean(axis=0)
-            assert np.linalg.norm(middle - points[LANDMARK_REGIONS[landmarks]].mean(axis=0)) < 1.5, name
+            assert np.linalg.norm(middle - points[PARTS[landmarks]].mean(axis=0)) < 1.5, name
         assert set(model.regions) >= {"left_ear", "right_ear", "jaw"}
         assert model.mean[model.regions["left_ear"], 0].min() > 6
         assert model.mean[model.regions["right_ear"], 0].max() < -6
@@ -168,7 +168,7 @@ class TestOpenModel:
 
     def test_300w_lp_has_brows_wider_and_bridge_and_chin_elsewhere(self, model):
         offsets = model.landmark_offsets["300w-lp"]
-        np.testing.assert_allclose(offsets[LANDMARKS] * (-1, 1, 1), offsets, atol=1e-6)
+        np.testing.assert_allclose(offsets[MIRRORED] * (-1, 1, 1), offsets, atol=1e-6)
         assert offsets[22, 0] > 0.3  # cm: the inner ends of the brows, to the sides
         assert offsets[27:30, 1].max() < -0.2  # the bridge of the nose, down
         assert offsets[8, 1] > 0.1  # the chin, up
@@ -246,7 +246,7 @@ class TestLoading:
 
     def test_a_file_that_claims_too_much_is_refused_before_it_is_read(self, tmp_path, monkeypatch):
         path = saved(tmp_path, six_vertices())
-        monkeypatch.setattr("tddfa.model.face_model.MOST_BYTES", 100)
+        monkeypatch.setattr("tddfa.model.face_model.MAX_BYTES", 100)
         with pytest.raises(ValueError, match="expected at most 100 bytes of arrays"):
             FaceModel.load(path)
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from tddfa.geometry.camera import Camera
-from tddfa.model.mirror import LANDMARKS, Mirror, mirrored_camera, mirrored_landmarks
+from tddfa.landmarks68 import MIRRORED
+from tddfa.model.mirror import Mirror, mirrored_camera, mirrored_landmarks
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,9 @@ def faces(rng):
 
 
 def test_landmarks_swap_with_their_mirror_images(face_model):
-    assert LANDMARKS[LANDMARKS].tolist() == list(range(68))
+    assert MIRRORED[MIRRORED].tolist() == list(range(68))
     mean = face_model.landmarks(np.zeros(40, np.float32), np.zeros(55, np.float32))
-    off = np.abs(mean[LANDMARKS] * (-1, 1, 1) - mean)
+    off = np.abs(mean[MIRRORED] * (-1, 1, 1) - mean)
     assert off.max() < 0.15  # cm: the mesh is not quite symmetric
     assert off.mean() < 0.01
 
@@ -50,7 +51,7 @@ def test_the_surface_is_turned_over(mirror, faces, face_model):
         distance, _ = cKDTree(own).query(other)
         assert distance.mean() < 0.5 * spacing
         assert np.percentile(distance, 99.5) < 1.5 * spacing
-    own = face_model.landmarks(*faces)[:, LANDMARKS] * (-1, 1, 1)
+    own = face_model.landmarks(*faces)[:, MIRRORED] * (-1, 1, 1)
     assert np.abs(own - face_model.landmarks(*mirror.coefficients(*faces))).mean() < 0.01
 
 

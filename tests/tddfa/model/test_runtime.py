@@ -171,7 +171,7 @@ class TestProviders:
         crops = rng.integers(0, 255, (3, 120, 120, 3), dtype=np.uint8)
         model = Model(weights, "cuda", threads=1)
         assert model.device == "cuda"
-        assert model.most_at_once > Model(weights, "cpu", threads=1).most_at_once
+        assert model.max_batch > Model(weights, "cpu", threads=1).max_batch
         outputs = model(crops[:, :, ::-1])
         (binding,) = model._session.bindings
         assert binding.outputs == [(name, "cuda") for name in model.outputs]

@@ -68,7 +68,7 @@ def test_of_turned_faces_the_landmarks_alone_are_kept(photos, tmp_path, face_mod
     for axes, has_params in ((2, [True, False]), (3, [True, True])):
         np.savez(tmp_path / "points.npz", landmarks=points[..., :axes], names=names)
         out = tmp_path / f"out{axes}"
-        assert run(photos, out, "--landmarks", tmp_path / "points.npz", "--most-yaw", 15) == 0
+        assert run(photos, out, "--landmarks", tmp_path / "points.npz", "--max-yaw", 15) == 0
         labels = Crops.open([out]).labels
         assert labels.has_params.tolist() == has_params
         known = np.isfinite(labels.landmarks).all(axis=2)
@@ -111,8 +111,8 @@ def test_a_bad_map_is_told(photos, tmp_path, capsys, arrays, message):
 def test_what_is_missing_is_told(photos, tmp_path, capsys):
     assert run(tmp_path, tmp_path / "out") == 1
     assert "expected photos" in capsys.readouterr().err
-    assert run(photos, tmp_path / "out", "--most", "0.0001") == 1
-    assert "--most: expected some fits within" in capsys.readouterr().err
+    assert run(photos, tmp_path / "out", "--max-error", "0.0001") == 1
+    assert "--max-error: expected some fits within" in capsys.readouterr().err
     np.savez(tmp_path / "points.npz", points=np.zeros(3))
     assert run(photos, tmp_path / "out", "--landmarks", tmp_path / "points.npz") == 1
     assert "expected an array 'names'" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_wrong_labels_are_left_out(made_samples, tmp_path, capsys, aligner, face
     assert apart[3] > 2 * apart[:3].max()
     assert detected(crops, np.arange(4), aligner).tolist() == [True, True, True, False]
     most = float(apart[:3].max()) + 1
-    assert main(["agreeing", str(tmp_path / "out"), "--crops", str(tmp_path / "in"), "--most", str(most)]) == 0
+    assert main(["agreeing", str(tmp_path / "out"), "--crops", str(tmp_path / "in"), "--max-error", str(most)]) == 0
     assert "3 crops; 1 left out" in capsys.readouterr().out
     kept = Crops.open([tmp_path / "out"])
     assert kept.sources == {"made": 3}

@@ -86,7 +86,7 @@ def test_misses_have_rows_and_curves_and_stand_on_the_sheet(made, setup):
 def test_a_model_with_the_labels_markup_is_measured_by_both(made, setup, scripted, shape_68):
     own = aflw2000.evaluate(setup)
     assert not any("300w-lp" in figure.name for figure in own.figures)
-    scripted.markups["300w-lp"] = [-1, 0, 0]
+    scripted.conventions["300w-lp"] = [-1, 0, 0]
     both = aflw2000.evaluate(setup)
     for crop, before, after in (("truth", 3, 2), ("detector", 1, 0)):
         for name, distance in ((f"nme_2d.{crop}", before), (f"nme_2d.300w-lp.{crop}", after)):
@@ -94,8 +94,8 @@ def test_a_model_with_the_labels_markup_is_measured_by_both(made, setup, scripte
         assert both.value(f"nme_3d.300w-lp.{crop}") == pytest.approx(box_percent(shape_68, after), abs=1e-4)
     assert both.items[0]["nme_2d.300w-lp.truth.original"] == pytest.approx(box_percent(shape_68, 2), rel=1e-4)
     assert both.value("nme_2d.truth.original.bins") == own.value("nme_2d.truth.original.bins")
-    assert any("mark-up" in note for note in both.notes)
-    assert not any("mark-up" in note for note in own.notes)
+    assert any("landmark convention" in note for note in both.notes)
+    assert not any("landmark convention" in note for note in own.notes)
 
 
 class TestReannotated:

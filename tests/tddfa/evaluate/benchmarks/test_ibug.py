@@ -86,13 +86,13 @@ def test_only_the_last_of_lfpw_counts_as_unseen(photo, tmp_path, scripted, outer
     assert few.value("lfpw (last 30 %).nme.truth.51") is None
 
 
-def test_landmarks_are_measured_by_the_labels_markup(photo, setup, scripted, outer):
+def test_landmarks_are_measured_by_the_labels_convention(photo, setup, scripted, outer):
     photo("x/a", 1, [3, 0, 0], [0, 0, 0])
-    scripted.markups["300w"] = [-1, 0, 0]
+    scripted.conventions["300w"] = [-1, 0, 0]
     result = ibug.evaluate(setup)
     assert result.value("x.nme.truth.68") == pytest.approx(200 / outer, rel=1e-3)
-    assert not any("mark-up" in note for note in result.notes)
-    scripted.markups = {"300w-lp": [0, 0, 0]}
+    assert not any("landmark convention" in note for note in result.notes)
+    scripted.conventions = {"300w-lp": [0, 0, 0]}
     result = ibug.evaluate(setup)
     assert result.value("x.nme.truth.68") == pytest.approx(300 / outer, rel=1e-3)
     assert any("by another (300w-lp)" in note for note in result.notes)

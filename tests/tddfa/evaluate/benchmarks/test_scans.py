@@ -4,7 +4,7 @@ import pytest
 from tddfa.evaluate.benchmarks import scans
 from tddfa.evaluate.benchmarks.scans import GAMMA, SIGMA, decode, hottest, refine
 from tddfa.evaluate.result import DataMissing, Setup
-from tddfa.model.face_model import LANDMARK_REGIONS
+from tddfa.landmarks68 import PARTS
 
 
 def gaussian(points, landmarks, sigma=SIGMA):
@@ -110,7 +110,7 @@ def test_a_known_error(stored, cloud):
     vertices = np.load(stored().data / "scans/a.npz")["vertices"]
     off = np.zeros((68, 3))
     off[:, 0] = 3
-    off[LANDMARK_REGIONS["left_eye"], 1] = 4  # 5 mm there
+    off[PARTS["left_eye"], 1] = 4  # 5 mm there
     stored("a", predicted=vertices[500:] + off)
     result = scans.evaluate(stored("b", predicted=vertices[500:] - off, landmarks=np.arange(500, 568)))
     assert result.value("given.mean.left_eye") == pytest.approx(5)

@@ -34,7 +34,7 @@ def test_identity_hashes_the_files(root, aligner):
     assert found["opencv"].startswith(cv2.__version__.split("-")[0])
     assert found["onnxruntime"]
     assert found["refine"] == aligner.refine == 1
-    assert found["markup"] == "300w"
+    assert found["convention"] == "300w"
     assert set(found) == set(report.MADE_BY)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tddfa.geometry.camera import Camera
-from tddfa.model.mirror import LANDMARKS, Mirror
+from tddfa.landmarks68 import MIRRORED
+from tddfa.model.mirror import Mirror
 from tddfa.train.data.augment import Augment
 from tddfa.train.data.batches import Crops, batches, draw, in_order, make_batch
 from tddfa.train.data.samples import Sample, write_samples
@@ -51,7 +52,7 @@ def test_a_mirrored_crop_has_the_mirrored_face(crops, face_model):
     rows = np.arange(8)
     plain = make_batch(crops, rows, Augment.none(), face_model, mirror, np.random.default_rng(0))
     turned = make_batch(crops, rows, flip, face_model, mirror, np.random.default_rng(0))
-    expected = plain.landmarks[:, LANDMARKS].copy()
+    expected = plain.landmarks[:, MIRRORED].copy()
     expected[..., 0] = 119 - expected[..., 0]
     # the mesh is not quite symmetric, least so at the mouth's corners
     assert np.nanmax(np.abs(turned.landmarks[:7] - expected[:7])) < 0.8

@@ -4,6 +4,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
 
 from tddfa.geometry.camera import Camera  # noqa: E402
+from tddfa.landmarks68 import LID_PAIRS, LIP_PAIRS  # noqa: E402
 from tddfa.model.face_model import FaceModel  # noqa: E402
 from tddfa.train.regressor import losses  # noqa: E402
 
@@ -113,7 +114,7 @@ def test_a_row_without_a_known_landmark_is_no_trouble():
     truth = torch.full((1, 68, 2), float("nan"))
     for value in (
         losses.landmark_distance(found, truth, torch.ones(68), torch.tensor([True])),
-        losses.pair_distance(found, truth, losses.LID_PAIRS, torch.tensor([True])),
+        losses.pair_distance(found, truth, LID_PAIRS, torch.tensor([True])),
     ):
         value.backward()
         assert float(value.detach()) == 0
@@ -123,10 +124,10 @@ def test_a_row_without_a_known_landmark_is_no_trouble():
 def test_pairs_do_not_see_where_the_head_is(rng):
     truth = torch.from_numpy(rng.normal(0, 1, (3, 68, 2)))
     moved = truth + 5
-    assert float(losses.pair_distance(moved, truth, losses.LID_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
+    assert float(losses.pair_distance(moved, truth, LID_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
     moved[:, 37, 1] += 2
-    assert float(losses.pair_distance(moved, truth, losses.LID_PAIRS, YES)) == pytest.approx(2 / 4)
-    assert float(losses.pair_distance(moved, truth, losses.LIP_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
+    assert float(losses.pair_distance(moved, truth, LID_PAIRS, YES)) == pytest.approx(2 / 4)
+    assert float(losses.pair_distance(moved, truth, LIP_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
 
 
 def test_score_loss_is_cross_entropy():
@@ -183,7 +184,7 @@ def test_gradients_are_those_of_the_values(rng):
     target = torch.from_numpy(rng.normal(0, 1, (3, 68, 3)))
     assert gradient_agrees(lambda x: losses.surface_distance(x, target, YES), points)
     assert gradient_agrees(lambda x: losses.landmark_distance(x, target[..., :2], torch.ones(68), YES), points[..., :2])
-    assert gradient_agrees(lambda x: losses.pair_distance(x, target[..., :2], losses.LIP_PAIRS, YES), points[..., :2])
+    assert gradient_agrees(lambda x: losses.pair_distance(x, target[..., :2], LIP_PAIRS, YES), points[..., :2])
     assert gradient_agrees(lambda x: losses.vertex_distance(x, target, YES), points)
     assert gradient_agrees(lambda x: losses.score_loss(x, YES), points[:, 0, 0])
 

@@ -7,10 +7,10 @@ import pytest
 
 from tddfa import Aligner
 from tddfa._shared.npz import add_arrays, read_npz
-from tddfa.cli.train.markup import aligned_by_both, found_by_both, landmark_offsets, main
+from tddfa.cli.train.convention import aligned_by_both, found_by_both, landmark_offsets, main
 from tddfa.geometry.camera import Camera
+from tddfa.landmarks68 import MIRRORED
 from tddfa.model.face_model import OFFSET_PREFIX, FaceModel
-from tddfa.model.mirror import LANDMARKS
 from tddfa.train.data.crops import Crops
 
 
@@ -19,7 +19,7 @@ def offsets(rng):
     """Known ones, the same on both sides."""
     one = rng.normal(0, 0.4, (68, 3))
     one[17:, 2] -= np.median(one[17:, 2])
-    return (one + one[LANDMARKS] * (-1, 1, 1)) / 2
+    return (one + one[MIRRORED] * (-1, 1, 1)) / 2
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_known_offsets_come_back(pairs, offsets):
     assert found.dtype == np.float32
     # depth is counted from the median of the inner landmarks, which noise moves a little
     np.testing.assert_allclose(found, offsets, atol=0.06)
-    np.testing.assert_allclose(found[LANDMARKS] * (-1, 1, 1), found, atol=1e-6)
+    np.testing.assert_allclose(found[MIRRORED] * (-1, 1, 1), found, atol=1e-6)
 
 
 def test_a_lost_face_does_not_count(pairs):

@@ -1,10 +1,10 @@
 """Where another model has the 68 landmarks: how ``configs/open_face.npz`` got those of 300W-LP.
 
-All mark-ups number the same 68 points, but put some of them elsewhere: 300W-LP has the inner end of each brow 6 mm
+All landmark conventions number the same 68 points, but put some of them elsewhere: 300W-LP has the inner end of each brow 6 mm
 farther to the side than the annotators of 300-W, the bridge of the nose 3 mm lower, the lips and the chin 2 to 4 mm
 higher. Who compares landmarks of two models, or with labels of the other kind, measures that too. ::
 
-    python -m tddfa.cli.train.markup OUT.npz CROPS... --like mb05_120x120 --name 300w-lp
+    python -m tddfa.cli.train.convention OUT.npz CROPS... --like mb05_120x120 --name 300w-lp
 
 aligns the same faces with both models, and writes a copy of the face model with the way from the one's landmarks to
 the other's in the head's own frame, its median over the faces.
@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from tddfa._shared.npz import add_arrays
 from tddfa.aligner import Aligner
-from tddfa.cli._common import FAILED, complain, say, trouble, whole
+from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_line
 from tddfa.crop import roi_from_landmarks
+from tddfa.landmarks68 import INNER
 from tddfa.model.assets import config_path
 from tddfa.model.config import Config
-from tddfa.model.face_model import LANDMARK_REGIONS, MOST_BYTES, OFFSET_PREFIX
+from tddfa.model.face_model import MAX_BYTES, OFFSET_PREFIX
 from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.data.crops import Crops
 from tddfa.train.labels.refit import labelled_landmarks
@@ -35,7 +36,6 @@ from tddfa.types import Face
 
 # Landmarks farther apart than this on the mean, a share of the face's size: one of the two lost the face.
 _LOST = 0.12
-_INNER = slice(LANDMARK_REGIONS["jaw"].stop, 68)
 
 
 def found_by_both(pairs: Iterable[tuple[Face, Face]]) -> list[tuple[Face, Face]]:
@@ -70,7 +70,7 @@ def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
     found = []
     for own, other in pairs:
         apart = other.landmarks.astype(np.float64) - own.landmarks
-        apart[:, 2] -= np.median(apart[_INNER, 2])
+        apart[:, 2] -= np.median(apart[INNER, 2])
         found.append(np.linalg.solve(own.camera.matrix[:, :3].astype(np.float64), apart.T).T)
     if not found:
         raise ValueError("pairs: expected faces that both models find at the same place, got none")
@@ -111,14 +111,14 @@ def run(options: argparse.Namespace) -> str:
     """
     source = Config.load(config_path(options.config)).face_model
     own, other = (Aligner.load(config, exact_crop=True) for config in (options.config, options.like))
-    if options.name == own.face_model.surface_markup:
+    if options.name == own.face_model.surface_convention:
         raise ValueError(f"--name: expected another than that of the model's own landmarks, got {options.name!r}")
     crops = Crops.open(options.crops)
     usable = np.flatnonzero(crops.labels.has_params & ~crops.labels.validation)
     rows = np.random.default_rng(0).permutation(usable)[: options.count]
     pairs = found_by_both(aligned_by_both(crops.take(np.sort(rows)), own, other))
     offsets = landmark_offsets(pairs)
-    add_arrays(source, options.target, {f"{OFFSET_PREFIX}{options.name}": offsets}, MOST_BYTES)
+    add_arrays(source, options.target, {f"{OFFSET_PREFIX}{options.name}": offsets}, MAX_BYTES)
     unit, farthest = own.face_model.unit, np.linalg.norm(offsets, axis=1)
     return (
         f"{options.target}: {options.name}, from {len(pairs)} of {len(rows)} faces: mean {farthest.mean():.2f} {unit}, "
@@ -127,23 +127,23 @@ def run(options: argparse.Namespace) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Copy a face model with another mark-up added, see the module's docstring; the exit status."""
+    """Copy a face model with another landmark convention added, see the module's docstring; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tddfa.cli.train.markup",
+        prog="python -m tddfa.cli.train.convention",
         description="Find where another model has the 68 landmarks, and write a copy of the face model with them.",
     )
     parser.add_argument("target", type=Path, metavar="OUT.npz", help="where to write the copy")
     parser.add_argument("crops", nargs="+", type=Path, metavar="CROPS", help="folders of labelled crops")
     parser.add_argument("-c", "--config", default="open_mb05", help="the model whose face model it is (%(default)s)")
     parser.add_argument("--like", required=True, metavar="CONFIG", help="the model that has the landmarks elsewhere")
-    parser.add_argument("--name", required=True, help="what the mark-up is called")
+    parser.add_argument("--name", required=True, help="what the landmark convention is called")
     parser.add_argument(
-        "--count", type=whole(1, 1_000_000), default=4000, metavar="N", help="how many crops to look at (%(default)s)"
+        "--count", type=integer(1, 1_000_000), default=4000, metavar="N", help="how many crops to look at (%(default)s)"
     )
     try:
-        say(run(parser.parse_args(arguments)))
-    except trouble() as error:
-        complain(str(error))
+        print_line(run(parser.parse_args(arguments)))
+    except expected_errors() as error:
+        print_error(str(error))
         return FAILED
     return 0
 
