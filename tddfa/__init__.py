@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tddfa._shared.errors import TddfaError
     from tddfa.aligner import Aligner
     from tddfa.geometry.camera import Camera, Euler
     from tddfa.model.config import Config, CropRule
@@ -35,10 +36,12 @@ _HOMES = {
     "Mesh": "types",
     "Params": "types",
     "Roi": "types",
+    "TddfaError": "_shared.errors",
     "Tracker": "tracking.tracker",
 }
 __all__ = [
-    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "Tracker",
+    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "TddfaError",
+    "Tracker",
 ]  # fmt: skip
 
 

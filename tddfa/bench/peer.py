@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tddfa._shared.errors import TddfaError
 from tddfa.bench.material import Material
 from tddfa.bench.memory import peak_mb
 
@@ -26,7 +27,7 @@ _SAMPLE_SECONDS = 180.0
 _MAX_STARTS = 10
 
 
-class PeerError(Exception):
+class PeerError(TddfaError):
     """The checkout did not do what it was asked for; the message says why."""
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tddfa._shared.errors import TddfaError
+
 logger = logging.getLogger(__name__)
 
 # Seconds to wait for a connection, and for the next bytes; then the server counts as silent.
@@ -19,7 +21,7 @@ _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5
 
 
-class DownloadError(OSError):
+class DownloadError(TddfaError, OSError):
     """A file could not be had; the message is one line, and says what to do."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.errors import TddfaError
 from tddfa.onnx_tools.optimise import optimise
 
 State = Mapping[str, NDArray[np.float32]]
@@ -33,7 +34,7 @@ _DETECTOR_MEAN = (104.0, 117.0, 123.0)  # BGR
 _PRIORS = (21, 1, 1)
 
 
-class ConversionError(ValueError):
+class ConversionError(TddfaError, ValueError):
     """Weights are not those of the network they should be of."""
 
 

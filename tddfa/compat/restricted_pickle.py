@@ -16,12 +16,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.errors import TddfaError
+
 # Instructions of one pickle; the largest file read here has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
 
 
-class RefusedError(ValueError):
+class RefusedError(TddfaError, ValueError):
     """A file holds something else than arrays, tensors, containers, numbers and text, or is damaged."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
 
@@ -21,7 +22,7 @@ Track = Callable[[Sequence[Any], str], Iterator[Any]]
 _MAX_BYTES = 1 << 30
 
 
-class DataMissing(Exception):
+class DataMissing(TddfaError):
     """A data set is not where it was looked for; the message tells what layout was expected."""
 
 

@@ -7,6 +7,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from tddfa._shared.errors import TddfaError
+
 REGISTRY = {
     "configs/open_face.npz": "02ae5a6ea3943ad2dc2c96153c71460655861df372de8346be9a5101d0e83f32",
     "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
@@ -25,7 +27,7 @@ CACHE_VARIABLE = "TDDFA_CACHE"
 """Environment variable that moves the cache folder."""
 
 
-class AssetError(ValueError):
+class AssetError(TddfaError, ValueError):
     """A file is missing, or is not the one that was released."""
 
 

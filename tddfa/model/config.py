@@ -11,16 +11,14 @@ from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
+from tddfa._shared.errors import ConfigError as ConfigError
+
 PRECISIONS = ("float", "int8")
 
 # A config is a screenful; anything larger is something else.
 _MAX_BYTES = 64 * 1024
 
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A config file says something that is not understood."""
 
 
 @dataclass(frozen=True)

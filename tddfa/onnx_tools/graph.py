@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.errors import TddfaError
 
-class GraphError(ValueError):
+
+class GraphError(TddfaError, ValueError):
     """A file is no ONNX model, or not of the kind that is expected."""
 
 

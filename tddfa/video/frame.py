@@ -10,6 +10,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
+from tddfa._shared.errors import TddfaError
 
 # What reading and writing share.
 OPEN_SECONDS = READ_SECONDS = 10.0  # how long a URL may be silent
@@ -18,7 +19,7 @@ DEMUX_TRIES = 50  # errors of the container that may come in a row
 MAX_FPS = 1000  # containers claim more where they do not know
 
 
-class VideoError(ValueError):
+class VideoError(TddfaError, ValueError):
     """A source that gives no frames, or a sound that cannot be read; one line that names it."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 
 FORMAT = 1
 
 
-class CheckpointError(ValueError):
+class CheckpointError(TddfaError, ValueError):
     """A file is no checkpoint of this training."""
 
 

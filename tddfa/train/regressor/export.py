@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.optimise import optimise
@@ -23,7 +24,7 @@ _OPSET, _IR_VERSION = 17, 8
 TOLERANCE = 1e-4
 
 
-class ExportError(ValueError):
+class ExportError(TddfaError, ValueError):
     """The file would not be what was trained."""
 
 

@@ -1,0 +1,34 @@
+import ast
+import builtins
+
+import pytest
+
+import tddfa
+from tddfa._shared.errors import ConfigError
+from tddfa.compat.download import DownloadError
+
+
+def is_builtin_exception(name):
+    kind = getattr(builtins, name, None)
+    return isinstance(kind, type) and issubclass(kind, BaseException)
+
+
+def test_every_public_error_is_a_tddfa_error(root):
+    classes = [
+        node
+        for path in (root / "tddfa").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "TddfaError"
+    ]
+    bases = {node.name: [base.id for base in node.bases if isinstance(base, ast.Name)] for node in classes}
+    errors = {name: names for name, names in bases.items() if any(is_builtin_exception(n) for n in names)}
+    assert len(errors) >= 8
+    assert not {name for name, names in errors.items() if names[0] != "TddfaError"}
+
+
+def test_one_except_catches_all_and_the_standard_classes_still_do(tmp_path):
+    with pytest.raises(tddfa.TddfaError, match="no such config"):
+        tddfa.Config.load("nothing")
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(DownloadError, OSError)
+    assert DownloadError(2, "text", "file").filename == "file"
