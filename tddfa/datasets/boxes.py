@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets.files import photo_beside, read_text
@@ -43,7 +43,7 @@ class Boxes:
     ignored: NDArray[np.bool_]
 
 
-def _boxes(path: Path, rows: list[list[float]], ignored: list[bool] | None = None) -> Boxes:
+def _boxes(path: Path, rows: ArrayLike, ignored: list[bool] | None = None) -> Boxes:
     xyxy = np.array(rows, dtype=np.float64).reshape(-1, 4)
     return Boxes(path, xyxy, np.array(ignored or [False] * len(xyxy), dtype=np.bool_))
 
@@ -61,12 +61,27 @@ def beside(folder: Path) -> list[Boxes]:
     found = []
     for label in sorted(folder.iterdir()):
         if label.suffix.lower() in (".txt", ".xml") and (picture := photo_beside(label)) is not None:
-            found.append(read_lines(label, picture) if label.suffix.lower() == ".txt" else read_voc(label, picture))
+            found.append(
+                _boxes(picture, read_lines(label)) if label.suffix.lower() == ".txt" else read_voc(label, picture)
+            )
     return found
 
 
-def read_lines(label: Path, picture: Path) -> Boxes:
-    """Read lines ``x1 y1 x2 y2`` in px; what follows on a line is left alone, as are empty lines."""
+def read_lines(label: Path) -> NDArray[np.float64]:
+    """Read boxes (n, 4) from lines ``x1 y1 x2 y2``, px. Empty lines, and further words of a line, are ignored.
+
+    Raises
+    ------
+    ValueError
+        If a line is not a box; the message names file and line.
+
+    Examples
+    --------
+    >>> path = tmp / "faces.txt"
+    >>> _ = path.write_text("10 20 50 80 0.98")
+    >>> read_lines(path)
+    array([[10., 20., 50., 80.]])
+    """
     rows: list[list[float]] = []
     for number, line in enumerate(read_text(label).splitlines(), 1):
         words = line.split()
@@ -79,7 +94,7 @@ def read_lines(label: Path, picture: Path) -> Boxes:
         if len(row) != 4 or not np.isfinite(row).all():
             raise ValueError(f"{label}, line {number}: expected 'x1 y1 x2 y2' in px, got {line[:80]!r}")
         rows.append(row)
-    return _boxes(picture, rows)
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
 def voc(data: Path) -> list[Boxes]:

@@ -168,12 +168,13 @@ def contact_sheet(samples: list[Sample], fitted: list[Floats], model: FaceModel)
 def _landmarks(options: argparse.Namespace) -> tuple[list[Path], NDArray[np.float64]]:
     """The photos, and the landmarks (n, k, 2 or 3) of each."""
     from tddfa._shared.arrays import checked
-    from tddfa.train.data.photos import first_by_name, read_pts
+    from tddfa.datasets.pts import read_pts
+    from tddfa.train.data.photos import first_by_name
     from tddfa.train.data.shards import read_arrays
 
     if options.landmarks is None:
         photos = first_by_name(options.photos, options.first)
-        return photos, np.array([read_pts(photo.with_suffix(".pts")) for photo in photos], dtype=np.float64)
+        return photos, np.array([read_pts(photo.with_suffix(".pts")) for photo in photos])
     arrays = read_arrays(options.landmarks)
     for name in ("names", "landmarks"):
         if name not in arrays:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tddfa import landmarks68
 from tddfa.datasets import files as sources
+from tddfa.datasets.pts import read_pts
 from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.crops import CROPS, Aligned
 from tddfa.evaluate.metrics import Floats
@@ -108,35 +109,6 @@ def evaluate(setup: Setup) -> Result:
         [photo.aligned for photo in everybody],
     )
     return Result(NAME, settings, tuple(figures), tuple(rows), tuple(curves), shown, tuple(notes))
-
-
-def read_pts(path: Path) -> Floats:
-    """The points (68, 2) of a ``.pts`` file, px, with pixel centres at whole numbers from 0: the file counts from 1.
-
-    Raises
-    ------
-    ValueError
-        If it holds something else; the message names the file.
-    """
-    text = sources.read_text(path)
-    head, opened, rest = text.partition("{")
-    body, closed, _ = rest.partition("}")
-    if not (opened and closed):
-        raise ValueError(f"{path}: expected points between {{ and }}, as 300-W writes them")
-    for line in head.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "n_points" and value.strip() != "68":
-            raise ValueError(f"{path}: expected n_points: 68, got {value.strip()[:20]!r}")
-    try:
-        numbers = np.array(body.split(), dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected numbers between {{ and }}: {error}") from error
-    if numbers.size != 136 or not np.isfinite(numbers).all():
-        raise ValueError(f"{path}: expected 68 finite points, x and y each, got {numbers.size} numbers")
-    points = numbers.reshape(68, 2) - 1
-    if not metrics.eye_length(points) > 0 or not metrics.box_length(points) > 0:
-        raise ValueError(f"{path}: expected points that span a box, with eyes apart")
-    return points
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:

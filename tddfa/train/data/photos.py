@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import read
+from tddfa.datasets.boxes import read_lines
+from tddfa.datasets.pts import read_pts
 from tddfa.synthetic import backdrop
 from tddfa.train.data.augment import LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.data.samples import STORED_SIZE, Sample, cut_square
@@ -49,46 +50,14 @@ def first_by_name(folder: str | os.PathLike[str], share: float) -> list[Path]:
     return photos[: int(share * len(photos))]
 
 
-def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Landmarks (68, 2) of a ``.pts`` file of 300-W, in px with centres at whole numbers from 0 (the file's from 1).
-
-    Raises
-    ------
-    ValueError
-        If it is no such file; the message names it.
-    """
-    text = Path(path).read_text(encoding="ascii", errors="replace")
-    body = text[text.find("{") + 1 : text.rfind("}")] if "{" in text and "}" in text else ""
-    try:
-        numbers = np.array(body.split(), dtype=np.float64).reshape(-1, 2)
-        return np.asarray(checked("landmarks", numbers, (68, 2)) - 1, dtype=np.float32)
-    except ValueError as error:
-        raise ValueError(f"{path}: not 68 landmarks of 300-W (.pts): {error}") from error
-
-
 def photo_samples(photos: Sequence[Path], source: str) -> Iterator[Sample]:
     """Faces of photos beside which their true landmarks lie, as ``.pts``."""
     for photo in photos:
-        landmarks = read_pts(photo.with_suffix(".pts"))
+        landmarks = read_pts(photo.with_suffix(".pts")).astype(np.float32)
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
         crop, matrix = cut_square(read(photo), (low + high) / 2, STORED_SCALE * float((high - low).max()))
         placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
         yield Sample(crop, source, landmarks=placed.astype(np.float32))
-
-
-def read_boxes(path: str | os.PathLike[str]) -> Boxes:
-    """Boxes (n, 4) of faces, a line ``x1 y1 x2 y2`` each.
-
-    Raises
-    ------
-    ValueError
-        If a line is something else.
-    """
-    rows = [line.split()[:4] for line in Path(path).read_text(encoding="ascii", errors="replace").splitlines() if line]
-    try:
-        return checked("boxes", np.array(rows, dtype=np.float64).reshape(-1, 4), (None, 4), np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: expected lines of four numbers, x1 y1 x2 y2: {error}") from error
 
 
 def nonface_samples(photos: Sequence[Path], count: int, seed: int) -> Iterator[Sample]:
@@ -112,7 +81,7 @@ def nonface_samples(photos: Sequence[Path], count: int, seed: int) -> Iterator[S
         crop = None
         if kind in ("away", "beside"):
             photo = photos[int(rng.integers(len(photos)))]
-            crop = _window(read(photo), _squares(read_boxes(photo.with_suffix(".txt"))), kind == "beside", rng)
+            crop = _window(read(photo), _squares(read_lines(photo.with_suffix(".txt"))), kind == "beside", rng)
         if crop is None:
             crop = _noise(rng) if kind == "noise" else backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
         yield Sample(crop, f"nonface-{kind}", face=False)

@@ -19,9 +19,9 @@ from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import Boxes
+from tddfa.datasets.pts import read_pts
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
-from tddfa.train.data.photos import read_pts
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ class Landmarked:
 
     def __getitem__(self, index: int) -> Piece:
         photo = self.photos[index]
-        points = read_pts(photo.with_suffix(".pts")).astype(np.float64)
+        points = read_pts(photo.with_suffix(".pts"))
         return Piece(image_io.read(photo), (points,), False, np.zeros(1, dtype=np.bool_), False)
 
 

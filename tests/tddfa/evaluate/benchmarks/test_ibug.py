@@ -113,36 +113,7 @@ def test_what_is_missing_is_explained(setup):
         ibug.evaluate(setup)
 
 
-class TestPts:
-    def test_counts_from_one(self, tmp_path, shape_68):
-        write_pts(tmp_path / "a.pts", shape_68)
-        np.testing.assert_allclose(ibug.read_pts(tmp_path / "a.pts"), shape_68[:, :2], atol=1e-3)
-
-    def test_variants(self, tmp_path, shape_68):
-        write_pts(tmp_path / "a.pts", shape_68, head="version: 1\r\nn_points:68 \r\n")
-        assert ibug.read_pts(tmp_path / "a.pts").shape == (68, 2)
-        write_pts(tmp_path / "a.pts", shape_68, head="")
-        assert ibug.read_pts(tmp_path / "a.pts").shape == (68, 2)
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("", "expected points between"),
-            ("version: 1\nn_points: 68\n{\n1 2\n", "expected points between"),
-            ("version: 1\nn_points: 39\n{\n" + "1 2\n" * 39 + "}", "expected n_points: 68, got '39'"),
-            ("{" + "1 2\n" * 67 + "}", "expected 68 finite points, x and y each, got 134 numbers"),
-            ("{" + "1 nan\n" * 68 + "}", "finite"),
-            ("{" + "1 two\n" * 68 + "}", "expected numbers"),
-            ("{" + "1 2\n" * 68 + "}", "span a box"),
-        ],
-    )
-    def test_says_what_is_wrong(self, tmp_path, content, message):
-        (tmp_path / "a.pts").write_text(content)
-        with pytest.raises(ValueError, match=message) as caught:
-            ibug.read_pts(tmp_path / "a.pts")
-        assert "a.pts" in str(caught.value)
-
-    def test_without_a_photo(self, tmp_path, setup, shape_68):
-        write_pts(tmp_path / "x/a.pts", shape_68)
-        with pytest.raises(ValueError, match=r"a.pts: expected its photo"):
-            ibug.evaluate(setup)
+def test_without_an_image(tmp_path, setup, shape_68):
+    write_pts(tmp_path / "x/a.pts", shape_68)
+    with pytest.raises(ValueError, match=r"a.pts: expected its photo"):
+        ibug.evaluate(setup)

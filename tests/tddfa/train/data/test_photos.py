@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.train.data.photos import first_by_name, nonface_samples, photo_samples, read_boxes, read_pts
+from tddfa.train.data.photos import first_by_name, nonface_samples, photo_samples
 from tddfa.train.data.samples import cut_square
 
 POINTS = np.random.default_rng(0).uniform((60, 40), (140, 150), (68, 2))
@@ -29,13 +29,6 @@ def test_first_by_name(photos):
     assert [path.name for path in first_by_name(photos, 0.7)] == ["a.png", "b.png"]
     with pytest.raises(FileNotFoundError, match="expected photos"):
         first_by_name(photos / "none", 1)
-
-
-def test_points_count_from_0_here(photos):
-    assert read_pts(photos / "a.pts") == pytest.approx(POINTS, abs=1e-3)
-    (photos / "bad.pts").write_text("n_points: 2\n{\n1 2\n3 4\n}")
-    with pytest.raises(ValueError, match=r"bad\.pts: not 68 landmarks"):
-        read_pts(photos / "bad.pts")
 
 
 def test_crops_of_photos_hold_their_landmarks(photos):
@@ -80,11 +73,3 @@ def test_windows_without_faces_show_none(tmp_path):
             assert inner < 0.6 or outside > 0.3
     again = list(nonface_samples([tmp_path / "a.png"], 5, 3))
     assert all((a.crop == b.crop).all() for a, b in zip(made, again, strict=False))
-
-
-def test_bad_boxes_are_told(tmp_path):
-    (tmp_path / "a.txt").write_text("1 2 3 4\n1 2 x 4\n")
-    with pytest.raises(ValueError, match=r"a\.txt: expected lines of four numbers"):
-        read_boxes(tmp_path / "a.txt")
-    (tmp_path / "b.txt").write_text("")
-    assert read_boxes(tmp_path / "b.txt").shape == (0, 4)

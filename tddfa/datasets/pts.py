@@ -1,0 +1,60 @@
+"""Landmark files in the ``.pts`` format of 300-W (Sagonas et al., 2013)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa import landmarks68
+from tddfa.datasets.files import read_text
+
+
+def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    r"""Read the 68 landmarks of a ``.pts`` file.
+
+    Parameters
+    ----------
+    path : path
+        A text file: a header, then ``{``, a line ``x y`` per landmark, and ``}``.
+
+    Returns
+    -------
+    ndarray (68, 2) float64
+        px, with pixel centres at whole numbers from 0. (The file counts from 1.)
+
+    Raises
+    ------
+    ValueError
+        If the file holds something else, or landmarks without extent; the message names the file.
+
+    Examples
+    --------
+    >>> lines = [f"{k + 1} {2 * k + 1}" for k in range(68)]
+    >>> path = tmp / "face.pts"
+    >>> _ = path.write_text("\n".join(["version: 1", "n_points: 68", "{", *lines, "}"]))
+    >>> read_pts(path)[:2].tolist()
+    [[0.0, 0.0], [1.0, 2.0]]
+    """
+    path = Path(path)
+    head, opened, rest = read_text(path).partition("{")
+    body, closed, _ = rest.partition("}")
+    if not (opened and closed):
+        raise ValueError(f"{path}: expected points between {{ and }}, as 300-W writes them")
+    for line in head.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "n_points" and value.strip() != "68":
+            raise ValueError(f"{path}: expected n_points: 68, got {value.strip()[:20]!r}")
+    try:
+        numbers = np.array(body.split(), dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected numbers between {{ and }}: {error}") from error
+    if numbers.size != 2 * landmarks68.COUNT or not np.isfinite(numbers).all():
+        raise ValueError(f"{path}: expected 68 finite points, x and y each, got {numbers.size} numbers")
+    points = numbers.reshape(landmarks68.COUNT, 2) - 1
+    right, left = points[list(landmarks68.OUTER_EYE_CORNERS)]
+    if not np.ptp(points, axis=0).all() or (right == left).all():
+        raise ValueError(f"{path}: expected points that span a box, with eyes apart")
+    return points
