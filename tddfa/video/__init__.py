@@ -8,11 +8,12 @@ more than a few frames in memory.
 import cv2  # noqa: F401
 
 from tddfa.video.frame import Frame, VideoError
-from tddfa.video.reading import PICTURES_PER_SECOND, Reader, frames, open_source
+from tddfa.video.reader import IMAGES_PER_SECOND, Reader
+from tddfa.video.sources import frames, open_source
 from tddfa.video.threads import Live, live, threaded
 from tddfa.video.writing import TICKS_PER_SECOND, Writer
 
 __all__ = [
-    "PICTURES_PER_SECOND", "TICKS_PER_SECOND", "Frame", "Live", "Reader", "VideoError", "Writer", "frames", "live",
+    "IMAGES_PER_SECOND", "TICKS_PER_SECOND", "Frame", "Live", "Reader", "VideoError", "Writer", "frames", "live",
     "open_source", "threaded",
 ]  # fmt: skip

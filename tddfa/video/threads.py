@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from tddfa.video.frame import Frame
-from tddfa.video.reading import Reader
+from tddfa.video.reader import Reader
 
 _LOG = logging.getLogger(__name__)
 

@@ -317,7 +317,7 @@ def test_of_a_truncated_film_what_is_there_is_read(tmp_path, film, caplog):
         ("empty.mp4", b"", "the file is empty"),
         ("noise.mkv", bytes(range(256)) * 20, "not a video"),
         ("short.mp4", b"\0\0\0\x18ftypmp42", "not a video"),
-        ("text.webp", b"hello world\n" * 100, "not a picture or video"),
+        ("text.webp", b"hello world\n" * 100, "not an image or video"),
         ("text.png", b"hello world\n" * 100, "not a picture"),
         ("text.gif", b"hello world\n" * 100, "not a video"),
     ],
@@ -505,6 +505,32 @@ def test_moving_pictures(tmp_path, suffix):
     np.testing.assert_allclose([frame.time for frame in seen], [0, 0.1, 0.15, 0.35, 0.45], atol=1e-6)
     for frame in seen:
         assert np.abs(frame.image.astype(int) - picture(frame.index)).mean() < (9 if suffix == ".gif" else 0.1)
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path):
+    from PIL import Image
+
+    pages = [Image.fromarray(np.ascontiguousarray(picture(i)[..., ::-1])) for i in range(3)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    with open_source(tmp_path / "x.tif") as reader:
+        assert (reader.count, reader.size) == (3, (96, 64))
+        read = list(reader)
+    assert [frame.time for frame in read] == [0, 0.04, 0.08]
+    for frame in read:
+        np.testing.assert_array_equal(frame.image, picture(frame.index))
+    # one page is an image like any other
+    pages[0].save(tmp_path / "one.tif")
+    assert open_source(tmp_path / "one.tif").count == 1
+
+
+def test_a_page_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    from PIL import Image
+
+    pages = [Image.new("RGB", (8, 8)), Image.new("RGB", (80, 60))]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(image_io, "MAX_PIXELS", 100)
+    with open_source(tmp_path / "x.tif") as reader, pytest.raises(VideoError, match="80 x 60"):
+        list(reader)
 
 
 def test_pictures_of_a_program():

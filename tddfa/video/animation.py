@@ -1,0 +1,85 @@
+"""Frames of animated WebP and of TIFF files with several pages, which OpenCV and many builds of FFmpeg do not read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tddfa.video.frame import Frame, VideoError, reason
+from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
+
+_LOG = logging.getLogger(__name__)
+# what a damaged file may raise
+_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a file is one for `AnimationReader`: a WebP, or a TIFF with more than one page."""
+    suffix = path.suffix.lower()
+    if suffix not in (".tif", ".tiff"):
+        return suffix == ".webp"
+    try:
+        with _open(path) as file:
+            return bool(file.properties(index=...).shape[0] > 1)
+    except _ERRORS:
+        return False  # the reader of images reports what is wrong with it
+
+
+def _open(path: Path) -> Any:
+    # imported late: `import tddfa.video` does not need it
+    import imageio.v3
+
+    return imageio.v3.imopen(path, "r", plugin="pillow")
+
+
+class AnimationReader(Reader):
+    """An animated WebP, or the pages of a TIFF file, read by imageio."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        try:
+            self._file = _open(path)
+        except Exception as error:  # Pillow's error about too many pixels shares no base class with the others
+            if type(error).__name__ == "DecompressionBombError":
+                raise VideoError(f"{path}: it has too many pixels") from None
+            if not isinstance(error, _ERRORS):
+                raise
+            raise VideoError(f"{path}: not an image or video that can be read") from error
+        try:
+            properties = self._file.properties(index=...)
+            self.count, height, width = properties.shape[:3]
+            check_size(self.name, width, height)
+        except VideoError:
+            self.close()
+            raise
+        except _ERRORS as error:
+            self.close()
+            raise VideoError(f"{path}: cannot be read: {reason(error)}") from error
+        self.size = (width, height)
+
+    def _frames(self, start: int) -> Generator[Frame, None, None]:
+        time = 0.0
+        for index in range(self.count or 0):
+            try:
+                height, width = self._file.properties(index=index).shape[:2]
+                check_size(self.name, width, height)
+                rgb = np.asarray(self._file.read(index=index, mode="RGB"))
+                milliseconds = self._file.metadata(index=index).get("duration") or 0
+            except VideoError:
+                raise
+            except _ERRORS as error:
+                if index == 0:
+                    raise VideoError(f"{self.name}: not one frame can be decoded") from error
+                _LOG.warning("%s: the file is cut short: %d of %d frames", self.name, index, self.count)
+                return
+            if index >= start:
+                yield Frame(rgb[..., ::-1], index, time)
+            time += milliseconds / 1000 if milliseconds > 0 else 1 / IMAGES_PER_SECOND
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

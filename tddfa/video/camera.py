@@ -1,0 +1,69 @@
+"""Frames of a camera, by OpenCV."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+import cv2
+
+from tddfa.video.frame import MAX_FPS, Frame, VideoError
+from tddfa.video.reader import Reader
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_FAILED_READS = 5  # in a row
+
+
+class CameraReader(Reader):
+    """OpenCV's cameras."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"camera {index}")
+        if index < 0:
+            raise VideoError(f"camera {index}: expected an index of 0 or more")
+        self.live = True
+        with _quiet_opencv():
+            self._capture = cv2.VideoCapture(index)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise VideoError(f"{self.name}: there is no such camera, or another program has it")
+        width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self.size = (width, height) if width > 0 and height > 0 else None
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps = fps if 0 < fps <= MAX_FPS else None
+
+    def _frames(self, start: int) -> Generator[Frame, None, None]:
+        began: float | None = None
+        index = failed = 0
+        while failed < _MAX_FAILED_READS:
+            done, image = self._capture.read()
+            now = time.monotonic()
+            if not done or image is None:
+                failed += 1
+                continue
+            failed = 0
+            began = now if began is None else began
+            if index >= start:
+                yield Frame(image, index, now - began)
+            index += 1
+        if began is None:
+            raise VideoError(f"{self.name}: it gives no picture")
+        _LOG.warning("%s: it gives no pictures any more, after %d", self.name, index)
+
+    def close(self) -> None:
+        """Release the camera."""
+        self._capture.release()
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from saying on stderr, in several lines, that there is no camera."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -1,0 +1,259 @@
+"""Frames of video files and URLs: all that FFmpeg reads."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
+from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_FRAME_SECONDS = 3600.0  # mp4 does not hold much more
+_MAX_STEP_BACK_SECONDS = 1.0
+_TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would show a text file as a video of its letters
+
+
+class FileReader(Reader):
+    """What FFmpeg reads: files and URLs."""
+
+    def __init__(self, address: str, name: str, remote: bool) -> None:
+        super().__init__(name)
+        self._lock = threading.Lock()  # PyAV crashes if a container is closed while a thread reads it
+        self._closed = False
+        self._remote = remote
+        self._decoded: Generator[av.VideoFrame, None, None] | None = None
+        self._first: av.VideoFrame | None = None
+        options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+        try:
+            self._container = av.open(
+                address,
+                "r",
+                options=options,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
+            )
+        except (av.InvalidDataError, EOFError) as error:
+            raise VideoError(f"{name}: not a video, or one that is damaged or cut short") from error
+        except (FFmpegError, OSError, ValueError) as error:
+            raise VideoError(f"{name}: cannot be opened: {reason(error)}") from error
+        try:
+            self._open_stream()
+        except FFmpegError as error:
+            self.close()
+            raise VideoError(f"{name}: cannot be read: {reason(error)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_stream(self) -> None:
+        container = self._container
+        stream = container.streams.best("video")
+        if stream is None or not isinstance(stream, av.VideoStream) or _is_cover(stream):
+            raise VideoError(f"{self.name}: there are no moving pictures in it")
+        context = stream.codec_context
+        if context is None or context.name in _TEXT_CODECS:
+            raise VideoError(f"{self.name}: not a video, or of a kind that cannot be decoded")
+        check_size(self.name, context.width, context.height)
+        self.live = self._remote and container.duration is None and not _has_length(container)
+        # threads that each decode a frame hold back as many
+        stream.thread_type = "SLICE" if self.live else "AUTO"
+        self._stream = stream
+        self._time_base = float(stream.time_base or 1)
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+        self.fps = float(rate) if rate and 0 < rate <= MAX_FPS else None
+        self._step = 1 / (self.fps or IMAGES_PER_SECOND)
+        self._origin = None if container.start_time is None else container.start_time / av.time_base
+        seconds = None
+        if stream.duration is not None:
+            seconds = stream.duration * self._time_base
+        elif container.duration is not None:
+            seconds = container.duration / av.time_base
+        self._end = None if stream.duration is None else seconds
+        if not self.live:
+            self.count = stream.frames or (round(seconds * self.fps) if seconds and self.fps else None) or None
+        self.has_audio = any(isinstance(other, av.AudioStream) for other in container.streams)
+        self._packets = self._errors = self._given = self._repaired = 0
+        self._broken: str | None = None
+        self._decoded = self._decode()
+        self._first = self._next()
+        if self._first is None:
+            raise VideoError(f"{self.name}: not one frame can be decoded")
+        self._matrix = _display_matrix(self._first)
+        self._reformatter = VideoReformatter()
+        width, height = self._first.width, self._first.height
+        self.size = (height, width) if self._matrix is not None and _is_transposed(self._matrix) else (width, height)
+
+    def _demux(self) -> Iterator[Any]:
+        errors = 0
+        while True:
+            try:
+                for packet in self._container.demux(self._stream):
+                    errors = 0
+                    if packet.size:  # the last one only flushes
+                        self._packets += 1
+                    yield packet
+                return
+            except DEMUX_ERRORS as error:
+                errors += 1
+                self._errors += 1
+                self._broken = reason(error)
+                if self._remote or errors > DEMUX_TRIES:  # each try of a URL may last its time-out
+                    yield None  # what the decoder holds still comes
+                    return
+
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
+        for packet in self._demux():
+            try:
+                decoded = self._stream.decode(packet)
+            except FFmpegError:
+                self._errors += 1
+                continue
+            for frame in decoded:
+                self._given += 1
+                self._repaired += bool(frame.is_corrupt)
+                yield frame
+
+    def _next(self) -> av.VideoFrame | None:
+        with self._lock:
+            if self._closed or self._decoded is None:
+                return None
+            first, self._first = self._first, None
+            return first or next(self._decoded, None)
+
+    def _frames(self, start: int) -> Generator[Frame, None, None]:
+        last = -math.inf
+        try:
+            for index in itertools.count():
+                decoded = self._next()
+                if decoded is None:
+                    break
+                time = self._time(decoded, last)
+                last = time
+                if index >= start:
+                    check_size(self.name, decoded.width, decoded.height)
+                    yield Frame(self._image(decoded), index, time)
+            if (
+                not self._closed
+                and self._end is not None
+                and last + self._step < self._end - max(0.25, 0.02 * self._end)
+            ):
+                _LOG.warning("%s: the file is cut short: %.1f of %.1f s", self.name, last + self._step, self._end)
+        finally:
+            self._report()
+
+    def _time(self, frame: av.VideoFrame, last: float) -> float:
+        """Seconds from the start, more than `last` whatever the file says."""
+        following = 0.0 if last == -math.inf else last + self._step
+        if frame.pts is None:
+            return following
+        stamp = frame.pts * float(frame.time_base or self._time_base)
+        if self._origin is None:
+            self._origin = stamp
+        time = stamp - self._origin
+        if last == -math.inf or 0 < time - last <= _MAX_FRAME_SECONDS:
+            return time
+        if -_MAX_STEP_BACK_SECONDS < time - last <= 0:
+            return last + self._step / 100  # two at one time; the next is right again
+        self._origin = stamp - following  # a clock that was set: joined films, damage
+        return following
+
+    def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        # one thread: swscale's own would compete with the decoder's, at half the speed
+        bgr = self._reformatter.reformat(frame, format="bgr24", **_one_thread())
+        image = np.asarray(bgr.to_ndarray(), dtype=np.uint8)
+        return image if self._matrix is None else _upright(image, self._matrix)
+
+    def _report(self) -> None:
+        if self._remote and self._broken is not None:
+            _LOG.warning("%s: it broke off: %s", self.name, self._broken)
+        elif self._errors or self._repaired:
+            # frames that the decoder was given, and that neither came out nor are still in it
+            lost = max(self._packets - self._given - self._in_flight(), self._errors and 1)
+            _LOG.warning(
+                "%s: %d damaged frame%s skipped, %d repaired by the decoder",
+                self.name, lost, "" if lost == 1 else "s", self._repaired,
+            )  # fmt: skip
+        self._errors = self._repaired = 0
+
+    def _in_flight(self) -> int:
+        with self._lock:
+            try:
+                return 0 if self._closed else len(self._stream.decode(None))
+            except FFmpegError:  # at its end already
+                return 0
+
+    def close(self) -> None:
+        """Close the file; a thread that reads it gets no more frames."""
+        with self._lock:
+            self._closed = True
+            self._first = None
+            if self._decoded is not None:
+                self._decoded.close()  # it would read on in what is gone
+            self._container.close()
+
+
+def _has_length(container: Any) -> bool:
+    """Whether a source without a duration is a file that ends, and no playlist or stream."""
+    try:
+        return container.format.name != "hls" and container.size > 0
+    except (FFmpegError, OSError):
+        return False
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return "attached_pic" in str(stream.disposition)
+
+
+def _one_thread() -> dict[str, Any]:
+    global _threads_option
+    if _threads_option is None:
+        try:
+            VideoReformatter().reformat(av.VideoFrame(2, 2, "yuv420p"), format="bgr24", threads=1)
+            _threads_option = {"threads": 1}
+        except TypeError:  # PyAV before 17: it has none
+            _threads_option = {}
+    return _threads_option
+
+
+_threads_option: dict[str, Any] | None = None
+
+
+def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
+    """How the picture is to be turned: (2, 2) of -1, 0, 1; ``(x', y') = (x, y) @ matrix``. None: not at all."""
+    side_data: Any = frame.side_data
+    for data in side_data:
+        if getattr(getattr(data, "type", None), "name", "") == "DISPLAYMATRIX":
+            numbers = np.frombuffer(bytes(data), dtype=np.int32)
+            if len(numbers) < 9:
+                return None
+            matrix = np.rint(numbers[[0, 1, 3, 4]].reshape(2, 2) / 65536).astype(np.int32)
+            quarter_turns = abs(int(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])) == 1
+            if not quarter_turns or np.count_nonzero(matrix) != 2 or np.array_equal(matrix, np.eye(2)):
+                return None
+            return matrix
+    return None
+
+
+def _is_transposed(matrix: NDArray[np.int32]) -> bool:
+    return bool(matrix[0, 0] == 0)
+
+
+def _upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    if _is_transposed(matrix):
+        image = cv2.transpose(image)
+    left_right, upside_down = (matrix.sum(axis=0) < 0).tolist()
+    if left_right or upside_down:
+        image = cv2.flip(image, -1 if left_right and upside_down else int(not upside_down))
+    return image
