@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import reprlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
-
-import yaml
 
 from tddfa._shared.errors import ConfigError as ConfigError
+from tddfa._shared.settings import build_settings, read_mapping
 
 PRECISIONS = ("float", "int8")
-
-# A config is a screenful; anything larger is something else.
-_MAX_BYTES = 64 * 1024
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -141,61 +132,10 @@ class Config:
             If it cannot be read, or if a key is unknown, missing or of another type; the message names file and key.
         """
         path = Path(path)
-        try:
-            if path.stat().st_size > _MAX_BYTES:
-                raise ConfigError(f"{path}: expected a config of at most {_MAX_BYTES} bytes")
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}")
+        content = read_mapping(path)
         if "checkpoint_fp" in content:
             # only 3DDFA_V2's configs have this key
             from tddfa.compat.config import resolve
 
             return resolve(path, content)
-        if "name" in content:
-            raise ConfigError(f"{path}: unknown key 'name': a config is named by its file")
-        return _build(cls, {"name": path.stem, **content}, f"{path}: ", path.parent)
-
-
-def _build(cls: type[T], content: dict[str, Any], where: str, folder: Path) -> T:
-    """Make the dataclass `cls` of `content`, key by key; `where` begins every message."""
-    hints = get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in content:
-        if key not in fields:
-            raise ConfigError(f"{where}unknown key {key!r}; known are {', '.join(fields)}")
-    values: dict[str, Any] = {}
-    for name, field in fields.items():
-        if name in content:
-            values[name] = _convert(hints[name], content[name], f"{where}{name}", folder)
-        elif field.default is dataclasses.MISSING:
-            raise ConfigError(f"{where}missing key {name!r}")
-    try:
-        return cls(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}{error}") from error
-
-
-def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected keys and values, got {reprlib.repr(value)}")
-        return _build(kind, value, f"{where}.", folder)
-    if kind in (Path, Path | None):
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{where}: expected a path, got {reprlib.repr(value)}")
-        return Path(os.path.normpath(folder / value))
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is str and isinstance(value, str):
-        return value
-    if kind == float | None and value is None:
-        return None
-    expected = {int: "a whole number", str: "a text", bool: "true or false"}.get(kind, "a number")
-    raise ConfigError(f"{where}: expected {expected}, got {reprlib.repr(value)}")
+        return build_settings(cls, content, path, name=path.stem)

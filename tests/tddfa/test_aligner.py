@@ -6,9 +6,9 @@ import pytest
 
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Roi
+from tddfa._shared.errors import ConfigError
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.landmarks68 import MIRRORED
-from tddfa.model.config import ConfigError
 from tddfa.model.face_model import FaceModel
 from tddfa.tracking.smoothing import mean_of
 

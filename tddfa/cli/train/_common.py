@@ -50,8 +50,8 @@ def read_settings(cls: type[T], config: Path | None) -> T:
     ConfigError
         If none is given, or if it is not understood.
     """
-    from tddfa.model.config import ConfigError
-    from tddfa.train.engine.settings import load_settings
+    from tddfa._shared.errors import ConfigError
+    from tddfa._shared.settings import load_settings
 
     if config is None:
         raise ConfigError("--config: expected a file of settings, got none")

@@ -1,11 +1,11 @@
-"""What the yml of a detector's training may say (`tddfa.train.engine.settings.load_settings`)."""
+"""What the yml of a detector's training may say (`tddfa._shared.settings.load_settings`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tddfa.model.config import ConfigError
+from tddfa._shared.errors import ConfigError
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.data import KINDS
 from tddfa.train.detector.scenes import Layout

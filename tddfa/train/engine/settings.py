@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import reprlib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-import yaml
-
-from tddfa.model.config import ConfigError
+from tddfa._shared.errors import ConfigError
 from tddfa.train.data.augment import Augment
-
-# Settings are a screenful; anything larger is something else.
-_MAX_BYTES = 64 * 1024
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -212,77 +199,3 @@ class RegressorSettings:
                 raise ConfigError(f"{name}: expected {least} or more, got {getattr(self, name)}")
         if not 0 <= self.balance <= 1:
             raise ConfigError(f"balance: expected 0..1, got {self.balance}")
-
-
-def load_settings(cls: type[T], path: str | os.PathLike[str]) -> T:
-    """Read a ``.yml`` file into a dataclass of settings.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read, or if a key is unknown, missing or of another type; the message names file and key.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: expected settings of at most {_MAX_BYTES} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
-    return build(cls, content, f"{path}: ", path.parent)
-
-
-def build(cls: type[T], content: Any, where: str, folder: Path) -> T:
-    """Make the dataclass `cls` of a mapping, key by key; `where` begins every message, paths are under `folder`.
-
-    Raises
-    ------
-    ConfigError
-        As `load_settings`.
-    """
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{where.rstrip(': ')}: expected keys and values, got {reprlib.repr(content)}")
-    hints = typing.get_type_hints(cls)
-    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in content:
-        if key not in fields:
-            raise ConfigError(f"{where}unknown key {key!r}; known are {', '.join(fields)}")
-    values = {name: _convert(hints[name], content[name], f"{where}{name}", folder) for name in content}
-    for name, item in fields.items():
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise ConfigError(f"{where}missing key {name!r}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ConfigError(f"{where}{error}") from error
-
-
-def _convert(kind: Any, value: Any, where: str, folder: Path) -> Any:
-    arguments = typing.get_args(kind)
-    if isinstance(kind, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        kind = next(argument for argument in arguments if argument is not type(None))
-        return _convert(kind, value, where, folder)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or (arguments[-1] is not Ellipsis and len(value) != len(arguments)):
-            length = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
-            raise ConfigError(f"{where}: expected a list{length}, got {reprlib.repr(value)}")
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]", folder) for i, item in enumerate(value))
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return build(kind, value, f"{where}.", folder)
-    if kind is Path and isinstance(value, str) and value:
-        return Path(os.path.normpath(folder / value))
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is str and isinstance(value, str):
-        return value
-    expected = {int: "a whole number", str: "a text", float: "a number", bool: "true or false", Path: "a path"}.get(
-        kind, str(kind)
-    )
-    raise ConfigError(f"{where}: expected {expected}, got {reprlib.repr(value)}")

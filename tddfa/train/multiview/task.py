@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tddfa._shared.errors import ConfigError
 from tddfa.geometry.triangulation import SOURCES, consistency
-from tddfa.model.config import ConfigError
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.data.batches import Batch, batches

@@ -27,7 +27,7 @@ def test_every_public_error_is_a_tddfa_error(root):
 
 
 def test_one_except_catches_all_and_the_standard_classes_still_do(tmp_path):
-    with pytest.raises(tddfa.TddfaError, match="no such config"):
+    with pytest.raises(tddfa.TddfaError, match="not a readable yml file"):
         tddfa.Config.load("nothing")
     assert issubclass(ConfigError, ValueError)
     assert issubclass(DownloadError, OSError)

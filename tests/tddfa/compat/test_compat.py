@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tddfa import Aligner
+from tddfa._shared.errors import ConfigError
 from tddfa.compat import (
     TDDFA,
     FaceBoxes,
@@ -24,7 +25,6 @@ from tddfa.compat import (
     viz_pose,
 )
 from tddfa.compat.bfm import read_pickled
-from tddfa.model.config import ConfigError
 
 PHOTOS = ("JianzhuGuo", "trump_hillary", "emma")
 

@@ -302,7 +302,7 @@ class TestLookahead:
             return World(Person(lambda t: (100 + 90 * t, 180, 80), 1), noise=1.0)
 
         raw_world = world()
-        raw = [Tracker.__call__(t, raw_world.picture(n))[0].landmarks for t in [Tracker(raw_world, smooth="none")] for n in range(frames)]  # fmt: skip  # noqa: E501
+        raw = [Tracker.__call__(t, raw_world.picture(n))[0].landmarks for t in [Tracker(raw_world, smooth="none")] for n in range(frames)]  # fmt: skip
         w = world()
         smooth = Tracker(w, smooth="lookahead", n_pre=window[0], n_next=window[1])
         pictures = [w.picture(n) for n in range(frames)]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tddfa._shared.errors import ConfigError
 from tddfa.cli.train import main
 from tddfa.cli.train._common import positive
 from tddfa.cli.train.regressor import add_arguments, settings_of, weighted_folder
-from tddfa.model.config import ConfigError
 from tddfa.train.engine.settings import Folder
 
 

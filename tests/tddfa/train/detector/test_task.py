@@ -15,9 +15,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
+from tddfa._shared.errors import ConfigError  # noqa: E402
+from tddfa._shared.settings import load_settings  # noqa: E402
 from tddfa.cli.train import detector as command_detector  # noqa: E402
 from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
-from tddfa.model.config import ConfigError  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
 from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures  # noqa: E402
@@ -31,7 +32,6 @@ from tddfa.train.detector.task import (  # noqa: E402
     train_detector,
 )
 from tddfa.train.engine.checkpoint import CheckpointError  # noqa: E402
-from tddfa.train.engine.settings import load_settings  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

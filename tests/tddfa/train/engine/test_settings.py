@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tddfa.model.config import ConfigError
-from tddfa.train.engine.settings import Folder, LossWeights, RegressorSettings, Schedule, load_settings
+from tddfa._shared.errors import ConfigError
+from tddfa._shared.settings import load_settings
+from tddfa.train.engine.settings import Folder, LossWeights, RegressorSettings, Schedule
 
 LEAST = "data: [{folder: crops}]\nface_model: ../face.npz\n"
 
@@ -41,7 +42,7 @@ def test_the_shipped_settings_are_understood_and_find_the_face_model(root):
     [
         ("face_model: a.npz\n", "missing key 'data'"),
         (LEAST + "epochs: 3\n", "unknown key 'epochs'"),
-        (LEAST + "schedule: {step: 3}\n", "schedule.unknown key 'step'"),
+        (LEAST + "schedule: {step: 3}\n", "schedule: unknown key 'step'"),
         (LEAST + "schedule: {steps: many}\n", "schedule.steps: expected a whole number, got 'many'"),
         (LEAST + "schedule: {steps: 0}\n", "steps: expected 1 or more, got 0"),
         (LEAST + "schedule: {learning_rate: .nan}\n", "learning_rate: expected a number over 0"),
@@ -56,7 +57,7 @@ def test_the_shipped_settings_are_understood_and_find_the_face_model(root):
         ("data: crops\nface_model: a.npz\n", "data: expected a list, got 'crops'"),
         ("- a\n", "expected keys and values"),
         ("a: [\n", "not a readable yml file"),
-        ("#" * 70_000, "expected settings of at most"),
+        ("#" * 70_000, "expected a yml file of at most"),
     ],
 )
 def test_what_is_not_understood_names_file_and_key(tmp_path, text, message):

@@ -11,14 +11,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tddfa._shared.errors import ConfigError  # noqa: E402
+from tddfa._shared.settings import load_settings  # noqa: E402
 from tddfa.cli.train import multiview as command_multiview  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
 from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: E402
-from tddfa.model.config import ConfigError  # noqa: E402
 from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import in_order  # noqa: E402
 from tddfa.train.data.crops import Crops  # noqa: E402
-from tddfa.train.engine.settings import Folder, LossWeights, MetaJoint, RegressorSettings, load_settings  # noqa: E402
+from tddfa.train.engine.settings import Folder, LossWeights, MetaJoint, RegressorSettings  # noqa: E402
 from tddfa.train.multiview.data import rendered_heads, validation_views, view_batch  # noqa: E402
 from tddfa.train.multiview.task import (  # noqa: E402
     MultiviewSettings,

@@ -1,0 +1,144 @@
+"""A yml file to a frozen dataclass: every key is known and checked, paths are relative to the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tddfa._shared.errors import ConfigError
+
+# Settings fill a screen; a larger file is something else.
+MAX_BYTES = 64 * 1024
+
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+
+T = TypeVar("T")
+
+
+def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[str, str] | None = None) -> T:
+    """Read a ``.yml`` file into a dataclass.
+
+    Fields may be numbers, texts, booleans, paths, tuples, dataclasses, and each of them or None.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass. It, and every dataclass nested in it, may list its old keys:
+        ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}``.
+    path : path
+        The file; at most `MAX_BYTES` bytes. Paths in it are relative to its folder.
+    renamed : mapping of str to str, optional
+        More old keys of `cls`, with the new ones.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or if a key is unknown, renamed, missing or of the wrong type; the message names
+        the file and the key.
+    """
+    return build_settings(cls, read_mapping(path), path, renamed=renamed)
+
+
+def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the keys and values of a ``.yml`` file; no code in it is run.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is larger than `MAX_BYTES`, or holds something else than keys and values.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(f"{path}: expected a yml file of at most {MAX_BYTES} bytes, got {size}")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
+    return _mapping(content, str(path))
+
+
+def build_settings(
+    cls: type[T],
+    content: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    renamed: Mapping[str, str] | None = None,
+    **given: Any,
+) -> T:
+    """Make the dataclass `cls` of what a file holds, as `load_settings` does.
+
+    Parameters
+    ----------
+    content : mapping
+        See `read_mapping`.
+    path : path
+        The file, for messages and for relative paths.
+    **given
+        Fields of `cls` that the caller sets; as keys of the file they are unknown.
+    """
+    return _build(cls, content, Path(path), "", renamed or {}, given)
+
+
+def _build(cls: type[T], content: Any, path: Path, key: str, renamed: Mapping[str, str], given: Mapping[str, Any]) -> T:
+    """Make a dataclass of the value of `key`, which is empty at the top and ``augment.scale`` below it."""
+    where = f"{path}: {key}: " if key else f"{path}: "
+    prefix = f"{key}." if key else ""
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.name not in given}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    renamed = {**getattr(cls, "RENAMED", {}), **renamed}
+    content = _mapping(content, where.rstrip(": "))
+    for name in content:
+        if name in renamed:
+            raise ConfigError(f"{where}key {name!r} is now {renamed[name]!r}")
+        if name not in fields:
+            raise ConfigError(f"{where}unknown key {name!r}; known are {', '.join(fields)}")
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in content:
+            raise ConfigError(f"{where}missing key {name!r}")
+    values = {name: _convert(hints[name], value, path, f"{prefix}{name}") for name, value in content.items()}
+    try:
+        return cls(**values, **given)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {prefix}{error}") from error
+
+
+def _mapping(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where}: expected keys and values, got {reprlib.repr(content)}")
+    return content
+
+
+def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
+    """Convert the value of a key to the type of its field."""
+    arguments = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        kind = next(argument for argument in arguments if argument is not type(None))
+        return _convert(kind, value, path, key)
+    if typing.get_origin(kind) is tuple:
+        any_length = arguments[-1] is Ellipsis
+        if not isinstance(value, list) or not (any_length or len(value) == len(arguments)):
+            length = "" if any_length else f" of {len(arguments)}"
+            raise ConfigError(f"{path}: {key}: expected a list{length}, got {reprlib.repr(value)}")
+        kinds = arguments[:1] * len(value) if any_length else arguments
+        return tuple(_convert(kinds[i], item, path, f"{key}[{i}]") for i, item in enumerate(value))
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value, path, key, {}, {})
+    if kind is Path and isinstance(value, str) and value:
+        return Path(os.path.normpath(path.parent / value))
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise ConfigError(f"{path}: {key}: expected {_EXPECTED.get(kind, kind)}, got {reprlib.repr(value)}")
