@@ -250,7 +250,7 @@ class TestCommand:
         )
         # a process of its own, as it is used: those that make batches import its main module
         script = (
-            "import argparse, sys\nfrom tddfa.train import command_detector as c\np = argparse.ArgumentParser()\n"
+            "import argparse, sys\nfrom tddfa.cli.train import detector as c\np = argparse.ArgumentParser()\n"
             "c.add_arguments(p)\nsys.exit(c.run(p.parse_args(sys.argv[1:])))"
         )
         done = subprocess.run(
