@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tddfa.geometry.camera import Camera, Euler
     from tddfa.model.config import Config, CropRule
     from tddfa.model.face_model import FaceModel
+    from tddfa.tracking.settings import TrackerSettings
     from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face, Mesh, Params, Roi
 
@@ -38,10 +39,11 @@ _HOMES = {
     "Roi": "types",
     "TddfaError": "_shared.errors",
     "Tracker": "tracking.tracker",
+    "TrackerSettings": "tracking.settings",
 }
 __all__ = [
     "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "TddfaError",
-    "Tracker",
+    "Tracker", "TrackerSettings",
 ]  # fmt: skip
 
 

@@ -46,10 +46,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help="frames between looks for new faces (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--lost", choices=("score", "size"), default="score",
-        help="when a face is lost: by its score, or by 3DDFA_V2's 2020 px (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
         "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
         help="where the files go (default: %(default)s)",
     )  # fmt: skip
@@ -75,7 +71,6 @@ def tracker_of(options: argparse.Namespace, aligner: Aligner) -> Tracker:
         smooth=options.smooth,
         detect_every=options.detect_every,
         max_faces=options.max_faces,
-        lost=options.lost,
         n_pre=options.n_pre,
         n_next=options.n_next,
     )

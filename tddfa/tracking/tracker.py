@@ -14,36 +14,12 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
+from tddfa.tracking.settings import TrackerSettings
 from tddfa.tracking.smoothing import JitterMeter, OneEuro, mean_of
 from tddfa.types import Face, Roi
 
 Smooth = Literal["one_euro", "lookahead", "none"]
-Evidence = Literal["score", "size"]
 SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
-
-# A face that is followed fades (blur, a hand, a profile) before it is gone, so less is asked of it than of a new one.
-_KEPT_SCORE_SHARE = 0.75
-# Overlap of squares from which a detection and a followed face are one.
-_SAME_FACE_IOU = 0.25
-# Two followed faces whose landmarks' middles are nearer than this share of their size are one.
-_TWINS = 0.25
-# How far, in sizes of the face, one frame may carry a face off the place where its motion would have it.
-_MAX_JUMP, _MAX_GROWTH = 0.6, 1.6
-# How far from where it was last seen, in its sizes, a lost face may be found again.
-_REVIVAL_REACH, _REVIVAL_GROWTH = 3.0, 2.0
-# Detections without a face that is followed, for a model without a score, until the face is given up.
-_MAX_MISSES = 2
-# Frames between looks for new faces while somebody is missing: who was hidden is to be found as soon as he can be.
-_LOOK_FOR_MISSING_EVERY = 2
-# Between two looks at the whole picture, who is missing is looked for in one so small that his face has this size, px.
-_LOOK_FOR_MISSING_AT = 80.0
-# Boxes beyond the limit of faces that are looked at: a large one that is no face must not keep the others out.
-_SPARE_BOXES = 8
-# Share of a new velocity in the one that is kept.
-_VELOCITY_GAIN = 0.5
-# 3DDFA_V2 detects again when the square under the face is smaller than this, px squared.
-_V2_SMALLEST = 2020.0
-_CUT_CORRELATION = 0.5
 
 Frame = TypeVar("Frame")
 
@@ -58,7 +34,7 @@ class _Track:
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # px a second
     shape: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     smoother: OneEuro | None = None
-    seen: int = 1
+    seen: int = 1  # frames
     misses: int = 0
     clear: Face | None = None  # the last one that a new face's score would do for
 
@@ -69,14 +45,14 @@ class _Track:
     def middle_at(self, time: float) -> NDArray[np.float64]:
         return _middle(self.face.landmarks) + self.velocity * (time - self.time)
 
-    def update(self, face: Face, time: float) -> None:
+    def update(self, face: Face, time: float, settings: TrackerSettings) -> None:
         dt = time - self.time
         if dt > 0:
             moved = (_middle(face.landmarks) - _middle(self.face.landmarks)) / dt
             # the gain is that of a thirtieth of a second: two frames a moment apart say little about speed
-            self.velocity += (1 - (1 - _VELOCITY_GAIN) ** (30 * dt)) * (moved - self.velocity)
+            self.velocity += (1 - (1 - settings.velocity_gain) ** (30 * dt)) * (moved - self.velocity)
         self.seen += 1
-        self.shape = self.shape + (face.params.shape - self.shape) / min(self.seen, 30)
+        self.shape = self.shape + (face.params.shape - self.shape) / min(self.seen, settings.shape_frames)
         self.face, self.time = face, time
 
 
@@ -100,11 +76,10 @@ class Tracker:
         Follow no more than so many: those that are followed already, then the largest.
     remember : float
         For how many seconds a lost face keeps its id.
-    lost : {"score", "size"}
-        When a face is lost: ``score``, by the regressor's face score where the model has one, else when the detector
-        does not find it any more; ``size``, by 3DDFA_V2's rule, a square of under 2020 px, for comparison.
     n_pre, n_next : int
         Frames before and after in a mean of ``lookahead``.
+    settings : TrackerSettings, optional
+        Thresholds; None takes the defaults.
 
     Attributes
     ----------
@@ -125,14 +100,12 @@ class Tracker:
         detect_every: int = 15,
         max_faces: int | None = None,
         remember: float = 2.0,
-        lost: Evidence = "score",
         n_pre: int = 1,
         n_next: int = 1,
+        settings: TrackerSettings | None = None,
     ) -> None:
         if smooth not in SMOOTH:
             raise ValueError(f"smooth: expected one of {', '.join(SMOOTH)}, got {smooth!r}")
-        if lost not in ("score", "size"):
-            raise ValueError(f"lost: expected score or size, got {lost!r}")
         for name, value, low in (
             ("detect_every", detect_every, 1),
             ("max_faces", 1 if max_faces is None else max_faces, 1),
@@ -145,7 +118,8 @@ class Tracker:
         if aligner.detector is None:
             raise ValueError("aligner: expected one with a detector")
         self.aligner = aligner
-        self.smooth, self.lost = smooth, lost
+        self.smooth = smooth
+        self.settings = TrackerSettings() if settings is None else settings
         self.detect_every, self.max_faces, self.remember = detect_every, max_faces, remember
         self.n_pre, self.n_next = n_pre, n_next
         self.reset()
@@ -258,7 +232,7 @@ class Tracker:
         rois = [self._next_roi(track, now) for track in self._followed]
         self._since_detection += 1
         boxes: list[NDArray[np.float32]] = []
-        patience = min(self.detect_every, _LOOK_FOR_MISSING_EVERY) if self._missing else self.detect_every
+        patience = min(self.detect_every, self.settings.lost_detect_every) if self._missing else self.detect_every
         detected = not self._followed or self._since_detection >= patience
         if detected:
             self._since_whole += self._since_detection
@@ -293,7 +267,7 @@ class Tracker:
         spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
         if spread < 32 * 24:  # under a grey level or so: a plain picture goes together with anything
             return False
-        return float((a * b).sum()) / spread < _CUT_CORRELATION
+        return float((a * b).sum()) / spread < self.settings.cut_correlation
 
     def _next_roi(self, track: _Track, now: float) -> Roi:
         roi = self.aligner.roi(track.face)
@@ -305,12 +279,10 @@ class Tracker:
 
         Where only those who are missing are looked for, not the `whole`, the picture is as small as their faces allow.
         """
-        from scipy.optimize import linear_sum_assignment
-
         self._since_detection = 0
         assert self.aligner.detector is not None
         known = [track.size for track in (*self._followed, *self._missing)]
-        scale = 1.0 if whole else min(1.0, _LOOK_FOR_MISSING_AT / min(known))
+        scale = 1.0 if whole else min(1.0, self.settings.lost_face_size / min(known))
         if whole:
             self._since_whole = 0
         if scale < 1:
@@ -321,9 +293,8 @@ class Tracker:
         overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]).reshape(
             len(rois), len(boxes)
         )
-        pairs = [
-            (i, j) for i, j in zip(*linear_sum_assignment(-overlap), strict=True) if overlap[i, j] >= _SAME_FACE_IOU
-        ]
+        least = self.settings.same_face_iou
+        pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= least]
         confirmed = {i for i, _ in pairs}
         for i, track in enumerate(self._followed[: len(rois)]):
             track.misses = 0 if i in confirmed else track.misses + 1
@@ -332,13 +303,13 @@ class Tracker:
         free = [
             box
             for j, box in enumerate(boxes)
-            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * _SAME_FACE_IOU)
+            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * self.settings.same_face_iou)
         ]
         if self.max_faces is not None:
             # who is nearest is meant
             free.sort(key=lambda box: float((box[2] - box[0]) * (box[3] - box[1])), reverse=True)
         # no more than the limit are admitted, but only the regressor can tell which of these boxes are faces
-        return free if self.max_faces is None else free[: self.max_faces + _SPARE_BOXES]
+        return free if self.max_faces is None else free[: self.max_faces + self.settings.spare_boxes]
 
     def _follow(self, faces: list[tuple[_Track, Face]], now: float) -> None:
         """Take in what the crops of the followed faces show; who is lost goes to the missing."""
@@ -349,12 +320,12 @@ class Tracker:
         kept.sort(key=lambda pair: self._surprise(pair[0], pair[1], now))
         own: list[tuple[_Track, Face]] = []
         for track, face in kept:
-            if any(_are_twins(face.landmarks, other.landmarks) for _, other in own):
+            if self._is_duplicate(face, [other for _, other in own]):
                 lost.add(track.track_id)
             else:
                 own.append((track, face))
         for track, face in own:
-            track.update(face, now)
+            track.update(face, now, self.settings)
             if self.aligner.min_score is None or face.score >= self.aligner.min_score:
                 track.clear = face
         self._missing += [track for track, _ in faces if track.track_id in lost]
@@ -367,36 +338,30 @@ class Tracker:
 
     def _is_there(self, track: _Track, face: Face, now: float) -> bool:
         size = _size(face.landmarks)
-        if self.lost == "size":
-            return bool(np.ptp(face.landmarks[:, 0]) * np.ptp(face.landmarks[:, 1]) >= _V2_SMALLEST)
-        if not 1 / _MAX_GROWTH < size / track.size < _MAX_GROWTH:
+        if not 1 / self.settings.max_growth < size / track.size < self.settings.max_growth:
             return False
-        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > _MAX_JUMP * track.size:
+        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > self.settings.max_jump * track.size:
             return False
         if self.aligner.min_score is not None:
-            return face.score >= _KEPT_SCORE_SHARE * self.aligner.min_score
-        return track.misses < _MAX_MISSES
+            return face.score >= self.settings.kept_score_fraction * self.aligner.min_score
+        return track.misses < self.settings.max_misses
 
     def _admit(self, faces: list[Face], now: float) -> None:
         """Follow new faces; one who was lost a moment ago comes back under the old id."""
-        from scipy.optimize import linear_sum_assignment
-
         limit = self.aligner.min_score
         new: list[Face] = []
         for face in faces:
             known = [*(track.face for track in self._followed), *new]
-            if (limit is None or face.score >= limit) and not any(
-                _are_twins(face.landmarks, other.landmarks) for other in known
-            ):
+            if (limit is None or face.score >= limit) and not self._is_duplicate(face, known):
                 new.append(face)
         if self.max_faces is not None:
             new = new[: max(0, self.max_faces - len(self._followed))]
         cost = np.array([[self._strangeness(track, face, now) for face in new] for track in self._missing])
         cost = cost.reshape(len(self._missing), len(new))
         revived: dict[int, _Track] = {}
-        for i, j in zip(*linear_sum_assignment(np.minimum(cost, 1e6)), strict=True):
+        for i, j in _assignment(np.minimum(cost, 1e6)):
             if np.isfinite(cost[i, j]):
-                revived[int(j)] = self._missing[i]
+                revived[j] = self._missing[i]
         for j, face in enumerate(new):
             track = revived.get(j)
             if track is None:
@@ -409,6 +374,15 @@ class Tracker:
             track.clear = face
             self._followed.append(track)
 
+    def _is_duplicate(self, face: Face, others: Iterable[Face]) -> bool:
+        """Whether a face is one of the others: their positions are too near for two heads."""
+        position, size = _middle(face.landmarks), _size(face.landmarks)
+        return any(
+            np.linalg.norm(position - _middle(other.landmarks))
+            < self.settings.duplicate_distance * max(size, _size(other.landmarks))
+            for other in others
+        )
+
     def _strangeness(self, track: _Track, face: Face, now: float) -> float:
         """How unlike a missing face a new one is: by place, size and shape; infinite if it is another's."""
         # what a face that leaves the picture comes to in its last frames is no measure of its size
@@ -420,10 +394,18 @@ class Tracker:
             float(np.linalg.norm(middle - _middle(track.face.landmarks))),
         )
         off /= track.size
-        if off > _REVIVAL_REACH or growth > np.log(_REVIVAL_GROWTH):
+        if off > self.settings.revival_distance or growth > np.log(self.settings.revival_growth):
             return float("inf")
         unlike = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
         return off + growth + unlike
+
+
+def _assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of row and column, each used once, with the least sum of `cost`."""
+    from scipy.optimize import linear_sum_assignment  # slow to load, and not needed where no face is detected
+
+    rows, columns = linear_sum_assignment(cost)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _middle(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -432,7 +414,3 @@ def _middle(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _size(landmarks: NDArray[np.float32]) -> float:
     return max(float(np.ptp(landmarks[:, 0])), float(np.ptp(landmarks[:, 1])), 1e-6)
-
-
-def _are_twins(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
-    return bool(np.linalg.norm(_middle(a) - _middle(b)) < _TWINS * max(_size(a), _size(b)))

@@ -145,14 +145,10 @@ class TestFollowing:
         world = World(Person(still(100, size=50), 1), Person(still(300, size=90), 2), Person(still(500, size=70), 3))
         assert all(set(frame.values()) == {2, 3} for frame in play(world, 20, max_faces=2))
 
-    def test_small_faces_stay_unless_the_old_rule_is_asked_for(self):
-        small = Person(lambda t: (100 + 30 * t, 180, 30), 1)  # 900 px squared
-        world = World(small)
+    def test_small_faces_are_kept(self):
+        world = World(Person(lambda t: (100 + 30 * t, 180, 30), 1))  # 900 px squared
         assert all(frame == {0: 1} for frame in play(world, 60, detect_every=1000))
         assert world.detections == 1
-        world = World(small)
-        play(world, 60, detect_every=1000, lost="size")
-        assert world.detections >= 59
 
 
 class TestLosing:
@@ -273,7 +269,7 @@ class TestRobustness:
     @pytest.mark.parametrize(
         ("options", "name"),
         [
-            ({"smooth": "kalman"}, "smooth"), ({"lost": "x"}, "lost"), ({"detect_every": 0}, "detect_every"),
+            ({"smooth": "kalman"}, "smooth"), ({"detect_every": 0}, "detect_every"),
             ({"max_faces": 0}, "max_faces"), ({"n_pre": -1}, "n_pre"), ({"remember": float("nan")}, "remember"),
         ],
     )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Settings of the tracker: when a track ends, when a face is the same one, how often the detector runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerSettings:
+    """Thresholds of `tddfa.Tracker`. Distances between faces are in face sizes.
+
+    The size of a face is the longer side of the box around its landmarks. Its position is the mean of its landmarks.
+
+    Attributes
+    ----------
+    kept_score_fraction : float
+        A track goes on while its score is at least this fraction of the aligner's `min_score`, 0..1. A face that is
+        tracked may fade (blur, a hand, a profile) before it is gone, so less is asked of it than of a new one.
+    max_misses : int
+        For a model without a face score: a track ends after this many detections in a row without its face.
+    max_jump : float
+        A track ends if its face is farther than this from the predicted position, face sizes.
+    max_growth : float
+        A track ends if its face grows or shrinks by more than this factor in one frame.
+    same_face_iou : float
+        Overlap of squares, 0..1, from which a detection and a track are the same face.
+    duplicate_distance : float
+        Two faces whose positions are nearer than this are one, face sizes.
+    revival_distance : float
+        A lost track may continue at most this far from its last or predicted position, face sizes.
+    revival_growth : float
+        A lost track may continue if its face has grown or shrunk by at most this factor.
+    lost_detect_every : int
+        Frames between detections while a track is lost, so that a hidden face is detected soon after it reappears.
+    lost_face_size : float
+        Between detections on the whole frame, lost tracks are searched in a frame scaled down so that the smallest
+        face has this size, px.
+    spare_boxes : int
+        Boxes aligned beyond `max_faces`, so that a large false detection does not keep a face out.
+    velocity_gain : float
+        Weight of the newest velocity in the mean that is kept, for frames 1/30 s apart, 0..1.
+    shape_frames : int
+        Frames over which the mean shape of a track is taken; it tells faces apart when a lost one reappears.
+    cut_correlation : float
+        A new scene starts where the thumbnails of two frames correlate less than this, -1..1.
+
+    Examples
+    --------
+    >>> settings = TrackerSettings(max_jump=0.8)
+    >>> settings.max_jump, settings.max_growth
+    (0.8, 1.6)
+    """
+
+    kept_score_fraction: float = 0.75
+    max_misses: int = 2
+    max_jump: float = 0.6
+    max_growth: float = 1.6
+    same_face_iou: float = 0.25
+    duplicate_distance: float = 0.25
+    revival_distance: float = 3.0
+    revival_growth: float = 2.0
+    lost_detect_every: int = 2
+    lost_face_size: float = 80.0
+    spare_boxes: int = 8
+    velocity_gain: float = 0.5
+    shape_frames: int = 30
+    cut_correlation: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for field in fields(self):
+            low, high = _RANGES.get(field.name, (0.0, float("inf")))
+            value = getattr(self, field.name)
+            if not low <= value <= high:
+                raise ValueError(f"TrackerSettings.{field.name}: expected {_text(low, high)}, got {value}")
+
+
+_RANGES = {
+    "kept_score_fraction": (0.0, 1.0),
+    "max_misses": (1, float("inf")),
+    "max_growth": (1.0, float("inf")),
+    "same_face_iou": (0.0, 1.0),
+    "revival_growth": (1.0, float("inf")),
+    "lost_detect_every": (1, float("inf")),
+    "lost_face_size": (1.0, float("inf")),
+    "velocity_gain": (0.0, 1.0),
+    "shape_frames": (1, float("inf")),
+    "cut_correlation": (-1.0, 1.0),
+}
+
+
+def _text(low: float, high: float) -> str:
+    return f"{low:g} or more" if high == float("inf") else f"{low:g}..{high:g}"
