@@ -20,10 +20,10 @@ import numpy as np
 from tddfa.aligner import Aligner
 from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
-from tddfa.evaluate.boxes import overlaps
 from tddfa.evaluate.crops import CROPS, Aligned
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, number
+from tddfa.geometry.boxes import box_iou
 
 NAME = "aflw2000-3d"
 LAYOUT = (
@@ -265,7 +265,7 @@ def _rotation(photo: _Photo, crop: str) -> Floats | None:
     else:
         detected = photo.aligned.detected
         truth = np.concatenate([photo.truth[:, :2].min(axis=0), photo.truth[:, :2].max(axis=0)])
-        shared = overlaps(np.array([face.box for face in detected]).reshape(-1, 4), truth[None])[:, 0]
+        shared = box_iou(np.array([face.box for face in detected]).reshape(-1, 4), truth[None])[:, 0]
         face = detected[int(shared.argmax())] if len(shared) and shared.max() > 0 else None
     return None if face is None else face.camera.rotation
 

@@ -14,9 +14,9 @@ from tddfa._shared import image_io
 from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import Boxes
 from tddfa.datasets.files import below, worked
-from tddfa.evaluate import boxes
-from tddfa.evaluate.boxes import SIZES, Sample
+from tddfa.evaluate.detections import SIZES, Sample, match, precision
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup, Worst
+from tddfa.geometry.boxes import box_iou
 
 NAME = "detection"
 LAYOUT = (
@@ -43,7 +43,7 @@ class _Picture:
 def evaluate(setup: Setup) -> Result:
     """Detection of faces, average precision (AP) at the overlaps of `THRESHOLDS`, by size.
 
-    AP is the area under the envelope of the precision-recall curve (`tddfa.evaluate.boxes`), the detector's score
+    AP is the area under the envelope of the precision-recall curve (`tddfa.evaluate.detections`), the detector's score
     threshold lowered to 0.05. Of a folder ``detect``, the last 30 % by name are given by themselves: training may have
     seen the rest.
 
@@ -132,7 +132,7 @@ def _figures(name: str, label: str, pictures: list[_Picture], score: float) -> I
     yield Figure(f"{name}.pictures", f"{label}: pictures", len(pictures), "pictures")
     for threshold in THRESHOLDS:
         for size, limits in SIZES.items():
-            found = boxes.precision([boxes.judge(p.sample, threshold, limits) for p in pictures], score)
+            found = precision([match(p.sample, threshold, limits) for p in pictures], score)
             at, said = f"iou{round(100 * threshold)}.{size}", f"{label}, {_SAID[size]}"
             if threshold == THRESHOLDS[0]:
                 yield Figure(f"{name}.faces.{size}", said, found.faces, "faces")
@@ -148,14 +148,14 @@ def _row(picture: _Picture, name: str, score: float) -> tuple[dict[str, object],
     """What of a picture was found at the detector's own score."""
     sample = picture.sample
     sure = sample.scores > score
-    shown = Sample(sample.found[sure], sample.scores[sure], sample.truth, sample.ignored)
-    verdict = boxes.judge(shown, THRESHOLDS[-1])
+    shown = Sample(sample.detected[sure], sample.scores[sure], sample.ground_truth, sample.ignored)
+    verdict = match(shown, THRESHOLDS[-1])
     hits = int(verdict.correct.sum())
     missed, false = verdict.faces - hits, len(verdict.correct) - hits
     row = {"name": name, "faces": verdict.faces, "found": hits, "missed": missed, "false": false}
-    truth = sample.truth[~sample.ignored]
+    truth = sample.ground_truth[~sample.ignored]
     caption = f"{missed} missed, {false} false"
-    return row, Worst(name, float(missed + false), corners(truth), corners(shown.found), caption)
+    return row, Worst(name, float(missed + false), corners(truth), corners(shown.detected), caption)
 
 
 def corners(xyxy: NDArray[np.floating]) -> list[list[float]]:
@@ -166,5 +166,5 @@ def corners(xyxy: NDArray[np.floating]) -> list[list[float]]:
 def _misfits(pictures: list[_Picture]) -> Iterable[float]:
     for picture in pictures:
         sample = picture.sample
-        best = boxes.overlaps(sample.truth[~sample.ignored], sample.found).max(axis=1, initial=0.0)
+        best = box_iou(sample.ground_truth[~sample.ignored], sample.detected).max(axis=1, initial=0.0)
         yield from (1 - best).tolist()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tddfa import synthetic, video
 from tddfa.aligner import Aligner
 from tddfa.evaluate import metrics
-from tddfa.evaluate.boxes import overlaps
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup
+from tddfa.geometry.boxes import box_iou
 from tddfa.tracking.smoothing import jitter
 from tddfa.tracking.tracker import Smooth, Tracker
 from tddfa.types import Face
@@ -114,7 +114,7 @@ def id_changes(faces: Sequence[dict[int, NDArray[np.float32]]]) -> int:
                     old for other, (seen, old) in last.items()
                     if other not in present and frame - seen <= _SAME_FACE_FRAMES
                 ]  # fmt: skip
-                changes += bool(gone and overlaps([box], gone).max() >= _SAME_FACE_IOU)
+                changes += bool(gone and box_iou([box], gone).max() >= _SAME_FACE_IOU)
         last |= {who: (frame, box) for who, box in boxes.items()}
     return changes
 

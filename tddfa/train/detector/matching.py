@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes.anchors import CENTER_VARIANCE, SIZE_VARIANCE
 from tddfa._shared.arrays import checked
-from tddfa.evaluate.boxes import overlaps
+from tddfa.geometry.boxes import box_iou
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -108,7 +108,7 @@ def match(prior: Floats, xyxy: ArrayLike, threshold: float = THRESHOLD) -> NDArr
     owner = np.full(len(prior), NOBODY, dtype=np.intp)
     if not len(boxes) or not len(prior):
         return owner
-    overlap = overlaps(corners(prior), boxes)
+    overlap = box_iou(corners(prior), boxes)
     best = overlap.argmax(axis=1)
     near = overlap[np.arange(len(prior)), best] >= threshold
     owner[near] = best[near]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes.anchors import priors
-from tddfa.evaluate.boxes import areas, overlaps
+from tddfa.geometry.boxes import box_area, box_iou
 from tddfa.synthetic import backdrop
 from tddfa.train.data.augment import Augment, change_pixels
 from tddfa.train.detector.data import Piece, Source, box_of_landmarks
@@ -124,7 +124,7 @@ def window(piece: Piece, size: int, layout: Layout, rng: np.random.Generator) ->
     wanted = [i for i, unsure in enumerate(piece.ignored) if not unsure]
     if wanted and rng.random() >= layout.anywhere:
         box = box_of(piece, piece.faces[wanted[int(rng.integers(len(wanted)))]] @ linear.T)
-        own = max(float(np.sqrt(areas(box))), 1.0)
+        own = max(float(np.sqrt(box_area(box))), 1.0)
         share = _log_uniform(rng, layout.face)
         scale = min(share * size / own, _MAX_ENLARGED)
         # the face's centre anywhere in the window, the face inside as far as it can be
@@ -309,7 +309,7 @@ def wanted(scene: Scene, teacher: Teacher | None) -> Targets:
     covered = within.any(axis=1)
     if teacher is None:
         return Targets(known.scores, known.offsets, known.counts & (covered | known.placed), known.placed)
-    apart = overlaps(corners(prior), scene.xyxy).max(axis=1, initial=0.0) < _AWAY
-    side = np.sqrt(areas(scene.xyxy))
+    apart = box_iou(corners(prior), scene.xyxy).max(axis=1, initial=0.0) < _AWAY
+    side = np.sqrt(box_area(scene.xyxy))
     small = np.append(side < np.where(scene.exact, _SMALL_DRAWN, _SMALL_MADE), False)[owner]
     return taught(known, owner, *teacher(scene.image), exact, covered & apart, small)

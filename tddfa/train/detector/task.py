@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from FaceBoxes.detector import Detections, Detector
 from tddfa._shared.files import write_atomic
-from tddfa.evaluate.boxes import Sample, judge, overlaps, precision
+from tddfa.evaluate.detections import Sample, match, precision
+from tddfa.geometry.boxes import box_iou
 from tddfa.model.face_model import FaceModel
 from tddfa.train.detector.data import Source, source
 from tddfa.train.detector.losses import detector_loss
@@ -102,7 +103,7 @@ class DetectorTask:
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
-    def judge(self, batch: Batch) -> float:
+    def match(self, batch: Batch) -> float:
         """Loss of a batch."""
         with torch.no_grad():
             return float(torch.stack(list(self.terms(batch).values())).sum())
@@ -145,11 +146,11 @@ def measure(detector: Callable[[NDArray[np.uint8]], Detections], sources: Sequen
             elif piece.complete:
                 samples.append(Sample(boxes, seen.scores.astype(np.float64), truth, piece.ignored))
             else:
-                best = overlaps(truth[~piece.ignored], boxes[sure]).max(axis=1, initial=0.0)
+                best = box_iou(truth[~piece.ignored], boxes[sure]).max(axis=1, initial=0.0)
                 found += (best >= _IOU).tolist()
     values = {}
     if samples:
-        values["ap"] = precision([judge(sample, _IOU) for sample in samples]).average
+        values["ap"] = precision([match(sample, _IOU) for sample in samples]).average
     if found:
         values["recall"] = float(np.mean(found))
     if false:

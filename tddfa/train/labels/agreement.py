@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner, Regressor
+from tddfa.geometry.boxes import box_iou
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.batches import in_order
@@ -58,10 +59,7 @@ def detected(crops: Crops, rows: NDArray[np.intp], aligner: Aligner) -> NDArray[
         points = Camera(labels.camera[row]).project(points)[:, :2]
         low, high = points.min(axis=0), points.max(axis=0)
         boxes = aligner.detector(crops.image(row)).xyxy
-        common = np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low)
-        shared = common.clip(0).prod(axis=1)
-        either = (high - low).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-        found[i] = bool((shared > _MIN_IOU * either).any())
+        found[i] = bool((box_iou(boxes, [np.concatenate([low, high])]) > _MIN_IOU).any())
     return found
 
 

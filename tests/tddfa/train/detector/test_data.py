@@ -158,12 +158,12 @@ def test_every_kind_is_read(lines, model):
 @pytest.mark.evaluation
 def test_boxes_of_real_landmarks_lie_on_the_faces_the_shipped_detector_finds(evaluation, root):
     from tddfa import Aligner
-    from tddfa.evaluate.boxes import overlaps
+    from tddfa.geometry.boxes import box_iou
 
     detector = Aligner.load("open_mb05", device="cpu").detector
     photos = source(evaluation / "lfpw", "landmarks", 0, 0.7, None)
     found = []
     for i in range(0, len(photos), len(photos) // 8):
         piece = photos[i]
-        found.append(overlaps(box_of_landmarks(piece.faces[0])[None], detector(piece.image).xyxy).max(initial=0))
+        found.append(box_iou(box_of_landmarks(piece.faces[0])[None], detector(piece.image).xyxy).max(initial=0))
     assert np.median(found) > 0.75

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from FaceBoxes.anchors import decode, priors
-from tddfa.evaluate.boxes import overlaps
+from tddfa.geometry.boxes import box_iou
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.data import Piece, box_of_landmarks
 from tddfa.train.detector.scenes import Layout, Scene, Scenes, mosaic, wanted, window
@@ -60,7 +60,7 @@ def test_landmarks_turn_with_the_picture():
         found = lit(scene.image).astype(float)
         # marks reach 3 px beyond their points, more where they are turned
         around = box_of_landmarks(found.reshape(2, 2))
-        assert overlaps(scene.xyxy, around[None])[0, 0] > 0.75
+        assert box_iou(scene.xyxy, around[None])[0, 0] > 0.75
         checked += 1
     assert checked > 5
 
@@ -131,7 +131,7 @@ def test_a_teacher_says_the_rest_and_is_wrong_where_there_is_nobody():
     far = (prior[:, 0] < 64) & (prior[:, 1] > 100) & (prior[:, 2] == 32)
     assert far.any() and not found.scores[far].any()
     boxes = decode(prior, found.offsets).astype(float)
-    assert (found.placed & (overlaps(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
+    assert (found.placed & (box_iou(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
 
 
 class Pictures:
