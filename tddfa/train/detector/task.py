@@ -103,7 +103,7 @@ class DetectorTask:
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
-    def match(self, batch: Batch) -> float:
+    def judge(self, batch: Batch) -> float:
         """Loss of a batch."""
         with torch.no_grad():
             return float(torch.stack(list(self.terms(batch).values())).sum())
