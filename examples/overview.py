@@ -8,7 +8,7 @@ import numpy as np
 
 from tddfa import Aligner, draw
 from tddfa._shared import image_io
-from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.outputs import Options, Outputs
 
 EXAMPLES = Path(__file__).parent

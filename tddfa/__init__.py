@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tddfa._shared.errors import TddfaError
     from tddfa.aligner import Aligner
-    from tddfa.geometry.camera import Camera, Euler
+    from tddfa.geometry.camera import Camera
+    from tddfa.geometry.rotation import Euler
     from tddfa.model.config import Config, CropRule
     from tddfa.model.face_model import FaceModel
     from tddfa.tracking.settings import TrackerSettings
@@ -31,7 +32,7 @@ _HOMES = {
     "Camera": "geometry.camera",
     "Config": "model.config",
     "CropRule": "model.config",
-    "Euler": "geometry.camera",
+    "Euler": "geometry.rotation",
     "Face": "types",
     "FaceModel": "model.face_model",
     "Mesh": "types",

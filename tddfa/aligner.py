@@ -279,11 +279,7 @@ class Aligner:
             landmarks = self.face_model.landmarks(shape, expression)
             for k, (box, score, roi) in enumerate(part):
                 params = Params(camera[k], shape[k], expression[k])
-                in_image = replace(
-                    to_image(roi, params.camera, self.crop),
-                    image_size=images[indices[k]].shape[:2],
-                    points=landmarks[k],
-                )
+                in_image = to_image(roi, params.camera, self.crop)
                 faces.append(
                     Face(
                         box=box,
@@ -292,6 +288,7 @@ class Aligner:
                         params=params,
                         camera=in_image,
                         landmarks=in_image.project(landmarks[k]),
+                        image_size=images[indices[k]].shape[:2],
                     )
                 )
         return faces
@@ -307,14 +304,13 @@ class Aligner:
         for k, (first, second) in enumerate(zip(before, after, strict=True)):
             if first.roi.iou(second.roi) < _SAME_LOOK:
                 continue
-            matrix = _mean(first.camera.matrix, second.camera.matrix)
+            camera = Camera(_mean(first.camera.matrix, second.camera.matrix))
             params = Params(
-                to_crop(second.roi, Camera(matrix), self.crop),
+                to_crop(second.roi, camera, self.crop),
                 _mean(first.params.shape, second.params.shape),
                 _mean(first.params.expression, second.params.expression),
             )
             landmarks = self.face_model.landmarks(params.shape, params.expression)
-            camera = replace(second.camera, matrix=matrix, points=landmarks)
             faces[k] = replace(
                 second,
                 score=(first.score + second.score) / 2,
@@ -391,10 +387,10 @@ class Aligner:
         """Which of a face's landmarks (68,) the camera sees: not hidden by the face's own surface, and in the picture.
 
         Asked of the points on the surface, whatever landmark convention `Face.landmarks` is by. Where the size of the picture is
-        not known (``face.camera.image_size``), only the surface counts.
+        not known (`Face.image_size`), only the surface counts.
         """
         model = self.face_model
-        return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.camera.image_size)
+        return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.image_size)
 
     def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
         """Where a head is before a perspective camera, and how it is turned, from its surface (`FaceModel.front`).
@@ -404,7 +400,7 @@ class Aligner:
         face : Face
             What this aligner, or one with the same face model, found.
         intrinsics : Intrinsics, optional
-            The camera; see `Camera.six_dof`.
+            The camera; see `Face.six_dof`.
 
         Returns
         -------
@@ -412,7 +408,7 @@ class Aligner:
             Its translation is in `FaceModel.unit`: cm for the open model. That is true of a head of average size; one
             view does not tell a large head from a near one.
         """
-        return face.camera.six_dof(intrinsics, self._decoded([face])[0][self.face_model.front])
+        return face.six_dof(intrinsics, points=self._decoded([face])[0][self.face_model.front])
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, within the face model's range."""

@@ -17,10 +17,10 @@ from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
 from tddfa.draw import six_dof as draw_6dof
-from tddfa.geometry.camera import Euler
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
-from tddfa.geometry.six_dof import SixDof, quaternion_from_rotation
+from tddfa.geometry.rotation import Euler, quaternion_from_rotation
+from tddfa.geometry.six_dof import SixDof
 from tddfa.kinds import KINDS, MESHES
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
@@ -183,9 +183,9 @@ def describe(
     told = _described(face, aligner)
     if not dense:
         return {**told, "visible": None if face.visible is None else face.visible.tolist(), "six_dof": None}
-    if intrinsics is None and face.camera.image_size is None:
+    if intrinsics is None and face.image_size is None:
         return {**told, **_dense(face, aligner, None, assumed=True)}
-    camera = intrinsics or Intrinsics.assumed(face.camera.image_size or (0, 0))
+    camera = intrinsics or Intrinsics.assumed(face.image_size or (0, 0))
     return {**told, **_dense(face, aligner, _pose(face, aligner, camera), assumed=intrinsics is None)}
 
 
@@ -218,7 +218,7 @@ def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) 
     said: dict[str, Any] = {"visible": visible.tolist(), "six_dof": None}
     if pose is None:
         return said
-    size, points = face.camera.image_size, face.camera.points
+    size = face.image_size
     unit = aligner.face_model.unit
     units_a_cm = draw_6dof.UNITS_A_CM.get(unit)
     scale = 1.0 if units_a_cm is None else 1 / units_a_cm
@@ -231,7 +231,7 @@ def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) 
         "translation": _numbers(pose.translation * scale, 4),
         "distance": round(pose.distance * scale, 4),
         "unit": unit if units_a_cm is None else "cm",
-        "box": None if size is None or points is None else _numbers(projected_box(pose, points, size), 2),
+        "box": None if size is None else _numbers(projected_box(pose, face.model_landmarks, size), 2),
         "intrinsics": {
             "matrix": _numbers(pose.intrinsics.matrix, 4),
             "distortion": pose.intrinsics.distortion.tolist(),

@@ -1,26 +1,37 @@
-"""What the functions of this package pass to each other: plain, frozen, checked when made."""
+"""The data that the functions of this package exchange: plain, frozen, checked when created."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.six_dof import SixDof, from_weak_perspective
 
 
 @dataclass(frozen=True)
 class Roi:
-    """Square region of an image, the part that the regressor sees.
+    """Square region of an image: the part that the regressor sees.
 
     Attributes
     ----------
     left, top : float
-        Its left and top *edges*, px; pixel centres are at whole numbers, so the image's own edges are at -0.5.
+        Left and top *edges*, px. Pixel centres are at whole numbers, so the image's own edges are at -0.5.
     side : float
-        Its width and height, px.
+        Width and height, px.
+
+    Examples
+    --------
+    >>> from tddfa import Roi
+    >>> roi = Roi.around(100, 80, side=40)
+    >>> roi
+    Roi(left=80.0, top=60.0, side=40.0)
+    >>> round(roi.iou(Roi(80, 70, 40)), 3)
+    0.6
     """
 
     left: float
@@ -39,11 +50,11 @@ class Roi:
 
     @classmethod
     def around(cls, x: float, y: float, side: float) -> Roi:
-        """The square of `side` px centred on (x, y)."""
+        """Square of `side` px centred on (x, y)."""
         return cls(x - side / 2, y - side / 2, side)
 
     def iou(self, other: Roi) -> float:
-        """Area that two squares share, by the area that they cover: 0 (apart) to 1 (the same)."""
+        """Intersection over union of two squares: 0 (apart) to 1 (the same)."""
         width = min(self.left + self.side, other.left + other.side) - max(self.left, other.left)
         height = min(self.top + self.side, other.top + other.side) - max(self.top, other.top)
         if width <= 0 or height <= 0:
@@ -56,7 +67,7 @@ class Roi:
         return scale, self.left + 0.5 * scale, self.top + 0.5 * scale
 
     def fold(self, camera: ArrayLike, crop_size: int) -> Camera:
-        """Camera to image px from a camera (3, 4) to px of the crop; z is scaled as x and y are."""
+        """Camera to image px from a camera matrix (3, 4) to crop px; z is scaled as x and y are."""
         scale, dx, dy = self.crop_to_image(crop_size)
         matrix = np.asarray(camera, dtype=np.float64) * scale
         matrix[0, 3] += dx
@@ -64,7 +75,7 @@ class Roi:
         return Camera(matrix.astype(np.float32))
 
     def unfold(self, camera: Camera, crop_size: int) -> NDArray[np.float32]:
-        """Camera (3, 4) to px of the crop from one to image px: the inverse of `fold`."""
+        """Camera matrix (3, 4) to crop px from a camera to image px: the inverse of `fold`."""
         scale, dx, dy = self.crop_to_image(crop_size)
         matrix = camera.matrix.astype(np.float64)
         matrix[0, 3] -= dx
@@ -74,16 +85,16 @@ class Roi:
 
 @dataclass(frozen=True, eq=False)
 class Params:
-    """What the regressor says of one face.
+    """What the regressor predicts for one face.
 
     Attributes
     ----------
     camera : ndarray (3, 4) float32
-        Face model to px of the crop.
+        Face model to crop px.
     shape : ndarray (s,) float32
         Coefficients of the face model's `shape_basis`.
     expression : ndarray (e,) float32
-        Coefficients of its `expression_basis`.
+        Coefficients of the face model's `expression_basis`.
     """
 
     camera: NDArray[np.float32]
@@ -98,7 +109,7 @@ class Params:
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face of one picture. It refers to no model and no image, so it pickles and travels.
+    """One face of one image. It refers to no model and to no image, so it can be pickled and sent elsewhere.
 
     Attributes
     ----------
@@ -107,20 +118,32 @@ class Face:
     score : float
         The regressor's face score where the model has one, else the detector's, else 1.
     roi : Roi
-        What the regressor saw; last, where it looked more than once.
+        The square that the regressor saw in its last pass.
     params : Params
-        What it said, of that square; where it looked at the face's mirror image too, the mean (`tddfa.Aligner`).
+        What the regressor predicted for that square; in two-pass inference with flip, the mean of the passes.
     camera : Camera
         Face model to image px.
     landmarks : ndarray (68, 3) float32
-        The 68 points of 300-W in image px, by the landmark convention of the aligner's face model; z larger is nearer.
-    visible : ndarray (68,) bool or None
-        Which landmarks the camera sees: not hidden by the face itself, and in the picture. None where it was not asked
-        for (``Aligner.load(visibility=True)``).
+        The 68 points of 300-W in image px, in the decoder's landmark convention; larger z is nearer.
     track_id : int or None
         The same for one person over the frames of a video.
+    visible : ndarray (68,) bool or None
+        Which landmarks the camera sees: not hidden by the face itself, and inside the image. None if it was not
+        computed (``Aligner.load(visibility=True)`` does).
     mean_of : tuple of Face
         The faces of other frames that this one is the mean of (`tddfa.tracking.smoothing.mean_of`); mostly none.
+    image_size : tuple of int or None
+        Height and width of the image, px.
+    confidence : ndarray (68,) float32 or None
+        How sure the network is of each landmark, 0..1. None if the model does not predict it.
+
+    Examples
+    --------
+    >>> face = aligner(image)[0]
+    >>> face.landmarks.shape, face.image_size
+    ((68, 3), (512, 512))
+    >>> round(face.camera.euler_degrees().yaw)
+    -16
     """
 
     box: NDArray[np.float32]
@@ -129,9 +152,12 @@ class Face:
     params: Params
     camera: Camera
     landmarks: NDArray[np.float32]
+    _: KW_ONLY
     track_id: int | None = None
     visible: NDArray[np.bool_] | None = None
     mean_of: tuple[Face, ...] = ()
+    image_size: tuple[int, int] | None = None
+    confidence: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays."""
@@ -140,22 +166,76 @@ class Face:
         object.__setattr__(self, "score", float(self.score))
         if self.visible is not None:
             object.__setattr__(self, "visible", checked("Face.visible", self.visible, (68,), np.bool_))
+        if self.confidence is not None:
+            object.__setattr__(self, "confidence", checked("Face.confidence", self.confidence, (68,)))
+
+    @property
+    def model_landmarks(self) -> NDArray[np.float64]:
+        """The landmarks (68, 3) in the face model's frame and unit, from `landmarks` by the inverse of `camera`.
+
+        Raises
+        ------
+        ValueError
+            If the camera's matrix cannot be inverted.
+        """
+        return self.camera.unproject(self.landmarks)
+
+    def six_dof(self, intrinsics: Intrinsics | None = None, *, points: ArrayLike | None = None) -> SixDof:
+        """Pose of the head in the frame of a perspective camera.
+
+        Parameters
+        ----------
+        intrinsics : Intrinsics, optional
+            The camera. None assumes one for an image of `image_size`, as img2pose does: f = width + height.
+        points : array_like (n, 3), optional
+            The head's surface in the model's frame and unit. None takes the 68 landmarks; `Decoder.six_dof` takes the
+            dense surface, which is more accurate.
+
+        Returns
+        -------
+        SixDof
+            Rotation, translation in the model's unit, and reprojection error. The method is described in
+            `tddfa.geometry.six_dof.from_weak_perspective`.
+
+        Raises
+        ------
+        ValueError
+            If neither `intrinsics` nor `image_size` is known, or if no pose in front of the camera fits.
+
+        Examples
+        --------
+        >>> pose = face.six_dof()
+        >>> pose.translation.shape, 100 < pose.distance < 200  # cm
+        ((3,), True)
+        """
+        if intrinsics is None:
+            if self.image_size is None:
+                raise ValueError("intrinsics: expected Intrinsics, got None for a face without image_size")
+            intrinsics = Intrinsics.assumed(self.image_size)
+        surface = self.model_landmarks if points is None else points
+        return from_weak_perspective(self.camera.matrix, surface, intrinsics)
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A face's surface in the image.
+    """Surface of a face in the image.
 
     Attributes
     ----------
     vertices : ndarray (n, 3) float32
         Image px: x right, y down, z larger is nearer.
     triangles : ndarray (m, 3) int32
-        Vertex indices, wound counter-clockwise for one who looks at the outside of the face.
+        Vertex indices, counter-clockwise as seen from outside the face.
     colors : ndarray (n, 3) float32 or None
         RGB in 0..1.
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up.
+
+    Examples
+    --------
+    >>> mesh = aligner.decoder.mesh(face)
+    >>> mesh.vertices.shape[1], mesh.triangles.shape[1]
+    (3, 3)
     """
 
     vertices: NDArray[np.float32]

@@ -86,7 +86,7 @@ def six_dof(
     boxes, colors = [], _colors([pose.distance for _, _, pose in seen])
     for (face, mesh, pose), color in zip(seen, colors, strict=True):
         _draw_surface(out, mesh, alpha)
-        points = _points(face)
+        points = face.model_landmarks
         box = projected_box(pose, points, image.shape[:2])
         size = float((box[2:] - box[:2]).max())
         if size >= _AXES_FROM:
@@ -112,14 +112,6 @@ def told_distance(distance: float, unit: str) -> str:
         return f"{distance:.4g}"
     centimetres = distance / UNITS_A_CM[unit]
     return f"{centimetres:.0f} cm" if centimetres < 99.5 else f"{centimetres / 100:.1f} m"
-
-
-def _points(face: Face) -> NDArray[np.float32]:
-    """The landmarks in the model's frame."""
-    points = face.camera.points
-    if points is None or len(points) != len(face.landmarks):
-        raise ValueError("faces: expected cameras that know the 68 landmarks (Camera.points)")
-    return points
 
 
 def _colors(distances: Sequence[float]) -> list[tuple[float, float, float]]:
@@ -166,10 +158,8 @@ def _silver(mesh: Mesh) -> NDArray[np.float32]:
     return level[:, None] * _TINT
 
 
-def _draw_axes(
-    out: Image, face: Face, pose: SixDof, points: NDArray[np.float32], longest: float, *, rimmed: bool
-) -> None:
-    origin = points[NOSE_TIP].astype(np.float64)
+def _draw_axes(out: Image, face: Face, pose: SixDof, points: Floats, longest: float, *, rimmed: bool) -> None:
+    origin = points[NOSE_TIP]
     # the face's height, where the unit is not known, stands for as many cm
     unit = float(np.ptp(points[:, 1])) / 14
     # so near to the camera that perspective makes them huge, they would hide the face

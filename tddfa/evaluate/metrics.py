@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa import landmarks68
-from tddfa.geometry.camera import Euler
+from tddfa.geometry.rotation import Euler
 
 Floats = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ def projected_box(
     pose : SixDof
         Where the head is.
     points : array_like (68, 3)
-        Its landmarks in the face model's frame and unit (`Camera.points`).
+        Its landmarks in the face model's frame and unit (`Face.model_landmarks`).
     image_size : tuple of int
         Height and width of the picture, px: the box is cut there.
     bbox_x_factor, bbox_y_factor : float

@@ -9,12 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.geometry.camera import Euler, euler_from_rotation
 from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.rotation import (
+    VIEW_TO_CAMERA,
+    VIEW_TO_IMAGE,
+    Euler,
+    euler_from_rotation,
+    quaternion_from_rotation,
+    rotation_from_vector,
+    vector_from_rotation,
+)
 
-# View (x right, y up, z to the viewer) to the frame of OpenCV's camera (x right, y down, z away from the viewer).
-_VIEW_TO_CAMERA = np.diag([1.0, -1.0, -1.0])
-_FLIP = np.diag([1.0, -1.0, 1.0])
 # Slopes are taken from so many points, for they need not be exact; what is to be solved counts all of them.
 _SLOPE_POINTS = 256
 _ROUNDS = 50
@@ -55,7 +60,7 @@ class SixDof:
 
         A head that looks into the camera is turned by pi about x, for the model's y is up and the camera's down.
         """
-        return _rotation_vector(self.rotation)
+        return vector_from_rotation(self.rotation)
 
     @property
     def img2pose_vector(self) -> NDArray[np.float64]:
@@ -64,7 +69,7 @@ class SixDof:
         img2pose's 68 points have x to the subject's left, y down and z into the face: ours turned by pi about x. Its
         camera's frame is OpenCV's, as ours is. rz > 0 tilts the head clockwise in the picture.
         """
-        return _rotation_vector(self.rotation @ _VIEW_TO_CAMERA)
+        return vector_from_rotation(self.rotation @ VIEW_TO_CAMERA)
 
     @property
     def quaternion(self) -> NDArray[np.float64]:
@@ -82,7 +87,7 @@ class SixDof:
         `Camera.euler_degrees` tells them by the line of sight instead: a head at the picture's edge that looks parallel
         to the camera's axis has yaw 0 here, and not there.
         """
-        return euler_from_rotation(_VIEW_TO_CAMERA @ self.rotation)
+        return euler_from_rotation(VIEW_TO_CAMERA @ self.rotation)
 
     def project(self, points: ArrayLike) -> NDArray[np.float32]:
         """Map points (n, 3) of the face model to px (n, 2) of the picture; NaN for those behind the camera."""
@@ -91,14 +96,6 @@ class SixDof:
             return np.zeros((0, 2), dtype=np.float32)
         projected = _projected(columns, self.rotation, self.translation, self.intrinsics)
         return np.ascontiguousarray(projected.T, dtype=np.float32)
-
-
-def quaternion_from_rotation(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit quaternion (4,) w, x, y, z with w >= 0 of a rotation (3, 3)."""
-    vector = _rotation_vector(rotation)
-    angle = float(np.linalg.norm(vector))
-    # sin(a / 2) / a is 1/2 where the angle vanishes
-    return np.concatenate([[max(np.cos(angle / 2), 0.0)], np.sinc(angle / 2 / np.pi) / 2 * vector])
 
 
 def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
@@ -135,7 +132,7 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
         raise ValueError(_NO_POSE) from error
     if not done:
         raise ValueError(_NO_POSE)
-    return _solved(model.T, seen.T, intrinsics, cv2.Rodrigues(vector)[0], translation.reshape(3))
+    return _solved(model.T, seen.T, intrinsics, rotation_from_vector(vector), translation.reshape(3))
 
 
 def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
@@ -187,14 +184,14 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     if not np.isfinite(straight).all():
         raise ValueError(_NO_POSE)
     around = straight.mean(axis=1)
-    view = _nearest_view(straight @ p.T / count, spread, _FLIP @ m[:, :3])
+    view = _nearest_view(straight @ p.T / count, spread, VIEW_TO_IMAGE @ m[:, :3])
     if not view.scale > 0:
         raise ValueError(_NO_POSE)
     focal = np.diag(intrinsics.matrix)[:2] * (1, -1)
     center = intrinsics.matrix[:2, 2] * (1, -1)
     # the scale holds at the depth of the surface's middle, and the view along the ray to it
     ray = np.append((around - center) / focal, 1.0)
-    rotation = _turned_to(ray) @ _VIEW_TO_CAMERA @ view.rotation
+    rotation = _turned_to(ray) @ VIEW_TO_CAMERA @ view.rotation
     place = ray * (intrinsics.focal / view.scale)
 
     changes = view.changes()
@@ -211,7 +208,7 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
         step = np.linalg.lstsq(system, missing, rcond=None)[0]
         # a step of more than this leaves the straight part of the slopes
         share = min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), float(np.linalg.norm(step[3:]) / place[2]), 1e-12))
-        rotation = cv2.Rodrigues(share * step[:3])[0] @ rotation
+        rotation = rotation_from_vector(share * step[:3]) @ rotation
         place = place + share * step[3:]
         if max(float(np.abs(step[:3]).max()), float(np.abs(step[3:]).max()) / abs(place[2])) < _CONVERGED:
             return _solved(p + middle[:, None], seen, intrinsics, rotation, place - rotation @ middle)
@@ -249,7 +246,7 @@ def _nearest_view(product: NDArray[np.float64], spread: NDArray[np.float64], sta
         changes = _View(rotation, scale).changes()
         normal = np.einsum("jab,bc,kac->jk", changes, spread, changes)
         step = np.linalg.lstsq(normal, np.einsum("jab,ab->j", changes, product - scale * plain), rcond=None)[0]
-        rotation = cv2.Rodrigues(step[:3])[0] @ rotation
+        rotation = rotation_from_vector(step[:3]) @ rotation
         if np.abs(step[:3]).max() < _CONVERGED:
             break
     return _View(rotation, float((rotation[:2] * product).sum() / (rotation[:2] @ spread * rotation[:2]).sum()))
@@ -260,7 +257,7 @@ def _turned_to(ray: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = ray / np.linalg.norm(ray)
     sine = float(np.hypot(x, y))
     axis = np.array([-y, x, 0.0]) / max(sine, 1e-12)
-    return np.asarray(cv2.Rodrigues(axis * np.arctan2(sine, z))[0])
+    return rotation_from_vector(axis * np.arctan2(sine, z))
 
 
 def _drawn(
@@ -292,10 +289,6 @@ def _slopes(
         # a turn moves a point by its cross product with it
         slopes.append([b * w - c * v, c * u - a * w, a * v - b * u, u, v, w])
     return np.array(slopes)
-
-
-def _rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(cv2.Rodrigues(rotation)[0], dtype=np.float64).reshape(3)
 
 
 def _undistorted(seen: NDArray[np.float64], intrinsics: Intrinsics) -> NDArray[np.float64]:

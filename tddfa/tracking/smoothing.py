@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import VIEW_TO_IMAGE, rotation_from_vector, vector_from_rotation
 from tddfa.model.face_model import FaceModel
 from tddfa.types import Face, Params
-
-_FLIP = np.diag([1.0, -1.0, 1.0])
 
 
 def _gain(cutoff: float | NDArray[np.float64], dt: float) -> NDArray[np.float64]:
@@ -89,10 +87,10 @@ class OneEuroRotation:
         if self._value is None or dt <= 0:
             self._value = rotation if self._value is None else self._value
             return self._value
-        arc = cv2.Rodrigues(rotation @ self._value.T)[0].ravel()
+        arc = vector_from_rotation(rotation @ self._value.T)
         self._speed = self._speed + _gain(self._tuning.speed_cutoff, dt) * (arc / dt - self._speed)
         gain = _gain(self._tuning.cutoff + self._tuning.slope * np.linalg.norm(self._speed), dt)
-        self._value = cv2.Rodrigues(gain * arc)[0] @ self._value
+        self._value = rotation_from_vector(gain * arc) @ self._value
         return self._value
 
 
@@ -133,7 +131,7 @@ class OneEuro:
         camera = face.camera
         rotation, scale = camera.rotation, camera.scale
         linear = camera.matrix[:, :3].astype(np.float64)
-        rest = rotation.T @ _FLIP @ linear / scale
+        rest = rotation.T @ VIEW_TO_IMAGE @ linear / scale
         # The middle of the landmarks, not the model's origin: that lies off the face, and swings as the head turns.
         middle = face.landmarks.mean(axis=0).astype(np.float64)
 
@@ -145,10 +143,10 @@ class OneEuro:
         shape = self._shape(face.params.shape, dt).astype(np.float32)
         expression = self._expression(face.params.expression, dt).astype(np.float32)
 
-        linear = _FLIP @ (scale * rotation) @ rest
+        linear = VIEW_TO_IMAGE @ (scale * rotation) @ rest
         points = self._model.landmarks(shape, expression)
         offset = middle - linear @ points.mean(axis=0)
-        smooth = Camera(np.column_stack([linear, offset]), camera.image_size, points)
+        smooth = Camera(np.column_stack([linear, offset]))
         params = Params(face.roi.unfold(smooth, self._crop_size), shape, expression)
         return replace(face, camera=smooth, landmarks=smooth.project(points), params=params)
 
@@ -164,7 +162,7 @@ def mean_of(faces: Sequence[Face], middle: Face) -> Face:
     return replace(
         middle,
         landmarks=np.mean([face.landmarks for face in faces], axis=0, dtype=np.float64),
-        camera=replace(middle.camera, matrix=np.mean([face.camera.matrix for face in faces], axis=0, dtype=np.float64)),
+        camera=Camera(np.mean([face.camera.matrix for face in faces], axis=0, dtype=np.float64)),
         mean_of=tuple(faces),
     )
 

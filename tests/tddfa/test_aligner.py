@@ -195,14 +195,14 @@ class TestMesh:
         np.testing.assert_allclose(mesh.colors, np.tile(np.array([200, 100, 10]) / 255, (6, 1)), atol=1e-6)
         assert aligner.mesh(face).colors is None
 
-    def test_the_camera_knows_the_picture_and_the_landmarks(self, image):
+    def test_the_face_has_the_size_of_its_image(self, image):
         model = face_model()
         faces = Aligner(FakeRegressor(), model, RULE)([image, image[:40]], boxes=[BOXES[:1], BOXES[:1]])
         for (face,), size in zip(faces, ((80, 100), (40, 100)), strict=True):
-            assert face.camera.image_size == size
+            assert face.image_size == size
             # of one face alone, the product's sums may be in another order
             np.testing.assert_allclose(
-                face.camera.points, model.landmarks(face.params.shape, face.params.expression), atol=1e-6
+                face.model_landmarks, model.landmarks(face.params.shape, face.params.expression), atol=1e-5
             )
 
     def test_what_is_seen_is_told_where_it_is_asked_for(self, image):
@@ -315,8 +315,7 @@ class TestMirrored:
             np.testing.assert_allclose(again.matrix, face.camera.matrix, rtol=1e-5, atol=1e-3)
             points = aligner.face_model.landmarks(face.params.shape, face.params.expression)
             np.testing.assert_allclose(face.landmarks, again.project(points), atol=1e-2)
-            np.testing.assert_allclose(face.camera.points, points, atol=1e-5)
-        assert face.camera.image_size == two_people.shape[:2]
+        assert face.image_size == two_people.shape[:2]
 
     def test_every_other_look_is_turned_over(self, aligner, astronaut):
         seen = []

@@ -213,7 +213,7 @@ class TestJson:
             np.testing.assert_allclose(said["intrinsics"]["distortion"], used.distortion)
             # a stranger with OpenCV finds the face by these numbers
             seen, _ = cv2.projectPoints(
-                face.camera.points, np.array(said["rotation_vector"]), np.array(said["translation"]),
+                face.model_landmarks, np.array(said["rotation_vector"]), np.array(said["translation"]),
                 used.matrix, used.distortion,
             )  # fmt: skip
             assert np.abs(seen[:, 0] - face.landmarks[:, :2]).mean() < 3

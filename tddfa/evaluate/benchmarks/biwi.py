@@ -28,7 +28,7 @@ from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
-from tddfa.geometry.camera import Euler, euler_from_rotation
+from tddfa.geometry.rotation import Euler, euler_from_rotation
 from tddfa.types import Face
 
 NAME = "biwi"

@@ -8,7 +8,8 @@ from itertools import count as numbers
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.geometry.camera import Camera, euler_from_rotation
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.geometry.camera import Camera, euler_from_rotation
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, centred

@@ -4,7 +4,7 @@ import pytest
 
 from Sim3DR import rasterize, vertex_normals
 from tddfa import Camera, Face, Mesh, Params, Roi, draw
-from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.surface.texture import Texture, visibility
 
 SIZE = 480

@@ -6,7 +6,8 @@ from scipy.spatial.transform import Rotation
 
 from tddfa import landmarks68
 from tddfa.evaluate import metrics
-from tddfa.geometry.camera import Camera, euler_from_rotation
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import euler_from_rotation
 
 
 @pytest.fixture

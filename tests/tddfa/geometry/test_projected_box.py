@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tddfa.geometry.camera import rotation_from_euler
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.geometry.six_dof import SixDof
 from tddfa.model.face_model import FaceModel
 

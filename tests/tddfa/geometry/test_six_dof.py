@@ -1,6 +1,7 @@
 """Heads before a real perspective camera, whose place and turn are known."""
 
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
+from builders import make_face
 from Sim3DR import interpolate, rasterize, shade, vertex_normals
 from tddfa import Camera
-from tddfa.geometry.camera import rotation_from_euler
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.geometry.six_dof import SixDof, from_image_points, from_weak_perspective, quaternion_from_rotation
+from tddfa.geometry.rotation import quaternion_from_rotation, rotation_from_euler
+from tddfa.geometry.six_dof import SixDof, from_image_points, from_weak_perspective
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import LIGHT, Head
 
@@ -281,25 +283,23 @@ class TestSixDof:
         assert (again.distance, again.error) == (pose.distance, 1.5)
 
 
-class TestCamera:
-    """`Camera.six_dof`, and `Aligner.six_dof`."""
+class TestFaces:
+    """`Face.six_dof`, and `Decoder.six_dof`."""
 
-    def test_what_is_known_of_the_picture_is_used(self, model):
-        points = model.landmarks(np.zeros(model.shape_count), np.zeros(model.expression_count))
-        matrix = Camera.from_pose(20, 5, 0, 10, (300, 200, 0)).matrix
-        found = Camera(matrix, (480, 640), points).six_dof()
+    def test_the_image_size_gives_the_camera(self, model):
+        face = make_face(model, Camera.from_pose(20, 5, 0, 10, (300, 200, 0)), image_size=(480, 640))
+        found = face.six_dof()
         np.testing.assert_array_equal(found.intrinsics.matrix, [[1120, 0, 320], [0, 1120, 240], [0, 0, 1]])
         assert found.distance == pytest.approx(112, rel=0.1)
-        given = Camera(matrix).six_dof(found.intrinsics, points)
-        np.testing.assert_array_equal(given.rotation, found.rotation)
-        with pytest.raises(ValueError, match="intrinsics: expected some"):
-            Camera(matrix, None, points).six_dof()
-        with pytest.raises(ValueError, match="points: expected some"):
-            Camera(matrix, (480, 640)).six_dof()
+        points = model.landmarks(face.params.shape, face.params.expression)
+        given = replace(face, image_size=None).six_dof(found.intrinsics, points=points)
+        np.testing.assert_allclose(given.rotation, found.rotation, atol=1e-6)
+        with pytest.raises(ValueError, match="intrinsics: expected Intrinsics, got None"):
+            replace(face, image_size=None).six_dof()
 
     def test_a_photo(self, aligner, astronaut):
         (face,) = aligner(astronaut)
-        dense, sparse = aligner.six_dof(face), face.camera.six_dof()
+        dense, sparse = aligner.six_dof(face), face.six_dof()
         assert degrees_between(dense.rotation, sparse.rotation) < 2
         assert dense.distance == pytest.approx(sparse.distance, rel=0.1)
         # f = 1024 px, and a face about 10 cm from eye to eye and chin

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tddfa.geometry.camera import Camera, rotation_from_euler
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.geometry.triangulation import SOURCES, consistency, matrices, pinhole, project, triangulate
 
 INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])

@@ -9,7 +9,7 @@ from tddfa import Aligner, Camera, Face, Params
 from tddfa.datasets import views
 from tddfa.evaluate.benchmarks import multiview
 from tddfa.evaluate.result import Setup
-from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.geometry.triangulation import pinhole, project
 from tddfa.model.config import CropRule
 

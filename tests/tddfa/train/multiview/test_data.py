@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.geometry.camera import rotation_from_euler
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.geometry.triangulation import pinhole, project, triangulate
 from tddfa.train.data.augment import STORED_SCALE, Augment
 from tddfa.train.data.crops import Crops
