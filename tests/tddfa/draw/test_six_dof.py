@@ -163,7 +163,7 @@ class TestPicture:
             np.testing.assert_array_equal(draw(view, [head(model)]), draw(np.ascontiguousarray(view), [head(model)]))
 
     def test_wrong_arguments_are_named(self, image, model):
-        face, mesh, pose = head(model)
+        face, mesh, _ = head(model)
         with pytest.raises(ValueError, match="meshes, poses: expected one for each of 1 faces"):
             draw_6dof.six_dof(image, [face], [mesh], [])
         with pytest.raises(ValueError, match="alpha"):
