@@ -34,7 +34,7 @@ def add_schedule_options(parser: argparse.ArgumentParser, samples: str, made: st
     """Add the options of how long and how fast to train; `samples` is what a step takes, `made` what is made to try."""
     parser.add_argument("--minutes", type=positive, metavar="N", help="minutes the whole training takes at most")
     parser.add_argument("--steps", type=integer(1, 10**9), metavar="N", help="steps the whole training takes at most")
-    parser.add_argument("--batch", type=integer(1, 4096), metavar="N", help=f"{samples} a step")
+    parser.add_argument("--batch", dest="batch_size", type=integer(1, 4096), metavar="N", help=f"{samples} a step")
     parser.add_argument("--learning-rate", type=positive, metavar="RATE", help="the highest")
     parser.add_argument("--seed", type=integer(0, 2**31 - 1), metavar="N", help="of all chance")
     parser.add_argument("--workers", type=integer(0, 256), metavar="N", help="processes that make batches")
@@ -60,7 +60,7 @@ def read_settings(cls: type[T], config: Path | None) -> T:
 
 def rescheduled(schedule: Schedule, options: argparse.Namespace) -> Schedule:
     """Put what the options of `add_schedule_options` say in the place of the settings'."""
-    names = ("minutes", "steps", "batch", "learning_rate", "seed")
+    names = ("minutes", "steps", "batch_size", "learning_rate", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if "minutes" in given and "steps" not in given:
         # the clock alone is to end it

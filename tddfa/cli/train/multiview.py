@@ -19,7 +19,8 @@ from tddfa.cli.train._common import (
 from tddfa.cli.train.regressor import weighted_folder
 
 if TYPE_CHECKING:
-    from tddfa.train.multiview.task import Finetuned, MultiviewSettings
+    from tddfa.train.multiview.settings import MultiviewSettings
+    from tddfa.train.multiview.task import Finetuned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,7 @@ def settings_of(options: argparse.Namespace) -> MultiviewSettings:
         If a file or an option is not understood.
     """
     from tddfa.train.engine.settings import Folder
-    from tddfa.train.multiview.task import MultiviewSettings
+    from tddfa.train.multiview.settings import MultiviewSettings
 
     settings = read_settings(MultiviewSettings, options.config)
     regressor = replace(settings.regressor, schedule=rescheduled(settings.regressor.schedule, options))
@@ -59,7 +60,7 @@ def settings_of(options: argparse.Namespace) -> MultiviewSettings:
         regressor = replace(regressor, workers=options.workers)
     if options.data is not None:
         regressor = replace(regressor, data=tuple(Folder(*entry) for entry in options.data))
-    views = {"folder": options.views, "count": options.count, "weight": options.weight}
+    views = {"folder": options.views, "views_per_step": options.count, "weight": options.weight}
     own = {name: value for name, value in views.items() if value is not None}
     return MultiviewSettings(regressor, replace(settings.views, **own))
 

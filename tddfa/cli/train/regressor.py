@@ -19,7 +19,7 @@ from tddfa.cli.train._common import (
 )
 
 if TYPE_CHECKING:
-    from tddfa.train.engine.settings import RegressorSettings
+    from tddfa.train.regressor.settings import RegressorSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,8 @@ def settings_of(options: argparse.Namespace) -> RegressorSettings:
     ConfigError
         If a file or an option is not understood.
     """
-    from tddfa.train.engine.settings import Folder, RegressorSettings
+    from tddfa.train.engine.settings import Folder
+    from tddfa.train.regressor.settings import RegressorSettings
 
     settings = read_settings(RegressorSettings, options.config)
     settings = dataclasses.replace(settings, schedule=rescheduled(settings.schedule, options))

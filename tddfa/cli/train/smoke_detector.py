@@ -18,7 +18,7 @@ from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.data import box_of_landmarks, source
 from tddfa.train.detector.scenes import Layout
-from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures
+from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder
 from tddfa.train.detector.task import EXPORTED, measure, train_detector
 from tddfa.train.detector.teacher import Teacher
 from tddfa.train.engine.settings import Schedule
@@ -64,15 +64,22 @@ def made_pictures(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: 
 def smoke_settings(folder: Path) -> DetectorSettings:
     """Settings of a training from scratch on `made_pictures`, four fifths of which lie in ``train``."""
     return DetectorSettings(
-        data=Folders(boxes=(Pictures(folder / "train"),)),
-        validation=Folders(boxes=(Pictures(folder / "validation"),)),
+        data=Folders(boxes=(ImageFolder(folder / "train"),)),
+        validation=Folders(boxes=(ImageFolder(folder / "validation"),)),
         workers=0,
-        layout=Layout(size=128, mosaic=0.3, most_cells=2, face=(0.3, 0.8), roll_share=0.0, anywhere=0.0),
+        layout=Layout(
+            size=128,
+            mosaic_fraction=0.3,
+            max_cells=2,
+            face_size=(0.3, 0.8),
+            roll_fraction=0.0,
+            random_window_fraction=0.0,
+        ),
         augment=Augment(
-            grey=0.1, light=0.1, color=0.5, occluder=0.0, blur=0.0, low_resolution=0.0, noise=0.0, jpeg=0.0
+            grayscale=0.1, lighting=0.1, color=0.5, occlusion=0.0, blur=0.0, low_resolution=0.0, noise=0.0, jpeg=0.0
         ),
         schedule=Schedule(
-            steps=_STEPS, batch=_BATCH, learning_rate=3e-3, average=0.95, validate_every=_STEPS, log_every=20
+            steps=_STEPS, batch_size=_BATCH, learning_rate=3e-3, ema_decay=0.95, validate_every=_STEPS, log_every=20
         ),
     )
 

@@ -12,10 +12,12 @@ from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.train.data.augment import Augment
-from tddfa.train.engine.settings import Folder, RegressorSettings, Schedule
+from tddfa.train.engine.settings import Folder, Schedule
 from tddfa.train.labels.agreement import projected_landmarks
 from tddfa.train.multiview.data import ViewBatch, rendered_heads, validation_views
-from tddfa.train.multiview.task import MultiviewSettings, Views, finetune, view_errors
+from tddfa.train.multiview.settings import MultiviewSettings, ViewSettings
+from tddfa.train.multiview.task import finetune, view_errors
+from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.task import EXPORTED
 
 _STEPS, _BATCH = 24, 16
@@ -25,14 +27,19 @@ _MEASURED_VIEWS = 12
 def smoke_settings(data: Path, config: Config) -> MultiviewSettings:
     """Settings of a fine-tuning on `made_crops`."""
     schedule = Schedule(
-        steps=_STEPS, batch=_BATCH, learning_rate=1.5e-4, average=0.8, validate_every=_STEPS, log_every=_STEPS // 5
+        steps=_STEPS,
+        batch_size=_BATCH,
+        learning_rate=1.5e-4,
+        ema_decay=0.8,
+        validate_every=_STEPS,
+        log_every=_STEPS // 5,
     )
     return MultiviewSettings(
         RegressorSettings(
             (Folder(data),), config.face_model, init=config.model, workers=0, vertices=100,
             augment=Augment.none(), schedule=schedule,
         ),
-        Views(heads=3, validation_heads=1, kept=8, count=8),
+        ViewSettings(heads=3, validation_heads=1, views_per_head=8, views_per_step=8),
     )  # fmt: skip
 
 

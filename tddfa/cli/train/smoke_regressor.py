@@ -17,9 +17,10 @@ from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
 from tddfa.train.data.shards import Labels, write_shard
-from tddfa.train.engine.settings import Folder, RegressorSettings, Schedule
+from tddfa.train.engine.settings import Folder, Schedule
 from tddfa.train.multiview.data import jpeg, made_up_samples
 from tddfa.train.regressor.export import export_regressor
+from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.task import EXPORTED, first_network, train_regressor
 
 START = "start.onnx"
@@ -63,9 +64,9 @@ def smoke_settings(data: Path, face_model: Path) -> RegressorSettings:
         width=0.25,
         workers=0,
         vertices=100,
-        augment=Augment(shift=0.05, scale=(0.9, 1.1), roll_share=0.0, occluder=0.0, low_resolution=0.0),
+        augment=Augment(shift=0.05, scale=(0.9, 1.1), roll_fraction=0.0, occlusion=0.0, low_resolution=0.0),
         schedule=Schedule(
-            steps=_STEPS, batch=_BATCH, learning_rate=4e-3, average=0.9, validate_every=_STEPS, log_every=10
+            steps=_STEPS, batch_size=_BATCH, learning_rate=4e-3, ema_decay=0.9, validate_every=_STEPS, log_every=10
         ),
     )
 

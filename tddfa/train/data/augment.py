@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -31,6 +31,20 @@ _BORDER_SHARES = (0.4, 0.3, 0.3)
 _NOISE_LEVELS = (2.0, 4.0, 6.0, 9.0, 13.0, 18.0)
 _NOISE_FIELD = 192
 
+# Fields of `Augment` that are probabilities.
+_PROBABILITIES = (
+    "flip",
+    "roll_fraction",
+    "color",
+    "grayscale",
+    "lighting",
+    "occlusion",
+    "blur",
+    "low_resolution",
+    "noise",
+    "jpeg",
+)
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -44,27 +58,35 @@ class Augment:
         How far the crop's centre is off at most, in sides of the crop.
     scale : tuple of float
         Least and largest factor of the crop's side.
-    roll_share, roll : float
+    roll_fraction, max_roll : float
         Share of faces turned in the picture's plane, and how far at most, degrees.
-    color, grey : float
+    color, grayscale : float
         Shares with other brightness, contrast, gamma and tint; and without colour.
-    light : float
+    lighting : float
         Share with light that falls off across the picture.
-    occluder : float
+    occlusion : float
         Share with a thing before the face.
     blur, low_resolution, noise, jpeg : float
         Shares of what cameras and their files do.
     """
 
+    RENAMED: ClassVar[dict[str, str]] = {
+        "roll_share": "roll_fraction",
+        "roll": "max_roll",
+        "grey": "grayscale",
+        "light": "lighting",
+        "occluder": "occlusion",
+    }
+
     flip: float = 0.5
     shift: float = 0.10
     scale: tuple[float, float] = (0.84, 1.25)
-    roll_share: float = 0.2
-    roll: float = 70.0
+    roll_fraction: float = 0.2
+    max_roll: float = 70.0
     color: float = 0.8
-    grey: float = 0.06
-    light: float = 0.2
-    occluder: float = 0.2
+    grayscale: float = 0.06
+    lighting: float = 0.2
+    occlusion: float = 0.2
     blur: float = 0.15
     low_resolution: float = 0.15
     noise: float = 0.2
@@ -72,15 +94,13 @@ class Augment:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in (
-            "flip", "roll_share", "color", "grey", "light", "occluder", "blur", "low_resolution", "noise", "jpeg",
-        ):  # fmt: skip
+        for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Augment.{name}: expected a share of 0..1, got {getattr(self, name)}")
         if not 0 <= self.shift <= 1:
             raise ValueError(f"Augment.shift: expected 0..1, got {self.shift}")
-        if not 0 <= self.roll <= 180:
-            raise ValueError(f"Augment.roll: expected 0..180 degrees, got {self.roll}")
+        if not 0 <= self.max_roll <= 180:
+            raise ValueError(f"Augment.max_roll: expected 0..180 degrees, got {self.max_roll}")
         object.__setattr__(self, "scale", tuple(self.scale))
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < np.inf:
             raise ValueError(f"Augment.scale: expected least and largest factor, over 0, got {self.scale}")
@@ -88,11 +108,8 @@ class Augment:
     @classmethod
     def none(cls) -> Augment:
         """Change nothing: the crop lies where its rule says."""
-        nothing: dict[str, Any] = dict.fromkeys(
-            ("flip", "shift", "roll_share", "color", "grey", "light", "occluder",
-             "blur", "low_resolution", "noise", "jpeg"), 0.0,
-        )  # fmt: skip
-        return cls(scale=(1.0, 1.0), **nothing)
+        nothing: dict[str, Any] = dict.fromkeys(_PROBABILITIES, 0.0)
+        return cls(shift=0.0, scale=(1.0, 1.0), **nothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +175,7 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
         Whether the crop is turned over.
     """
     turned, angle, factor, right, down = rng.random(5)
-    roll = np.radians(augment.roll) * (2 * angle - 1) if turned < augment.roll_share else 0.0
+    roll = np.radians(augment.max_roll) * (2 * angle - 1) if turned < augment.roll_fraction else 0.0
     rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     known = landmarks[np.isfinite(landmarks).all(axis=1)] @ rotation.T
     if len(known):
@@ -174,7 +191,7 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
     scale = CROP_SIZE / side
     matrix = np.column_stack([scale * rotation, (CROP_SIZE - 1) / 2 - scale * centre])
     border = cv2.BORDER_CONSTANT
-    if augment.shift or augment.roll_share:
+    if augment.shift or augment.roll_fraction:
         border = int(rng.choice(_BORDERS, p=_BORDER_SHARES))
     return Placement(matrix, flipped, scale, border)
 
@@ -194,12 +211,12 @@ def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, textu
         Another picture, from which things before the face take their pixels.
     """
     chance = rng.random(8)
-    if chance[0] < augment.occluder:
+    if chance[0] < augment.occlusion:
         crop = occlude(crop, rng, texture)
-    if chance[1] < augment.light:
+    if chance[1] < augment.lighting:
         crop = light(crop, rng)
-    if chance[2] < augment.color or chance[3] < augment.grey:
-        crop = color(crop, rng, grey=bool(chance[3] < augment.grey))
+    if chance[2] < augment.color or chance[3] < augment.grayscale:
+        crop = color(crop, rng, grey=bool(chance[3] < augment.grayscale))
     if chance[4] < augment.blur:
         crop = blur(crop, rng)
     if chance[5] < augment.low_resolution:

@@ -19,11 +19,11 @@ class DetectorLoss(NamedTuple):
 
     Attributes
     ----------
-    score, place : Tensor ()
+    score, box : Tensor ()
     """
 
     score: Tensor
-    place: Tensor
+    box: Tensor
 
 
 def excess_cross_entropy(logits: Tensor, scores: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def detector_loss(
     target_offsets: Tensor,
     counts: Tensor,
     placed: Tensor,
-    ratio: float = NEGATIVES,
+    negative_ratio: float = NEGATIVES,
 ) -> DetectorLoss:
     """Losses of a batch.
 
@@ -65,7 +65,7 @@ def detector_loss(
         The network's.
     target_scores, target_offsets, counts, placed : Tensor (b, n), (b, n, 4), (b, n), (b, n)
         See `tddfa.train.detector.matching.Targets`.
-    ratio : float
+    negative_ratio : float
         Of the prior boxes without a face, so many for each with one are kept, of each scene those of largest loss; a
         scene without faces keeps as many as one face would bring on average.
     """
@@ -75,7 +75,7 @@ def detector_loss(
     total = faces.sum().clamp(min=1)
     # a scene without faces has its share too: it is all that says what is none
     share = torch.maximum(faces.float(), total / len(faces) * (faces == 0))
-    kept = face | hardest(loss, counts & ~face, (ratio * share).ceil())
+    kept = face | hardest(loss, counts & ~face, (negative_ratio * share).ceil())
     at = placed & counts
-    place = functional.smooth_l1_loss(offsets[at], target_offsets[at], reduction="sum") / at.sum().clamp(min=1) / 4
-    return DetectorLoss((loss * kept).sum() / total, place)
+    box = functional.smooth_l1_loss(offsets[at], target_offsets[at], reduction="sum") / at.sum().clamp(min=1) / 4
+    return DetectorLoss((loss * kept).sum() / total, box)

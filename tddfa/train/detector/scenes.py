@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -48,43 +49,52 @@ class Layout:
     ----------
     size : int
         Side of a scene, px.
-    mosaic : float
+    mosaic_fraction : float
         Share of scenes that are mosaics.
-    most_cells : int
+    max_cells : int
         Pictures a side of a mosaic, at most; two at least.
-    face : tuple of float
+    face_size : tuple of float
         Least and largest size of the face that a window is cut around, in sides of the window, drawn evenly by its
         logarithm.
-    anywhere : float
+    random_window_fraction : float
         Share of windows that are cut anywhere, faces or not: what surrounds faces is most of what there is.
-    roll_share, roll : float
+    roll_fraction, max_roll : float
         Share of pictures turned in their plane, where the faces' boxes are known then, and how far at most, degrees.
     flip : float
         Share of pictures mirrored.
     """
 
+    RENAMED: ClassVar[dict[str, str]] = {
+        "mosaic": "mosaic_fraction",
+        "most_cells": "max_cells",
+        "face": "face_size",
+        "anywhere": "random_window_fraction",
+        "roll_share": "roll_fraction",
+        "roll": "max_roll",
+    }
+
     size: int = 320
-    mosaic: float = 0.5
-    most_cells: int = 11
-    face: tuple[float, float] = (0.06, 0.75)
-    anywhere: float = 0.2
-    roll_share: float = 0.2
-    roll: float = 90.0
+    mosaic_fraction: float = 0.5
+    max_cells: int = 11
+    face_size: tuple[float, float] = (0.06, 0.75)
+    random_window_fraction: float = 0.2
+    roll_fraction: float = 0.2
+    max_roll: float = 90.0
     flip: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         if self.size < 32:
             raise ValueError(f"size: expected 32 px or more, got {self.size}")
-        if self.most_cells < 2:
-            raise ValueError(f"most_cells: expected 2 or more, got {self.most_cells}")
-        if len(self.face) != 2 or not 0 < self.face[0] <= self.face[1] <= 4:
-            raise ValueError(f"face: expected least and largest size, over 0 and up to 4, got {self.face}")
-        for name in ("mosaic", "anywhere", "roll_share", "flip"):
+        if self.max_cells < 2:
+            raise ValueError(f"max_cells: expected 2 or more, got {self.max_cells}")
+        if len(self.face_size) != 2 or not 0 < self.face_size[0] <= self.face_size[1] <= 4:
+            raise ValueError(f"face_size: expected least and largest size, over 0 and up to 4, got {self.face_size}")
+        for name in ("mosaic_fraction", "random_window_fraction", "roll_fraction", "flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share of 0..1, got {getattr(self, name)}")
-        if not 0 <= self.roll <= 180:
-            raise ValueError(f"roll: expected 0..180 degrees, got {self.roll}")
+        if not 0 <= self.max_roll <= 180:
+            raise ValueError(f"max_roll: expected 0..180 degrees, got {self.max_roll}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +128,18 @@ def window(piece: Piece, size: int, layout: Layout, rng: np.random.Generator) ->
     One affine map samples the pixels.
     """
     height, width = piece.image.shape[:2]
-    turn = np.radians(layout.roll) * rng.uniform(-1, 1) if rng.random() < layout.roll_share and piece.may_turn else 0.0
+    turn = (
+        np.radians(layout.max_roll) * rng.uniform(-1, 1)
+        if rng.random() < layout.roll_fraction and piece.may_turn
+        else 0.0
+    )
     mirror = -1.0 if rng.random() < layout.flip else 1.0
     linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
     wanted = [i for i, unsure in enumerate(piece.ignored) if not unsure]
-    if wanted and rng.random() >= layout.anywhere:
+    if wanted and rng.random() >= layout.random_window_fraction:
         box = box_of(piece, piece.faces[wanted[int(rng.integers(len(wanted)))]] @ linear.T)
         own = max(float(np.sqrt(box_area(box))), 1.0)
-        share = _log_uniform(rng, layout.face)
+        share = _log_uniform(rng, layout.face_size)
         scale = min(share * size / own, _MAX_ENLARGED)
         # the face's centre anywhere in the window, the face inside as far as it can be
         reach = max(size - scale * own, 0.3 * size) / 2
@@ -268,12 +282,12 @@ class Scenes:
     def scene(self, rng: np.random.Generator) -> Scene:
         """Make a scene."""
         layout = self.layout
-        if rng.random() >= layout.mosaic:
+        if rng.random() >= layout.mosaic_fraction:
             made = window(self._piece(rng), layout.size, layout, rng)
         else:
             # as many mosaics of few pictures as of many: evenly by the logarithm
-            cells = int(_log_uniform(rng, (2, layout.most_cells + 0.999)))
-            near = replace(layout, face=(min(0.35, layout.face[1]), layout.face[1]))
+            cells = int(_log_uniform(rng, (2, layout.max_cells + 0.999)))
+            near = replace(layout, face_size=(min(0.35, layout.face_size[1]), layout.face_size[1]))
             cell = layout.size // cells
             made = mosaic([window(self._piece(rng), cell, near, rng) for _ in range(cells * cells)], cells, layout.size)
         texture = backdrop((64, 64), int(rng.integers(2**31)))

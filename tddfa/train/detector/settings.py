@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tddfa._shared.errors import ConfigError
 from tddfa.train.data.augment import Augment
@@ -14,11 +15,11 @@ from tddfa.train.engine.settings import Schedule
 
 def _augment() -> Augment:
     """Changes of pixels for scenes: less of what would hide small faces altogether."""
-    return Augment(grey=0.12, light=0.15, occluder=0.0, blur=0.06, low_resolution=0.03, noise=0.0, jpeg=0.25)
+    return Augment(grayscale=0.12, lighting=0.15, occlusion=0.0, blur=0.06, low_resolution=0.03, noise=0.0, jpeg=0.25)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageFolder:
     """A folder, or a part of one.
 
     Attributes
@@ -50,25 +51,25 @@ class Folders:
 
     Attributes
     ----------
-    boxes : tuple of Pictures
+    boxes : tuple of ImageFolder
         Photos with the boxes of all their faces, in any layout of `tddfa.train.detector.data.boxed`.
-    landmarks : tuple of Pictures
+    landmarks : tuple of ImageFolder
         Photos with ``.pts`` beside them.
-    crops : tuple of Pictures
+    crops : tuple of ImageFolder
         Labelled crops (`tddfa.train.data.shards`).
-    unlabelled : tuple of Pictures
+    unlabelled : tuple of ImageFolder
         Photos for a teacher.
-    empty : tuple of Pictures
+    empty : tuple of ImageFolder
         Photos without faces.
     """
 
-    boxes: tuple[Pictures, ...] = ()
-    landmarks: tuple[Pictures, ...] = ()
-    crops: tuple[Pictures, ...] = ()
-    unlabelled: tuple[Pictures, ...] = ()
-    empty: tuple[Pictures, ...] = ()
+    boxes: tuple[ImageFolder, ...] = ()
+    landmarks: tuple[ImageFolder, ...] = ()
+    crops: tuple[ImageFolder, ...] = ()
+    unlabelled: tuple[ImageFolder, ...] = ()
+    empty: tuple[ImageFolder, ...] = ()
 
-    def parts(self) -> list[tuple[str, Pictures]]:
+    def parts(self) -> list[tuple[str, ImageFolder]]:
         """Each folder with its kind."""
         return [(kind, part) for kind in KINDS for part in getattr(self, kind)]
 
@@ -89,16 +90,16 @@ class DetectorSettings:
         A ``.onnx`` to go on from.
     teacher : Path or None
         A ``.onnx`` whose soft scores are learnt.
-    ratio : float
+    negative_ratio : float
         Prior boxes without a face for each with one (`tddfa.train.detector.losses`).
-    place : float
+    box_weight : float
         Weight of the offsets' loss, next to the scores'.
-    maps : tuple of int
+    feature_maps : tuple of int
         Maps whose prior boxes count, and whose layers are trained (`tddfa.train.detector.networks.train_only`): 0 has those of
         32 to 128 px, 1 of 256, 2 of 512.
-    init_share : float
+    init_fraction : float
         Share of the weights of `init` in those that are exported (`tddfa.train.detector.networks.blended`).
-    logits : tuple of float
+    logit_shifts : tuple of float
         What is added to the logits of the scores of each map in the export; to be chosen on pictures of validation.
     workers : int
         Processes that make batches; 0 makes them between the steps.
@@ -110,16 +111,24 @@ class DetectorSettings:
     schedule : Schedule
     """
 
+    RENAMED: ClassVar[dict[str, str]] = {
+        "ratio": "negative_ratio",
+        "place": "box_weight",
+        "maps": "feature_maps",
+        "init_share": "init_fraction",
+        "logits": "logit_shifts",
+    }
+
     data: Folders
     validation: Folders
     face_model: Path | None = None
     init: Path | None = None
     teacher: Path | None = None
-    ratio: float = 7.0
-    place: float = 2.0
-    maps: tuple[int, ...] = (0, 1, 2)
-    init_share: float = 0.0
-    logits: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    negative_ratio: float = 7.0
+    box_weight: float = 2.0
+    feature_maps: tuple[int, ...] = (0, 1, 2)
+    init_fraction: float = 0.0
+    logit_shifts: tuple[float, float, float] = (0.0, 0.0, 0.0)
     workers: int = 1
     threads: int = 1
     layout: Layout = field(default_factory=Layout)
@@ -132,16 +141,16 @@ class DetectorSettings:
             raise ConfigError("data, validation: expected one folder at least for each")
         if self.validation.unlabelled:
             raise ConfigError("validation: expected pictures of which something is known, got unlabelled ones")
-        if not self.maps or not set(self.maps) <= {0, 1, 2}:
-            raise ConfigError(f"maps: expected some of 0, 1, 2, got {list(self.maps)}")
-        if not 0 <= self.init_share <= 1 or (self.init_share and self.init is None):
-            raise ConfigError(f"init_share: expected 0..1, and init where it is over 0, got {self.init_share}")
+        if not self.feature_maps or not set(self.feature_maps) <= {0, 1, 2}:
+            raise ConfigError(f"feature_maps: expected some of 0, 1, 2, got {list(self.feature_maps)}")
+        if not 0 <= self.init_fraction <= 1 or (self.init_fraction and self.init is None):
+            raise ConfigError(f"init_fraction: expected 0..1, and init where it is over 0, got {self.init_fraction}")
         for name, least in (("workers", 0), ("threads", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}: expected {least} or more, got {getattr(self, name)}")
-        for name in ("ratio", "place"):
+        for name in ("negative_ratio", "box_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")
-        for name in ("noise", "occluder"):
+        for name in ("noise", "occlusion"):
             if getattr(self.augment, name):
                 raise ConfigError(f"augment.{name}: expected 0, it is for crops; got {getattr(self.augment, name)}")

@@ -52,7 +52,7 @@ class DetectorTask:
     network : FaceBoxes
     validation : sequence of Source
         What to measure on.
-    ratio, place, maps
+    negative_ratio, box_weight, feature_maps
         See `DetectorSettings`.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. That path has not been run yet by the authors.
@@ -65,17 +65,17 @@ class DetectorTask:
         self,
         network: FaceBoxes,
         validation: Sequence[Source],
-        ratio: float = 7.0,
-        place: float = 2.0,
-        maps: tuple[int, ...] = (0, 1, 2),
+        negative_ratio: float = 7.0,
+        box_weight: float = 2.0,
+        feature_maps: tuple[int, ...] = (0, 1, 2),
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.frozen_norms = network.frozen_norms
         self.validation = validation
-        self.ratio, self.place, self.maps = ratio, place, maps
-        train_only(network, maps)
+        self.negative_ratio, self.box_weight, self.feature_maps = negative_ratio, box_weight, feature_maps
+        train_only(network, feature_maps)
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}
 
     def describe(self) -> dict[str, Any]:
@@ -93,12 +93,12 @@ class DetectorTask:
             logits, offsets = self.network(images)
         wanted = {
             "target_scores": batch.scores, "target_offsets": batch.offsets,
-            "counts": batch.counts & np.isin(map_of_priors(*batch.images.shape[1:3]), self.maps),
+            "counts": batch.counts & np.isin(map_of_priors(*batch.images.shape[1:3]), self.feature_maps),
             "placed": batch.placed,
         }  # fmt: skip
         moved = {name: self._moved(value) for name, value in wanted.items()}
-        loss = detector_loss(logits.float(), offsets.float(), **moved, ratio=self.ratio)
-        return {"score": loss.score, "place": self.place * loss.place}
+        loss = detector_loss(logits.float(), offsets.float(), **moved, negative_ratio=self.negative_ratio)
+        return {"score": loss.score, "box": self.box_weight * loss.box}
 
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -186,7 +186,7 @@ def export_best(out: Path, settings: DetectorSettings) -> Path:
     out : Path
         The folder.
     settings : DetectorSettings
-        `init_share` and `logits` change what is exported.
+        `init_fraction` and `logit_shifts` change what is exported.
 
     Raises
     ------
@@ -199,9 +199,9 @@ def export_best(out: Path, settings: DetectorSettings) -> Path:
     }
     notes = "FaceBoxes (Zhang et al., IJCB 2017). Offsets without their variances."
     network = load_best(out)
-    if settings.init is not None and settings.init_share:
-        network = blended(load_onnx(settings.init), network, settings.init_share)
-    shift_scores(network, settings.logits)
+    if settings.init is not None and settings.init_fraction:
+        network = blended(load_onnx(settings.init), network, settings.init_fraction)
+    shift_scores(network, settings.logit_shifts)
     return write_atomic(out / EXPORTED, to_onnx(network, metadata, notes))
 
 
@@ -219,7 +219,7 @@ def scenes_of(settings: DetectorSettings) -> Scenes:
     teacher = None if settings.teacher is None else Teacher(settings.teacher)
     return Scenes(
         _opened(settings, settings.data),
-        settings.schedule.batch, settings.layout, settings.augment, settings.schedule.seed, teacher,
+        settings.schedule.batch_size, settings.layout, settings.augment, settings.schedule.seed, teacher,
     )  # fmt: skip
 
 
@@ -260,9 +260,9 @@ def train_detector(
     task = DetectorTask(
         network,
         [kept for kept, _ in _opened(settings, settings.validation, True)],
-        settings.ratio,
-        settings.place,
-        settings.maps,
+        settings.negative_ratio,
+        settings.box_weight,
+        settings.feature_maps,
         torch.device(device),
     )
 

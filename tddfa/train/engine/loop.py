@@ -150,7 +150,7 @@ class _Loop(Generic[B]):
         self.task, self.schedule, self.out = task, schedule, out
         self.network = task.network
         self.optimizer = optimizer_of(task.network, schedule)
-        self.average = MovingAverage(task.network, schedule.average)
+        self.average = MovingAverage(task.network, schedule.ema_decay)
         self.step = self.drawn = self.skipped = 0
         self.worked = 0.0
         self.best: dict[str, float] = {}
@@ -211,7 +211,7 @@ class _Loop(Generic[B]):
                 self.worked = time.monotonic() - before
                 bar.update(min(100 * self.progress(), 100) - bar.n)
                 if self.step // self.schedule.log_every > logged_step // self.schedule.log_every:
-                    speed = (self.step - logged_step) * self.schedule.batch / max(self.worked - logged, 1e-9)
+                    speed = (self.step - logged_step) * self.schedule.batch_size / max(self.worked - logged, 1e-9)
                     self.write_log(log, bar, speed)
                     logged, logged_step = self.worked, self.step
                 if self.step // self.schedule.validate_every > checked // self.schedule.validate_every:
@@ -228,7 +228,14 @@ class _Loop(Generic[B]):
             self.save()
         first, last = (self.losses[0], self.losses[-1]) if self.losses else (math.nan, math.nan)
         return Outcome(
-            self.step, self.step * self.schedule.batch, self.worked / 60, finished, first, last, validation, self.best
+            self.step,
+            self.step * self.schedule.batch_size,
+            self.worked / 60,
+            finished,
+            first,
+            last,
+            validation,
+            self.best,
         )
 
     def advance(self, stream: Iterator[B]) -> None:
@@ -269,7 +276,7 @@ class _Loop(Generic[B]):
         self.average.update(self.network)
 
     def clip(self) -> float:
-        return float(nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip))
+        return float(nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.max_grad_norm))
 
     def write_log(self, log: _Log, bar: Any, speed: float) -> None:
         if not self.terms:

@@ -41,10 +41,10 @@ class MovingAverage:
 def rate_at(progress: float, schedule: Schedule) -> float:
     """Learning rate after a share 0..1 of the training: a line up, then half a cosine down."""
     progress = min(max(progress, 0.0), 1.0)
-    if progress < schedule.warm_up:
-        return schedule.learning_rate * progress / schedule.warm_up
-    fallen = (progress - schedule.warm_up) / max(1 - schedule.warm_up, 1e-9)
-    share = schedule.last_rate + (1 - schedule.last_rate) * 0.5 * (1 + math.cos(math.pi * fallen))
+    if progress < schedule.warmup_fraction:
+        return schedule.learning_rate * progress / schedule.warmup_fraction
+    fallen = (progress - schedule.warmup_fraction) / max(1 - schedule.warmup_fraction, 1e-9)
+    share = schedule.final_lr_ratio + (1 - schedule.final_lr_ratio) * 0.5 * (1 + math.cos(math.pi * fallen))
     return schedule.learning_rate * share
 
 

@@ -89,23 +89,23 @@ class MultiviewLoss(nn.Module):
 
     Parameters
     ----------
-    sources : int
+    source_views : int
         The first so many views are triangulated from, the others are reprojected into.
-    jaw : float
+    jaw_weight : float
         Weight of the jaw line in the `landmarks` term; that of other points is 1.
     """
 
     weights: Tensor
 
-    def __init__(self, sources: int = SOURCES, jaw: float = 1.0) -> None:
+    def __init__(self, source_views: int = SOURCES, jaw_weight: float = 1.0) -> None:
         super().__init__()
-        if sources < 2:
-            raise ValueError(f"sources: expected two views or more, got {sources}")
-        if not jaw >= 0:
-            raise ValueError(f"jaw: expected a weight of 0 or more, got {jaw}")
-        self.sources = sources
+        if source_views < 2:
+            raise ValueError(f"source_views: expected two views or more, got {source_views}")
+        if not jaw_weight >= 0:
+            raise ValueError(f"jaw_weight: expected a weight of 0 or more, got {jaw_weight}")
+        self.source_views = source_views
         weights = torch.ones(68, dtype=torch.float64)
-        weights[JAW] = jaw
+        weights[JAW] = jaw_weight
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, points: Tensor, cameras: Tensor, labels: Tensor) -> Terms:
@@ -115,7 +115,7 @@ class MultiviewLoss(nn.Module):
         ----------
         points : Tensor (v, 68, 2)
             What the network found in each view, as shares of the view: 0 is its left or top edge, 1 its right or
-            bottom one. More views than `sources`.
+            bottom one. More views than `source_views`.
         cameras : Tensor (v, 3, 4)
             From the head's space to shares of each view.
         labels : Tensor (v, 68, 2)
@@ -129,13 +129,13 @@ class MultiviewLoss(nn.Module):
         _check("points", points, (None, 68, 2))
         _check("cameras", cameras, (len(points), 3, 4))
         _check("labels", labels, (len(points), 68, 2))
-        if len(points) <= self.sources:
+        if len(points) <= self.source_views:
             raise ValueError(
-                f"points: expected more than the {self.sources} views triangulated from, got {len(points)}"
+                f"points: expected more than the {self.source_views} views triangulated from, got {len(points)}"
             )
         # of cameras in float32, views that are much alike leave no digits of the depth
         points, cameras, labels = points.double(), cameras.double(), labels.double().detach()
-        first, rest = slice(self.sources), slice(self.sources, None)
+        first, rest = slice(self.source_views), slice(self.source_views, None)
         seen = project(cameras, triangulate(cameras[first], points[first]))
         weighted = (points - labels).abs() * self.weights[:, None]
         return Terms((points - seen)[rest].abs().mean(), (labels - seen)[first].abs().mean(), weighted.mean())

@@ -7,7 +7,7 @@ terms of `tddfa.train.multiview.losses`: 3DDFA+ of Zeng et al., CVPR 2023, for t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tddfa._shared.errors import ConfigError
 from tddfa.geometry.triangulation import SOURCES, consistency
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.data.batches import Batch, batches
 from tddfa.train.data.crops import Crops
 from tddfa.train.engine.loop import Outcome, train
-from tddfa.train.engine.settings import RegressorSettings
 from tddfa.train.multiview.data import Heads, ViewBatch, read_heads, rendered_heads, validation_views, view_batches
 from tddfa.train.multiview.losses import MultiviewLoss
+from tddfa.train.multiview.settings import MultiviewSettings, ViewSettings
 from tddfa.train.regressor.networks import Prediction
 from tddfa.train.regressor.task import KIND, RegressorTask, Targets, export_best, first_network, split_crops
 
@@ -33,75 +32,6 @@ from tddfa.train.regressor.task import KIND, RegressorTask, Targets, export_best
 _PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
 # What a validation head is measured by: so many views, triangulated from so many sets of four.
 _VALIDATION_VIEWS, _QUADRUPLES = 16, 60
-
-
-@dataclass(frozen=True)
-class Views:
-    """Which views there are, and how much they count.
-
-    Attributes
-    ----------
-    folder : Path or None
-        Stored views (`tddfa.datasets.views.LAYOUT`); None renders heads with the textures of the labelled crops.
-    heads : int
-        How many are rendered to train on.
-    validation_heads : int
-        How many are rendered to validate on, with the textures of the crops kept aside; of stored ones, the last so
-        many.
-    kept : int
-        Views of each head that are rendered, or kept of the stored ones.
-    count : int
-        Views of one head a step.
-    sources : int
-        Of those, how many are triangulated from.
-    weight : float
-        Of the three terms, in px of the crop as the regressor's own terms are. The paper's is 0.2 in its script and
-        0.05 for its published weights, of terms in shares of the view (1 is 168 px of the crop) and next to WPDC alone.
-    jaw : float
-        Weight of the jaw line where found points are compared with labels.
-    """
-
-    folder: Path | None = None
-    heads: int = 200
-    validation_heads: int = 8
-    kept: int = 48
-    count: int = 32
-    sources: int = SOURCES
-    weight: float = 0.2
-    jaw: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, least in (("heads", 1), ("validation_heads", 1), ("sources", 2), ("count", self.sources + 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: expected {least} or more, got {getattr(self, name)}")
-        if self.kept < max(self.count, SOURCES + 1):
-            raise ConfigError(f"kept: expected {max(self.count, SOURCES + 1)} or more, got {self.kept}")
-        for name in ("weight", "jaw"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name}: expected a number from 0 on, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class MultiviewSettings:
-    """How a regressor is fine-tuned.
-
-    Attributes
-    ----------
-    regressor : RegressorSettings
-        Its labelled crops, loss and schedule; `init` is what is fine-tuned.
-    views : Views
-    """
-
-    regressor: RegressorSettings
-    views: Views = field(default_factory=Views)
-
-    def __post_init__(self) -> None:
-        """Check what fine-tuning needs."""
-        if self.regressor.init is None:
-            raise ConfigError("regressor.init: expected a network to fine-tune (.onnx), got none")
-        if self.regressor.meta_joint.steps:
-            raise ConfigError("regressor.meta_joint: expected none, for views are not looked ahead with")
 
 
 class Step(NamedTuple):
@@ -137,7 +67,7 @@ class MultiviewTask:
         The network, and the loss of labelled crops.
     validation : sequence of ViewBatch
         Each of one head, none of which is trained on; with at least `SOURCES` + 1 views.
-    views : Views
+    views : ViewSettings
         How much views count.
 
     Raises
@@ -149,14 +79,14 @@ class MultiviewTask:
     kind = KIND
     look_ahead = 0
 
-    def __init__(self, regressor: RegressorTask, validation: Sequence[ViewBatch], views: Views) -> None:
+    def __init__(self, regressor: RegressorTask, validation: Sequence[ViewBatch], views: ViewSettings) -> None:
         few = min(map(len, validation), default=0)
         if few <= SOURCES:
             raise ValueError(f"validation: expected heads of more than {SOURCES} views, got {few}")
         self.regressor, self.validation = regressor, validation
         self.network: nn.Module = regressor.network
         self.weight = views.weight * _PIXELS_A_SHARE
-        self.loss = MultiviewLoss(views.sources, views.jaw).to(regressor.device)
+        self.loss = MultiviewLoss(views.source_views, views.jaw_weight).to(regressor.device)
         self.objectives: Mapping[str, Callable[[Step], dict[str, Tensor]]] = {"multiview": self.terms}
 
     def describe(self) -> dict[str, Any]:
@@ -274,15 +204,15 @@ def finetune(
 
     def stream(start: int) -> Iterator[Step]:
         labelled = batches(
-            training, schedule.batch, own.augment, model,
-            seed=schedule.seed, start=start, balance=own.balance, workers=own.workers,
+            training, schedule.batch_size, own.augment, model,
+            seed=schedule.seed, start=start, balance=own.yaw_balance, workers=own.workers,
         )  # fmt: skip
-        seen = view_batches(heads, views.count, own.augment, seed=schedule.seed, start=start)
+        seen = view_batches(heads, views.views_per_step, own.augment, seed=schedule.seed, start=start)
         return (Step(*both) for both in zip(labelled, seen, strict=False))
 
     network = first_network(own)
     task = MultiviewTask(
-        RegressorTask(network, model, own.loss, own.meta_joint, validation, own.vertices, torch.device(device)),
+        RegressorTask(network, model, own.loss_weights, own.meta_joint, validation, own.vertices, torch.device(device)),
         [validation_views(head, _VALIDATION_VIEWS) for head in aside],
         views,
     )
@@ -293,21 +223,21 @@ def finetune(
     return Finetuned(outcome, before, outcome.best)
 
 
-def _heads(views: Views, model: FaceModel, training: Crops, kept: Crops, seed: int) -> tuple[Heads, Heads]:
+def _heads(views: ViewSettings, model: FaceModel, training: Crops, kept: Crops, seed: int) -> tuple[Heads, Heads]:
     """Heads to train on, and to validate on."""
     if views.folder is not None:
-        total = len(read_heads(views.folder, views.kept))
+        total = len(read_heads(views.folder, views.views_per_head))
         first = total - views.validation_heads
         if first < 1:
             raise ValueError(f"{views.folder}: expected more than {views.validation_heads} heads, got {total}")
         return (
-            read_heads(views.folder, views.kept, lambda number: number >= first),
-            read_heads(views.folder, views.kept, lambda number: number < first),
+            read_heads(views.folder, views.views_per_head, lambda number: number >= first),
+            read_heads(views.folder, views.views_per_head, lambda number: number < first),
         )
     # here the crops kept aside are what heads are made of
     unmarked = kept.take(np.arange(len(kept)))
     unmarked.labels = replace(kept.labels, validation=np.zeros(len(kept), dtype=np.bool_))
     return (
-        rendered_heads(model, views.heads, views.kept, seed, training),
+        rendered_heads(model, views.heads, views.views_per_head, seed, training),
         rendered_heads(model, views.validation_heads, _VALIDATION_VIEWS, seed + 1, unmarked),
     )

@@ -20,10 +20,10 @@ from tddfa.model.face_model import FaceModel
 from tddfa.train.data.batches import Batch, Crops, batches, in_order
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
 from tddfa.train.engine.loop import BEST, Outcome, train
-from tddfa.train.engine.settings import LossWeights, MetaJoint, RegressorSettings
 from tddfa.train.regressor import losses
 from tddfa.train.regressor.export import export_regressor
 from tddfa.train.regressor.networks import CAMERA_COUNT, Prediction, Regressor, load_onnx
+from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings
 from tddfa.train.regressor.widening import widened
 
 KIND = "regressor"
@@ -142,7 +142,7 @@ class RegressorTask:
         terms: dict[str, Callable[[], Tensor]] = {
             "surface": lambda: losses.surface_distance(points, true_points, posed, weights.depth),
             "landmarks": lambda: losses.landmark_distance(landmarks, truth.landmarks, by_row, marked),
-            "lids": lambda: losses.pair_distance(landmarks, truth.landmarks, LID_PAIRS, marked),
+            "eyelids": lambda: losses.pair_distance(landmarks, truth.landmarks, LID_PAIRS, marked),
             "lips": lambda: losses.pair_distance(landmarks, truth.landmarks, LIP_PAIRS, marked),
             "camera": lambda: losses.coefficient_distance(*by_part[0], posed),
             "shape": lambda: losses.coefficient_distance(*by_part[1], posed),
@@ -288,7 +288,7 @@ def train_regressor(
         return _stream(settings, training, model, start, settings.workers)
 
     task = RegressorTask(
-        network, model, settings.loss, settings.meta_joint, validation, settings.vertices, _device(device)
+        network, model, settings.loss_weights, settings.meta_joint, validation, settings.vertices, _device(device)
     )
     outcome = train(task, stream, schedule, out, resume=resume, show=show)
     if outcome.finished:
@@ -334,7 +334,7 @@ def first_network(settings: RegressorSettings) -> Regressor:
 
 def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> Regressor:
     torch.manual_seed(settings.schedule.seed)
-    count = -(-min(_WHITENING_CROPS, len(training)) // settings.schedule.batch)
+    count = -(-min(_WHITENING_CROPS, len(training)) // settings.schedule.batch_size)
     samples = list(islice(_stream(settings, training, model, 0, 0), count))
     mean, std = whitening(samples)
     if settings.init is not None:
@@ -352,8 +352,8 @@ def _stream(
     settings: RegressorSettings, training: Crops, model: FaceModel, start: int, workers: int
 ) -> Iterator[Batch]:
     return batches(
-        training, settings.schedule.batch, settings.augment, model,
-        seed=settings.schedule.seed, start=start, balance=settings.balance, workers=workers,
+        training, settings.schedule.batch_size, settings.augment, model,
+        seed=settings.schedule.seed, start=start, balance=settings.yaw_balance, workers=workers,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def test_options_take_the_place_of_settings(options):
     settings = settings_of(
         options("--minutes", "80", "--batch", "32", "--data", "a:2", "--data", "b", "--workers", "0")
     )
-    assert settings.schedule.minutes == 80 and settings.schedule.batch == 32
+    assert settings.schedule.minutes == 80 and settings.schedule.batch_size == 32
     assert settings.schedule.steps == 10**9, "the clock alone ends it"
     assert settings.data == (Folder(Path("a"), 2.0), Folder(Path("b"), 1.0))
     assert settings.workers == 0

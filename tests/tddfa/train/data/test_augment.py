@@ -50,7 +50,7 @@ def test_pixels_and_labels_move_alike(landmarks, spots, rng, flipped):
     if flipped:
         landmarks[:, 0] = 159 - landmarks[:, 0]
     for _ in range(20):
-        placement = place(landmarks, 160, Augment(roll_share=1.0, shift=0.05), rng, flipped)
+        placement = place(landmarks, 160, Augment(roll_fraction=1.0, shift=0.05), rng, flipped)
         image, points = placement.cut(spots), placement.points(landmarks)
         for i in own:
             inside = (points[i] > 14).all() and (points[i] < 105).all()
@@ -62,7 +62,7 @@ def test_the_camera_moves_as_points_do(landmarks, rng):
     camera = rng.normal(0, 5, (3, 4)).astype(np.float32)
     model = np.column_stack([rng.normal(0, 5, (7, 3)), np.ones(7)])
     for _ in range(5):
-        placement = place(landmarks, 160, Augment(roll_share=1.0), rng, False)
+        placement = place(landmarks, 160, Augment(roll_fraction=1.0), rng, False)
         placed = model @ placement.camera(camera).T
         assert placed[:, :2] == pytest.approx(placement.points(model @ camera[:2].T), abs=1e-3)
         assert placed[:, 2] == pytest.approx(placement.scale * (model @ camera[2]), abs=1e-3)
@@ -71,7 +71,7 @@ def test_the_camera_moves_as_points_do(landmarks, rng):
 def test_how_far_a_crop_is_off(landmarks, rng):
     sides, offs = [], []
     for _ in range(300):
-        placement = place(landmarks, 160, Augment(roll_share=0), rng, False)
+        placement = place(landmarks, 160, Augment(roll_fraction=0), rng, False)
         sides.append(120 / placement.scale / (1.25 * 60))
         offs.append((placement.points(np.array([[80, 86]])) - 59.5) / 120)
     assert 0.84 <= min(sides) < 0.87
@@ -97,7 +97,9 @@ def test_each_change_changes_pixels_and_nothing_else(astronaut, name):
 
 def test_all_changes_many_times(astronaut):
     crop = np.ascontiguousarray(astronaut[60:180, 160:280])
-    shares = dict.fromkeys(("color", "grey", "light", "occluder", "blur", "low_resolution", "noise", "jpeg"), 1.0)
+    shares = dict.fromkeys(
+        ("color", "grayscale", "lighting", "occlusion", "blur", "low_resolution", "noise", "jpeg"), 1.0
+    )
     for seed in range(40):
         out = change_pixels(crop.copy(), Augment(**shares), np.random.default_rng(seed), texture=astronaut)
         assert out.shape == crop.shape
@@ -120,7 +122,7 @@ def test_nothing_changes_where_nothing_shall(astronaut, rng):
     [
         ({"flip": 1.5}, "Augment.flip: expected a share"),
         ({"shift": -1}, "Augment.shift"),
-        ({"roll": 500}, "Augment.roll"),
+        ({"max_roll": 500}, "Augment.max_roll"),
         ({"scale": (1.2, 1.0)}, "Augment.scale"),
         ({"scale": (0.0, 1.0)}, "Augment.scale"),
     ],

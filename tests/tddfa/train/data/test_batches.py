@@ -75,7 +75,7 @@ def test_batches_follow_from_seed_and_number(crops, face_model):
 
 
 def test_labels_follow_under_all_changes(crops, face_model):
-    for batch in batches(crops, 8, Augment(roll_share=0.5), face_model, count=4):
+    for batch in batches(crops, 8, Augment(roll_fraction=0.5), face_model, count=4):
         known = batch.has_params
         assert projected(batch, face_model)[known] == pytest.approx(batch.landmarks[known], abs=0.05)
         assert batch.crops.shape == (8, 120, 120, 3)

@@ -63,11 +63,11 @@ def test_loss_against_a_plain_oracle(batch):
         share = in_each[i] or sum(in_each) / 3
         total += sum(np.array(each)[face]) + sum(rest[: int(np.ceil(ratio * share))])
         faces += face.sum()
-    found = detector_loss(**batch, ratio=ratio)
+    found = detector_loss(**batch, negative_ratio=ratio)
     assert float(found.score) == pytest.approx(total / faces, rel=1e-6)
     at = (batch["placed"] & batch["counts"]).numpy()
     off = np.abs(batch["offsets"].numpy()[at] - batch["target_offsets"].numpy()[at])
-    assert float(found.place) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
+    assert float(found.box) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
 
 
 def test_gradients(batch):
@@ -75,7 +75,7 @@ def test_gradients(batch):
 
     def both(logits, offsets):
         loss = detector_loss(logits, offsets, **batch)
-        return loss.score + loss.place
+        return loss.score + loss.box
 
     assert torch.autograd.gradcheck(both, (logits, offsets), eps=1e-6, atol=1e-6)
 
@@ -87,12 +87,12 @@ def test_scenes_without_faces_teach_that_there_are_none():
         logits, torch.zeros(2, 30, 4), nothing, torch.zeros(2, 30, 4), torch.ones(2, 30, dtype=torch.bool), nothing > 0
     )
     loss.score.backward()
-    assert float(loss.place) == 0 and (logits.grad > 0).any(dim=1).all()
+    assert float(loss.box) == 0 and (logits.grad > 0).any(dim=1).all()
 
 
 def test_what_does_not_count_has_no_gradient(batch):
     logits, offsets = (batch.pop(name).requires_grad_() for name in ("logits", "offsets"))
     loss = detector_loss(logits, offsets, **batch)
-    (loss.score + loss.place).backward()
+    (loss.score + loss.box).backward()
     out = ~batch["counts"]
     assert not logits.grad[out].any() and not offsets.grad[out].any()

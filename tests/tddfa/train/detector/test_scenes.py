@@ -32,7 +32,7 @@ def lit(image):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_box_follows_its_pixels(seed):
-    layout = Layout(face=(0.2, 0.5), anywhere=0, roll_share=0)
+    layout = Layout(face_size=(0.2, 0.5), random_window_fraction=0, roll_fraction=0)
     rng = np.random.default_rng(seed)
     for _ in range(20):
         scene = window(piece(), 128, layout, rng)
@@ -49,7 +49,7 @@ def test_landmarks_turn_with_the_picture():
     image = np.zeros((160, 200, 3), dtype=np.uint8)
     for x, y in points.astype(int):
         image[y - 3 : y + 4, x - 3 : x + 4] = 255
-    layout = Layout(face=(0.5, 0.6), anywhere=0, roll_share=1, roll=90)
+    layout = Layout(face_size=(0.5, 0.6), random_window_fraction=0, roll_fraction=1, max_roll=90)
     checked = 0
     for seed in range(60):
         scene = window(piece(image, (points,), exact=False), 160, layout, np.random.default_rng(seed))
@@ -70,7 +70,9 @@ def test_large_pictures_are_shrunk_with_all_their_pixels():
     image = np.zeros((800, 800, 3), dtype=np.uint8)
     image[::2, 1::2] = image[1::2, ::2] = 255
     face = np.array([[200.0, 200], [600, 600]])
-    scene = window(piece(image, (face,)), 64, Layout(face=(0.5, 0.5), anywhere=0), np.random.default_rng(0))
+    scene = window(
+        piece(image, (face,)), 64, Layout(face_size=(0.5, 0.5), random_window_fraction=0), np.random.default_rng(0)
+    )
     x1, y1, x2, y2 = np.clip(scene.xyxy[0], 4, 60).astype(int)
     middle = scene.image[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
     assert middle.size and np.ptp(middle) <= 2 and abs(int(middle.mean()) - 127) <= 2
@@ -79,14 +81,14 @@ def test_large_pictures_are_shrunk_with_all_their_pixels():
 def test_faces_that_are_too_small_or_cut_off_may_be_found_or_not():
     small, cut = np.array([[80.0, 80], [82, 82]]), np.array([[-40.0, 60], [20, 100]])
     outside = np.array([[-90.0, 0], [-50, 30]])
-    layout = Layout(face=(0.999, 1.0), anywhere=0, roll_share=0, flip=0)
+    layout = Layout(face_size=(0.999, 1.0), random_window_fraction=0, roll_fraction=0, flip=0)
     faces = (np.array([[40.0, 40], [120, 120]]), small, cut, outside)
     scene = window(piece(faces=faces, ignored=False), 80, layout, np.random.default_rng(4))
     assert not scene.ignored[0] and scene.ignored[1:].all() and len(scene.xyxy) < 4
 
 
 def test_ignored_faces_stay_ignored_and_are_not_cut_around():
-    scene = window(piece(ignored=True), 96, Layout(anywhere=0), np.random.default_rng(0))
+    scene = window(piece(ignored=True), 96, Layout(random_window_fraction=0), np.random.default_rng(0))
     assert scene.ignored.all() and len(scene.complete) == 1
 
 
@@ -146,7 +148,7 @@ class Pictures:
 
 
 def made(seed=0, **keys):
-    still = Augment(occluder=0, noise=0, low_resolution=0)
+    still = Augment(occlusion=0, noise=0, low_resolution=0)
     return Scenes([(Pictures(), 1.0)], 3, Layout(size=96, **keys), still, seed)
 
 
@@ -159,17 +161,17 @@ def test_a_number_always_gives_the_same_batch():
 
 
 def test_mosaics_have_many_faces():
-    single, many = (made(mosaic=share, most_cells=4, anywhere=0).batch(0) for share in (0, 1))
+    single, many = (made(mosaic_fraction=share, max_cells=4, random_window_fraction=0).batch(0) for share in (0, 1))
     assert many.placed.sum() > single.placed.sum()
 
 
 def test_wrong_numbers_are_told():
     for keys, message in (
         ({"size": 8}, "size: expected 32 px or more, got 8"),
-        ({"face": (0.5, 0.1)}, "face: expected least and largest"),
-        ({"mosaic": 2}, r"mosaic: expected a share of 0\.\.1, got 2"),
-        ({"roll": 200}, r"roll: expected 0\.\.180"),
-        ({"most_cells": 1}, "most_cells: expected 2 or more"),
+        ({"face_size": (0.5, 0.1)}, "face_size: expected least and largest"),
+        ({"mosaic_fraction": 2}, r"mosaic_fraction: expected a share of 0\.\.1, got 2"),
+        ({"max_roll": 200}, r"max_roll: expected 0\.\.180"),
+        ({"max_cells": 1}, "max_cells: expected 2 or more"),
     ):
         with pytest.raises(ValueError, match=message):
             Layout(**keys)

@@ -21,7 +21,7 @@ from tddfa.cli.train import detector as command_detector  # noqa: E402
 from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
-from tddfa.train.detector.settings import DetectorSettings, Folders, Pictures  # noqa: E402
+from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder  # noqa: E402
 from tddfa.train.detector.task import (  # noqa: E402
     DetectorTask,
     detector_of,
@@ -55,7 +55,7 @@ def short(pictures, steps=2, **schedule):
     return dataclasses.replace(
         settings,
         schedule=dataclasses.replace(
-            settings.schedule, steps=steps, batch=2, log_every=1, validate_every=100, **schedule
+            settings.schedule, steps=steps, batch_size=2, log_every=1, validate_every=100, **schedule
         ),
     )
 
@@ -101,21 +101,24 @@ def test_a_trained_network_is_trained_on_with_its_norms_frozen(pictures, tmp_pat
 
 
 def test_the_loss_is_that_of_the_batch(pictures):
-    task = DetectorTask(FaceBoxes(), [], place=3.0)
+    task = DetectorTask(FaceBoxes(), [], box_weight=3.0)
     batch = scenes_of(short(pictures)).batch(0)
     task.network.eval()
     terms = task.terms(batch)
-    assert set(terms) == {"score", "place"}
+    assert set(terms) == {"score", "box"}
     assert task.judge(batch) == pytest.approx(sum(value.item() for value in terms.values()), rel=1e-5)
-    half = DetectorTask(task.network, [], place=1.5).terms(batch)
-    assert half["place"].item() == pytest.approx(terms["place"].item() / 2, rel=1e-5)
+    half = DetectorTask(task.network, [], box_weight=1.5).terms(batch)
+    assert half["box"].item() == pytest.approx(terms["box"].item() / 2, rel=1e-5)
 
 
 def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
     settings = dataclasses.replace(
-        short(pictures, learning_rate=1e-3), init=root / "weights/faceboxes.onnx", maps=(1, 2), init_share=0.5,
-        logits=(-1.0, 0.0, 0.5),
-    )  # fmt: skip
+        short(pictures, learning_rate=1e-3),
+        init=root / "weights/faceboxes.onnx",
+        feature_maps=(1, 2),
+        init_fraction=0.5,
+        logit_shifts=(-1.0, 0.0, 0.5),
+    )
     train_detector(settings, tmp_path, show=False)
     first, trained, exported = (
         network.eval()
@@ -135,7 +138,7 @@ def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
 
 
 class Known:
-    """Pictures whose faces lie at given boxes; the detector of the tests finds what their first pixel says."""
+    """Images whose faces lie at given boxes; the detector of the tests finds what their first pixel says."""
 
     def __init__(self, pieces):
         self.pieces = pieces
@@ -189,7 +192,7 @@ class TestSettings:
             "--teacher", "t.onnx", "--workers", 0,
         )  # fmt: skip
         settings = command_detector.settings_of(options)
-        assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch) == (3, 10**9, 5)
+        assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch_size) == (3, 10**9, 5)
         assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
 
     @pytest.mark.parametrize(
@@ -208,12 +211,12 @@ class TestSettings:
             ),
             ("data: {boxes: [{folder: a}]}\nmore: 1", "unknown key 'more'"),
             (
-                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\nmaps: [3]",
-                "maps: expected some of 0, 1, 2",
+                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\nfeature_maps: [3]",
+                "feature_maps: expected some of 0, 1, 2",
             ),
             (
-                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\ninit_share: 0.5",
-                "init_share: expected 0..1, and init",
+                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\ninit_fraction: 0.5",
+                "init_fraction: expected 0..1, and init",
             ),
         ],
     )
@@ -224,7 +227,7 @@ class TestSettings:
             load_settings(DetectorSettings, path)
 
     def test_unlabelled_photos_need_a_teacher(self, pictures):
-        data = Folders(unlabelled=(Pictures(pictures / "train"),))
+        data = Folders(unlabelled=(ImageFolder(pictures / "train"),))
         with pytest.raises(ValueError, match="unlabelled photos need a teacher"):
             scenes_of(dataclasses.replace(short(pictures), data=data))
 
@@ -246,7 +249,7 @@ class TestCommand:
         config.write_text(
             f"data: {{boxes: [{{folder: {pictures}/train}}]}}\n"
             f"validation: {{boxes: [{{folder: {pictures}/validation}}]}}\n"
-            "workers: 1\nlayout: {size: 64, most_cells: 2}\nschedule: {steps: 2, batch: 2, log_every: 1}\n"
+            "workers: 1\nlayout: {size: 64, max_cells: 2}\nschedule: {steps: 2, batch_size: 2, log_every: 1}\n"
         )
         # a process of its own, as it is used: those that make batches import its main module
         script = (

@@ -23,7 +23,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-SCHEDULE = Schedule(steps=40, batch=8, learning_rate=0.1, average=0.9, validate_every=10, log_every=5)
+SCHEDULE = Schedule(steps=40, batch_size=8, learning_rate=0.1, ema_decay=0.9, validate_every=10, log_every=5)
 
 
 class Line:

@@ -7,12 +7,12 @@ from tddfa.train.engine.settings import Schedule  # noqa: E402
 
 
 def test_the_rate_rises_and_falls():
-    schedule = Schedule(learning_rate=2.0, warm_up=0.1, last_rate=0.01)
+    schedule = Schedule(learning_rate=2.0, warmup_fraction=0.1, final_lr_ratio=0.01)
     assert rate_at(0.05, schedule) == pytest.approx(1.0)
     assert rate_at(0.1, schedule) == pytest.approx(2.0)
     assert rate_at(0.55, schedule) == pytest.approx(2.0 * (0.01 + 0.99 / 2))
     assert rate_at(1.0, schedule) == rate_at(1.7, schedule) == pytest.approx(0.02)
-    assert rate_at(0.0, Schedule(learning_rate=2.0, warm_up=0.0)) == pytest.approx(2.0)
+    assert rate_at(0.0, Schedule(learning_rate=2.0, warmup_fraction=0.0)) == pytest.approx(2.0)
 
 
 def test_the_average_forgets_its_start_and_then_decays():

@@ -5,7 +5,8 @@ import pytest
 
 from tddfa._shared.errors import ConfigError
 from tddfa._shared.settings import load_settings
-from tddfa.train.engine.settings import Folder, LossWeights, RegressorSettings, Schedule
+from tddfa.train.engine.settings import Folder, Schedule
+from tddfa.train.regressor.settings import LossWeights, RegressorSettings
 
 LEAST = "data: [{folder: crops}]\nface_model: ../face.npz\n"
 
@@ -22,12 +23,12 @@ def test_paths_are_relative_to_the_file_and_what_is_left_out_is_default(tmp_path
 
 
 def test_nested_keys_numbers_and_none(tmp_path):
-    text = LEAST + "init: null\nloss: {lids: 3, wpdc: 0.5}\nschedule: {minutes: 80, batch: 128}\n"
+    text = LEAST + "init: null\nloss_weights: {eyelids: 3, wpdc: 0.5}\nschedule: {minutes: 80, batch_size: 128}\n"
     text += "augment: {scale: [1, 2]}\n"
     settings = load_settings(RegressorSettings, written(tmp_path, text))
     assert settings.init is None
-    assert settings.loss == LossWeights(lids=3.0, wpdc=0.5)
-    assert settings.schedule == Schedule(minutes=80.0, batch=128)
+    assert settings.loss_weights == LossWeights(eyelids=3.0, wpdc=0.5)
+    assert settings.schedule == Schedule(minutes=80.0, batch_size=128)
     assert settings.augment.scale == (1.0, 2.0)
 
 
@@ -47,12 +48,12 @@ def test_the_shipped_settings_are_understood_and_find_the_face_model(root):
         (LEAST + "schedule: {steps: 0}\n", "steps: expected 1 or more, got 0"),
         (LEAST + "schedule: {learning_rate: .nan}\n", "learning_rate: expected a number over 0"),
         (LEAST + "schedule: {minutes: -1}\n", "minutes: expected a number over 0"),
-        (LEAST + "loss: {eyes: -1}\n", "eyes: expected a number from 0 on"),
+        (LEAST + "loss_weights: {eyes: -1}\n", "eyes: expected a number from 0 on"),
         (LEAST + "meta_joint: {steps: -1}\n", "steps: expected 0 or more"),
         (LEAST + "augment: {flip: 2}\n", "flip: expected a share of 0..1"),
         (LEAST + "augment: {scale: [1]}\n", "augment.scale: expected a list of 2"),
         (LEAST + "workers: true\n", "workers: expected a whole number, got True"),
-        (LEAST + "balance: 1.5\n", "balance: expected 0..1"),
+        (LEAST + "yaw_balance: 1.5\n", "yaw_balance: expected 0..1"),
         (LEAST.replace("crops", "''"), "folder: expected a path, got ''"),
         ("data: crops\nface_model: a.npz\n", "data: expected a list, got 'crops'"),
         ("- a\n", "expected keys and values"),

@@ -22,7 +22,16 @@ from tddfa.train.multiview.data import (
 )
 
 GEOMETRY = Augment(
-    color=0, grey=0, light=0, occluder=0, blur=0, low_resolution=0, noise=0, jpeg=0, roll_share=0.7, roll=70
+    color=0,
+    grayscale=0,
+    lighting=0,
+    occlusion=0,
+    blur=0,
+    low_resolution=0,
+    noise=0,
+    jpeg=0,
+    roll_fraction=0.7,
+    max_roll=70,
 )
 
 

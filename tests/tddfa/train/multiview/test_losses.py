@@ -99,7 +99,7 @@ def test_each_term_says_what_it_is_for(cameras, points):
     """Found points of a head that is elsewhere agree with each other, but not with the labels."""
     elsewhere = project_reference(cameras, points + np.array([0.5, 0, 0]))
     found, matrix, labels = tensors(elsewhere, cameras, project_reference(cameras, points))
-    terms = MultiviewLoss(sources=3)(found, matrix, labels)
+    terms = MultiviewLoss(source_views=3)(found, matrix, labels)
     assert terms.projection.item() < 1e-12
     off = (found - labels).abs()
     assert np.isclose(terms.source.item(), off[:3].mean().item())
@@ -111,7 +111,7 @@ def test_by_hand(cameras, points, rng):
     truth = project_reference(cameras, points)
     found = truth + rng.normal(0, 0.01, truth.shape)
     seen = project_reference(cameras, triangulate_reference(cameras[:4], found[:4]))
-    terms = MultiviewLoss(jaw=0.25)(*tensors(found, cameras, truth))
+    terms = MultiviewLoss(jaw_weight=0.25)(*tensors(found, cameras, truth))
     weights = np.where(np.arange(68) < 17, 0.25, 1)[:, None]
     assert np.isclose(terms.projection.item(), np.abs(found - seen)[4:].mean())
     assert np.isclose(terms.source.item(), np.abs(truth - seen)[:4].mean())
@@ -185,7 +185,7 @@ def test_one_view_and_odd_numbers_are_refused(points):
     seen, matrix = tensors(project_reference(affine(), points), affine())
     with pytest.raises(ValueError, match="cameras: expected two views or more, got 1"):
         triangulate(matrix[:1], seen[:1])
-    with pytest.raises(ValueError, match="sources: expected two views or more, got 1"):
-        MultiviewLoss(sources=1)
-    with pytest.raises(ValueError, match="jaw: expected a weight of 0 or more, got nan"):
-        MultiviewLoss(jaw=float("nan"))
+    with pytest.raises(ValueError, match="source_views: expected two views or more, got 1"):
+        MultiviewLoss(source_views=1)
+    with pytest.raises(ValueError, match="jaw_weight: expected a weight of 0 or more, got nan"):
+        MultiviewLoss(jaw_weight=float("nan"))

@@ -19,17 +19,17 @@ from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: 
 from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import in_order  # noqa: E402
 from tddfa.train.data.crops import Crops  # noqa: E402
-from tddfa.train.engine.settings import Folder, LossWeights, MetaJoint, RegressorSettings  # noqa: E402
+from tddfa.train.engine.settings import Folder  # noqa: E402
 from tddfa.train.multiview.data import rendered_heads, validation_views, view_batch  # noqa: E402
+from tddfa.train.multiview.settings import MultiviewSettings, ViewSettings  # noqa: E402
 from tddfa.train.multiview.task import (  # noqa: E402
-    MultiviewSettings,
     MultiviewTask,
     Step,
-    Views,
     finetune,
     view_errors,
 )
 from tddfa.train.regressor.networks import Regressor  # noqa: E402
+from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings  # noqa: E402
 from tddfa.train.regressor.task import RegressorTask, Targets  # noqa: E402
 
 
@@ -91,7 +91,7 @@ def task_of(model, heads, labelled):
         regressor = RegressorTask(
             network, model, weights or LossWeights(), MetaJoint(), [labelled], 50, torch.device("cpu")
         )
-        return MultiviewTask(regressor, [validation_views(heads[0], 6)], views or Views())
+        return MultiviewTask(regressor, [validation_views(heads[0], 6)], views or ViewSettings())
 
     return make
 
@@ -111,7 +111,7 @@ def found_in_views(task, model, views):
 
 
 def test_the_loss_is_the_regressors_own_and_the_three_terms_in_px(task_of, step, model):
-    task = task_of(LossWeights(), Views(weight=0.2, jaw=0.5))
+    task = task_of(LossWeights(), ViewSettings(weight=0.2, jaw_weight=0.5))
     terms = {name: term.item() for name, term in task.terms(step).items()}
     targets = Targets.of(step.labelled, torch.device("cpu"))
     own = task.regressor.terms(task.network(targets.crops), targets, LossWeights())
@@ -132,7 +132,7 @@ def test_the_loss_is_the_regressors_own_and_the_three_terms_in_px(task_of, step,
 
 
 def test_without_weight_views_tell_nothing(task_of, step):
-    assert not [name for name in task_of(views=Views(weight=0)).terms(step) if name.startswith("view_")]
+    assert not [name for name in task_of(views=ViewSettings(weight=0)).terms(step) if name.startswith("view_")]
 
 
 def test_views_alone_move_the_network(task_of, step):
@@ -181,34 +181,34 @@ def test_validation_heads_need_views(task_of, heads):
     task = task_of()
     for validation in ([], [validation_views(heads[0], 4)]):
         with pytest.raises(ValueError, match="validation: expected heads of more than 4 views, got"):
-            MultiviewTask(task.regressor, validation, Views())
+            MultiviewTask(task.regressor, validation, ViewSettings())
 
 
 def test_the_repositorys_settings(root):
     settings = load_settings(MultiviewSettings, root / "configs/train/multiview.yml")
     assert settings.regressor.init == root / "weights/open_mb05.onnx"
     before = load_settings(RegressorSettings, root / "configs/train/open_mb05.yml")
-    for name in ("data", "loss", "augment", "balance"):
+    for name in ("data", "loss_weights", "augment", "yaw_balance"):
         assert getattr(settings.regressor, name) == getattr(before, name), name
-    assert settings.views == Views(), "what the file says are the defaults"
-    assert (settings.views.count, settings.views.sources) == (32, 4)
+    assert settings.views == ViewSettings(), "what the file says are the defaults"
+    assert (settings.views.views_per_step, settings.views.source_views) == (32, 4)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"count": 4}, "count: expected 5 or more, got 4"),
-        ({"sources": 1}, "sources: expected 2 or more, got 1"),
-        ({"kept": 31}, "kept: expected 32 or more, got 31"),
+        ({"views_per_step": 4}, "views_per_step: expected 5 or more, got 4"),
+        ({"source_views": 1}, "source_views: expected 2 or more, got 1"),
+        ({"views_per_head": 31}, "views_per_head: expected 32 or more, got 31"),
         ({"heads": 0}, "heads: expected 1 or more, got 0"),
         ({"validation_heads": 0}, "validation_heads: expected 1 or more, got 0"),
         ({"weight": -1.0}, "weight: expected a number from 0 on, got -1"),
-        ({"jaw": float("nan")}, "jaw: expected a number from 0 on, got nan"),
+        ({"jaw_weight": float("nan")}, "jaw_weight: expected a number from 0 on, got nan"),
     ],
 )
 def test_numbers_out_of_range(change, message):
     with pytest.raises(ConfigError, match=message):
-        Views(**change)
+        ViewSettings(**change)
 
 
 def test_what_fine_tuning_needs():
@@ -227,9 +227,9 @@ def test_options_take_the_place_of_settings(root, tmp_path):
     )  # fmt: skip
     settings = command_multiview.settings_of(options)
     schedule, regressor = settings.regressor.schedule, settings.regressor
-    assert (schedule.batch, schedule.minutes, schedule.steps) == (64, 3.0, 10**9)
+    assert (schedule.batch_size, schedule.minutes, schedule.steps) == (64, 3.0, 10**9)
     assert (regressor.init, regressor.data, regressor.workers) == (Path("mine.onnx"), (Folder(Path("one"), 2.0),), 0)
-    assert settings.views == Views(folder=Path("eg3d"), count=16, weight=0.05)
+    assert settings.views == ViewSettings(folder=Path("eg3d"), views_per_step=16, weight=0.05)
     plain = command_multiview.settings_of(parsed("--config", config, "--out", tmp_path))
     assert plain == load_settings(MultiviewSettings, config)
 
@@ -292,9 +292,9 @@ def test_stored_views_are_trained_on_but_for_the_last_heads(data, root, tmp_path
     monkeypatch.setattr(MultiviewTask, "terms", spied_terms)
     monkeypatch.setattr(MultiviewTask, "validate", spied_validate)
     settings = load_settings(MultiviewSettings, root / "configs/train/multiview.yml")
-    schedule = replace(settings.regressor.schedule, steps=4, batch=2)
+    schedule = replace(settings.regressor.schedule, steps=4, batch_size=2)
     own = replace(settings.regressor, data=(Folder(data),), schedule=schedule, vertices=20, augment=Augment.none())
-    views = Views(folder=tmp_path, validation_heads=1, kept=8, count=6)
+    views = ViewSettings(folder=tmp_path, validation_heads=1, views_per_head=8, views_per_step=6)
     finetuned = finetune(MultiviewSettings(replace(own, workers=0), views), tmp_path / "out", show=False)
     assert finetuned.outcome.finished
     assert seen == {"terms": {0, 1}, "validate": {2}}

@@ -15,9 +15,10 @@ from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import Crops, in_order  # noqa: E402
 from tddfa.train.data.shards import Labels, write_shard  # noqa: E402
 from tddfa.train.engine.loop import LOG  # noqa: E402
-from tddfa.train.engine.settings import Folder, LossWeights, MetaJoint, RegressorSettings, Schedule  # noqa: E402
+from tddfa.train.engine.settings import Folder, Schedule  # noqa: E402
 from tddfa.train.multiview.data import jpeg  # noqa: E402
 from tddfa.train.regressor.networks import Prediction, Regressor  # noqa: E402
+from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings  # noqa: E402
 from tddfa.train.regressor.task import (  # noqa: E402
     EXPORTED,
     RegressorTask,
@@ -73,7 +74,7 @@ def folder(model, tmp_path_factory):
 def settings(folder, root):
     return RegressorSettings(
         (Folder(folder),), root / "configs/open_face.npz", width=0.1, workers=0, vertices=30, augment=Augment.none(),
-        schedule=Schedule(steps=6, batch=8, learning_rate=1e-3, validate_every=3, log_every=2, average=0.5),
+        schedule=Schedule(steps=6, batch_size=8, learning_rate=1e-3, validate_every=3, log_every=2, ema_decay=0.5),
     )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ def test_the_jaw_of_true_landmarks_does_not_count(model, batch):
 def test_terms_of_weight_zero_are_left_out(model, batch):
     task = made_task(model, batch)
     terms = task.terms(*truth_of(task, batch), LossWeights(surface=0, score=0))
-    assert set(terms) == {"landmarks", "lids", "lips", "camera", "shape", "expression"}
+    assert set(terms) == {"landmarks", "eyelids", "lips", "camera", "shape", "expression"}
 
 
 def test_validation_measures_what_it_says(model, batch):
