@@ -1,7 +1,7 @@
-"""The field's measures as plain functions of arrays: landmark errors, curves, eye openness, angles.
+"""Metrics as plain functions of arrays: landmark errors, error curves, eye openness, angles.
 
-The 68 points are 300-W's, counted from 0. Lengths are in px of the picture, angles in degrees, errors in per cent of
-the length that they are measured by.
+The 68 points are those of 300-W, counted from 0 (`tddfa.landmarks68`). Lengths are in px, angles in degrees, errors in
+per cent of a length of the face.
 """
 
 from __future__ import annotations
@@ -15,90 +15,221 @@ from tddfa.geometry.rotation import Euler
 Floats = NDArray[np.float64]
 
 YAW_BINS = ((0, 30), (30, 60), (60, 90))
-"""Degrees; the first holds both its ends, the others their upper one (Zhu et al., 2016)."""
+"""Degrees of absolute yaw (Zhu et al., 2016). The first bin includes both its ends, the others their upper one."""
 
-# Corners of an eye, and the two pairs of lid points between them.
+# Corners of an eye, and the two pairs of lid points between them; right, left.
 _EYES = (
     (landmarks68.RIGHT_EYE_CORNERS, *landmarks68.RIGHT_LID_PAIRS),
     (landmarks68.LEFT_EYE_CORNERS, *landmarks68.LEFT_LID_PAIRS),
 )
 
 
-def _points(points: ArrayLike) -> Floats:
-    return np.asarray(points, dtype=np.float64)
+def _array(values: ArrayLike) -> Floats:
+    return np.asarray(values, dtype=np.float64)
 
 
-def mean_distance(found: ArrayLike, truth: ArrayLike) -> float:
-    """Mean distance between points (n, d) and their truth, in 2D or 3D; NaN of no points."""
-    distances = np.linalg.norm(_points(found) - _points(truth), axis=1)
+def mean_distance(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
+    """Mean Euclidean distance between corresponding points (n, d); NaN without points.
+
+    Examples
+    --------
+    >>> mean_distance([[0, 0], [3, 4]], [[0, 0], [0, 0]])
+    2.5
+    """
+    distances = np.linalg.norm(_array(predicted) - _array(ground_truth), axis=1)
     return float(distances.mean()) if len(distances) else float("nan")
 
 
-def box_length(truth: ArrayLike) -> float:
-    """The square root of the area of the box around points (n, 2 or more), of which x and y count."""
-    width, height = np.ptp(_points(truth)[:, :2], axis=0)
+def box_length(points: ArrayLike) -> float:
+    """Square root of the area of the box around points (n, 2 or more), of x and y.
+
+    Examples
+    --------
+    >>> box_length([[0, 0], [9, 4]])
+    6.0
+    """
+    width, height = np.ptp(_array(points)[:, :2], axis=0)
     return float(np.sqrt(width * height))
 
 
-def eye_length(truth: ArrayLike) -> float:
-    """Distance of the outer eye corners of 68 points, in as many dimensions as they have."""
-    points = _points(truth)
-    return float(np.linalg.norm(np.subtract(*points[list(landmarks68.OUTER_EYE_CORNERS)])))
+def eye_length(points: ArrayLike) -> float:
+    """Distance between the outer eye corners of 68 points (68, 2 or 3), in 2D or 3D.
+
+    Examples
+    --------
+    >>> points = np.zeros((68, 2))
+    >>> points[45] = 30, 40
+    >>> eye_length(points)
+    50.0
+    """
+    corners = _array(points)[list(landmarks68.OUTER_EYE_CORNERS)]
+    return float(np.linalg.norm(np.subtract(*corners)))
 
 
 def percent(distance: float, length: float) -> float:
-    """A distance in per cent of a length; NaN where that is 0."""
+    """A distance in per cent of a length; NaN where the length is 0.
+
+    Examples
+    --------
+    >>> percent(3, 60)
+    5.0
+    """
     return 100 * distance / length if length > 0 else float("nan")
 
 
-def nme_box(found: ArrayLike, truth: ArrayLike) -> float:
-    """Mean 2D error of 68 points by the square root of the area of the truth's box, % (Zhu et al., 2016)."""
-    return percent(mean_distance(_points(found)[:, :2], _points(truth)[:, :2]), box_length(truth))
+def nme_box(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
+    """Normalised mean error in 2D, by the square root of the area of the ground truth's box (Zhu et al., 2016).
+
+    Parameters
+    ----------
+    predicted, ground_truth : array_like (n, 2 or 3)
+        Landmarks, px.
+
+    Returns
+    -------
+    float
+        %.
+
+    Examples
+    --------
+    >>> ground_truth = np.array([[0, 0], [90, 40]])
+    >>> nme_box(ground_truth + [3, 0], ground_truth)
+    5.0
+    """
+    return percent(mean_distance(_array(predicted)[:, :2], _array(ground_truth)[:, :2]), box_length(ground_truth))
 
 
-def depth_aligned(found: ArrayLike, truth: ArrayLike) -> Floats:
-    """Move points (n, 3) in z so that their mean depth is the truth's: one view does not tell it."""
-    points = _points(found).copy()
-    points[:, 2] += (_points(truth)[:, 2] - points[:, 2]).mean()
+def depth_aligned(predicted: ArrayLike, ground_truth: ArrayLike) -> Floats:
+    """Shift points (n, 3) in z to the mean depth of the ground truth: a single view does not determine it.
+
+    Examples
+    --------
+    >>> depth_aligned([[0, 0, 1], [0, 0, 3]], [[0, 0, 10], [0, 0, 10]])[:, 2]
+    array([ 9., 11.])
+    """
+    points = _array(predicted).copy()
+    points[:, 2] += (_array(ground_truth)[:, 2] - points[:, 2]).mean()
     return points
 
 
-def nme_3d(found: ArrayLike, truth: ArrayLike) -> float:
-    """Mean 3D error by the square root of the area of the truth's box, mean depths aligned, % (JVCR)."""
-    return percent(mean_distance(depth_aligned(found, truth), truth), box_length(truth))
+def nme_3d(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
+    """Normalised mean error in 3D, by the square root of the area of the ground truth's box (JVCR).
+
+    Mean depths are aligned first (`depth_aligned`).
+
+    Parameters
+    ----------
+    predicted, ground_truth : array_like (n, 3)
+        Landmarks, px.
+
+    Returns
+    -------
+    float
+        %.
+
+    Examples
+    --------
+    >>> ground_truth = np.array([[0, 0, 0], [90, 40, 8]])
+    >>> nme_3d(ground_truth + [3, 0, 100], ground_truth)
+    5.0
+    """
+    return percent(mean_distance(depth_aligned(predicted, ground_truth), ground_truth), box_length(ground_truth))
 
 
-def ground_truth_error(found: ArrayLike, truth: ArrayLike) -> float:
-    """GTE: mean 3D error by the 3D distance of the outer eye corners, mean depths aligned, % (JVCR)."""
-    return percent(mean_distance(depth_aligned(found, truth), truth), eye_length(truth))
+def ground_truth_error(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
+    """Ground truth error (GTE): mean error in 3D by the 3D distance between the outer eye corners (JVCR).
+
+    Mean depths are aligned first (`depth_aligned`).
+
+    Parameters
+    ----------
+    predicted, ground_truth : array_like (68, 3)
+        Landmarks, px.
+
+    Returns
+    -------
+    float
+        %.
+
+    Examples
+    --------
+    >>> ground_truth = np.zeros((68, 3))
+    >>> ground_truth[45] = 30, 40, 0
+    >>> ground_truth_error(ground_truth + [1, 0, 7], ground_truth)
+    2.0
+    """
+    return percent(mean_distance(depth_aligned(predicted, ground_truth), ground_truth), eye_length(ground_truth))
 
 
-def nme_eyes(found: ArrayLike, truth: ArrayLike, part: slice = slice(0, 68)) -> float:
-    """Mean 2D error of a part of 68 points by the distance of the outer eye corners, % (Sagonas et al., 2013)."""
-    found, truth = _points(found)[:, :2], _points(truth)[:, :2]
-    return percent(mean_distance(found[part], truth[part]), eye_length(truth))
+def nme_eyes(predicted: ArrayLike, ground_truth: ArrayLike, part: slice = slice(0, 68)) -> float:
+    """Normalised mean error in 2D, by the distance between the outer eye corners (Sagonas et al., 2013).
+
+    Parameters
+    ----------
+    predicted, ground_truth : array_like (68, 2 or 3)
+        Landmarks, px.
+    part : slice
+        The landmarks that count, for example `tddfa.landmarks68.MOUTH`.
+
+    Returns
+    -------
+    float
+        %.
+
+    Examples
+    --------
+    >>> ground_truth = np.zeros((68, 2))
+    >>> ground_truth[45] = 30, 40
+    >>> nme_eyes(ground_truth + [1, 0], ground_truth)
+    2.0
+    """
+    predicted, ground_truth = _array(predicted)[:, :2], _array(ground_truth)[:, :2]
+    return percent(mean_distance(predicted[part], ground_truth[part]), eye_length(ground_truth))
 
 
 def in_bin(yaw: ArrayLike, low: float, high: float) -> NDArray[np.bool_]:
-    """Which angles (n,) belong to a bin of `YAW_BINS`, by their size."""
-    size = np.abs(_points(yaw))
+    """True for angles (n,) whose absolute value belongs to a bin of `YAW_BINS`.
+
+    Examples
+    --------
+    >>> in_bin([0, -30, 31, 60], 0, 30)
+    array([ True,  True, False, False])
+    """
+    size = np.abs(_array(yaw))
     return np.asarray((size <= high) & ((size > low) if low > 0 else (size >= low)))
 
 
 def mean(values: ArrayLike) -> float:
-    """The mean of what is finite; NaN of nothing."""
-    array = _points(values)
+    """Mean of the finite values; NaN without any.
+
+    Examples
+    --------
+    >>> mean([1, np.nan, 3])
+    2.0
+    """
+    array = _array(values)
     array = array[np.isfinite(array)]
     return float(array.mean()) if array.size else float("nan")
 
 
 def area_under_curve(errors: ArrayLike, limit: float) -> float:
-    """Area under the cumulative error curve from 0 to `limit`, % of what a perfect one has.
+    """Area under the cumulative error curve (AUC) from 0 to `limit`, % of that of a perfect method.
 
-    The curve is the share of errors up to each value; its integral is taken exactly, not on a grid. An error that is
-    infinite or NaN, a face that was missed, counts as one beyond the limit.
+    The curve is the fraction of errors up to each value; its integral is exact, not a sum over a grid.
+
+    Parameters
+    ----------
+    errors : array_like (n,)
+        An infinite or NaN error, of a missed face, counts as one beyond the limit.
+    limit : float
+        In the unit of the errors.
+
+    Examples
+    --------
+    >>> area_under_curve([0, 5, np.nan, 20], limit=10)
+    37.5
     """
-    array = _points(errors)
+    array = _array(errors)
     if not array.size:
         return float("nan")
     array = np.where(np.isfinite(array), array, np.inf)
@@ -106,14 +237,37 @@ def area_under_curve(errors: ArrayLike, limit: float) -> float:
 
 
 def failure_rate(errors: ArrayLike, limit: float) -> float:
-    """Share of errors over `limit`, %; missed faces (infinite or NaN) are among them."""
-    array = _points(errors)
+    """Percentage of errors over `limit`; infinite and NaN errors, of missed faces, are among them.
+
+    Examples
+    --------
+    >>> failure_rate([0, 5, np.nan, 20], limit=10)
+    50.0
+    """
+    array = _array(errors)
     return float(100 * np.mean(~(array <= limit))) if array.size else float("nan")
 
 
 def eye_openness(points: ArrayLike) -> tuple[float, float]:
-    """EAR of the subject's right eye and of the left one (Soukupova and Cech, 2016); NaN where an eye has no width."""
-    points = _points(points)[:, :2]
+    """Eye aspect ratio (EAR) of the subject's right and left eye (Soukupova and Cech, 2016).
+
+    Parameters
+    ----------
+    points : array_like (68, 2 or 3)
+        Landmarks, px; x and y count.
+
+    Returns
+    -------
+    (float, float)
+        Mean height of the lid opening by the width of the eye; NaN of an eye without width.
+
+    Examples
+    --------
+    >>> right, left = eye_openness(face.landmarks)
+    >>> 0.1 < right < 0.5
+    True
+    """
+    points = _array(points)[:, :2]
 
     def length(pair: tuple[int, int]) -> float:
         return float(np.linalg.norm(points[pair[0]] - points[pair[1]]))
@@ -125,9 +279,15 @@ def eye_openness(points: ArrayLike) -> tuple[float, float]:
     return right, left
 
 
-def correlation(found: ArrayLike, truth: ArrayLike) -> float:
-    """Pearson's correlation of what is finite in both; NaN of fewer than two, or where one does not vary."""
-    a, b = _points(found).ravel(), _points(truth).ravel()
+def correlation(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
+    """Pearson's correlation over the pairs of finite values; NaN of fewer than two, or where one side is constant.
+
+    Examples
+    --------
+    >>> round(correlation([1, 2, np.nan], [10, 20, 30]), 6)
+    1.0
+    """
+    a, b = _array(predicted).ravel(), _array(ground_truth).ravel()
     finite = np.isfinite(a) & np.isfinite(b)
     a, b = a[finite], b[finite]
     if len(a) < 2:
@@ -137,39 +297,82 @@ def correlation(found: ArrayLike, truth: ArrayLike) -> float:
     return float(a @ b / size) if size > 0 else float("nan")
 
 
-def nearest(candidates: list[Floats], truth: ArrayLike) -> int | None:
-    """Which of several faces' landmarks (n, 2 or 3) were meant by the truth's.
+def nearest(candidates: list[Floats], ground_truth: ArrayLike) -> int | None:
+    """Index of the face that belongs to the ground truth, by the mean of its landmarks.
 
-    The one whose middle (the mean of its points) lies nearest to the truth's, unless that is further away than half
-    the longer side of the truth's box: then the face was missed, and None is told.
+    Parameters
+    ----------
+    candidates : list of ndarray (n, 2 or 3)
+        Landmarks of each detected face, px.
+    ground_truth : array_like (n, 2 or 3)
+        Landmarks of the labelled face, px.
+
+    Returns
+    -------
+    int or None
+        None if the face is missed: if no face is closer than half the longer side of the ground truth's box.
+
+    Examples
+    --------
+    >>> ground_truth = np.array([[0.0, 0.0], [10.0, 10.0]])
+    >>> nearest([ground_truth + 90, ground_truth + 1], ground_truth)
+    1
     """
-    truth = _points(truth)[:, :2]
-    distances = [float(np.linalg.norm(points[:, :2].mean(axis=0) - truth.mean(axis=0))) for points in candidates]
-    if not distances or min(distances) >= np.ptp(truth, axis=0).max() / 2:
+    ground_truth = _array(ground_truth)[:, :2]
+    middle = ground_truth.mean(axis=0)
+    distances = [float(np.linalg.norm(points[:, :2].mean(axis=0) - middle)) for points in candidates]
+    if not distances or min(distances) >= np.ptp(ground_truth, axis=0).max() / 2:
         return None
     return int(np.argmin(distances))
 
 
 def wrapped(angle: ArrayLike) -> Floats:
-    """Angles brought into -180 .. 180 (180 stays, -180 becomes 180): -351 is 9, and 188 is -172."""
-    return np.asarray(180 - (180 - _points(angle)) % 360)
+    """Angles in degrees, wrapped to (-180, 180].
+
+    Examples
+    --------
+    >>> wrapped([-351, 188, -180])
+    array([   9., -172.,  180.])
+    """
+    return np.asarray(180 - (180 - _array(angle)) % 360)
 
 
 def euler_300w_lp(rotation: ArrayLike) -> Euler:
-    """Angles of a rotation (3, 3), model to view, as 300W-LP and AFLW2000-3D give them (``Pose_Para``).
+    """Euler angles of a rotation in the convention of 300W-LP and AFLW2000-3D (``Pose_Para``).
 
     ``rotation = Rx(-pitch) @ Ry(-yaw) @ Rz(-roll)`` with right-handed elementary rotations of the view frame
-    (`tddfa.geometry.camera`), so yaw > 0 turns to the subject's *right*. It is what img2pose takes out of a rotation in
-    OpenCV's frame: transposed, as Euler angles about fixed x, y, z, as (pitch, -yaw, -roll). Yaw is in -90..90.
+    (`tddfa.geometry.camera`), so yaw > 0 turns to the subject's *right*. These are the angles that img2pose computes
+    from a rotation in OpenCV's frame: transposed, as Euler angles about fixed x, y, z, as (pitch, -yaw, -roll).
+
+    Parameters
+    ----------
+    rotation : array_like (3, 3)
+        Model to view.
+
+    Returns
+    -------
+    Euler
+        yaw in -90..90, pitch and roll in -180..180, degrees.
+
+    Examples
+    --------
+    >>> [round(angle) for angle in euler_300w_lp(rotation_300w_lp(yaw=20, pitch=-10, roll=5))]
+    [20, -10, 5]
     """
-    r = _points(rotation)
+    r = _array(rotation)
     yaw = -np.arctan2(r[0, 2], np.hypot(r[0, 0], r[0, 1]))
     pitch, roll = np.arctan2(r[1, 2], r[2, 2]), np.arctan2(r[0, 1], r[0, 0])
     return Euler(*(float(angle) for angle in np.degrees([yaw, pitch, roll])))
 
 
 def rotation_300w_lp(yaw: float, pitch: float, roll: float) -> Floats:
-    """Rotation (3, 3), model to view, of angles in degrees as 300W-LP gives them; see `euler_300w_lp`."""
+    """Rotation (3, 3), model to view, from Euler angles of 300W-LP in degrees; see `euler_300w_lp`.
+
+    Examples
+    --------
+    >>> rotation_300w_lp(yaw=90, pitch=0, roll=0).round()[:, 2]
+    array([-1.,  0.,  0.])
+    """
     (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw, pitch, roll])) for f in (np.cos, np.sin))
     about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
@@ -178,7 +381,13 @@ def rotation_300w_lp(yaw: float, pitch: float, roll: float) -> Floats:
 
 
 def rotation_angle(a: ArrayLike, b: ArrayLike) -> float:
-    """The one angle, degrees, by which two rotations (3, 3) differ."""
-    relative = _points(a).T @ _points(b)
+    """Angle of the rotation between two rotations (3, 3), degrees.
+
+    Examples
+    --------
+    >>> round(rotation_angle(np.eye(3), rotation_300w_lp(yaw=30, pitch=0, roll=0)), 6)
+    30.0
+    """
+    relative = _array(a).T @ _array(b)
     sine = np.linalg.norm(relative - relative.T) / (2 * np.sqrt(2))
     return float(np.degrees(np.arctan2(sine, (np.trace(relative) - 1) / 2)))
