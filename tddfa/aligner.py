@@ -154,7 +154,7 @@ class Aligner:
             min_score=settings.min_score,
             refine=settings.refine if refine is None else refine,
             visibility=visibility,
-            mirrored=settings.mirrored,
+            mirrored=settings.flip,
         )
 
     @property

@@ -97,8 +97,25 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     )  # fmt: skip
 
 
+def own_config(name: str) -> str:
+    """Return the name or file of a config; one of 3DDFA_V2 is converted first, and the converted file returned."""
+    from tddfa._shared.settings import read_mapping
+    from tddfa.model.assets import config_path
+    from tddfa.model.config import UPSTREAM_KEY
+
+    path = config_path(name)
+    if UPSTREAM_KEY not in read_mapping(path):
+        return name
+    from tddfa.compat.config import convert_config
+
+    return str(convert_config(path))
+
+
 def load_aligner(options: argparse.Namespace) -> Aligner:
-    """Load the model that the options of `add_model_options` choose."""
+    """Load the model that the options of `add_model_options` choose.
+
+    A config of 3DDFA_V2 is converted, and replaced in `options` by the converted file.
+    """
     import cv2
 
     from tddfa.aligner import Aligner
@@ -106,6 +123,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     # what a damaged file is said to have is ours to say, in one line
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
+    options.config = own_config(options.config)
     return Aligner.load(
         options.config,
         device=device,

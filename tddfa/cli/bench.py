@@ -50,21 +50,22 @@ def run_bench(options: argparse.Namespace) -> int:
     from tddfa.bench.run import Plan, run
 
     device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
-    plan = Plan(
-        patterns=options.stages,
-        rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
-        threads=(1, None) if options.threads is None else (options.threads,),
-        config=options.config,
-        device=device,
-        precision=options.precision,
-        memory=not options.quick,
-        images=0 if options.quick else _IMAGES,
-        peer=options.peer,
-        peer_python=options.peer_python or sys.executable,
-    )
     try:
         _check(options)
-        report = run(load_aligner(options), plan, _progress)
+        aligner = load_aligner(options)
+        plan = Plan(
+            patterns=options.stages,
+            rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
+            threads=(1, None) if options.threads is None else (options.threads,),
+            config=options.config,
+            device=device,
+            precision=options.precision,
+            memory=not options.quick,
+            images=0 if options.quick else _IMAGES,
+            peer=options.peer,
+            peer_python=options.peer_python or sys.executable,
+        )
+        report = run(aligner, plan, _progress)
         _progress("")
         about = report.about
         machine = f"{about['machine']}, {about['cores']} cores"

@@ -30,6 +30,7 @@ from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
 from tddfa.compat.config import CROP, detector, resolve
+from tddfa.compat.config import convert_config as convert_config
 from tddfa.compat.fetch import folder
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.geometry.camera import Camera

@@ -1,49 +1,83 @@
-"""3DDFA_V2's own configs, as they stand in its ``configs`` folder: what they name is converted on first use."""
+"""Configs of 3DDFA_V2, as its ``configs`` folder has them: the files that they name are converted on first use."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.settings import read_mapping
 from tddfa.compat import fetch
 from tddfa.model.assets import AssetError, cache_folder
 from tddfa.model.config import Config, ConfigError, CropRule, DetectorConfig
 
 CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=2**0.5, rounded=True)
-"""What 3DDFA_V2 cuts."""
+"""The crop of 3DDFA_V2."""
 
 _REQUIRED = ("arch", "widen_factor", "checkpoint_fp", "bfm_fp", "size", "num_params")
 _OPTIONAL = ("param_mean_std_fp",)
 
 
-def resolve(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Config:
-    """Make a `Config` of what a config of 3DDFA_V2 says.
+def convert_config(path: str | os.PathLike[str]) -> Path:
+    """Convert a config of 3DDFA_V2, and the files that it names, to a config that `tddfa.Aligner.load` reads.
 
-    Its paths are looked for from the folder above it (its repository), from its own folder, and from the working
-    folder; FaceBoxes and the face model's other files at their places in the repository. What is not there is taken
-    from what ``tddfa fetch 3ddfa_v2`` has put into the cache folder.
+    The files are looked for below the folder above the config (its repository), the folder of the config, and the
+    working folder. Those that are missing are taken from what ``tddfa fetch 3ddfa_v2`` made. The results are written
+    to the folder ``converted`` of the cache, once for the same files.
 
     Parameters
     ----------
     path : path
-        The ``.yml`` file.
-    content : mapping
-        What it holds.
+        A ``.yml`` file of 3DDFA_V2, such as ``3DDFA_V2/configs/mb1_120x120.yml``.
+
+    Returns
+    -------
+    Path
+        The converted config; its file has the same name.
 
     Raises
     ------
     ConfigError
-        If a key is unknown or missing, if it asks for something that cannot be read here, or if a file is missing; the
-        message is one line.
+        If a key is unknown or missing, has a value that is not supported, or if a file is missing or cannot be
+        converted; the message is one line.
+    """
+    path = Path(path)
+    config = resolve(path, read_mapping(path))
+    files = (str(file.resolve()) for file in (config.model, config.face_model, config.detector.model))
+    text = fetch.config_text(config.name, *files)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    converted = cache_folder() / "converted" / key / f"{config.name}.yml"
+    if not converted.is_file():
+        try:
+            write_atomic(converted, text.encode())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return converted
+
+
+def resolve(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Config:
+    """Make a `Config` of the keys of a config of 3DDFA_V2, and convert the files that they name.
+
+    Parameters
+    ----------
+    path : path
+        The config, for messages and as the place to look for its files; it need not exist.
+    content : mapping
+        Keys and values.
+
+    Raises
+    ------
+    ConfigError
+        As `convert_config`.
     """
     path = Path(path)
     for key in content:
         if key not in (*_REQUIRED, *_OPTIONAL):
             known = ", ".join((*_REQUIRED, *_OPTIONAL))
-            raise ConfigError(f"{path}: unknown key {key!r}; those of 3DDFA_V2 are {known}")
+            raise ConfigError(f"{path}: unknown key {key!r}; 3DDFA_V2 has {known}")
     for key in _REQUIRED:
         if key not in content:
             raise ConfigError(f"{path}: missing key {key!r}")
@@ -57,12 +91,12 @@ def resolve(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Config:
 
 
 def detector(path: str | os.PathLike[str]) -> Path:
-    """Converted FaceBoxes of the repository that the config `path` lies in, or else the fetched one.
+    """Path of the converted FaceBoxes of the repository of the config `path`, or of the fetched one.
 
     Raises
     ------
     ConfigError
-        If there is neither.
+        If both are missing.
     """
     return _Files(Path(path)).detector()
 

@@ -43,7 +43,7 @@ ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.uni
 # Raise it when the same files give another result.
 _CONVERTER = 2
 _CONFIG = """\
-# 3DDFA_V2's {name}, converted by `tddfa fetch 3ddfa_v2`. What each key means: tddfa/model/config.py.
+# 3DDFA_V2's {name}, converted by tddfa. What each key means: tddfa/model/config.py.
 model: {model}
 face_model: {face_model}
 
@@ -52,7 +52,7 @@ crop:
   box_shift_y: 0.14
   box_scale: 1.58
   landmark_scale: 1.4142135623730951
-  rounded: true        # as 3DDFA_V2 cuts and maps back; false (or --exact-crop) is at the true edges
+  rounded: true        # crop as 3DDFA_V2 does; false (or --exact-crop) crops at the exact edges
 
 detector:
   model: {detector}
@@ -89,7 +89,9 @@ def folder() -> Path:
 
 def config_text(name: str, model: str, face_model: str, detector: str) -> str:
     """A config for one of 3DDFA_V2's regressors."""
-    return _CONFIG.format(name=name, model=model, face_model=face_model, detector=detector)
+    # a JSON string is a YAML one: a path may hold any character
+    paths = {"model": model, "face_model": face_model, "detector": detector}
+    return _CONFIG.format(name=name, **{key: json.dumps(path, ensure_ascii=False) for key, path in paths.items()})
 
 
 def fetch(

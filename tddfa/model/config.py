@@ -1,34 +1,44 @@
-"""A yml file to a `Config`: every key is known and checked, paths are relative to the file."""
+"""`Config`: the files and settings of a model, read from a yml file."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from tddfa._shared.errors import ConfigError as ConfigError
 from tddfa._shared.settings import build_settings, read_mapping
 
 PRECISIONS = ("float", "int8")
 
+UPSTREAM_KEY = "checkpoint_fp"
+"""Key that every config of 3DDFA_V2 has, and none of ours."""
+
 
 @dataclass(frozen=True)
 class CropRule:
-    """What part of a picture the regressor was trained to see.
+    """The square part of an image that the regressor takes as its input.
 
     Attributes
     ----------
     size : int
-        Side of the crop, px.
+        Side of the crop that the network takes, px.
     box_shift_y, box_scale : float
-        From a box of width w and height h, with ``old = (w + h) / 2``: the centre is moved down by
-        ``box_shift_y * old``, and the side is ``box_scale * old``.
+        Square from a box of width w and height h, with ``mean = (w + h) / 2``: its centre is the centre of the box
+        moved down by ``box_shift_y * mean``, its side is ``box_scale * mean``.
     landmark_scale : float
-        From landmarks: the side is ``landmark_scale`` times the longer side of their bounding box, about its centre.
+        Square from landmarks: its side is ``landmark_scale`` times the longer side of their bounding box, and it has
+        the same centre.
     rounded : bool
-        Compute as 3DDFA_V2 does, to the same numbers. The side from a box is cut to whole px; the picture is cut at the
-        px nearest to the edges, yet what the network says of its crop is mapped back by the edges as they were, its
-        first px to the left edge itself. False cuts at the true edges, and maps back by where each px was.
+        Round as 3DDFA_V2 does, for the same numbers: the side from a box is truncated to whole px, the image is cropped
+        at the nearest px, and results are mapped back by the unrounded edges, with the first px of the crop on the left
+        edge. False crops at the exact edges and maps each px back to where it was.
+
+    Examples
+    --------
+    >>> CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25).rounded
+    False
     """
 
     size: int
@@ -50,7 +60,7 @@ class CropRule:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """The detector's network, that in 8 bits where there is one, and the arguments of `FaceBoxes.Detector`."""
+    """The detector's network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
 
     model: Path
     model_int8: Path | None = None
@@ -64,29 +74,39 @@ class DetectorConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """What a regressor needs from outside.
+    """The files and settings of a model, as a ``.yml`` file of ``configs`` lists them.
 
     Attributes
     ----------
     name : str
-        The file's name without its suffix.
+        Name of the file without its suffix.
     model : Path
-        The regressor, ``.onnx``.
+        Regressor, ``.onnx``.
     face_model : Path
-        The face model, ``.npz``.
+        Face model, ``.npz``.
     crop : CropRule
-        What it sees.
+        Crop that the regressor takes.
     detector : DetectorConfig
-        Where its boxes come from.
+        Face detector.
     min_score : float or None
-        A detected face whose score by the regressor is lower is dropped.
+        Faces with a lower face score of the regressor are dropped; None keeps all.
     model_int8 : Path or None
-        The regressor in 8 bits (`tddfa.onnx_tools.quantise`), where there is one.
+        The regressor in int8 (`tddfa.onnx_tools.quantise`), if there is one.
     refine : int
-        How many more times a face is aligned from the landmarks found (`tddfa.Aligner`).
-    mirrored : bool
-        These passes see every other crop turned over left to right, and count with those before (`tddfa.Aligner`).
+        Number of further passes, each on a crop around the landmarks of the pass before (`tddfa.Aligner`).
+    flip : bool
+        The first, third, … of these passes take horizontally flipped crops, and each result is averaged with the one
+        before where their squares overlap (`tddfa.Aligner`).
+
+    Examples
+    --------
+    >>> from tddfa.model.assets import config_path
+    >>> config = Config.load(config_path("open_mb05"))
+    >>> config.name, config.refine, config.flip
+    ('open_mb05', 1, True)
     """
+
+    RENAMED: ClassVar[dict[str, str]] = {"mirrored": "flip"}
 
     name: str
     model: Path
@@ -96,7 +116,7 @@ class Config:
     min_score: float | None = None
     model_int8: Path | None = None
     refine: int = 0
-    mirrored: bool = False
+    flip: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -104,14 +124,26 @@ class Config:
             raise ConfigError(f"refine: expected 0..10, got {self.refine}")
 
     def with_precision(self, precision: str) -> Config:
-        """The same with the networks of a precision, "float" or "int8"; a detector that has no other stays as it is.
+        """Return the config with the networks of a precision.
+
+        A detector without an int8 network keeps its own.
+
+        Parameters
+        ----------
+        precision : {"float", "int8"}
 
         Raises
         ------
         ConfigError
-            If the regressor has none of 8 bits.
+            If the regressor has no int8 network.
         ValueError
-            If `precision` is something else.
+            If `precision` has another value.
+
+        Examples
+        --------
+        >>> from tddfa.model.assets import config_path
+        >>> Config.load(config_path("open_mb05")).with_precision("int8").model.name
+        'open_mb05_int8.onnx'
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -124,18 +156,18 @@ class Config:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
-        """Read a ``.yml`` file, ours or one of 3DDFA_V2's (`tddfa.compat.config`).
+        """Read a ``.yml`` file. Nothing is converted or written.
 
         Raises
         ------
         ConfigError
-            If it cannot be read, or if a key is unknown, missing or of another type; the message names file and key.
+            If the file cannot be read, if a key is unknown, renamed, missing or of the wrong type, or if it is a config
+            of 3DDFA_V2, which `tddfa.compat.convert_config` converts; the message names the file and the key.
         """
         path = Path(path)
         content = read_mapping(path)
-        if "checkpoint_fp" in content:
-            # only 3DDFA_V2's configs have this key
-            from tddfa.compat.config import resolve
-
-            return resolve(path, content)
+        if UPSTREAM_KEY in content:
+            raise ConfigError(
+                f"{path}: a config of 3DDFA_V2: expected the file that tddfa.compat.convert_config({str(path)!r}) makes"
+            )
         return build_settings(cls, content, path, name=path.stem)

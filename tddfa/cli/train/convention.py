@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tddfa._shared.npz import add_arrays
 from tddfa.aligner import Aligner
-from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_line
+from tddfa.cli._common import FAILED, expected_errors, integer, own_config, print_error, print_line
 from tddfa.crop import roi_from_landmarks
 from tddfa.landmarks68 import INNER
 from tddfa.model.assets import config_path
@@ -109,6 +109,7 @@ def run(options: argparse.Namespace) -> str:
     OSError, ValueError
         If a file or an option does not fit; nothing is written.
     """
+    options.config, options.like = own_config(options.config), own_config(options.like)
     source = Config.load(config_path(options.config)).face_model
     own, other = (Aligner.load(config, exact_crop=True) for config in (options.config, options.like))
     if options.name == own.face_model.surface_convention:

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write the crops and the contact sheet; 0, or 1 with a message."""
-    from tddfa.cli._common import expected_errors
+    from tddfa.cli._common import expected_errors, own_config
 
     try:
         from tddfa.model.assets import config_path, verified
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         from tddfa.model.face_model import FaceModel
         from tddfa.train.labels.fitting import Prior, VertexMap, fit
 
-        model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
+        model = FaceModel.load(verified(Config.load(config_path(own_config(options.config))).face_model))
         photos, landmarks = _landmarks(options)
         where = VertexMap.of_300w(model) if options.map is None else read_map(options.map, model)
         prior = Prior() if options.deviation == "unit" else Prior(shape=None, expression=None)

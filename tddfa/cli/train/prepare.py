@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make a folder of crops; 0, or 1 with a message."""
-    from tddfa.cli._common import expected_errors
+    from tddfa.cli._common import expected_errors, own_config
 
     begin = time.perf_counter()
     try:
@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         from tddfa.model.face_model import FaceModel
         from tddfa.train.data.samples import write_samples
 
+        options.config = own_config(options.config)
         config = Config.load(config_path(options.config))
         model = FaceModel.load(verified(config.face_model))
         if options.kind in ("agreeing", "inner", "refitted"):

@@ -11,8 +11,10 @@ from scipy.io import savemat
 
 from tddfa import Aligner
 from tddfa.cli import main
-from tddfa.compat import download, fetch
+from tddfa.compat import convert_config, download, fetch
+from tddfa.compat.config import CROP
 from tddfa.model.assets import AssetError, config_path
+from tddfa.model.config import Config
 
 pytest.importorskip("onnx")
 
@@ -239,30 +241,45 @@ class TestTheirConfigs:
 
     def test_it_is_converted_on_first_use(self, cache, config, rng, monkeypatch):
         image = rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)
-        (face,) = Aligner.load(config, device="cpu")(image, boxes=[[10, 10, 60, 70]])
-        made = sorted(p.name.split("-")[0] for p in (cache / "converted").iterdir())
+        (face,) = Aligner.load(convert_config(config), device="cpu")(image, boxes=[[10, 10, 60, 70]])
+        made = sorted(p.name.split("-")[0] for p in (cache / "converted").glob("*.*"))
         assert made == ["bfm_noneck_v3", "faceboxes", "mb1_120x120"]
         for name in ("convert_regressor", "convert_detector"):
             monkeypatch.setattr(fetch, name, lambda *_: pytest.fail("converted again"))
-        (again,) = Aligner.load(str(config), device="cpu")(image, boxes=[[10, 10, 60, 70]])
+        (again,) = Aligner.load(convert_config(str(config)), device="cpu")(image, boxes=[[10, 10, 60, 70]])
         np.testing.assert_array_equal(face.landmarks, again.landmarks)
 
     def test_it_gives_what_the_fetched_one_gives(self, cache, config, checkout, rng):
         run("--from", checkout)
         image = rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)
-        faces = [Aligner.load(c, device="cpu")(image, boxes=[[10, 10, 60, 70]])[0] for c in (config, "mb1_120x120")]
+        faces = [
+            Aligner.load(c, device="cpu")(image, boxes=[[10, 10, 60, 70]])[0]
+            for c in (convert_config(config), "mb1_120x120")
+        ]
         np.testing.assert_array_equal(faces[0].landmarks, faces[1].landmarks)
 
+    @pytest.mark.parametrize("folder", ["cache", "a: 'b' #\\ \"ü\""])
+    def test_the_commands_convert_it_by_themselves(self, config, folder, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("TDDFA_CACHE", str(tmp_path / folder))
+        cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9, 3), np.uint8))
+        options = ["image", "-f", str(tmp_path / "a.png"), "-c", str(config), "--out", str(tmp_path / "out")]
+        assert main(options) in (0, 255)  # made-up weights detect anything
+        assert "error" not in capsys.readouterr().err
+        (converted,) = (tmp_path / folder / "converted").glob("*/*.yml")
+        assert convert_config(config) == converted
+        assert Config.load(converted).name == "mb1_120x120"
+        assert Config.load(converted).crop == CROP
+
     def test_other_weights_are_converted_for_themselves(self, cache, config, checkout, rng):
-        Aligner.load(config, device="cpu")
+        Aligner.load(convert_config(config), device="cpu")
         shutil.copy(checkout / "weights/mb05_120x120.pth", checkout / "weights/mb1_120x120.pth")
-        Aligner.load(config, device="cpu")
+        Aligner.load(convert_config(config), device="cpu")
         assert len(list((cache / "converted").glob("mb1_120x120-*.onnx"))) == 2
 
     def test_what_is_missing_there_is_taken_from_the_cache(self, cache, config, checkout):
         run("--from", checkout)
         (checkout / "configs/bfm_noneck_v3.pkl").unlink()
-        Aligner.load(config, device="cpu")
+        Aligner.load(convert_config(config), device="cpu")
         assert not list((cache / "converted").glob("bfm*"))
 
     @pytest.mark.parametrize(
@@ -285,7 +302,7 @@ class TestTheirConfigs:
         (line,) = capsys.readouterr().err.splitlines()
         assert str(config) in line
         with pytest.raises(ValueError, match=message):
-            Aligner.load(config)
+            convert_config(config)
 
 
 @pytest.mark.upstream
@@ -296,8 +313,8 @@ class TestReleased:
         assert "ready: -c mb05_120x120" in out
         assert "weights/mb1_120x120.pth: no such file" in err
         photo = cv2.imread(str(upstream / "examples/JianzhuGuo.jpg"))
-        configs = ("mb05_120x120", upstream / "configs/mb05_120x120.yml")
+        configs = ("mb05_120x120", convert_config(upstream / "configs/mb05_120x120.yml"))
         faces = [Aligner.load(config, device="cpu")(photo)[0] for config in configs]
         np.testing.assert_array_equal(faces[0].landmarks, faces[1].landmarks)
         with pytest.raises(ValueError, match=r"mb1_120x120\.pth: no such file"):
-            Aligner.load(upstream / "configs/mb1_120x120.yml")
+            convert_config(upstream / "configs/mb1_120x120.yml")

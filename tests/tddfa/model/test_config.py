@@ -69,13 +69,13 @@ def test_the_shipped_one(root):
     assert config.face_model.is_file()
     assert config.detector.model.is_file()
     assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.9)
-    assert (config.refine, config.mirrored) == (1, True)
+    assert (config.refine, config.flip) == (1, True)
 
 
-def test_one_look_unless_more_are_asked_for(tmp_path):
-    assert (load(tmp_path, GOOD).refine, load(tmp_path, GOOD).mirrored) == (0, False)
-    more = load(tmp_path, GOOD + "refine: 2\nmirrored: true\n")
-    assert (more.refine, more.mirrored) == (2, True)
+def test_one_pass_by_default(tmp_path):
+    assert (load(tmp_path, GOOD).refine, load(tmp_path, GOOD).flip) == (0, False)
+    more = load(tmp_path, GOOD + "refine: 2\nflip: true\n")
+    assert (more.refine, more.flip) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,8 @@ def test_one_look_unless_more_are_asked_for(tmp_path):
         ((GOOD, GOOD + "name: x"), "unknown key 'name'"),
         ((GOOD, GOOD + "refine: -1"), r"refine: expected 0\.\.10, got -1"),
         ((GOOD, GOOD + "refine: 1.5"), "refine: expected a whole number, got 1.5"),
-        ((GOOD, GOOD + "mirrored: 1"), "mirrored: expected true or false, got 1"),
+        ((GOOD, GOOD + "mirrored: true"), "key 'mirrored' is now 'flip'"),
+        ((GOOD, GOOD + "flip: 1"), "flip: expected true or false, got 1"),
     ],
 )
 def test_what_is_not_understood_is_named(tmp_path, change, message):
@@ -129,3 +130,10 @@ def test_aliases_of_aliases_and_deep_nesting_cost_nothing(tmp_path):
         load(tmp_path, GOOD.replace("face_model: face.npz", f"face_model: {'[' * 50}{']' * 50}"))
     with pytest.raises(ConfigError, match="not a readable yml file"):
         load(tmp_path, "[" * 20000)
+
+
+def test_a_config_of_3ddfa_v2_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("TDDFA_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ConfigError, match=r"mine\.yml: a config of 3DDFA_V2: .*tddfa\.compat\.convert_config\('.*mine"):
+        load(tmp_path, "arch: mobilenet\ncheckpoint_fp: weights/a.pth\n")
+    assert not (tmp_path / "cache").exists()
