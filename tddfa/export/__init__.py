@@ -1,9 +1,9 @@
-"""Meshes to files: PLY, OBJ and GLB, found by suffix.
+"""Export of meshes as PLY, OBJ or GLB; the suffix selects the format.
 
-The files are right-handed: x right, y up, z towards the viewer, in px of the picture (`tddfa.export.frame`).
-No vertex is clipped or moved but for y, which becomes ``image_height - y``.
+The files are right-handed: x right, y up, z towards the viewer, in px of the image (`tddfa.export.frame`).
+Vertices are neither clipped nor moved, except that y becomes ``image_height - y``.
 
-Each format is a function from meshes to bytes; `save` alone touches the disk.
+Each format is a function from meshes to bytes; only `save` writes to the disk.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from tddfa.types import Mesh
 
 __all__ = ["SUFFIXES", "encode", "save"]
 
-_FORMATS: dict[str, Callable[..., dict[str, bytes]]] = {
-    ".ply": encode_ply,
-    ".obj": encode_obj,
-    ".glb": encode_glb,
+# suffix -> its encoder and the options that it takes
+_FORMATS: dict[str, tuple[Callable[..., dict[str, bytes]], tuple[str, ...]]] = {
+    ".ply": (encode_ply, ("ascii",)),
+    ".obj": (encode_obj, ("vertex_colors",)),
+    ".glb": (encode_glb, ("metres_per_px",)),
 }
 
 SUFFIXES = tuple(_FORMATS)
-"""The suffixes that `encode` and `save` know."""
+"""The suffixes that `encode` and `save` accept."""
 
 
 def _checked_meshes(meshes: Mesh | Sequence[Mesh]) -> list[Mesh]:
@@ -49,7 +50,7 @@ def _checked_textures(
 ) -> list[NDArray[np.uint8]] | None:
     if textures is None:
         return None
-    # one image for one mesh; an array of 4 dimensions is as good as a sequence
+    # one image is for one mesh; an array of 4 dimensions is a sequence of images
     alone = isinstance(textures, np.ndarray) and textures.ndim < 4
     listed: list[Any] = [textures] if alone else list(textures)
     if len(listed) != len(meshes):
@@ -67,24 +68,29 @@ def encode(
     *,
     textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     image_height: float = 0.0,
-    **options: Any,
+    ascii: bool | None = None,
+    vertex_colors: bool | None = None,
+    metres_per_px: float | None = None,
 ) -> dict[str, bytes]:
-    """Make the files of some meshes, without touching the disk.
+    """Encode meshes as the contents of one or several files, without touching the disk.
 
     Parameters
     ----------
     name : str
-        Name of the main file, without a folder; its suffix says the format: .ply, .obj or .glb.
+        Name of the main file, without a folder; its suffix selects the format: .ply, .obj or .glb.
     meshes : Mesh or sequence of Mesh
-        Image px. Several are merged (ply), or are an object (obj) or a node (glb) each. None at all gives a
-        file of 0 vertices in ply and obj, and is an error in glb.
+        Image px. PLY merges them; OBJ has one object per mesh, GLB one node. Without a mesh, PLY and OBJ have
+        0 vertices, and GLB is an error.
     textures : ndarray (h, w, 3) uint8, or sequence of them, optional
-        BGR, one a mesh; the top row is at v = 1. For obj and glb, and meshes with uv.
+        BGR, one per mesh; the top row is at v = 1. For OBJ and GLB, and meshes with uv.
     image_height : float
-        px. The files' origin lies that far below the picture's upper edge; 0 puts it at the upper edge.
-    **options
-        Of the format: ``ascii`` (ply), ``vertex_colors`` (obj), ``metres_per_px`` (glb); see `encode_ply`,
-        `encode_obj`, `encode_glb`.
+        px. The origin of the file is this far below the image's upper edge; 0 puts it at the upper edge.
+    ascii : bool, optional
+        PLY only: text instead of binary (default False).
+    vertex_colors : bool, optional
+        OBJ only: write RGB after each position (default False).
+    metres_per_px : float, optional
+        GLB only: scale of the nodes (default 0.001).
 
     Returns
     -------
@@ -94,21 +100,31 @@ def encode(
     Raises
     ------
     ValueError
-        If the suffix is unknown, the textures do not fit the meshes, or the format cannot hold what came.
+        If the suffix is unknown, the textures do not fit the meshes, or the format cannot hold the meshes.
     TypeError
-        If an option is not the format's, or an argument is of another type.
+        If an option belongs to another format, or an argument has the wrong type.
     ImportError
-        If the format needs a package that is not installed (glb).
+        If the format needs a package that is not installed (GLB).
+
+    Examples
+    --------
+    >>> from tddfa import export
+    >>> files = export.encode("face.ply", mesh, image_height=image.shape[0])
+    >>> files["face.ply"][:3]
+    b'ply'
     """
     if Path(name).name != name:
         raise ValueError(f"name: expected a file name without a folder, got {name!r}")
     suffix = Path(name).suffix
     if suffix.lower() not in _FORMATS:
         raise ValueError(f"suffix: expected one of {', '.join(SUFFIXES)}, got {suffix!r} of {name!r}")
+    encoder, accepted = _FORMATS[suffix.lower()]
+    given = {"ascii": ascii, "vertex_colors": vertex_colors, "metres_per_px": metres_per_px}
+    options = {option: value for option, value in given.items() if value is not None}
+    for option in options.keys() - accepted:
+        raise TypeError(f"{option}: not an option of {suffix.lower()}, which has {', '.join(accepted)}")
     listed = _checked_meshes(meshes)
-    return _FORMATS[suffix.lower()](
-        name, listed, _checked_textures(textures, listed), checked_height(image_height), **options
-    )
+    return encoder(name, listed, _checked_textures(textures, listed), checked_height(image_height), **options)
 
 
 def save(
@@ -117,34 +133,50 @@ def save(
     *,
     textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     image_height: float = 0.0,
-    **options: Any,
+    ascii: bool | None = None,
+    vertex_colors: bool | None = None,
+    metres_per_px: float | None = None,
 ) -> list[Path]:
-    """Write some meshes to `path`; missing folders are made.
+    """Write meshes to `path`; missing folders are created.
 
-    Everything is encoded before the first file is written, each file appears whole, and the main file comes
-    last: it never refers to a file that is not there yet.
+    Everything is encoded before the first file is written. Each file appears whole. The main file is written
+    last, so that it never refers to a missing file.
 
     Parameters
     ----------
     path : path-like
-        The main file; its suffix says the format: .ply, .obj or .glb.
-    meshes, textures, image_height, **options
+        The main file; its suffix selects the format: .ply, .obj or .glb.
+    meshes, textures, image_height, ascii, vertex_colors, metres_per_px
         As for `encode`.
 
     Returns
     -------
     list of Path
-        The files written, the main one first.
+        The files written, the main file first.
 
     Raises
     ------
     OSError
-        If the folder cannot be made or written, or `path` is a folder.
+        If the folder cannot be created or written, or `path` is a folder.
     ValueError, TypeError, ImportError
         As for `encode`.
+
+    Examples
+    --------
+    >>> from tddfa import export
+    >>> [path.name for path in export.save(tmp / "face.obj", mesh)]
+    ['face.obj']
     """
     path = Path(path)
-    files = encode(path.name, meshes, textures=textures, image_height=image_height, **options)
+    files = encode(
+        path.name,
+        meshes,
+        textures=textures,
+        image_height=image_height,
+        ascii=ascii,
+        vertex_colors=vertex_colors,
+        metres_per_px=metres_per_px,
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,16 +1,16 @@
-"""The frame of the files: the picture's, with y turned up."""
+"""The frame of exported files: the image's, with y up."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# px; far beyond any picture, and too small to carry a float32 over its range
+# px; far larger than any image, and small enough for float32
 _MAX_HEIGHT = 1e9
 
 
 def checked_height(image_height: float) -> float:
-    """Return `image_height` (px) if it is a height.
+    """Return `image_height` (px) if it is valid.
 
     Raises
     ------
@@ -25,9 +25,9 @@ def checked_height(image_height: float) -> float:
 def to_file_frame(vertices: NDArray[np.float32], image_height: float) -> NDArray[np.float32]:
     """Vertices (n, 3) in image px as a new array in the files' frame: ``(x, image_height - y, z)``.
 
-    The image's frame (x right, y down, z larger is nearer) is left-handed, the files' is right-handed. What a
-    viewer sees from the front is the same in both, so triangles that run counter-clockwise to the eye still
-    do, and by the right-hand rule their normals point outwards: indices are written in the order they have.
+    The image's frame (x right, y down, larger z is nearer) is left-handed, the files' frame is right-handed. The
+    front view is the same in both, so triangles keep their counter-clockwise order, and by the right-hand rule
+    their normals point outwards. The indices are written unchanged.
     """
     turned: NDArray[np.float32] = vertices.copy()
     np.subtract(np.float32(image_height), vertices[:, 1], out=turned[:, 1])

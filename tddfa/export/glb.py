@@ -1,4 +1,4 @@
-"""glTF in one binary file, by way of trimesh: one node a face, with normals, and texture or colours."""
+"""Binary glTF (GLB), written by trimesh: one node per face, with normals, and a texture or colours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tddfa.types import Mesh
 
 
 def _linear_bytes(colors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    # A picture's numbers are sRGB, glTF's vertex colours are linear light: unconverted they look washed out.
+    # Images are sRGB, glTF's vertex colours are linear light: unconverted they look washed out.
     colors = np.clip(colors, 0, 1)
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     rgba = np.full((len(colors), 4), 255, np.uint8)
@@ -27,17 +27,17 @@ def _linear_bytes(colors: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _unit_normals(mesh: Mesh) -> NDArray[np.float32]:
     normals = vertex_normals(mesh.vertices, mesh.triangles)
     normals[:, 1] = -normals[:, 1]  # in the files' frame y is up
-    # A vertex of no triangle has none, but the format wants length 1 everywhere.
+    # A vertex without a triangle has no normal, but the format requires unit length everywhere.
     normals[~normals.any(axis=1)] = (0, 0, 1)
     return normals
 
 
-def _picture(texture: NDArray[np.uint8], pillow: Any) -> Any:
-    """A picture that trimesh can write: Pillow's own PNG takes seven times as long as OpenCV's."""
-    picture = pillow.fromarray(np.ascontiguousarray(texture[:, :, ::-1]))
+def _texture_image(texture: NDArray[np.uint8], pillow: Any) -> Any:
+    """Wrap a texture for trimesh, with OpenCV's PNG encoder: Pillow's takes seven times as long."""
+    image = pillow.fromarray(np.ascontiguousarray(texture[:, :, ::-1]))
     data = encode_png(texture)
-    picture.save = lambda file, **_: file.write(data)
-    return picture
+    image.save = lambda file, **_: file.write(data)
+    return image
 
 
 def encode_glb(
@@ -48,20 +48,20 @@ def encode_glb(
     *,
     metres_per_px: float = 0.001,
 ) -> dict[str, bytes]:
-    """Make a binary glTF file with a node ``face_1`` … a mesh.
+    """Encode a binary glTF file with one node per mesh (``face_1`` …).
 
-    Positions are stored in px; a scale of `metres_per_px` in each node brings them to glTF's metres, so that
-    a face of 200 px is 20 cm in a viewer, and the mesh's own numbers are still in the file. Colours are
-    stored as linear light, as the format wants them. A mesh with a texture gets none: the two are multiplied.
+    Positions are stored in px. Each node has the scale `metres_per_px`, so that a face of 200 px is 20 cm in a
+    viewer. Colours are stored as linear light, as the format requires. A mesh with a texture gets no colours,
+    because viewers would multiply the two.
 
     Parameters
     ----------
     name : str
-        The file's name.
+        File name.
     meshes : list of Mesh
         Image px; at least one, each with triangles.
     textures : list of ndarray (h, w, 3) uint8, or None
-        BGR, one a mesh; the top row is at v = 1. The meshes need uv.
+        BGR, one per mesh; the top row is at v = 1. The meshes need uv.
     image_height : float
         px; the files' y is ``image_height - y``.
     metres_per_px : float
@@ -80,10 +80,10 @@ def encode_glb(
         If there is no mesh, or one has no triangles: the format has no empty meshes.
     """
     if not meshes:
-        raise ValueError("meshes: expected at least one, a glb file cannot be empty; got none")
+        raise ValueError("meshes: expected at least one, because a glb file cannot be empty; got none")
     for index, mesh in enumerate(meshes):
         if not len(mesh.triangles):
-            raise ValueError(f"meshes[{index}]: expected triangles, a glb file holds no empty mesh; got none")
+            raise ValueError(f"meshes[{index}]: expected triangles, because glb has no empty meshes; got none")
     if not (math.isfinite(metres_per_px) and metres_per_px > 0):
         raise ValueError(f"metres_per_px: expected a finite number over 0, got {metres_per_px}")
     try:
@@ -95,13 +95,13 @@ def encode_glb(
     scene = trimesh.Scene()
     for index, mesh in enumerate(meshes):
         face = f"face_{index + 1}"
-        # The format takes metal for granted, which skin is not; from behind, an open face shows its inside.
+        # The default material is metal. Double-sided, because the open surface is seen from behind too.
         material = trimesh.visual.material.PBRMaterial(
             name=face, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
         )
         visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
         if textures is not None:
-            material.baseColorTexture = _picture(textures[index], pillow)
+            material.baseColorTexture = _texture_image(textures[index], pillow)
         elif mesh.colors is not None:
             visual.vertex_attributes["color"] = _linear_bytes(mesh.colors)
         vertices = to_file_frame(mesh.vertices, image_height)

@@ -1,4 +1,4 @@
-"""Wavefront OBJ: text, one object a face; with textures, also its .mtl and PNG files."""
+"""Wavefront OBJ: text, one object per face; with textures, also .mtl and PNG files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _UV_DECIMALS = (5, 5)
 
 
 def _side_stem(name: str) -> str:
-    # `mtllib` takes a list of names parted by spaces, `map_Kd` takes options before its name, many readers
-    # cut a line at "#" and join lines at a backslash: every reader finds a file whose name has none of these.
+    # `mtllib` takes a list of names separated by spaces, `map_Kd` takes options before its name, and many readers
+    # end a line at "#" and join lines at a backslash. Every reader finds a file whose name has none of these.
     return re.sub(r"[\s#\\]|^-", "_", Path(name).stem)
 
 
@@ -42,22 +42,22 @@ def encode_obj(
     *,
     vertex_colors: bool = False,
 ) -> dict[str, bytes]:
-    """Make an OBJ file with an object ``face_1`` … a mesh; with textures, its materials and images too.
+    """Encode an OBJ file with one object per mesh (``face_1`` …); with textures, also its materials and images.
 
     Parameters
     ----------
     name : str
-        The OBJ file's name. The others take its stem: ``x.mtl``, ``x.png``, or ``x_1.png`` … for several
+        File name. The other files take its stem: ``x.mtl``, ``x.png``, or ``x_1.png`` … for several
         faces. White space, ``#``, a backslash and a leading ``-`` become ``_`` in their names (not in the OBJ
-        file's own), because readers stumble over them in the lines that refer to these files.
+        file's own), because many readers fail on them in lines that refer to files.
     meshes : list of Mesh
-        Image px; 3 decimals are written, 5 of uv.
+        Image px; written with 3 decimals, uv with 5.
     textures : list of ndarray (h, w, 3) uint8, or None
-        BGR, one a mesh; the top row is at v = 1. The meshes need uv.
+        BGR, one per mesh; the top row is at v = 1. The meshes need uv.
     image_height : float
         px; the files' y is ``image_height - y``.
     vertex_colors : bool
-        Write RGB after each position, 4 decimals in 0..1: no part of the format, but many readers know it.
+        Write RGB after each position, in 0..1 with 4 decimals. Not part of the format, but many readers accept it.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def encode_obj(
     Raises
     ------
     ValueError
-        If `vertex_colors` is asked for and a mesh has none.
+        If `vertex_colors` is set and a mesh has no colours.
     """
     for index, mesh in enumerate(meshes):
         if vertex_colors and mesh.colors is None:
@@ -79,7 +79,7 @@ def encode_obj(
     parts = [b"# px: x right, y up, z towards the viewer\n"]
     if textures:
         parts.append(b"mtllib " + os.fsencode(f"{stem}.mtl") + b"\n")
-    # 1-based, and counted apart: a mesh without uv moves only the first
+    # 1-based, counted separately: a mesh without uv advances only the first
     vertex_start = uv_start = 1
     for face, mesh in enumerate(meshes, start=1):
         parts += [b"o face_%d\n" % face, _vertex_lines(mesh, image_height, vertex_colors)]

@@ -49,11 +49,11 @@ def encode_ply(
     Parameters
     ----------
     name : str
-        The file's name.
+        File name.
     meshes : list of Mesh
-        Image px. Colours are written if every mesh has them, as bytes; those out of 0..1 are clipped.
+        Image px. Colours are written as bytes if every mesh has them, clipped to 0..1.
     textures : None
-        A PLY file holds no texture.
+        PLY has no textures.
     image_height : float
         px; the files' y is ``image_height - y``.
     ascii : bool
@@ -67,10 +67,10 @@ def encode_ply(
     Raises
     ------
     ValueError
-        If there are textures, or too many vertices for the format's 32-bit indices.
+        If there are textures, or more vertices than 32-bit indices can address.
     """
     if textures is not None:
-        raise ValueError("textures: a ply file holds none; write obj or glb")
+        raise ValueError("textures: ply has none; use obj or glb")
     colored = bool(meshes) and all(mesh.colors is not None for mesh in meshes)
     starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes]).tolist()
     vertex_count, face_count = starts[-1], sum(len(mesh.triangles) for mesh in meshes)

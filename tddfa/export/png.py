@@ -1,4 +1,4 @@
-"""Textures as PNG."""
+"""Textures encoded as PNG."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def encode_png(texture: NDArray[np.uint8]) -> bytes:
     """
     done, data = cv2.imencode(".png", np.ascontiguousarray(texture))
     if not done:
-        raise ValueError(f"textures: no PNG can be made of an image of shape {texture.shape}")
+        raise ValueError(f"textures: cannot be encoded as PNG: an image of shape {texture.shape}")
     return data.tobytes()

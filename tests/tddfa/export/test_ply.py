@@ -129,7 +129,7 @@ def test_mesh_without_triangles(octahedron, ascii):
 
 
 def test_textures_are_refused(octahedron, texture):
-    with pytest.raises(ValueError, match="textures: a ply file holds none"):
+    with pytest.raises(ValueError, match="textures: ply has none"):
         ply(octahedron(uv=True), textures=[texture])
 
 

@@ -113,7 +113,7 @@ def test_side_files_come_first(octahedron, texture, tmp_path, monkeypatch):
 
 def test_nothing_is_written_when_encoding_fails(octahedron, texture, tmp_path, monkeypatch):
     monkeypatch.setattr("tddfa.export.png.cv2.imencode", lambda *_: (False, None))
-    with pytest.raises(ValueError, match="textures: no PNG"):
+    with pytest.raises(ValueError, match="textures: cannot be encoded as PNG"):
         export.save(tmp_path / "new" / "x.obj", octahedron(uv=True), textures=[texture])
     assert list(tmp_path.iterdir()) == []
 
