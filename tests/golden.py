@@ -177,7 +177,7 @@ def training_jobs(out: Path) -> Iterator[Job]:
     def train(name: str, *arguments: str) -> Job:
         return Job(f"train_{name}", ("train", *arguments), (SHARED / "eval",))
 
-    yield train("fit", "fit", str(lfpw), str(crops), "--first", "0.03", "--validation", "0.3", "--most-yaw", "90")
+    yield train("fit", "fit", str(lfpw), str(crops), "--first", "0.03", "--validation", "0.3")
     for kind in ("turned", "edited", "synthetic"):
         made = str(out / f"train_{kind}")
         yield train(kind, "prepare", kind, made, "--crops", str(crops), "--count", "6")

@@ -1,4 +1,4 @@
-"""What the yml of a detector's training may say (`tddfa._shared.settings.load_settings`)."""
+"""Settings of the detector's training: data, loss, layout of scenes, augmentation and schedule."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tddfa.train.engine.settings import Schedule
 
 
 def _augment() -> Augment:
-    """Changes of pixels for scenes: less of what would hide small faces altogether."""
+    """Augmentation of scenes: weaker than that of crops, so that small faces stay visible."""
     return Augment(grayscale=0.12, lighting=0.15, occlusion=0.0, blur=0.06, low_resolution=0.03, noise=0.0, jpeg=0.25)
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder, or a part of one.
+    """A folder of images, or a part of one.
 
     Attributes
     ----------
     folder : Path
-        Where it is.
+        The folder.
     weight : float
-        How often its pictures are drawn, all together, next to the other folders'.
+        How often an image of this folder is drawn, relative to the other folders.
     first, last : float
-        Which part of the folder, by name: from this share of it to that.
+        Part of the folder that is used, 0..1: from fraction `first` to fraction `last` of its images in order of name.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class ImageFolder:
     last: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check them."""
+        """Check the numbers."""
         if not 0 < self.weight < float("inf"):
             raise ConfigError(f"weight: expected a number over 0, got {self.weight}")
         if not 0 <= self.first < self.last <= 1:
@@ -47,20 +47,20 @@ class ImageFolder:
 
 @dataclass(frozen=True)
 class Folders:
-    """Folders by what they hold: `tddfa.train.detector.data.KINDS`.
+    """Folders by the kind of their labels (`tddfa.train.detector.data.KINDS`).
 
     Attributes
     ----------
     boxes : tuple of ImageFolder
-        Photos with the boxes of all their faces, in any layout of `tddfa.train.detector.data.boxed`.
+        Images with the boxes of all their faces, in any layout of `tddfa.train.detector.data.boxed`.
     landmarks : tuple of ImageFolder
-        Photos with ``.pts`` beside them.
+        Images with ``.pts`` files beside them.
     crops : tuple of ImageFolder
         Labelled crops (`tddfa.train.data.shards`).
     unlabelled : tuple of ImageFolder
-        Photos for a teacher.
+        Images that only a teacher labels.
     empty : tuple of ImageFolder
-        Photos without faces.
+        Images without faces.
     """
 
     boxes: tuple[ImageFolder, ...] = ()
@@ -76,38 +76,38 @@ class Folders:
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """How a detector is trained.
+    """Settings of the detector's training.
 
     Attributes
     ----------
     data : Folders
-        To train on.
+        Images to train on.
     validation : Folders
-        To choose the best by; not ``unlabelled``. Of crops, those that are marked for it.
+        Images that select the best network; not ``unlabelled``. Of crops, those that are marked for validation.
     face_model : Path or None
-        Of which the coefficients of ``crops`` are.
+        Face model of the coefficients of ``crops``.
     init : Path or None
-        A ``.onnx`` to go on from.
+        ``.onnx`` file whose weights the training starts from.
     teacher : Path or None
-        A ``.onnx`` whose soft scores are learnt.
+        ``.onnx`` file of a detector whose soft scores are learnt.
     negative_ratio : float
-        Prior boxes without a face for each with one (`tddfa.train.detector.losses`).
+        Negative prior boxes per positive one in the score loss (`tddfa.train.detector.losses`).
     box_weight : float
-        Weight of the offsets' loss, next to the scores'.
+        Weight of the box loss relative to the score loss.
     feature_maps : tuple of int
-        Maps whose prior boxes count, and whose layers are trained (`tddfa.train.detector.networks.train_only`): 0 has those of
-        32 to 128 px, 1 of 256, 2 of 512.
+        Feature maps whose prior boxes count and whose layers are trained
+        (`tddfa.train.detector.networks.train_only`): 0 has the priors of 32 to 128 px, 1 of 256 px, 2 of 512 px.
     init_fraction : float
-        Share of the weights of `init` in those that are exported (`tddfa.train.detector.networks.blended`).
+        Fraction of the weights of `init` in the exported weights (`tddfa.train.detector.networks.blended`).
     logit_shifts : tuple of float
-        What is added to the logits of the scores of each map in the export; to be chosen on pictures of validation.
+        Added to the score logits of each feature map at export; choose them on validation images.
     workers : int
-        Processes that make batches; 0 makes them between the steps.
+        Processes that make batches; 0 makes them in the training process.
     threads : int
-        Of torch.
+        Threads of torch.
     layout : Layout
     augment : Augment
-        Noise and occluders are for crops: 0 here.
+        `noise` and `occlusion` are for crops and must be 0.
     schedule : Schedule
     """
 
@@ -140,14 +140,14 @@ class DetectorSettings:
         if not self.data.parts() or not self.validation.parts():
             raise ConfigError("data, validation: expected one folder at least for each")
         if self.validation.unlabelled:
-            raise ConfigError("validation: expected pictures of which something is known, got unlabelled ones")
+            raise ConfigError("validation: expected labelled images, got unlabelled ones")
         if not self.feature_maps or not set(self.feature_maps) <= {0, 1, 2}:
             raise ConfigError(f"feature_maps: expected some of 0, 1, 2, got {list(self.feature_maps)}")
         if not 0 <= self.init_fraction <= 1 or (self.init_fraction and self.init is None):
             raise ConfigError(f"init_fraction: expected 0..1, and init where it is over 0, got {self.init_fraction}")
-        for name, least in (("workers", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: expected {least} or more, got {getattr(self, name)}")
+        for name, minimum in (("workers", 0), ("threads", 1)):
+            if getattr(self, name) < minimum:
+                raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
         for name in ("negative_ratio", "box_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")

@@ -15,13 +15,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
-from tddfa._shared.errors import ConfigError  # noqa: E402
-from tddfa._shared.settings import load_settings  # noqa: E402
 from tddfa.cli.train import detector as command_detector  # noqa: E402
 from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
-from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder  # noqa: E402
+from tddfa.train.detector.settings import Folders, ImageFolder  # noqa: E402
 from tddfa.train.detector.task import (  # noqa: E402
     DetectorTask,
     detector_of,
@@ -177,62 +175,22 @@ def test_measure_counts_each_kind_of_picture():
     }
 
 
-class TestSettings:
-    @pytest.mark.parametrize("name", ["faceboxes", "faceboxes_large"])
-    def test_the_shipped_ones_are_read(self, root, name):
-        settings = load_settings(DetectorSettings, root / f"configs/train/{name}.yml")
-        assert settings.init == root / "weights/faceboxes.onnx" and settings.init.is_file()
-        assert settings.data.boxes and settings.data.crops
-        # the parts of shared data that must not be trained on are not
-        assert all(part.last <= 0.7 for _, part in settings.data.parts() if "eval" in part.folder.parts)
+def test_unlabelled_images_need_a_teacher(pictures):
+    data = Folders(unlabelled=(ImageFolder(pictures / "train"),))
+    with pytest.raises(ValueError, match="need a teacher"):
+        scenes_of(dataclasses.replace(short(pictures), data=data))
 
-    def test_options_come_first(self, root):
+
+class TestCommand:
+    def test_options_replace_settings(self, root):
         options = arguments(
-            "--config", root / "configs/train/faceboxes.yml", "--out", "x", "--minutes", 3, "--batch", 5,
-            "--teacher", "t.onnx", "--workers", 0,
-        )  # fmt: skip
+            *("--config", root / "configs/train/faceboxes.yml", "--out", "x", "--minutes", 3, "--batch", 5),
+            *("--teacher", "t.onnx", "--workers", 0),
+        )
         settings = command_detector.settings_of(options)
         assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch_size) == (3, 10**9, 5)
         assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
 
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("data: {}\nvalidation: {}", "data, validation: expected one folder at least"),
-            ("data: {cats: []}\nvalidation: {}", "unknown key 'cats'"),
-            ("data: {boxes: [{folder: a, first: 0.8, last: 0.2}]}\nvalidation: {}", "expected 0 <= first < last <= 1"),
-            (
-                "data: {boxes: [{folder: a}]}\nvalidation: {unlabelled: [{folder: a}]}",
-                "of which something is known",
-            ),
-            (
-                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\naugment: {noise: 0.5}",
-                r"augment\.noise: expected 0, it is for crops; got 0\.5",
-            ),
-            ("data: {boxes: [{folder: a}]}\nmore: 1", "unknown key 'more'"),
-            (
-                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\nfeature_maps: [3]",
-                "feature_maps: expected some of 0, 1, 2",
-            ),
-            (
-                "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\ninit_fraction: 0.5",
-                "init_fraction: expected 0..1, and init",
-            ),
-        ],
-    )
-    def test_wrong_ones_are_told(self, tmp_path, text, message):
-        path = tmp_path / "settings.yml"
-        path.write_text(text)
-        with pytest.raises(ConfigError, match=message):
-            load_settings(DetectorSettings, path)
-
-    def test_unlabelled_photos_need_a_teacher(self, pictures):
-        data = Folders(unlabelled=(ImageFolder(pictures / "train"),))
-        with pytest.raises(ValueError, match="unlabelled photos need a teacher"):
-            scenes_of(dataclasses.replace(short(pictures), data=data))
-
-
-class TestCommand:
     def test_trouble_is_one_line(self, tmp_path, root, capsys):
         config = root / "configs/train/faceboxes.yml"
         for words, message in (

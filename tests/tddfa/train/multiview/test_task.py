@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tddfa._shared.errors import ConfigError  # noqa: E402
 from tddfa._shared.settings import load_settings  # noqa: E402
 from tddfa.cli.train import multiview as command_multiview  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
@@ -29,7 +28,7 @@ from tddfa.train.multiview.task import (  # noqa: E402
     view_errors,
 )
 from tddfa.train.regressor.networks import Regressor  # noqa: E402
-from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings  # noqa: E402
+from tddfa.train.regressor.settings import LossWeights, MetaJoint  # noqa: E402
 from tddfa.train.regressor.task import RegressorTask, Targets  # noqa: E402
 
 
@@ -182,41 +181,6 @@ def test_validation_heads_need_views(task_of, heads):
     for validation in ([], [validation_views(heads[0], 4)]):
         with pytest.raises(ValueError, match="validation: expected heads of more than 4 views, got"):
             MultiviewTask(task.regressor, validation, ViewSettings())
-
-
-def test_the_repositorys_settings(root):
-    settings = load_settings(MultiviewSettings, root / "configs/train/multiview.yml")
-    assert settings.regressor.init == root / "weights/open_mb05.onnx"
-    before = load_settings(RegressorSettings, root / "configs/train/open_mb05.yml")
-    for name in ("data", "loss_weights", "augment", "yaw_balance"):
-        assert getattr(settings.regressor, name) == getattr(before, name), name
-    assert settings.views == ViewSettings(), "what the file says are the defaults"
-    assert (settings.views.views_per_step, settings.views.source_views) == (32, 4)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"views_per_step": 4}, "views_per_step: expected 5 or more, got 4"),
-        ({"source_views": 1}, "source_views: expected 2 or more, got 1"),
-        ({"views_per_head": 31}, "views_per_head: expected 32 or more, got 31"),
-        ({"heads": 0}, "heads: expected 1 or more, got 0"),
-        ({"validation_heads": 0}, "validation_heads: expected 1 or more, got 0"),
-        ({"weight": -1.0}, "weight: expected a number from 0 on, got -1"),
-        ({"jaw_weight": float("nan")}, "jaw_weight: expected a number from 0 on, got nan"),
-    ],
-)
-def test_numbers_out_of_range(change, message):
-    with pytest.raises(ConfigError, match=message):
-        ViewSettings(**change)
-
-
-def test_what_fine_tuning_needs():
-    settings = RegressorSettings((Folder(Path("x")),), Path("x"))
-    with pytest.raises(ConfigError, match=r"regressor\.init: expected a network to fine-tune"):
-        MultiviewSettings(settings)
-    with pytest.raises(ConfigError, match=r"regressor\.meta_joint: expected none"):
-        MultiviewSettings(replace(settings, init=Path("x"), meta_joint=MetaJoint(steps=2)))
 
 
 def test_options_take_the_place_of_settings(root, tmp_path):
