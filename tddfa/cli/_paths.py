@@ -1,4 +1,4 @@
-"""Which files a command is to read, what their results are called, and that none takes the place of what is read."""
+"""Input files of a command, names of its outputs, and checks that the outputs can be written and replace no input."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from tddfa.cli._common import print_error
 
 
 def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
-    """Files that names, folders and patterns stand for, and whether each stood for some; complain of those that do not.
+    """Expand names, folders and patterns to files; print an error for each that gives none.
 
-    A file that is missing counts as one: it is said so when it is read.
+    A missing file is kept: reading it gives the error.
+
+    Returns
+    -------
+    paths : list of Path
+    complete : bool
+        Whether every pattern gave at least one file.
     """
     paths: list[Path] = []
     complete = True
@@ -33,27 +39,27 @@ def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
 
 
 def _expand(pattern: str) -> list[Path]:
-    """Files that a name, a folder or a pattern stands for; complain where there are none."""
+    """Expand a name, a folder or a pattern to files; print an error if there are none."""
     from tddfa._shared.image_io import SUFFIXES
 
     path = Path(pattern)
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
-            print_error(f"{path}: no photo in this folder")
+            print_error(f"{path}: no image in this folder")
         return found
     if path.exists() or not glob.has_magic(pattern):
-        return [path]  # one that is missing is said so when it is read
+        return [path]  # reading a missing file gives the error
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
     found = sorted(p for p in map(Path, names) if p.is_file())
     if not found:
-        print_error(f"{pattern}: no file of such a name")
+        print_error(f"{pattern}: no file matches")
     return found
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
-    """Names for the outputs; photos of one name get a number, so that none writes over another's."""
-    # upper and lower case are one to the file systems of Windows and macOS
+    """Names of the outputs without suffix; images of one name get a number, so that no output replaces another."""
+    # file systems of Windows and macOS do not distinguish upper and lower case
     own = {path.stem.casefold() for path in paths}
     stems: list[str] = []
     taken: set[str] = set()
@@ -67,51 +73,65 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
 
 
 def source_stem(source: str) -> str:
-    """Name for the outputs of a video, after its file: of an address, not its query, which may hold a secret."""
+    """Name of the outputs of a video: that of its file; for a URL without the query, which may hold a secret."""
     path = urlsplit(source).path if "://" in source else source
     return Path(path.rstrip("/")).stem or "video"
 
 
-def check_folder(out: Path) -> None:
-    """Refuse to start where the folder of the outputs is none, or cannot be made or written; leave nothing behind.
+def check_folder(option: str, path: Path) -> None:
+    """Check, before the work starts, that a folder for outputs can be made and written; nothing is left behind.
+
+    Parameters
+    ----------
+    option : str
+        Option that gave the folder, for the message: ``--out``.
+    path : Path
+        The folder; it need not exist yet.
 
     Raises
     ------
     ValueError
-        If it is so; the message names the folder.
+        If `path` or a folder above it is a file, or cannot be written; the message names it.
     """
-    there = next(folder for folder in (out, *out.absolute().parents) if os.path.lexists(folder))
-    if not there.is_dir():
-        raise ValueError(f"--out: {there} is not a folder")
+    existing = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+    if not existing.is_dir():
+        raise ValueError(f"{option}: {existing} is not a folder")
     try:
-        # permissions do not tell of a file system that is read-only, or that is none, as /proc
-        with tempfile.TemporaryDirectory(prefix=".tddfa-", dir=there):
+        # permission bits do not show a read-only file system, or one that takes no files, such as /proc
+        with tempfile.TemporaryDirectory(prefix=".tddfa-", dir=existing):
             pass
     except OSError as error:
-        raise ValueError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+        raise ValueError(f"{option}: {path} cannot be written: {error.strerror or error}") from error
+
+
+def check_file(option: str, path: Path) -> None:
+    """Check that an output file can be written: it is no folder, and `check_folder` accepts its folder."""
+    if path.is_dir():
+        raise ValueError(f"{option}: {path} is a folder")
+    check_folder(option, path.parent)
 
 
 def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources: Sequence[Path]) -> None:
-    """Refuse to start where an output could write over a file that is read, or where the folder is none.
+    """Check, before the work starts, that the folder can be written and that no output replaces an input.
 
     Parameters
     ----------
     out : Path
         The folder of the outputs.
     stems : sequence of str
-        What their names begin with (`output_stems`).
+        Beginnings of the names of outputs (`output_stems`).
     tails : sequence of str
-        What follows in a name, each a regular expression.
+        Regular expressions of the rest of a name.
     sources : sequence of Path
-        All that is read.
+        All files that are read.
 
     Raises
     ------
     ValueError
-        If it is so; the message names the folder or the file.
+        If the folder cannot be written, or if an output could replace an input; the message names the folder or file.
     """
-    check_folder(out)
-    # upper and lower case are one to the file systems of Windows and macOS
+    check_folder("--out", out)
+    # file systems of Windows and macOS do not distinguish upper and lower case
     taken = {stem.casefold() for stem in stems}
     written = [re.compile(f"(.*){tail.casefold()}", re.DOTALL) for tail in tails]
     for source in sources:
@@ -119,4 +139,4 @@ def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources
         if any(match is not None and match[1] in taken for match in matches) and (
             source.parent.resolve() == out.resolve()
         ):
-            raise ValueError(f"{source}: an output of this run could take its place; give another --out")
+            raise ValueError(f"{source}: an output of this run could replace it; give another --out")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tddfa.cli._common import FAILED, add_model_options, integer, load_aligner, print_error, print_line
-from tddfa.cli._targets import check_file
+from tddfa.cli._paths import check_file
 
 _ROUNDS, _QUICK_ROUNDS = 20, 5
 _IMAGES = 1000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli._common import FAILED, add_model_options, expected_errors, integer, load_aligner, print_error, print_line
-from tddfa.cli._targets import check_file, check_folder
+from tddfa.cli._paths import check_file, check_folder
 
 if TYPE_CHECKING:
     from tddfa.evaluate.result import Result, Setup

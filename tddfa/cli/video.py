@@ -65,7 +65,7 @@ def run_video(options: argparse.Namespace) -> int:
 
     try:
         if not options.no_video:
-            check_folder(options.out)
+            check_folder("--out", options.out)
         camera = camera_choice(options)
         if is_asked_for(options) and options.opt != "6dof" and options.save is None:
             print_warning("--intrinsics, --fov, --focal: no effect without -o 6dof or --save")

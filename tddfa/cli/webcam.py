@@ -49,7 +49,7 @@ def run_webcam(options: argparse.Namespace) -> int:
     from tddfa import video
 
     try:
-        check_folder(options.out)
+        check_folder("--out", options.out)
         camera = camera_choice(options)
         remark_on_smoothing(options)
         aligner = load_aligner(options)

@@ -199,7 +199,7 @@ class TestCare:
         assert status == FAILED
         err = capsys.readouterr().err.splitlines()
         assert len(err) == 1
-        assert f"{name}: an output of this run could take its place" in err[0]
+        assert f"{name}: an output of this run could replace it" in err[0]
         assert written(tmp_path) == sorted(["q.jpg", name])
         assert (tmp_path / name).read_bytes() == photo
 
@@ -215,7 +215,7 @@ class TestCare:
         (tmp_path / "q.json").write_text("mine")
         arguments = ["align", str(tmp_path / "q.jpg"), str(tmp_path / "q.json"), "--out", str(tmp_path), "--json"]
         assert main([*arguments, "--device", "cpu"]) == FAILED
-        assert "q.json: an output of this run could take its place" in capsys.readouterr().err
+        assert "q.json: an output of this run could replace it" in capsys.readouterr().err
         assert (tmp_path / "q.json").read_text() == "mine"
 
     def test_a_file_in_the_folders_place(self, run, out, inputs):

@@ -1,38 +1,39 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from tddfa.cli._paths import input_files, output_stems, source_stem
+from tddfa.cli._paths import check_file, check_folder, input_files, output_stems, source_stem
 
 
 def test_names_that_differ_in_case_alone_get_numbers():
     assert output_stems([Path("A.png"), Path("a.png"), Path("a-2.png")]) == ["A", "a-3", "a-2"]
 
 
-def test_a_folder_gives_its_photos_and_no_other_files(tmp_path, capsys):
+def test_a_folder_gives_its_images_and_no_other_files(tmp_path, capsys):
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()
     assert input_files([str(tmp_path)]) == ([tmp_path / "a.jpg", tmp_path / "b.PNG"], True)
     assert capsys.readouterr().err == ""
 
 
-def test_a_missing_file_is_kept_so_that_reading_it_tells(tmp_path):
+def test_a_missing_file_is_kept_and_reading_it_gives_the_error(tmp_path):
     assert input_files([str(tmp_path / "no.jpg")]) == ([tmp_path / "no.jpg"], True)
 
 
-def test_a_pattern_without_a_file_is_told_and_the_others_count(tmp_path, capsys):
+def test_a_pattern_without_a_file_gives_an_error_and_the_others_count(tmp_path, capsys):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "only_folders_here").mkdir()
     patterns = [str(tmp_path / "*.png"), str(tmp_path / "only*"), str(tmp_path / "*.jpg")]
     assert input_files(patterns) == ([tmp_path / "a.jpg"], False)
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert all("no file of such a name" in line for line in said)
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert all("no file matches" in line for line in errors)
 
 
-def test_an_empty_folder_is_told(tmp_path, capsys):
+def test_an_empty_folder_gives_an_error(tmp_path, capsys):
     assert input_files([str(tmp_path)]) == ([], False)
-    assert "no photo in this folder" in capsys.readouterr().err
+    assert "no image in this folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -47,5 +48,41 @@ def test_an_empty_folder_is_told(tmp_path, capsys):
         ("/", "video"),
     ],
 )
-def test_results_of_a_video_are_called_after_its_file(source, stem):
+def test_outputs_of_a_video_are_named_after_its_file(source, stem):
     assert source_stem(source) == stem
+
+
+def test_what_can_be_written(tmp_path, monkeypatch):
+    check_folder("--out", tmp_path)
+    check_folder("--out", tmp_path / "a/b")
+    check_file("--json", tmp_path / "a/b.json")
+    monkeypatch.chdir(tmp_path)
+    check_file("--json", Path("b.json"))
+    check_folder("--out", Path())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
+    file = tmp_path / "README.md"
+    file.touch()
+    for path in (file, file / "a/b"):
+        with pytest.raises(ValueError, match=rf"^--out: {file} is not a folder$"):
+            check_folder("--out", path)
+    with pytest.raises(ValueError, match=rf"^--json: {file} is not a folder$"):
+        check_file("--json", file / "a.json")
+    with pytest.raises(ValueError, match=rf"^--json: {tmp_path} is a folder$"):
+        check_file("--json", tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+@pytest.mark.parametrize("check", [check_folder, check_file])
+def test_a_file_system_that_takes_no_files_is_refused(check):
+    with pytest.raises(ValueError, match=r"^--out: /proc/x.* cannot be written: "):
+        check("--out", Path("/proc/x/y"))
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match=r"^--out: .*new cannot be written: "):
+        check_folder("--out", tmp_path / "new")
