@@ -133,7 +133,7 @@ class TestPhotos:
         (folder / "folder.jpg").mkdir()
         status, out, err = run("-f", folder, folder / "*" / "c.*", folder / "[no pattern].jpg")
         assert status == FAILED  # for the last one
-        assert err == [f"tddfa: error: {folder / '[no pattern].jpg'}: no file of such a name"]
+        assert err == [f"tddfa: error: {folder / '[no pattern].jpg'}: no file matches"]
         assert [line.split(": ")[0] for line in out if "face" in line] == [
             str(folder / "a.png"), str(folder / "b.JPG"), str(folder / "deeper" / "c.jpg"),
         ]  # fmt: skip
@@ -167,7 +167,7 @@ class TestPhotos:
         (tmp_path / "empty").mkdir()
         status, out, err = run("-f", tmp_path / "empty")
         assert (status, out) == (FAILED, [])
-        assert err == [f"tddfa: error: {tmp_path / 'empty'}: no photo in this folder"]
+        assert err == [f"tddfa: error: {tmp_path / 'empty'}: no image in this folder"]
 
     def test_bad_files_among_good_ones(self, run, inputs, tmp_path, astronaut):
         png = cv2.imencode(".png", astronaut)[1].tobytes()
@@ -480,7 +480,7 @@ class TestCare:
         status, _, err = run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d")
         assert status == FAILED
         assert len(err) == 1
-        assert "q_3d.jpg: an output of this run could take its place" in err[0]
+        assert "q_3d.jpg: an output of this run could replace it" in err[0]
         assert (out / "q_3d.jpg").read_bytes() == photo
 
     @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ class TestCare:
             (out / each).write_bytes(photo)
         status, _, err = run("-f", out / "q.jpg", out / name, *options)
         assert (status, len(err)) == (FAILED, 1)
-        assert f"{name}: an output of this run could take its place" in err[0]
+        assert f"{name}: an output of this run could replace it" in err[0]
         assert (out / name).read_bytes() == photo
 
     def test_only_names_that_are_written_are_refused(self, run, inputs, tmp_path):
@@ -520,7 +520,7 @@ class TestCare:
         before = calibration.read_text()
         status, _, err = run("-f", tmp_path / "q.jpg", "--intrinsics", calibration, "--json")
         assert (status, len(err)) == (FAILED, 1)
-        assert "q.json: an output of this run could take its place" in err[0]
+        assert "q.json: an output of this run could replace it" in err[0]
         assert calibration.read_text() == before
 
     def test_nor_of_the_boxes(self, run, inputs, tmp_path):
