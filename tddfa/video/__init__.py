@@ -1,10 +1,10 @@
-"""Frames in (file, camera, URL, folder of pictures, any iterable), frames out (H.264 mp4 with the sound of the input).
+"""Videos: frames from a file, camera, URL, folder of images or iterable; H.264 mp4 with the sound of the input.
 
-Whatever the source is, it comes out as `Frame`: BGR uint8, its index, and its time in the source. Nothing here keeps
-more than a few frames in memory.
+Every source gives `Frame` objects: a BGR uint8 image, its index, and its time in the source. Only a few frames are in
+memory at a time.
 """
 
-# OpenCV before PyAV: each brings its own libxcb, and with PyAV's loaded first OpenCV's windows hang (PyAV's issue 978).
+# OpenCV before PyAV: each ships its own libxcb, and OpenCV's windows hang if PyAV's is loaded first (PyAV issue 978).
 import cv2  # noqa: F401
 
 from tddfa.video.frame import Frame, VideoError

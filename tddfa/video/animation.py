@@ -1,4 +1,4 @@
-"""Frames of animated WebP and of TIFF files with several pages, which OpenCV and many builds of FFmpeg do not read."""
+"""Frames of animated WebP and multi-page TIFF files, which OpenCV and many builds of FFmpeg do not read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tddfa.video.frame import Frame, VideoError, reason
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 
 _LOG = logging.getLogger(__name__)
-# what a damaged file may raise
+# raised by damaged files
 _ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
 

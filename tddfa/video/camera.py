@@ -18,7 +18,7 @@ _MAX_FAILED_READS = 5  # in a row
 
 
 class CameraReader(Reader):
-    """OpenCV's cameras."""
+    """A camera, read by OpenCV."""
 
     def __init__(self, index: int) -> None:
         super().__init__(f"camera {index}")
@@ -29,7 +29,7 @@ class CameraReader(Reader):
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             self._capture.release()
-            raise VideoError(f"{self.name}: there is no such camera, or another program has it")
+            raise VideoError(f"{self.name}: no such camera, or another program uses it")
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = (width, height) if width > 0 and height > 0 else None
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -50,8 +50,8 @@ class CameraReader(Reader):
                 yield Frame(image, index, now - began)
             index += 1
         if began is None:
-            raise VideoError(f"{self.name}: it gives no picture")
-        _LOG.warning("%s: it gives no pictures any more, after %d", self.name, index)
+            raise VideoError(f"{self.name}: it gives no frames")
+        _LOG.warning("%s: it stopped after %d frames", self.name, index)
 
     def close(self) -> None:
         """Release the camera."""
@@ -60,7 +60,7 @@ class CameraReader(Reader):
 
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from saying on stderr, in several lines, that there is no camera."""
+    """Keep OpenCV from printing several lines to stderr if there is no camera."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -27,7 +27,7 @@ _TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would show a text fi
 
 
 class FileReader(Reader):
-    """What FFmpeg reads: files and URLs."""
+    """A video file or URL, read by FFmpeg."""
 
     def __init__(self, address: str, name: str, remote: bool) -> None:
         super().__init__(name)
@@ -61,13 +61,13 @@ class FileReader(Reader):
         container = self._container
         stream = container.streams.best("video")
         if stream is None or not isinstance(stream, av.VideoStream) or _is_cover(stream):
-            raise VideoError(f"{self.name}: there are no moving pictures in it")
+            raise VideoError(f"{self.name}: it has no video")
         context = stream.codec_context
         if context is None or context.name in _TEXT_CODECS:
-            raise VideoError(f"{self.name}: not a video, or of a kind that cannot be decoded")
+            raise VideoError(f"{self.name}: not a video, or a codec that cannot be decoded")
         check_size(self.name, context.width, context.height)
         self.live = self._remote and container.duration is None and not _has_length(container)
-        # threads that each decode a frame hold back as many
+        # frame threads would delay a live stream by one frame each
         stream.thread_type = "SLICE" if self.live else "AUTO"
         self._stream = stream
         self._time_base = float(stream.time_base or 1)
@@ -101,7 +101,7 @@ class FileReader(Reader):
             try:
                 for packet in self._container.demux(self._stream):
                     errors = 0
-                    if packet.size:  # the last one only flushes
+                    if packet.size:  # the last packet only flushes
                         self._packets += 1
                     yield packet
                 return
@@ -109,8 +109,8 @@ class FileReader(Reader):
                 errors += 1
                 self._errors += 1
                 self._broken = reason(error)
-                if self._remote or errors > DEMUX_TRIES:  # each try of a URL may last its time-out
-                    yield None  # what the decoder holds still comes
+                if self._remote or errors > DEMUX_TRIES:  # each attempt on a URL may take its time-out
+                    yield None  # the decoder still holds frames
                     return
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
@@ -154,7 +154,7 @@ class FileReader(Reader):
             self._report()
 
     def _time(self, frame: av.VideoFrame, last: float) -> float:
-        """Seconds from the start, more than `last` whatever the file says."""
+        """Time from the start, s; always later than `last`, even if the file says otherwise."""
         following = 0.0 if last == -math.inf else last + self._step
         if frame.pts is None:
             return following
@@ -165,21 +165,21 @@ class FileReader(Reader):
         if last == -math.inf or 0 < time - last <= _MAX_FRAME_SECONDS:
             return time
         if -_MAX_STEP_BACK_SECONDS < time - last <= 0:
-            return last + self._step / 100  # two at one time; the next is right again
-        self._origin = stamp - following  # a clock that was set: joined films, damage
+            return last + self._step / 100  # two frames with one time; the next one is right again
+        self._origin = stamp - following  # the clock jumps: joined videos, damage
         return following
 
     def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        # one thread: swscale's own would compete with the decoder's, at half the speed
+        # one thread: more would compete with the decoder's, at half the speed
         bgr = self._reformatter.reformat(frame, format="bgr24", **_one_thread())
         image = np.asarray(bgr.to_ndarray(), dtype=np.uint8)
         return image if self._matrix is None else _upright(image, self._matrix)
 
     def _report(self) -> None:
         if self._remote and self._broken is not None:
-            _LOG.warning("%s: it broke off: %s", self.name, self._broken)
+            _LOG.warning("%s: the connection broke: %s", self.name, self._broken)
         elif self._errors or self._repaired:
-            # frames that the decoder was given, and that neither came out nor are still in it
+            # frames that entered the decoder, and neither came out nor are still in it
             lost = max(self._packets - self._given - self._in_flight(), self._errors and 1)
             _LOG.warning(
                 "%s: %d damaged frame%s skipped, %d repaired by the decoder",
@@ -191,7 +191,7 @@ class FileReader(Reader):
         with self._lock:
             try:
                 return 0 if self._closed else len(self._stream.decode(None))
-            except FFmpegError:  # at its end already
+            except FFmpegError:  # already at its end
                 return 0
 
     def close(self) -> None:
@@ -200,12 +200,12 @@ class FileReader(Reader):
             self._closed = True
             self._first = None
             if self._decoded is not None:
-                self._decoded.close()  # it would read on in what is gone
+                self._decoded.close()  # it must not read on after the container is closed
             self._container.close()
 
 
 def _has_length(container: Any) -> bool:
-    """Whether a source without a duration is a file that ends, and no playlist or stream."""
+    """Whether a source without a duration is a file, not a playlist or a stream."""
     try:
         return container.format.name != "hls" and container.size > 0
     except (FFmpegError, OSError):
@@ -222,7 +222,7 @@ def _one_thread() -> dict[str, Any]:
         try:
             VideoReformatter().reformat(av.VideoFrame(2, 2, "yuv420p"), format="bgr24", threads=1)
             _threads_option = {"threads": 1}
-        except TypeError:  # PyAV before 17: it has none
+        except TypeError:  # PyAV before 17 has no such option
             _threads_option = {}
     return _threads_option
 
@@ -231,7 +231,7 @@ _threads_option: dict[str, Any] | None = None
 
 
 def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
-    """How the picture is to be turned: (2, 2) of -1, 0, 1; ``(x', y') = (x, y) @ matrix``. None: not at all."""
+    """Rotation of the displayed frame (2, 2), of -1, 0 and 1; ``(x', y') = (x, y) @ matrix``. None for no rotation."""
     side_data: Any = frame.side_data
     for data in side_data:
         if getattr(getattr(data, "type", None), "name", "") == "DISPLAYMATRIX":

@@ -12,29 +12,40 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked_image
 from tddfa._shared.errors import TddfaError
 
-# What reading and writing share.
-OPEN_SECONDS = READ_SECONDS = 10.0  # how long a URL may be silent
-DEMUX_ERRORS = (FFmpegError, IndexError)  # the latter where a stream turns up that was not announced
-DEMUX_TRIES = 50  # errors of the container that may come in a row
-MAX_FPS = 1000  # containers claim more where they do not know
+# shared by reading and writing
+OPEN_SECONDS = READ_SECONDS = 10.0  # a URL may be silent for so long
+DEMUX_ERRORS = (FFmpegError, IndexError)  # IndexError: a stream appears that was not announced
+DEMUX_TRIES = 50  # errors of the container in a row
+MAX_FPS = 1000  # containers claim more when they do not know
 
 
 class VideoError(TddfaError, ValueError):
-    """A source that gives no frames, or a sound that cannot be read; one line that names it."""
+    """A source that gives no frames, or whose sound cannot be read; the message is one line that names it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes
     ----------
     image : ndarray (h, w, 3) uint8
         BGR, C-contiguous, upright.
     index : int
-        0-based, in the source: frames before `start` count, damaged ones that were skipped do not.
+        Index in the source, from 0. Frames before `start` count; damaged frames that were skipped do not.
     time : float
-        Seconds from the source's start.
+        Time from the start of the source, s.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a field has the wrong type, shape, dtype or range.
+
+    Examples
+    --------
+    >>> from tddfa.video import Frame
+    >>> Frame(image, index=0, time=0.0).image.shape
+    (512, 512, 3)
     """
 
     image: NDArray[np.uint8]
@@ -54,5 +65,5 @@ class Frame:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The message of an error, in one line."""
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())

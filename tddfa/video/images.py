@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class ImageFilesReader(Reader):
-    """Pictures, a file each."""
+    """Image files as frames."""
 
     def __init__(self, paths: list[Path], name: str) -> None:
         super().__init__(name)
@@ -30,7 +30,7 @@ class ImageFilesReader(Reader):
         self._skipped: list[str] = []
         self._first = self._next()
         if self._first is None:
-            reason = self._skipped[0] if len(paths) == 1 else f"{name}: not one of {len(paths)} pictures can be read"
+            reason = self._skipped[0] if len(paths) == 1 else f"{name}: none of {len(paths)} images can be read"
             raise VideoError(reason)
         self.size = (self._first.shape[1], self._first.shape[0])
 
@@ -50,14 +50,14 @@ class ImageFilesReader(Reader):
                 if index >= start:
                     yield Frame(image, index, index / IMAGES_PER_SECOND)
                 index += 1
-                if index < start and self._paths:  # damaged ones that are skipped unread count as frames
+                if index < start and self._paths:  # damaged images that are skipped unread count as frames
                     self._paths.popleft()
                     continue
                 image = self._next()
         finally:
             if self._skipped:
                 _LOG.warning(
-                    "%s: %d damaged pictures were skipped; the first: %s",
+                    "%s: %d damaged images were skipped; the first: %s",
                     self.name, len(self._skipped), self._skipped[0],
                 )  # fmt: skip
 
@@ -80,21 +80,21 @@ def open_folder(path: Path) -> ImageFilesReader:
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {reason(error)}") from error
     if not paths:
-        raise VideoError(f"{path}: no picture in this folder")
+        raise VideoError(f"{path}: no image in this folder")
     return ImageFilesReader(sorted(paths, key=_natural), str(path))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """frame_2 before frame_10."""
+    """Sort key: frame_2 before frame_10."""
     parts = re.split(r"(\d+)", path.name.lower())
     return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in parts]
 
 
 class IterableReader(Reader):
-    """Whatever a program gives."""
+    """Images or frames from any iterable."""
 
     def __init__(self, images: Iterable[Any]) -> None:
-        super().__init__("the iterable of pictures")
+        super().__init__("the iterable of images")
         self._images = images
         self.count = len(images) if isinstance(images, Sized) else None
 
@@ -104,7 +104,7 @@ class IterableReader(Reader):
                 if isinstance(image, Frame):
                     yield image if image.index == index else Frame(image.image, index, image.time)
                 else:
-                    yield Frame(checked_image(f"picture {index}", image), index, index / IMAGES_PER_SECOND)
+                    yield Frame(checked_image(f"image {index}", image), index, index / IMAGES_PER_SECOND)
 
     def close(self) -> None:
         """Forget the images that were not read yet."""

@@ -1,4 +1,4 @@
-"""A source of frames that is open, whatever it is."""
+"""`Reader`: an open source of frames, of any kind."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ IMAGES_PER_SECOND = 25.0
 
 
 class Reader:
-    """A source of frames that is open: a context manager, iterable once. `open_source` makes it.
+    """An open source of frames: a context manager, iterable once. Made by `open_source`.
 
     Attributes
     ----------
     name : str
-        For messages: path, address, "camera 0".
+        Name in messages: path, URL, "camera 0".
     size : tuple of int or None
-        Width and height of the first frame, upright; None if not known before it comes.
+        Width and height of the first frame, upright, px; None if unknown before it is read.
     fps : float or None
-        Frames a second, the mean where it varies; None if the source does not say.
+        Frame rate, 1/s, on average if it varies; None if unknown.
     count : int or None
-        Frames, as the header says or as length and rate make it: enough for a progress bar, no promise.
+        Number of frames by the header, or by duration and rate. An estimate, good enough for a progress bar.
     live : bool
-        A camera or a stream without an end: who is slow misses something.
+        A camera or an endless stream: a slow consumer misses frames.
     has_audio : bool
-        Whether there is sound beside the pictures.
+        Whether the source has sound.
     """
 
     def __init__(self, name: str) -> None:
@@ -41,12 +41,12 @@ class Reader:
         self._taken = False
 
     def frames(self, start: int | None = None, end: int | None = None) -> Iterator[Frame]:
-        """The frames of index `start` .. `end`, the latter included; what comes before is not converted.
+        """Iterate over the frames `start` to `end`, both included; earlier frames are not converted.
 
         Raises
         ------
         ValueError
-            If the range is none, or if the reader was read before.
+            If the range is empty or negative, or if the reader was read before.
         """
         check_range(start, end)
         if self._taken:
@@ -68,7 +68,7 @@ class Reader:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of the file or the camera; may be called twice, and while another thread reads."""
+        """Close the file or release the camera. May be called twice, and while another thread reads."""
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -83,7 +83,7 @@ class Reader:
 
 
 def check_range(start: int | None, end: int | None) -> None:
-    """Refuse a range of frames that is none: indices of 0 or more, the last not before the first."""
+    """Raise `ValueError` unless 0 <= start <= end."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and value < 0:
             raise ValueError(f"{name}: expected an index of 0 or more, or None, got {value}")
@@ -92,7 +92,7 @@ def check_range(start: int | None, end: int | None) -> None:
 
 
 def check_size(name: str, width: int, height: int) -> None:
-    """Refuse a frame of more pixels than an image may have, before memory is taken for it."""
+    """Raise `VideoError` if a frame has more pixels than an image may have; called before it is decoded."""
     if width * height > image_io.MAX_PIXELS:
         limit = image_io.MAX_PIXELS // 10**6
         raise VideoError(f"{name}: expected at most {limit} million pixels a frame, got {width} x {height}")

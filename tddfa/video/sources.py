@@ -1,4 +1,4 @@
-"""Whatever gives frames, opened by what it is: file, camera, URL, folder of images, any iterable."""
+"""Open any source of frames: file, camera, URL, folder of images, iterable."""
 
 from __future__ import annotations
 
@@ -20,21 +20,36 @@ from tddfa.video.reader import Reader, check_range
 
 
 def open_source(source: Any) -> Reader:
-    """Open whatever gives frames.
+    """Open a source of frames.
 
     Parameters
     ----------
     source : path, int, str or iterable
-        A video file, an animated ``.gif`` or ``.webp``, a picture or a folder of pictures (in the order of their
-        names, numbers as numbers); a camera's index (0 or "0"); a URL that FFmpeg reads (``http://``, ``rtsp://``, …);
-        an iterable of pictures (h, w, 3) uint8 BGR, or of `Frame`; a `Reader`, which is given back.
+        - a video file, an animated ``.gif`` or ``.webp``, a ``.tif`` (its pages);
+        - an image, or a folder of images, in the order of their names (numbers count as numbers);
+        - the index of a camera (0 or "0");
+        - a URL that FFmpeg reads (``http://``, ``rtsp://``, …);
+        - an iterable of images (h, w, 3) uint8 BGR, or of `Frame`;
+        - a `Reader`, which is returned unchanged.
+
+    Returns
+    -------
+    Reader
+        Close it, or use it in a ``with`` block.
 
     Raises
     ------
     VideoError
-        If no frame can come of it: one line that names it.
+        If it gives no frame; the message is one line that names it.
     TypeError
-        If it is something else.
+        If `source` has another type.
+
+    Examples
+    --------
+    >>> from tddfa import video
+    >>> with video.open_source("examples/inputs/videos/crossing.mp4") as reader:
+    ...     reader.size, reader.count
+    ((480, 270), 300)
     """
     if isinstance(source, Reader):
         return source
@@ -47,31 +62,37 @@ def open_source(source: Any) -> Reader:
     if isinstance(source, (str, os.PathLike)):
         return _open_path(Path(source))
     if isinstance(source, np.ndarray) and source.ndim != 4:
-        raise TypeError(f"source: expected pictures (n, height, width, 3), got an array of shape {source.shape}")
+        raise TypeError(f"source: expected images (n, height, width, 3), got an array of shape {source.shape}")
     if isinstance(source, (bytes, bytearray)) or not isinstance(source, Iterable):
-        raise TypeError(f"source: expected a path, a camera's index, a URL or pictures, got {type(source).__name__}")
+        raise TypeError(f"source: expected a path, the index of a camera, a URL or images, got {type(source).__name__}")
     return IterableReader(source)
 
 
 def frames(source: Any, *, start: int | None = None, end: int | None = None) -> Iterator[Frame]:
-    """Frames of a file, camera, URL, folder or iterable, one after the other.
+    """Iterate over the frames of a file, camera, URL, folder or iterable.
 
     Parameters
     ----------
     source : path, int, str or iterable
-        See `open_source`. It is opened when the first frame is asked for, and closed behind the last.
+        See `open_source`. It is opened when the first frame is requested, and closed after the last.
     start, end : int, optional
         First and last index, both included.
 
     Yields
     ------
     Frame
-        In their order; damaged ones are left out, and counted in one warning of the log.
+        In order. Damaged frames are skipped; one warning in the log counts them.
 
     Raises
     ------
     VideoError
-        If no frame can come of the source.
+        If the source gives no frame.
+
+    Examples
+    --------
+    >>> from tddfa import video
+    >>> [frame.index for frame in video.frames("examples/inputs/videos/crossing.mp4", start=10, end=12)]
+    [10, 11, 12]
     """
     check_range(start, end)
     return _open_and_read(source, start, end)
@@ -98,5 +119,5 @@ def _open_path(path: Path) -> Reader:
         return AnimationReader(path)
     if suffix in image_io.SUFFIXES and suffix != ".gif":
         return ImageFilesReader([path], str(path))
-    # "file:", for a name may hold a colon
+    # "file:", because a name may contain a colon
     return FileReader(f"file:{path}", str(path), remote=False)

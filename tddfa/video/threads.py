@@ -1,4 +1,4 @@
-"""Stages of a pipeline in threads of their own: bounded, in order; or the newest frame alone."""
+"""Pipeline stages in threads: bounded and in order, or the newest frame only."""
 
 from __future__ import annotations
 
@@ -17,24 +17,35 @@ _LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_WAKE_SECONDS = 0.5  # a wait on a lock is not interrupted by Ctrl-C on every system
+_WAKE_SECONDS = 0.5  # Ctrl-C does not interrupt a wait on a lock on every system
 
-_JOIN_SECONDS = 15.0  # more than a URL or a camera may be silent
+_JOIN_SECONDS = 15.0  # longer than a URL or a camera may be silent
 
 
 def threaded(iterable: Iterable[_T], depth: int = 4) -> Iterator[_T]:
-    """Run an iterable in a thread of its own, a little ahead of whoever takes from it.
+    """Run an iterable in a thread, a few items ahead of its consumer.
 
-    The order is kept, and an exception of the iterable comes out behind the items before it. The thread starts with
-    the first item asked for. It ends with the iterable, or when the result is closed or thrown away; a generator that
-    was given is closed then too.
+    The order is kept. An exception of the iterable is raised after the items before it. The thread starts when the
+    first item is requested. It ends with the iterable, or when the result is closed or garbage collected; a generator
+    passed as `iterable` is then closed too.
 
     Parameters
     ----------
     iterable : iterable
-        What to run; nobody else may take from it.
+        Must not be used elsewhere.
     depth : int
-        How many items it may be ahead.
+        Number of items that may wait.
+
+    Raises
+    ------
+    ValueError
+        If `depth` is less than 1.
+
+    Examples
+    --------
+    >>> from tddfa import video
+    >>> list(video.threaded(range(4)))
+    [0, 1, 2, 3]
     """
     if depth < 1:
         raise ValueError(f"depth: expected 1 or more, got {depth}")
@@ -105,21 +116,21 @@ def _threaded(iterable: Iterable[_T], depth: int) -> Iterator[_T]:
 def _join(thread: threading.Thread) -> None:
     thread.join(_JOIN_SECONDS)
     if thread.is_alive():
-        _LOG.warning("a source does not end; its thread is left behind")
+        _LOG.warning("a source does not end; its thread keeps running")
 
 
 class Live:
-    """The newest frame of a reader, whenever one is asked for. `live` makes it; a context manager, iterable once.
+    """The newest frame of a reader: a context manager, iterable once. Made by `live`.
 
     Attributes
     ----------
     dropped : int
-        Frames that nobody took before a newer one came.
+        Frames that were replaced by a newer one before they were taken.
     """
 
     def __init__(self, reader: Reader, realtime: bool) -> None:
         self.dropped = 0
-        self._arrived = 0.0  # of the frame that was given last
+        self._arrived = 0.0  # of the last frame returned
         self._newest: tuple[Frame, float] | None = None
         self._state = threading.Condition()
         self._stopped = self._ended = False
@@ -155,7 +166,7 @@ class Live:
 
     @property
     def latency(self) -> float:
-        """Seconds since the frame that was given last came from its source."""
+        """Time since the last returned frame came from its source, s."""
         return clock.perf_counter() - self._arrived
 
     def __iter__(self) -> Live:
@@ -191,16 +202,28 @@ class Live:
 
 
 def live(reader: Reader, *, realtime: bool | None = None) -> Live:
-    """Read in a thread that holds only the newest frame, so that a slow consumer never falls behind.
+    """Read in a thread that keeps only the newest frame, so that a slow consumer never falls behind.
 
     The thread ends with the reader, or when the result is closed: use it in a ``with`` block.
 
     Parameters
     ----------
     reader : Reader
-        It is read from now on, and not closed.
+        Read from now on; it is not closed.
     realtime : bool, optional
-        Play at the frames' own times rather than as fast as they can be read; by default so for what is not live,
-        as a camera would show it.
+        Play at the frames' own times, as a camera would, instead of as fast as possible. By default True unless the
+        reader is live.
+
+    Returns
+    -------
+    Live
+
+    Examples
+    --------
+    >>> from tddfa import video
+    >>> with video.open_source([image] * 3) as reader, video.live(reader, realtime=False) as newest:
+    ...     frame = next(newest)
+    >>> frame.image.shape
+    (512, 512, 3)
     """
     return Live(reader, not reader.live if realtime is None else realtime)

@@ -1,14 +1,12 @@
-"""Frames out: H.264 mp4, with the sound of the input."""
+"""Write frames as H.264 mp4, with the sound of the input."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-import re
 import secrets
-from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -21,18 +19,13 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
+from tddfa.video.frame import MAX_FPS, VideoError, reason
+from tddfa.video.sound import Sound
 
 TICKS_PER_SECOND = 120_000
-"""Time base of what is written; the usual rates (24 .. 60, NTSC's too) and milliseconds are whole ticks of it."""
+"""Time base of written files. The common frame rates (24 to 60, and NTSC's) and milliseconds are whole ticks."""
 
 _LOG = logging.getLogger(__name__)
-
-_COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")  # what mp4 holds and players play
-
-_SOUND_GAP_SECONDS = 0.1  # less is the container's rounding
-
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
@@ -41,40 +34,57 @@ _SMPTE170M, _BT709, _SRGB, _LIMITED = 6, 1, 13, 1  # FFmpeg's numbers: matrix, p
 
 
 class Writer:
-    """Frames to an H.264 mp4 (yuv420p, its index in front) with their own times, and with sound.
+    """Write frames to an H.264 mp4 (yuv420p, index at the front), with their own times and with sound.
 
-    The file gets its name when it is whole. Where the ``with`` block ends by an exception, Ctrl-C too, what was written
-    so far is finished as a playable file. Where not one frame came, nothing is left.
+    The file gets its name when it is complete. If the ``with`` block ends with an exception or Ctrl-C, the frames
+    written so far become a playable file. Without a frame, no file is left.
 
     Parameters
     ----------
     path : path
-        ``.mp4``, ``.m4v`` or ``.mov``. Missing folders are made.
+        ``.mp4``, ``.m4v`` or ``.mov``. Missing folders are created.
     fps : float
-        Frames a second: the time of frames that come without one, and how long the last is shown.
+        Frame rate, 1/s: gives the time of frames written without one, and the duration of the last frame.
     audio_from : path or URL, optional
-        Its sound is laid under the pictures, its packets as they are where mp4 holds their codec, else as AAC.
-        None, and a file without sound: a silent film.
+        Source of the sound. Its packets are copied if mp4 can hold their codec, otherwise re-encoded as AAC.
+        None, or a source without sound, gives a silent video.
     audio_start : float, optional
-        Second of the source at which the written film begins. By default the time of the first frame that is written,
-        so that a film that begins late keeps its sound in step.
+        Time of the source at which the written video begins, s. By default the time of the first frame, so that
+        sound and frames stay in sync.
     audio_end : float, optional
-        Second of the source at which the sound ends. By default where it ends itself, or with the last frame if an
-        exception cut the writing short.
+        Time of the source at which the sound ends, s. By default its own end, or the last frame if an exception
+        stops the writing.
     shortest : bool
-        End the sound with the last frame: for a film whose end was cut off.
+        End the sound with the last frame: for a video whose end was cut off.
     crf : int
         Quality, 0 (lossless) .. 51.
     preset : str
         x264's: ``ultrafast`` .. ``veryslow``.
     size : tuple of int, optional
-        Width and height; by default those of the first frame. Frames of another size are scaled into it, with black
-        borders. An odd width or height grows by a column or row.
+        Width and height, px; by default those of the first frame. Other frames are scaled to fit, with black
+        borders. An odd width or height grows by one.
 
     Attributes
     ----------
     count : int
         Frames written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    VideoError
+        If the source of the sound cannot be read.
+    OSError
+        If the folder cannot be written.
+
+    Examples
+    --------
+    >>> from tddfa import video
+    >>> with video.Writer(tmp / "out.mp4", fps=25) as writer:
+    ...     writer.write(image)
+    >>> (tmp / "out.mp4").exists()
+    True
     """
 
     def __init__(
@@ -114,11 +124,11 @@ class Writer:
         self._container: Any = None
         self._time = -math.inf
         self._ticks = -1
-        self._sound = None if audio_from is None else _Sound.open(audio_from)
+        self._sound = None if audio_from is None else Sound.open(audio_from)
         self._part = self.path.with_name(f".{self.path.name[:80]}.{secrets.token_hex(4)}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._part.touch()  # a folder that cannot be written is said so before hours of work
+            self._part.touch()  # fails now, not after hours of work, if the folder cannot be written
         except BaseException:
             self._close_sound()
             raise
@@ -129,15 +139,15 @@ class Writer:
         Parameters
         ----------
         image : ndarray (h, w, 3) uint8
-            BGR; it is read at once, and may be changed behind it.
+            BGR; it is copied, and may be changed afterwards.
         time : float, optional
-            Seconds, on the source's clock; by default one step of `fps` after the frame before. One that does not
-            advance is moved behind the frame before.
+            Time on the source's clock, s; by default one step of `fps` after the previous frame. A time that does not
+            advance is moved after the previous frame.
 
         Raises
         ------
         TypeError, ValueError
-            If it is no picture or no time; the writer goes on.
+            If the image or the time is invalid; the writer stays usable.
         OSError
             If the file cannot be written.
         """
@@ -206,7 +216,7 @@ class Writer:
             self._container.mux(packet)
 
     def close(self) -> None:
-        """Finish the file and give it its name; may be called twice."""
+        """Complete the file and give it its name. May be called twice."""
         self._finish(whole=True)
 
     def _finish(self, whole: bool) -> None:
@@ -221,7 +231,7 @@ class Writer:
                     self._sound.finish(min(self._audio_end, math.inf if whole and not self._shortest else last))
             self._close_sound()
             if self._container is not None:
-                self._container.close()  # it writes the index
+                self._container.close()  # writes the index
             if self.count:
                 self._part.replace(self.path)
         finally:
@@ -251,12 +261,12 @@ class Writer:
             return
         try:
             self._finish(whole=False)
-        except (FFmpegError, OSError, ValueError) as second:  # the first is what the caller has to hear of
-            _LOG.warning("%s: what was written could not be kept: %s", self.path, reason(second))
+        except (FFmpegError, OSError, ValueError) as second:  # the caller needs the first error
+            _LOG.warning("%s: the frames written so far could not be saved: %s", self.path, reason(second))
 
 
 def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture of exactly `size`: the same, with its last row and column doubled, or scaled between black borders."""
+    """An image of exactly `size`: unchanged, with its last row or column repeated, or scaled, with black borders."""
     width, height = size
     rows, columns = image.shape[:2]
     if (columns, rows) == size:
@@ -271,142 +281,3 @@ def _fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return cv2.copyMakeBorder(
         np.ascontiguousarray(image), 0, height - rows, 0, width - columns, cv2.BORDER_REPLICATE
     )  # fmt: skip
-
-
-class _Sound:
-    """The sound of a file, on its way into another, no farther than the pictures are."""
-
-    @classmethod
-    def open(cls, source: str | os.PathLike[str]) -> _Sound | None:
-        """The sound of a path or URL; None where it has none."""
-        text = os.fspath(source)
-        remote = "://" in text
-        name = re.sub(r"//[^/@]*@", "//", text)
-        try:
-            container = av.open(
-                text if remote else f"file:{text}",
-                "r",
-                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
-            )
-        except (FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"{name}: its sound cannot be read: {reason(error)}") from error
-        stream = container.streams.best("audio")
-        if not isinstance(stream, av.AudioStream) or stream.codec_context is None:
-            container.close()
-            return None
-        return cls(container, stream, name)
-
-    def __init__(self, container: Any, stream: av.AudioStream, name: str) -> None:
-        self._container = container
-        self._stream = stream
-        self._name = name
-        self._errors = 0
-        self._base = float(stream.time_base or 1)
-        self._file_start = 0.0 if container.start_time is None else container.start_time / av.time_base
-        self._copied = stream.codec_context.codec.canonical_name in _COPIED_SOUND
-        self._sample: int | None = None  # the next one of what is encoded anew
-        self._waiting: deque[tuple[float, Any]] = deque()
-        self._packets = self._demux()
-
-    def attach(self, output: Any, start: float) -> None:
-        """Make a stream of it in `output`, whose second 0 is second `start` here."""
-        self._output = output
-        self._start = start
-        self._shift = round((self._file_start + start) / self._base)
-        if self._copied:
-            try:
-                self._target = output.add_stream_from_template(self._stream)
-                return
-            except (FFmpegError, ValueError):  # .mov holds fewer than .mp4
-                self._copied = False
-        rate = self._stream.codec_context.sample_rate
-        self._target = output.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000)
-        layout = self._stream.codec_context.layout.name
-        self._target.layout = layout if layout in ("mono", "stereo", "5.1") else "stereo"
-        self._target.bit_rate = 96_000 * self._target.codec_context.channels
-
-    def _demux(self) -> Generator[tuple[float, Any], None, None]:
-        """Packets with their second in the source; a packet that ends before the start is left out, but the last."""
-        before: tuple[float, Any] | None = None
-        errors = 0
-        while errors <= DEMUX_TRIES:
-            try:
-                for packet in self._container.demux(self._stream):
-                    stamp = packet.dts if packet.pts is None else packet.pts
-                    if not packet.size or stamp is None:
-                        continue
-                    errors = 0
-                    time = stamp * self._base - self._file_start
-                    # a decoder needs the packet before; where nothing is cut off, all that it starts with
-                    if self._start > 0 and time + (packet.duration or 0) * self._base <= self._start:
-                        before = (time, packet)
-                        continue
-                    if before is not None:
-                        yield before
-                        before = None
-                    yield time, packet
-                return
-            except DEMUX_ERRORS:
-                errors += 1
-                self._errors += 1
-
-    def advance(self, until: float) -> None:
-        """Write what is heard before second `until`."""
-        while True:
-            if not self._waiting:
-                packet = next(self._packets, None)
-                if packet is None:
-                    return
-                self._waiting.append(packet)
-            if self._waiting[0][0] >= until:
-                return
-            self._write(self._waiting.popleft()[1])
-
-    def _write(self, packet: Any) -> None:
-        try:
-            if self._copied:
-                packet.pts = None if packet.pts is None else packet.pts - self._shift
-                packet.dts = None if packet.dts is None else packet.dts - self._shift
-                packet.stream = self._target
-                self._output.mux(packet)
-            else:
-                self._transcode(self._stream.decode(packet))
-        except OSError:
-            raise  # the disk, not the sound
-        except FFmpegError:
-            self._errors += 1
-
-    def _transcode(self, decoded: Iterable[Any]) -> None:
-        for frame in decoded:
-            # counted in samples: a container's own ticks may be as coarse as a packet
-            rate = frame.sample_rate
-            at = self._sample
-            if frame.pts is not None:
-                said = round((frame.pts * float(frame.time_base) - self._file_start - self._start) * rate)
-                if at is None or said - at > _SOUND_GAP_SECONDS * rate:
-                    at = said
-            at = at or 0
-            self._sample = at + frame.samples
-            if self._sample <= 0:
-                continue
-            frame.pts, frame.time_base = at, Fraction(1, rate)
-            self._output.mux(self._target.encode(frame))
-
-    def finish(self, until: float) -> None:
-        """Write what is left before second `until`, and what the encoder holds."""
-        self.advance(until)
-        if not self._copied:
-            try:
-                if until == math.inf:
-                    self._transcode(self._stream.decode(None))
-                self._output.mux(self._target.encode(None))
-            except OSError:
-                raise
-            except FFmpegError:
-                self._errors += 1
-        if self._errors:
-            _LOG.warning("%s: %d damaged pieces of sound were skipped", self._name, self._errors)
-
-    def close(self) -> None:
-        self._packets.close()
-        self._container.close()
