@@ -315,7 +315,7 @@ def test_a_camera(monkeypatch, caplog):
     assert reader._capture.released
     assert "camera 0: it stopped after 5 frames" in caplog.text
     monkeypatch.setattr(FakeCamera, "read", lambda self: (False, None))
-    with pytest.raises(VideoError, match="camera 0: it gives no picture"):
+    with pytest.raises(VideoError, match="camera 0: it gives no frames"):
         list(frames(0))
 
 
