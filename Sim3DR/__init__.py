@@ -1,13 +1,24 @@
-"""A software renderer for triangle meshes: rasterise once, interpolate anything.
+"""A software renderer for triangle meshes: rasterise once, interpolate any vertex attribute.
 
-`rasterize` says which triangle is seen at each pixel and where in it, `interpolate` blends any vertex
-attribute over that (colour, depth, normals, texture coordinates), `vertex_normals` and `shade` give light,
-`close_holes` and `lay` put it over a picture.
-One frame holds for all: x right, y down, pixel centres at whole numbers, larger z is nearer to the viewer.
+`rasterize` finds the visible triangle of each pixel and the barycentric coordinates in it. `interpolate` blends any
+vertex attribute over the raster: colour, depth, normals, texture coordinates. `vertex_normals` and `shade` light the
+surface. `close_holes` and `composite` put it over an image. `covered_window` is the part of an image under a mesh.
+All functions use one frame: x right, y down, pixel centres at whole numbers, larger z is nearer to the viewer.
 """
 
+from Sim3DR.compositing import close_holes, composite
 from Sim3DR.lighting import Shade, shade
-from Sim3DR.picture import close_holes, lay
-from Sim3DR.raster import Raster, empty, interpolate, rasterize, vertex_normals
+from Sim3DR.raster import Raster, covered_window, empty, interpolate, rasterize, vertex_normals
 
-__all__ = ["Raster", "Shade", "close_holes", "empty", "interpolate", "lay", "rasterize", "shade", "vertex_normals"]
+__all__ = [
+    "Raster",
+    "Shade",
+    "close_holes",
+    "composite",
+    "covered_window",
+    "empty",
+    "interpolate",
+    "rasterize",
+    "shade",
+    "vertex_normals",
+]

@@ -1,4 +1,4 @@
-"""Checks of arguments: one message names the argument, what was expected, what came."""
+"""Checks of arguments. A message names the argument, what was expected and what was passed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INT32_MAX = 2**31 - 1
 def float_array(
     name: str, value: ArrayLike, shape: tuple[int | None, ...], *, finite: bool = True
 ) -> NDArray[np.float32]:
-    """Return `value` as C-contiguous float32, without a copy where it is that already; None is any length."""
+    """Return `value` as C-contiguous float32, without a copy where it is already; None in `shape` is any length."""
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
@@ -22,7 +22,7 @@ def float_array(
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+    with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, and are refused below
         array = np.ascontiguousarray(array, dtype=np.float32)
     if finite and not np.isfinite(array).all():
         bad = array.size - np.count_nonzero(np.isfinite(array))
@@ -44,6 +44,13 @@ def triangle_array(triangles: ArrayLike, rows_name: str, rows: int) -> NDArray[n
         if low < 0 or high >= min(rows, _INT32_MAX):
             raise ValueError(f"triangles: expected indices of the {rows} rows of {rows_name}, got {low} .. {high}")
     return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def supersampling(factor: Any) -> int:
+    """Return `factor` as an int of 1 .. 16."""
+    if isinstance(factor, bool) or not isinstance(factor, int | np.integer) or not 1 <= factor <= 16:
+        raise ValueError(f"factor: expected a whole number, 1 .. 16, got {factor!r}")
+    return int(factor)
 
 
 def thread_count(threads: Any) -> int:

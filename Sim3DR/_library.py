@@ -1,4 +1,4 @@
-"""The compiled part; where it is missing, the message says what to run."""
+"""The compiled extension. If it is missing, the error names the command that builds it."""
 
 try:
     from Sim3DR import _native as native

@@ -1,4 +1,4 @@
-"""Normals to light: the reflection model of Phong.
+"""Light at the normals of a surface: the reflection model of Phong.
 
 B. T. Phong, Illumination for computer generated pictures, Communications of the ACM 18(6), 1975::
 
@@ -26,9 +26,15 @@ class Shade(NamedTuple):
     Attributes
     ----------
     diffuse : ndarray (...) float32
-        Ambient and diffuse light, which take the colour of the surface; 0 .. ambient + directional.
+        Ambient and diffuse light, to be multiplied by the colour of the surface; 0 .. ambient + directional.
     specular : ndarray (...) float32
-        The highlight, which takes the colour of the light; 0 .. specular.
+        The highlight, to be multiplied by the colour of the light; 0 .. specular.
+
+    Examples
+    --------
+    >>> light = shade([0, 0, 1])
+    >>> round(float(light.diffuse + light.specular), 3)
+    1.0
     """
 
     diffuse: NDArray[np.float32]
@@ -45,17 +51,17 @@ def shade(
     light_direction: ArrayLike = _TOWARDS_VIEWER,
     view_direction: ArrayLike = _TOWARDS_VIEWER,
 ) -> Shade:
-    """Light a surface from far away.
+    """Light a surface by a distant light source.
 
     Parameters
     ----------
     normals : array_like (..., 3)
         Unit normals, of vertices or of pixels: x right, y down, z towards the viewer, as `vertex_normals`
-        gives them. A zero normal gets ambient light alone.
+        returns them. A zero normal gets ambient light only.
     ambient, directional, specular : float
         Strength of the three terms, 0 or more.
     exponent : float
-        The larger, the smaller the highlight; more than 0.
+        Larger values make the highlight smaller; more than 0.
     light_direction, view_direction : array_like (3,)
         From the surface to the light and to the viewer, in the frame of the normals; of any length but zero.
         Light from above the viewer is ``(0, -1, 1)``.
@@ -63,6 +69,16 @@ def shade(
     Returns
     -------
     Shade
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype, or a number is out of range.
+
+    Examples
+    --------
+    >>> shade([[0, 0, 1], [1, 0, 0]], ambient=0.2, directional=0.5, specular=0).diffuse.round(2)
+    array([0.7, 0.2], dtype=float32)
     """
     array = np.asarray(normals)
     unit = float_array("normals", array, (*array.shape[:-1], 3) if array.ndim else (None, 3))
@@ -80,7 +96,7 @@ def shade(
     highlight = np.where(facing > 0, np.clip(mirrored, 0, 1), np.float32(0))
     highlight **= np.float32(exponent)
     highlight *= np.float32(specular)
-    return Shade(np.asarray(diffuse), np.asarray(highlight))  # one normal gives arrays without a dimension
+    return Shade(np.asarray(diffuse), np.asarray(highlight))  # a single normal gives 0-d arrays
 
 
 def _direction(name: str, value: ArrayLike) -> NDArray[np.float32]:

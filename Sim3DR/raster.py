@@ -1,7 +1,7 @@
-"""Meshes to pixels: which triangle is seen where, and any attribute blended over it.
+"""Rasterise meshes: the visible triangle of each pixel, and vertex attributes interpolated over the pixels.
 
 Frame: x right, y down, pixel centres at whole numbers; larger z is nearer to the viewer. Triangles are wound
-counter-clockwise seen from outside in a frame with y *up*, so here a front face has the negative signed area
+counter-clockwise as seen from outside in a frame with y *up*, so here a front face has the negative signed area
 ``(x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)``.
 """
 
@@ -16,31 +16,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from Sim3DR._checks import float_array, thread_count, triangle_array
+from Sim3DR._checks import float_array, supersampling, thread_count, triangle_array
 from Sim3DR._library import native
 
 _CULL = {"none": 0, "back": 1, "front": 2}
-# 4 GiB of raster: past any picture, and short of what a hostile size would ask for
+# 4 GiB of raster: more than any image needs, and a limit for hostile sizes
 _MAX_PIXELS = 2**28
 _MAX_CORNER = 2**29
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """What is seen at each pixel of a window of the image.
+    """The visible surface at each pixel of a window of the image.
 
-    The arrays of `rasterize` lie in one block of memory, which lives as long as one of them does.
+    The arrays of `rasterize` share one block of memory. It is released when none of them is referenced any more.
 
     Attributes
     ----------
     depth : ndarray (h, w) float32
-        z of the nearest surface, larger is nearer; -inf where there is none.
+        z of the nearest surface, larger is nearer; -inf in empty pixels.
     triangle_id : ndarray (h, w) int32
-        Its triangle; -1 where there is none.
+        Index of its triangle; -1 in empty pixels.
     barycentric : ndarray (h, w, 2) float32
-        Weights of that triangle's first and second vertex; the third is 1 minus both. 0 where there is none.
+        Weights of that triangle's first and second vertex; the third is 1 minus both. 0 in empty pixels.
     left, top : int
-        Pixel of the image that ``[0, 0]`` is.
+        Column and row of the image that element ``[0, 0]`` belongs to.
     """
 
     depth: NDArray[np.float32]
@@ -50,7 +50,7 @@ class Raster:
     top: int = 0
 
     def __post_init__(self) -> None:
-        """Check what the native code relies on."""
+        """Check the invariants that the native code relies on."""
         shape = np.shape(self.triangle_id)
         if len(shape) != 2:
             raise ValueError(f"Raster.triangle_id: expected shape (h, w), got {shape}")
@@ -69,17 +69,64 @@ class Raster:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Where there is a surface, (h, w) bool."""
+        """Pixels with a surface, (h, w) bool."""
         return self.triangle_id >= 0
 
 
+def covered_window(
+    vertices: NDArray[np.float32], image_size: tuple[int, int], *, margin: int = 0
+) -> tuple[int, int, int, int] | None:
+    """Compute the smallest window of an image that contains all pixels a mesh covers.
+
+    Parameters
+    ----------
+    vertices : ndarray (n, 2 or more) float32
+        x and y in px; further columns are ignored.
+    image_size : tuple of int
+        Height and width of the image, px.
+    margin : int
+        Pixels added on each side.
+
+    Returns
+    -------
+    (left, top, width, height) or None
+        In whole px, clipped to the image, as `rasterize` takes it. None if the mesh lies outside of the image, or has
+        no vertices.
+
+    Examples
+    --------
+    >>> triangle = np.float32([[2.5, 1, 0], [30, 4, 0], [3, 8.2, 0]])
+    >>> covered_window(triangle, (20, 10))
+    (2, 1, 8, 9)
+    >>> covered_window(triangle - 99, (20, 10)) is None
+    True
+    """
+    if not len(vertices):
+        return None
+    spans = []
+    for column, side in ((vertices[:, 0], image_size[1]), (vertices[:, 1], image_size[0])):
+        first = int(np.clip(np.floor(column.min()) - margin, 0, side))
+        last = int(np.clip(np.ceil(column.max()) + 1 + margin, 0, side))
+        if first >= last:
+            return None
+        spans.append((first, last - first))
+    (left, width), (top, height) = spans
+    return left, top, width, height
+
+
 def rasterize(
-    vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], *, cull: str = "none", threads: int = 1
+    vertices: ArrayLike,
+    triangles: ArrayLike,
+    window: Sequence[int],
+    *,
+    cull: str = "none",
+    factor: int = 1,
+    threads: int = 1,
 ) -> Raster:
     """Find the nearest triangle at each pixel of a window.
 
     A pixel belongs to a triangle if its centre lies inside, or on a left or top edge: a pixel on an edge that
-    two triangles share is drawn once. At equal depth the triangle of lower index is seen. Triangles of no
+    two triangles share is drawn once. At equal depth the triangle of lower index is visible. Triangles of no
     area are skipped. Several meshes hide each other when they are concatenated into one.
 
     Parameters
@@ -91,13 +138,21 @@ def rasterize(
     window : (left, top, width, height)
         The part of the image to render, in whole pixels; its corner may lie outside of the image.
     cull : {"none", "back", "front"}
-        Triangles to leave out: those that turn their back to the viewer, or their front.
+        Triangles to leave out: those with their back, or their front, to the viewer.
+    factor : int
+        Supersampling, 1..16: each pixel is split into `factor` x `factor`. The raster is `factor` times as large, and
+        its `left`, `top` and depth are `factor` times those of the window, as `composite` expects it.
     threads : int
-        How many to use at most, 1..256; fewer where the work is small. The result is the same, bit by bit.
+        Maximum number of threads, 1..256; fewer are used for small work. The result does not depend on it.
 
     Returns
     -------
     Raster
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
 
     Examples
     --------
@@ -112,6 +167,12 @@ def rasterize(
     left, top, width, height = _window(window)
     if not isinstance(cull, str) or cull not in _CULL:
         raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
+    factor = supersampling(factor)
+    if factor > 1:
+        # a pixel's edge, half a pixel from its centre, stays an edge
+        points = points * np.float32(factor)
+        points[:, :2] += np.float32((factor - 1) / 2)
+        left, top, width, height = _window([factor * value for value in (left, top, width, height)])
     pixels = width * height
     block = empty((4 * pixels,), np.float32)
     depth = block[:pixels].reshape(height, width)
@@ -131,30 +192,42 @@ def interpolate(
     out: NDArray[Any] | None = None,
     threads: int = 1,
 ) -> NDArray[Any]:
-    """Blend vertex attributes over a raster.
+    """Interpolate vertex attributes over a raster.
 
     Parameters
     ----------
     raster : Raster
-        What `rasterize` gave for these triangles.
+        The result of `rasterize` for these triangles.
     triangles : array_like (m, 3) of int
         Vertex indices.
     attributes : array_like (n, c)
-        Any c numbers a vertex: colour, texture coordinates, normals. NaN and infinity spread over their
+        Any c numbers per vertex: colour, texture coordinates, normals. NaN and infinity spread over their
         triangles.
     background : float or array_like (c,)
-        What an empty pixel gets.
+        Value of empty pixels.
     dtype : {float32, uint8}
-        Of the result. Bytes are rounded to the nearest, half to even, and saturated; NaN gives 0.
+        Type of the result. Bytes are rounded to the nearest, half to even, and saturated; NaN gives 0.
     out : ndarray (h, w, c), optional
-        Where to write; of `dtype`, C-contiguous, and apart from the other arguments.
+        Array for the result: of `dtype`, C-contiguous, sharing no memory with the other arguments.
     threads : int
-        How many to use at most, 1..256; fewer where the work is small. The result is the same, bit by bit.
+        Maximum number of threads, 1..256; fewer are used for small work. The result does not depend on it.
 
     Returns
     -------
     ndarray (h, w, c)
         `out`, or a new array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> triangles = [[0, 1, 2]]
+    >>> raster = rasterize([[0, 0, 5], [4, 0, 5], [0, 4, 5]], triangles, (0, 0, 4, 1))
+    >>> interpolate(raster, triangles, [[0], [100], [0]])[0, :, 0].tolist()
+    [0.0, 25.0, 50.0, 75.0]
     """
     if not isinstance(raster, Raster):
         raise TypeError(f"raster: expected a Raster, got {type(raster).__name__}")
@@ -165,7 +238,7 @@ def interpolate(
     corners = triangle_array(triangles, "attributes", rows)
     seen = int(raster.triangle_id.max(initial=-1))
     if seen >= len(corners):
-        raise ValueError(f"triangles: expected those of the raster, which shows triangle {seen}, got {len(corners)}")
+        raise ValueError(f"triangles: expected those of the raster, which has triangle {seen}, got {len(corners)}")
     fill = float_array("background", background, () if np.ndim(background) == 0 else (channels,), finite=False)
     fill = np.ascontiguousarray(np.broadcast_to(fill, (channels,)))
     shape = (*raster.triangle_id.shape, channels)
@@ -194,9 +267,14 @@ def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.floa
     Returns
     -------
     ndarray (n, 3) float32
-        They point outward, in the frame of `vertices`: a front face's has z > 0. That frame is left-handed,
-        so it is the sum of ``cross(v2 - v0, v1 - v0)`` that is normalised. Zero where a vertex has no
-        triangle, or only triangles of no area.
+        They point outward, in the frame of `vertices`: that of a front face has z > 0. The frame is left-handed,
+        so the sum of ``cross(v2 - v0, v1 - v0)`` is normalised. Zero where a vertex has no triangle, or only triangles
+        of no area.
+
+    Examples
+    --------
+    >>> vertex_normals([[0, 0, 5], [0, 4, 5], [4, 0, 5]], [[0, 1, 2]])[0].tolist()
+    [0.0, 0.0, 1.0]
     """
     points = float_array("vertices", vertices, (None, 3))
     corners = triangle_array(triangles, "vertices", len(points))
@@ -206,10 +284,15 @@ def vertex_normals(vertices: ArrayLike, triangles: ArrayLike) -> NDArray[np.floa
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An uninitialised array, in memory that goes to the next such array once nothing refers to this one.
+    """Return an uninitialised array whose memory is reused by the next such array.
 
-    Where every face of a video asks for megabytes, faulting in fresh pages would take longer than drawing it. What is
-    kept for the next comes to 64 MiB at most.
+    Every face of a video needs megabytes of buffers; page faults in fresh memory would take longer than drawing. At
+    most 64 MiB are kept for reuse.
+
+    Examples
+    --------
+    >>> empty((2, 3), np.uint8).shape
+    (2, 3)
     """
     kind, count = np.dtype(dtype), math.prod(shape)
     block = native.Block(max(count, 1) * kind.itemsize)
@@ -238,6 +321,6 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: S
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError("out: expected a C-contiguous, writeable array, got one that is not")
-    # Worse than wrong pixels: what is written over the ids or the triangles would be read as indices.
+    # Overwritten ids or triangles would be read as indices: out of bounds, which is worse than wrong pixels.
     if any(np.may_share_memory(out, array) for array in inputs):
         raise ValueError("out: expected memory of its own, got an array that shares it with another argument")

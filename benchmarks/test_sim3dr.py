@@ -1,7 +1,7 @@
 """The renderer on the open face, 530 px wide: ``pytest benchmarks/test_sim3dr.py``.
 
-How near it is to what cannot be undercut stands in `extra_info` (``--benchmark-json``): triangles and pixels a second,
-and the share that moving the result's bytes alone would take.
+`extra_info` (``--benchmark-json``) compares it with a lower bound: triangles and pixels per second, and the fraction of
+the time that writing the bytes of the result alone would take.
 """
 
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Sim3DR import close_holes, interpolate, lay, rasterize, shade, vertex_normals
+from Sim3DR import close_holes, composite, interpolate, rasterize, shade, vertex_normals
 
 FACE = Path(__file__).parent.parent / "configs" / "open_face.npz"
 THREADS = [1, 2, 4]
@@ -31,7 +31,7 @@ def window(face):
 
 @pytest.fixture(scope="module")
 def bytes_a_second():
-    """How fast this machine writes over memory that is at hand."""
+    """Speed at which this machine overwrites memory in the cache."""
     block, best = np.empty(4 << 20, np.uint8), np.inf
     for _ in range(50):
         start = time.perf_counter()
@@ -46,11 +46,11 @@ def test_rasterize(benchmark, face, window, bytes_a_second, cull, threads):
     raster = benchmark(rasterize, *face, window, cull=cull, threads=threads)
     assert raster.mask.any()
     seconds = benchmark.stats["min"]
-    benchmark.extra_info["million triangles a second"] = round(len(face[1]) / seconds / 1e6, 1)
-    benchmark.extra_info["million covered pixels a second"] = round(np.count_nonzero(raster.mask) / seconds / 1e6, 1)
+    benchmark.extra_info["million triangles per second"] = round(len(face[1]) / seconds / 1e6, 1)
+    benchmark.extra_info["million covered pixels per second"] = round(np.count_nonzero(raster.mask) / seconds / 1e6, 1)
     # cleared, then written: 16 bytes a pixel each
     moved = 16 * (raster.mask.size + np.count_nonzero(raster.mask))
-    benchmark.extra_info["share of the time that the bytes take"] = round(moved / bytes_a_second / seconds, 3)
+    benchmark.extra_info["fraction of the time for writing the bytes"] = round(moved / bytes_a_second / seconds, 3)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -75,12 +75,12 @@ def test_close_holes(benchmark, face, window):
 
 
 @pytest.mark.parametrize("alpha", [0.85, 1.0])
-def test_lay(benchmark, face, window, alpha):
+def test_composite(benchmark, face, window, alpha):
     raster = rasterize(*face, window, cull="back")
-    picture = np.zeros((window[1] + window[3], window[0] + window[2], 3), np.uint8)
+    image = np.zeros((window[1] + window[3], window[0] + window[2], 3), np.uint8)
     layer = np.full((*raster.depth.shape, 3), 99, np.uint8)
-    benchmark(lay, picture, raster, layer, alpha=alpha)
-    assert picture.any()
+    benchmark(composite, image, raster, layer, alpha=alpha)
+    assert image.any()
 
 
 def test_vertex_normals(benchmark, face):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import Raster, close_holes, interpolate, lay, rasterize, shade, vertex_normals
+from Sim3DR import Raster, close_holes, composite, covered_window, interpolate, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
 from tddfa.landmarks68 import CLOSED_PARTS, NOSE_TIP, PARTS
 from tddfa.surface.texture import Texture
@@ -181,8 +181,9 @@ def mesh(
         albedo = np.float32(255) if surface.colors is None else 255 * surface.colors[:, ::-1]
         layer = interpolate(raster, surface.triangles, albedo * intensity[:, None], dtype=np.uint8, threads=threads)
         palette = _CLAY_RAMP if surface.colors is None else None
-        source = image if background == "image" else out
-        _blend(source, out, layer, raster, alpha, palette=palette, factor=factor, threads=threads)
+        # through a translucent face its background is seen, not a face behind it
+        behind = image if background == "image" else out
+        composite(out, raster, layer, alpha=alpha, background=behind, palette=palette, factor=factor, threads=threads)
     return out
 
 
@@ -200,7 +201,7 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
         scale = 255 / max(high - low, 1e-6)
         np.maximum(raster.depth, np.float32(low), out=raster.depth)
         grey = np.asarray(cv2.convertScaleAbs(raster.depth, alpha=scale, beta=-low * scale))
-        _blend(out, out, grey[..., None], raster, 1.0, palette=_GREY_RAMP, threads=threads)
+        composite(out, raster, grey[..., None], palette=_GREY_RAMP, threads=threads)
     return out
 
 
@@ -212,7 +213,8 @@ def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArr
     """
     out = np.full(checked_image("image", image).shape[:2], np.nan, dtype=np.float32)
     for _, raster in _rendered(image, meshes, threads):
-        np.copyto(_window(out, raster), raster.depth, where=raster.mask)
+        (height, width), left, top = raster.depth.shape, raster.left, raster.top
+        np.copyto(out[top : top + height, left : left + width], raster.depth, where=raster.mask)
     return out
 
 
@@ -243,7 +245,7 @@ def pncc(
     colors = coordinates * np.float32(255)
     for surface, raster in _rendered(image, meshes, threads):
         layer = interpolate(raster, surface.triangles, colors, dtype=np.uint8, threads=threads)
-        _blend(out, out, layer, raster, 1.0, threads=threads)
+        composite(out, raster, layer, threads=threads)
     return out
 
 
@@ -309,47 +311,15 @@ def _rendered(image: Image, meshes: Sequence[Mesh], threads: int = 1) -> Iterato
 
 def _rasterized(image: Image, surface: Mesh, factor: int = 1, *, threads: int = 1) -> Raster | None:
     """Rasterise a mesh in the part of the picture that it covers, each pixel split into `factor` x `factor`."""
-    height, width = image.shape[:2]
-    low, high = bounds(surface.vertices[:, :2])
-    left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
-    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
-    if left >= right or top >= bottom:
+    window = covered_window(surface.vertices, image.shape[:2])
+    if window is None:
         return None
-    vertices, window = surface.vertices, (left, top, right - left, bottom - top)
-    if factor > 1:
-        # a pixel's edge, half a pixel from its centre, stays an edge
-        vertices = vertices * np.float32(factor)
-        vertices[:, :2] += (factor - 1) / 2
-        window = (left * factor, top * factor, (right - left) * factor, (bottom - top) * factor)
-    raster = rasterize(vertices, surface.triangles, window, cull="back", threads=threads)
+    raster = rasterize(surface.vertices, surface.triangles, window, cull="back", factor=factor, threads=threads)
     # Between an eyeball and its lids a turned head shows gaps that no eye has, and in them nothing, or the far side of
     # the head. The mouth's opening is larger, and stays.
-    size = _face_size(vertices)
+    size = factor * _face_size(surface.vertices)
     close_holes(raster, (size * _PINHOLE) ** 2, size * _FAR_SIDE)
     return raster
-
-
-def _window(image: NDArray[np.generic], raster: Raster) -> NDArray[np.generic]:
-    height, width = raster.depth.shape
-    return image[raster.top : raster.top + height, raster.left : raster.left + width]
-
-
-def _blend(
-    source: Image,
-    out: Image,
-    layer: Image,
-    raster: Raster,
-    alpha: float,
-    *,
-    palette: Image | None = None,
-    factor: int = 1,
-    threads: int = 1,
-) -> None:
-    """Lay `layer` over the raster's window of `source` and write it to `out`; the outline is softened by a pixel.
-
-    `source` is the picture itself where the layer is translucent, so that a face behind does not shine through.
-    """
-    lay(out, raster, layer, alpha=alpha, under=source, palette=palette, factor=factor, threads=threads)
 
 
 def _project(face: Face, offsets: NDArray[np.float64], origin: NDArray[np.float32]) -> NDArray[np.int32]:

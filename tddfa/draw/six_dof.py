@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import vertex_normals
+from Sim3DR import covered_window, vertex_normals
 from tddfa import draw
-from tddfa._shared.arrays import bounds, checked_image
+from tddfa._shared.arrays import checked_image
 from tddfa.draw import Background, Image
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.six_dof import SixDof
@@ -125,15 +125,12 @@ def _colors(distances: Sequence[float]) -> list[tuple[float, float, float]]:
 
 def _draw_surface(out: Image, mesh: Mesh, alpha: float) -> None:
     """Lay a silver surface over its part of a picture."""
-    if not len(mesh.vertices):
+    # a pixel more on each side, for the soft outline
+    window = covered_window(mesh.vertices, out.shape[:2], margin=1)
+    if window is None:
         return
-    height, width = out.shape[:2]
-    low, high = bounds(mesh.vertices[:, :2])
-    left, top = (int(v) for v in np.clip(np.floor(low) - 1, 0, (width, height)))
-    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 2, 0, (width, height)))
-    if left >= right or top >= bottom:
-        return
-    part = out[top:bottom, left:right]
+    left, top, width, height = window
+    part = out[top : top + height, left : left + width]
     moved = mesh.vertices - np.array([left, top, 0], dtype=np.float32)
     part[:] = draw.mesh(part, [replace(mesh, vertices=moved, colors=_silver(mesh))], alpha=alpha)
 

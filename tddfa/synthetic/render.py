@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import interpolate, rasterize, shade, vertex_normals
+from Sim3DR import covered_window, interpolate, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
@@ -380,20 +380,12 @@ def _layer(
     pixels_a_unit: float,
 ) -> _Layer | None:
     """A surface with its texture and light; None if it lies outside of the picture."""
-    height, width = size
-    low, high = bounds(vertices[:, :2])
-    left, top = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
-    right, bottom = (int(v) for v in np.clip(np.ceil(high) + 1, 0, (width, height)))
-    if left >= right or top >= bottom:
+    window = covered_window(vertices, size)
+    if window is None:
         return None
+    left, top, width, height = window
     lit = shade(vertex_normals(vertices, triangles), **light)
-    scaled, window = vertices, (left, top, right - left, bottom - top)
-    if factor > 1:
-        # a pixel's edge, half a pixel from its centre, stays an edge
-        scaled = vertices * np.float32(factor)
-        scaled[:, :2] += np.float32((factor - 1) / 2)
-        window = (left * factor, top * factor, (right - left) * factor, (bottom - top) * factor)
-    raster = rasterize(scaled, triangles, window, cull="back")
+    raster = rasterize(vertices, triangles, window, cull="back", factor=factor)
 
     texture = _level(head, pixels_a_unit * factor)
     texels = texture.shape[1]
@@ -408,9 +400,8 @@ def _layer(
         cover = cv2.convertScaleAbs(np.maximum(near, 128), alpha=2.0, beta=-204.0) * mask
         cover = np.maximum(cover, mask * np.uint8(51))
         return _Layer(left, top, np.asarray(color), np.asarray(cover, dtype=np.uint8))
-    small = (right - left, bottom - top)
-    cover = cv2.resize(mask * np.uint8(255), small, interpolation=cv2.INTER_AREA)
-    color = cv2.resize(cv2.copyTo(color, mask), small, interpolation=cv2.INTER_AREA)
+    cover = cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
+    color = cv2.resize(cv2.copyTo(color, mask), (width, height), interpolation=cv2.INTER_AREA)
     # the average holds black where there is no surface
     at = np.flatnonzero(cover.reshape(-1) % 255)
     pixels = color.reshape(-1, 3)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from Sim3DR import Raster, empty, interpolate, rasterize, vertex_normals
+from Sim3DR import Raster, covered_window, empty, interpolate, rasterize, vertex_normals
 
 GRID = 16  # vertices lie on 1/16 px, where the oracle's arithmetic is exact
 
@@ -246,8 +246,50 @@ def test_a_window_of_few_columns_is_a_slice_of_the_whole(rng, width):
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[3:33, left : left + width])
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_supersampling_splits_each_pixel(rng, factor):
+    vertices, triangles = random_mesh(rng, 60, (0, 30), 15)
+    fine = rasterize(vertices, triangles, (3, 5, 20, 17), factor=factor)
+    assert fine.depth.shape == (17 * factor, 20 * factor)
+    assert (fine.left, fine.top) == (3 * factor, 5 * factor)
+    # a pixel's edge, half a pixel from its centre, stays an edge; z grows with the pixels
+    scaled = (vertices + np.float32([0.5, 0.5, 0])) * np.float32(factor) - np.float32([0.5, 0.5, 0])
+    assert_same(fine, scaled, triangles, (3 * factor, 5 * factor, 20 * factor, 17 * factor))
+
+
+@pytest.mark.parametrize("factor", [0, 17, 2.0, True, None])
+def test_bad_supersampling_is_refused(factor):
+    with pytest.raises(ValueError, match="factor: expected a whole number"):
+        rasterize([[0, 0, 0]] * 3, [[0, 1, 2]], (0, 0, 4, 4), factor=factor)
+
+
+def test_the_window_of_a_mesh_holds_all_that_it_covers(rng):
+    for _ in range(50):
+        vertices, triangles = random_mesh(rng, 20, (0, 60), 12)
+        vertices[:, :2] += rng.uniform(-60, 40, 2).astype(np.float32)
+        window = covered_window(vertices, (40, 50))
+        whole = rasterize(vertices, triangles, (0, 0, 50, 40))
+        if window is None:
+            assert not whole.mask.any()
+            continue
+        left, top, width, height = window
+        assert min(left, top) >= 0
+        assert left + width <= 50
+        assert top + height <= 40
+        part = rasterize(vertices, triangles, window)
+        assert part.mask.sum() == whole.mask.sum()
+        np.testing.assert_array_equal(part.triangle_id, whole.triangle_id[top : top + height, left : left + width])
+
+
+def test_the_margin_of_a_window_ends_at_the_image():
+    vertices = np.float32([[1, 10, 0], [4.5, 12, 0], [3, 20, 0]])
+    assert covered_window(vertices, (30, 40), margin=3) == (0, 7, 9, 17)
+    assert covered_window(vertices[:0], (30, 40)) is None
+    assert covered_window(vertices - np.float32([10, 0, 0]), (30, 40)) is None
+
+
 @pytest.mark.parametrize("threads", [2, 3, 16, 256])
-def test_threads_do_not_show(rng, threads):
+def test_the_result_does_not_depend_on_threads(rng, threads):
     # enough triangles for threads to be worth it, most of them in the lower half
     vertices, triangles = random_mesh(rng, 40000, (-10, 250), 5)
     vertices[::3, 1] += 40
@@ -558,7 +600,7 @@ def test_an_out_over_an_input_is_refused():
             TRIANGLE,
             0,
             ValueError,
-            "triangles: expected those of the raster, which shows triangle 0, got 0",
+            "triangles: expected those of the raster, which has triangle 0, got 0",
         ),
         (ONE, TRIANGLE, [1, 2], ValueError, r"background: expected shape \(3\), got \(2,\)"),
         (ONE, TRIANGLE, "red", TypeError, "background: expected numbers"),

@@ -136,10 +136,7 @@ class Pixels:
 
     def __init__(self, surface: Surface, vertices: Floats, size: int) -> None:
         self.surface, self.size = surface, size
-        large = _SUPERSAMPLE * size
-        scaled = vertices * np.float32(_SUPERSAMPLE)
-        scaled[:, :2] += np.float32((_SUPERSAMPLE - 1) / 2)
-        self._raster = rasterize(scaled, surface.triangles, (0, 0, large, large), cull="back")
+        self._raster = rasterize(vertices, surface.triangles, (0, 0, size, size), cull="back", factor=_SUPERSAMPLE)
 
     @property
     def in_mouth(self) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""A raster over a picture: holes closed, a layer laid over it."""
+"""A raster composited over an image: holes filled, a layer blended in."""
 
 from __future__ import annotations
 
@@ -7,25 +7,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR._checks import real, thread_count
+from Sim3DR._checks import real, supersampling, thread_count
 from Sim3DR._library import native
 from Sim3DR.raster import Raster
 
 
 def close_holes(raster: Raster, max_px: float, gap: float) -> None:
-    """Give holes of a few pixels what lies beside them, in place.
+    """Fill small holes of a raster from the pixels beside them, in place.
 
-    A hole is where nothing is seen, or something much farther than what is near it; its pixels hang together, by
-    corners too.
+    A pixel belongs to a hole if it shows nothing, or something much farther away than its neighbourhood. Pixels of
+    one hole are connected by edges or corners (8-connectivity).
 
     Parameters
     ----------
     raster : Raster
         Its arrays are changed.
     max_px : float
-        Holes of more pixels stay.
+        Largest area of a hole that is filled, in pixels.
     gap : float
-        How far, in depth, a pixel lies behind the nearest surface within four pixels of it to count as a hole.
+        A pixel belongs to a hole if it lies at least this far, in depth, behind the nearest surface within four
+        pixels of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> from Sim3DR import rasterize
+    >>> raster = rasterize([[0, 0, 5], [9, 0, 5], [0, 9, 5]], [[0, 1, 2]], (0, 0, 4, 4))
+    >>> raster.triangle_id[1, 1] = -1
+    >>> close_holes(raster, max_px=1, gap=2)
+    >>> int(raster.triangle_id[1, 1])
+    0
     """
     _check_raster(raster)
     most, gap = real("max_px", max_px, 0), real("gap", gap, 0)
@@ -36,57 +51,70 @@ def close_holes(raster: Raster, max_px: float, gap: float) -> None:
         native.close_holes(raster.depth, raster.triangle_id, raster.barycentric, most, gap)
 
 
-def lay(
+def composite(
     out: NDArray[np.uint8],
     raster: Raster,
     layer: NDArray[np.uint8],
     *,
     alpha: float = 1.0,
-    under: NDArray[np.uint8] | None = None,
+    background: NDArray[np.uint8] | None = None,
     palette: NDArray[np.uint8] | None = None,
     factor: int = 1,
     threads: int = 1,
 ) -> None:
-    """Lay what a raster shows over a picture, in place.
+    """Composite the colours of a raster over an image, in place.
 
     Parameters
     ----------
     out : ndarray (h, w, 3) uint8
-        The picture; the raster's window lies in it, and its pixels lie side by side in memory. Covered pixels are
-        written. At their outline they are mixed with what `out` holds, so that it is soft.
+        The image. It contains the raster's window, and the pixels of a row are contiguous in memory. Covered pixels
+        are written. At the outline they are blended with the content of `out`, so that the edge is antialiased.
     raster : Raster
-        What is covered.
+        The covered pixels.
     layer : ndarray uint8
-        The colours: (rows, columns, 3) of the raster, or (rows, columns, 1) where a palette is given.
+        The colours: (rows, columns, 3) of the raster, or (rows, columns, 1) indices into `palette`.
     alpha : float
         Opacity, 0..1.
-    under : ndarray (h, w, 3) uint8, optional
-        The picture that a translucent layer lets through, where that is not `out`.
+    background : ndarray (h, w, 3) uint8, optional
+        The image that is visible through a translucent layer; `out` by default.
     palette : ndarray (256, 3) uint8, optional
-        Colours that the layer's numbers stand for.
+        The colours that the indices of `layer` refer to.
     factor : int
-        The raster has `factor` x `factor` pixels for each of the picture's, 1..16, and their mean is laid.
+        Supersampling, 1..16: the raster has `factor` x `factor` pixels per pixel of the image, and they are averaged.
     threads : int
-        How many to use at most, 1..256; fewer where the work is small. The result is the same, bit by bit.
+        Maximum number of threads, 1..256; fewer are used for small work. The result does not depend on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype, or if the window lies outside of an image.
+
+    Examples
+    --------
+    >>> from Sim3DR import rasterize
+    >>> raster = rasterize([[0, 0, 5], [9, 0, 5], [0, 9, 5]], [[0, 1, 2]], (0, 0, 4, 4))
+    >>> out = np.zeros((4, 4, 3), np.uint8)
+    >>> composite(out, raster, np.full((4, 4, 3), 200, np.uint8), alpha=0.5)
+    >>> out[1, 1].tolist()
+    [100, 100, 100]
     """
     _check_raster(raster)
     if not 0 <= real("alpha", alpha, 0) <= 1:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha!r}")
-    if not 1 <= factor <= 16:
-        raise ValueError(f"factor: expected a whole number, 1 .. 16, got {factor!r}")
+    factor = supersampling(factor)
     rows, columns = raster.depth.shape
     _check_bytes("layer", layer, (rows, columns, 3 if palette is None else 1))
     if palette is not None:
         _check_bytes("palette", palette, (256, 3))
     if any(value % factor for value in (rows, columns, raster.left, raster.top)):
         raise ValueError(
-            f"raster: expected a window of whole pixels of the picture, {factor} x {factor} of its own, "
+            f"raster: expected a window of whole pixels of the image, {factor} x {factor} of its own, "
             f"got {columns} x {rows} at ({raster.left}, {raster.top})"
         )
     target = _window("out", out, raster, factor)
-    below = target if under is None else _window("under", under, raster, factor)
+    below = target if background is None else _window("background", background, raster, factor)
     if not out.flags.writeable or out.strides[1:] != (3, 1):
-        raise ValueError("out: expected a writeable array whose pixels lie side by side, got one that is not")
+        raise ValueError("out: expected a writeable array with contiguous pixels in each row, got one that is not")
     if raster.depth.size:
         native.lay(
             raster.triangle_id,
@@ -116,14 +144,14 @@ def _check_bytes(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
 
 
-def _window(name: str, picture: NDArray[np.uint8], raster: Raster, factor: int) -> NDArray[np.uint8]:
-    _check_bytes(name, picture, (None, None, 3))
+def _window(name: str, image: NDArray[np.uint8], raster: Raster, factor: int) -> NDArray[np.uint8]:
+    _check_bytes(name, image, (None, None, 3))
     rows, columns = raster.depth.shape
     left, top = raster.left // factor, raster.top // factor
     right, bottom = left + columns // factor, top + rows // factor
-    if left < 0 or top < 0 or right > picture.shape[1] or bottom > picture.shape[0]:
+    if left < 0 or top < 0 or right > image.shape[1] or bottom > image.shape[0]:
         raise ValueError(
-            f"{name}: expected a picture with columns {left} .. {right} and rows {top} .. {bottom}, "
-            f"got {picture.shape[1]} x {picture.shape[0]}"
+            f"{name}: expected an image with columns {left} .. {right} and rows {top} .. {bottom}, "
+            f"got {image.shape[1]} x {image.shape[0]}"
         )
-    return picture[top:bottom, left:right]
+    return image[top:bottom, left:right]
