@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     align.add_parser(commands)
     evaluate.add_parser(commands)
     bench.add_parser(commands)
-    train.add(commands)
+    train.add_parser(commands)
     fetch.add(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)

@@ -58,7 +58,7 @@ class FaceModel:
         inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
     landmark_offsets : dict of str to ndarray (68, 3) float32
         By landmark convention, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
-        (`tddfa.cli.train.convention`). Zeros for the first, that of the surface.
+        (`tddfa.train.labels.convention`). Zeros for the first, that of the surface.
     """
 
     mean: NDArray[np.float32]

@@ -1,5 +1,7 @@
 """``python -m tddfa.train``, the same as ``tddfa train``."""
 
-from tddfa.cli.train import main
+import sys
 
-raise SystemExit(main())
+from tddfa.cli import main
+
+raise SystemExit(main(["train", *sys.argv[1:]]))

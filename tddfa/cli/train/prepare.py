@@ -1,148 +1,161 @@
-"""More to train on, made of what there is: ``tddfa train prepare KIND``, or ``python -m tddfa.cli.train.prepare KIND``."""
+"""More training data from what there is: ``tddfa train prepare KIND OUT`` makes crops, or changes their labels."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tddfa.cli._common import FAILED, fraction, integer, print_error, print_line
+from tddfa.cli._common import FAILED, expected_errors, fraction, integer, own_config, print_error, print_line
 
 if TYPE_CHECKING:
+    from tddfa.aligner import Aligner
     from tddfa.model.face_model import FaceModel
     from tddfa.train.data.crops import Crops
     from tddfa.train.data.samples import Sample
 
-KINDS = {
-    "turned": "faces of --crops turned to the side (face profiling, Zhu et al., CVPR 2016)",
-    "edited": "faces of --crops with closed eyes, opened mouths, raised brows, ...",
-    "synthetic": "rendered heads in any pose and light, with textures and backgrounds of --crops",
-    "agreeing": "the --crops whose labels the network of --config agrees with to --max-error",
-    "inner": "the --crops without their jaw: what is known are the 51 landmarks inside the face",
-    "refitted": "the --crops with their jaw where the network of --config, one that learnt jaws, sees it",
-    "photos": "faces of --photos with true landmarks (.pts beside each)",
-    "nonfaces": "windows without a face, of --photos with boxes of all their faces (.txt beside each)",
-}
+
+class Kind(NamedTuple):
+    """What ``tddfa train prepare`` makes: samples, or the given crops with other labels or without some of them."""
+
+    help: str
+    samples: Callable[[argparse.Namespace, FaceModel], Iterator[Sample]] | None = None
+    relabel: Callable[[argparse.Namespace, FaceModel], tuple[Crops, int]] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``tddfa train prepare``."""
-    kinds = "; ".join(f"{name}: {text}" for name, text in KINDS.items())
+    kinds = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=kinds)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz")
     parser.add_argument(
-        "--crops", type=Path, action="append", default=[], metavar="FOLDER",
-        help="labelled crops to make it of; again for more; nothing is made of those marked for validation",
-    )  # fmt: skip
-    parser.add_argument(
-        "--without", action="append", default=[], metavar="SOURCE",
-        help="leave out the crops of this source; again for more",
-    )  # fmt: skip
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to make it of")
-    parser.add_argument(
-        "--first", type=fraction, default=1.0, metavar="SHARE",
-        help="only the first so many of the photos by name, 0..1 (default: all)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--count", type=integer(1, 10_000_000), default=2000, metavar="N", help="how many (default: 2000)"
+        "--crops",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="labelled crops to use; again for more; nothing is made of those marked for validation",
     )
     parser.add_argument(
-        "--max-error", type=float, default=7.0, metavar="PERCENT",
-        help="how far label and network may be apart, %% of the face's size (default: 7)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=integer(0, 2**31), default=0, metavar="N", help="of all chance (default: 0)")
-    parser.add_argument("--source", default="photos", metavar="NAME", help="what the labels call the photos")
+        "--without",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="leave out the crops of this source; again for more",
+    )
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to use")
     parser.add_argument(
-        "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
-        help="whose face model the labels are of; agreeing, refitted: its network too (default: %(default)s)",
-    )  # fmt: skip
+        "--first",
+        type=fraction,
+        default=1.0,
+        metavar="FRACTION",
+        help="fraction of the photos, the first by name (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--count", type=integer(1, 10_000_000), default=2000, metavar="N", help="number of crops (default: 2000)"
+    )
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        default=7.0,
+        metavar="PERCENT",
+        help="maximum distance of label and prediction, %% of the face's size (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--seed", type=integer(0, 2**31), default=0, metavar="N", help="seed of all random numbers (default: 0)"
+    )
+    parser.add_argument("--source", default="photos", metavar="NAME", help="name of the photos in the labels")
+    parser.add_argument(
+        "-c",
+        "--config",
+        default="open_mb05",
+        metavar="NAME|FILE.yml",
+        help="the model whose face model the labels are of; agreeing, refitted: its network too (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Make a folder of crops; 0, or 1 with a message."""
-    from tddfa.cli._common import expected_errors, own_config
-
     begin = time.perf_counter()
+    kind = KINDS[options.kind]
     try:
+        from tqdm import tqdm
+
         from tddfa.model.assets import config_path, verified
         from tddfa.model.config import Config
         from tddfa.model.face_model import FaceModel
         from tddfa.train.data.samples import write_samples
 
         options.config = own_config(options.config)
-        config = Config.load(config_path(options.config))
-        model = FaceModel.load(verified(config.face_model))
-        if options.kind in ("agreeing", "inner", "refitted"):
-            print_line(f"{options.out}: {_relabelled(options, model)}")
+        model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
+        if kind.relabel is not None:
+            crops, left_out = kind.relabel(options, model)
+            crops.write(options.out)
+            print_line(f"{options.out}: {len(crops)} crops; {left_out} left out")
             return 0
-        made = 0
-
-        def counted() -> Iterator[Sample]:
-            nonlocal made
-            from tqdm import tqdm
-
-            for sample in tqdm(_samples(options, model), total=_total(options)):
-                yield sample
-                made += 1
-
-        write_samples(options.out, counted(), model)
+        assert kind.samples is not None
+        total = None if options.kind == "photos" else options.count
+        count = write_samples(options.out, tqdm(kind.samples(options, model), total=total), model)
     except expected_errors() as error:
         print_error(str(error))
         return FAILED
-    took = time.perf_counter() - begin
-    print_line(f"{options.out}: {made} crops in {took:.0f} s, {1e3 * took / made:.1f} ms each")
+    seconds = time.perf_counter() - begin
+    print_line(f"{options.out}: {count} crops in {seconds:.0f} s, {1e3 * seconds / count:.1f} ms each")
     return 0
 
 
-def _relabelled(options: argparse.Namespace, model: FaceModel) -> str:
-    """Write crops as they are with other labels, or fewer of them; what was done, for people."""
-    from tddfa.aligner import Aligner
-    from tddfa.train.data.shards import write_shard
-    from tddfa.train.labels.agreement import write_agreeing
-    from tddfa.train.labels.refit import inner_labels, refitted
+def _turned(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.synthesis.profiling import turned_samples
 
-    crops = _crops(options)
-    if options.kind == "agreeing":
-        _, left_out = write_agreeing(options.out, crops, Aligner.load(options.config), options.max_error)
-        return f"{len(crops) - left_out} crops; {left_out} left out"
-    if options.kind == "inner":
-        labels = inner_labels(crops.labels, model)
-    else:
-        labels = refitted(crops, Aligner.load(options.config).regressor, model)
-    write_shard(options.out, [crops.jpeg(row) for row in range(len(crops))], labels)
-    return f"{len(crops)} crops"
+    return turned_samples(_training_crops(options), options.count, options.seed, model)
 
 
-def _total(options: argparse.Namespace) -> int | None:
-    return None if options.kind == "photos" else int(options.count)
+def _edited(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.synthesis.edits import edited_samples
+
+    return edited_samples(_training_crops(options), options.count, options.seed, model)
 
 
-def _samples(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
-    if options.kind in ("photos", "nonfaces"):
-        from tddfa.train.data.photos import first_by_name, nonface_samples, photo_samples
-
-        if options.photos is None:
-            raise ValueError(f"--photos: expected a folder for {options.kind}, got none")
-        photos = first_by_name(options.photos, options.first)
-        if options.kind == "photos":
-            return photo_samples(photos, options.source)
-        return nonface_samples(photos, options.count, options.seed)
-
-    crops = _crops(options).split(validation=False)
-    if options.kind == "turned":
-        from tddfa.train.synthesis.profiling import turned_samples
-
-        return turned_samples(crops, options.count, options.seed, model)
-    if options.kind == "edited":
-        from tddfa.train.synthesis.edits import edited_samples
-
-        return edited_samples(crops, options.count, options.seed, model)
+def _synthetic(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
     from tddfa.train.synthesis.synthetic_crops import synthetic_samples
 
-    return synthetic_samples(crops, options.count, options.seed, model)
+    return synthetic_samples(_training_crops(options), options.count, options.seed, model)
+
+
+def _photos(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.data.photos import photo_samples
+
+    return photo_samples(_photo_paths(options), options.source)
+
+
+def _nonfaces(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.data.photos import nonface_samples
+
+    return nonface_samples(_photo_paths(options), options.count, options.seed)
+
+
+def _agreeing(options: argparse.Namespace, _model: FaceModel) -> tuple[Crops, int]:
+    from tddfa.train.labels.agreement import agreeing
+
+    crops = _crops(options)
+    kept = agreeing(crops, _aligner(options), options.max_error)
+    return kept, len(crops) - len(kept)
+
+
+def _inner(options: argparse.Namespace, model: FaceModel) -> tuple[Crops, int]:
+    from tddfa.train.labels.refit import inner_labels
+
+    crops = _crops(options)
+    return crops.with_labels(inner_labels(crops.labels, model)), 0
+
+
+def _refitted(options: argparse.Namespace, model: FaceModel) -> tuple[Crops, int]:
+    from tddfa.train.labels.refit import refitted
+
+    crops = _crops(options)
+    return crops.with_labels(refitted(crops, _aligner(options).regressor, model)), 0
 
 
 def _crops(options: argparse.Namespace) -> Crops:
@@ -156,12 +169,37 @@ def _crops(options: argparse.Namespace) -> Crops:
     return crops.take(~np.isin(crops.labels.source, options.without))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run ``python -m tddfa.cli.train.prepare``."""
-    parser = argparse.ArgumentParser(prog="tddfa train prepare", description=__doc__, allow_abbrev=False)
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
+def _training_crops(options: argparse.Namespace) -> Crops:
+    return _crops(options).split(validation=False)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _photo_paths(options: argparse.Namespace) -> list[Path]:
+    from tddfa.train.data.photos import first_by_name
+
+    if options.photos is None:
+        raise ValueError(f"--photos: expected a folder for {options.kind}, got none")
+    return first_by_name(options.photos, options.first)
+
+
+def _aligner(options: argparse.Namespace) -> Aligner:
+    from tddfa.aligner import Aligner
+
+    return Aligner.load(options.config)
+
+
+KINDS = {
+    "turned": Kind("faces of --crops turned to the side (face profiling, Zhu et al., CVPR 2016)", _turned),
+    "edited": Kind("faces of --crops with closed eyes, opened mouths, raised brows, ...", _edited),
+    "synthetic": Kind("rendered heads in any pose and light, with textures and backgrounds of --crops", _synthetic),
+    "agreeing": Kind(
+        "the --crops whose labels and predictions of --config's network agree to --max-error", relabel=_agreeing
+    ),
+    "inner": Kind("the --crops without their jaw: the 51 landmarks inside the face alone are known", relabel=_inner),
+    "refitted": Kind(
+        "the --crops with their jaw where the network of --config predicts it, one that was trained on jaws",
+        relabel=_refitted,
+    ),
+    "photos": Kind("faces of --photos with ground-truth landmarks (a .pts file beside each)", _photos),
+    "nonfaces": Kind("windows without a face, of --photos with boxes of all their faces (.txt beside each)", _nonfaces),
+}
+"""All kinds: a new one is a row here."""

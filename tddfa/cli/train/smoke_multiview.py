@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tddfa.cli._common import print_line
-from tddfa.cli.train.multiview import tell
+from tddfa.cli.train._training import report
 from tddfa.cli.train.smoke_regressor import made_crops
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
@@ -53,9 +53,8 @@ def smoke(out: Path) -> bool:
     """
     config = Config.load(config_path("open_mb05"))
     model = FaceModel.load(verified(config.face_model))
-    finetuned = finetune(smoke_settings(made_crops(out / "crops", model), config), out)
-    tell(finetuned)
-    outcome = finetuned.outcome
+    outcome = finetune(smoke_settings(made_crops(out / "crops", model), config), out)
+    report(outcome, "labelled crops")
     if not outcome.finished:
         return False
     (head,) = rendered_heads(model, 1, _MEASURED_VIEWS, seed=1000)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.train.data.shards import Labels, Shard
+from tddfa.train.data.shards import Labels, Shard, write_shard
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -92,6 +93,16 @@ class Crops:
     def split(self, validation: bool) -> Crops:
         """The crops kept aside for validation, or those to train on."""
         return self.take(self.labels.validation == validation)
+
+    def with_labels(self, labels: Labels) -> Crops:
+        """The same crops with other labels, one for each."""
+        part = self.take(np.arange(len(self)))
+        part.labels = labels
+        return part
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the crops and their labels to a folder, see `tddfa.train.data.shards.write_shard`."""
+        return write_shard(folder, [self.jpeg(row) for row in range(len(self))], self.labels)
 
     def image(self, row: int) -> Image:
         """A crop (size, size, 3), decoded; not to be written to.

@@ -15,7 +15,7 @@ from tddfa.datasets.boxes import read_lines
 from tddfa.datasets.pts import read_pts
 from tddfa.synthetic import backdrop
 from tddfa.train.data.augment import LANDMARK_SCALE, STORED_SCALE
-from tddfa.train.data.samples import STORED_SIZE, Sample, cut_square
+from tddfa.train.data.samples import STORED_SIZE, Sample, crop_face, crop_square
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
@@ -54,8 +54,7 @@ def photo_samples(photos: Sequence[Path], source: str) -> Iterator[Sample]:
     """Faces of photos beside which their true landmarks lie, as ``.pts``."""
     for photo in photos:
         landmarks = read_pts(photo.with_suffix(".pts")).astype(np.float32)
-        low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-        crop, matrix = cut_square(read(photo), (low + high) / 2, STORED_SCALE * float((high - low).max()))
+        crop, matrix = crop_face(read(photo), landmarks)
         placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
         yield Sample(crop, source, landmarks=placed.astype(np.float32))
 
@@ -115,7 +114,7 @@ def _window(image: Image, faces: Boxes, beside: bool, rng: np.random.Generator) 
         inside = (centre > 0).all() and (centre < (width, height)).all()
         if inside and side >= 16 and ((apart >= _FAR) | (alike > 1 / _PART[1] - 0.01) | (alike < 0.15)).all():
             border = int(rng.choice(_BORDERS))
-            return cut_square(image, centre, side * STORED_SCALE / LANDMARK_SCALE, border)[0]
+            return crop_square(image, centre, side * STORED_SCALE / LANDMARK_SCALE, border)[0]
     return None
 
 

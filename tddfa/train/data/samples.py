@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,8 +54,8 @@ class Sample:
     validation: bool = False
 
 
-def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], model: FaceModel) -> Path:
-    """Write a folder of crops (`tddfa.train.data.shards`).
+def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], model: FaceModel) -> int:
+    """Write a folder of crops (`tddfa.train.data.shards`); return how many.
 
     Parameters
     ----------
@@ -103,10 +102,11 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
         face=np.array([row.face for row in rows]),
         validation=np.array([row.validation for row in rows]),
     )
-    return write_shard(folder, jpegs, labels)
+    write_shard(folder, jpegs, labels)
+    return len(jpegs)
 
 
-def cut_square(
+def crop_square(
     image: Image, centre: ArrayLike, side: float, border: int = cv2.BORDER_CONSTANT
 ) -> tuple[Image, NDArray[np.float64]]:
     """A square of a picture as a stored crop, and the map (2, 3) from px of the picture to px of the crop.
@@ -137,6 +137,12 @@ def cut_square(
         cut = matrix
     crop = cv2.warpAffine(image, cut, (STORED_SIZE, STORED_SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(crop), matrix
+
+
+def crop_face(image: Image, landmarks: NDArray[np.floating]) -> tuple[Image, NDArray[np.float64]]:
+    """Crop the square around a face's landmarks (k, 2 or more), px, that a stored crop has; see `crop_square`."""
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    return crop_square(image, (low + high) / 2, STORED_SCALE * float((high - low).max()))
 
 
 def centred(camera: Camera, model: FaceModel, shape: Floats, expression: Floats) -> Floats:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -85,6 +85,8 @@ class Outcome:
         Of the moving average, at the end.
     best : dict of str to float
         Of the best moving average, which is in ``best.pt``.
+    start : dict of str to float
+        Of the network before the first step; empty if that was not measured.
     """
 
     steps: int
@@ -95,6 +97,7 @@ class Outcome:
     last_loss: float
     validation: dict[str, float]
     best: dict[str, float]
+    start: dict[str, float] = field(default_factory=dict)
 
 
 def train(

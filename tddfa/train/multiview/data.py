@@ -24,7 +24,7 @@ from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train.data.augment import CROP_SIZE, STORED_SCALE, Augment, change_pixels, place
 from tddfa.train.data.batches import draw
 from tddfa.train.data.crops import Crops
-from tddfa.train.data.samples import STORED_SIZE, Sample, centred, cut_square
+from tddfa.train.data.samples import STORED_SIZE, Sample, centred, crop_square
 from tddfa.train.data.sources import fit_rows
 from tddfa.train.synthesis import synthetic_crops as made
 from tddfa.train.synthesis.edits import another_expression
@@ -248,7 +248,7 @@ class _Stored:
         for view in self.head.views(self.views):
             low, high = view.landmarks.min(axis=0), view.landmarks.max(axis=0)
             side = max(STORED_SCALE * float((high - low).max()), 1.0)
-            crop, matrix = cut_square(view.image, (low + high) / 2, side)
+            crop, matrix = crop_square(view.image, (low + high) / 2, side)
             pictures.append(jpeg(crop))
             cameras.append(_moved(view.camera, matrix))
             landmarks.append(view.landmarks @ matrix[:, :2].T + matrix[:, 2])

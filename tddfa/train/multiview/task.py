@@ -7,7 +7,7 @@ terms of `tddfa.train.multiview.losses`: 3DDFA+ of Zeng et al., CVPR 2023, for t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from tddfa.train.multiview.losses import MultiviewLoss
 from tddfa.train.multiview.settings import MultiviewSettings, ViewSettings
 from tddfa.train.regressor.networks import Prediction
 from tddfa.train.regressor.task import KIND, RegressorTask, Targets, export_best, first_network, split_crops
+from tddfa.train.regressor.task import export_again as export_regressor_again
 
 # px of the crop that a share of a view is
 _PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
@@ -39,23 +40,6 @@ class Step(NamedTuple):
 
     labelled: Batch
     views: ViewBatch
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """What came of it.
-
-    Attributes
-    ----------
-    outcome : Outcome
-        Of the loop.
-    before, after : dict of str to float
-        Validation of the network that was fine-tuned, and of the best one, where there is one already.
-    """
-
-    outcome: Outcome
-    before: dict[str, float]
-    after: dict[str, float]
 
 
 class MultiviewTask:
@@ -175,7 +159,7 @@ def view_errors(points: NDArray[np.floating], views: ViewBatch) -> dict[str, flo
 
 def finetune(
     settings: MultiviewSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
-) -> Finetuned:
+) -> Outcome:
     """Fine-tune, keep the best, and export it to ``regressor.onnx`` when the training has come to its end.
 
     Parameters
@@ -220,7 +204,12 @@ def finetune(
     outcome = train(task, stream, schedule, out, resume=resume, show=show)
     if outcome.finished:
         export_best(out, validation[0].crops, own)
-    return Finetuned(outcome, before, outcome.best)
+    return replace(outcome, start=before)
+
+
+def export_again(out: Path, settings: MultiviewSettings) -> Path:
+    """Export the best network so far, see `tddfa.train.regressor.task.export_again`."""
+    return export_regressor_again(out, settings.regressor)
 
 
 def _heads(views: ViewSettings, model: FaceModel, training: Crops, kept: Crops, seed: int) -> tuple[Heads, Heads]:

@@ -1,26 +1,23 @@
 from __future__ import annotations
 
-import argparse
 import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from tddfa.cli.train import fit as command
+from tddfa.cli import main
 from tddfa.geometry.camera import Camera
 from tddfa.train.data.crops import Crops
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(a) for a in arguments]))
+    return main(["train", "fit", *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, root, aligner, astronaut):
-    """The astronaut twice, once turned over, with the aligner's landmarks as .pts."""
+    """The astronaut twice, once flipped, with the aligner's landmarks as .pts."""
     folder = tmp_path_factory.mktemp("photos")
     for name, image in (("a", astronaut), ("b", astronaut[:, ::-1])):
         image = np.ascontiguousarray(image)
@@ -74,7 +71,7 @@ def test_of_turned_faces_the_landmarks_alone_are_kept(photos, tmp_path, face_mod
         known = np.isfinite(labels.landmarks).all(axis=2)
         assert known[0].all()
         assert known[1, 17:].all()
-        # of a turned face in a picture, annotators see another jaw
+        # annotators of 2D images see another jaw on a turned face
         assert known[1, :4].any() == (axes == 3)
 
 
@@ -99,7 +96,7 @@ def test_landmarks_of_a_file_and_a_map(photos, tmp_path, face_model):
         ({"triangles": np.zeros((2, 3), int), "weights": np.zeros((3, 3))}, "weights: expected shape"),
     ],
 )
-def test_a_bad_map_is_told(photos, tmp_path, capsys, arrays, message):
+def test_a_bad_map_is_an_error(photos, tmp_path, capsys, arrays, message):
     np.savez(tmp_path / "map.npz", **arrays)
     assert run(photos, tmp_path / "out", "--map", tmp_path / "map.npz") == 1
     error = capsys.readouterr().err
@@ -108,11 +105,11 @@ def test_a_bad_map_is_told(photos, tmp_path, capsys, arrays, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_missing_is_told(photos, tmp_path, capsys):
+def test_missing_input_is_an_error(photos, tmp_path, capsys):
     assert run(tmp_path, tmp_path / "out") == 1
     assert "expected photos" in capsys.readouterr().err
     assert run(photos, tmp_path / "out", "--max-error", "0.0001") == 1
-    assert "--max-error: expected some fits within" in capsys.readouterr().err
+    assert "max_error: expected some fits within" in capsys.readouterr().err
     np.savez(tmp_path / "points.npz", points=np.zeros(3))
     assert run(photos, tmp_path / "out", "--landmarks", tmp_path / "points.npz") == 1
     assert "expected an array 'names'" in capsys.readouterr().err

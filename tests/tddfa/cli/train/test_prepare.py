@@ -4,15 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.cli.train.prepare import main
+from tddfa.cli import main
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, write_samples
 from tddfa.train.labels.agreement import detected, disagreement
 
 
+def prepare(*arguments):
+    return main(["train", "prepare", *(str(argument) for argument in arguments)])
+
+
 @pytest.mark.parametrize("kind", ["turned", "edited", "synthetic"])
 def test_made_of_crops(made_crops, tmp_path, capsys, kind):
-    assert main([kind, str(tmp_path / "out"), "--crops", str(made_crops), "--count", "3", "--seed", "1"]) == 0
+    assert prepare(kind, tmp_path / "out", "--crops", made_crops, "--count", "3", "--seed", "1") == 0
     assert "3 crops" in capsys.readouterr().out
     crops = Crops.open([tmp_path / "out"])
     assert len(crops) == 3
@@ -22,7 +26,7 @@ def test_made_of_crops(made_crops, tmp_path, capsys, kind):
 
 
 def test_sources_left_out(made_crops, tmp_path, capsys):
-    assert main(["turned", str(tmp_path / "o"), "--crops", str(made_crops), "--without", "made", "--count", "1"]) == 1
+    assert prepare("turned", tmp_path / "o", "--crops", made_crops, "--without", "made", "--count", "1") == 1
     assert "expected some for training" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
@@ -31,15 +35,15 @@ def test_made_of_photos(tmp_path, capsys, astronaut):
     cv2.imwrite(str(tmp_path / "a.png"), astronaut)
     (tmp_path / "a.txt").write_text("180 60 280 190\n")
     options = ["--photos", str(tmp_path), "--count", "4"]
-    assert main(["nonfaces", str(tmp_path / "out"), *options]) == 0
+    assert prepare("nonfaces", tmp_path / "out", *options) == 0
     crops = Crops.open([tmp_path / "out"])
     assert not crops.labels.face.any()
     assert not crops.labels.has_params.any()
-    assert main(["nonfaces", str(tmp_path / "out"), "--count", "4"]) == 1
+    assert prepare("nonfaces", tmp_path / "out", "--count", "4") == 1
     assert "--photos: expected a folder for nonfaces" in capsys.readouterr().err
-    assert main(["turned", str(tmp_path / "out")]) == 1
+    assert prepare("turned", tmp_path / "out") == 1
     assert "--crops: expected a folder for turned" in capsys.readouterr().err
-    assert main(["photos", str(tmp_path / "out"), *options]) == 1
+    assert prepare("photos", tmp_path / "out", *options) == 1
     assert "a.pts" in capsys.readouterr().err
 
 
@@ -55,7 +59,7 @@ def test_wrong_labels_are_left_out(made_samples, tmp_path, capsys, aligner, face
     assert apart[3] > 2 * apart[:3].max()
     assert detected(crops, np.arange(4), aligner).tolist() == [True, True, True, False]
     most = float(apart[:3].max()) + 1
-    assert main(["agreeing", str(tmp_path / "out"), "--crops", str(tmp_path / "in"), "--max-error", str(most)]) == 0
+    assert prepare("agreeing", tmp_path / "out", "--crops", tmp_path / "in", "--max-error", most) == 0
     assert "3 crops; 1 left out" in capsys.readouterr().out
     kept = Crops.open([tmp_path / "out"])
     assert kept.sources == {"made": 3}

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
 pytest.importorskip("onnx")
 
-from tddfa.cli.train import main  # noqa: E402
+from tddfa.cli import main  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -16,12 +16,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_from_made_up_heads_to_a_network_that_aligns_others(tmp_path, capsys):
+def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
     # it ends with 0 if the loss fell, and the exported network aligns heads it never saw better than at the start
-    assert main(["regressor", "--smoke", "--out", str(tmp_path)]) == 0
+    assert main(["train", "regressor", "--smoke", "--out", str(tmp_path)]) == 0
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in logged if line["part"] == "train"]
     assert losses[-1] < 0.8 * losses[0]
-    said = capsys.readouterr().out.split("NME of heads never seen ")[1]
-    before, after = (float(text.split("%")[0]) for text in said.split(" -> "))
+    printed = capsys.readouterr().out.split("NME of heads never seen ")[1]
+    before, after = (float(text.split("%")[0]) for text in printed.split(" -> "))
     assert after < 0.8 * before

@@ -1,40 +1,42 @@
+import argparse
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from tddfa._shared.errors import ConfigError
-from tddfa.cli.train import main
-from tddfa.cli.train._common import positive
-from tddfa.cli.train.regressor import add_arguments, settings_of, weighted_folder
+from tddfa.cli import main
+from tddfa.cli.train._training import TRAININGS, positive, weighted_folder
 from tddfa.train.engine.settings import Folder
+
+REGRESSOR = TRAININGS[0]
 
 
 @pytest.fixture
 def options(root, tmp_path):
     """Parses options of ``tddfa train regressor``."""
-    import argparse
 
     def parse(*arguments):
         parser = argparse.ArgumentParser()
-        add_arguments(parser)
+        REGRESSOR.add_arguments(parser)
         config = str(root / "configs/train/open_mb05.yml")
         return parser.parse_args(["--config", config, "--out", str(tmp_path), *arguments])
 
     return parse
 
 
-def test_options_take_the_place_of_settings(options):
-    settings = settings_of(
+def test_options_override_settings(options):
+    settings = REGRESSOR.settings_of(
         options("--minutes", "80", "--batch", "32", "--data", "a:2", "--data", "b", "--workers", "0")
     )
     assert settings.schedule.minutes == 80 and settings.schedule.batch_size == 32
     assert settings.schedule.steps == 10**9, "the clock alone ends it"
     assert settings.data == (Folder(Path("a"), 2.0), Folder(Path("b"), 1.0))
     assert settings.workers == 0
-    assert settings_of(options("--minutes", "80", "--steps", "7")).schedule.steps == 7
-    assert settings_of(options()).schedule.minutes is None
+    assert REGRESSOR.settings_of(options("--minutes", "80", "--steps", "7")).schedule.steps == 7
+    assert REGRESSOR.settings_of(options()).schedule.minutes is None
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,6 @@ def test_folders_with_and_without_weights(text, wanted):
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x"])
 def test_numbers_over_zero(text):
-    import argparse
-
     with pytest.raises(argparse.ArgumentTypeError, match="expected a number over 0"):
         positive(text)
 
@@ -58,34 +58,61 @@ def test_settings_are_needed(options):
     given = options()
     given.config = None
     with pytest.raises(ConfigError, match="--config"):
-        settings_of(given)
+        REGRESSOR.settings_of(given)
 
 
-@pytest.mark.parametrize("command", ["regressor", "detector", "multiview", "fit", "prepare"])
-def test_each_command_says_what_it_takes(command, capsys):
+@pytest.mark.parametrize("command", ["regressor", "detector", "multiview", "fit", "prepare", "convention"])
+def test_each_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main(["train", command, "--help"])
     assert end.value.code == 0
     assert command in capsys.readouterr().out
 
 
-def test_what_is_missing_is_one_line_and_exit_status_1(root, tmp_path, capsys):
+def test_a_missing_file_is_one_line_and_exit_status_1(root, tmp_path, capsys):
     pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
     config = root / "configs/train/open_mb05.yml"
-    arguments = ["regressor", "--config", str(config), "--out", str(tmp_path), "--data", str(tmp_path / "none")]
+    arguments = [
+        "train",
+        "regressor",
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path),
+        "--data",
+        str(tmp_path / "none"),
+    ]
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(tmp_path / "none") in error
-    assert main(["regressor", "--out", str(tmp_path)]) == 1
+    assert main(["train", "regressor", "--out", str(tmp_path)]) == 1
     assert "--config: expected a file of settings" in capsys.readouterr().err
 
 
 def test_parsing_needs_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from tddfa.cli.train import main\n"
-        "sys.exit(main(['regressor', '--out', 'nowhere']))"
+        "from tddfa.cli import main\n"
+        "sys.exit(main(['train', 'regressor', '--out', 'nowhere']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "tddfa: error: training needs torch: pip install 'tddfa[train]'\n"
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=lambda training: training.name)
+def test_each_training_names_what_exists(training, root):
+    pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+    for name in (training.settings, training.train, training.export, training.smoke):
+        assert callable(resolve_name(name)), name
+    assert (root / "configs/train" / training.config).is_file()
+    task = resolve_name(training.train.split(":")[0])
+    assert getattr(task, "EXPORTED", "regressor.onnx") == training.exported
+
+
+def test_the_module_runs_the_same_commands(root):
+    done = subprocess.run(
+        [sys.executable, "-m", "tddfa.train", "regressor"], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: tddfa train regressor")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tddfa.train.data.photos import first_by_name, nonface_samples, photo_samples
-from tddfa.train.data.samples import cut_square
+from tddfa.train.data.samples import crop_square
 
 POINTS = np.random.default_rng(0).uniform((60, 40), (140, 150), (68, 2))
 
@@ -45,11 +45,11 @@ def test_crops_of_photos_hold_their_landmarks(photos):
 def test_a_large_photo_is_averaged_not_skipped():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (1600, 1600, 3), dtype=np.uint8)
-    crop, matrix = cut_square(image, (800, 800), 1600)
+    crop, matrix = crop_square(image, (800, 800), 1600)
     assert crop.std() < 12
     assert matrix @ (800, 800, 1) == pytest.approx((79.5, 79.5))
     ramp = np.tile(np.linspace(0, 250, 1600)[None, :, None], (1600, 1, 3)).astype(np.uint8)
-    crop, matrix = cut_square(ramp, (700, 800), 960)
+    crop, matrix = crop_square(ramp, (700, 800), 960)
     x = (np.arange(160) - matrix[0, 2]) / matrix[0, 0]
     assert crop[80, :, 0] == pytest.approx(x * 250 / 1599, abs=1.5)
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
-from tddfa.cli.train import detector as command_detector  # noqa: E402
+from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
@@ -58,9 +58,12 @@ def short(pictures, steps=2, **schedule):
     )
 
 
+COMMAND = next(training for training in TRAININGS if training.name == "detector")
+
+
 def arguments(*words):
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    command_detector.add_arguments(parser)
+    COMMAND.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
 
 
@@ -187,7 +190,7 @@ class TestCommand:
             *("--config", root / "configs/train/faceboxes.yml", "--out", "x", "--minutes", 3, "--batch", 5),
             *("--teacher", "t.onnx", "--workers", 0),
         )
-        settings = command_detector.settings_of(options)
+        settings = COMMAND.settings_of(options)
         assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch_size) == (3, 10**9, 5)
         assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
 
@@ -198,7 +201,7 @@ class TestCommand:
             (["--out", tmp_path, "--config", tmp_path / "none.yml"], "none.yml: not a readable yml file"),
             (["--config", config, "--out", tmp_path, "--export"], "best.pt: no checkpoint there"),
         ):
-            assert command_detector.run(arguments(*words)) == 1
+            assert COMMAND.run(arguments(*words)) == 1
             said = capsys.readouterr().err
             assert message in said and said.count("\n") == 1
 
@@ -210,17 +213,14 @@ class TestCommand:
             "workers: 1\nlayout: {size: 64, max_cells: 2}\nschedule: {steps: 2, batch_size: 2, log_every: 1}\n"
         )
         # a process of its own, as it is used: those that make batches import its main module
-        script = (
-            "import argparse, sys\nfrom tddfa.cli.train import detector as c\np = argparse.ArgumentParser()\n"
-            "c.add_arguments(p)\nsys.exit(c.run(p.parse_args(sys.argv[1:])))"
-        )
+        script = "import sys\nfrom tddfa.cli import main\nsys.exit(main(['train', 'detector', *sys.argv[1:]]))"
         done = subprocess.run(
             [sys.executable, "-c", script, "--config", str(config), "--out", str(tmp_path / "out")],
             capture_output=True, text=True, timeout=300, check=False, cwd=root,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "2 steps, 4 scenes" in done.stdout and "faceboxes.onnx: written" in done.stdout
-        assert command_detector.run(arguments("--config", config, "--out", tmp_path / "out", "--export")) == 0
+        assert COMMAND.run(arguments("--config", config, "--out", tmp_path / "out", "--export")) == 0
         assert "faceboxes.onnx: written" in capsys.readouterr().out
 
 

@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tddfa.cli.train.prepare import main
+from tddfa.cli import main
 from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, write_samples
 from tddfa.train.labels import refit
 from tddfa.train.labels.refit import inner_labels, labelled_landmarks, refitted, seen_landmarks
+
+
+def prepare(*arguments):
+    return main(["train", "prepare", *(str(argument) for argument in arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +115,7 @@ def test_only_the_inner_face_is_known(made_crops, face_model):
 
 @pytest.mark.parametrize("kind", ["inner", "refitted"])
 def test_command(made_crops, tmp_path, capsys, kind):
-    assert main([kind, str(tmp_path / "out"), "--crops", str(made_crops)]) == 0
+    assert prepare(kind, tmp_path / "out", "--crops", made_crops) == 0
     assert "8 crops" in capsys.readouterr().out
     before, after = Crops.open([made_crops]), Crops.open([tmp_path / "out"])
     assert after.jpeg(3) == before.jpeg(3)

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tddfa._shared.settings import load_settings  # noqa: E402
-from tddfa.cli.train import multiview as command_multiview  # noqa: E402
+from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
 from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: E402
 from tddfa.train.data.augment import Augment  # noqa: E402
@@ -31,10 +31,12 @@ from tddfa.train.regressor.networks import Regressor  # noqa: E402
 from tddfa.train.regressor.settings import LossWeights, MetaJoint  # noqa: E402
 from tddfa.train.regressor.task import RegressorTask, Targets  # noqa: E402
 
+COMMAND = next(training for training in TRAININGS if training.name == "multiview")
+
 
 def parsed(*arguments):
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    command_multiview.add_arguments(parser)
+    COMMAND.add_arguments(parser)
     return parser.parse_args([str(argument) for argument in arguments])
 
 
@@ -61,7 +63,7 @@ def smoked(tmp_path_factory):
     """A whole run on made heads: its folder, its exit status, and what it said."""
     out, said = tmp_path_factory.mktemp("smoke"), io.StringIO()
     with redirect_stdout(said):
-        status = command_multiview.run(parsed("--out", out, "--smoke"))
+        status = COMMAND.run(parsed("--out", out, "--smoke"))
     return out, status, said.getvalue()
 
 
@@ -189,12 +191,12 @@ def test_options_take_the_place_of_settings(root, tmp_path):
         "--config", config, "--out", tmp_path, "--batch", 64, "--count", 16, "--weight", 0.05, "--minutes", 3,
         "--data", "one:2", "--views", "eg3d", "--init", "mine.onnx", "--workers", 0,
     )  # fmt: skip
-    settings = command_multiview.settings_of(options)
+    settings = COMMAND.settings_of(options)
     schedule, regressor = settings.regressor.schedule, settings.regressor
     assert (schedule.batch_size, schedule.minutes, schedule.steps) == (64, 3.0, 10**9)
     assert (regressor.init, regressor.data, regressor.workers) == (Path("mine.onnx"), (Folder(Path("one"), 2.0),), 0)
     assert settings.views == ViewSettings(folder=Path("eg3d"), views_per_step=16, weight=0.05)
-    plain = command_multiview.settings_of(parsed("--config", config, "--out", tmp_path))
+    plain = COMMAND.settings_of(parsed("--config", config, "--out", tmp_path))
     assert plain == load_settings(MultiviewSettings, config)
 
 
@@ -210,7 +212,7 @@ def test_options_take_the_place_of_settings(root, tmp_path):
 def test_what_is_wrong_is_told_in_a_line(root, tmp_path, capsys, arguments, message):
     config = root / "configs/train/multiview.yml"
     given = [argument.format(config=config) for argument in arguments]
-    assert command_multiview.run(parsed("--out", tmp_path / "out", *given)) == 1
+    assert COMMAND.run(parsed("--out", tmp_path / "out", *given)) == 1
     said = capsys.readouterr().err
     assert message in said
     assert said.startswith("tddfa: error: ")
@@ -259,11 +261,11 @@ def test_stored_views_are_trained_on_but_for_the_last_heads(data, root, tmp_path
     schedule = replace(settings.regressor.schedule, steps=4, batch_size=2)
     own = replace(settings.regressor, data=(Folder(data),), schedule=schedule, vertices=20, augment=Augment.none())
     views = ViewSettings(folder=tmp_path, validation_heads=1, views_per_head=8, views_per_step=6)
-    finetuned = finetune(MultiviewSettings(replace(own, workers=0), views), tmp_path / "out", show=False)
-    assert finetuned.outcome.finished
+    outcome = finetune(MultiviewSettings(replace(own, workers=0), views), tmp_path / "out", show=False)
+    assert outcome.finished
     assert seen == {"terms": {0, 1}, "validate": {2}}
-    assert finetuned.before["views"] > 5, "there are no faces in plain pictures"
-    assert finetuned.after.keys() == finetuned.before.keys()
+    assert outcome.start["views"] > 5, "there are no faces in plain pictures"
+    assert outcome.best.keys() == outcome.start.keys()
 
 
 def test_stored_views_need_heads_to_train_on(data, root, tmp_path):

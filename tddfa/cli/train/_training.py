@@ -1,0 +1,276 @@
+"""The commands of ``tddfa train`` that train a network: one row of `TRAININGS` each, parsed and run by one function."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_line
+
+if TYPE_CHECKING:
+    from tddfa.train.engine.loop import Outcome
+    from tddfa.train.engine.settings import Schedule
+
+MISSING_TORCH = "training needs torch: pip install 'tddfa[train]'"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A command that trains a network. Functions are named as ``module:name``, because parsing must not import torch.
+
+    Attributes
+    ----------
+    name, help, description : str
+        Of the command.
+    config : str
+        The settings that the repository has for it.
+    samples : str
+        What a step takes.
+    smoke_samples : str
+        What ``--smoke`` renders to train on.
+    exported : str
+        Name of the exported network's file.
+    settings : str
+        The settings' dataclass.
+    train : str
+        ``train(settings, out, resume=..., device=...)``; returns an `Outcome`.
+    export : str
+        ``export(out, settings)`` exports the best network so far; returns its path.
+    smoke : str
+        ``smoke(out)`` tries all of it in a minute; returns whether the network learnt.
+    add_options : callable
+        Adds the options that this command alone has.
+    override : callable
+        Puts the options in the place of the settings' values.
+    """
+
+    name: str
+    help: str
+    description: str
+    config: str
+    samples: str
+    smoke_samples: str
+    exported: str
+    settings: str
+    train: str
+    export: str
+    smoke: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    override: Callable[[Any, argparse.Namespace], Any]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the command."""
+        parser.add_argument(
+            "--config", type=Path, metavar="FILE.yml", help=f"settings (see configs/train/{self.config})"
+        )
+        parser.add_argument(
+            "--out", type=Path, required=True, metavar="FOLDER", help=f"checkpoints, log, {self.exported}"
+        )
+        parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
+        parser.add_argument(
+            "--export", action="store_true", help=f"do not train: export the best network so far to {self.exported}"
+        )
+        parser.add_argument("--init", type=Path, metavar="FILE.onnx", help="start from a released network")
+        self.add_options(parser)
+        parser.add_argument("--minutes", type=positive, metavar="N", help="maximum duration of the whole training")
+        parser.add_argument("--steps", type=integer(1, 10**9), metavar="N", help="maximum steps of the whole training")
+        parser.add_argument(
+            "--batch", dest="batch_size", type=integer(1, 4096), metavar="N", help=f"{self.samples} per step"
+        )
+        parser.add_argument("--learning-rate", type=positive, metavar="RATE", help="peak learning rate")
+        parser.add_argument("--seed", type=integer(0, 2**31 - 1), metavar="N", help="seed of all random numbers")
+        parser.add_argument("--workers", type=integer(0, 256), metavar="N", help="processes that make batches")
+        parser.add_argument("--device", default="cpu", metavar="NAME", help="torch device (default: %(default)s)")
+        parser.add_argument(
+            "--smoke", action="store_true", help=f"try all of it in a minute, on rendered {self.smoke_samples}"
+        )
+
+    def settings_of(self, options: argparse.Namespace) -> Any:
+        """Read the settings, with the options in the place of their values.
+
+        Raises
+        ------
+        ConfigError
+            If a file or an option is not understood.
+        """
+        from tddfa._shared.errors import ConfigError
+        from tddfa._shared.settings import load_settings
+
+        if options.config is None:
+            raise ConfigError("--config: expected a file of settings, got none")
+        return self.override(load_settings(resolve_name(self.settings), options.config), options)
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Train; 0, or 1 with a message."""
+        try:
+            import torch
+        except ImportError:
+            print_error(MISSING_TORCH)
+            return FAILED
+        del torch
+        failures: tuple[type[Exception], ...] = (*expected_errors(), FloatingPointError)
+        try:
+            return self._run(options)
+        except failures as error:
+            print_error(str(error) or type(error).__name__)
+            return FAILED
+
+    def _run(self, options: argparse.Namespace) -> int:
+        if options.smoke:
+            return 0 if resolve_name(self.smoke)(options.out) else FAILED
+        settings = self.settings_of(options)
+        if options.export:
+            print_line(f"{resolve_name(self.export)(options.out, settings)}: written")
+            return 0
+        outcome = resolve_name(self.train)(settings, options.out, resume=options.resume, device=options.device)
+        report(outcome, self.samples)
+        if outcome.finished:
+            print_line(f"{options.out / self.exported}: written")
+        else:
+            print_line(f"stopped; continue with --resume --out {options.out}")
+        return 0
+
+
+def report(outcome: Outcome, samples: str) -> None:
+    """Print how much was done, and what was measured."""
+    speed = outcome.samples / max(60 * outcome.minutes, 1e-9)
+    print_line(
+        f"{outcome.steps} steps, {outcome.samples} {samples}, {outcome.minutes:.1f} minutes, {speed:.0f} {samples}/s"
+    )
+    measured = {"before": outcome.start, "at the end": outcome.validation, "best": outcome.best}
+    for name, values in measured.items():
+        if values:
+            print_line(f"validation {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
+
+
+def positive(text: str) -> float:
+    """Parse a number over 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number over 0, got {text!r}")
+    return value
+
+
+def weighted_folder(text: str) -> tuple[Path, float]:
+    """Parse ``FOLDER`` or ``FOLDER:WEIGHT``."""
+    folder, colon, weight = text.rpartition(":")
+    try:
+        return (Path(folder), positive(weight)) if colon and folder else (Path(text), 1.0)
+    except argparse.ArgumentTypeError:
+        # a folder whose name has a colon, or a drive's letter
+        return Path(text), 1.0
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=weighted_folder,
+        action="append",
+        metavar="FOLDER[:WEIGHT]",
+        help="labelled crops, in place of the settings'; again for more",
+    )
+
+
+def _add_teacher(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--teacher", type=Path, metavar="FILE.onnx", help="a detector whose soft scores are learnt")
+
+
+def _add_views(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument(
+        "--views", type=Path, metavar="DIR", help="stored views, DIR/multiview in EG3D's layout (default: rendered)"
+    )
+    parser.add_argument("--count", type=integer(3, 4096), metavar="N", help="views per step")
+    parser.add_argument(
+        "--weight", type=float, metavar="WEIGHT", help="weight of the views' loss; 0: labelled crops alone"
+    )
+
+
+def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
+    """Options that were given, by the names of the settings they replace."""
+    return {key: getattr(options, name) for key, name in names.items() if getattr(options, name) is not None}
+
+
+def _schedule(schedule: Schedule, options: argparse.Namespace) -> Schedule:
+    names = ("minutes", "steps", "batch_size", "learning_rate", "seed")
+    given = _given(options, **dict(zip(names, names, strict=True)))
+    if "minutes" in given and "steps" not in given:
+        # the clock alone ends it
+        given["steps"] = 10**9
+    return replace(schedule, **given)
+
+
+def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
+    from tddfa.train.engine.settings import Folder
+
+    given = _given(options, init="init", workers="workers", data="data")
+    if "data" in given:
+        given["data"] = tuple(Folder(*entry) for entry in given["data"])
+    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+
+
+def _override_detector(settings: Any, options: argparse.Namespace) -> Any:
+    given = _given(options, init="init", workers="workers", teacher="teacher")
+    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+
+
+def _override_multiview(settings: Any, options: argparse.Namespace) -> Any:
+    views = replace(settings.views, **_given(options, folder="views", views_per_step="count", weight="weight"))
+    return replace(settings, regressor=_override_regressor(settings.regressor, options), views=views)
+
+
+TRAININGS = (
+    Training(
+        name="regressor",
+        help="train the regressor: crops to pose, shape and expression",
+        description="Train the regressor on labelled crops, stop and resume, and export the best network.",
+        config="open_mb05.yml",
+        samples="crops",
+        smoke_samples="heads",
+        exported="regressor.onnx",
+        settings="tddfa.train.regressor.settings:RegressorSettings",
+        train="tddfa.train.regressor.task:train_regressor",
+        export="tddfa.train.regressor.task:export_again",
+        smoke="tddfa.cli.train.smoke_regressor:smoke",
+        add_options=_add_data,
+        override=_override_regressor,
+    ),
+    Training(
+        name="detector",
+        help="train the detector: images to boxes",
+        description="Train the detector on boxes or with a teacher, stop and resume, and export the best network.",
+        config="faceboxes.yml",
+        samples="scenes",
+        smoke_samples="images",
+        exported="faceboxes.onnx",
+        settings="tddfa.train.detector.settings:DetectorSettings",
+        train="tddfa.train.detector.task:train_detector",
+        export="tddfa.train.detector.task:export_best",
+        smoke="tddfa.cli.train.smoke_detector:smoke",
+        add_options=_add_teacher,
+        override=_override_detector,
+    ),
+    Training(
+        name="multiview",
+        help="fine-tune the regressor on views of one head, so that they agree",
+        description="Fine-tune a regressor so that its predictions for views of one head agree (3DDFA+).",
+        config="multiview.yml",
+        samples="labelled crops",
+        smoke_samples="heads",
+        exported="regressor.onnx",
+        settings="tddfa.train.multiview.settings:MultiviewSettings",
+        train="tddfa.train.multiview.task:finetune",
+        export="tddfa.train.multiview.task:export_again",
+        smoke="tddfa.cli.train.smoke_multiview:smoke",
+        add_options=_add_views,
+        override=_override_multiview,
+    ),
+)
+"""All trainings: a new one is a row here."""
