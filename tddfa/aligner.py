@@ -368,20 +368,12 @@ class Aligner:
             In image px; without colours where no `image` is given.
         """
         model = self.face_model
-        parts = face.mean_of or (face,)
-        decoded = self._decoded(parts)
-        vertices = parts[0].camera.project(decoded[0])
-        for part, points in zip(parts[1:], decoded[1:], strict=True):
-            vertices += part.camera.project(points)
-        if len(parts) > 1:
-            vertices /= len(parts)
+        vertices = face.camera.project(self._decoded(face))
         mesh = Mesh(vertices, model.triangles, None, model.uv)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 
-    def _decoded(self, faces: Sequence[Face]) -> NDArray[np.float32]:
-        # several at once cost little more than one: the basis goes through memory once
-        shapes = np.stack([face.params.shape for face in faces])
-        return self.face_model.vertices(shapes, np.stack([face.params.expression for face in faces]))
+    def _decoded(self, face: Face) -> NDArray[np.float32]:
+        return self.face_model.vertices(face.params.shape, face.params.expression)
 
     def visible(self, face: Face) -> NDArray[np.bool_]:
         """Which of a face's landmarks (68,) the camera sees: not hidden by the face's own surface, and in the picture.
@@ -408,7 +400,7 @@ class Aligner:
             Its translation is in `FaceModel.unit`: cm for the open model. That is true of a head of average size; one
             view does not tell a large head from a near one.
         """
-        return face.six_dof(intrinsics, points=self._decoded([face])[0][self.face_model.front])
+        return face.six_dof(intrinsics, points=self._decoded(face)[self.face_model.front])
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, within the face model's range."""

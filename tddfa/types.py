@@ -130,8 +130,6 @@ class Face:
     visible : ndarray (68,) bool or None
         Which landmarks the camera sees: not hidden by the face itself, and inside the image. None if it was not
         computed (``Aligner.load(visibility=True)`` does).
-    mean_of : tuple of Face
-        The faces of other frames that this one is the mean of (`tddfa.tracking.smoothing.mean_of`); mostly none.
     image_size : tuple of int or None
         Height and width of the image, px.
     confidence : ndarray (68,) float32 or None
@@ -155,7 +153,6 @@ class Face:
     _: KW_ONLY
     track_id: int | None = None
     visible: NDArray[np.bool_] | None = None
-    mean_of: tuple[Face, ...] = ()
     image_size: tuple[int, int] | None = None
     confidence: NDArray[np.float32] | None = None
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.crop import to_crop
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.rotation import VIEW_TO_IMAGE, rotation_from_vector, vector_from_rotation
+from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.types import Face, Params
 
@@ -104,8 +106,8 @@ class OneEuro:
     ----------
     face_model : FaceModel
         What the coefficients mean.
-    crop_size : int
-        Side of the regressor's crop, px.
+    crop : CropRule
+        The regressor's, for `Face.params`.
     """
 
     # Speeds in model units (cm), radians, e-folds and weights a second. Set on heads with known motion and the noise of
@@ -116,8 +118,8 @@ class OneEuro:
     EXPRESSION = Tuning(cutoff=1.0, slope=2.0, speed_cutoff=2.0)
     SHAPE = Tuning(cutoff=0.05, slope=0.0)
 
-    def __init__(self, face_model: FaceModel, crop_size: int) -> None:
-        self._model, self._crop_size = face_model, crop_size
+    def __init__(self, face_model: FaceModel, crop: CropRule) -> None:
+        self._model, self._crop = face_model, crop
         self._rotation = OneEuroRotation(self.ROTATION)
         self._position = OneEuroFilter(self.POSITION)
         self._scale = OneEuroFilter(self.SCALE)
@@ -147,24 +149,56 @@ class OneEuro:
         points = self._model.landmarks(shape, expression)
         offset = middle - linear @ points.mean(axis=0)
         smooth = Camera(np.column_stack([linear, offset]))
-        params = Params(face.roi.unfold(smooth, self._crop_size), shape, expression)
-        return replace(face, camera=smooth, landmarks=smooth.project(points), params=params)
+        return _rebuilt(face, smooth, shape, expression, points, self._crop)
 
 
-def mean_of(faces: Sequence[Face], middle: Face) -> Face:
-    """The mean of one face over some frames, told as the face of the middle one: what 3DDFA_V2's demos draw.
+def mean_face(faces: Sequence[Face], face: Face, face_model: FaceModel, crop: CropRule) -> Face:
+    """Mean of one face over several frames: one camera, one shape, one expression.
 
-    Landmarks and camera are plain means, unweighted. `Face.mean_of` keeps the faces, for the mean of their meshes: a
-    mean of surfaces is none that the face model's coefficients give.
+    3DDFA_V2's demos draw the mean of the vertices, ``mean(A_i @ (m + B @ c_i) + t_i)``. The mean camera with
+    coefficients weighted by the scale of their camera is nearest to it; what remains is the covariance of rotation and
+    coefficients, which is far below a pixel over a few frames.
+
+    Parameters
+    ----------
+    faces : sequence of Face
+        The same face in several frames; a frame may count more than once.
+    face : Face
+        Its box, score, Roi, track id and visibility are kept.
+    face_model : FaceModel
+        Model of the coefficients.
+    crop : CropRule
+        The regressor's, for `Face.params`.
+
+    Returns
+    -------
+    Face
+        Its landmarks are the projection of the mean coefficients by the mean camera.
     """
     if len(faces) == 1:
         return faces[0]
-    return replace(
-        middle,
-        landmarks=np.mean([face.landmarks for face in faces], axis=0, dtype=np.float64),
-        camera=Camera(np.mean([face.camera.matrix for face in faces], axis=0, dtype=np.float64)),
-        mean_of=tuple(faces),
+    matrices = np.array([other.camera.matrix for other in faces], dtype=np.float64)
+    weights = np.linalg.norm(matrices[:, :, :3], axis=(1, 2)) + 1e-12
+    weights /= weights.sum()
+    shape, expression = (
+        (weights @ np.array([getattr(other.params, name) for other in faces])).astype(np.float32)
+        for name in ("shape", "expression")
     )
+    points = face_model.landmarks(shape, expression)
+    return _rebuilt(face, Camera(matrices.mean(axis=0)), shape, expression, points, crop)
+
+
+def _rebuilt(
+    face: Face,
+    camera: Camera,
+    shape: NDArray[np.float32],
+    expression: NDArray[np.float32],
+    points: NDArray[np.float32],
+    crop: CropRule,
+) -> Face:
+    """The face with another camera, other coefficients, and their landmarks `points` (68, 3) in the model frame."""
+    params = Params(to_crop(face.roi, camera, crop), shape, expression)
+    return replace(face, camera=camera, params=params, landmarks=camera.project(points))
 
 
 def jitter(tracks: NDArray[np.floating]) -> float:

@@ -15,7 +15,7 @@ from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
 from tddfa.tracking.settings import TrackerSettings
-from tddfa.tracking.smoothing import JitterMeter, OneEuro, mean_of
+from tddfa.tracking.smoothing import JitterMeter, OneEuro, mean_face
 from tddfa.types import Face, Roi
 
 Smooth = Literal["one_euro", "lookahead", "none"]
@@ -196,7 +196,7 @@ class Tracker:
                     there = there and 0 <= position < len(window) and track_id in window[position][1]
                     last = window[position][1][track_id] if there else last
                     parts.append(last)
-            result.append(mean_of(parts, face))
+            result.append(mean_face(parts, face, self.aligner.face_model, self.aligner.crop))
         self.jitter_after.add(result)
         return frame, result
 
@@ -210,7 +210,7 @@ class Tracker:
             assert face.track_id is not None
             track = by_id[face.track_id]
             if track.smoother is None:
-                track.smoother = OneEuro(self.aligner.face_model, self.aligner.crop.size)
+                track.smoother = OneEuro(self.aligner.face_model, self.aligner.crop)
             result.append(track.smoother(face, dt))
         self.jitter_after.add(result)
         return result

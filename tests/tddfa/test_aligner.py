@@ -10,7 +10,6 @@ from tddfa._shared.errors import ConfigError
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.landmarks68 import MIRRORED
 from tddfa.model.face_model import FaceModel
-from tddfa.tracking.smoothing import mean_of
 
 RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5)
 
@@ -159,11 +158,6 @@ class TestMarkup:
             assert a.roi.side == pytest.approx(b.roi.side, rel=1e-4)
             assert own.roi(a).side == pytest.approx(theirs.roi(b).side, rel=1e-4)
             np.testing.assert_allclose(own.landmarks(a, "theirs"), b.landmarks, atol=0.01)
-
-    def test_of_a_mean_of_faces(self, aligner, astronaut):
-        faces = [aligner(np.roll(astronaut, k, axis=1))[0] for k in (0, 3, 9)]
-        expected = np.mean([aligner.landmarks(face, "300w-lp") for face in faces], axis=0)
-        np.testing.assert_allclose(aligner.landmarks(mean_of(faces, faces[1]), "300w-lp"), expected, atol=1e-3)
 
 
 class TestScores:

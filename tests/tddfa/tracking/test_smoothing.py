@@ -1,13 +1,15 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from tddfa import Camera, Face, Params, Roi
+from builders import make_face
+from tddfa import Camera, CropRule, Roi, Tracker
+from tddfa.crop import to_image
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.model.face_model import FaceModel
-from tddfa.tracking.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_of
+from tddfa.outputs import describe
+from tddfa.tracking.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_face
 
+CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=1.2)
 FPS = 30
 BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
@@ -23,7 +25,7 @@ def shape():
 
 
 def face_of(model, shape, state, rng=None):
-    """A face in a known state; with `rng`, as noisy as the regressor's are from frame to frame."""
+    """A face in a known state; with `rng`, with the noise of the regressor from frame to frame."""
     angles, x, scale = np.array(state.get("angles", (0.0, 0.0, 0.0))), state.get("x", 300.0), 10.0
     expression = np.zeros(55, np.float32)
     for name, weight in state.get("expression", {}).items():
@@ -35,15 +37,12 @@ def face_of(model, shape, state, rng=None):
         expression = expression + rng.normal(0, 0.03, 55).astype(np.float32)
         shape = shape + rng.normal(0, 0.15, 40).astype(np.float32)
         noisy = Camera.from_pose(*(angles + rng.normal(0, 0.6, 3)), scale)
-        # the regressor errs about the face that it sees, not about the model's origin behind it
+        # the regressor's error is about the visible face, not about the model's origin behind it
         at = middle - noisy.project(model.landmarks(shape, expression)).mean(axis=0) + rng.normal(0, 0.6, 3)
         camera = Camera(np.column_stack([noisy.matrix[:, :3], at]))
-    roi = Roi(x - 100, 200, 200)
-    landmarks = camera.project(model.landmarks(shape, expression))
-    return Face(
-        np.array([x - 80, 220, x + 80, 380]), 1.0, roi, Params(roi.unfold(camera, 120), shape, expression), camera,
-        landmarks, track_id=0,
-    )  # fmt: skip
+    return make_face(
+        model, camera, shape=shape, expression=expression, roi=Roi(x - 100, 200, 200), track_id=0, image_size=(600, 600)
+    )
 
 
 def motion(kind, seconds=8):
@@ -59,13 +58,13 @@ def motion(kind, seconds=8):
         }[kind]  # fmt: skip
 
 
-def lag_in_frames(smooth, truth):
-    """The delay at which the true motion fits the smoothed one best."""
-    smooth, truth = (a.reshape(len(a), -1) - a.reshape(len(a), -1).mean(axis=0) for a in (smooth, truth))
-    at = np.arange(len(truth))
+def lag_in_frames(smooth, target):
+    """Delay at which the true motion fits the smoothed one best, frames."""
+    smooth, target = (a.reshape(len(a), -1) - a.reshape(len(a), -1).mean(axis=0) for a in (smooth, target))
+    at = np.arange(len(target))
 
     def misfit(delay):
-        delayed = np.column_stack([np.interp(at - delay, at, column) for column in truth.T])
+        delayed = np.column_stack([np.interp(at - delay, at, column) for column in target.T])
         return ((delayed - smooth)[10:-10] ** 2).mean()
 
     delays = np.arange(-1, 5, 0.05)
@@ -77,10 +76,10 @@ class TestOneEuro:
         rng = np.random.default_rng(5)
         states = list(motion(kind))
         raw = [face_of(model, shape, state, rng) for state in states]
-        smoother = OneEuro(model, 120)
+        smoother = OneEuro(model, CROP)
         smooth = [smoother(face, 1 / FPS) for face in raw]
-        truth = np.array([face_of(model, shape, state).landmarks for state in states])
-        return truth, np.array([f.landmarks for f in raw]), np.array([f.landmarks for f in smooth]), smooth
+        target = np.array([face_of(model, shape, state).landmarks for state in states])
+        return target, np.array([f.landmarks for f in raw]), np.array([f.landmarks for f in smooth]), smooth
 
     @pytest.mark.parametrize(
         ("kind", "points"),
@@ -90,27 +89,27 @@ class TestOneEuro:
         ],
     )  # fmt: skip
     def test_jitter_is_halved_at_a_lag_under_one_frame(self, model, shape, kind, points):
-        truth, raw, smooth, _ = self.tracks(model, shape, kind)
-        # of the trembling only: the true motion's own second difference stays
-        assert jitter(smooth - truth + truth[:1]) < 0.5 * jitter(raw - truth + truth[:1])
-        assert lag_in_frames(smooth[:, points, :2], truth[:, points, :2]) < 1
+        target, raw, smooth, _ = self.tracks(model, shape, kind)
+        # of the noise only: the second difference of the true motion stays
+        assert jitter(smooth - target + target[:1]) < 0.5 * jitter(raw - target + target[:1])
+        assert lag_in_frames(smooth[:, points, :2], target[:, points, :2]) < 1
 
     def test_a_face_at_rest_is_steady(self, model, shape):
-        truth, raw, smooth, _ = self.tracks(model, shape, "still")
+        target, raw, smooth, _ = self.tracks(model, shape, "still")
         assert jitter(smooth) < 0.25 * jitter(raw)
-        assert np.abs(smooth - truth)[60:].mean() < 0.6 * np.abs(raw - truth)[60:].mean()
+        assert np.abs(smooth - target)[60:].mean() < 0.6 * np.abs(raw - target)[60:].mean()
 
     def test_blinks_stay_blinks(self, model, shape):
-        truth, _, smooth, _ = self.tracks(model, shape, "blink")
+        target, _, smooth, _ = self.tracks(model, shape, "blink")
 
         def openness(track):
             return np.linalg.norm(track[:, 37, :2] - track[:, 41, :2], axis=1)
 
-        closed, opened = openness(truth).min(), np.median(openness(truth))
+        closed, opened = openness(target).min(), np.median(openness(target))
         reached = (opened - openness(smooth).min()) / (opened - closed)
         assert reached > 0.75
 
-    def test_a_smoothed_face_is_a_face_still(self, model, shape):
+    def test_landmarks_and_cameras_agree(self, model, shape):
         *_, faces = self.tracks(model, shape, "turn")
         face = faces[50]
         points = model.landmarks(face.params.shape, face.params.expression)
@@ -119,17 +118,15 @@ class TestOneEuro:
 
     def test_without_noise_and_motion_nothing_changes(self, model, shape):
         face = face_of(model, shape, {"angles": (20, 10, -5)})
-        smoother = OneEuro(model, 120)
+        smoother = OneEuro(model, CROP)
         for _ in range(5):
             smooth = smoother(face, 1 / FPS)
         np.testing.assert_allclose(smooth.landmarks, face.landmarks, atol=0.01)
         np.testing.assert_allclose(smooth.camera.matrix, face.camera.matrix, atol=1e-3)
 
-    def test_the_pictures_size_stays_known(self, model, shape):
+    def test_the_image_size_is_kept(self, model, shape):
         face = face_of(model, shape, {})
-        sized = replace(face, image_size=(480, 640))
-        assert OneEuro(model, 120)(sized, 1 / FPS).image_size == (480, 640)
-        assert mean_of([sized, sized], sized).image_size == (480, 640)
+        assert OneEuro(model, CROP)(face, 1 / FPS).image_size == (600, 600)
 
 
 class TestFilters:
@@ -149,13 +146,13 @@ class TestFilters:
             expected.append(gain * value + (1 - gain) * expected[-1])
         np.testing.assert_allclose(filtered, expected)
 
-    def test_longer_gaps_take_in_more(self):
-        for dt, share in ((1 / 30, 0.17), (1.0, 0.86), (100.0, 0.998)):
+    def test_longer_gaps_weigh_more(self):
+        for dt, fraction in ((1 / 30, 0.17), (1.0, 0.86), (100.0, 0.998)):
             one = OneEuroFilter(Tuning(1.0, 0.0))
             one(np.array([0.0]), dt)
-            assert one(np.array([1.0]), dt)[0] == pytest.approx(share, abs=0.01)
+            assert one(np.array([1.0]), dt)[0] == pytest.approx(fraction, abs=0.01)
 
-    def test_the_same_time_twice_changes_nothing(self):
+    def test_a_repeated_time_changes_nothing(self):
         one = OneEuroFilter(Tuning(1.0, 0.0))
         one(np.array([3.0]), 0.1)
         assert one(np.array([5.0]), 0.0)[0] == 3.0
@@ -165,10 +162,10 @@ class TestFilters:
         one(rotation_from_euler(0, 0, 0), 1 / 30)
         half = one(rotation_from_euler(40, 0, 0), 1 / 30)
         np.testing.assert_allclose(half @ half.T, np.eye(3), atol=1e-9)
-        share = 1 / (1 + 30 / (2 * np.pi))
-        np.testing.assert_allclose(half, rotation_from_euler(40 * share, 0, 0), atol=1e-6)
+        fraction = 1 / (1 + 30 / (2 * np.pi))
+        np.testing.assert_allclose(half, rotation_from_euler(40 * fraction, 0, 0), atol=1e-6)
 
-    def test_over_the_back_it_takes_the_short_way(self):
+    def test_rotations_take_the_shorter_arc(self):
         one = OneEuroRotation(Tuning(1.0, 0.0))
         one(rotation_from_euler(179, 0, 0), 1 / 30)
         seen = one(rotation_from_euler(-179, 0, 0), 1 / 30)
@@ -194,7 +191,7 @@ class TestMeasures:
             meter.add([face])
         assert meter.value == pytest.approx(jitter(np.array([f.landmarks for f in faces])), rel=0.02)
 
-    def test_a_gap_is_no_jump(self, model, shape):
+    def test_a_gap_is_not_a_jump(self, model, shape):
         meter = JitterMeter()
         for x in (100, 100, 100):
             meter.add([face_of(model, shape, {"x": x})])
@@ -204,11 +201,85 @@ class TestMeasures:
         assert meter.value == pytest.approx(0, abs=1e-4)
 
 
-def test_mean_of_faces(model, shape):
-    rng = np.random.default_rng(3)
-    faces = [face_of(model, shape, {}, rng) for _ in range(3)]
-    mean = mean_of(faces, faces[1])
-    np.testing.assert_allclose(mean.landmarks, np.mean([f.landmarks for f in faces], axis=0), atol=1e-4)
-    assert mean.mean_of == tuple(faces)
-    assert mean.box is faces[1].box
-    assert mean_of(faces[:1], faces[0]) is faces[0]
+class TestMeanFace:
+    def faces(self, model, shape, states):
+        rng = np.random.default_rng(3)
+        return [face_of(model, shape, state, rng) for state in states]
+
+    def test_is_next_to_the_mean_of_the_vertices(self, model, shape):
+        faces = self.faces(model, shape, [{"angles": (yaw, 0, 0)} for yaw in (0, 3, 6)])
+        mean = mean_face(faces, faces[1], model, CROP)
+
+        def vertices(face):
+            return face.camera.project(model.vertices(face.params.shape, face.params.expression))
+
+        expected = np.mean([vertices(face) for face in faces], axis=0)
+        assert np.linalg.norm(vertices(mean) - expected, axis=1).max() < 0.1  # px, of a face of 160 px
+        np.testing.assert_allclose(mean.landmarks, np.mean([f.landmarks for f in faces], axis=0), atol=0.1)
+
+    def test_is_exact_where_only_scale_and_coefficients_change(self, model):
+        rng = np.random.default_rng(4)
+        faces = [
+            make_face(
+                model, Camera.from_pose(20, 10, 5, scale, (300, 300, 0)), shape=rng.normal(size=40),
+                expression=rng.uniform(0, 1, 55),
+            )
+            for scale in (8, 10, 14)
+        ]  # fmt: skip
+        mean = mean_face(faces, faces[1], model, CROP)
+        np.testing.assert_allclose(mean.landmarks, np.mean([f.landmarks for f in faces], axis=0), atol=1e-3)
+
+    def test_keeps_what_belongs_to_the_frame(self, model, shape):
+        faces = self.faces(model, shape, [{}, {}, {}])
+        mean = mean_face(faces, faces[1], model, CROP)
+        assert mean.box is faces[1].box
+        assert mean.roi is faces[1].roi
+        assert (mean.track_id, mean.image_size) == (0, (600, 600))
+
+    def test_of_one_frame_is_its_face(self, model, shape):
+        (face,) = self.faces(model, shape, [{}])
+        assert mean_face([face], face, model, CROP) is face
+
+
+@pytest.fixture(scope="module", params=["none", "one_euro", "lookahead"])
+def smoothed(request, aligner, astronaut):
+    noise = np.random.default_rng(0).normal(0, 6, (5, *astronaut.shape))
+    frames = [np.roll(astronaut, 6 * k, axis=1) + noise[k] for k in range(5)]
+    tracker = Tracker(aligner, smooth=request.param)
+    out = list(tracker.run([np.clip(frame, 0, 255).astype(np.uint8) for frame in frames]))
+    return out[2][1][0]
+
+
+class TestOneFace:
+    """After every kind of smoothing, all outputs of a face come from one camera, one shape and one expression."""
+
+    def test_landmarks_are_points_of_the_mesh(self, aligner, smoothed):
+        model, vertices = aligner.face_model, aligner.mesh(smoothed).vertices
+        on_surface = (vertices[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
+        np.testing.assert_allclose(aligner.landmarks(smoothed, model.surface_convention), on_surface, atol=1e-3)
+        np.testing.assert_allclose(smoothed.landmarks, on_surface, atol=1e-3)
+
+    def test_the_cameras_agree(self, aligner, smoothed):
+        in_image = to_image(smoothed.roi, smoothed.params.camera, aligner.crop)
+        np.testing.assert_allclose(in_image.matrix, smoothed.camera.matrix, atol=1e-3)
+
+    def test_the_record_agrees(self, aligner, smoothed):
+        record = describe(smoothed, aligner)
+        np.testing.assert_allclose(record["landmarks"], smoothed.landmarks, atol=1e-3)
+        np.testing.assert_allclose(record["camera"], smoothed.camera.matrix, atol=1e-4)
+        assert list(record["pose"].values()) == pytest.approx(smoothed.camera.euler_degrees(), abs=1e-3)
+        np.testing.assert_allclose(record["shape"], smoothed.params.shape, atol=1e-4)
+        assert record["expression"] == pytest.approx(aligner.expression(smoothed), abs=1e-4)
+        low, high = aligner.face_model.expression_range
+        weights = np.clip(smoothed.params.expression, low, high)
+        np.testing.assert_allclose(list(record["expression"].values()), weights, atol=1e-4)
+        pose = aligner.six_dof(smoothed)
+        np.testing.assert_allclose(record["six_dof"]["translation"], pose.translation, atol=1e-3)
+
+    def test_the_six_dof_pose_projects_onto_the_landmarks(self, aligner, smoothed):
+        points = aligner.face_model.landmarks(smoothed.params.shape, smoothed.params.expression)
+        pose = aligner.six_dof(smoothed)
+        gap = np.linalg.norm(pose.project(points)[:, :2] - smoothed.landmarks[:, :2], axis=1)
+        size = np.ptp(smoothed.landmarks[:, 0])
+        assert gap.mean() < 0.02 * size  # a perspective camera, against weak perspective
+        assert gap.mean() < 2 * pose.error
