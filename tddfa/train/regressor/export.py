@@ -1,4 +1,4 @@
-"""A trained regressor to the ONNX file that `tddfa.model.runtime` runs, compared with torch before it is written."""
+"""Export of a regressor to ONNX for `tddfa.model.runtime`; outputs are compared with torch before a file is written."""
 
 from __future__ import annotations
 
@@ -20,67 +20,63 @@ from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, 
 
 # Readable by ONNX Runtime 1.18 and later.
 _OPSET, _IR_VERSION = 17, 8
-# Largest difference from torch, of 1 or of an output's largest number.
 TOLERANCE = 1e-4
+"""Largest difference from torch, relative to the output's largest value or 1."""
 
 
 class ExportError(TddfaError, ValueError):
-    """The file would not be what was trained."""
+    """The outputs of the file differ from those of the network."""
 
 
 def export_regressor(
     network: Regressor, path: str | os.PathLike[str], crops: NDArray[np.uint8], notes: Mapping[str, str]
 ) -> float:
-    """Write a regressor, whole or not at all.
+    """Export a regressor. The file is written completely or not at all.
 
     Parameters
     ----------
     network : Regressor
-        What was trained; its running BatchNorm statistics are folded into the convolutions.
+        Network to export; its running BatchNorm statistics are folded into the convolutions.
     path : path
-        ``.onnx``: crops (n, 120, 120, 3) uint8 BGR to camera (n, 3, 4), shape, expression and score.
+        ``.onnx`` file to write: crops (n, 120, 120, 3) uint8 BGR to camera (n, 3, 4), shape, expression and score.
     crops : ndarray (n, 120, 120, 3) uint8
-        On which it is compared with torch.
+        Crops on which the outputs are compared with torch.
     notes : mapping of str to str
-        The file's metadata, as ``face_model``, ``licence``.
+        Metadata of the file, such as ``face_model`` and ``licence``.
 
     Returns
     -------
     float
-        The largest difference from torch, of 1 or of an output's largest number.
+        Largest difference from torch, relative to the output's largest value or 1.
 
     Raises
     ------
+    ValueError
+        If there are no crops.
     ExportError
         If an output differs by more than `TOLERANCE`.
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     if not len(crops):
-        raise ValueError("crops: expected one at least to compare on, got none")
+        raise ValueError("crops: expected at least one to compare outputs on, got none")
     data = regressor_onnx(network, notes)
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        wanted = network(torch.from_numpy(crops).to(network.mean.device))
+        expected = network(torch.from_numpy(crops).to(network.mean.device)).outputs()
     network.train(was_training)
-    truth = {
-        "camera": wanted.camera,
-        "shape": wanted.shape,
-        "expression": wanted.expression,
-        "score": wanted.logit.sigmoid(),
-    }
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "network.onnx"
         trial.write_bytes(data)
-        found = Model(trial, device="cpu", threads=1)(crops)
+        exported = Model(trial, device="cpu", threads=1)(crops)
     worst = 0.0
-    for name, tensor in truth.items():
+    for name, tensor in expected.items():
         value = tensor.cpu().numpy()
-        if found[name].shape != value.shape:
-            raise ExportError(f"{path}: {name}: expected shape {value.shape}, got {found[name].shape}")
-        difference = np.abs(found[name] - value) / max(np.abs(value).max(initial=0), 1)
-        # not "greater than": NaN is no agreement
+        if exported[name].shape != value.shape:
+            raise ExportError(f"{path}: {name}: expected shape {value.shape}, got {exported[name].shape}")
+        difference = np.abs(exported[name] - value) / max(np.abs(value).max(initial=0), 1)
+        # not "greater than", so that NaN fails
         if not difference.max(initial=0) <= TOLERANCE:
             raise ExportError(f"{path}: {name}: differs from torch by {difference.max():.2g}, more than {TOLERANCE}")
         worst = max(worst, float(difference.max(initial=0)))
@@ -89,7 +85,7 @@ def export_regressor(
 
 
 def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
-    """Build the file: normalisation, BatchNorm and whitening are inside, batch is dynamic."""
+    """Build the ONNX file. It includes normalisation, BatchNorm and whitening; the batch size is dynamic."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
     nodes: list[Any] = []
@@ -112,9 +108,13 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
         weight, bias = _folded(layer, norm)
         side, stride = layer.kernel_size[0], layer.stride[0]
         now = node(
-            "Conv", [now, constant(weight), constant(bias)],
-            kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4, group=layer.groups,
-        )  # fmt: skip
+            "Conv",
+            [now, constant(weight), constant(bias)],
+            kernel_shape=[side, side],
+            strides=[stride, stride],
+            pads=[side // 2] * 4,
+            group=layer.groups,
+        )
         now = node("Relu", [now])
     now = node("ReduceMean", [now], axes=[2, 3], keepdims=0)
     weight, bias, mean, std = (
@@ -130,8 +130,11 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
     node("Sigmoid", [node("Squeeze", ["logits", constant([1], np.int64)])], ["score"])
 
     outputs: dict[str, list[Any]] = {
-        "camera": ["n", 3, 4], "shape": ["n", counts[1]], "expression": ["n", counts[2]], "score": ["n"],
-    }  # fmt: skip
+        "camera": ["n", 3, 4],
+        "shape": ["n", counts[1]],
+        "expression": ["n", counts[2]],
+        "score": ["n"],
+    }
     graph = helper.make_graph(
         nodes,
         "regressor",
@@ -149,7 +152,7 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
 
 
 def _folded(layer: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights and bias of a convolution with its BatchNorm folded in."""
+    """Fold BatchNorm into a convolution; return weights and bias."""
     assert norm.running_mean is not None and norm.running_var is not None
     kernel, gamma, beta, mean, variance = (
         value.detach().cpu().numpy().astype(np.float64)

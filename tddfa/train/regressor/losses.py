@@ -1,7 +1,9 @@
-"""What a regressor is trained by: distances of surface points, landmarks and coefficients, as plain functions.
+"""Losses of the regressor: distances of surface points, landmarks and coefficients, as plain functions.
 
-All take predictions and truth of n crops and give one number, the mean over the rows that count. Lengths are px of the
-crop.
+Each takes predictions and targets of n crops and returns one number, the mean over the rows that count. Lengths are in
+px of the crop.
+
+Zhu et al., "Face Alignment Across Large Poses: A 3D Solution", CVPR 2016, define VDC and WPDC.
 """
 
 from __future__ import annotations
@@ -18,33 +20,33 @@ _TINY = 1e-6
 
 
 def mean_of_rows(values: Tensor, rows: Tensor) -> Tensor:
-    """Mean of values (n,) over some rows; 0 of none.
+    """Mean of values (n,) over selected rows; 0 if no row is selected.
 
     Parameters
     ----------
     values : Tensor (n,)
     rows : Tensor (n,)
-        Bool, or weights from 0 on.
+        Bool, or weights of 0 or more.
     """
     weight = rows.to(values.dtype)
-    # what stands in other rows may be NaN, and 0 times NaN is NaN
+    # other rows may be NaN, and 0 times NaN is NaN
     return torch.where(weight > 0, values * weight, torch.zeros_like(values)).sum() / weight.sum().clamp_min(1.0)
 
 
 class Surface(nn.Module):
-    """Points of a face model that predictions are compared at: the 68 landmarks, then vertices spread over the face.
+    """Points of a face model at which shapes are compared: the 68 landmarks, then vertices spread over the face.
 
     Parameters
     ----------
     model : FaceModel
-        Whose coefficients are regressed.
+        Face model of the regressed coefficients.
     vertices : int
-        How many vertices.
+        Number of vertices.
 
     Attributes
     ----------
     basis_norms : Tensor (s + e,)
-        Length of each basis vector over all points, in the model's unit (for `weighted_parameter_distance`).
+        Norm of each basis vector over all points, in the model's unit (for `weighted_parameter_distance`).
     """
 
     mean: Tensor
@@ -65,17 +67,17 @@ class Surface(nn.Module):
         return len(self.mean) // 3
 
     def in_model(self, shape: Tensor, expression: Tensor) -> Tensor:
-        """Points (n, k, 3) in the model's frame and unit."""
+        """Compute points (n, k, 3) in the model's frame and unit."""
         flat = torch.addmm(self.mean, torch.cat([shape, expression], dim=1), self.basis)
         return flat.view(len(shape), -1, 3)
 
     def forward(self, camera: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
-        """Points (n, k, 3) in px of the crop; the first 68 are the landmarks."""
+        """Compute points (n, k, 3) in px of the crop; the first 68 are the landmarks."""
         return torch.baddbmm(camera[:, None, :, 3], self.in_model(shape, expression), camera[:, :, :3].transpose(1, 2))
 
 
 def spread_vertices(points: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Choose `count` of the points (n, 3), each the farthest from those before it; the first is the foremost.
+    """Select `count` of the points (n, 3) by farthest point sampling, starting at the point of largest z.
 
     Raises
     ------
@@ -95,72 +97,89 @@ def spread_vertices(points: NDArray[np.float32], count: int) -> NDArray[np.intp]
 
 def landmark_weights(jaw: float, brows: float, nose: float, eyes: float, mouth: float) -> Tensor:
     """Weights (68,) of the landmarks by part of the face."""
-    by_region = {
-        "jaw": jaw, "right_brow": brows, "left_brow": brows, "nose_bridge": nose, "nose_tip": nose,
-        "right_eye": eyes, "left_eye": eyes, "outer_lips": mouth, "inner_lips": mouth,
-    }  # fmt: skip
+    by_part = {
+        "jaw": jaw,
+        "right_brow": brows,
+        "left_brow": brows,
+        "nose_bridge": nose,
+        "nose_tip": nose,
+        "right_eye": eyes,
+        "left_eye": eyes,
+        "outer_lips": mouth,
+        "inner_lips": mouth,
+    }
     weights = torch.zeros(68)
     for name, part in PARTS.items():
-        weights[part] = by_region[name]
+        weights[part] = by_part[name]
     return weights
 
 
-def surface_distance(found: Tensor, truth: Tensor, rows: Tensor, depth: float = 1.0) -> Tensor:
+def surface_distance(predicted: Tensor, target: Tensor, rows: Tensor, depth: float = 1.0) -> Tensor:
     """Mean of |x| + |y| + `depth` |z| between points (n, k, 3), px."""
-    distance = (found - truth).abs()
+    distance = (predicted - target).abs()
     return mean_of_rows((distance[..., 0] + distance[..., 1] + depth * distance[..., 2]).mean(dim=1), rows)
 
 
-def landmark_distance(found: Tensor, truth: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    """Weighted mean of |x| + |y| between landmarks (n, 68, 2), px; those that are NaN in `truth` do not count.
+def landmark_distance(predicted: Tensor, target: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
+    """Weighted mean of |x| + |y| between landmarks (n, 68, 2), px; landmarks that are NaN in `target` are left out.
 
     Parameters
     ----------
-    found, truth : Tensor (n, 68, 2)
+    predicted, target : Tensor (n, 68, 2)
     weights : Tensor (68,) or (n, 68)
-        Of the points.
+        Weight of each landmark.
     rows : Tensor (n,)
+        See `mean_of_rows`.
     """
-    known = truth.isfinite().all(dim=2)
+    known = target.isfinite().all(dim=2)
     weight = known * weights
-    distance = (found - truth.nan_to_num()).abs().sum(dim=2)
+    distance = (predicted - target.nan_to_num()).abs().sum(dim=2)
     return mean_of_rows((weight * distance).sum(dim=1) / weight.sum(dim=1).clamp_min(_TINY), rows)
 
 
-def pair_distance(found: Tensor, truth: Tensor, pairs: tuple[tuple[int, int], ...], rows: Tensor) -> Tensor:
-    """Mean of |x| + |y| between the differences of pairs of landmarks (n, 68, 2), px.
+def pair_distance(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...], rows: Tensor) -> Tensor:
+    """Mean of |x| + |y| between the offsets from the first to the second landmark of each pair, px.
 
-    In a difference the head's place cancels, so a lid's error is not hidden behind that of the pose: without this term
-    eyes do not learn to close.
+    Errors of the pose cancel in an offset and do not hide the error of an eyelid: without this term the network does not
+    learn closed eyes.
+
+    Parameters
+    ----------
+    predicted, target : Tensor (n, 68, 2)
+        NaN in `target` where unknown.
+    pairs : tuple of (int, int)
+        Indices of landmarks, as `tddfa.landmarks68.LID_PAIRS`.
+    rows : Tensor (n,)
+        See `mean_of_rows`.
     """
-    first, second = (torch.tensor(side, device=found.device) for side in zip(*pairs, strict=True))
-    wanted = truth[:, first] - truth[:, second]
-    known = wanted.isfinite().all(dim=2)
-    distance = (found[:, first] - found[:, second] - wanted.nan_to_num()).abs().sum(dim=2)
+    first, second = (torch.tensor(side, device=predicted.device) for side in zip(*pairs, strict=True))
+    offset = target[:, first] - target[:, second]
+    known = offset.isfinite().all(dim=2)
+    distance = (predicted[:, first] - predicted[:, second] - offset.nan_to_num()).abs().sum(dim=2)
     return mean_of_rows((known * distance).sum(dim=1) / known.sum(dim=1).clamp_min(1), rows)
 
 
-def coefficient_distance(found: Tensor, truth: Tensor, rows: Tensor) -> Tensor:
+def coefficient_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Tensor:
     """Mean absolute difference of whitened coefficients (n, k)."""
-    return mean_of_rows((found - truth).abs().mean(dim=1), rows)
+    return mean_of_rows((predicted - target).abs().mean(dim=1), rows)
 
 
 def score_loss(logit: Tensor, face: Tensor) -> Tensor:
-    """Cross entropy of the face score's logits (n,) against whether there is a face (n,)."""
+    """Binary cross entropy between logits of the face score (n,) and the presence of a face (n,)."""
     return nn.functional.binary_cross_entropy_with_logits(logit, face.to(logit.dtype))
 
 
-def with_depth_of(camera: Tensor, truth: Tensor) -> Tensor:
-    """Cameras (n, 3, 4) with the z offset of others: it is free, so no distance should count it."""
-    return torch.cat([camera[:, :2], torch.cat([camera[:, 2:, :3], truth[:, 2:, 3:]], dim=2)], dim=1)
+def with_depth_of(camera: Tensor, target: Tensor) -> Tensor:
+    """Replace the z offset of cameras (n, 3, 4) by that of the target: under weak perspective it is arbitrary."""
+    return torch.cat([camera[:, :2], torch.cat([camera[:, 2:, :3], target[:, 2:, 3:]], dim=2)], dim=1)
 
 
-def vertex_distance(found: Tensor, truth: Tensor, rows: Tensor) -> Tensor:
-    """VDC: mean squared distance of points (n, k, 3), px² (Zhu et al., CVPR 2016, equation 7).
+def vertex_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Tensor:
+    """VDC, the vertex distance cost: mean squared distance of points (n, k, 3), px² (Zhu et al., 2016, equation 7).
 
-    As in 3DDFA the points found are to have the truth's z offset (`with_depth_of`).
+    As in 3DDFA, the predicted points must have the z offset of the target (`with_depth_of`).
     """
-    return mean_of_rows((found - truth).square().sum(dim=2).mean(dim=1), rows)
+    return mean_of_rows((predicted - target).square().sum(dim=2).mean(dim=1), rows)
 
 
 def weighted_parameter_distance(
@@ -170,30 +189,31 @@ def weighted_parameter_distance(
     std: Tensor,
     rows: Tensor,
 ) -> Tensor:
-    """WPDC: squared errors of whitened parameters, each weighted by what it moves (Zhu et al., 2016, equations 8-9).
+    """WPDC, the weighted parameter distance cost (Zhu et al., 2016, equations 8-9).
 
-    The weight of a parameter is how far the points would move for its present error alone, by the largest such weight
-    of its row; no gradient passes the weights. That of the z offset is 0.
+    Squared errors of whitened parameters. The weight of a parameter is the displacement of the points for its current
+    error alone, divided by the largest weight of the row. No gradient flows through the weights. The weight of the z
+    offset is 0.
 
     Parameters
     ----------
     surface : Surface
-        The points.
+        Points that the parameters move.
     camera : pair of Tensor (n, 3, 4)
-        Predicted and true.
+        Predicted, and target.
     coefficients : pair of Tensor (n, s + e)
-        Shape and expression, predicted and true.
+        Shape and expression: predicted, and target.
     std : Tensor (12 + s + e,)
-        Spread by which the parameters are whitened.
+        Standard deviation by which the parameters are whitened.
     rows : Tensor (n,)
-        Which rows count.
+        See `mean_of_rows`.
     """
     count = surface.basis.shape[0]
     error = torch.cat([(camera[0] - camera[1]).flatten(1), coefficients[0] - coefficients[1]], dim=1)
     with torch.no_grad():
         flat = torch.addmm(surface.mean, coefficients[1], surface.basis)
         points = flat.view(len(error), -1, 3)
-        # how far all points move for one unit: of a row's entry by their coordinate, of an offset all alike
+        # displacement per unit: an entry of the linear part moves a point by its coordinate, an offset moves all alike
         axes = torch.cat([points.norm(dim=1), points.new_full((len(points), 1), points.shape[1] ** 0.5)], dim=1)
         scale = camera[1][:, :, :3].norm(dim=2).mean(dim=1, keepdim=True)
         moved = torch.cat([axes.repeat(1, 3), scale * surface.basis_norms.expand(len(error), count)], dim=1)

@@ -1,6 +1,6 @@
 """The regressor as a torch network: MobileNet V1 of any width, and a head of whitened coefficients.
 
-`load_onnx` takes the weights of a released file, so that a training can go on from them.
+`load_onnx` reads the weights of a released file, so that a training can start from them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _BLOCKS = (
     (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
 )  # fmt: skip
 _FIRST_CHANNELS = 32
-# What is always the same, as the camera's z offset, has no spread to divide by.
+# A constant coefficient, such as the camera's z offset, has no standard deviation to divide by.
 _MIN_STD = 1e-6
-# How far a network made of a file may be off, of 1 or of an output's largest number, on so many crops.
+# Largest difference between a network and the file it was read from, relative to the output's largest value or 1.
 _TOLERANCE, _COMPARED_CROPS = 1e-4, 16
 
 
 class Prediction(NamedTuple):
-    """What the regressor says of n crops.
+    """Prediction of the regressor for n crops.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class Prediction(NamedTuple):
     shape : Tensor (n, s)
     expression : Tensor (n, e)
     logit : Tensor (n,)
-        Of the face score: its sigmoid is 1 for a well-centred face, 0 for none.
+        Logit of the face score; the score is 1 for a well-centred face and 0 without a face.
     whitened : Tensor (n, 12 + s + e)
-        Camera (row by row), shape and expression as the head gives them, each of mean 0 and spread 1.
+        Camera (row by row), shape and expression as the head outputs them, each of mean 0 and standard deviation 1.
     """
 
     camera: Tensor
@@ -55,6 +55,15 @@ class Prediction(NamedTuple):
     expression: Tensor
     logit: Tensor
     whitened: Tensor
+
+    def outputs(self) -> dict[str, Tensor]:
+        """Outputs of the exported network: camera, shape, expression and score."""
+        return {
+            "camera": self.camera,
+            "shape": self.shape,
+            "expression": self.expression,
+            "score": self.logit.sigmoid(),
+        }
 
 
 def _convolution(source: int, target: int, side: int, stride: int, groups: int = 1) -> list[nn.Module]:
@@ -72,7 +81,7 @@ class MobileNet(nn.Sequential):
     Parameters
     ----------
     width : float
-        Channels of each layer, in those of the paper; rounded to a multiple of 8, at least 8.
+        Width multiplier: channels of each layer relative to the paper, rounded to a multiple of 8, at least 8.
 
     Raises
     ------
@@ -96,14 +105,14 @@ class MobileNet(nn.Sequential):
                 nn.init.normal_(layer.weight, std=_he_std(layer))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give features (n, channels) of pictures (n, 3, h, w)."""
+        """Compute features (n, channels) of images (n, 3, h, w)."""
         features = images
         for layer in self:
             features = layer(features)
         return features.mean(dim=(2, 3))
 
     def convolutions(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-        """Each convolution with its BatchNorm, in order."""
+        """List each convolution with its BatchNorm, in order."""
         return [
             (layer, norm)
             for layer, norm in pairwise(self)
@@ -112,7 +121,7 @@ class MobileNet(nn.Sequential):
 
 
 def _he_std(layer: nn.Conv2d) -> float:
-    """Spread that keeps the scale of what passes a ReLU (He et al., 2015)."""
+    """Standard deviation of weights that preserves variance through a ReLU (He et al., 2015, equation 10)."""
     return float(np.sqrt(2 / layer.weight[0].numel()))
 
 
@@ -122,9 +131,9 @@ class Regressor(nn.Module):
     Parameters
     ----------
     width : float
-        Of its `MobileNet`.
+        Width multiplier of its `MobileNet`.
     shape_count, expression_count : int
-        Coefficients of the face model.
+        Numbers of coefficients of the face model.
     """
 
     mean: Tensor
@@ -147,29 +156,29 @@ class Regressor(nn.Module):
         return len(self.mean)
 
     def whiten_by(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
-        """Set what the head's outputs are whitened by: mean and spread (12 + s + e,) over the training crops.
+        """Set mean and standard deviation (12 + s + e,) of the coefficients over the training crops.
 
         Raises
         ------
         ValueError
-            If they have another length, or if a spread is negative.
+            If they have another length, or if a standard deviation is negative.
         """
         count = self.coefficient_count
         for name, value in (("mean", mean), ("std", std)):
             if value.shape != (count,) or not np.isfinite(value).all():
                 raise ValueError(f"{name}: expected {count} finite numbers, got shape {value.shape}")
         if (std < 0).any():
-            raise ValueError(f"std: expected no negative spread, got {std.min()}")
+            raise ValueError(f"std: expected 0 or more, got {std.min()}")
         self.mean.copy_(torch.from_numpy(np.asarray(mean, dtype=np.float32)))
         self.std.copy_(torch.from_numpy(np.maximum(std, _MIN_STD).astype(np.float32)))
 
     def whitened(self, camera: Tensor, shape: Tensor, expression: Tensor) -> Tensor:
-        """Whiten coefficients as the head does: (n, 12 + s + e)."""
+        """Whiten coefficients: (n, 12 + s + e), as `Prediction.whitened`."""
         return (torch.cat([camera.flatten(1), shape, expression], dim=1) - self.mean) / self.std
 
     def forward(self, crops: Tensor) -> Prediction:
-        """Regress from crops (n, 120, 120, 3), uint8, BGR."""
-        # a view of the right strides: channels stay last in memory
+        """Predict from crops (n, 120, 120, 3), uint8, BGR."""
+        # a view with other strides: channels stay last in memory
         images = (crops.to(self.head.weight.dtype) - PIXEL_MEAN) / PIXEL_SCALE
         raw = self.head(self.backbone(images.permute(0, 3, 1, 2))).float()
         whitened, logit = raw[:, :-1], raw[:, -1]
@@ -184,20 +193,20 @@ def load_onnx(
     mean: NDArray[np.float32] | None = None,
     std: NDArray[np.float32] | None = None,
 ) -> Regressor:
-    """Make a network of a released file: the same function, with BatchNorm again so that it can be trained further.
+    """Read a network from a released file: the same function, with BatchNorm so that it can be trained further.
 
-    The file's convolutions have BatchNorm folded in. Each gets one again that undoes itself: the mean and variance of
-    what the convolution gives on `calibration`, and the scale and offset that lead back. Filters are scaled to the
-    size they start a training with; BatchNorm undoes that too.
+    BatchNorm is folded into the file's convolutions. Each convolution gets a BatchNorm again that cancels out: its mean
+    and variance are those of the convolution's outputs on `calibration`, its scale and offset restore the outputs.
+    Filters are scaled to the standard deviation of an initialised network; BatchNorm cancels that too.
 
     Parameters
     ----------
     path : path
         ``.onnx``, a MobileNet V1 of any width with outputs camera, shape, expression and score.
     calibration : ndarray (n, 120, 120, 3) uint8
-        Crops as the training will see them, some hundreds.
+        Some hundreds of crops, augmented as in the training.
     mean, std : ndarray (12 + s + e,), optional
-        Whitening of the training crops (`Regressor.whiten_by`); without them outputs are not whitened.
+        Whitening by the training crops (`Regressor.whiten_by`). Without it, outputs are not whitened.
 
     Returns
     -------
@@ -209,7 +218,7 @@ def load_onnx(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file holds another network.
+        If the file holds a different network.
     """
     path = Path(path)
     if not path.is_file():
@@ -247,14 +256,10 @@ def load_onnx(
 
 @torch.no_grad()
 def _compare(network: Regressor, path: Path, crops: NDArray[np.uint8]) -> None:
-    """Raise ValueError unless a network and a file give the same."""
-    wanted = Model(path, device="cpu", threads=1)(crops)
-    found = network(torch.from_numpy(crops))
-    for name, value in (
-        ("camera", found.camera), ("shape", found.shape), ("expression", found.expression),
-        ("score", found.logit.sigmoid()),
-    ):  # fmt: skip
-        difference = np.abs(value.numpy() - wanted[name]) / max(np.abs(wanted[name]).max(initial=0), 1)
+    """Raise ValueError if the outputs of a network and of a file differ."""
+    expected = Model(path, device="cpu", threads=1)(crops)
+    for name, value in network(torch.from_numpy(crops)).outputs().items():
+        difference = np.abs(value.numpy() - expected[name]) / max(np.abs(expected[name]).max(initial=0), 1)
         if not difference.max(initial=0) <= _TOLERANCE:
             raise ValueError(
                 f"{path}: expected a MobileNet V1 of 3 x 3 and 1 x 1 convolutions with ReLU; as one, its {name} is off "
@@ -263,7 +268,7 @@ def _compare(network: Regressor, path: Path, crops: NDArray[np.uint8]) -> None:
 
 
 def _insert_norm(layer: nn.Conv2d, norm: nn.BatchNorm2d, kernel: Tensor, offset: Tensor, features: Tensor) -> Tensor:
-    """Fill a convolution and a BatchNorm that together are the given one; what they make of features, after ReLU."""
+    """Set a convolution and its BatchNorm to equal the given convolution; return their output for features, after ReLU."""
     spread = kernel.flatten(1).square().mean(dim=1).sqrt()
     scale = torch.where(spread > 0, _he_std(layer) / spread.clamp_min(1e-30), torch.ones_like(spread))
     layer.weight.copy_(kernel * scale[:, None, None, None])
@@ -276,10 +281,10 @@ def _insert_norm(layer: nn.Conv2d, norm: nn.BatchNorm2d, kernel: Tensor, offset:
 
 
 def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]], Any]:
-    """Weights and biases of the convolutions in order, of the head, and the numbers of shape and expression.
+    """Read weights and biases of the convolutions in order, those of the head, and the numbers of coefficients.
 
-    The first convolution is given for pixels (x - 127.5) / 128, wherever the file scales them; one that convolves
-    rows of b, g, r numbers (`tddfa.onnx_tools.optimise`) is turned back.
+    The first convolution is returned for pixels (x - 127.5) / 128, wherever the file scales them. One that convolves
+    interleaved b, g, r values (`tddfa.onnx_tools.optimise`) is converted back.
     """
     import onnx
     from onnx import numpy_helper
