@@ -140,8 +140,8 @@ def landmark_distance(predicted: Tensor, target: Tensor, weights: Tensor, rows: 
 def pair_distance(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...], rows: Tensor) -> Tensor:
     """Mean of |x| + |y| between the offsets from the first to the second landmark of each pair, px.
 
-    Errors of the pose cancel in an offset and do not hide the error of an eyelid: without this term the network does not
-    learn closed eyes.
+    Errors of the pose cancel in an offset and do not hide the error of an eyelid: without this term the network does
+    not learn closed eyes.
 
     Parameters
     ----------

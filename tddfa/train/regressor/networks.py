@@ -268,7 +268,7 @@ def _compare(network: Regressor, path: Path, crops: NDArray[np.uint8]) -> None:
 
 
 def _insert_norm(layer: nn.Conv2d, norm: nn.BatchNorm2d, kernel: Tensor, offset: Tensor, features: Tensor) -> Tensor:
-    """Set a convolution and its BatchNorm to equal the given convolution; return their output for features, after ReLU."""
+    """Set a convolution and its BatchNorm to equal the given convolution; return their output after ReLU."""
     spread = kernel.flatten(1).square().mean(dim=1).sqrt()
     scale = torch.where(spread > 0, _he_std(layer) / spread.clamp_min(1e-30), torch.ones_like(spread))
     layer.weight.copy_(kernel * scale[:, None, None, None])
