@@ -12,6 +12,9 @@ from tddfa.geometry.camera import Camera
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof, from_weak_perspective
 
+SCHEMA = 1
+"""Version of the record of a face, the key ``schema`` of every file that holds some."""
+
 
 @dataclass(frozen=True)
 class Roi:

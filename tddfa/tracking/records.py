@@ -1,18 +1,21 @@
-"""What is known of the faces of a video, as data: a line, or rows, a frame.
+"""Files of the faces of a video: one line or some rows per frame.
 
-======== ==================================================================================================
-.jsonl   a line a frame, flushed at once: a run that is cut short leaves what it had
-.npz     arrays with one row a face, written when the recorder closes
-.parquet a table with one row a face, written a group of rows at a time; needs ``pip install 'tddfa[parquet]'``
-======== ==================================================================================================
+======== ==============================================================================================
+.jsonl   a line per frame, flushed at once: an interrupted run leaves what it had
+.npz     arrays with a row per face, written when the recorder closes
+.parquet a table with a row per face, written in groups of rows; needs ``pip install 'tddfa[parquet]'``
+======== ==============================================================================================
 
-A frame without faces is a line with an empty list in the first; in the others `frames` tells how many were seen.
+All use the keys of `Face.to_dict`, and ``schema`` for their version: a key of each line, an array, an entry of the
+table's metadata. ``frame`` and ``time`` (s) are the frame's. In the tables, ``expression`` holds the coefficients as
+they were predicted, not clipped to the face model's range; a face without ``track_id`` has -1 in ``.npz`` and null in
+``.parquet``, whose lists are flat (``landmarks``: 204 numbers). A frame without faces is a line with an empty list; in
+the tables, ``frames`` is the number of frames.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 from abc import ABC, abstractmethod
@@ -24,42 +27,52 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.types import Face
+from tddfa.geometry.rotation import Euler
+from tddfa.types import SCHEMA, Face
 from tddfa.video import Frame
 
 Describe = Callable[[Face], dict[str, Any]]
-"""A face in plain numbers; ``lambda face: tddfa.outputs.describe(face, aligner)``."""
-
-ROWS_PER_GROUP = 512
-"""Rows that a parquet recorder holds in memory."""
+"""A face as plain numbers, for ``.jsonl``."""
 
 SUFFIXES = (".jsonl", ".npz", ".parquet")
+
+_ROWS_PER_GROUP = 512  # rows that a parquet recorder holds in memory
+_ROWS_PER_BLOCK = 1024  # rows of the arrays in which a .npz is collected
 
 _COLUMNS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "frame": (np.int64, ()),
     "time": (np.float64, ()),
-    "track_id": (np.int64, ()),  # -1: none
+    "track_id": (np.int64, ()),
     "score": (np.float32, ()),
     "box": (np.float32, (4,)),
     "pose": (np.float32, (3,)),
     "landmarks": (np.float32, (68, 3)),
     "camera": (np.float32, (3, 4)),
-    "shape": (np.float32, (0,)),  # as long as the first face's
+    "shape": (np.float32, (0,)),  # as long as that of the first face
     "expression": (np.float32, (0,)),
 }
-_BOX, _POSE, _LISTS = ("x1", "y1", "x2", "y2"), ("yaw", "pitch", "roll"), ("landmarks", "camera", "shape", "expression")
-_BLOCK = 1024  # rows of an array of a .npz that is being collected
 
 
 class Recorder(ABC):
-    """Collects the faces of frames in a file: a context manager. `Recorder.open` makes it.
+    """Writes the faces of a video to a file; a context manager. `Recorder.open` creates it.
 
-    Leaving the ``with`` block by an exception, Ctrl-C too, keeps what was added so far.
+    If an exception or Ctrl-C ends the ``with`` block, the file keeps what was added before.
 
     Attributes
     ----------
+    path : Path
+        The file.
     frames, faces : int
-        Added so far.
+        Numbers of frames and of faces added so far.
+
+    Examples
+    --------
+    >>> from tddfa.tracking.records import Recorder
+    >>> from tddfa.video import Frame
+    >>> with Recorder.open(tmp / "faces.npz") as recorder:
+    ...     recorder.add(Frame(image, 0, 0.0), [face])
+    >>> np.load(tmp / "faces.npz")["landmarks"].shape
+    (1, 68, 3)
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,16 +83,30 @@ class Recorder(ABC):
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Recorder:
-        """Open a recorder by the suffix of its file; missing folders are made.
+        """Create a recorder for the suffix of a file; missing folders are created.
+
+        Parameters
+        ----------
+        path : str or path
+            Its suffix is one of `SUFFIXES`.
 
         Raises
         ------
         ValueError
-            If the suffix is another than `SUFFIXES`.
+            If the suffix is not one of `SUFFIXES`.
         ImportError
-            If ``.parquet`` is asked for and pyarrow is missing; the message says how to get it.
+            If the suffix is ``.parquet`` and pyarrow is missing; the message gives the pip command.
         OSError
             If the file cannot be written.
+
+        Examples
+        --------
+        >>> from tddfa.tracking.records import Recorder
+        >>> from tddfa.video import Frame
+        >>> with Recorder.open(tmp / "faces.jsonl") as recorder:
+        ...     recorder.add(Frame(image, 0, 0.0), [])
+        >>> (tmp / "faces.jsonl").read_text().strip()
+        '{"schema":1,"frame":0,"time":0.0,"width":512,"height":512,"faces":[]}'
         """
         path = Path(path)
         kinds: dict[str, type[Recorder]] = {".jsonl": _Lines, ".npz": _Arrays, ".parquet": _Table}
@@ -95,12 +122,16 @@ class Recorder(ABC):
         Parameters
         ----------
         frame : Frame
-            Its index and time are kept.
+            Its index, time and size are recorded.
         faces : sequence of Face
             May be empty.
         describe : callable, optional
-            Face to plain numbers, for ``.jsonl`` (without it, a line holds what a row of the others does). The others
-            do not call it.
+            Face to a record, for ``.jsonl``. None takes the columns of the other formats, which do not call it.
+
+        Raises
+        ------
+        ValueError
+            If the recorder is closed, or if the faces are of another face model than those before.
         """
         if self._closed:
             raise ValueError(f"{self.path}: the file is closed")
@@ -109,7 +140,7 @@ class Recorder(ABC):
         self.faces += len(faces)
 
     def close(self) -> None:
-        """Finish the file; may be called twice."""
+        """Finish the file. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self._close()
@@ -130,7 +161,7 @@ class Recorder(ABC):
 
 
 def _row(frame: Frame, face: Face) -> dict[str, Any]:
-    """One face in the columns of ``.npz``."""
+    """One face in the columns of `_COLUMNS`."""
     return {
         "frame": frame.index,
         "time": frame.time,
@@ -167,13 +198,14 @@ class _Lines(Recorder):
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         height, width = frame.image.shape[:2]
         content = {
+            "schema": SCHEMA,
             "frame": frame.index,
             "time": round(frame.time, 6),
             "width": width,
             "height": height,
             "faces": [describe(face) for face in faces],
         }
-        # in one piece, so that no line is cut in two but by the system
+        # in one call, so that an exception leaves no half line
         self._file.write(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
         self._file.flush()
 
@@ -182,7 +214,7 @@ class _Lines(Recorder):
 
 
 class _Arrays(Recorder):
-    """Rows in blocks that are allocated whole: 1.3 kB a face, and no object for each."""
+    """Collects rows in preallocated blocks: 1.3 kB per face, and no object for each."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -195,16 +227,16 @@ class _Arrays(Recorder):
         rows = [_row(frame, face) for face in faces]
         _check_widths(self.path, rows, {name: parts[0].shape[1:] for name, parts in self._blocks.items() if parts})
         for row in rows:
-            at = self._rows % _BLOCK
+            at = self._rows % _ROWS_PER_BLOCK
             for name, parts in self._blocks.items():
                 if at == 0:
-                    parts.append(np.empty((_BLOCK, *np.shape(row[name])), _COLUMNS[name][0]))
+                    parts.append(np.empty((_ROWS_PER_BLOCK, *np.shape(row[name])), _COLUMNS[name][0]))
                 parts[-1][at] = row[name]
             self._rows += 1
 
     def _close(self) -> None:
         try:
-            arrays: dict[str, Any] = {"frames": np.array(self.frames)}
+            arrays: dict[str, Any] = {"schema": np.array(SCHEMA), "frames": np.array(self.frames)}
             for name, parts in self._blocks.items():
                 dtype, shape = _COLUMNS[name]
                 arrays[name] = np.concatenate(parts)[: self._rows] if parts else np.zeros((0, *shape), dtype)
@@ -220,19 +252,19 @@ def _check_widths(path: Path, rows: Sequence[dict[str, Any]], widths: dict[str, 
     for row in rows:
         for name, shape in widths.items():
             if np.shape(row[name]) != shape:
-                came = np.shape(row[name])
-                raise ValueError(f"{path}: {name}: expected shape {shape}, as in the rows before, got {came}")
+                got = np.shape(row[name])
+                raise ValueError(f"{path}: {name}: expected shape {shape}, as in the rows before, got {got}")
 
 
 def _part_of(path: Path) -> Path:
-    """An empty file beside `path`, so that a folder that cannot be written is said so at the start."""
+    """Create an empty file beside `path`, so that a folder that cannot be written fails at the start."""
     part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
     part.touch()
     return part
 
 
 class _Table(Recorder):
-    """Columns of one row a face; rows go to the disk a group at a time."""
+    """Collects rows and writes them in groups."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -255,18 +287,21 @@ class _Table(Recorder):
             self._widths = {name: np.shape(rows[0][name]) for name in ("shape", "expression")}
         _check_widths(self.path, rows, self._widths)
         self._rows += rows
-        if len(self._rows) >= ROWS_PER_GROUP:
+        if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
     def _start(self) -> None:
-        pa = self._pyarrow
-        columns = [("frame", pa.int64()), ("time", pa.float64()), ("track_id", pa.int64())]
-        columns += [(name, pa.float32()) for name in ("score", *_BOX, *_POSE)]
-        for name in _LISTS:
-            width = math.prod(self._widths.get(name, _COLUMNS[name][1]))
-            columns.append((name, pa.list_(pa.float32(), width)))
-        self._schema = pa.schema(columns)
-        self._writer = pa.parquet.ParquetWriter(str(self._part), self._schema)
+        columns = [self._pyarrow.field(name, self._type(name)) for name in _COLUMNS]
+        self._schema = self._pyarrow.schema(columns, metadata={"schema": str(SCHEMA)})
+        self._writer = self._pyarrow.parquet.ParquetWriter(str(self._part), self._schema)
+
+    def _type(self, name: str) -> Any:
+        dtype, shape = _COLUMNS[name]
+        number = self._pyarrow.from_numpy_dtype(dtype)
+        if name == "pose":
+            return self._pyarrow.struct([(angle, number) for angle in Euler._fields])
+        shape = self._widths.get(name, shape)
+        return self._pyarrow.list_(number, int(np.prod(shape))) if shape else number
 
     def _flush(self) -> None:
         if self._writer is None:
@@ -274,13 +309,10 @@ class _Table(Recorder):
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("frame", "time", "score")}
-        columns["track_id"] = [None if row["track_id"] < 0 else row["track_id"] for row in rows]
-        for names, group in ((_BOX, "box"), (_POSE, "pose")):
-            columns.update(zip(names, np.array([row[group] for row in rows]).T, strict=True))
-        for name in _LISTS:
-            columns[name] = [row[name].ravel() for row in rows]
-        arrays = [self._pyarrow.array(columns[field.name], type=field.type) for field in self._schema]
+        arrays = [
+            self._pyarrow.array([_cell(name, row[name]) for row in rows], type=self._schema.field(name).type)
+            for name in _COLUMNS
+        ]
         self._writer.write_table(self._pyarrow.Table.from_arrays(arrays, schema=self._schema))
 
     def _close(self) -> None:
@@ -293,3 +325,12 @@ class _Table(Recorder):
             if self._writer is not None and self._writer.is_open:
                 self._writer.close()
             self._part.unlink(missing_ok=True)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """A value of a row as pyarrow takes it."""
+    if name == "track_id":
+        return None if value < 0 else value
+    if name == "pose":
+        return dict(zip(Euler._fields, value, strict=True))
+    return value.ravel() if isinstance(value, np.ndarray) else value

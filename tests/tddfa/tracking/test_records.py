@@ -4,28 +4,28 @@ import sys
 import numpy as np
 import pytest
 
+from builders import make_face
 from tddfa.geometry.camera import Camera
 from tddfa.outputs import describe
 from tddfa.tracking import records
 from tddfa.tracking.records import SUFFIXES, Recorder
-from tddfa.types import Face, Params, Roi
+from tddfa.types import SCHEMA, Params
 from tddfa.video import Frame
 
 COLUMNS = ("frame", "time", "track_id", "score", "box", "pose", "landmarks", "camera", "shape", "expression")
 
 
 class Stop(BaseException):
-    """Not an Exception: as an interrupt from the keyboard."""
+    """Not an Exception, like KeyboardInterrupt."""
 
 
 def face(rng, track_id=None, widths=(12, 5)):
-    return Face(
+    return make_face(
+        camera=Camera.from_pose(*rng.uniform(-40, 40, 3), scale=3.0, translation=(5, 6, 7)),
+        params=Params(np.eye(3, 4), rng.normal(size=widths[0]), rng.normal(size=widths[1])),
+        landmarks=rng.normal(size=(68, 3)),
         box=rng.uniform(0, 100, 4),
         score=rng.uniform(),
-        roi=Roi(1.0, 2.0, 30.0),
-        params=Params(np.eye(3, 4), rng.normal(size=widths[0]), rng.normal(size=widths[1])),
-        camera=Camera.from_pose(*rng.uniform(-40, 40, 3), scale=3.0, translation=(5, 6, 7)),
-        landmarks=rng.normal(size=(68, 3)),
         track_id=track_id,
     )
 
@@ -36,7 +36,7 @@ def frame(index):
 
 @pytest.fixture
 def seen(rng):
-    """Frames and their faces: none, one, two; with an id and without."""
+    """Frames with no face, one and two; with a track id and without."""
     return [
         (frame(3), []),
         (frame(4), [face(rng, 0)]),
@@ -62,7 +62,8 @@ def names(folder):
 def check_arrays(path, seen):
     rows = rows_of(seen)
     with np.load(path, allow_pickle=False) as arrays:
-        assert set(arrays) == {*COLUMNS, "frames"}
+        assert set(arrays) == {*COLUMNS, "frames", "schema"}
+        assert arrays["schema"] == SCHEMA
         assert arrays["frames"] == len(seen)
         assert {len(arrays[name]) for name in COLUMNS} == {len(rows)}
         assert arrays["landmarks"].dtype == np.float32
@@ -83,16 +84,16 @@ def check_table(path, seen):
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = rows_of(seen)
     table = parquet.read_table(path)
-    assert parquet.read_metadata(path).metadata[b"frames"] == str(len(seen)).encode()
+    assert table.column_names == list(COLUMNS)
+    metadata = parquet.read_metadata(path).metadata
+    assert (metadata[b"frames"], metadata[b"schema"]) == (str(len(seen)).encode(), str(SCHEMA).encode())
     assert len(table) == len(rows)
     assert table.schema.field("landmarks").type.list_size == 204
     for row, (a_frame, a_face) in zip(table.to_pylist(), rows, strict=True):
         assert (row["frame"], row["time"], row["track_id"]) == (a_frame.index, a_frame.time, a_face.track_id)
         assert row["score"] == np.float32(a_face.score)
-        np.testing.assert_array_equal([row[name] for name in ("x1", "y1", "x2", "y2")], a_face.box)
-        np.testing.assert_allclose(
-            [row[name] for name in ("yaw", "pitch", "roll")], a_face.camera.euler_degrees(), rtol=1e-6
-        )
+        np.testing.assert_array_equal(row["box"], a_face.box)
+        assert row["pose"] == pytest.approx(a_face.camera.euler_degrees()._asdict(), rel=1e-6)
         np.testing.assert_array_equal(np.reshape(row["landmarks"], (68, 3)), a_face.landmarks)
         np.testing.assert_array_equal(np.reshape(row["camera"], (3, 4)), a_face.camera.matrix)
         np.testing.assert_array_equal(row["shape"], a_face.params.shape)
@@ -104,7 +105,7 @@ def check_lines(path, seen):
     assert [line["frame"] for line in lines] == [a_frame.index for a_frame, _ in seen]
     for line, (a_frame, faces) in zip(lines, seen, strict=True):
         assert line["time"] == pytest.approx(a_frame.time, abs=1e-6)
-        assert (line["width"], line["height"]) == (6, 4)
+        assert (line["schema"], line["width"], line["height"]) == (SCHEMA, 6, 4)
         assert [entry["track_id"] for entry in line["faces"]] == [a_face.track_id for a_face in faces]
         for entry, a_face in zip(line["faces"], faces, strict=True):
             np.testing.assert_allclose(entry["landmarks"], a_face.landmarks, atol=1e-3)
@@ -131,8 +132,8 @@ def test_round_trip(tmp_path, seen, suffix):
 
 
 def test_more_rows_than_fit_a_block(tmp_path, rng, suffix, monkeypatch):
-    monkeypatch.setattr(records, "_BLOCK", 4)
-    monkeypatch.setattr(records, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(records, "_ROWS_PER_BLOCK", 4)
+    monkeypatch.setattr(records, "_ROWS_PER_GROUP", 4)
     seen = [(frame(i), [face(rng, k) for k in range(i % 4)]) for i in range(20)]
     path = tmp_path / f"faces{suffix}"
     with Recorder.open(path) as recorder:
@@ -142,7 +143,7 @@ def test_more_rows_than_fit_a_block(tmp_path, rng, suffix, monkeypatch):
 
 def test_tables_are_written_group_by_group(tmp_path, rng, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(records, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(records, "_ROWS_PER_GROUP", 4)
     with Recorder.open(tmp_path / "faces.parquet") as recorder:
         for i in range(10):
             recorder.add(frame(i), [face(rng)])
@@ -151,7 +152,7 @@ def test_tables_are_written_group_by_group(tmp_path, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_nobody_at_all(tmp_path, suffix, count):
+def test_no_face_at_all(tmp_path, suffix, count):
     path = tmp_path / f"faces{suffix}"
     seen = [(frame(i), []) for i in range(count)]
     with Recorder.open(path) as recorder:
@@ -169,7 +170,7 @@ def test_what_was_added_before_an_interruption_is_kept(tmp_path, seen, suffix, e
     assert names(tmp_path) == [path.name]
 
 
-def test_lines_are_there_at_once(tmp_path, seen):
+def test_lines_are_written_at_once(tmp_path, seen):
     path = tmp_path / "faces.jsonl"
     with Recorder.open(path) as recorder:
         for i, (a_frame, faces) in enumerate(seen):
@@ -177,7 +178,7 @@ def test_lines_are_there_at_once(tmp_path, seen):
             check_lines(path, seen[: i + 1])
 
 
-def test_other_files_appear_whole(tmp_path, seen, suffix):
+def test_tables_replace_the_old_file_when_complete(tmp_path, seen, suffix):
     if suffix == ".jsonl":
         return
     path = tmp_path / f"faces{suffix}"
@@ -192,7 +193,7 @@ def test_other_files_appear_whole(tmp_path, seen, suffix):
             recorder.add(*seen[0])
 
 
-def test_lines_hold_what_the_description_says(tmp_path, aligner, astronaut):
+def test_lines_hold_the_records(tmp_path, aligner, astronaut):
     path = tmp_path / "faces.jsonl"
     faces = aligner(astronaut)
     with Recorder.open(path) as recorder:
@@ -201,7 +202,7 @@ def test_lines_hold_what_the_description_says(tmp_path, aligner, astronaut):
     assert json.loads(line)["faces"] == [describe(a_face, aligner) for a_face in faces]
 
 
-def test_a_description_that_fails_leaves_whole_lines(tmp_path, seen):
+def test_a_record_that_fails_leaves_whole_lines(tmp_path, seen):
     path = tmp_path / "faces.jsonl"
     with Recorder.open(path) as recorder:
         recorder.add(*seen[1])
@@ -243,7 +244,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, suffix):
         Recorder.open(tmp_path / "file" / f"faces{suffix}")
 
 
-def test_a_file_that_cannot_be_finished_is_not_left(tmp_path, seen, monkeypatch):
+def test_a_file_that_cannot_be_finished_is_removed(tmp_path, seen, monkeypatch):
     def full(*arguments, **more):
         raise OSError(28, "No space left on device")
 
