@@ -1,1 +1,1 @@
-"""What every package uses: checks of arrays, files that appear whole, images and ``.npz`` from disk."""
+"""Used by all packages: checks of arrays, atomic writes, images and ``.npz`` files, settings from yml, errors."""

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write `data` under `path`: into a temporary file beside it, which then takes its name.
+    """Write `data` to `path` through a temporary file beside it.
 
-    Whoever reads `path` meanwhile sees the old file or the new one, never half of one. Missing folders are made.
+    Another process that reads `path` meanwhile sees the old file or the new one, never a part. Missing folders are
+    made.
 
     Raises
     ------
     OSError
-        If the folder cannot be made or written; nothing is left behind.
+        If the folder cannot be made or written; no temporary file is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

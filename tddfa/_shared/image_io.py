@@ -1,4 +1,4 @@
-"""Files to pictures and back, whatever the file holds: each comes out as BGR uint8, or as one clear line."""
+"""Image files to BGR uint8 arrays and back; a file that cannot be read gives an error of one line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
-"""What a folder is searched for."""
+"""Suffixes of the images of a folder."""
 
-# What a picture may hold; its header is read before memory is taken.
-MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses pictures of a few more
+# Limits of an image; its header is read before memory is allocated.
+MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses slightly larger images
 _MAX_BYTES = 1 << 30
 
 _QUALITY = {
@@ -35,14 +35,14 @@ _JPEG_END, _JPEG_WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
 
 
 class ImageError(TddfaError, ValueError):
-    """A file is no picture that can be read."""
+    """A file is not an image, is damaged, or is too large."""
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read a picture.
+    """Read an image.
 
-    Grey, 16-bit, CMYK and palette pictures are converted, an alpha channel is dropped, and a turn noted in EXIF is
-    carried out.
+    Grey, 16-bit, CMYK and palette images are converted, an alpha channel is dropped, and the EXIF orientation is
+    applied.
 
     Returns
     -------
@@ -52,14 +52,13 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises
     ------
     ImageError
-        If there is no such file, or if it is no picture, is cut short, or is too large. The message is one line
-        that names the file.
+        If the file is missing, is not an image, is truncated or too large. The message is one line that names the file.
     """
     path = Path(path)
     try:
         size = path.stat().st_size
         if path.is_dir():
-            raise ImageError(f"{path}: expected a picture, got a folder")
+            raise ImageError(f"{path}: expected an image, got a folder")
         if size == 0:
             raise ImageError(f"{path}: the file is empty")
         if size > _MAX_BYTES:
@@ -73,16 +72,16 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a picture held in memory; `name` begins the messages. As `read` otherwise."""
+    """Decode the bytes of an image file; messages begin with `name`. See `read`."""
     width, height, kind, mode = _header(data, name)
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}")
-    # OpenCV pads what is missing with grey and says nothing
+    # OpenCV fills the missing part with grey, without an error
     if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
-        raise ImageError(f"{name}: the file is cut short: a JPEG without its end")
+        raise ImageError(f"{name}: the file is truncated: a JPEG without its end")
     end = data.rfind(_PNG_END)
     if data.startswith(_PNG_START) and (end < 0 or len(data) < end + 8):  # its checksum follows
-        raise ImageError(f"{name}: the file is cut short: a PNG without its end")
+        raise ImageError(f"{name}: the file is truncated: a PNG without its end")
     try:
         if kind == "TIFF" and mode.endswith("A"):
             return _without_alpha(data)
@@ -90,12 +89,12 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     except (cv2.error, OSError, SyntaxError):
         image = None
     if image is None:
-        raise ImageError(f"{name}: the file is damaged, or of a kind that cannot be read")
+        raise ImageError(f"{name}: the file is damaged, or its format is not supported")
     return np.asarray(image)
 
 
 def _without_alpha(data: bytes) -> NDArray[np.uint8]:
-    """Decode by Pillow: OpenCV multiplies the colours of a TIFF by its alpha channel."""
+    """Decode with Pillow, because OpenCV multiplies the colours of a TIFF by its alpha channel."""
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data)) as image:
@@ -103,7 +102,7 @@ def _without_alpha(data: bytes) -> NDArray[np.uint8]:
 
 
 def _jpeg_has_its_end(data: bytes) -> bool:
-    """Walk from marker to marker to the end: one inside a thumbnail, or behind the picture, does not count."""
+    """Look for the end marker from marker to marker: one in a thumbnail or behind the image does not count."""
     at = len(_JPEG_START)
     while (marker := _JPEG_MARKER.search(data, at)) is not None:
         at, code = marker.end(), marker[1][0]
@@ -115,7 +114,7 @@ def _jpeg_has_its_end(data: bytes) -> bool:
 
 
 def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
-    """Width, height, format and mode by the file's header; no pixel is decoded."""
+    """Width, height, format and mode from the file header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -123,10 +122,10 @@ def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as header:
                 if header.format == "PNG":
-                    header.verify()  # the checksums; libpng would report what they find to stderr by itself
+                    header.verify()  # checksums; libpng would print an error to stderr by itself
                 return *header.size, str(header.format), header.mode
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not a picture") from None
+        raise ImageError(f"{name}: not an image") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got more") from None
     except Exception as error:  # a damaged header may raise anything
@@ -134,19 +133,19 @@ def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
 
 
 def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
-    """Write a picture in the format of its suffix; the file appears whole or not at all.
+    """Write an image in the format of the suffix, atomically.
 
     Parameters
     ----------
     path : path
-        ``.jpg``, ``.png`` or another suffix that OpenCV writes.
+        ``.jpg``, ``.png`` or another suffix that OpenCV can write.
     image : ndarray
         (h, w) or (h, w, 3) BGR; uint8, or uint16 for ``.png``.
 
     Raises
     ------
     ValueError
-        If the format cannot hold the picture.
+        If the format cannot store the image.
     OSError
         If the file cannot be written.
     """
@@ -154,7 +153,7 @@ def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
     try:
         done, data = cv2.imencode(path.suffix, image, _QUALITY.get(path.suffix.lower(), []))
     except cv2.error as error:
-        raise ValueError(f"{path}: a picture of this kind or size cannot be written as {path.suffix!r}") from error
+        raise ValueError(f"{path}: an image of this dtype or size cannot be written as {path.suffix!r}") from error
     if not done:
-        raise ValueError(f"{path}: a picture of shape {image.shape} cannot be written as {path.suffix!r}")
+        raise ValueError(f"{path}: an image of shape {image.shape} cannot be written as {path.suffix!r}")
     return write_atomic(path, data.tobytes())

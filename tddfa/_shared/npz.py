@@ -1,4 +1,4 @@
-"""Arrays of a ``.npz`` file from outside: no pickle is run, and no more memory taken than is allowed."""
+"""Arrays of untrusted ``.npz`` files: pickles are not run, and memory is limited."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tddfa._shared.files import write_atomic
 
 _DAMAGED: tuple[type[Exception], ...] = (
     OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
-    RuntimeError,  # it is encrypted, or packed by a method that is not known
+    RuntimeError,  # encrypted, or an unknown compression
 )  # fmt: skip
 try:
     from lzma import LZMAError
-except ImportError:  # a Python that was built without it cannot unpack such a file either
+except ImportError:  # a Python built without lzma cannot read such a file either
     pass
 else:
     _DAMAGED = (*_DAMAGED, LZMAError)
@@ -36,14 +36,14 @@ def read_npz(
     path : path
         The file.
     max_bytes : int
-        What the arrays that are read may hold together.
+        Limit for all arrays that are read, together.
     names : collection of str, optional
-        Read these alone, those of them that are there; None reads all.
+        Names to read; those that are missing are left out. None reads all.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or claims more; the message, one line, leaves it to the caller to name the file.
+        If the file cannot be read or is too large. The message is one line without the file name: the caller adds it.
     """
 
     def wanted(name: str) -> bool:
@@ -57,10 +57,10 @@ def read_npz(
             raise ValueError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if wanted(name)}
-        # NumPy gives the bytes of what is no array
+        # NumPy returns the bytes of an entry that is no array
         other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
         if other:
-            raise ValueError(f"{other[0]} is no array")
+            raise ValueError(f"{other[0]} is not an array")
     except _DAMAGED as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     return arrays
@@ -69,19 +69,19 @@ def read_npz(
 def add_arrays(
     source: str | os.PathLike[str], target: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], max_bytes: int
 ) -> Path:
-    """Write a copy of a file with arrays added, or put in the place of those of the same name.
+    """Write a copy of a file with arrays added; those with the same name are replaced.
 
-    It is not compressed: half-precision bases hardly shrink, and are read three times as fast.
+    The copy is not compressed: half-precision bases hardly shrink, and load three times as fast.
 
     Raises
     ------
     OSError, ValueError
-        If the one cannot be read (see `read_npz`) or the other not be written; the message names the file.
+        If `source` cannot be read (see `read_npz`) or `target` cannot be written; the message names the file.
     """
     try:
-        found = read_npz(source, max_bytes)
+        present = read_npz(source, max_bytes)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     buffer = io.BytesIO()
-    np.savez(buffer, **{**found, **arrays})  # type: ignore[arg-type]  # its switch is a keyword
+    np.savez(buffer, **{**present, **arrays})  # type: ignore[arg-type]  # NumPy's stub has its switch as a keyword
     return write_atomic(target, buffer.getvalue())

@@ -1,1 +1,1 @@
-"""What a config names: the networks, the face model, and where their files are."""
+"""The parts of a model: its config, its networks, its face model, and the files of them."""

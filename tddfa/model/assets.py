@@ -1,4 +1,4 @@
-"""Names to files that were checked: where the shipped models and configs are, and what they must hash to."""
+"""Paths of the shipped and fetched configs and models, and the hashes of the shipped ones."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ REGISTRY = {
     "weights/open_mb05.onnx": "353aa6fad12fa2332dbca8eb4308ea3449f10df5c4ed9ce30e2a2c607c90a09c",
     "weights/open_mb05_int8.onnx": "dd9ef53b8475f06045551a211868f25e4deacacda60525d591ac496f7286f44d",
 }
-"""sha256 of every shipped binary, by its path below `data_folder`."""
-
+"""sha256 of every shipped binary file, by its path below `data_folder`."""
 
 FETCHED_CONFIGS = ("mb05_120x120", "mb1_120x120")
-"""Configs that ``tddfa fetch 3ddfa_v2`` puts into the cache folder."""
+"""Configs that ``tddfa fetch 3ddfa_v2`` writes to the cache folder."""
 
 CACHE_VARIABLE = "TDDFA_CACHE"
-"""Environment variable that moves the cache folder."""
+"""Environment variable with the path of the cache folder."""
 
 
 class AssetError(TddfaError, ValueError):
-    """A file is missing, or is not the one that was released."""
+    """A file of a model is missing, or differs from the released one."""
 
 
 @lru_cache(maxsize=1)
 def data_folder() -> Path:
-    """The folder that holds ``configs`` and ``weights``: the package where it is installed, else the checkout."""
+    """Folder of ``configs`` and ``weights``: the installed package, or the checkout."""
     package = Path(__file__).resolve().parents[1]
     return package if (package / "configs").is_dir() else package.parent
 
 
 def cache_folder() -> Path:
-    """The folder of what was fetched: ``TDDFA_CACHE`` where that is set, else the user's cache folder of the system."""
+    """Folder of fetched and converted files: ``TDDFA_CACHE`` if set, else the user's cache folder of the system."""
     moved = os.environ.get(CACHE_VARIABLE)
     if moved:
         return Path(moved).expanduser()
@@ -49,18 +48,28 @@ def cache_folder() -> Path:
 
 
 def config_path(name: str | os.PathLike[str]) -> Path:
-    """Path of a config: a ``.yml`` file as it is, or the name of a shipped or fetched one.
+    """Path of a config, by its name or its file.
+
+    Parameters
+    ----------
+    name : str or path
+        Name of a shipped or fetched config, or a ``.yml`` file.
 
     Raises
     ------
     AssetError
-        If there is none; the message lists those that there are.
+        If there is no such config; the message lists the names.
+
+    Examples
+    --------
+    >>> config_path("open_mb05").name
+    'open_mb05.yml'
     """
     path = Path(name)
     if path.suffix in (".yml", ".yaml") and path.is_file():
         return path
     shipped = sorted((data_folder() / "configs").glob("*.yml"), key=lambda path: path.stem)
-    # `configs/open_mb05.yml` names the shipped one from any folder
+    # `configs/open_mb05.yml` means the shipped one, whatever the working folder is
     wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
     for candidate in shipped:
         if candidate.stem == wanted:
@@ -75,12 +84,17 @@ def config_path(name: str | os.PathLike[str]) -> Path:
 
 
 def verified(path: str | os.PathLike[str]) -> Path:
-    """Return `path` if the file is there and, where it is a shipped one, is what was released.
+    """Return `path` if the file exists; a shipped file must have its released sha256.
 
     Raises
     ------
     AssetError
-        If it is missing, or if its sha256 is another one.
+        If the file is missing, or if its sha256 is wrong.
+
+    Examples
+    --------
+    >>> verified(data_folder() / "weights/open_mb05.onnx").name
+    'open_mb05.onnx'
     """
     path = Path(path)
     if not path.is_file():
@@ -97,14 +111,14 @@ def verified(path: str | os.PathLike[str]) -> Path:
     if actual != expected:
         raise AssetError(
             f"{path}: not the released file: expected sha256 {expected}, got {actual} ({stat.st_size} bytes); "
-            "install again, or give a changed model a name of its own"
+            "install again, or save a changed model under another name"
         )
     return path
 
 
 @lru_cache(maxsize=32)
 def _sha256(path: Path, _size: int, _modified: int) -> str:
-    # size and time of change are part of the cache's key only
+    # size and modification time are only keys of the cache
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

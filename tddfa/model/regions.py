@@ -1,6 +1,6 @@
-"""Named regions of a face model, from its 68 landmarks: how ``configs/open_face.npz`` got its own.
+"""Named regions of a face model, from its 68 landmarks. The regions of ``configs/open_face.npz`` were made by it.
 
-``python -m tddfa.model.regions IN.npz OUT.npz`` adds an array ``region_<name>`` of vertex indices for each.
+``python -m tddfa.model.regions IN.npz OUT.npz`` adds an array ``region_<name>`` of vertex indices for each region.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tddfa._shared.npz import add_arrays
 from tddfa.landmarks68 import NOSE, NOSE_TIP, OUTER_EYE_CORNERS, PARTS
 from tddfa.model.face_model import MAX_BYTES, FaceModel
 
-# Landmarks around a region, and how far beyond their hull it goes, in outer eye distances. Names as on the subject.
+# Landmarks around a region, and the margin around their hull, in outer eye distances. Left and right of the subject.
 _HULLS: dict[str, tuple[slice, float]] = {
     "right_eye": (PARTS["right_eye"], 0.07),
     "left_eye": (PARTS["left_eye"], 0.07),
@@ -24,22 +24,27 @@ _HULLS: dict[str, tuple[slice, float]] = {
     "nose": (NOSE, 0.1),
     "lips": (PARTS["outer_lips"], 0.02),
 }
-# How much of the chin's way a vertex goes as the jaw opens, to belong to the jaw.
-_JAW_SHARE = 0.5
+# A vertex belongs to the jaw if the opening jaw moves it by this fraction of the largest motion.
+_JAW_FRACTION = 0.5
 
 
 def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
     """Vertices of the eyes, brows, nose, lips, ears and jaw.
 
-    The mean face is unrolled onto a cylinder about its vertical axis. A region of the front is what lies in the hull
-    of its landmarks, widened. The ears lie behind the ends of the jaw line, between the mouth's and the brows' height.
-    The jaw is what the expression ``jawOpen`` moves at least half as far as the chin (left out where the model has
-    none).
+    The mean face is unrolled onto a cylinder about its vertical axis. A region of the front is the hull of its
+    landmarks with a margin. The ears are behind the ends of the jaw line, between the heights of the mouth and the
+    brows. The jaw has the vertices that the expression ``jawOpen`` moves by at least half of its largest motion; a
+    model without that expression has no jaw.
 
     Returns
     -------
     dict of str to ndarray (k,) int32
         Right and left are the subject's.
+
+    Examples
+    --------
+    >>> sorted(find_regions(aligner.face_model))[:4]
+    ['jaw', 'left_brow', 'left_ear', 'left_eye']
     """
     none = np.zeros(model.shape_count, dtype=np.float32), np.zeros(model.expression_count, dtype=np.float32)
     landmarks = model.landmarks(*none)
@@ -70,7 +75,7 @@ def find_regions(model: FaceModel) -> dict[str, NDArray[np.int32]]:
     if "jawOpen" in model.expression_names:
         offset = model.basis[model.shape_count + model.expression_names.index("jawOpen")]
         moved = np.linalg.norm(offset, axis=1)
-        regions["jaw"] = np.flatnonzero(skin & (moved >= _JAW_SHARE * moved.max())).astype(np.int32)
+        regions["jaw"] = np.flatnonzero(skin & (moved >= _JAW_FRACTION * moved.max())).astype(np.int32)
     return regions
 
 

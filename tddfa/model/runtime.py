@@ -1,4 +1,4 @@
-"""ONNX Runtime, and nothing else knows of it: a file becomes a callable, batch -> named arrays."""
+"""`Model`: an ONNX file as a callable, run by ONNX Runtime. No other module imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
-"""What may be asked for; ``auto`` is CUDA where there is a GPU, and never TensorRT, which builds an engine first."""
+"""Devices to choose from. ``auto`` is CUDA if there is a GPU, and never TensorRT, which builds an engine first."""
 
 _NAMES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "tensorrt"}
-# cuDNN's exhaustive search, ONNX Runtime's own default, starts anew for each size of picture and of batch.
+# ONNX Runtime's default, cuDNN's exhaustive search, is repeated for each image size and batch size.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-# Pictures that one call should take. The network's maps are about 1 MB a crop of 120 px: those of a large batch leave a
-# processor's caches, and 64 crops take a fifteenth longer each than 8.
+# Largest batch of a call. The feature maps take about 1 MB per crop of 120 px, and those of a large batch do not fit
+# into the caches of a CPU: time per crop is about 7 % higher at batch 64 than at batch 8.
 _MAX_ON_CPU, _MAX_ON_GPU = 16, 512
 
 
@@ -38,7 +38,7 @@ def _onnxruntime() -> Any:
 
 @lru_cache(maxsize=1)
 def cuda_device_count() -> int:
-    """Count the CUDA devices that the driver shows; 0 without a driver."""
+    """Number of CUDA devices that the driver reports; 0 without a driver."""
     names = {"win32": "nvcuda.dll", "linux": "libcuda.so.1"}
     try:
         driver = ctypes.CDLL(names[sys.platform])
@@ -51,59 +51,68 @@ def cuda_device_count() -> int:
 
 
 @lru_cache(maxsize=32)
-def _say_once(message: str) -> None:
+def _warn_once(message: str) -> None:
     logger.warning(message)
 
 
 @lru_cache(maxsize=8)
 def _choices(device: str) -> tuple[tuple[str, ...], ...]:
-    """Execution providers to try, each choice best first; the last is the CPU alone."""
+    """Lists of execution providers to try in turn; the last list is the CPU alone."""
     if device not in DEVICES:
         raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
     cpu = ("CPUExecutionProvider",)
     if device == "cpu":
         return (cpu,)
     built = _onnxruntime().get_available_providers()
-    # The driver is asked first: the CUDA provider of a machine without a GPU takes long to say no, and loudly.
+    # Ask the driver first: without a GPU, loading the CUDA provider fails slowly and prints errors.
     if "CUDAExecutionProvider" not in built or cuda_device_count() == 0:
         if device != "auto":
             why = "no CUDA device was found" if "CUDAExecutionProvider" in built else "this onnxruntime has no CUDA"
-            _say_once(f"device {device} was asked for, but {why}: running on the CPU")
+            _warn_once(f"device {device} was requested, but {why}: running on the CPU")
         return (cpu,)
     preload = getattr(_onnxruntime(), "preload_dlls", None)
     if preload is not None:
-        preload()  # CUDA and cuDNN as pip installs them (tddfa[cuda]) are not on the system's path
+        preload()  # CUDA and cuDNN installed by pip (tddfa[cuda]) are not on the library path
     cuda = ("CUDAExecutionProvider", *cpu)
     if device != "tensorrt":
         return (cuda, cpu)
     if "TensorrtExecutionProvider" not in built:
-        _say_once("device tensorrt was asked for, but this onnxruntime has no TensorRT: running on CUDA")
+        _warn_once("device tensorrt was requested, but this onnxruntime has no TensorRT: running on CUDA")
         return (cuda, cpu)
     return (("TensorrtExecutionProvider", *cuda), cuda, cpu)
 
 
 class Model:
-    """An ONNX file as a callable: ``batch -> dict of named arrays``.
+    """An ONNX file as a callable: batch to named arrays.
 
-    The file is read at the first call (or first look at `device`), so that what is never used costs nothing. It
-    pickles as its arguments: another process reads the file anew.
+    The file is loaded at the first call, or when `device` is first read. Pickling stores the arguments: another process
+    loads the file again.
 
     Parameters
     ----------
     path : path
-        The ``.onnx`` file; it must have one input.
+        An ``.onnx`` file with one input.
     device : {"auto", "cpu", "cuda", "tensorrt"}
-        ``auto`` takes the GPU where there is one. Where the device that was asked for is missing or fails, the next
-        best runs the model, and a warning says so, once.
+        ``auto`` uses the GPU if there is one. If the requested device is missing or fails, the next best is used, and
+        a warning is logged once.
     threads : int or None
-        Threads of one call on the CPU; None leaves it to ONNX Runtime (one a core).
+        Threads of one call on the CPU; None is ONNX Runtime's default, one per core.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If `device` or `threads` is something else; at the first call, if the file is no ONNX model with one input.
+        If `device` or `threads` has a wrong value; at the first call, if the file is not an ONNX model with one input.
+
+    Examples
+    --------
+    >>> from tddfa.model.assets import data_folder
+    >>> regressor = Model(data_folder() / "weights/open_mb05.onnx", device="cpu")
+    >>> regressor.outputs
+    ('camera', 'shape', 'expression', 'score')
+    >>> regressor(np.zeros((2, 120, 120, 3), np.uint8))["camera"].shape
+    (2, 3, 4)
     """
 
     def __init__(self, path: str | os.PathLike[str], device: str = "auto", threads: int | None = None) -> None:
@@ -126,7 +135,7 @@ class Model:
         options.log_severity_level = 3
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        # threads that spin while they wait steal the cores from decoding and drawing
+        # threads that spin while they wait take the cores from decoding and drawing
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         choices = _choices(self._device)
         session: Any = None
@@ -137,14 +146,14 @@ class Model:
                 # ONNX Runtime's own fallback prints to stdout
                 session = ort.InferenceSession(str(self.path), options, providers=providers, enable_fallback=0)
                 break
-            except Exception as error:  # ONNX Runtime's errors share no class
+            except Exception as error:  # ONNX Runtime's errors have no common class
                 failed = " ".join(str(error).split())
         if session is None:
             raise ValueError(f"{self.path}: not a model that ONNX Runtime can load: {failed}")
         got, wanted = _name(session.get_providers()[0]), _name(choices[0][0])
         if got != wanted:
             why = f": {failed}" if failed else ", which could not be loaded"
-            _say_once(f"running on {got} in place of {wanted}{why}")
+            _warn_once(f"running on {got} in place of {wanted}{why}")
         if len(session.get_inputs()) != 1:
             raise ValueError(f"{self.path}: expected a model with one input, got {len(session.get_inputs())}")
         return session
@@ -155,26 +164,26 @@ class Model:
 
     @property
     def device(self) -> str:
-        """What really runs it: "cpu", "cuda" or "tensorrt"."""
+        """Device that runs the model: "cpu", "cuda" or "tensorrt"."""
         return _name(self._session.get_providers()[0])
 
     @property
     def max_batch(self) -> int:
-        """How many pictures a call should take at most, of the size of a crop."""
+        """Largest recommended batch of crops for one call."""
         return _MAX_ON_CPU if self.device == "cpu" else _MAX_ON_GPU
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of its outputs."""
+        """Names of the outputs."""
         return tuple(self._names[1])
 
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
-        """Run it on a batch.
+        """Run the model on a batch; return its outputs by name.
 
         Raises
         ------
         ValueError
-            If the file is no model, or none for such a batch.
+            If the file is not a model, or if it cannot run on such a batch.
         """
         name, outputs = self._names
         try:
@@ -182,13 +191,13 @@ class Model:
                 values = self._session.run(outputs, {name: batch})
             else:
                 values = self._run_bound(name, outputs, batch)
-        except Exception as error:  # ONNX Runtime's errors share no class
+        except Exception as error:  # ONNX Runtime's errors have no common class
             reason = " ".join(str(error).split())
-            raise ValueError(f"{self.path}: it cannot run on a batch of shape {batch.shape}: {reason}") from error
+            raise ValueError(f"{self.path}: cannot run on a batch of shape {batch.shape}: {reason}") from error
         return dict(zip(outputs, values, strict=True))
 
     def _run_bound(self, name: str, outputs: list[str], batch: NDArray[Any]) -> list[NDArray[np.float32]]:
-        # one copy to the device, one back of all outputs, none between
+        # one copy to the device, one copy of all outputs back, none between
         binding = self._session.io_binding()
         binding.bind_cpu_input(name, np.ascontiguousarray(batch))
         for output in outputs:

@@ -220,7 +220,7 @@ class TestWhatIsRefused:
     def test_folder(self, tmp_path):
         with pytest.raises(ImageError) as caught:
             image_io.read(tmp_path)
-        assert str(caught.value) == f"{tmp_path}: expected a picture, got a folder"
+        assert str(caught.value) == f"{tmp_path}: expected an image, got a folder"
 
     def test_a_path_through_a_file(self, tmp_path):
         (tmp_path / "file").write_text("x")
@@ -250,18 +250,18 @@ class TestWhatIsRefused:
         ],
     )
     def test_no_picture(self, tmp_path, data):
-        assert refused(tmp_path, data, "photo.jpg") == "not a picture"
+        assert refused(tmp_path, data, "photo.jpg") == "not an image"
 
     @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 0.9, 0.999])
     @pytest.mark.parametrize("progressive", [False, True])
     def test_jpeg_cut_short(self, tmp_path, photo, share, progressive):
         data = encoded(pil(photo), "JPEG", progressive=progressive)
-        assert "cut short" in (message := refused(tmp_path, data[: int(len(data) * share)])) or "damaged" in message
+        assert "truncated" in (message := refused(tmp_path, data[: int(len(data) * share)])) or "damaged" in message
 
     @pytest.mark.parametrize("missing", [1, 2, 3, 50])
     def test_jpeg_without_its_end(self, tmp_path, photo, missing):
         data = encoded(pil(photo), "JPEG")
-        assert refused(tmp_path, data[:-missing]) == "the file is cut short: a JPEG without its end"
+        assert refused(tmp_path, data[:-missing]) == "the file is truncated: a JPEG without its end"
 
     def test_jpeg_cut_behind_the_thumbnails_end(self, tmp_path, photo):
         data = jpeg_with_thumbnail(photo)
@@ -270,7 +270,7 @@ class TestWhatIsRefused:
         scan = data.rfind(b"\xff\xda")
         for end in (thumbnails_end, thumbnails_end + 30, scan - 1, scan + 2, scan + 100, len(data) - 2):
             message = refused(tmp_path, data[:end])
-            assert any(words in message for words in ("cut short", "damaged", "not a picture"))
+            assert any(words in message for words in ("truncated", "damaged", "not an image"))
 
     @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM"])
     def test_others_cut_short(self, tmp_path, photo, kind, capfd):
@@ -283,7 +283,7 @@ class TestWhatIsRefused:
             len(data) - 2,
         ):
             message = refused(tmp_path, data[:end])
-            assert any(words in message for words in ("cut short", "damaged", "not a picture"))
+            assert any(words in message for words in ("truncated", "damaged", "not an image"))
         assert capfd.readouterr().err == ""  # the exception says all; a decoder that writes to stderr doubles it
 
     def test_png_with_a_damaged_middle(self, tmp_path, photo, capfd):

@@ -74,7 +74,7 @@ def test_an_unknown_method(tmp_path):
 def test_what_is_no_array(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("a.npy", b"hello")
-    with pytest.raises(ValueError, match="a is no array"):
+    with pytest.raises(ValueError, match="a is not an array"):
         read_npz(tmp_path / "x.npz", 1 << 20)
     np.savez(tmp_path / "y.npz", a=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):

@@ -18,10 +18,10 @@ def weights(root):
 
 @pytest.fixture(autouse=True)
 def forget_what_was_said():
-    for cache in (runtime._choices, runtime._say_once):
+    for cache in (runtime._choices, runtime._warn_once):
         cache.cache_clear()
     yield
-    for cache in (runtime._choices, runtime._say_once):
+    for cache in (runtime._choices, runtime._warn_once):
         cache.cache_clear()
 
 
@@ -47,7 +47,7 @@ def test_what_is_never_called_is_never_read(tmp_path):
 
 
 def test_a_batch_of_another_size_is_named(weights):
-    with pytest.raises(ValueError, match=r"open_mb05\.onnx: it cannot run on a batch of shape \(1, 100, 100, 3\)"):
+    with pytest.raises(ValueError, match=r"open_mb05\.onnx: cannot run on a batch of shape \(1, 100, 100, 3\)"):
         Model(weights, "cpu", threads=1)(np.zeros((1, 100, 100, 3), np.uint8))
 
 
@@ -158,7 +158,7 @@ class TestProviders:
             models = [Model(weights, device, threads=1) for _ in range(2)]
             assert [model.device for model in models] == ["cpu", "cpu"]
         assert len(caplog.records) == 1
-        assert f"device {device} was asked for, but" in caplog.text
+        assert f"device {device} was requested, but" in caplog.text
         assert "running on the CPU" in caplog.text
 
     def test_a_gpu_is_taken_first_and_its_libraries_loaded(self, fake):
@@ -204,7 +204,7 @@ class TestProviders:
         with caplog.at_level(logging.WARNING):
             assert Model(weights, "tensorrt", threads=1).device == "cuda"
         assert caplog.messages == [
-            "device tensorrt was asked for, but this onnxruntime has no TensorRT: running on CUDA"
+            "device tensorrt was requested, but this onnxruntime has no TensorRT: running on CUDA"
         ]
 
     def test_a_bad_file_is_no_matter_of_the_gpu(self, fake, tmp_path, caplog):

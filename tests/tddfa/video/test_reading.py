@@ -213,7 +213,7 @@ def test_the_readable_part_of_a_truncated_video_is_read(tmp_path, short_video, c
         ("noise.mkv", bytes(range(256)) * 20, "not a video"),
         ("short.mp4", b"\0\0\0\x18ftypmp42", "not a video"),
         ("text.webp", b"hello world\n" * 100, "not an image or video"),
-        ("text.png", b"hello world\n" * 100, "not a picture"),
+        ("text.png", b"hello world\n" * 100, "not an image"),
         ("text.gif", b"hello world\n" * 100, "not a video"),
     ],
 )
