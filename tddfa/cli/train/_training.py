@@ -41,7 +41,7 @@ class Training:
     export : str
         ``export(out, settings)`` exports the best network so far; returns its path.
     smoke : str
-        ``smoke(out)`` tries all of it in a minute; returns whether the network learnt.
+        ``smoke(out)`` tries all of it in a minute; returns a `tddfa.train.engine.smoke.SmokeResult`.
     add_options : callable
         Adds the options that this command alone has.
     override : callable
@@ -121,7 +121,11 @@ class Training:
 
     def _run(self, options: argparse.Namespace) -> int:
         if options.smoke:
-            return 0 if resolve_name(self.smoke)(options.out) else FAILED
+            result = resolve_name(self.smoke)(options.out)
+            report(result.outcome, self.samples)
+            for line in result.lines:
+                print_line(line)
+            return 0 if result.passed else FAILED
         settings = self.settings_of(options)
         if options.export:
             print_line(f"{resolve_name(self.export)(options.out, settings)}: written")
@@ -238,7 +242,7 @@ TRAININGS = (
         settings="tddfa.train.regressor.settings:RegressorSettings",
         train="tddfa.train.regressor.task:train_regressor",
         export="tddfa.train.regressor.task:export_again",
-        smoke="tddfa.cli.train.smoke_regressor:smoke",
+        smoke="tddfa.train.regressor.smoke:smoke",
         add_options=_add_data,
         override=_override_regressor,
     ),
@@ -253,7 +257,7 @@ TRAININGS = (
         settings="tddfa.train.detector.settings:DetectorSettings",
         train="tddfa.train.detector.task:train_detector",
         export="tddfa.train.detector.task:export_best",
-        smoke="tddfa.cli.train.smoke_detector:smoke",
+        smoke="tddfa.train.detector.smoke:smoke",
         add_options=_add_teacher,
         override=_override_detector,
     ),
@@ -268,7 +272,7 @@ TRAININGS = (
         settings="tddfa.train.multiview.settings:MultiviewSettings",
         train="tddfa.train.multiview.task:finetune",
         export="tddfa.train.multiview.task:export_again",
-        smoke="tddfa.cli.train.smoke_multiview:smoke",
+        smoke="tddfa.train.multiview.smoke:smoke",
         add_options=_add_views,
         override=_override_multiview,
     ),

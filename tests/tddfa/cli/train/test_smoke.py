@@ -22,6 +22,6 @@ def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in logged if line["part"] == "train"]
     assert losses[-1] < 0.8 * losses[0]
-    printed = capsys.readouterr().out.split("NME of heads never seen ")[1]
+    printed = capsys.readouterr().out.split("NME of held-out heads ")[1]
     before, after = (float(text.split("%")[0]) for text in printed.split(" -> "))
     assert after < 0.8 * before

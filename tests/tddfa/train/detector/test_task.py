@@ -16,10 +16,10 @@ pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
-from tddfa.cli.train.smoke_detector import made_pictures, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.data import Piece, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
 from tddfa.train.detector.settings import Folders, ImageFolder  # noqa: E402
+from tddfa.train.detector.smoke import made_images, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.task import (  # noqa: E402
     DetectorTask,
     detector_of,
@@ -43,8 +43,8 @@ def one_thread():
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    made_pictures(folder / "train", 6, 2)
-    made_pictures(folder / "validation", 3, 1, seed=1)
+    made_images(folder / "train", 6, 2)
+    made_images(folder / "validation", 3, 1, seed=1)
     return folder
 
 
@@ -67,11 +67,12 @@ def arguments(*words):
     return parser.parse_args([str(word) for word in words])
 
 
-def test_smoke_finds_heads_it_had_not_seen(tmp_path, capsys):
+def test_smoke_detects_held_out_heads(tmp_path):
     untrained = FaceBoxes().eval()
-    assert smoke(tmp_path)
-    assert "AP of the exported detector" in capsys.readouterr().out
-    validation = [source(tmp_path / "pictures/validation", "boxes", 0, 1, None)]
+    result = smoke(tmp_path)
+    assert result.passed and result.outcome.finished
+    assert any("AP of the exported detector" in line for line in result.lines)
+    validation = [source(tmp_path / "images/validation", "boxes", 0, 1, None)]
     before = measure(detector_of(untrained), validation)
     after = measure(detector_of(load_onnx(tmp_path / "faceboxes.onnx").eval()), validation)
     assert after["ap"] > before["ap"] + 0.4 and after["error"] < before["error"]

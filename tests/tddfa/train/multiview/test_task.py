@@ -60,11 +60,11 @@ def heads(model):
 
 @pytest.fixture(scope="module")
 def smoked(tmp_path_factory):
-    """A whole run on made heads: its folder, its exit status, and what it said."""
-    out, said = tmp_path_factory.mktemp("smoke"), io.StringIO()
-    with redirect_stdout(said):
+    """A whole run on rendered heads: its folder, its exit status, and its output."""
+    out, printed = tmp_path_factory.mktemp("smoke"), io.StringIO()
+    with redirect_stdout(printed):
         status = COMMAND.run(parsed("--out", out, "--smoke"))
-    return out, status, said.getvalue()
+    return out, status, printed.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -277,9 +277,9 @@ def test_stored_views_need_heads_to_train_on(data, root, tmp_path):
 
 
 def test_smoke(smoked):
-    """All of it: the loss falls, the export runs, and views of a head never seen agree better than before."""
-    out, status, said = smoked
-    assert status == 0, said
-    assert "before: " in said
-    assert "spread of a head never seen" in said
+    """The loss falls, the exported network runs, and its predictions for views of a held-out head agree better."""
+    out, status, printed = smoked
+    assert status == 0, printed
+    assert "before: " in printed
+    assert "spread of a held-out head" in printed
     assert (out / "regressor.onnx").is_file()

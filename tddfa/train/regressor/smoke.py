@@ -1,4 +1,4 @@
-"""The regressor's training from end to end in under a minute, on heads made for it."""
+"""Smoke test of the regressor's training, on rendered heads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from tddfa.aligner import Aligner
-from tddfa.cli._common import print_line
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.metrics import nme_box
 from tddfa.model.assets import config_path, verified
@@ -18,22 +17,24 @@ from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.engine.settings import Folder, Schedule
+from tddfa.train.engine.smoke import SmokeResult
 from tddfa.train.multiview.data import jpeg, made_up_samples
 from tddfa.train.regressor.export import export_regressor
 from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.task import EXPORTED, first_network, train_regressor
 
 START = "start.onnx"
+"""Name of the exported network before the first step."""
 
 _HEADS, _VIEWS, _VALIDATION_HEADS = 24, 8, 4
 _STEPS, _BATCH = 100, 32
 _SIZE = 256
-# Heads that are in no crop, and how they are turned: yaw, pitch, roll.
-_NEVER_SEEN = ((9001, (0, 0, 0)), (9002, (20, 5, 0)), (9003, (-25, -5, 10)))
+# Seeds of heads that no crop shows, with yaw, pitch and roll in degrees.
+_HELD_OUT = ((9001, (0, 0, 0)), (9002, (20, 5, 0)), (9003, (-25, -5, 10)))
 
 
 def made_crops(folder: Path, model: FaceModel) -> Path:
-    """Write labelled crops of made-up heads; those of the last heads are for validation, some have no face."""
+    """Write labelled crops of rendered heads, the last heads for validation, and crops without a face."""
     samples = list(made_up_samples(model, _HEADS, _VIEWS, seed=0))
     rooms = [backdrop((160, 160), seed) for seed in range(len(samples) // 8)]
     count = len(samples) + len(rooms)
@@ -71,13 +72,13 @@ def smoke_settings(data: Path, face_model: Path) -> RegressorSettings:
     )
 
 
-def smoke(out: Path) -> bool:
-    """Train on made heads, export, and tell whether the exported network aligns heads that it had not seen.
+def smoke(out: Path) -> SmokeResult:
+    """Train on rendered heads, export, and measure the exported network on other heads.
 
     Parameters
     ----------
     out : Path
-        Folder for the crops, checkpoints, log and both networks: as it was before the first step, and trained.
+        Folder for the crops, checkpoints, log and both networks: before the first step, and trained.
     """
     config = Config.load(config_path("open_mb05"))
     model = FaceModel.load(verified(config.face_model))
@@ -86,23 +87,24 @@ def smoke(out: Path) -> bool:
     export_regressor(first_network(settings), out / START, rng.integers(0, 256, (2, 120, 120, 3), np.uint8), {})
     outcome = train_regressor(settings, out)
     if not outcome.finished:
-        print_line(f"stopped after {outcome.steps} steps")
-        return False
+        return SmokeResult(False, outcome)
     before, after = (heldout_error(out / name, model, config) for name in (START, EXPORTED))
-    print_line(f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}")
-    print_line(f"NME of heads never seen {before:.1f} % -> {after:.1f} %")
-    return outcome.last_loss < outcome.first_loss and after < before
+    lines = (
+        f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}",
+        f"NME of held-out heads {before:.1f} % -> {after:.1f} %",
+    )
+    return SmokeResult(outcome.last_loss < outcome.first_loss and after < before, outcome, lines)
 
 
 def heldout_error(network: Path, model: FaceModel, config: Config) -> float:
-    """Mean NME of 68 landmarks, % of the box, of an exported network on rendered heads that are in no crop."""
+    """Mean NME of 68 landmarks of an exported network on held-out heads, % of the box."""
     aligner = Aligner(Model(network, device="cpu", threads=1), model, config.crop)
     errors = []
-    for seed, (yaw, pitch, roll) in _NEVER_SEEN:
+    for seed, (yaw, pitch, roll) in _HELD_OUT:
         state = State(yaw, pitch, roll, size=0.5 * _SIZE, x=_SIZE / 2, y=_SIZE / 2)
         head = Head.procedural(model, seed, _SIZE)
-        image, (truth,) = render((_SIZE, _SIZE), [(head, state)], backdrop((_SIZE, _SIZE), seed))
-        assert truth is not None
-        (face,) = aligner(image, rois=[roi_from_landmarks(truth.landmarks, config.crop)])
-        errors.append(nme_box(face.landmarks, truth.landmarks))
+        image, (target,) = render((_SIZE, _SIZE), [(head, state)], backdrop((_SIZE, _SIZE), seed))
+        assert target is not None
+        (face,) = aligner(image, rois=[roi_from_landmarks(target.landmarks, config.crop)])
+        errors.append(nme_box(face.landmarks, target.landmarks))
     return float(np.mean(errors))

@@ -1,4 +1,4 @@
-"""The detector's training from end to end in under a minute, on pictures made for it."""
+"""Smoke test of the detector's training, on rendered images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
-from tddfa.cli._common import print_line
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
@@ -22,22 +21,23 @@ from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder
 from tddfa.train.detector.task import EXPORTED, measure, train_detector
 from tddfa.train.detector.teacher import Teacher
 from tddfa.train.engine.settings import Schedule
+from tddfa.train.engine.smoke import SmokeResult
 
 _SIZE, _HEADS, _EMPTY, _PEOPLE = 160, 40, 10, 3
 _STEPS, _BATCH = 120, 10
 
 
-def made_pictures(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: int = 0) -> Path:
-    """Write pictures of rendered heads with a ``.txt`` of their boxes beside them, and rooms with an empty one.
+def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: int = 0) -> Path:
+    """Write images of rendered heads with a ``.txt`` file of the box, and images without a face with an empty one.
 
     Parameters
     ----------
     folder : Path
-        Made if missing.
+        Created if missing.
     heads, empty : int
-        How many of each.
+        Number of images with and without a head.
     seed : int
-        The same seed gives the same ones.
+        The same seed gives the same images.
     """
     model = FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
     people = [Head.procedural(model, 10 * seed + k, 256) for k in range(_PEOPLE)]
@@ -51,9 +51,9 @@ def made_pictures(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: 
                 yaw=rng.uniform(-60, 60), pitch=rng.uniform(-20, 20), roll=rng.uniform(-20, 20), size=size,
                 x=rng.uniform(0.35, 0.65) * _SIZE, y=rng.uniform(0.4, 0.65) * _SIZE,
             )  # fmt: skip
-            image, (truth,) = render((_SIZE, _SIZE), [(people[i % _PEOPLE], state)], image)
-            assert truth is not None
-            lines = " ".join(f"{value:.1f}" for value in box_of_landmarks(truth.landmarks[:, :2])) + "\n"
+            image, (target,) = render((_SIZE, _SIZE), [(people[i % _PEOPLE], state)], image)
+            assert target is not None
+            lines = " ".join(f"{value:.1f}" for value in box_of_landmarks(target.landmarks[:, :2])) + "\n"
         done, data = cv2.imencode(".png", image)
         assert done
         write_atomic(folder / f"{i:04d}.png", data.tobytes())
@@ -62,7 +62,7 @@ def made_pictures(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: 
 
 
 def smoke_settings(folder: Path) -> DetectorSettings:
-    """Settings of a training from scratch on `made_pictures`, four fifths of which lie in ``train``."""
+    """Settings of a training from scratch on `made_images` in the subfolders ``train`` and ``validation``."""
     return DetectorSettings(
         data=Folders(boxes=(ImageFolder(folder / "train"),)),
         validation=Folders(boxes=(ImageFolder(folder / "validation"),)),
@@ -84,29 +84,29 @@ def smoke_settings(folder: Path) -> DetectorSettings:
     )
 
 
-def smoke(out: Path) -> bool:
-    """Train on made pictures, export, and tell whether the exported detector finds heads that it had not seen.
+def smoke(out: Path) -> SmokeResult:
+    """Train on rendered images, export, and measure the exported detector on other images.
 
     Parameters
     ----------
     out : Path
-        Folder for the pictures, checkpoints, log and the exported network.
+        Folder for the images, checkpoints, log and the exported network.
     """
-    made_pictures(out / "pictures/train")
-    made_pictures(out / "pictures/validation", _HEADS // 4, _EMPTY // 2, seed=1)
-    settings = smoke_settings(out / "pictures")
+    made_images(out / "images/train")
+    made_images(out / "images/validation", _HEADS // 4, _EMPTY // 2, seed=1)
+    settings = smoke_settings(out / "images")
     outcome = train_detector(settings, out)
     if not outcome.finished:
-        print_line(f"stopped after {outcome.steps} steps")
-        return False
+        return SmokeResult(False, outcome)
     teacher = Teacher(out / EXPORTED)
 
     def model(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         scores, offsets = teacher(image[0])
         return {"scores": scores[None], "offsets": offsets[None]}
 
-    values = measure(Detector(model, score=0.05), [source(out / "pictures/validation", "boxes", 0, 1, None)])
-    print_line(
-        f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}, AP of the exported detector {values['ap']:.2f}"
+    values = measure(Detector(model, score=0.05), [source(out / "images/validation", "boxes", 0, 1, None)])
+    lines = (
+        f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}",
+        f"AP of the exported detector {values['ap']:.2f}",
     )
-    return outcome.last_loss < outcome.first_loss and values["ap"] > 0.5
+    return SmokeResult(outcome.last_loss < outcome.first_loss and values["ap"] > 0.5, outcome, lines)
