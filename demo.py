@@ -1,4 +1,4 @@
-"""Align the faces of photos: ``python demo.py -f photo.jpg -o 3d``; the same as ``tddfa image``."""
+"""Align the faces of photos, as ``tddfa image`` does: ``python demo.py -f photo.jpg -o 3d``."""
 
 import sys
 

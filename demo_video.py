@@ -1,4 +1,4 @@
-"""Follow the faces of a video, unsmoothed: ``python demo_video.py -f in.mp4 -o 3d``; ``tddfa video`` smooths too."""
+"""Track the faces of a video without smoothing: ``python demo_video.py -f in.mp4 -o 3d``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Follow the faces of a video, smoothed over the frames around each: ``python demo_video_smooth.py -f in.mp4``."""
+"""Track the faces of a video, smoothed by look-ahead: ``python demo_video_smooth.py -f in.mp4``."""
 
 import sys
 

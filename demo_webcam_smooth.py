@@ -1,4 +1,4 @@
-"""Follow the faces before a camera, smoothed: ``python demo_webcam_smooth.py -o 3d``; the same as ``tddfa webcam``."""
+"""Track the faces in front of a camera, smoothed, as ``tddfa webcam`` does: ``python demo_webcam_smooth.py -o 3d``."""
 
 import sys
 

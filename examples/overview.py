@@ -1,4 +1,4 @@
-"""Make the picture at the top of the README: what tddfa gives for one photo, kind by kind."""
+"""Make the image at the top of the README: one photo and all kinds of output."""
 
 import dataclasses
 from pathlib import Path
@@ -9,21 +9,20 @@ import numpy as np
 from tddfa import Aligner, draw
 from tddfa._shared import image_io
 from tddfa.geometry.rotation import rotation_from_euler
-from tddfa.outputs import Options, Outputs
+from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 
 EXAMPLES = Path(__file__).parent
 WIDTH, HEIGHT, GAP = 400, 440, 6
-KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof")
 
 
-def turned(outputs, yaw):
-    """The mesh in the photo's colours, seen from the side, on a plain ground."""
+def rotated(outputs, yaw):
+    """Draw the mesh in the colours of the photo, rotated to the side, on a plain background."""
     mesh = outputs.aligner.mesh(outputs.faces[0], outputs.image)
     flip = np.diag([1.0, -1.0, 1.0])
     middle = mesh.vertices.mean(axis=0)
     vertices = (mesh.vertices - middle) @ (flip @ rotation_from_euler(yaw, 0, 0) @ flip).T + middle
-    ground = np.full_like(outputs.image, 245)
-    return draw.mesh(ground, [dataclasses.replace(mesh, vertices=vertices.astype(np.float32))], alpha=1.0)
+    background = np.full_like(outputs.image, 245)
+    return draw.mesh(background, [dataclasses.replace(mesh, vertices=vertices.astype(np.float32))], alpha=1.0)
 
 
 def main():
@@ -38,16 +37,16 @@ def main():
     top, left = int(max(y - 1.25 * half, 0)), int(max(x - half * WIDTH / HEIGHT, 0))
     side = int(2 * half)
 
-    pictures = [("photo", photo), *((kind, outputs.picture(kind)) for kind in KINDS)]
-    pictures += [("ply, obj, glb", turned(outputs, 40))]
+    images = [("photo", photo), *((kind, outputs.draw(kind)) for kind in image_kinds())]
+    images += [(", ".join(kind for kind in KINDS if kind not in image_kinds()), rotated(outputs, 40))]
     tiles = []
-    for name, picture in pictures:
+    for name, image in images:
         if name != "uv_tex":
-            picture = picture[top : top + side, left : left + int(side * WIDTH / HEIGHT)]
-            tile = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+            image = image[top : top + side, left : left + int(side * WIDTH / HEIGHT)]
+            tile = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         else:
             tile = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-            tile[20 : 20 + WIDTH] = cv2.resize(picture, (WIDTH, WIDTH), interpolation=cv2.INTER_AREA)
+            tile[20 : 20 + WIDTH] = cv2.resize(image, (WIDTH, WIDTH), interpolation=cv2.INTER_AREA)
         cv2.rectangle(tile, (0, 0), (13 * len(name) + 14, 34), (30, 26, 24), -1)
         cv2.putText(tile, name, (9, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (245, 245, 245), 1, cv2.LINE_AA)
         tiles.append(cv2.copyMakeBorder(tile, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)))

@@ -1,9 +1,11 @@
-"""What can be made of the faces of one picture, by kind: the nine of 3DDFA_V2, 6dof, and glb."""
+"""Outputs of the faces of one image: drawings, mesh files and numbers. `KINDS` is the table of all kinds."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,48 +23,61 @@ from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.rotation import Euler, quaternion_from_rotation
 from tddfa.geometry.six_dof import SixDof
-from tddfa.kinds import KINDS, MESHES
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
 from tddfa.types import Face, Mesh
 
-__all__ = ["DEPTH_STEPS_PER_PX", "KINDS", "MESHES", "PICTURES", "Options", "Outputs", "describe"]
+__all__ = [
+    "DEPTH_STEPS_PER_PX", "KINDS", "SCHEMA", "ExtraFile", "ImageKind", "Kind", "MeshKind", "Options", "Outputs",
+    "describe", "image_kinds",
+]  # fmt: skip
 
-# Depth in a 16-bit PNG: steps of 1/16 px, 0 where no face is.
+Image = NDArray[np.uint8]
+
 DEPTH_STEPS_PER_PX = 16
+"""Resolution of depth in a 16-bit PNG: steps of 1/16 px; 0 marks pixels without a face."""
+
+SCHEMA = 1
+"""Version of the layout of the JSON file; it changes when a key changes its name or meaning."""
 
 _EULER_ORDER = "Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
-# What a file of numbers says beside them, so that nobody has to guess.
+# Written beside the numbers, so that a file explains itself.
 _VIEW_ORDER = f"rotation = {_EULER_ORDER}"
 _CAMERA_ORDER = f"rotation = diag(1, -1, -1) @ {_EULER_ORDER}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """How the outputs look.
+    """Settings of the outputs. Which of them has an effect on which kind: `Kind.options`.
 
     Attributes
     ----------
     suffix : str
-        Of the pictures: ".jpg", ".png" or another that OpenCV writes.
+        Format of the images: ".jpg", ".png" or another that OpenCV writes.
     background : {"image", "black"}
-        What 3d, depth, pncc and 6dof lie on.
+        What a surface is drawn over.
     alpha : float
-        Opacity of 3d and 6dof, 0..1.
+        Opacity of a drawn surface, 0..1.
     pose_style : {"box", "axes"}
         How the pose is drawn.
     uv_size : int
         Side of the UV texture, px.
     uv_mask : bool
-        Write the texture's mask too.
+        Also write which pixels of the texture were visible, mirrored or filled.
     raw_depth : {"png", "npy"} or None
-        Write the depth in numbers too: a 16-bit PNG (`DEPTH_STEPS_PER_PX` steps a px from the farthest point, plus 1;
-        0 where no face is) or float32 px (NaN where no face is).
+        Also write depth as numbers: a 16-bit PNG (`DEPTH_STEPS_PER_PX` steps per px from the farthest point, plus 1;
+        0 where there is no face) or float32 px (NaN where there is no face).
     ascii : bool
-        Text in place of binary, in .ply.
+        Write .ply as text.
     vertex_colors : bool
-        Colours of the picture on the vertices, in .ply, .obj and .glb.
+        Give the vertices of .ply and .obj the colours of the image.
     intrinsics : Intrinsics or None
-        The camera, for 6dof and the JSON; None takes what img2pose does (`Intrinsics.assumed`).
+        The camera, for 6dof and the JSON. None assumes the one of img2pose (`Intrinsics.assumed`).
+
+    Examples
+    --------
+    >>> from tddfa.outputs import Options
+    >>> Options(background="black").alpha
+    0.85
     """
 
     suffix: str = ".jpg"
@@ -77,77 +92,207 @@ class Options:
     intrinsics: Intrinsics | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of output: a row of `KINDS`. Everything that depends on the kind is here.
+
+    Attributes
+    ----------
+    name : str
+        As in ``-o`` and in file names.
+    help : str
+        What it shows or holds: a lower-case fragment.
+    options : tuple of str
+        The fields of `Options` that have an effect, besides `Options.suffix`.
+    needs : mapping of str to str
+        Optional module -> the requirement that installs it.
+    summary : function, optional
+        `Outputs` -> a line of text per face, to be printed.
+    """
+
+    name: str
+    help: str
+    options: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
+    summary: Callable[[Outputs], list[str]] | None = None
+
+    def endings(self, options: Options) -> list[str]:
+        """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
+        raise NotImplementedError
+
+    def save(self, outputs: Outputs, stem: Path) -> list[Path]:
+        """Write the files; return their paths, the main one first."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraFile:
+    """A file beside an image, written when an option asks for it.
+
+    Attributes
+    ----------
+    ending : function
+        `Options` -> what follows ``<stem>_<kind>`` in its name; None if the options do not ask for the file.
+    write : function
+        Writes it to a path.
+    """
+
+    ending: Callable[[Options], str | None]
+    write: Callable[[Outputs, Path], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageKind(Kind):
+    """A kind that is drawn: an image, or each frame of a video.
+
+    Attributes
+    ----------
+    make : function
+        `Outputs` -> BGR image.
+    over_image : bool
+        Whether it is drawn over the image, and has the size of the image.
+    extra_files : tuple of ExtraFile
+        Files beside the image.
+    """
+
+    make: Callable[[Outputs], Image]
+    over_image: bool = True
+    extra_files: tuple[ExtraFile, ...] = ()
+
+    def endings(self, options: Options) -> list[str]:
+        """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
+        extra = (file.ending(options) for file in self.extra_files)
+        return [re.escape(f"_{self.name}{end}") for end in (options.suffix, *extra) if end is not None]
+
+    def save(self, outputs: Outputs, stem: Path) -> list[Path]:
+        """Write the image, and the files beside it that the options ask for; return their paths."""
+        base = f"{stem.name}_{self.name}"
+        paths = [image_io.write(stem.with_name(base + outputs.options.suffix), self.make(outputs))]
+        for file in self.extra_files:
+            ending = file.ending(outputs.options)
+            if ending is not None:
+                paths.append(stem.with_name(base + ending))
+                file.write(outputs, paths[-1])
+        return paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshKind(Kind):
+    """A kind that is a 3D file.
+
+    Attributes
+    ----------
+    make : function
+        Writes the file to a path, and others beside it; gives all paths, the main one first.
+    suffix : str
+        Of the main file.
+    side_files : tuple of str
+        Endings of the names of the files beside it, after ``<stem>_<kind>``: regular expressions.
+    """
+
+    make: Callable[[Outputs, Path], list[Path]]
+    suffix: str
+    side_files: tuple[str, ...] = ()
+
+    def endings(self, options: Options) -> list[str]:  # noqa: ARG002 - the same for all options
+        """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
+        base = re.escape(f"_{self.name}")
+        return [base + re.escape(self.suffix), *(base + ending for ending in self.side_files)]
+
+    def save(self, outputs: Outputs, stem: Path) -> list[Path]:
+        """Write the files; return their paths, the main one first."""
+        return self.make(outputs, stem.with_name(f"{stem.name}_{self.name}{self.suffix}"))
+
+
 @dataclass(frozen=True)
 class Outputs:
-    """The faces of one picture, ready to be drawn and saved; what several kinds need is computed once."""
+    """The faces of one image, ready to be drawn and saved. What several kinds need is computed once.
 
-    image: NDArray[np.uint8]
+    Attributes
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    faces : sequence of Face
+        In px of the image.
+    aligner : Aligner
+        The one that made the faces.
+    options : Options
+        Settings of the outputs.
+
+    Examples
+    --------
+    >>> from tddfa.outputs import Options, Outputs
+    >>> outputs = Outputs(image, [face], aligner, Options(suffix=".png"))
+    >>> outputs.draw("3d").shape == image.shape
+    True
+    >>> [path.name for path in outputs.save("2d_sparse", tmp / "me")]
+    ['me_2d_sparse.png']
+    """
+
+    image: Image
     faces: Sequence[Face]
     aligner: Aligner
     options: Options = field(default_factory=Options)
 
     @cached_property
     def meshes(self) -> list[Mesh]:
-        """A dense mesh for each face."""
+        """A dense mesh per face."""
         return [self.aligner.mesh(face) for face in self.faces]
 
     @cached_property
     def textures(self) -> list[Texture]:
-        """A UV texture for each face."""
+        """A UV texture per face."""
         return [unwrap(self.image, mesh, self.options.uv_size) for mesh in self.meshes]
 
     @cached_property
     def poses(self) -> list[SixDof | None]:
-        """Where each head is before the camera; None where the camera can show none so."""
+        """Pose of each head in the camera frame; None where no pose before this camera fits."""
         return [_pose(face, self.aligner, self._intrinsics) for face in self.faces]
 
     @property
     def _intrinsics(self) -> Intrinsics:
         return self.options.intrinsics or Intrinsics.assumed(self.image.shape[:2])
 
-    def picture(self, kind: str) -> NDArray[np.uint8]:
-        """Draw a kind of `PICTURES`."""
-        return PICTURES[kind](self)
+    def draw(self, kind: str) -> Image:
+        """Draw a kind of `image_kinds`.
+
+        Returns
+        -------
+        ndarray (h, w, 3) uint8
+            BGR. It has the size of the image, except for ``uv_tex``.
+
+        Raises
+        ------
+        ValueError
+            If the kind is unknown or not drawn.
+        """
+        drawn = image_kinds()
+        if kind not in drawn:
+            raise ValueError(f"kind: expected one of {', '.join(drawn)}, got {kind!r}")
+        return drawn[kind].make(self)
 
     def save(self, kind: str, stem: Path) -> list[Path]:
-        """Write a kind under ``<stem>_<kind>`` and its suffix; return the files, the main one first."""
-        base = stem.with_name(f"{stem.name}_{kind}")
-        if kind in MESHES:
-            return self._save_mesh(kind, base.with_name(f"{base.name}.{kind}"))
-        paths = [image_io.write(base.with_name(base.name + self.options.suffix), self.picture(kind))]
-        if kind == "depth" and self.options.raw_depth is not None:
-            paths.append(self._save_raw_depth(base))
-        if kind == "uv_tex" and self.options.uv_mask:
-            masks = np.hstack([texture.mask for texture in self.textures])
-            paths.append(image_io.write(base.with_name(f"{base.name}_mask.png"), masks))
-        return paths
+        """Write a kind of `KINDS` to ``<stem>_<kind>`` and its suffix.
 
-    def _save_mesh(self, kind: str, path: Path) -> list[Path]:
-        meshes = self.meshes
-        if self.options.vertex_colors:
-            colors = [vertex_colors(self.image, *pair) for pair in zip(meshes, self.textures, strict=True)]
-            meshes = [replace(mesh, colors=color) for mesh, color in zip(meshes, colors, strict=True)]
-        options: dict[str, Any] = {}
-        if kind == "ply":
-            options["ascii"] = self.options.ascii
-        else:
-            options["textures"] = [texture.image for texture in self.textures]
-        if kind == "obj":
-            options["vertex_colors"] = self.options.vertex_colors
-        return export.save(path, meshes, image_height=self.image.shape[0], **options)
+        Returns
+        -------
+        list of Path
+            The files, the main one first.
 
-    def _save_raw_depth(self, base: Path) -> Path:
-        depth = draw.depth_px(self.image, self.meshes)
-        if self.options.raw_depth == "npy":
-            return write_atomic(base.with_name(f"{base.name}.npy"), _npy(depth))
-        steps = (depth - np.nanmin(depth)) * DEPTH_STEPS_PER_PX + 1 if np.isfinite(depth).any() else depth
-        levels = np.where(np.isfinite(depth), np.clip(np.rint(steps), 1, 65535), 0).astype(np.uint16)
-        return image_io.write(base.with_name(f"{base.name}_raw.png"), levels)
+        Raises
+        ------
+        ValueError
+            If the kind is unknown.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        return KINDS[kind].save(self, stem)
 
     def save_json(self, stem: Path, name: str) -> Path:
-        """Write everything that is known of the faces under ``<stem>.json``; `name` is the picture's."""
+        """Write the numbers of all faces to ``<stem>.json``; `name` is that of the image file."""
         height, width = self.image.shape[:2]
         content = {
+            "schema": SCHEMA,
             "image": name,
             "width": width,
             "height": height,
@@ -262,33 +407,176 @@ def _quaternion(rotation: NDArray[np.float64]) -> dict[str, Any]:
     return {"order": "wxyz", "values": _numbers(quaternion_from_rotation(rotation), 6)}
 
 
-def _npy(array: NDArray[np.float32]) -> bytes:
-    import io
+def _save_depth(outputs: Outputs, path: Path) -> None:
+    """Write depth as numbers: float32 px to .npy, 16-bit steps to .png."""
+    depth = draw.depth_px(outputs.image, outputs.meshes)
+    if path.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, depth, allow_pickle=False)
+        write_atomic(path, buffer.getvalue())
+        return
+    steps = (depth - np.nanmin(depth)) * DEPTH_STEPS_PER_PX + 1 if np.isfinite(depth).any() else depth
+    levels = np.where(np.isfinite(depth), np.clip(np.rint(steps), 1, 65535), 0).astype(np.uint16)
+    image_io.write(path, levels)
 
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+
+def _save_masks(outputs: Outputs, path: Path) -> None:
+    image_io.write(path, np.hstack([texture.mask for texture in outputs.textures]))
 
 
-PICTURES: dict[str, Callable[[Outputs], NDArray[np.uint8]]] = {
-    "2d_sparse": lambda o: draw.landmarks(o.image, o.faces),
-    "2d_dense": lambda o: draw.points(o.image, o.meshes),
-    "3d": lambda o: draw.mesh(o.image, o.meshes, alpha=o.options.alpha, background=o.options.background),
-    "depth": lambda o: draw.depth(o.image, o.meshes, background=o.options.background),
-    "pncc": lambda o: draw.pncc(
-        o.image, o.meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
+def _colored(outputs: Outputs) -> list[Mesh]:
+    """The meshes, with the colours of the image where the options ask for them."""
+    if not outputs.options.vertex_colors:
+        return outputs.meshes
+    pairs = zip(outputs.meshes, outputs.textures, strict=True)
+    return [replace(mesh, colors=vertex_colors(outputs.image, mesh, texture)) for mesh, texture in pairs]
+
+
+def _save_ply(outputs: Outputs, path: Path) -> list[Path]:
+    return export.save(path, _colored(outputs), image_height=outputs.image.shape[0], ascii=outputs.options.ascii)
+
+
+def _save_obj(outputs: Outputs, path: Path) -> list[Path]:
+    textures = [texture.image for texture in outputs.textures]
+    return export.save(
+        path, _colored(outputs), textures=textures, image_height=outputs.image.shape[0],
+        vertex_colors=outputs.options.vertex_colors,
+    )  # fmt: skip
+
+
+def _save_glb(outputs: Outputs, path: Path) -> list[Path]:
+    textures = [texture.image for texture in outputs.textures]
+    return export.save(path, outputs.meshes, textures=textures, image_height=outputs.image.shape[0])
+
+
+def _draw_6dof(outputs: Outputs) -> Image:
+    return draw_6dof.six_dof(
+        outputs.image,
+        outputs.faces,
+        outputs.meshes,
+        outputs.poses,
+        unit=outputs.aligner.face_model.unit,
+        assumed=outputs.options.intrinsics is None,
+        alpha=outputs.options.alpha,
+        background=outputs.options.background,
+    )
+
+
+def _angles_text(euler: Euler) -> str:
+    yaw, pitch, roll = euler
+    return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}"
+
+
+def _summarise_pose(outputs: Outputs) -> list[str]:
+    return [_angles_text(face.camera.euler_degrees()) for face in outputs.faces]
+
+
+def _summarise_6dof(outputs: Outputs) -> list[str]:
+    about = "~" if outputs.options.intrinsics is None else ""
+    unit = outputs.aligner.face_model.unit
+    return [
+        "no pose before this camera fits the face"
+        if pose is None
+        else f"{about}{draw_6dof.told_distance(pose.distance, unit)}, {_angles_text(pose.euler_degrees())}"
+        for pose in outputs.poses
+    ]
+
+
+_ROWS: tuple[Kind, ...] = (
+    ImageKind(
+        name="2d_sparse",
+        help="the 68 landmarks",
+        make=lambda o: draw.landmarks(o.image, o.faces),
     ),
-    "pose": lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style),
-    "uv_tex": lambda o: draw.textures(o.textures),
-    "6dof": lambda o: draw_6dof.six_dof(
-        o.image,
-        o.faces,
-        o.meshes,
-        o.poses,
-        unit=o.aligner.face_model.unit,
-        assumed=o.options.intrinsics is None,
-        alpha=o.options.alpha,
-        background=o.options.background,
+    ImageKind(
+        name="2d_dense",
+        help="the vertices of the mesh, as dots",
+        make=lambda o: draw.points(o.image, o.meshes),
     ),
-}
-"""Kinds that are pictures, and who draws them."""
+    ImageKind(
+        name="3d",
+        help="the shaded mesh",
+        make=lambda o: draw.mesh(o.image, o.meshes, alpha=o.options.alpha, background=o.options.background),
+        options=("alpha", "background"),
+    ),
+    ImageKind(
+        name="depth",
+        help="depth: near is white",
+        make=lambda o: draw.depth(o.image, o.meshes, background=o.options.background),
+        options=("background", "raw_depth"),
+        extra_files=(
+            ExtraFile(
+                ending=lambda options: {"png": "_raw.png", "npy": ".npy"}.get(options.raw_depth or ""),
+                write=_save_depth,
+            ),
+        ),
+    ),
+    ImageKind(
+        name="pncc",
+        help="projected normalised coordinate code: a colour for each point of the head",
+        make=lambda o: draw.pncc(
+            o.image, o.meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
+        ),
+        options=("background",),
+    ),
+    ImageKind(
+        name="pose",
+        help="head pose as a box or axes, with its angles",
+        make=lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style),
+        options=("pose_style",),
+        summary=_summarise_pose,
+    ),
+    ImageKind(
+        name="uv_tex",
+        help="the texture as a UV map",
+        make=lambda o: draw.textures(o.textures),
+        over_image=False,
+        options=("uv_size", "uv_mask"),
+        extra_files=(ExtraFile(ending=lambda options: "_mask.png" if options.uv_mask else None, write=_save_masks),),
+    ),
+    ImageKind(
+        name="6dof",
+        help="head pose before a perspective camera: surface, axes, projected box and distance",
+        make=_draw_6dof,
+        options=("alpha", "background", "intrinsics"),
+        summary=_summarise_6dof,
+    ),
+    MeshKind(
+        name="ply",
+        help="the mesh, binary or text",
+        make=_save_ply,
+        suffix=".ply",
+        options=("ascii", "vertex_colors", "uv_size"),
+    ),
+    MeshKind(
+        name="obj",
+        help="the mesh with .mtl and texture",
+        make=_save_obj,
+        suffix=".obj",
+        side_files=(r"\.mtl", r"(_\d+)?\.png"),
+        options=("vertex_colors", "uv_size"),
+    ),
+    MeshKind(
+        name="glb",
+        help="the mesh with its texture, for the web",
+        make=_save_glb,
+        suffix=".glb",
+        options=("uv_size",),
+        needs={"trimesh": "tddfa[glb]"},
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
+"""All kinds of output, in the order of the help. To add one, add a row."""
+
+
+def image_kinds() -> dict[str, ImageKind]:
+    """Return the kinds that are drawn, in order; those of a video and of a window.
+
+    Examples
+    --------
+    >>> from tddfa.outputs import image_kinds
+    >>> list(image_kinds())[:3]
+    ['2d_sparse', '2d_dense', '3d']
+    """
+    return {name: kind for name, kind in KINDS.items() if isinstance(kind, ImageKind)}

@@ -18,22 +18,19 @@ from FaceBoxes import Detector
 from FaceBoxes.anchors import decode, priors
 from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
-from tddfa import draw, export
+from tddfa import draw
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import cut
-from tddfa.kinds import MESHES, PICTURES
 from tddfa.model.runtime import Model
-from tddfa.outputs import Options, Outputs
-from tddfa.surface.texture import unwrap
+from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 from tddfa.tracking.tracker import Tracker
 from tddfa.types import Face, Mesh
 
 BATCHES = (1, 8, 32)
 GPU_BATCH = 256
 
-_UV_SIZE = 512
 _MAX_DRAWING_THREADS = 256
 
 
@@ -275,30 +272,29 @@ class _Drawn(Outputs):
 
 
 def _outputs() -> Iterator[Stage]:
-    def picture(context: Context, kind: str, count: int) -> Callable[[], object]:
+    def drawing(context: Context, kind: str, count: int) -> Callable[[], object]:
         image, meshes, threads = context.images[count], context.meshes[count], context.drawing_threads
         if kind in ("3d", "depth"):
             return partial(draw.mesh if kind == "3d" else draw.depth, image, meshes, threads=threads)
         if kind == "pncc":
             return partial(draw.pncc, image, meshes, context.aligner.face_model.normalized_coordinates, threads=threads)
         parts = image, context.faces[count], context.aligner, Options(), meshes
-        # anew each time: it keeps what it has computed
-        return lambda: _Drawn(*parts).picture(kind)
+        # a new one each time: it keeps what it has computed
+        return lambda: _Drawn(*parts).draw(kind)
 
     def file(context: Context, kind: str) -> Callable[[], object]:
-        image, meshes = context.images[1], context.meshes[1]
-        path = context.scratch / f"bench.{kind}"
-        if kind == "ply":
-            return lambda: export.save(path, meshes, image_height=image.shape[0])
-        textures = [unwrap(image, mesh, _UV_SIZE).image for mesh in meshes]
-        return lambda: export.save(path, meshes, image_height=image.shape[0], textures=textures)
+        outputs = _Drawn(context.images[1], context.faces[1], context.aligner, Options(), context.meshes[1])
+        # meshes and textures are there: encoding and writing are timed
+        assert outputs.textures
+        return lambda: outputs.save(kind, context.scratch / "bench")
 
-    for kind in PICTURES:
+    for kind in KINDS:
+        if kind not in image_kinds():
+            yield Stage(kind, f".{kind}, written", partial(file, kind=kind))
+            continue
         for count in (1, MANY):
-            make = partial(picture, kind=kind, count=count)
+            make = partial(drawing, kind=kind, count=count)
             yield Stage(f"{kind}.{count}", f"{kind}: {_faces(count)}", make, count)
-    for kind in MESHES:
-        yield Stage(kind, f".{kind}, written", partial(file, kind=kind))
 
 
 def _whole() -> Iterator[Stage]:

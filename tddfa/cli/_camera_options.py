@@ -1,4 +1,4 @@
-"""The options that say by which camera a picture was taken."""
+"""The options that give the camera of a photo or video."""
 
 from __future__ import annotations
 
@@ -13,43 +13,46 @@ if TYPE_CHECKING:
     from tddfa.geometry.intrinsics import Intrinsics
 
 CameraChoice = Callable[[tuple[int, int], Path | None], "Intrinsics | None"]
-"""Height and width of a picture, and its file where it has one -> its camera; None is one that is assumed."""
+"""Height and width of an image, and its file if it has one -> its camera; None if the camera is assumed."""
 
 _ASSUMED, _EXIF = "assumed", "exif"
 
 
 def add_camera_options(parser: argparse.ArgumentParser, *, exif: bool) -> None:
-    """Add the options; `exif` where pictures are files that may tell of their camera."""
-    group = parser.add_argument_group("the camera, for 6dof and the numbers saved").add_mutually_exclusive_group()
+    """Add the options; with `exif`, for photos, whose files may have EXIF data about the camera."""
+    group = parser.add_argument_group("camera, for 6dof and saved numbers").add_mutually_exclusive_group()
     group.add_argument(
-        "--intrinsics", default=_ASSUMED, metavar=f"{_ASSUMED}|{'exif|' if exif else ''}FILE",
-        help="assumed: focal length = width + height, as img2pose takes it (default)"
-        + ("; exif: what the photo tells" if exif else "")
-        + "; FILE: a calibration, .npz, .json or .yml, with camera_matrix and dist_coeffs as OpenCV names them",
+        "--intrinsics", default=_ASSUMED, metavar=f"{_ASSUMED}|{f'{_EXIF}|' if exif else ''}FILE",
+        help="assumed: focal length = width + height, as in img2pose"
+        + ("; exif: focal length of the photo's EXIF data" if exif else "")
+        + "; FILE: a calibration of OpenCV (.npz, .json, .yml) with camera_matrix and dist_coeffs (default: assumed)",
     )  # fmt: skip
-    group.add_argument("--fov", type=_degrees, metavar="DEG", help="horizontal angle of view")
-    group.add_argument("--focal", type=_pixels, metavar="PX", help="focal length")
+    group.add_argument(
+        "--fov", type=_degrees, metavar="DEG", help="horizontal field of view (default: see --intrinsics)"
+    )
+    group.add_argument("--focal", type=_pixels, metavar="PX", help="focal length (default: see --intrinsics)")
     parser.set_defaults(exif=exif)
 
 
 def is_asked_for(options: argparse.Namespace) -> bool:
-    """Whether something is said of the camera."""
+    """Whether an option gives the camera."""
     return options.intrinsics != _ASSUMED or options.fov is not None or options.focal is not None
 
 
 def camera_choice(options: argparse.Namespace) -> CameraChoice:
-    """What the options of `add_camera_options` say; a calibration is read, and so checked, at once.
+    """Return the choice of the options of `add_camera_options`; a calibration is read, and so checked, at once.
 
     Raises
     ------
     ValueError, OSError
-        If the calibration cannot be read, now; later, if it does not fit a picture, or if a photo tells nothing.
+        If the calibration cannot be read. The choice itself raises if the calibration does not fit an image, or if a
+        photo has no EXIF data.
     """
     from tddfa.geometry import calibration
     from tddfa.geometry.intrinsics import Intrinsics
 
     if options.intrinsics == _EXIF and not options.exif:
-        raise ValueError("--intrinsics: expected assumed or a file, for frames do not tell of their camera")
+        raise ValueError("--intrinsics: expected assumed or a file, for frames have no EXIF data")
     calibrated = options.intrinsics not in (_ASSUMED, _EXIF)
     if calibrated:
         try:
@@ -57,7 +60,7 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
         except OSError as error:
             raise ValueError(f"--intrinsics: {options.intrinsics}: {error.strerror or error}") from error
 
-    # a video asks for the same one at every frame
+    # a video asks for the same camera at every frame
     @lru_cache(maxsize=4)
     def of(size: tuple[int, int]) -> Intrinsics | None:
         if options.focal is not None:

@@ -1,46 +1,99 @@
-"""What the commands of ``tddfa`` share: how they speak, and how they load a model."""
+"""Shared by the commands of ``tddfa``: the parser, messages, errors, and the options of a model."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from tddfa._shared.errors import TddfaError
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
 
 FAILED = 1
-MISUSED = 2  # argparse's
-NO_FACE = 255  # 3DDFA_V2's exit(-1)
+MISUSED = 2  # that of argparse
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+NO_FACE = 255  # exit(-1) in 3DDFA_V2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose epilog may be a function, called only when the help is printed.
+
+    A command can so list what takes long to import, and ``tddfa --help`` stays fast.
+    """
+
+    def __init__(self, *arguments: Any, epilog: str | Callable[[], str] | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.late_epilog = epilog
+
+    def format_help(self) -> str:
+        """Return the help, with the epilog."""
+        self.epilog = self.late_epilog() if callable(self.late_epilog) else self.late_epilog
+        return super().format_help()
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """What one photo may bring about without ending the run for the others."""
+    """Return the errors that end with one line and no traceback: bad input, missing files or packages.
+
+    `BrokenPipeError` is among them, an `OSError`: re-raise it first, for `tddfa.cli.main` to handle.
+    """
     import cv2
 
-    return ValueError, OSError, ImportError, MemoryError, cv2.error
+    return TddfaError, ValueError, OSError, ImportError, MemoryError, cv2.error
+
+
+class Steps:
+    """The steps of a run, a photo each: an error in one is printed, and the others are still done.
+
+    Attributes
+    ----------
+    failed : bool
+        Whether a step failed.
+    """
+
+    def __init__(self, *, failed: bool = False) -> None:
+        self.failed = failed
+
+    @contextlib.contextmanager
+    def step(self, name: object, *, prefix: str = "") -> Iterator[None]:
+        """Do a step; `name` is printed with an error that has no message, `prefix` before every error."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # the reader of the output is gone: no error of this step
+        except expected_errors() as error:
+            print_error(prefix + (str(error) or f"{name}: {type(error).__name__}"))
+            self.failed = True
 
 
 def print_line(text: str) -> None:
-    """Tell what was done."""
+    """Print a result, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def print_error(text: str) -> None:
-    """Tell what went wrong, in one line."""
+    """Print an error, in one line."""
     sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
 
 
 def print_warning(text: str) -> None:
-    """Tell what is no trouble, but may not be what was meant."""
-    sys.stderr.write(f"tddfa: {text}\n")
+    """Print a warning: nothing failed, but an option may not do what was meant."""
+    sys.stderr.write(f"tddfa: warning: {text}\n")
+
+
+def print_failure(error: BaseException) -> None:
+    """Print the error that ends a run."""
+    print_error(str(error) or type(error).__name__)
 
 
 def fraction(text: str) -> float:
-    """Parse an argument from 0 to 1."""
+    """Parse a number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -51,7 +104,7 @@ def fraction(text: str) -> float:
 
 
 def integer(low: int, high: int) -> Any:
-    """Make a parser of whole numbers in a range."""
+    """Return a parser of whole numbers in a range, its ends included."""
 
     def parse(text: str) -> int:
         try:
@@ -66,35 +119,46 @@ def integer(low: int, high: int) -> Any:
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = True) -> None:
-    """Add the options that choose a model and where it runs, and by which landmark convention its landmarks are."""
-    parser.add_argument(
+    """Add the options that choose a model, where it runs and, with `convention`, its landmark convention."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
-        help="the model (default: %(default)s)",
+        help="name or config file of the model (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
+    group.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "tensorrt"), help="where the networks run (default: auto)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision", choices=("float", "int8"), default="float",
-        help="int8: networks in 8 bits, about twice as fast on a CPU, a little less exact (default: float)",
+        help="numbers in the networks; int8 is about twice as fast on a CPU and slightly less accurate "
+        "(default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("-m", "--mode", choices=("cpu", "gpu"), help="3DDFA_V2's name for --device cpu, cuda")
-    parser.add_argument("--threads", type=integer(1, 1024), metavar="N", help="threads of a network (default: all)")
-    parser.add_argument(
+    group.add_argument("--threads", type=integer(1, 1024), metavar="N", help="threads per network (default: all cores)")
+    group.add_argument(
         "--refine", type=integer(0, 10), metavar="N",
-        help="align each face again N times, from its landmarks; 0 is fastest (default: the config's; open_mb05: 1)",
+        help="extra passes per face, each on a crop around its landmarks; 0 is fastest "
+        "(default: as in the config; open_mb05: 1)",
     )  # fmt: skip
     if convention:
-        parser.add_argument(
+        group.add_argument(
             "--landmarks", metavar="NAME",
-            help="where the 68 landmarks lie: 300w, as annotators put them, or 300w-lp, as 3DDFA_V2 does (default: the "
-            "model's own; open_mb05: 300w)",
+            help="landmark convention: 300w, that of its annotators, or 300w-lp, that of 3DDFA_V2 "
+            "(default: as in the face model; open_mb05: 300w)",
         )  # fmt: skip
-    parser.add_argument("--onnx", action="store_true", help="accepted for 3DDFA_V2's sake: it is always ONNX")
-    parser.add_argument(
+    group.add_argument(
         "--exact-crop", "--exact_crop", action="store_true",
-        help="cut at the box's true edges where the model's config says rounded, as 3DDFA_V2's do",
+        help="crop at the exact edges of the box even if the config asks for rounded ones, as those of 3DDFA_V2 do "
+        "(default: as in the config)",
     )  # fmt: skip
+    group.add_argument(
+        "-m", "--mode", choices=("cpu", "gpu"), help="option of 3DDFA_V2: the same as --device cpu or cuda"
+    )
+    group.add_argument("--onnx", action="store_true", help="option of 3DDFA_V2: accepted; networks are always ONNX")
+
+
+def device_of(options: argparse.Namespace) -> str:
+    """Return the device that ``--device`` or ``--mode`` asks for."""
+    return options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
 
 
 def own_config(name: str) -> str:
@@ -120,19 +184,23 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
 
     from tddfa.aligner import Aligner
 
-    # what a damaged file is said to have is ours to say, in one line
+    # OpenCV prints its own lines about a damaged file; we print one
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    device = options.device or {"cpu": "cpu", "gpu": "cuda", None: "auto"}[options.mode]
     options.config = own_config(options.config)
     return Aligner.load(
         options.config,
-        device=device,
+        device=device_of(options),
         precision=options.precision,
         threads=options.threads,
         refine=options.refine,
         exact_crop=options.exact_crop,
         convention=getattr(options, "landmarks", None),
     )
+
+
+def faces_text(count: int) -> str:
+    """Return ``no face``, ``1 face`` or ``2 faces``."""
+    return {0: "no face", 1: "1 face"}.get(count, f"{count} faces")
 
 
 def has_display() -> bool:
@@ -142,7 +210,7 @@ def has_display() -> bool:
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     if sys.platform.startswith("linux"):
-        # A display that is named but gone (ssh, tmux) ends the whole process, and no exception tells: tried in another.
+        # If the display is named but gone (ssh, tmux), OpenCV ends the process without an exception: try in another.
         probe = "import cv2; cv2.namedWindow('tddfa'); cv2.destroyAllWindows()"
         try:
             done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=20, check=False)

@@ -1,4 +1,4 @@
-"""What ``tddfa video`` and ``tddfa webcam`` share: options, the tracker, how a frame is drawn, how it all ends."""
+"""Shared by ``tddfa video`` and ``tddfa webcam``: their options, the tracker, drawing a frame, and the end of a run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import argparse
 import contextlib
 import signal
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli._camera_options import CameraChoice, add_camera_options
-from tddfa.cli._common import add_model_options, fraction, integer, print_warning
-from tddfa.kinds import PICTURES as KINDS
+from tddfa.cli._camera_options import add_camera_options
+from tddfa.cli._common import add_model_options, integer, print_warning
+from tddfa.cli._output_options import add_output_options, image_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,47 +22,50 @@ if TYPE_CHECKING:
     from tddfa.types import Face
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of both."""
+def add_kind_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``-o``, one kind that can be drawn on frames."""
     parser.add_argument(
-        "-o", "--opt", choices=KINDS, default="2d_sparse", help="what to draw (default: %(default)s)"
+        "-o", "--opt", type=image_kind, default="2d_sparse", metavar="KIND",
+        help="kind of output, listed below (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of both commands: tracking, model, camera, and how the output looks."""
+    group = parser.add_argument_group("tracking")
+    group.add_argument(
+        "--smooth", choices=("one_euro", "lookahead", "none"), default="one_euro",
+        help="smoothing over time: one_euro has no delay; lookahead is the mean over frames before and after, as in "
+        "3DDFA_V2 (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "-n_pre", type=integer(0, 100), default=1, metavar="N",
+        help="frames before, for --smooth lookahead (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "-n_next", type=integer(0, 100), default=1, metavar="N",
+        help="frames after, for --smooth lookahead (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-faces", "--max_faces", type=integer(1, 1000), metavar="N", help="track at most N faces (default: all)"
+    )
+    group.add_argument(
+        "--detect_every", "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
+        help="run the detector on every Nth frame, for new faces (default: %(default)s)",
     )  # fmt: skip
     add_model_options(parser)
     add_camera_options(parser, exif=False)
-    parser.add_argument(
-        "--smooth", choices=("one_euro", "lookahead", "none"), default="one_euro",
-        help="one_euro: no delay; lookahead: 3DDFA_V2's mean over frames before and after (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-n_pre", type=integer(0, 100), default=1, metavar="N", help="lookahead: frames before (default: 1)"
-    )
-    parser.add_argument(
-        "-n_next", type=integer(0, 100), default=1, metavar="N", help="lookahead: frames after (default: 1)"
-    )
-    parser.add_argument("--max-faces", "--max_faces", type=integer(1, 1000), metavar="N", help="follow no more than N")
-    parser.add_argument(
-        "--detect_every", "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
-        help="frames between looks for new faces (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
-        help="where the files go (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--alpha", type=fraction, default=0.85, metavar="0..1", help="opacity of 3d, 6dof (default: 0.85)"
-    )
-    parser.add_argument("--background", choices=("image", "black"), default="image", help="of 3d, depth, pncc, 6dof")
-    parser.add_argument("--pose_style", "--pose-style", choices=("box", "axes"), default="box", help="of pose")
+    add_output_options(parser, files=False)
 
 
-def remark_on_smoothing(options: argparse.Namespace) -> None:
-    """Say which options of smoothing have no effect."""
+def warn_about_smoothing(options: argparse.Namespace) -> None:
+    """Print a warning if options of smoothing have no effect."""
     if options.smooth != "lookahead" and (options.n_pre, options.n_next) != (1, 1):
         print_warning("-n_pre, -n_next: no effect without --smooth lookahead")
 
 
-def tracker_of(options: argparse.Namespace, aligner: Aligner) -> Tracker:
-    """Make the tracker that the options ask for."""
+def make_tracker(options: argparse.Namespace, aligner: Aligner) -> Tracker:
+    """Return the tracker that the options ask for."""
     from tddfa.tracking.tracker import Tracker
 
     return Tracker(
@@ -76,43 +78,35 @@ def tracker_of(options: argparse.Namespace, aligner: Aligner) -> Tracker:
     )
 
 
-def look_of(options: argparse.Namespace, camera: CameraChoice, size: tuple[int, int]) -> Options:
-    """How frames of this height and width are drawn."""
-    from tddfa.outputs import Options
-
-    return Options(
-        background=options.background,
-        alpha=options.alpha,
-        pose_style=options.pose_style,
-        intrinsics=camera(size, None),
-    )
-
-
 def draw_frame(
-    image: NDArray[np.uint8], faces: Sequence[Face], aligner: Aligner, kind: str, look: Options
+    image: NDArray[np.uint8], faces: Sequence[Face], aligner: Aligner, kind: str, settings: Options
 ) -> NDArray[np.uint8]:
-    """Draw a kind over a frame; the result has the frame's size, ``uv_tex`` too."""
-    import cv2
+    """Draw a kind for a frame; the result has the size of the frame, also for a kind that has a size of its own."""
     import numpy as np
 
-    from tddfa.outputs import Outputs
+    from tddfa.outputs import Outputs, image_kinds
 
-    if kind != "uv_tex":
-        return Outputs(image, faces, aligner, look).picture(kind)
+    if image_kinds()[kind].over_image:
+        return Outputs(image, faces, aligner, settings).draw(kind)
     canvas = np.zeros_like(image, order="C")
-    if faces:
-        sheets = Outputs(image, faces, aligner, look).picture(kind)
-        height, width = canvas.shape[:2]
-        scale = min(height / sheets.shape[0], width / sheets.shape[1])
-        size = max(1, round(sheets.shape[1] * scale)), max(1, round(sheets.shape[0] * scale))
-        left, top = (width - size[0]) // 2, (height - size[1]) // 2
-        canvas[top : top + size[1], left : left + size[0]] = cv2.resize(sheets, size, interpolation=cv2.INTER_AREA)
+    return _fitted(Outputs(image, faces, aligner, settings).draw(kind), canvas) if faces else canvas
+
+
+def _fitted(drawn: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scale an image to the size of a black canvas, put it in the middle, and return the canvas."""
+    import cv2
+
+    height, width = canvas.shape[:2]
+    scale = min(height / drawn.shape[0], width / drawn.shape[1])
+    size = max(1, round(drawn.shape[1] * scale)), max(1, round(drawn.shape[0] * scale))
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
     return canvas
 
 
 @contextlib.contextmanager
-def ended_properly() -> Iterator[None]:
-    """Whoever tells the process to end (SIGTERM) ends it as Ctrl-C does: with whole files."""
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the process as Ctrl-C does: with complete files."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""``tddfa align``: photos in, aligned crops for face recognition out."""
+"""``tddfa align``: photos in; aligned crops for face recognition out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tddfa.cli._common import (
     FAILED,
     MISUSED,
     NO_FACE,
+    Steps,
     add_model_options,
-    expected_errors,
+    faces_text,
     fraction,
     integer,
     load_aligner,
@@ -35,135 +36,134 @@ _MAX_FACES = 100_000
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of ``tddfa``; img2pose's names of the options are understood too."""
+    """Add the command to the parser of ``tddfa``. It accepts the option names of img2pose too."""
     parser = commands.add_parser(
         "align",
-        help="cut aligned faces out of photos, for recognition",
-        description="Cut every face of photos out as recognition networks want it: upright, of one size, its eyes, "
-        "nose and mouth where ArcFace's template has them. The crops are called DIR/<photo>_<k>, k from 0 in the "
-        "order of --order.",
+        help="crop aligned faces from photos, for face recognition",
+        description="Crop every face of photos as networks for face recognition expect it: upright, of one size,\n"
+        "with eyes, nose and mouth at the points of ArcFace's template. Crops are named DIR/<photo>_<k>,\n"
+        "where k counts from 0 in the order of --order.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(run=run_align)
-    # not a group of which one is required: that tells of a misspelt option's value as if it were a second PATH
-    parser.add_argument("images", nargs="*", default=[], metavar="PATH", help="photos, folders of photos, patterns")
+    # no required group: argparse would report the value of a misspelt option as a second PATH
+    parser.add_argument(
+        "images", nargs="*", default=[], metavar="PATH",
+        help="photos, folders of photos, or patterns such as 'photos/*.jpg'",
+    )  # fmt: skip
     parser.add_argument("-f", "--images_path", "--images-path", nargs="+", metavar="PATH", help="the same")
     parser.add_argument(
         "--out", "--output_path", "--output-path", type=Path, default=Path("aligned"), metavar="DIR",
-        help="where the crops go (default: %(default)s)",
+        help="folder for the crops (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-faces", "--max_faces", type=integer(1, _MAX_FACES), metavar="N",
-        help="the first N faces of each photo, in the order of --order (default: all; img2pose: 1)",
+        "--json", action="store_true",
+        help="also write DIR/<photo>.json: box, score, pose, five points and matrix of each crop (default: no)",
     )  # fmt: skip
     parser.add_argument(
-        "--order", "--order_method", "--order-method", choices=("position", "confidence", "size"), default="position",
-        help="nearest to the middle of the photo, in head sizes; or highest score; or largest (default: %(default)s)",
-    )  # fmt: skip
+        "--format", choices=("jpg", "png"), default="jpg", help="format of crops (default: %(default)s)"
+    )
     parser.add_argument(
         "--size", "--face_size", "--face-size", type=integer(*_SIZES), default=112, metavar="PX",
-        help="side of a crop: 112 as most networks want it, 224, or another (default: %(default)s; img2pose: 224)",
+        help="side of a crop; most networks expect 112 (default: %(default)s; img2pose: 224)",
     )  # fmt: skip
     parser.add_argument(
         "--template", choices=("arcface", "auto"), default="arcface",
-        help="ArcFace's five points; or those of img2pose's five views that fit best (default: %(default)s)",
+        help="five points of ArcFace, or auto: the best of the five views of img2pose (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--frontal", action="store_true",
-        help="turn each face to the front; what it hides is mirrored. Always in ArcFace's frame",
+        help="rotate each head to the front and mirror what is hidden; always with the template of ArcFace "
+        "(default: no)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--order", "--order_method", "--order-method", choices=("position", "confidence", "size"), default="position",
+        help="nearest to the centre of the photo, in head sizes; highest score; or largest first "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-faces", "--max_faces", type=integer(1, _MAX_FACES), metavar="N",
+        help="crop the first N faces of each photo, in the order of --order (default: all; img2pose: 1)",
     )  # fmt: skip
     parser.add_argument(
         "--det-threshold", "--det_threshold", type=fraction, metavar="0..1",
-        help="drop boxes of the detector under this score (default: the model's, usually 0.5; img2pose: 0.7)",
+        help="lowest score of a detection (default: as in the config, usually 0.5; img2pose: 0.7)",
     )  # fmt: skip
     parser.add_argument(
         "--nms-threshold", "--nms_threshold", type=_overlap, metavar="0..1",
-        help="overlap from which the worse of two boxes goes (default: the model's, usually 0.3; img2pose: 0.6)",
+        help="overlap (IoU) from which only the better of two detections is kept "
+        "(default: as in the config, usually 0.3; img2pose: 0.6)",
     )  # fmt: skip
-    parser.add_argument("--min_size", "--max_size", metavar="PX", help="accepted for img2pose's sake: they do nothing")
-    parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of the crops (default: jpg)")
-    parser.add_argument(
-        "--json", action="store_true",
-        help="write DIR/<photo>.json: box, score, pose, the five points and the matrix of each crop",
-    )  # fmt: skip
-    # the crops of a face are the same whatever its landmarks are called
+    parser.add_argument("--min_size", "--max_size", metavar="PX", help="options of img2pose: accepted, without effect")
+    # crops are the same in every landmark convention
     add_model_options(parser, convention=False)
 
 
 def run_align(options: argparse.Namespace) -> int:
-    """Do ``tddfa align``; return the exit status."""
+    """Run ``tddfa align``; return the exit status."""
     photos = [*options.images, *(options.images_path or [])]
     if not photos:
         print_error("PATH: expected photos, folders of photos, or patterns")
         return MISUSED
     paths, complete = input_files(photos)
-    failed = not complete
     stems = output_stems(paths)
-    try:
-        tails = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
-        check_targets(options.out, stems, tails, paths)
-        aligner = load_aligner(options)
-        _set_thresholds(aligner, options)
-    except (ValueError, OSError, ImportError) as error:
-        print_error(str(error))
-        return FAILED
-    faces_seen = 0
+    endings = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
+    check_targets(options.out, stems, endings, paths)
+    aligner = load_aligner(options)
+    _set_thresholds(aligner, options)
+    steps = Steps(failed=not complete)
+    faces = 0
     for path, stem in zip(paths, stems, strict=True):
-        try:
-            faces, done = _one(path, stem, options, aligner)
-        except BrokenPipeError:
-            raise  # nobody reads on: no fault of the photo's
-        except expected_errors() as error:
-            # the other files of the run still get done
-            print_error(str(error) or f"{path}: {type(error).__name__}")
-            failed = True
-            continue
-        faces_seen += faces
-        failed |= not done
-    if failed:
+        with steps.step(path):
+            faces += _align_photo(path, stem, options, aligner, steps)
+    if steps.failed:
         return FAILED
-    return 0 if faces_seen else NO_FACE
+    return 0 if faces else NO_FACE
 
 
-def _one(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner) -> tuple[int, bool]:
-    """Do one photo; return the number of its faces, and whether all that were wanted could be aligned."""
+def _align_photo(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner, steps: Steps) -> int:
+    """Crop the faces of a photo; return how many faces it has."""
     from tddfa._shared import image_io
-    from tddfa._shared.files import write_atomic
     from tddfa.face_crops.aligned import ordered
 
     started = time.perf_counter()
     image = image_io.read(path)
-    found = aligner(image)
+    detected = aligner(image)
     elapsed = f"{1000 * (time.perf_counter() - started):.0f} ms, {aligner.device}"
-    faces = ordered(found, options.order, image.shape[:2])[: options.max_faces]
-    count = {0: "no face", 1: "1 face"}.get(len(found), f"{len(found)} faces")
-    left_out = "" if len(faces) == len(found) else f", {len(faces)} wanted"
-    print_line(f"{path}: {count}{left_out} ({elapsed})")
+    faces = ordered(detected, options.order, image.shape[:2])[: options.max_faces]
+    left_out = "" if len(faces) == len(detected) else f", {len(faces)} wanted"
+    print_line(f"{path}: {faces_text(len(detected))}{left_out} ({elapsed})")
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     for k, face in enumerate(faces):
         target = options.out / f"{stem}_{k}.{options.format}"
-        try:
+        with steps.step("cannot be aligned", prefix=f"{path}: face {k}: "):
             written.append(image_io.write(target, _crop(image, face, options, aligner)))
-        except expected_errors() as error:
-            print_error(f"{path}: face {k}: {str(error) or type(error).__name__}")
-            continue
-        records.append({"file": target.name, **_describe(face, options)})
+            records.append({"file": target.name, **_describe(face, options)})
     if written:
-        print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(str(name) for name in written)}")
+        print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(map(str, written))}")
     if options.json:
-        content = {
-            "source": str(path),
-            "width": image.shape[1],
-            "height": image.shape[0],
-            "size": options.size,
-            "template": "arcface" if options.frontal else options.template,
-            "frontal": options.frontal,
-            "faces": records,
-        }
-        text = json.dumps(content, indent=1, allow_nan=False)
-        print_line(f"  json       {write_atomic(options.out / f'{stem}.json', text.encode())}")
-    return len(found), len(records) == len(faces)
+        print_line(f"  {'json':10} {_write_json(path, stem, image.shape[:2], records, options)}")
+    return len(detected)
+
+
+def _write_json(
+    path: Path, stem: str, size: tuple[int, int], records: list[dict[str, Any]], options: argparse.Namespace
+) -> Path:
+    from tddfa._shared.files import write_atomic
+
+    content = {
+        "source": str(path),
+        "width": size[1],
+        "height": size[0],
+        "size": options.size,
+        "template": "arcface" if options.frontal else options.template,
+        "frontal": options.frontal,
+        "faces": records,
+    }
+    text = json.dumps(content, indent=1, allow_nan=False)
+    return write_atomic(options.out / f"{stem}.json", text.encode())
 
 
 def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, aligner: Aligner) -> NDArray[np.uint8]:
@@ -177,7 +177,7 @@ def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, ali
 
 
 def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:
-    """A crop in plain numbers: px of the photo, degrees; the matrix maps px of the photo to px of the crop."""
+    """Describe a crop: px of the photo, degrees, and the matrix from px of the photo to px of the crop."""
     import numpy as np
 
     from tddfa.face_crops.aligned import alignment, five_points

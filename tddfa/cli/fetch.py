@@ -1,4 +1,4 @@
-"""``tddfa fetch``: its options, and what it says."""
+"""``tddfa fetch``: download, check and convert models of other projects."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tddfa.cli._common import FAILED, print_error, print_line
 
-def add(commands: Any) -> None:
-    """Add the command to the parser's."""
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of ``tddfa``."""
     parser = commands.add_parser(
         "fetch",
-        help="get the models of others",
-        description="Get, check and convert 3DDFA_V2's released files; then -c mb05_120x120 and -c mb1_120x120 work.",
+        help="download the models of other projects",
+        description="Download, check and convert the released files of 3DDFA_V2. Then -c mb05_120x120 and "
+        "-c mb1_120x120 work.",
         allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
-    parser.add_argument("what", choices=("3ddfa_v2",), help="whose models")
+    parser.set_defaults(run=run_fetch)
+    parser.add_argument("what", choices=("3ddfa_v2",), help="project whose models are fetched")
     parser.add_argument(
-        "--from", dest="checkout", type=Path, metavar="DIR", help="take the files of a local checkout, download nothing"
-    )
+        "--from", dest="checkout", type=Path, metavar="DIR",
+        help="folder of a checkout to take the files from (default: download them)",
+    )  # fmt: skip
     parser.add_argument(
         "--bfm", type=Path, metavar="FILE",
-        help="a face model from elsewhere: bfm_noneck_v3.pkl, or a .npz with its arrays",
+        help="face model to use: bfm_noneck_v3.pkl, or a .npz file with its arrays (default: download it)",
     )  # fmt: skip
 
 
-def run(options: argparse.Namespace) -> int:
+def run_fetch(options: argparse.Namespace) -> int:
     """Run ``tddfa fetch``; return the exit status: 0 if a model can be used now."""
     from tddfa.compat import fetch
 
-    def print_line(text: str) -> None:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-
     if options.checkout is not None and not options.checkout.is_dir():
-        sys.stderr.write(f"tddfa: error: {options.checkout}: no such folder\n")
-        return 1
+        raise ValueError(f"{options.checkout}: no such folder")
     report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), say=print_line)
     for note in report.notes:
         print_line(note)
     for problem in report.problems:
-        sys.stderr.write(f"tddfa: error: {problem}\n")
+        print_error(problem)
     for name in report.ready:
         print_line(f"ready: -c {name} ({fetch.folder() / name}.yml)")
-    return 0 if report.ready else 1
+    return 0 if report.ready else FAILED

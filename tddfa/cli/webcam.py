@@ -1,9 +1,10 @@
-"""``tddfa webcam``: faces before a camera, live, in a window; without a display, to a file."""
+"""``tddfa webcam``: faces in front of a camera, live in a window; without a display, in a video file."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections import deque
@@ -12,10 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa.cli._camera_options import CameraChoice, camera_choice
-from tddfa.cli._common import FAILED, expected_errors, has_display, integer, load_aligner, print_error, print_line
-from tddfa.cli._frames import add_common_options, draw_frame, ended_properly, look_of, remark_on_smoothing, tracker_of
+from tddfa.cli._common import Parser, faces_text, has_display, integer, load_aligner, print_line
+from tddfa.cli._frames import (
+    add_common_options,
+    add_kind_option,
+    draw_frame,
+    make_tracker,
+    sigterm_as_interrupt,
+    warn_about_smoothing,
+)
+from tddfa.cli._output_options import check_needs, kinds_help, output_options
 from tddfa.cli._paths import check_folder
-from tddfa.kinds import PICTURES as KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,99 +31,102 @@ if TYPE_CHECKING:
 
     from tddfa.aligner import Aligner
     from tddfa.tracking.tracker import Tracker
-    from tddfa.video import Frame
+    from tddfa.video import Frame, Writer
+
+_WINDOW = "tddfa"
+_ESCAPE = 27
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
-    webcam = commands.add_parser(
-        "webcam", help="follow the faces before a camera", allow_abbrev=False,
-        description=(
-            f"Follow every face before a camera, live. Keys: 1-{len(KINDS)} switch the kind, space pauses, "
-            "s saves a still, q quits."
-        ),
-    )  # fmt: skip
-    webcam.set_defaults(run=run_webcam)
-    webcam.add_argument(
-        "--source", default="0", metavar="0|URL|FILE", help="number of the camera, address, or video (default: 0)"
+    parser: Parser = commands.add_parser(
+        "webcam",
+        help="track the faces in front of a camera",
+        description="Track every face in front of a camera, live in a window. Without a display, write a video.\n"
+        "Keys: 1, 2, 3, … switch the kind, in the order below; space pauses; s saves the image; q quits.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=lambda: kinds_help(parser, files=False),
+        allow_abbrev=False,
     )
-    add_common_options(webcam)
-    webcam.add_argument("--mirror", action="store_true", help="as in a mirror")
-    webcam.add_argument("--frames", type=integer(1, 10**9), metavar="N", help="end after N frames")
+    parser.set_defaults(run=run_webcam)
+    parser.add_argument(
+        "--source", default="0", metavar="N|URL|FILE", help="number of a camera, URL, or video file (default: 0)"
+    )
+    add_kind_option(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
+        help="folder for saved images, and for the video (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--mirror", action="store_true", help="flip frames horizontally, as in a mirror (default: no)")
+    parser.add_argument(
+        "--frames", type=integer(1, 10**9), metavar="N", help="stop after N frames (default: when it is closed)"
+    )
+    add_common_options(parser)
 
 
 def run_webcam(options: argparse.Namespace) -> int:
-    """Do ``tddfa webcam``; return the exit status."""
+    """Run ``tddfa webcam``; return the exit status."""
     from tddfa import video
 
     try:
         check_folder("--out", options.out)
         camera = camera_choice(options)
-        remark_on_smoothing(options)
+        check_needs([options.opt])
+        warn_about_smoothing(options)
         aligner = load_aligner(options)
-        tracker = tracker_of(options, aligner)
-        with ended_properly(), video.open_source(options.source) as reader:
+        tracker = make_tracker(options, aligner)
+        with sigterm_as_interrupt(), video.open_source(options.source) as reader:
             windows = has_display()
             if not windows:
-                print_line("no display, or an OpenCV without windows: writing a video in place of showing it")
-            return _Live(options, aligner, tracker, camera, windows).run(reader)
+                print_line("no display, or an OpenCV without windows: writing a video instead")
+            _Live(options, aligner, tracker, camera, windows=windows).run(reader)
     except KeyboardInterrupt:
-        return 0
-    except expected_errors() as error:
-        print_error(str(error) or type(error).__name__)
-        return FAILED
+        pass  # the usual way to end it without a window
+    return 0
 
 
 def _unused(path: Path) -> Path:
-    """Number a name so that it writes over nothing of an earlier session."""
-    numbers = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in itertools.count(1))
-    return next(name for name in numbers if not name.exists())
+    """Number a name so that it overwrites nothing of an earlier run."""
+    numbered = (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in itertools.count(1))
+    return next(name for name in numbered if not name.exists())
 
 
 class _Live:
-    """The loop of ``tddfa webcam``: newest frame, faces, picture, window."""
+    """The loop of ``tddfa webcam``: the newest frame is tracked, drawn, and shown or written."""
 
     def __init__(
-        self, options: argparse.Namespace, aligner: Aligner, tracker: Tracker, camera: CameraChoice, windows: bool
+        self, options: argparse.Namespace, aligner: Aligner, tracker: Tracker, camera: CameraChoice, *, windows: bool
     ) -> None:
         self.options, self.aligner, self.tracker, self.windows = options, aligner, tracker, windows
         self.kind, self.camera = options.opt, camera
         self.paused = self.ended = False
-        self.shown: deque[float] = deque(maxlen=30)
-        self.picture: NDArray[np.uint8] | None = None
+        self.times: deque[float] = deque(maxlen=30)
+        self.image: NDArray[np.uint8] | None = None
+        self.writer: Writer | None = None
 
-    def run(self, reader: Any) -> int:
-        import cv2
-
+    def run(self, reader: Any) -> None:
+        """Do frames until the window is closed, the source ends, or there were as many as asked for."""
         from tddfa import video
 
+        frames = 0
         with contextlib.ExitStack() as stack:
             if self.windows:
-                cv2.namedWindow("tddfa", cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+                self._open_window()
             newest = stack.enter_context(video.live(reader))
-            writer = None
-            frames = 0
             for frame, faces in self.tracker.run(self._frames(newest)):
-                look = look_of(self.options, self.camera, frame.image.shape[:2])
-                self.picture = draw_frame(frame.image, faces, self.aligner, self.kind, look)
-                self.shown.append(time.perf_counter())
+                settings = output_options(self.options, self.camera(frame.image.shape[:2], None))
+                self.image = draw_frame(frame.image, faces, self.aligner, self.kind, settings)
+                self.times.append(time.perf_counter())
                 if self.windows:
-                    self._show(len(faces), newest)
+                    self._show(self.image, len(faces), newest)
                 else:
-                    if writer is None:
-                        target = _unused(self.options.out / f"webcam_{self.kind}.mp4")
-                        writer = stack.enter_context(video.Writer(target, fps=reader.fps or 30.0))
-                        print_line(f"  {self.kind:10} {target}")
-                    writer.write(self.picture, frame.time)
+                    self._write(self.image, frame.time, reader.fps or 30.0, stack)
                 frames += 1
                 if self.ended or frames == self.options.frames:
                     break
         print_line(f"{frames} frames, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
-        return 0
 
     def _frames(self, newest: Any) -> Iterator[Frame]:
-        import dataclasses
-
         import cv2
 
         for frame in newest:
@@ -123,40 +134,63 @@ class _Live:
                 frame = dataclasses.replace(frame, image=cv2.flip(frame.image, 1))
             yield frame
             while self.paused and not self.ended:
-                self._keys(50)
-                self.ended |= cv2.getWindowProperty("tddfa", cv2.WND_PROP_VISIBLE) < 1
+                self._handle_key(50)
+                self.ended |= _is_closed()
             if self.ended:
                 return
 
     def _fps(self) -> float:
-        return (len(self.shown) - 1) / (self.shown[-1] - self.shown[0]) if len(self.shown) > 1 else 0.0
+        return (len(self.times) - 1) / (self.times[-1] - self.times[0]) if len(self.times) > 1 else 0.0
 
-    def _show(self, count: int, newest: Any) -> None:
+    def _open_window(self) -> None:
         import cv2
 
-        picture = self.picture.copy()  # type: ignore[union-attr]
-        text = f"{self._fps():.0f} fps  {1000 * newest.latency:.0f} ms  {count} faces  {newest.dropped} dropped"
-        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
-        plate = picture[: height + below + 14, : width + 20]
-        plate[:] = plate // 3
-        cv2.putText(picture, text, (10, height + 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (245, 245, 245), 1, cv2.LINE_AA)
-        cv2.imshow("tddfa", picture)
-        self._keys(1)
-        # closed by hand
-        self.ended |= cv2.getWindowProperty("tddfa", cv2.WND_PROP_VISIBLE) < 1
+        cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
-    def _keys(self, wait_ms: int) -> None:
+    def _show(self, image: NDArray[np.uint8], count: int, newest: Any) -> None:
+        import cv2
+
+        shown = image.copy()
+        latency = f"{1000 * newest.latency:.0f} ms"
+        text = f"{self._fps():.0f} fps  {latency}  {faces_text(count)}  {newest.dropped} dropped"
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
+        plate = shown[: height + below + 14, : width + 20]
+        plate[:] = plate // 3
+        cv2.putText(shown, text, (10, height + 8), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (245, 245, 245), 1, cv2.LINE_AA)
+        cv2.imshow(_WINDOW, shown)
+        self._handle_key(1)
+        self.ended |= _is_closed()
+
+    def _write(self, image: NDArray[np.uint8], at: float, fps: float, stack: contextlib.ExitStack) -> None:
+        from tddfa import video
+
+        if self.writer is None:
+            target = _unused(self.options.out / f"webcam_{self.kind}.mp4")
+            self.writer = stack.enter_context(video.Writer(target, fps=fps))
+            print_line(f"  {self.kind:10} {target}")
+        self.writer.write(image, at)
+
+    def _handle_key(self, wait_ms: int) -> None:
         import cv2
 
         from tddfa._shared import image_io
+        from tddfa.outputs import image_kinds
 
+        kinds = list(image_kinds())
         key = cv2.waitKey(wait_ms) & 0xFF
-        if key in (ord("q"), 27):
+        if key in (ord("q"), _ESCAPE):
             self.ended = True
         elif key == ord(" "):
             self.paused = not self.paused
-        elif key == ord("s") and self.picture is not None:
+        elif key == ord("s") and self.image is not None:
             path = _unused(self.options.out / f"webcam_{self.kind}.jpg")
-            print_line(f"  still      {image_io.write(path, self.picture)}")
-        elif ord("1") <= key < ord("1") + len(KINDS):
-            self.kind = KINDS[key - ord("1")]
+            print_line(f"  {'image':10} {image_io.write(path, self.image)}")
+        elif ord("1") <= key < ord("1") + min(len(kinds), 9):
+            self.kind = kinds[key - ord("1")]
+
+
+def _is_closed() -> bool:
+    """Whether the window was closed with the mouse."""
+    import cv2
+
+    return cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1

@@ -8,10 +8,10 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from tddfa import draw, kinds
+from tddfa import draw
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, MESHES, PICTURES, Options, Outputs, describe
+from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, SCHEMA, Options, Outputs, describe, image_kinds
 from tddfa.surface.texture import SEEN
 
 EULER = (("y", "yaw", 1), ("x", "pitch", -1), ("z", "roll", -1))
@@ -33,20 +33,20 @@ def outputs(aligner, two_people, faces):
 
 def test_kinds_are_those_of_3ddfa_v2_and_glb_and_6dof():
     assert set(KINDS) == {*NINE, "glb", "6dof"}
-    assert set(MESHES) == {"ply", "obj", "glb"}
-    assert tuple(PICTURES) == kinds.PICTURES
+    assert set(KINDS) - set(image_kinds()) == {"ply", "obj", "glb"}
+    assert all(name == kind.name for name, kind in KINDS.items())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_pictures_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
     made = outputs(suffix=suffix)
-    for kind in PICTURES:
+    for kind in image_kinds():
         written = made.save(kind, tmp_path / "a photo")
         assert written == [tmp_path / f"a photo_{kind}{suffix}"]
-        drawn, read = made.picture(kind), cv2.imread(str(written[0]))
+        drawn, read = made.draw(kind), cv2.imread(str(written[0]))
         assert read.shape == drawn.shape
         assert np.abs(read.astype(int) - drawn).mean() <= {".png": 0, ".jpg": 3.5, ".webp": 4}[suffix]
-    assert len(list(tmp_path.iterdir())) == len(PICTURES)
+    assert len(list(tmp_path.iterdir())) == len(image_kinds())
 
 
 def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
@@ -64,7 +64,7 @@ def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
         ),
     }
     for kind, picture in expected.items():
-        np.testing.assert_array_equal(made.picture(kind), picture, err_msg=kind)
+        np.testing.assert_array_equal(made.draw(kind), picture, err_msg=kind)
 
 
 @pytest.mark.parametrize("size", [64, 256])
@@ -243,7 +243,7 @@ class TestJson:
         content = json.loads(made.save_json(tmp_path / "x", "x").read_text())
         assert [face["six_dof"] for face in content["faces"]] == [None, None]
         assert all(len(face["visible"]) == 68 for face in content["faces"])
-        np.testing.assert_array_equal(made.picture("6dof"), two_people)
+        np.testing.assert_array_equal(made.draw("6dof"), two_people)
 
     def test_landmarks_follow_from_camera_shape_and_expression(self, outputs, tmp_path, aligner):
         content = json.loads(outputs().save_json(tmp_path / "x", "x").read_text())
@@ -256,7 +256,7 @@ class TestJson:
     def test_nobody(self, aligner, tmp_path):
         made = Outputs(np.zeros((30, 40, 3), np.uint8), [], aligner)
         content = json.loads(made.save_json(tmp_path / "x", "empty.png").read_text())
-        assert content == {"image": "empty.png", "width": 40, "height": 30, "faces": []}
+        assert content == {"schema": SCHEMA, "image": "empty.png", "width": 40, "height": 30, "faces": []}
 
     def test_one_face_in_plain_types(self, aligner, faces):
         said = describe(faces[0], aligner)

@@ -4,8 +4,8 @@ import pytest
 from tddfa import Aligner
 from tddfa.bench import material
 from tddfa.bench.stages import BATCHES, MANY, Context, chosen, stages, with_threads
-from tddfa.kinds import KINDS
 from tddfa.model.runtime import Model
+from tddfa.outputs import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from tddfa.cli import align as cli_align
+from tddfa.cli import main
 from tddfa.face_crops import aligned as recognition
 from tddfa.face_crops.aligned import align_face, alignment, five_points, ordered
 from tddfa.face_crops.frontal import frontalise
 
 FAILED, NO_FACE = 1, 255
-
-
-def main(arguments):
-    parser = argparse.ArgumentParser(prog="tddfa", allow_abbrev=False)
-    cli_align.add_parser(parser.add_subparsers(dest="command", required=True))
-    options = parser.parse_args(arguments)
-    return options.run(options)
 
 
 @pytest.fixture(scope="module")

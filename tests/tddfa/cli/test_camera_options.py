@@ -100,7 +100,7 @@ class TestImage:
     def test_a_lens_that_shows_no_such_face(self, run, photo, tmp_path):
         status, out, err = run("image", "-f", photo, "-o", "6dof", "--fov", "179.5")
         assert (status, err) == (0, "")
-        assert "this camera cannot show it so" in out
+        assert "no pose before this camera fits the face" in out
 
     def test_a_photo_that_tells_nothing(self, run, root, photo, tmp_path):
         plain = root / "examples/inputs/astronaut.jpg"
@@ -154,18 +154,18 @@ def clip(tmp_path_factory, astronaut):
     return path
 
 
-def test_what_has_no_effect_is_said(run, photo):
+def test_options_without_effect_are_warned_about(run, photo):
     status, _, err = run("image", "-f", photo, "-o", "2d_sparse", "--fov", "60", "--raw", "png", "--uv_mask")
     assert status == 0
     assert err.splitlines() == [
-        "tddfa: --intrinsics, --fov, --focal: no effect without -o 6dof or --json",
-        "tddfa: --raw: no effect without -o depth",
-        "tddfa: --uv_mask: no effect without -o uv_tex",
+        "tddfa: warning: --intrinsics, --fov, --focal: no effect without -o 6dof or --json",
+        "tddfa: warning: --uv_mask: no effect without -o uv_tex",
+        "tddfa: warning: --raw: no effect without -o depth",
     ]
     assert run("image", "-f", photo, "-o", "depth,6dof", "--fov", "60", "--raw", "png")[2] == ""
 
 
-def test_what_is_missing_is_said_before_the_work_begins(run, photo, tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_before_the_work_begins(run, photo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
     status, out, err = run("image", "-f", photo, "-o", "glb")
     assert (status, out, err) == (1, "", "tddfa: error: -o glb needs trimesh: pip install 'tddfa[glb]'\n")

@@ -191,13 +191,13 @@ def test_without_matplotlib_all_else_is_made(run, data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "BENCHMARK: expected names, or --all"),
-        (["300w", "--all"], "BENCHMARK: expected names, or --all"),
+        ([], "BENCHMARK: expected names or --all"),
+        (["300w", "--all"], "BENCHMARK: expected names or --all"),
         (["300w", "aflw3000"], "aflw3000: no such benchmark"),
         (["300w", "-c", "none"], "none: no such config"),
         (["--write", "RESULTS.md"], "--write: expected folders of results"),
         (["--write", "RESULTS.md", "none"], "none: expected .json files"),
-        (["--write", "RESULTS.md", "a/x", "b/x"], "folders of different names"),
+        (["--write", "RESULTS.md", "a/x", "b/x"], "folders with different names"),
     ],
 )
 def test_wrong_arguments(run, arguments, message):

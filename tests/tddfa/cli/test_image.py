@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ import trimesh
 from tddfa import draw
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
-from tddfa.outputs import KINDS, PICTURES, Options, Outputs
+from tddfa.outputs import KINDS, SCHEMA, Options, Outputs, image_kinds
 
 FAILED, NO_FACE = 1, 255
 
@@ -77,7 +78,7 @@ class TestEverything:
     """One run over two photos and all kinds."""
 
     def test_names(self, said, folder):
-        expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in PICTURES]
+        expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in image_kinds()]
         expected += ["astronaut_obj.png", "two_people_obj_1.png", "two_people_obj_2.png"]
         for photo in ("astronaut", "two_people"):
             expected += [f"{photo}_{kind}.{kind}" for kind in ("ply", "obj", "glb")]
@@ -95,9 +96,9 @@ class TestEverything:
     def test_pictures(self, said, folder, aligner, photo, request):
         image = request.getfixturevalue(photo)
         outputs = Outputs(image, aligner(image), aligner, Options(uv_size=128))
-        for kind in PICTURES:
+        for kind in image_kinds():
             read = cv2.imread(str(folder / f"{photo}_{kind}.png"))
-            expected = outputs.picture(kind)
+            expected = outputs.draw(kind)
             assert read.shape == expected.shape
             # the networks' last digits may differ from run to run
             assert (np.abs(read.astype(int) - expected).max(axis=-1) > 8).mean() < 0.002, kind
@@ -199,7 +200,7 @@ class TestPhotos:
         ]  # fmt: skip
         assert written(tmp_path / "out") == ["dot.json", "grey.json"]
         assert json.loads((tmp_path / "out/grey.json").read_text()) == {
-            "image": "grey.png", "width": 160, "height": 120, "faces": [],
+            "schema": SCHEMA, "image": "grey.png", "width": 160, "height": 120, "faces": [],
         }  # fmt: skip
 
     def test_a_photo_without_a_face_beside_one_with(self, run, tmp_path, inputs):
@@ -222,7 +223,7 @@ class TestOptions:
         )  # fmt: skip
         for kind in ("3d", "pose", "depth", "uv_tex"):
             read = cv2.imread(str(out / f"astronaut_{kind}.png"))
-            assert (np.abs(read.astype(int) - made.picture(kind)).max(axis=-1) > 8).mean() < 0.002, kind
+            assert (np.abs(read.astype(int) - made.draw(kind)).max(axis=-1) > 8).mean() < 0.002, kind
         steps = cv2.imread(str(out / "astronaut_depth_raw.png"), cv2.IMREAD_UNCHANGED).astype(float)
         expected = draw.depth_px(astronaut, made.meshes)
         both = (steps > 0) & np.isfinite(expected)
@@ -350,7 +351,7 @@ class TestTrouble:
         def interrupted(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli_image, "_one", interrupted)
+        monkeypatch.setattr(cli_image._Run, "photo", interrupted)
         assert main(["image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path), "--device", "cpu"]) == 130
 
 
@@ -432,7 +433,7 @@ class TestBoxes:
         (tmp_path / "b.txt").write_text("180 62 272 176\n")
         status, _, err = run("-f", inputs / "astronaut.jpg", inputs / "two_people.jpg", "--boxes", tmp_path / "b.txt")
         assert (status, len(err)) == (FAILED, 1)
-        assert "lines of boxes are for one photo, got 2" in err[0]
+        assert "expected one photo for lines of boxes, got 2" in err[0]
 
     def test_boxes_outside_of_the_picture(self, run, tmp_path, inputs):
         (tmp_path / "b.txt").write_text("5000 5000 5100 5100\n-300 -300 -200 -200\n")
@@ -461,7 +462,7 @@ def test_one_kind_that_fails_does_not_cost_the_others(run, inputs, tmp_path, mon
     def fail(_):
         raise cv2.error("OpenCV does not like it")
 
-    monkeypatch.setitem(outputs.PICTURES, "3d", fail)
+    monkeypatch.setitem(outputs.KINDS, "3d", replace(outputs.KINDS["3d"], make=fail))
     status, _, err = run("-f", inputs / "astronaut.jpg", "-o", "3d,pose", "--out", tmp_path / "out")
     assert status == 1
     assert err == ["tddfa: error: OpenCV does not like it"]

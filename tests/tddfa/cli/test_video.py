@@ -12,8 +12,8 @@ import pytest
 
 from tddfa import video
 from tddfa.cli import main
-from tddfa.cli._frames import KINDS, draw_frame
-from tddfa.outputs import Options
+from tddfa.cli._frames import draw_frame
+from tddfa.outputs import Options, image_kinds
 
 FRAMES = 24
 
@@ -30,7 +30,7 @@ class TestVideo:
     def test_a_video_comes_out_with_as_many_frames_and_the_face_drawn(self, clip, tmp_path, capsys):
         assert run("video", "-f", clip, "-o", "3d", "--out", tmp_path) == 0
         said = capsys.readouterr().out
-        assert f"{FRAMES} frames, {FRAMES - 3} with faces, 1 person" in said
+        assert f"{FRAMES} frames, {FRAMES - 3} with faces, 1 track" in said
         assert "jitter" in said
         before, after = read(clip), read(tmp_path / "slide_3d_smooth.mp4")
         assert len(after) == FRAMES
@@ -80,7 +80,7 @@ class TestVideo:
             for _ in range(5):
                 writer.write(np.full((64, 96, 3), 90, np.uint8))
         assert run("video", "-f", tmp_path / "empty.mp4", "--out", tmp_path / "out") == 0
-        assert "5 frames, 0 with faces, 0 people" in capsys.readouterr().out
+        assert "5 frames, 0 with faces, 0 tracks" in capsys.readouterr().out
         assert len(read(tmp_path / "out/empty_2d_sparse_smooth.mp4")) == 5
 
     @pytest.mark.parametrize("content", [None, b"", b"this is no video\n" * 50])
@@ -149,7 +149,7 @@ class TestVideo:
         assert not list(out.glob(".*")), "nothing half written"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", image_kinds())
 def test_every_kind_keeps_the_frames_size(aligner, astronaut, kind):
     faces = aligner(astronaut)
     for shown in (faces, []):

@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from tddfa._shared.image_io import read
-from tddfa.outputs import PICTURES, Options, Outputs
+from tddfa.outputs import Options, Outputs, image_kinds
 from tddfa.surface.sampling import sample
 from tddfa.surface.texture import visibility
 
@@ -68,7 +68,7 @@ def test_files(photo, outputs, aligner, tmp_path):
     for kind in NINE:
         path = outputs.save(kind, tmp_path / "x")[0]
         assert path.stat().st_size > 5000
-        if kind in PICTURES:
+        if kind in image_kinds():
             expected = (UV, UV * count, 3) if kind == "uv_tex" else (height, width, 3)
             assert cv2.imread(str(path)).shape == expected
         elif kind == "ply":
@@ -85,9 +85,9 @@ def test_files(photo, outputs, aligner, tmp_path):
             assert sum(len(part.faces) for part in parts) == m * count
 
 
-@pytest.mark.parametrize("kind", [kind for kind in NINE if kind in PICTURES and kind != "uv_tex"])
+@pytest.mark.parametrize("kind", [kind for kind in NINE if kind in image_kinds() and kind != "uv_tex"])
 def test_pictures_change_the_faces_and_nothing_else(outputs, kind):
-    drawn = outputs.picture(kind)
+    drawn = outputs.draw(kind)
     different = (drawn != outputs.image).any(axis=-1)
     # a pose's box is larger than the face, and the text under it wider
     far = ~boxes(outputs, 1.0 if kind == "pose" else 0.03)
@@ -99,7 +99,7 @@ def test_pictures_change_the_faces_and_nothing_else(outputs, kind):
 
 
 def test_surfaces_cover_the_same_pixels(outputs):
-    depth, pncc = (((outputs.picture(kind) != outputs.image).any(axis=-1)) for kind in ("depth", "pncc"))
+    depth, pncc = (((outputs.draw(kind) != outputs.image).any(axis=-1)) for kind in ("depth", "pncc"))
     assert (depth & pncc).sum() > 0.97 * (depth | pncc).sum()
 
 
