@@ -24,10 +24,10 @@ from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.rotation import Euler, quaternion_from_rotation
 from tddfa.geometry.six_dof import SixDof
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
-from tddfa.types import Face, Mesh
+from tddfa.types import SCHEMA, Face, Mesh
 
 __all__ = [
-    "DEPTH_STEPS_PER_PX", "KINDS", "SCHEMA", "ExtraFile", "ImageKind", "Kind", "MeshKind", "Options", "Outputs",
+    "DEPTH_STEPS_PER_PX", "KINDS", "ExtraFile", "ImageKind", "Kind", "MeshKind", "Options", "Outputs",
     "describe", "image_kinds",
 ]  # fmt: skip
 
@@ -35,9 +35,6 @@ Image = NDArray[np.uint8]
 
 DEPTH_STEPS_PER_PX = 16
 """Resolution of depth in a 16-bit PNG: steps of 1/16 px; 0 marks pixels without a face."""
-
-SCHEMA = 1
-"""Version of the layout of the JSON file; it changes when a key changes its name or meaning."""
 
 _EULER_ORDER = "Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
 # Written beside the numbers, so that a file explains itself.
