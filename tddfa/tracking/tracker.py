@@ -1,4 +1,4 @@
-"""Frames to faces that keep their identity: follow each face, find new ones, let lost ones go."""
+"""Frames to faces with track ids: continue each track, start new ones, end those whose face is lost."""
 
 from __future__ import annotations
 
@@ -21,75 +21,88 @@ from tddfa.types import Face, Roi
 Smooth = Literal["one_euro", "lookahead", "none"]
 SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
 
+_FRAME_TIME = 1 / 30  # s, where the time of a frame is not known
+
 Frame = TypeVar("Frame")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Track:
-    """One person: the last face, its motion, and since when it is missing."""
+    """One person: the last face, its time, and its motion."""
 
     track_id: int
     face: Face
     time: float
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # px a second
-    shape: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # px/s
+    shape: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # mean over the last frames
     smoother: OneEuro | None = None
-    seen: int = 1  # frames
-    misses: int = 0
-    clear: Face | None = None  # the last one that a new face's score would do for
+    frames: int = 1
+    misses: int = 0  # detections in a row without this face
+    clear: Face | None = None  # the last face whose score would do for a new one
 
     @property
     def size(self) -> float:
         return _size(self.face.landmarks)
 
-    def middle_at(self, time: float) -> NDArray[np.float64]:
-        return _middle(self.face.landmarks) + self.velocity * (time - self.time)
+    def position_at(self, time: float) -> NDArray[np.float64]:
+        """Predicted position (2,) of the face, px."""
+        return _position(self.face.landmarks) + self.velocity * (time - self.time)
 
     def update(self, face: Face, time: float, settings: TrackerSettings) -> None:
         dt = time - self.time
         if dt > 0:
-            moved = (_middle(face.landmarks) - _middle(self.face.landmarks)) / dt
-            # the gain is that of a thirtieth of a second: two frames a moment apart say little about speed
-            self.velocity += (1 - (1 - settings.velocity_gain) ** (30 * dt)) * (moved - self.velocity)
-        self.seen += 1
-        self.shape = self.shape + (face.params.shape - self.shape) / min(self.seen, settings.shape_frames)
+            velocity = (_position(face.landmarks) - _position(self.face.landmarks)) / dt
+            # the gain depends on the time between the frames: over a short time, noise is most of the velocity
+            self.velocity += (1 - (1 - settings.velocity_gain) ** (dt / _FRAME_TIME)) * (velocity - self.velocity)
+        self.frames += 1
+        self.shape = self.shape + (face.params.shape - self.shape) / min(self.frames, settings.shape_frames)
         self.face, self.time = face, time
 
 
 class Tracker:
-    """Follows every face of a video.
+    """Tracks every face of a video.
 
-    A call takes one frame and gives its faces, each with the `track_id` that it had in the frames before. The frame's
-    crops lie where each face's motion carries its landmarks; one call of the network aligns all of them. The detector
-    looks for new faces every `detect_every` frames, and at once when nobody is followed.
+    A call takes one frame and returns its faces, each with a `track_id` that stays the same over the frames. The
+    velocity of each track predicts where to crop, and one call of the regressor aligns all crops of a frame. The
+    detector runs every `detect_every` frames, and at once when there is no track.
 
     Parameters
     ----------
     aligner : Aligner
-        With a detector.
+        An aligner with a detector.
     smooth : {"one_euro", "lookahead", "none"}
-        ``one_euro`` steadies without delay (`tddfa.tracking.smoothing.OneEuro`). ``lookahead`` is 3DDFA_V2's mean over
-        `n_pre` frames before, the frame, and `n_next` after: only `run` can do it, for it waits for later frames.
+        ``one_euro`` smooths without delay (`tddfa.tracking.smoothing.OneEuro`). ``lookahead`` takes the mean over
+        `n_pre` frames before, the frame, and `n_next` frames after, as 3DDFA_V2 does
+        (`tddfa.tracking.smoothing.mean_face`). It needs later frames, so only `run` offers it.
     detect_every : int
-        Frames between looks for new faces. While somebody is missing, it is every other frame.
+        Frames between detections of new faces. While a track is lost, `TrackerSettings.lost_detect_every` applies.
     max_faces : int or None
-        Follow no more than so many: those that are followed already, then the largest.
+        Upper limit of tracks: existing ones come first, then the largest faces. None sets no limit.
     remember : float
-        For how many seconds a lost face keeps its id.
+        Time for which a lost face keeps its id, s.
     n_pre, n_next : int
         Frames before and after in a mean of ``lookahead``.
     settings : TrackerSettings, optional
-        Thresholds; None takes the defaults.
+        Thresholds. None takes the defaults.
 
     Attributes
     ----------
     jitter_before, jitter_after : JitterMeter
-        How the landmarks trembled so far, as they were found and as they were given out.
+        Jitter of the landmarks so far, without and with smoothing.
 
     Raises
     ------
     ValueError
-        If a number or a word is another one, or if the aligner has no detector.
+        If an argument is out of its range, or if the aligner has no detector.
+
+    Examples
+    --------
+    >>> from tddfa import Tracker, TrackerSettings
+    >>> tracker = Tracker(aligner, smooth="one_euro", settings=TrackerSettings(max_jump=0.8))
+    >>> for time in (0.00, 0.04, 0.08):
+    ...     faces = tracker(image, time)
+    >>> [face.track_id for face in faces]
+    [0]
     """
 
     def __init__(
@@ -116,7 +129,7 @@ class Tracker:
             if not value >= low:
                 raise ValueError(f"{name}: expected {low} or more, got {value}")
         if aligner.detector is None:
-            raise ValueError("aligner: expected one with a detector")
+            raise ValueError("aligner: expected an Aligner with a detector, got one without")
         self.aligner = aligner
         self.smooth = smooth
         self.settings = TrackerSettings() if settings is None else settings
@@ -125,42 +138,71 @@ class Tracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; ids start from 0 again."""
-        self._followed: list[_Track] = []
-        self._missing: list[_Track] = []
+        """Drop all tracks; ids start from 0 again.
+
+        Examples
+        --------
+        >>> from tddfa import Tracker
+        >>> tracker = Tracker(aligner)
+        >>> first = tracker(image)
+        >>> tracker.reset()
+        >>> [face.track_id for face in tracker(image)]
+        [0]
+        """
+        self._active: list[_Track] = []
+        self._lost: list[_Track] = []
         self._next_id = 0
-        self._since_detection = self._since_whole = 0
+        self._since_detection = self._since_full_detection = 0  # frames
         self._time: float | None = None
         self._thumbnail: NDArray[np.float32] | None = None
         self._size: tuple[int, ...] = ()
         self.jitter_before, self.jitter_after = JitterMeter(), JitterMeter()
 
     def __call__(self, frame: Any, time: float | None = None) -> list[Face]:
-        """Take the next frame.
+        """Track the faces of the next frame.
 
         Parameters
         ----------
         frame : ndarray (h, w, 3) uint8 BGR, or tddfa.video.Frame
-            Its size may change from frame to frame.
+            The size may change from frame to frame.
         time : float, optional
-            Seconds; that of a `tddfa.video.Frame` is taken from it. Without either, frames are 1/30 s apart.
+            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart.
 
         Returns
         -------
         list of Face
-            In the order of their ids; [] when nobody is there.
+            Sorted by id; [] if there is no face.
 
         Raises
         ------
-        ValueError
-            If frames are to be smoothed by later ones; `run` does that.
+        TypeError, ValueError
+            If the frame has the wrong type, shape or dtype, or if `smooth` is ``lookahead``, for which there is `run`.
         """
         if self.smooth == "lookahead":
             raise ValueError("smooth: lookahead needs later frames; call run(frames), or smooth by one_euro")
         return self._smoothed(*self._step(frame, time))
 
     def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
-        """Take all frames; yield each with its faces, in order. With ``lookahead``, `n_next` frames behind."""
+        """Track the faces of all frames.
+
+        Parameters
+        ----------
+        frames : iterable of ndarray or tddfa.video.Frame
+            As for a call.
+
+        Yields
+        ------
+        tuple of a frame and its list of Face
+            In order; with ``lookahead``, `n_next` frames later than the frame was taken.
+
+        Examples
+        --------
+        >>> from tddfa import Tracker
+        >>> for frame, faces in Tracker(aligner, smooth="lookahead").run([image, image]):
+        ...     print(len(faces), faces[0].track_id)
+        1 0
+        1 0
+        """
         if self.smooth != "lookahead":
             for frame in frames:
                 yield frame, self(frame)
@@ -172,29 +214,29 @@ class Tracker:
             waiting += 1
             if waiting > self.n_next:
                 waiting -= 1
-                yield self._averaged(list(window), len(window) - 1 - self.n_next)
+                yield self._mean_faces(list(window), len(window) - 1 - self.n_next)
         kept = list(window)
         for position in range(len(kept) - waiting, len(kept)):
-            # frames before the window's own `n_pre` are not part of this frame's mean
+            # frames earlier than `n_pre` before this one are not part of its mean
             first = max(0, position - self.n_pre)
-            yield self._averaged(kept[first:], position - first)
+            yield self._mean_faces(kept[first:], position - first)
 
-    def _averaged(self, window: list[tuple[Frame, dict[int | None, Face]]], at: int) -> tuple[Frame, list[Face]]:
-        """Mean over the window of each face in its frame `at`.
+    def _mean_faces(self, window: list[tuple[Frame, dict[int | None, Face]]], at: int) -> tuple[Frame, list[Face]]:
+        """Mean over the window of each face in frame `at` of the window.
 
-        Where a face is not there yet, or any more, or the video is at its ends, the nearest frame that has it counts
-        again, as in 3DDFA_V2.
+        Where a track starts or ends, and at the ends of the video, the nearest frame with the face counts again, as in
+        3DDFA_V2.
         """
         frame, faces = window[at]
         result = []
         for track_id, face in faces.items():
             parts = [face]
             for step, count in ((-1, self.n_pre), (1, self.n_next)):
-                last, there = face, True
+                last, present = face, True
                 for k in range(1, count + 1):
-                    position = at + step * k
-                    there = there and 0 <= position < len(window) and track_id in window[position][1]
-                    last = window[position][1][track_id] if there else last
+                    index = at + step * k
+                    present = present and 0 <= index < len(window) and track_id in window[index][1]
+                    last = window[index][1][track_id] if present else last
                     parts.append(last)
             result.append(mean_face(parts, face, self.aligner.face_model, self.aligner.crop))
         self.jitter_after.add(result)
@@ -204,7 +246,7 @@ class Tracker:
         if self.smooth != "one_euro":
             self.jitter_after.add(faces)
             return faces
-        by_id = {track.track_id: track for track in self._followed}
+        by_id = {track.track_id: track for track in self._active}
         result = []
         for face in faces:
             assert face.track_id is not None
@@ -216,43 +258,41 @@ class Tracker:
         return result
 
     def _step(self, frame: Any, time: float | None) -> tuple[list[Face], float]:
-        """Follow, detect, align; return the frame's faces as they are, and the seconds since the last frame."""
+        """Detect and align; return the faces of the frame before smoothing, and the time since the last frame, s."""
         image = checked_image("frame", getattr(frame, "image", frame))
         if time is None:
             time = getattr(frame, "time", None)
-        dt = 1 / 30 if self._time is None or time is None else max(time - self._time, 0.0)
+        dt = _FRAME_TIME if self._time is None or time is None else max(time - self._time, 0.0)
         now = (0.0 if self._time is None else self._time + dt) if time is None else time
         self._time = now
-        if self._is_cut(image):
-            # nobody is where they were, and nobody moves on from there
-            self._missing = []
-            self._followed = []
-        self._missing = [track for track in self._missing if now - track.time <= self.remember]
+        if self._is_new_scene(image):
+            self._active, self._lost = [], []
+        self._lost = [track for track in self._lost if now - track.time <= self.remember]
 
-        rois = [self._next_roi(track, now) for track in self._followed]
+        rois = [self._next_roi(track, now) for track in self._active]
         self._since_detection += 1
         boxes: list[NDArray[np.float32]] = []
-        patience = min(self.detect_every, self.settings.lost_detect_every) if self._missing else self.detect_every
-        detected = not self._followed or self._since_detection >= patience
+        interval = min(self.detect_every, self.settings.lost_detect_every) if self._lost else self.detect_every
+        detected = not self._active or self._since_detection >= interval
         if detected:
-            self._since_whole += self._since_detection
-            boxes = self._detect(image, rois, whole=not self._followed or self._since_whole >= self.detect_every)
+            self._since_full_detection += self._since_detection
+            full = not self._active or self._since_full_detection >= self.detect_every
+            boxes = self._detect(image, rois, full=full)
         faces = self.aligner(image, rois=[*rois, *(roi_from_box(box, self.aligner.crop) for box in boxes)])
-        followed = list(zip(self._followed, faces[: len(rois)], strict=True))
-        self._follow(followed, now)
-        found = [replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)]
-        self._admit(found, now)
-        if followed and not self._followed and not detected:
-            # the last one was lost in this very frame: look at once, not in the next
-            boxes = self._detect(image, [], whole=True)
-            self._admit(self.aligner(image, boxes=boxes), now)
-        self._followed.sort(key=lambda track: track.track_id)
-        result = [replace(track.face, track_id=track.track_id) for track in self._followed]
+        continued = list(zip(self._active, faces[: len(rois)], strict=True))
+        self._continue(continued, now)
+        self._start([replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)], now)
+        if continued and not self._active and not detected:
+            # the last track was lost in this frame: detect now, not in the next frame
+            boxes = self._detect(image, [], full=True)
+            self._start(self.aligner(image, boxes=boxes), now)
+        self._active.sort(key=lambda track: track.track_id)
+        result = [replace(track.face, track_id=track.track_id) for track in self._active]
         self.jitter_before.add(result)
         return result, dt
 
-    def _is_cut(self, image: NDArray[np.uint8]) -> bool:
-        """Whether this frame shows another scene than the last: their thumbnails do not go together."""
+    def _is_new_scene(self, image: NDArray[np.uint8]) -> bool:
+        """Whether a cut lies between the last frame and this one: their thumbnails do not correlate."""
         height, width = image.shape[:2]
         step = max(1, min(height, width) // 64)
         grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
@@ -265,7 +305,7 @@ class Tracker:
             return True
         a, b = thumbnail - thumbnail.mean(), before - before.mean()
         spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
-        if spread < 32 * 24:  # under a grey level or so: a plain picture goes together with anything
+        if spread < thumbnail.size:  # a standard deviation of about one grey level: a uniform image shows no scene
             return False
         return float((a * b).sum()) / spread < self.settings.cut_correlation
 
@@ -274,143 +314,139 @@ class Tracker:
         dx, dy = track.velocity * (now - track.time)
         return Roi(roi.left + dx, roi.top + dy, roi.side)
 
-    def _detect(self, image: NDArray[np.uint8], rois: list[Roi], whole: bool) -> list[NDArray[np.float32]]:
-        """Boxes of faces that nobody follows, best first; faces that are followed are confirmed by the others.
+    def _detect(self, image: NDArray[np.uint8], rois: list[Roi], *, full: bool) -> list[NDArray[np.float32]]:
+        """Boxes of faces without a track, best first; the other boxes confirm their tracks.
 
-        Where only those who are missing are looked for, not the `whole`, the picture is as small as their faces allow.
+        Unless `full`, only lost faces are searched, on an image as small as the sizes of the tracked faces allow.
         """
+        settings = self.settings
         self._since_detection = 0
         assert self.aligner.detector is not None
-        known = [track.size for track in (*self._followed, *self._missing)]
-        scale = 1.0 if whole else min(1.0, self.settings.lost_face_size / min(known))
-        if whole:
-            self._since_whole = 0
+        sizes = [track.size for track in (*self._active, *self._lost)]
+        scale = 1.0 if full else min(1.0, settings.lost_face_size / min(sizes))
+        if full:
+            self._since_full_detection = 0
         if scale < 1:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
         boxes = [box for box in detections.xyxy / scale if box[0] < box[2] and box[1] < box[3]]
-        overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois]).reshape(
-            len(rois), len(boxes)
-        )
-        least = self.settings.same_face_iou
-        pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= least]
-        confirmed = {i for i, _ in pairs}
-        for i, track in enumerate(self._followed[: len(rois)]):
+        overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois])
+        overlap = overlap.reshape(len(rois), len(boxes))
+        pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]
+        confirmed, taken = {i for i, _ in pairs}, {j for _, j in pairs}
+        for i, track in enumerate(self._active[: len(rois)]):
             track.misses = 0 if i in confirmed else track.misses + 1
-        taken = {j for _, j in pairs}
-        # a second box on a followed face is no second face
+        # a second box on a tracked face is not another face
         free = [
             box
             for j, box in enumerate(boxes)
-            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * self.settings.same_face_iou)
+            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * settings.same_face_iou)
         ]
-        if self.max_faces is not None:
-            # who is nearest is meant
-            free.sort(key=lambda box: float((box[2] - box[0]) * (box[3] - box[1])), reverse=True)
-        # no more than the limit are admitted, but only the regressor can tell which of these boxes are faces
-        return free if self.max_faces is None else free[: self.max_faces + self.settings.spare_boxes]
+        if self.max_faces is None:
+            return free
+        free.sort(key=lambda box: float((box[2] - box[0]) * (box[3] - box[1])), reverse=True)
+        # more boxes than the limit, because only the regressor can tell which of them are faces
+        return free[: self.max_faces + settings.spare_boxes]
 
-    def _follow(self, faces: list[tuple[_Track, Face]], now: float) -> None:
-        """Take in what the crops of the followed faces show; who is lost goes to the missing."""
-        kept = [(track, face) for track, face in faces if self._is_there(track, face, now)]
-        lost = {track.track_id for track, _ in faces} - {track.track_id for track, _ in kept}
-        # Who passes behind another is drawn onto that other's face. Where two come to lie on one face, it belongs to
-        # the one whose motion leads there.
-        kept.sort(key=lambda pair: self._surprise(pair[0], pair[1], now))
+    def _continue(self, faces: list[tuple[_Track, Face]], now: float) -> None:
+        """Update each track with the face in its crop; tracks without one are lost."""
+        kept = [(track, face) for track, face in faces if self._matches(track, face, now)]
+        # The crop of a face that passes behind another shows the other face. If two tracks have the same face, it
+        # belongs to the track that predicted it better.
+        kept.sort(key=lambda pair: self._prediction_error(pair[0], pair[1], now))
         own: list[tuple[_Track, Face]] = []
         for track, face in kept:
-            if self._is_duplicate(face, [other for _, other in own]):
-                lost.add(track.track_id)
-            else:
+            if not self._is_duplicate(face, [other for _, other in own]):
                 own.append((track, face))
         for track, face in own:
             track.update(face, now, self.settings)
             if self.aligner.min_score is None or face.score >= self.aligner.min_score:
                 track.clear = face
-        self._missing += [track for track, _ in faces if track.track_id in lost]
-        self._followed = [track for track, _ in own]
+        self._active = [track for track, _ in own]
+        active = {track.track_id for track in self._active}
+        self._lost += [track for track, _ in faces if track.track_id not in active]
 
-    def _surprise(self, track: _Track, face: Face, now: float) -> float:
-        """How far a face lies from where, and how large, its track would have it; in its size."""
-        off = float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) / track.size
-        return off + abs(float(np.log(_size(face.landmarks) / track.size)))
+    def _prediction_error(self, track: _Track, face: Face, now: float) -> float:
+        """Error of the predicted position, in face sizes, plus the logarithm of the change in size."""
+        error = float(np.linalg.norm(_position(face.landmarks) - track.position_at(now))) / track.size
+        return error + abs(float(np.log(_size(face.landmarks) / track.size)))
 
-    def _is_there(self, track: _Track, face: Face, now: float) -> bool:
-        size = _size(face.landmarks)
-        if not 1 / self.settings.max_growth < size / track.size < self.settings.max_growth:
+    def _matches(self, track: _Track, face: Face, now: float) -> bool:
+        """Whether the face in the crop of a track continues the track."""
+        settings, size = self.settings, track.size
+        if not 1 / settings.max_growth < _size(face.landmarks) / size < settings.max_growth:
             return False
-        if float(np.linalg.norm(_middle(face.landmarks) - track.middle_at(now))) > self.settings.max_jump * track.size:
+        if float(np.linalg.norm(_position(face.landmarks) - track.position_at(now))) > settings.max_jump * size:
             return False
         if self.aligner.min_score is not None:
-            return face.score >= self.settings.kept_score_fraction * self.aligner.min_score
-        return track.misses < self.settings.max_misses
+            return face.score >= settings.kept_score_fraction * self.aligner.min_score
+        return track.misses < settings.max_misses
 
-    def _admit(self, faces: list[Face], now: float) -> None:
-        """Follow new faces; one who was lost a moment ago comes back under the old id."""
+    def _start(self, faces: list[Face], now: float) -> None:
+        """Start tracks on new faces; a face that was lost recently continues its old track."""
         limit = self.aligner.min_score
         new: list[Face] = []
         for face in faces:
-            known = [*(track.face for track in self._followed), *new]
+            known = [*(track.face for track in self._active), *new]
             if (limit is None or face.score >= limit) and not self._is_duplicate(face, known):
                 new.append(face)
         if self.max_faces is not None:
-            new = new[: max(0, self.max_faces - len(self._followed))]
-        cost = np.array([[self._strangeness(track, face, now) for face in new] for track in self._missing])
-        cost = cost.reshape(len(self._missing), len(new))
-        revived: dict[int, _Track] = {}
-        for i, j in _assignment(np.minimum(cost, 1e6)):
-            if np.isfinite(cost[i, j]):
-                revived[j] = self._missing[i]
+            new = new[: max(0, self.max_faces - len(self._active))]
+        cost = np.array([[self._revival_cost(track, face, now) for face in new] for track in self._lost])
+        cost = cost.reshape(len(self._lost), len(new))
+        revived = {j: self._lost[i] for i, j in _assignment(np.minimum(cost, 1e6)) if np.isfinite(cost[i, j])}
         for j, face in enumerate(new):
             track = revived.get(j)
             if track is None:
                 track = _Track(self._next_id, face, now, shape=face.params.shape.astype(np.float64))
                 self._next_id += 1
             else:
-                self._missing.remove(track)
+                self._lost.remove(track)
                 track.face, track.time, track.velocity, track.misses = face, now, np.zeros(2), 0
                 track.smoother = None
             track.clear = face
-            self._followed.append(track)
+            self._active.append(track)
 
     def _is_duplicate(self, face: Face, others: Iterable[Face]) -> bool:
-        """Whether a face is one of the others: their positions are too near for two heads."""
-        position, size = _middle(face.landmarks), _size(face.landmarks)
+        """Whether a face is the same as one of the others: they are nearer than two heads can be."""
+        position, size = _position(face.landmarks), _size(face.landmarks)
         return any(
-            np.linalg.norm(position - _middle(other.landmarks))
+            np.linalg.norm(position - _position(other.landmarks))
             < self.settings.duplicate_distance * max(size, _size(other.landmarks))
             for other in others
         )
 
-    def _strangeness(self, track: _Track, face: Face, now: float) -> float:
-        """How unlike a missing face a new one is: by place, size and shape; infinite if it is another's."""
-        # what a face that leaves the picture comes to in its last frames is no measure of its size
+    def _revival_cost(self, track: _Track, face: Face, now: float) -> float:
+        """Dissimilarity of a lost track and a new face in position, size and shape; infinite if they cannot match."""
+        # the last faces of one that leaves the image are distorted, so their size is not compared
         growth = abs(float(np.log(_size(face.landmarks) / _size((track.clear or track.face).landmarks))))
-        middle = _middle(face.landmarks)
-        # moved on as it did before, or, having turned round, near where it was
-        off = min(
-            float(np.linalg.norm(middle - track.middle_at(now))),
-            float(np.linalg.norm(middle - _middle(track.face.landmarks))),
+        position = _position(face.landmarks)
+        # the face went on as before, or it turned back near the position where it was lost
+        distance = min(
+            float(np.linalg.norm(position - track.position_at(now))),
+            float(np.linalg.norm(position - _position(track.face.landmarks))),
         )
-        off /= track.size
-        if off > self.settings.revival_distance or growth > np.log(self.settings.revival_growth):
+        distance /= track.size
+        if distance > self.settings.revival_distance or growth > np.log(self.settings.revival_growth):
             return float("inf")
-        unlike = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
-        return off + growth + unlike
+        shape_change = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
+        return distance + growth + shape_change
 
 
 def _assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs of row and column, each used once, with the least sum of `cost`."""
-    from scipy.optimize import linear_sum_assignment  # slow to load, and not needed where no face is detected
+    """Pairs of row and column, each used once, with the lowest sum of `cost`."""
+    from scipy.optimize import linear_sum_assignment  # slow to load
 
     rows, columns = linear_sum_assignment(cost)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def _middle(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+def _position(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean (2,) of the landmarks, px."""
     return np.asarray(landmarks[:, :2].mean(axis=0, dtype=np.float64))
 
 
 def _size(landmarks: NDArray[np.float32]) -> float:
+    """Longer side of the landmarks' box, px."""
     return max(float(np.ptp(landmarks[:, 0])), float(np.ptp(landmarks[:, 1])), 1e-6)

@@ -374,7 +374,7 @@ class TestRealFrames:
 
     def test_an_aligner_without_a_detector_is_refused(self, aligner):
         without = Aligner(aligner.regressor, aligner.face_model, aligner.crop)
-        with pytest.raises(ValueError, match="aligner: expected one with a detector"):
+        with pytest.raises(ValueError, match="aligner: expected an Aligner with a detector, got one without"):
             Tracker(without)
 
     def test_the_roi_follows_the_face(self, aligner, astronaut):
