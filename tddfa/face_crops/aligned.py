@@ -199,7 +199,7 @@ def warp(image: NDArray[np.uint8], matrix: ArrayLike, size: int) -> NDArray[np.u
 
     corners = np.array([(x, y) for x in (-1, size) for y in (-1, size)]) @ linear.T + shift
     factor = int(np.clip(1 / (2 * scale) + 1e-6, 1, MAX_SHRINKING))
-    part, corner = part_under(image, corners.min(axis=0), corners.max(axis=0), factor)
+    part, corner = cropped_part(image, corners.min(axis=0), corners.max(axis=0), factor)
     if not part.size:
         return np.zeros((size, size, 3), dtype=np.uint8)
     linear, shift = linear / factor, (shift - corner) / factor
@@ -250,7 +250,7 @@ def ordered(faces: Sequence[Face], order: Order, image_size: tuple[int, int]) ->
     raise ValueError(f"order: expected {', '.join(ORDERS)}, got {order!r}")
 
 
-def part_under(
+def cropped_part(
     image: NDArray[np.uint8], low: ArrayLike, high: ArrayLike, factor: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Cut out the part of a picture that is to be mapped, and shrink it by a whole factor.

@@ -1,8 +1,8 @@
-"""Faces turned to the front: what the photo shows of a head, as it would look from straight ahead.
+"""Frontalisation: the face of an image, rendered as seen from straight ahead.
 
-The face's mesh says where in the photo each point of the frontal view lies. What the head hides of itself is taken from
-its other side, mirrored (as face symmetry is used by Hassner et al., CVPR 2015), and the photo around the face comes
-along, as if it hung on the outline (as in the profiling of Zhu et al., CVPR 2016).
+The mesh of the face maps each point of the frontal view to a point of the image. The hidden part of the face is copied
+from its other side, mirrored (face symmetry as in Hassner et al., CVPR 2015). The image around the face is warped along
+with the outline (as in the profiling of Zhu et al., CVPR 2016).
 """
 
 from __future__ import annotations
@@ -16,56 +16,58 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
-from tddfa._shared.arrays import bounds, checked_image
-from tddfa.face_crops.aligned import MAX_SHRINKING, five_points, part_under, template_points
-from tddfa.surface.texture import SameArray, without_holes
+from tddfa._shared.arrays import checked_image
+from tddfa.face_crops.aligned import MAX_SHRINKING, cropped_part, five_points, template_points
+from tddfa.surface.sampling import push_pull
+from tddfa.surface.texture import SameArray, texel_positions
+from tddfa.surface.visibility import DepthTest, inside_image, without_holes
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float32]
 
-# The view is worked out with about so many pixels a side, and averaged down to smaller crops.
+# The view is computed with about so many pixels a side, and averaged for smaller crops.
 _WORKING_PX = 256
-# The UV sheet on which each vertex's mirror image is looked up.
-_SHEET_PX = 1024
-# What is continued smoothly needs no more pixels a side.
+# Side of the UV map on which the mirror image of each vertex is looked up.
+_UV_MAP_PX = 1024
+# Side of the map on which smooth continuations are computed.
 _SMOOTH_PX = 64
-# Depth is tested on a rendering of the photo's view this large; what lies so far behind the nearest surface, as a share
-# of the face's size, begins to count as hidden, and is. Lids and lips are shallower: they hide nothing here.
+# The depth test renders the face this large. A vertex begins to count as hidden at the first distance behind the
+# nearest surface, a fraction of the face's size, and is hidden from the second on. Lids and lips are shallower.
 _DEPTH_TEST_PX = 128
 _BEHIND, _HIDDEN = 0.03, 0.06
-# How much of a surface's frontal area the photo must show: from the first share on it counts, from the second on fully.
+# The area that a surface has in the image, as a fraction of its area in the frontal view: it begins to count at the
+# first value, and counts fully from the second on.
 _SQUEEZED, _OPEN = 0.1, 0.5
-# Added to both areas before they are compared, so that the steep sides of nose and lids do not divide by nothing.
+# Added to both areas before they are compared: the steep sides of nose and lids have next to no frontal area.
 _AREA_FLOOR = 0.15
-# An error in depth moves the far outline of a turned head by the sine of the turn, and lets the background in. So
-# within a margin of so much of the face's size (at a whole profile) little is trusted, and that little is taken from
-# farther inside. That begins at the first of these sines, and is so from the second on.
+# An error in depth moves the far outline of a turned head by the sine of the turn, and the background appears in the
+# face. So within a margin of the outline (this fraction of the face's size at a full profile) the trust is low, and
+# colours are taken from farther inside. This begins at the first of these sines, and is complete from the second on.
 _MARGIN, _LITTLE = 0.05, 0.04
 _DOUBTED = (0.05, 0.25)
 _OUTLINE_ROWS = 64
-# Up to the first sine of the whole turn the photo is as good as a view from the front; beyond the second all of the
-# above holds.
+# Up to the first sine of the whole turn the image is used as a frontal view; from the second on all of this applies.
 _STRAIGHT = (0.15, 0.4)
-# From the first sine on the half that is turned away is replaced by the other, from the second on all of it; in the
-# face, which the model knows, later than around it.
+# At the first sine the far half of the head begins to be replaced by the near half, from the second on all of it is.
+# In the face, which the model describes, this happens later than around it.
 _FACE_MIRRORED, _AROUND_MIRRORED = (0.4, 0.65), (0.2, 0.5)
-# Width of the change from one half to the other, a share of the crop.
+# Width of the transition between the halves, a fraction of the crop.
 _SEAM = 0.06
-# How much no difference in light counts beside one that is seen.
+# Weight of "no difference in light" compared with an observed difference.
 _RELIT_NEARBY = 0.05
-# Weights that are less than this in sum say nothing: the colour is filled in from around.
+# If the weights of both sides sum to less than this, the colour is filled from the surroundings.
 _UNKNOWN = 0.02
 
 
 class _Seen(NamedTuple):
-    """Where the photo shows each vertex, px (n, 2), and how far that is to be trusted, 0..1 (n,)."""
+    """Position of each vertex in the image, px (n, 2), and how far its colour there can be trusted, 0..1 (n,)."""
 
     points: Floats
     trust: Floats
 
 
 class _Source(NamedTuple):
-    """Where the photo shows each pixel of the frontal view, px, and how far that is to be trusted, 0..1; all (h, w)."""
+    """Position in the image of each pixel of the frontal view, px, and the trust in it, 0..1; all (h, w)."""
 
     x: Floats
     y: Floats
@@ -73,33 +75,37 @@ class _Source(NamedTuple):
 
 
 def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112) -> NDArray[np.uint8]:
-    """Turn a face to the front, in the frame of `tddfa.face_crops.aligned.align_face`.
+    """Crop a face as seen from the front, in the frame of `tddfa.face_crops.aligned.align_face`.
 
-    The expression stays. The farther the head is turned, the more is mirrored, hair and background with it; beyond
-    some 60 degrees of yaw much is a guess, and errors of the pose show along the middle of the face.
+    The expression is kept. The more the head is turned, the more of the crop is mirrored, hair and background included.
+    Beyond a yaw of about 60 degrees much of it is a guess, and errors of the pose are visible along the middle of the
+    face.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
         BGR.
     face : Face
-        What was found in it.
+        A face detected in the image.
     mesh : Mesh
-        The face's surface in px of the picture (`Aligner.mesh`), with `uv`; the sheet is taken to be symmetric about
-        u = 0.5.
+        The face's surface in image px (`Decoder.mesh`), with `uv`. The UV map is assumed to be symmetric about u = 0.5.
     size : int
         Side of the crop, px, 32..1024.
 
     Returns
     -------
     ndarray (size, size, 3) uint8
-        BGR; its five points lie as near to those of ArcFace's template as scale and shift bring them. Black where
-        the picture ends.
+        BGR; its five points match ArcFace's template as well as scale and shift allow. Black outside of the image.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or if the mesh has no triangles or no `uv`.
+        If an argument has the wrong type, shape or dtype, or if the mesh has no triangles or no `uv`.
+
+    Examples
+    --------
+    >>> frontalise(image, face, mesh).shape
+    (112, 112, 3)
     """
     checked_image("image", image)
     template = template_points(face, size)
@@ -116,22 +122,22 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112
     own = _source(raster, vertices, mesh, seen)
     other = _source(raster, vertices, mesh, _mirrored(seen, mesh))
 
-    # 1 on the half of the crop that the head turns away from the camera, 0 on the other
+    # 1 on the half of the crop with the far side of the head, 0 on the other
     sine = _sideways(rotation)
     middle = (float(template[:, 0].mean()) + 0.5) * samples - 0.5
     across = (np.arange(working, dtype=np.float32) - np.float32(middle)) * np.float32(np.sign(sine) / working)
     far = np.broadcast_to(_step(across, -_SEAM / 2, _SEAM / 2), (working, working))
-    own_share, other_share = _shares(own.trust, other.trust, far * _step(abs(sine), *_FACE_MIRRORED))
+    own_weight, other_weight = _weights(own.trust, other.trust, far * _step(abs(sine), *_FACE_MIRRORED))
     far_around = far * _step(abs(sine), *_AROUND_MIRRORED)
-    own_share = np.where(silhouette, own_share, 1 - far_around)
-    other_share = np.where(silhouette, other_share, far_around)
+    own_weight = np.where(silhouette, own_weight, 1 - far_around)
+    other_weight = np.where(silhouette, other_weight, far_around)
 
     colors, opposite = _sampled(image, own, other, scale)
-    opposite = _relit(opposite, colors, np.minimum(own_share, other.trust), far * silhouette)
-    blended = cv2.blendLinear(colors, opposite, own_share, other_share)
-    known = np.minimum((own_share + other_share) * np.float32(1 / _UNKNOWN), 1)
+    opposite = _relit(opposite, colors, np.minimum(own_weight, other.trust), far * silhouette)
+    blended = cv2.blendLinear(colors, opposite, own_weight, other_weight)
+    known = np.minimum((own_weight + other_weight) * np.float32(1 / _UNKNOWN), 1)
     if known.min() < 1:
-        blended = cv2.blendLinear(blended, _push_pull(blended, known * silhouette), known, 1 - known)
+        blended = cv2.blendLinear(blended, _continued(blended, known * silhouette), known, 1 - known)
     out = cv2.convertScaleAbs(np.maximum(blended, 0))
     if samples > 1:
         out = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
@@ -139,9 +145,9 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112
 
 
 def _from_the_front(face: Face, mesh: Mesh, template: NDArray[np.float64]) -> tuple[Floats, float]:
-    """Vertices with the head's rotation undone, in px of a crop with this template; and px of it a px of the photo.
+    """Vertices with the head's rotation undone, in px of a crop with this template; and crop px per image px.
 
-    Turned back, the head stands upright: scale and shift are all that is left to fit, so a crooked smile stays crooked.
+    Without its rotation the head is upright. Only scale and shift are fitted, so a crooked smile stays crooked.
     """
     flip = np.diag([1.0, -1.0, 1.0])  # the image's y is down, the rotation's up
     back = (flip @ face.camera.rotation.T @ flip).astype(np.float32)
@@ -151,51 +157,44 @@ def _from_the_front(face: Face, mesh: Mesh, template: NDArray[np.float64]) -> tu
     spread = float(np.square(points - middle).sum())
     scale = float(((points - middle) * (template - goal)).sum()) / max(spread, 1e-12)
     if scale <= 0:
-        raise ValueError("face: expected eyes, nose and mouth in their places, got them in one place or upside down")
+        raise ValueError("face: expected eyes, nose and mouth in order, got them in one place or upside down")
     vertices = mesh.vertices @ (back.T * np.float32(scale))
     vertices[:, :2] += (goal - scale * middle).astype(np.float32)
     return vertices, scale
 
 
 def _seen(mesh: Mesh, rotation: NDArray[np.float64], image_size: tuple[int, int]) -> _Seen:
-    """Where the photo shows each vertex, and how well compared with a view from the front."""
-    x, y = mesh.vertices[:, 0], mesh.vertices[:, 1]
-    height, width = image_size
-    in_photo = ((x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)).astype(np.float32)
-    ahead = (rotation[:, 2] * (1, -1, 1)).astype(np.float32)  # where the face looks, in the image's frame
+    """Position of each vertex in the image, and how well it is visible there compared with a frontal view."""
+    inside = inside_image(mesh.vertices, image_size).astype(np.float32)
+    ahead = (rotation[:, 2] * (1, -1, 1)).astype(np.float32)  # direction of view of the face, in the image's frame
     turn = float(np.hypot(ahead[0], ahead[1]))
     if turn <= _STRAIGHT[0]:
-        return _Seen(mesh.vertices[:, :2], in_photo)
+        return _Seen(mesh.vertices[:, :2], inside)
 
     normals = vertex_normals(mesh.vertices, mesh.triangles)
     shown = (normals[:, 2] + _AREA_FLOOR) / (np.maximum(normals @ ahead, 0) + _AREA_FLOOR)
     trust = _ramp(shown, _SQUEEZED, _OPEN)
 
-    low, high = bounds(mesh.vertices)
-    extent = max(float((high - low).max()), 1e-6)
-    small = (mesh.vertices - low) * np.float32(_DEPTH_TEST_PX / extent)
-    columns, rows = (int(side * _DEPTH_TEST_PX / extent) + 2 for side in (high - low)[:2].tolist())
-    raster = rasterize(small, mesh.triangles, (0, 0, columns, rows), cull="back")
-    nearest = raster.depth[np.rint(small[:, 1]).astype(np.intp), np.rint(small[:, 0]).astype(np.intp)]
-    trust *= 1 - _ramp((nearest - small[:, 2]) / _DEPTH_TEST_PX, _BEHIND, _HIDDEN)
+    test = DepthTest(mesh, _DEPTH_TEST_PX)
+    trust *= 1 - _ramp(test.vertices_behind() / np.float32(_DEPTH_TEST_PX), _BEHIND, _HIDDEN)
 
     sideways = abs(_sideways(rotation))
     direction = ahead[:2] / np.float32(turn)
-    inside = _to_far_outline(mesh, direction) / np.float32(extent)
+    depth = _to_far_outline(mesh, direction) / np.float32(test.extent)
     margin = max(_MARGIN * sideways, 1e-6)
-    trust *= 1 - (1 - _LITTLE) * float(_step(sideways, *_DOUBTED)) * (1 - _ramp(inside, 0.5 * margin, 1.5 * margin))
-    inward = np.maximum(margin - 0.5 * inside, 0) * np.float32(extent)
+    trust *= 1 - (1 - _LITTLE) * float(_step(sideways, *_DOUBTED)) * (1 - _ramp(depth, 0.5 * margin, 1.5 * margin))
+    inward = np.maximum(margin - 0.5 * depth, 0) * np.float32(test.extent)
     trust = np.maximum(trust, 1 - _step(turn, *_STRAIGHT))
-    return _Seen(mesh.vertices[:, :2] - inward[:, None] * direction, trust * in_photo)
+    return _Seen(mesh.vertices[:, :2] - inward[:, None] * direction, trust * inside)
 
 
 def _sideways(rotation: NDArray[np.float64]) -> float:
-    """Sine of the angle by which the head is turned to its left, about its own axis, not the picture's."""
+    """Sine of the angle by which the head is turned to its left, about its own axis, not that of the image."""
     return -float(rotation[2, 0])
 
 
 def _to_far_outline(mesh: Mesh, direction: Floats) -> Floats:
-    """How far each vertex lies inside the outline, px, along a direction of the image."""
+    """Distance of each vertex to the outline, px, along a direction of the image."""
     along = mesh.vertices[:, :2] @ direction
     across = mesh.vertices[:, :2] @ np.array([-direction[1], direction[0]])
     low, span = float(across.min()), max(float(np.ptp(across)), 1e-6)
@@ -206,7 +205,7 @@ def _to_far_outline(mesh: Mesh, direction: Floats) -> Floats:
 
 
 def _mirrored(seen: _Seen, mesh: Mesh) -> _Seen:
-    """The same of each vertex's mirror image in the face's plane of symmetry."""
+    """The same for the mirror image of each vertex in the face's plane of symmetry."""
     assert mesh.uv is not None
     around, weights = _mirror_images(SameArray(mesh.uv), SameArray(mesh.triangles))
     points = np.einsum("nkc,nk->nc", seen.points[around], weights)
@@ -215,19 +214,19 @@ def _mirrored(seen: _Seen, mesh: Mesh) -> _Seen:
 
 @lru_cache(maxsize=4)
 def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int32], Floats]:
-    """Each vertex's mirror image on the UV sheet: the vertices (n, 3) around it, and their weights."""
-    corners, sheet = np.asarray(triangles.array, dtype=np.int32), np.asarray(uv.array, dtype=np.float32)
-    flat = np.zeros((len(sheet), 3), dtype=np.float32)
-    flat[:, 0], flat[:, 1] = sheet[:, 0] * _SHEET_PX - 0.5, (1 - sheet[:, 1]) * _SHEET_PX - 0.5
-    raster = rasterize(flat, corners, (0, 0, _SHEET_PX, _SHEET_PX))
-    # the mirror image of a point at the sheet's edge may lie beside it: the nearest texel of the sheet will do
+    """The mirror image of each vertex on the UV map: the vertices (n, 3) around it, and their weights."""
+    corners = np.asarray(triangles.array, dtype=np.int32)
+    flat = np.zeros((len(uv.array), 3), dtype=np.float32)
+    flat[:, :2] = texel_positions(np.asarray(uv.array, dtype=np.float32), _UV_MAP_PX)
+    raster = rasterize(flat, corners, (0, 0, _UV_MAP_PX, _UV_MAP_PX))
+    # the mirror image of a point at the edge of the UV map may be outside of it: the nearest texel of the map is used
     empty = (~raster.mask).view(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     texels = np.flatnonzero(raster.mask)
     nearest = np.zeros(int(labels.max()) + 1, dtype=np.intp)
     nearest[labels.reshape(-1)[texels]] = texels
-    column = np.clip(np.rint(_SHEET_PX - 1 - flat[:, 0]), 0, _SHEET_PX - 1).astype(np.intp)
-    row = np.clip(np.rint(flat[:, 1]), 0, _SHEET_PX - 1).astype(np.intp)
+    column = np.clip(np.rint(_UV_MAP_PX - 1 - flat[:, 0]), 0, _UV_MAP_PX - 1).astype(np.intp)
+    row = np.clip(np.rint(flat[:, 1]), 0, _UV_MAP_PX - 1).astype(np.intp)
     texel = nearest[labels[row, column]]
     first_two = raster.barycentric.reshape(-1, 2)[texel]
     weights = np.column_stack([first_two, 1 - first_two.sum(axis=1)])
@@ -235,16 +234,16 @@ def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int3
 
 
 def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen) -> _Source:
-    """What is known of the vertices, on the face, in its openings and around it.
+    """Extend the positions and trust of the vertices to all pixels: the face, its openings and the surroundings.
 
-    An affine map says where the surroundings lie; how the face departs from it goes on smoothly, and dies away.
+    An affine map positions the surroundings. The departure of the face from it is continued smoothly, and fades out.
     """
     pixels = np.column_stack([vertices[:, :2], np.ones(len(vertices), dtype=np.float32)])
     some = pixels[::8].astype(np.float64)
     affine = np.linalg.lstsq(some.T @ some, some.T @ seen.points[::8], rcond=None)[0].astype(np.float32)
     departure = np.column_stack([seen.points - pixels @ affine, seen.trust])
     on_face = interpolate(raster, mesh.triangles, departure)
-    everywhere = _push_pull(on_face, raster.mask.astype(np.float32))
+    everywhere = _continued(on_face, raster.mask.astype(np.float32))
     cv2.copyTo(on_face, raster.mask.view(np.uint8), everywhere)
     x, y, trust = cv2.split(everywhere)
     column, row = (np.arange(side, dtype=np.float32) for side in trust.shape[::-1])
@@ -254,64 +253,56 @@ def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen) -> _Sourc
     return _Source(x, y, trust)
 
 
-def _shares(own: Floats, other: Floats, far: Floats) -> tuple[Floats, Floats]:
-    """Shares of a surface's own colour and of its mirror image's, from the trust in both."""
-    # of two that are both seen, the one that is seen better counts for more: it is the sharper one
-    share = own * np.square(own / np.maximum(np.maximum(own, other), np.float32(1e-6)))
-    # on the far half, a mirror image that is seen at all
-    share *= 1 - far * np.minimum(4 * other, 1)
-    return share, other * (1 - share)
+def _weights(own: Floats, other: Floats, far: Floats) -> tuple[Floats, Floats]:
+    """Weights of the colour of a surface and of that of its mirror image, from the trust in both."""
+    # where both are visible, the one that is seen better counts for more: it is the sharper one
+    weight = own * np.square(own / np.maximum(np.maximum(own, other), np.float32(1e-6)))
+    # on the far half, the mirror image, if it is visible at all
+    weight *= 1 - far * np.minimum(4 * other, 1)
+    return weight, other * (1 - weight)
 
 
 def _sampled(image: NDArray[np.uint8], own: _Source, other: _Source, scale: float) -> tuple[Floats, Floats]:
-    """Colours of the photo at both; `scale` is px of them a px of the photo."""
+    """Colours of the image at both sources; `scale` is their px per image px."""
     low, high = (
         (min(own.x.min(), other.x.min()), min(own.y.min(), other.y.min())),
         (max(own.x.max(), other.x.max()), max(own.y.max(), other.y.max())),
     )
     factor = int(np.clip(1 / scale, 1, MAX_SHRINKING))
-    part, corner = part_under(image, low, high, factor)
+    part, corner = cropped_part(image, low, high, factor)
     if not part.size:
         return np.zeros((*own.x.shape, 3), dtype=np.float32), np.zeros((*own.x.shape, 3), dtype=np.float32)
     part = part.astype(np.float32)
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
-    share = np.float32(1 / factor)
+    step = np.float32(1 / factor)
     first, second = (
-        cv2.remap(part, (at.x - corner[0]) * share, (at.y - corner[1]) * share, method, borderMode=cv2.BORDER_CONSTANT)
+        cv2.remap(part, (at.x - corner[0]) * step, (at.y - corner[1]) * step, method, borderMode=cv2.BORDER_CONSTANT)
         for at in (own, other)
     )
     return first, second
 
 
 def _relit(opposite: Floats, colors: Floats, both: Floats, where: Floats) -> Floats:
-    """Give mirrored colours the light of the side that they come to lie on.
+    """Give mirrored colours the light of the side they are mirrored to.
 
-    Where a point and its mirror image are both seen, their difference is known; it goes on smoothly over the rest of
-    that side. (On the other side it is the same with the other sign.)
+    Where a point and its mirror image are both visible, their difference is known. It is continued smoothly over the
+    rest of that side. (On the other side it is the same with the other sign.)
     """
-    # what the background has got into is not trusted much, and counts for next to nothing
+    # colours that may be mixed with the background have little trust, and squared next to none
     weight = both * both * where
-    # and dies away far from there: light changes over a face
+    # fades out with distance: light changes over a face
     evidence = weight + np.float32(_RELIT_NEARBY) * where
-    difference = _push_pull(
+    difference = _continued(
         (colors - opposite) * (weight / np.maximum(evidence, np.float32(1e-6)))[..., None], evidence
     )
     return np.asarray(opposite + difference * where[..., None])
 
 
-def _push_pull(values: Floats, weight: Floats) -> Floats:
-    """Continue values (h, w, 3) smoothly where `weight` (0..1) is low (Gortler et al., SIGGRAPH 1996)."""
+def _continued(values: Floats, weight: Floats) -> Floats:
+    """Continue values (h, w, 3) smoothly where `weight` (0..1) is low."""
     weighted = cv2.merge([*cv2.split(cv2.multiply(values, cv2.merge([weight] * 3))), weight])
     side = min(_SMOOTH_PX, *weight.shape)
-    levels = [cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA)]
-    while side > 1:
-        side = side // 2
-        levels.append(cv2.resize(levels[-1], (side, side), interpolation=cv2.INTER_AREA))
-    coarsest = levels.pop().reshape(1, 1, 4)
-    filled = coarsest[..., :3] / np.maximum(coarsest[..., 3:], np.float32(1e-6))
-    for level in reversed(levels):
-        filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        filled = level[..., :3] + (1 - level[..., 3:]) * filled
+    filled = push_pull(np.asarray(cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32))
     return np.asarray(cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 

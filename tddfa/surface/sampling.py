@@ -1,4 +1,4 @@
-"""Colours of a picture at points between its pixels."""
+"""Colours of an image between its pixels, and smooth continuation where colours are unknown."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from numpy.typing import NDArray
 
 from Sim3DR import empty
 
-# OpenCV's remap takes pictures and maps with sides up to 32766 px.
+# OpenCV's remap takes images and maps with sides up to 32766 px.
 _LONGEST = 32766
 _ROW = 1024
 _PART = 16384
 
 
 def sample(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bilinear samples of a picture; the border's colour beyond it.
+    """Sample an image bilinearly. Points outside of it get the colour of the border.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
-        The picture.
+        The image.
     points : ndarray (..., 2 or more) float32
-        x and y in px, pixel centres at whole numbers; what follows them is ignored.
+        x and y in px, pixel centres at whole numbers; further columns are ignored.
 
     Returns
     -------
     ndarray (..., 3) uint8
+
+    Examples
+    --------
+    >>> two_pixels = np.uint8([[[0, 0, 0], [100, 200, 40]]])
+    >>> sample(two_pixels, np.float32([[0.5, 0], [9, 9]])).tolist()
+    [[50, 100, 20], [100, 200, 40]]
     """
     shape = points.shape[:-1]
     if not points.size:
@@ -43,8 +49,40 @@ def sample(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(samples.reshape(-1, 3)[:count].reshape(*shape, 3))
 
 
+def push_pull(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Continue colours smoothly where they are unknown (push-pull; Gortler et al., SIGGRAPH 1996).
+
+    Parameters
+    ----------
+    values : ndarray (h, w, 4) float32
+        Three channels multiplied by their weight, then the weight: 1 where they are known, 0 where they are not.
+
+    Returns
+    -------
+    ndarray (h, w, 3) float32
+        The channels where the weight is 1; elsewhere a smooth continuation of them.
+
+    Examples
+    --------
+    >>> values = np.zeros((1, 2, 4), np.float32)
+    >>> values[0, 0] = 50, 60, 70, 1
+    >>> push_pull(values)[0, 1].tolist()
+    [50.0, 60.0, 70.0]
+    """
+    levels = [values]
+    while max(levels[-1].shape[:2]) > 1:
+        half = tuple(max(1, side // 2) for side in levels[-1].shape[1::-1])
+        levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), dtype=np.float32))
+    coarsest = levels.pop().reshape(1, 1, 4)
+    filled = coarsest[..., :3] / np.maximum(coarsest[..., 3:], np.float32(1e-6))
+    for level in reversed(levels):
+        filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        filled = level[..., :3] + (1 - level[..., 3:]) * filled
+    return np.asarray(filled, dtype=np.float32)
+
+
 def _sample_in_parts(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Sample a picture that is too wide or too high for OpenCV: the points (n, 2) of each part of it together."""
+    """Sample an image that exceeds OpenCV's limit: the points (n, 2) of each part of it together."""
     last = np.array([image.shape[1] - 1, image.shape[0] - 1], dtype=np.float32)
     points = np.clip(points, 0, last)
     parts = (points // _PART).astype(np.int64)
@@ -52,7 +90,7 @@ def _sample_in_parts(image: NDArray[np.uint8], points: NDArray[np.float32]) -> N
     for column, row in np.unique(parts, axis=0):
         chosen = (parts[:, 0] == column) & (parts[:, 1] == row)
         left, top = column * _PART, row * _PART
-        # a pixel more on the far side: a point between two parts lies on both
+        # one pixel of overlap: a point between two parts needs pixels of both
         part = image[top : top + _PART + 1, left : left + _PART + 1]
         samples[chosen] = sample(part, points[chosen] - np.array([left, top], dtype=np.float32))
     return samples

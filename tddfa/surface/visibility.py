@@ -1,21 +1,150 @@
-"""Which points of a surface its own depth hides."""
+"""Visibility of the points of a surface: a depth test against the surface itself."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import rasterize
+from Sim3DR import rasterize, vertex_normals
 from tddfa._shared.arrays import bounds
 from tddfa.types import Mesh
 
-# The surface is drawn this large, whatever its size: its vertices lie farther apart than these pixels.
-_DRAWN_PX = 256
-# A point so far behind the nearest surface, a share of the face's size, is hidden. A lid lies 0.01 before the eyeball,
-# the far eye's corner 0.1 behind the nose.
+Floats = NDArray[np.float32]
+
+# `visibility` renders the mesh at most this large: the spacing of the vertices is coarser than these pixels.
+_VERTEX_TEST_PX = 320
+# Tolerance of its depth test, a fraction of the face's size: more than the steps of the rendering, less than the
+# thickness of an eyelid.
+_VERTEX_TOLERANCE = 0.004
+# Cosines between normal and line of sight: up to the first a vertex is invisible, from the second on fully visible.
+_GRAZING, _FACING = 0.25, 0.6
+# The outline of the mesh differs a little from that of the face. Within so many px of the outline (of the rendering),
+# the image may show the background; and so near to a surface in front, that surface.
+_RIM_PX, _OVERHANG_PX = 6, 2
+# `visible_points` renders the mesh this large, whatever its size.
+_POINT_TEST_PX = 256
+# A point this far behind the nearest surface, a fraction of the face's size, is hidden. An eyelid is 0.01 in front of
+# the eyeball; the corner of the far eye is 0.1 behind the nose.
 _HIDDEN_FROM = 0.03
-# columns and rows of a pixel and those around it
-_AROUND = np.indices((3, 3)).reshape(2, 1, 9) - 1
+# columns and rows of a pixel and its eight neighbours
+_NEIGHBOURHOOD = np.indices((3, 3)).reshape(2, 1, 9) - 1
+
+
+class DepthTest:
+    """A mesh rendered small, for tests whether its nearest surface hides a point.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        In image px, with at least one vertex; z larger is nearer.
+    size : int
+        Length of the mesh's longest extent in the rendering, px.
+    enlarge : bool
+        Render a smaller mesh at this size too.
+    cull : {"none", "back", "front"}
+        As of `Sim3DR.rasterize`.
+
+    Attributes
+    ----------
+    extent : float
+        Longest side of the mesh's bounding box in x, y and z, image px.
+    scale : float
+        Px of the rendering per image px.
+    vertices : ndarray (n, 3) float32
+        The mesh's vertices in px of the rendering.
+    raster : Raster
+        The rendering.
+    """
+
+    def __init__(self, mesh: Mesh, size: int, *, enlarge: bool = True, cull: str = "back") -> None:
+        self._low, high = bounds(mesh.vertices)
+        sides = high - self._low
+        self.extent = max(float(sides.max()), 1e-6)
+        longest = size if enlarge else min(size, self.extent)
+        self.scale = longest / self.extent
+        self.vertices = self.place(mesh.vertices)
+        columns, rows = (int(side * longest / self.extent) + 2 for side in sides[:2].tolist())
+        self.raster = rasterize(self.vertices, mesh.triangles, (0, 0, columns, rows), cull=cull)
+
+    def place(self, points: Floats) -> Floats:
+        """Convert points (k, 3) from image px to px of the rendering."""
+        return (points - self._low) * np.float32(self.scale)
+
+    @staticmethod
+    def pixels(placed: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the pixels nearest to placed points."""
+        return np.rint(placed[:, 1]).astype(np.intp), np.rint(placed[:, 0]).astype(np.intp)
+
+    def vertices_behind(self, reach: int = 0) -> Floats:
+        """Depth (n,) by which each vertex is behind the nearest surface within `reach` px, in px of the rendering."""
+        depth = self.raster.depth
+        if reach:
+            depth = np.asarray(cv2.dilate(depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)))
+        return np.asarray(depth[self.pixels(self.vertices)] - self.vertices[:, 2], dtype=np.float32)
+
+
+def inside_image(points: Floats, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether points are inside an image, borders of its pixels included.
+
+    Parameters
+    ----------
+    points : ndarray (n, 2 or more) float32
+        x and y in px; further columns are ignored.
+    image_size : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    ndarray (n,) bool
+
+    Examples
+    --------
+    >>> inside_image(np.float32([[0, 0], [9.4, 5], [9.6, 5]]), (8, 10)).tolist()
+    [True, True, False]
+    """
+    height, width = image_size
+    x, y = points[:, 0], points[:, 1]
+    return np.asarray((x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5))
+
+
+def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
+    """Compute how well the camera sees each vertex.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        In image px.
+    image_size : tuple of int
+        Height and width of the image, px.
+
+    Returns
+    -------
+    ndarray (n,) float32
+        1 for a vertex seen from the front, less at a grazing angle, 0 for a hidden vertex and one outside of the image.
+
+    Examples
+    --------
+    >>> weights = visibility(mesh, image.shape[:2])
+    >>> weights.shape == (len(mesh.vertices),)
+    True
+    """
+    if not len(mesh.vertices):
+        return np.zeros(0, dtype=np.float32)
+    facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
+    weight = np.clip((facing - _GRAZING) * (1 / (_FACING - _GRAZING)), 0, 1)
+    weight *= inside_image(mesh.vertices, image_size)
+
+    test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False)
+    # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
+    steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
+    tolerance = _VERTEX_TOLERANCE * test.extent * test.scale + (1.5 * _OVERHANG_PX + 0.7) * steepness
+    weight *= test.vertices_behind(_OVERHANG_PX) <= tolerance
+    silhouette = without_holes(test.raster.mask.view(np.uint8))
+    rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
+    row, column = test.pixels(test.vertices)
+    weight *= np.clip(rim[row + 1, column + 1] / _RIM_PX - 0.2, 0, 1)
+    return np.asarray(weight, dtype=np.float32)
 
 
 def visible_points(
@@ -24,10 +153,10 @@ def visible_points(
     weights: NDArray[np.float32],
     image_size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
-    """Whether the camera sees points of a surface.
+    """Test which points of a surface the camera sees.
 
-    A point on the outline counts as seen: it is hidden where all that is drawn around it lies well before it. From
-    behind, where a face model has no surface, only the linings of mouth, nostrils and lids count as seen.
+    A point on the outline is visible: it is hidden only if every surface rendered around it is well in front of it.
+    From behind, where a face model has no surface, only the linings of mouth, nostrils and lids are visible.
 
     Parameters
     ----------
@@ -36,36 +165,50 @@ def visible_points(
     triangles : ndarray (k, 3) int32
         Vertices around each point.
     weights : ndarray (k, 3) float32
-        Their weights.
+        Their barycentric weights.
     image_size : tuple of int, optional
-        Height and width of the picture, px: a point outside of it is not seen.
+        Height and width of the image, px: a point outside of it is not visible.
 
     Returns
     -------
     ndarray (k,) bool
+
+    Examples
+    --------
+    >>> model = aligner.face_model
+    >>> visible_points(mesh, model.landmark_triangles, model.landmark_weights).shape
+    (68,)
     """
     points = np.asarray((mesh.vertices[triangles] * weights[..., None]).sum(axis=1))
-    low, high = bounds(mesh.vertices)
-    extent = max(float((high - low).max()), 1e-6)
-    scale = np.float32(_DRAWN_PX / extent)
-    columns, rows = (int(side * scale) + 2 for side in (high - low)[:2].tolist())
-    drawn = (mesh.vertices - low) * scale
-    raster = rasterize(drawn, mesh.triangles, (0, 0, columns, rows))
-    small = (points - low) * scale
-    column, row = np.rint(small[:, :2]).astype(np.intp).T[..., None] + _AROUND
+    test = DepthTest(mesh, _POINT_TEST_PX, cull="none")
+    placed, raster = test.place(points), test.raster
+    rows, columns = raster.depth.shape
+    row, column = (pixel[:, None] + step for pixel, step in zip(test.pixels(placed), _NEIGHBOURHOOD, strict=True))
     at = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)
     depth, mask = raster.depth[at], raster.mask[at]
-    first, second, third = drawn[mesh.triangles[raster.triangle_id[at]], :2].transpose(2, 0, 1, 3)
+    first, second, third = test.vertices[mesh.triangles[raster.triangle_id[at]], :2].transpose(2, 0, 1, 3)
     (ax, ay), (bx, by) = np.moveaxis(second - first, -1, 0), np.moveaxis(third - first, -1, 0)
     facing = mask & (ax * by < ay * bx)
-    # A head is no hollow mask: where the viewer would look at its inside, there is skull and hair, and nothing behind.
-    # Beyond the outline there is nothing that could hide a point.
+    # A head is not hollow. Where the viewer would see the inside of the surface, skull and hair hide everything behind.
+    # Beyond the outline, nothing can hide a point.
     depth = np.where(facing, depth, np.where(mask, np.inf, -np.inf))
-    seen = small[:, 2] >= depth.min(axis=1) - _HIDDEN_FROM * extent * float(scale)
-    # where nothing around faces the viewer, there is only the inside's outline
-    seen &= facing.any(axis=1)
+    visible = placed[:, 2] >= depth.min(axis=1) - _HIDDEN_FROM * test.extent * test.scale
+    # if nothing in the neighbourhood faces the viewer, the point is on the outline of the inside
+    visible &= facing.any(axis=1)
     if image_size is not None:
-        height, width = image_size
-        x, y = points[:, 0], points[:, 1]
-        seen &= (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    return np.asarray(seen)
+        visible &= inside_image(points, image_size)
+    return np.asarray(visible)
+
+
+def without_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill the holes of a mask: zeros that are not connected to its border, such as the opening of the mouth.
+
+    Examples
+    --------
+    >>> ring = np.uint8([[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 0, 1, 0], [0, 1, 1, 1, 0]])
+    >>> without_holes(ring)[2].tolist()
+    [0, 1, 1, 1, 0]
+    """
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    _, flooded, _, _ = cv2.floodFill(padded, None, (0, 0), 2)
+    return np.asarray(flooded[1:-1, 1:-1] != 2, dtype=np.uint8)

@@ -367,7 +367,7 @@ def _painted(
 def _openness(model: FaceModel) -> NDArray[np.float64]:
     """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
     from tddfa.geometry.camera import Camera
-    from tddfa.surface.texture import visibility
+    from tddfa.surface.visibility import visibility
     from tddfa.types import Mesh
 
     seen = np.zeros(len(model.mean))

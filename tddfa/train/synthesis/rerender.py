@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize
 from tddfa.model.face_model import FaceModel
-from tddfa.surface.texture import unwrap, visibility
+from tddfa.surface.texture import unwrap
+from tddfa.surface.visibility import visibility
 from tddfa.synthetic.bust import bust_of
 from tddfa.types import Mesh
 

@@ -8,7 +8,7 @@ import trimesh
 from tddfa._shared.image_io import read
 from tddfa.outputs import Options, Outputs, image_kinds
 from tddfa.surface.sampling import sample
-from tddfa.surface.texture import visibility
+from tddfa.surface.visibility import visibility
 
 pytestmark = pytest.mark.upstream
 

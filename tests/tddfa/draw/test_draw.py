@@ -5,7 +5,8 @@ import pytest
 from Sim3DR import rasterize, vertex_normals
 from tddfa import Camera, Face, Mesh, Params, Roi, draw
 from tddfa.geometry.rotation import rotation_from_euler
-from tddfa.surface.texture import Texture, visibility
+from tddfa.surface.texture import Texture
+from tddfa.surface.visibility import visibility
 
 SIZE = 480
 

@@ -11,9 +11,9 @@ from tddfa.face_crops.aligned import (
     SMALLEST_CROP,
     align_face,
     alignment,
+    cropped_part,
     five_points,
     ordered,
-    part_under,
     similarity,
     template_points,
     warp,
@@ -282,7 +282,7 @@ class TestWarp:
     @pytest.mark.parametrize("factor", [1, 2, 7, 64])
     def test_a_part_says_where_it_lies(self, factor):
         image, grey = slope(300, 400)
-        part, corner = part_under(image, (101.3, 77), (250, 222.2), factor)
+        part, corner = cropped_part(image, (101.3, 77), (250, 222.2), factor)
         y, x = np.mgrid[: part.shape[0] - 1, : part.shape[1] - 1]  # the last ones may be partly black
         expected = grey(np.stack([x, y], axis=-1) * factor + corner)
         assert np.abs(part[:-1, :-1] - expected[..., None]).max() < 1.1

@@ -262,5 +262,5 @@ class TestBadArguments:
 
     def test_points(self, aligner, astronaut):
         face = aligner(astronaut)[0]
-        with pytest.raises(ValueError, match="face: expected eyes, nose and mouth in their places"):
+        with pytest.raises(ValueError, match="face: expected eyes, nose and mouth in order"):
             frontalise(astronaut, replace(face, landmarks=np.full((68, 3), 9.0)), aligner.mesh(face))

@@ -6,7 +6,8 @@ import pytest
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import Camera, Mesh
 from tddfa.surface.sampling import sample
-from tddfa.surface.texture import FILLED, MIRRORED, SEEN, _sheet, unwrap, vertex_colors, visibility
+from tddfa.surface.texture import FILLED, MIRRORED, SEEN, _uv_map, unwrap, vertex_colors
+from tddfa.surface.visibility import visibility
 
 # below it lie the eyeballs on the sheet of the open face model
 EYEBALLS_UNDER_V = 0.108
@@ -189,15 +190,15 @@ def test_two_faces_in_turn_do_not_share_what_is_kept(model):
 def test_equal_arrays_share_a_sheet(model):
     mesh = head(model)
     image = photo(mesh, gentle)
-    _sheet.cache_clear()
+    _uv_map.cache_clear()
     first = unwrap(image, mesh, 64)
     copied = replace(mesh, uv=mesh.uv.copy(), triangles=mesh.triangles.copy())
     np.testing.assert_array_equal(unwrap(image, copied, 64).image, first.image)
-    assert _sheet.cache_info().misses == 1
+    assert _uv_map.cache_info().misses == 1
     moved = mesh.uv.copy()
     moved[1] += 0.01  # not one of the values that are hashed
     unwrap(image, replace(mesh, uv=moved), 64)
-    assert _sheet.cache_info().misses == 2
+    assert _uv_map.cache_info().misses == 2
 
 
 def test_a_large_picture_is_averaged_and_not_thinned_out(model):

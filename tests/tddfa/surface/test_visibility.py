@@ -5,7 +5,7 @@ import pytest
 
 from tddfa import Camera, Mesh
 from tddfa.model.face_model import FaceModel
-from tddfa.surface.visibility import visible_points
+from tddfa.surface.visibility import DepthTest, visible_points
 
 POSES = [
     (0, 0, 0), (20, 0, 0), (-45, 0, 0), (60, 0, 0), (-75, 10, 0), (90, 0, 0), (110, 0, 0), (0, 40, 0), (0, -45, 0),
@@ -110,6 +110,19 @@ def test_beyond_the_pictures_edge_nothing_is_seen(model):
     assert not found[x < -0.6].any()
     assert not seen(model, mesh, (10, 10)).any()
     assert seen(model, mesh).all(), "of a picture of unknown size"
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_the_depth_test_measures_how_far_vertices_are_behind(scale):
+    near = np.float32([[0, 0, 9], [0, 20, 9], [20, 0, 9], [20, 20, 9]])
+    far = near * np.float32([0.4, 0.4, 0]) + np.float32([6, 6, 4])
+    mesh = Mesh(np.concatenate([near, far]) * np.float32(scale), np.int32([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6]]))
+    test = DepthTest(mesh, 100)
+    assert test.extent == pytest.approx(20 * scale)
+    assert test.raster.depth.shape == (102, 102)
+    np.testing.assert_allclose(test.vertices_behind()[4:], 25, rtol=1e-4)
+    np.testing.assert_allclose(test.vertices_behind(reach=2), [0] * 4 + [25] * 4, atol=1e-3)
+    assert DepthTest(mesh, 100, enlarge=False).scale == min(1, test.scale)
 
 
 def test_a_face_of_no_size(model):
