@@ -85,7 +85,8 @@ def layers() -> dict[str, int]:
 
 
 def layer(module: str) -> str:
-    return module.split(".")[1]
+    """Module or package of the first level; an entry point (``python -m``) is above all of them."""
+    return "__main__" if module.endswith(".__main__") else module.split(".")[1]
 
 
 def test_the_table_of_layers_names_every_module_and_package():

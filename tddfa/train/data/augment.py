@@ -25,7 +25,7 @@ STORED_SCALE = 1.75
 """The same of the stored crops."""
 
 # A picture that goes on is cut by the stored crop's border: black as at a photo's edge, or continued.
-_BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
+BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 _BORDER_SHARES = (0.4, 0.3, 0.3)
 # Noise is drawn once, at these standard deviations (grey levels), on a field this large, and cut at random.
 _NOISE_LEVELS = (2.0, 4.0, 6.0, 9.0, 13.0, 18.0)
@@ -192,7 +192,7 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
     matrix = np.column_stack([scale * rotation, (CROP_SIZE - 1) / 2 - scale * centre])
     border = cv2.BORDER_CONSTANT
     if augment.shift or augment.roll_fraction:
-        border = int(rng.choice(_BORDERS, p=_BORDER_SHARES))
+        border = int(rng.choice(BORDERS, p=_BORDER_SHARES))
     return Placement(matrix, flipped, scale, border)
 
 

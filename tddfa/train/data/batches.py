@@ -15,8 +15,7 @@ from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera, mirrored_landmarks
 from tddfa.train.data.augment import CROP_SIZE, Augment, change_pixels, place
 from tddfa.train.data.crops import Crops
-from tddfa.train.engine.workers import elsewhere as _elsewhere
-from tddfa.train.engine.workers import here as _here
+from tddfa.train.engine.workers import stream
 
 __all__ = ["Batch", "Crops", "batches", "draw", "in_order", "make_batch"]
 
@@ -176,7 +175,7 @@ def batches(
     balance : float
         See `Crops.weights`.
     workers : int
-        Processes that make them (`tddfa.train.engine.workers.elsewhere`); 0 makes them here.
+        Processes that make them (`tddfa.train.engine.workers.stream`); 0 makes them here.
 
     Raises
     ------
@@ -190,9 +189,9 @@ def batches(
     if not len(crops):
         raise ValueError("crops: expected some, got none")
     _check_model(crops, model)
-    last = None if count is None else start + count
-    task = _Task(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed)
-    return _here(task, start, last) if workers == 0 else _elsewhere(task, start, last, workers)
+    stop = None if count is None else start + count
+    maker = _Maker(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed)
+    return stream(maker, start, stop, workers)
 
 
 def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
@@ -205,7 +204,7 @@ def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
+class _Maker:
     """What a batch's number says all else about."""
 
     crops: Crops

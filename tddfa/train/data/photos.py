@@ -14,13 +14,12 @@ from tddfa._shared.image_io import read
 from tddfa.datasets.boxes import read_lines
 from tddfa.datasets.pts import read_pts
 from tddfa.synthetic import backdrop
-from tddfa.train.data.augment import LANDMARK_SCALE, STORED_SCALE
+from tddfa.train.data.augment import BORDERS, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.data.samples import STORED_SIZE, Sample, crop_face, crop_square
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
 
-_BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
 # From a face's box to the middle and side of the square that the network sees (configs/open_mb05.yml).
 _BOX_SHIFT, _BOX_SCALE = 0.155, 1.11
 # A window is no face's if it lies so far off, in sides of the face's own square, or is so much smaller.
@@ -113,7 +112,7 @@ def _window(image: Image, faces: Boxes, beside: bool, rng: np.random.Generator) 
         alike = faces[:, 2] / side
         inside = (centre > 0).all() and (centre < (width, height)).all()
         if inside and side >= 16 and ((apart >= _FAR) | (alike > 1 / _PART[1] - 0.01) | (alike < 0.15)).all():
-            border = int(rng.choice(_BORDERS))
+            border = int(rng.choice(BORDERS))
             return crop_square(image, centre, side * STORED_SCALE / LANDMARK_SCALE, border)[0]
     return None
 

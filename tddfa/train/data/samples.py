@@ -74,9 +74,7 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
     jpegs: list[bytes] = []
     rows: list[Sample] = []
     for sample in samples:
-        done, data = cv2.imencode(".jpg", sample.crop, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        assert done
-        jpegs.append(data.tobytes())
+        jpegs.append(encode_jpeg(sample.crop))
         # of the crop, only the JPEG is kept
         rows.append(Sample(sample.crop[:0], *(getattr(sample, name) for name in list(Sample.__dataclass_fields__)[1:])))
     if not rows:
@@ -104,6 +102,13 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
     )
     write_shard(folder, jpegs, labels)
     return len(jpegs)
+
+
+def encode_jpeg(crop: Image) -> bytes:
+    """Encode a crop as it is stored."""
+    done, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert done
+    return bytes(data.tobytes())
 
 
 def crop_square(

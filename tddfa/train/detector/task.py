@@ -31,9 +31,9 @@ from tddfa.train.detector.networks import (
 from tddfa.train.detector.scenes import Batch, Scenes, box_of
 from tddfa.train.detector.settings import DetectorSettings, Folders
 from tddfa.train.detector.teacher import Teacher
+from tddfa.train.engine import workers
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
 from tddfa.train.engine.loop import BEST, Outcome, train
-from tddfa.train.engine.workers import elsewhere, here
 
 KIND = "detector"
 EXPORTED = "faceboxes.onnx"
@@ -267,7 +267,7 @@ def train_detector(
     )
 
     def stream(start: int) -> Iterator[Batch]:
-        return elsewhere(scenes, start, None, settings.workers) if settings.workers else here(scenes, start, None)
+        return workers.stream(scenes, start, workers=settings.workers)
 
     outcome = train(task, stream, settings.schedule, out, resume=resume, show=show)
     if outcome.finished:

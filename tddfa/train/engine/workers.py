@@ -1,4 +1,4 @@
-"""Batches that follow from their numbers, made in this process or in others, in order."""
+"""Batches that are determined by their numbers, made in this process or in others, in order."""
 
 from __future__ import annotations
 
@@ -12,47 +12,57 @@ import cv2
 
 Made = TypeVar("Made", covariant=True)
 
-# Batches that wait for each worker process, so that it never works far ahead.
-_WAITING = 3
-_PATIENCE_S = 5.0
+# Finished batches that each worker process may hold, so that it never works far ahead.
+_MAX_FINISHED = 3
+_POLL_S = 5.0
 
 
-class Task(Protocol[Made]):
-    """What makes batches: batch k is always the same, wherever it is made."""
+class BatchMaker(Protocol[Made]):
+    """Makes batches: batch k is always the same, wherever it is made."""
 
     def batch(self, number: int) -> Made:
         """Batch of a number."""
         ...
 
 
-def here(task: Task[Made], start: int, last: int | None) -> Iterator[Made]:
-    """Batches from number `start` to before `last` (None: without end), made when they are asked for."""
-    number = start
-    while last is None or number < last:
-        yield task.batch(number)
-        number += 1
+def stream(maker: BatchMaker[Made], start: int = 0, stop: int | None = None, workers: int = 0) -> Iterator[Made]:
+    """Batches in order, made in this process or ahead of time in others.
 
-
-def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> Iterator[Made]:
-    """The same, made ahead by a number of processes, to which the task is pickled.
-
-    They import the main module anew, as on every system that has no fork: a script that uses them needs its
-    ``if __name__ == "__main__":``.
+    Parameters
+    ----------
+    maker : BatchMaker
+        Pickled where other processes make the batches.
+    start, stop : int
+        Numbers of the first batch, and of the first one not made; None makes batches without end.
+    workers : int
+        Number of processes; 0 makes each batch here when it is asked for. The processes import the main module again,
+        as on every system that has no fork: a script that uses them needs its ``if __name__ == "__main__":``.
 
     Raises
     ------
     RuntimeError
-        If a process ended without a word. What a process raises is raised here.
+        If a process ended without an exception. An exception in a process is raised here.
     """
-    # A forked child inherits locks of its parent's threads, OpenCV's among them, and waits for them for ever.
+    return _from_processes(maker, start, stop, workers) if workers else _made_here(maker, start, stop)
+
+
+def _made_here(maker: BatchMaker[Made], start: int, stop: int | None) -> Iterator[Made]:
+    number = start
+    while stop is None or number < stop:
+        yield maker.batch(number)
+        number += 1
+
+
+def _from_processes(maker: BatchMaker[Made], start: int, stop: int | None, workers: int) -> Iterator[Made]:
+    # A forked child inherits locks of its parent's threads, OpenCV's among them, and waits for them forever.
     context = multiprocessing.get_context("spawn")
-    # Sent through a queue: what goes with `start` is written to a pipe whose other end this process holds too, and if
-    # the child dies before it has read it, in a script without its guard, that write would wait for ever.
-    packed = bytes(ForkingPickler.dumps(task))
+    # Sent through a queue: arguments of a process are written to a pipe whose other end this process holds too. If the
+    # child dies before it has read them, as in a script without its guard, that write would wait forever.
+    packed = bytes(ForkingPickler.dumps(maker))
     inboxes: list[Any] = [context.Queue(1) for _ in range(workers)]
-    queues: list[Any] = [context.Queue(_WAITING) for _ in range(workers)]
+    queues: list[Any] = [context.Queue(_MAX_FINISHED) for _ in range(workers)]
     processes: list[Any] = [
-        context.Process(target=_work, args=(inboxes[i], start + i, last, workers, queues[i]), daemon=True)
+        context.Process(target=_work, args=(inboxes[i], start + i, stop, workers, queues[i]), daemon=True)
         for i in range(workers)
     ]
     for process, inbox in zip(processes, inboxes, strict=True):
@@ -60,7 +70,7 @@ def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> I
         inbox.put(packed)
     try:
         number = start
-        while last is None or number < last:
+        while stop is None or number < stop:
             turn = (number - start) % workers
             result = _next(queues[turn], processes[turn])
             if isinstance(result, Exception):
@@ -77,13 +87,13 @@ def elsewhere(task: Task[Made], start: int, last: int | None, workers: int) -> I
             waiting.close()
 
 
-def _work(inbox: Any, first: int, last: int | None, step: int, out: Any) -> None:
+def _work(inbox: Any, first: int, stop: int | None, step: int, out: Any) -> None:
     cv2.setNumThreads(1)
     try:
-        task: Task[Any] = ForkingPickler.loads(inbox.get())
+        maker: BatchMaker[Any] = ForkingPickler.loads(inbox.get())
         number = first
-        while last is None or number < last:
-            out.put(task.batch(number))
+        while stop is None or number < stop:
+            out.put(maker.batch(number))
             number += step
     except Exception as error:
         out.put(error)
@@ -92,7 +102,7 @@ def _work(inbox: Any, first: int, last: int | None, step: int, out: Any) -> None
 def _next(waiting: Any, process: Any) -> Any:
     while True:
         try:
-            return waiting.get(timeout=_PATIENCE_S)
+            return waiting.get(timeout=_POLL_S)
         except queue.Empty:
             if not process.is_alive():
                 raise RuntimeError(f"a process that makes batches ended with status {process.exitcode}") from None

@@ -24,7 +24,7 @@ from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train.data.augment import CROP_SIZE, STORED_SCALE, Augment, change_pixels, place
 from tddfa.train.data.batches import draw
 from tddfa.train.data.crops import Crops
-from tddfa.train.data.samples import STORED_SIZE, Sample, centred, crop_square
+from tddfa.train.data.samples import STORED_SIZE, Sample, centred, crop_square, encode_jpeg
 from tddfa.train.data.sources import fit_rows
 from tddfa.train.synthesis import synthetic_crops as made
 from tddfa.train.synthesis.edits import another_expression
@@ -34,7 +34,6 @@ Floats = NDArray[np.float64]
 
 # How far rendered views go to both sides, up and down, degrees; how far they are tilted (standard deviation).
 _YAW, _PITCH, _ROLL = 70.0, 25.0, 5.0
-_JPEG_QUALITY = 92
 _TEXTURE_SIZE = 256
 # Made-up heads: so many expressions at once, each up to this weight.
 _EXPRESSIONS, _MAX_EXPRESSION = 4, 0.6
@@ -169,7 +168,7 @@ class _Rendered:
         pictures, cameras, landmarks = [], [], []
         for sample in self.samples():
             assert sample.camera is not None and sample.shape is not None and sample.expression is not None
-            pictures.append(jpeg(sample.crop))
+            pictures.append(encode_jpeg(sample.crop))
             cameras.append(matrices(sample.camera[None, :2])[0])
             points = Camera(sample.camera).project(self.model.landmarks(sample.shape, sample.expression))
             landmarks.append(points[:, :2])
@@ -249,17 +248,10 @@ class _Stored:
             low, high = view.landmarks.min(axis=0), view.landmarks.max(axis=0)
             side = max(STORED_SCALE * float((high - low).max()), 1.0)
             crop, matrix = crop_square(view.image, (low + high) / 2, side)
-            pictures.append(jpeg(crop))
+            pictures.append(encode_jpeg(crop))
             cameras.append(_moved(view.camera, matrix))
             landmarks.append(view.landmarks @ matrix[:, :2].T + matrix[:, 2])
         return HeadViews(self.head.name, tuple(pictures), np.array(cameras), np.array(landmarks))
-
-
-def jpeg(image: Image) -> bytes:
-    """A crop as a file."""
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert done
-    return bytes(data.tobytes())
 
 
 def _moved(camera: Floats, matrix: Floats) -> Floats:

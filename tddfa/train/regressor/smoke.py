@@ -15,10 +15,11 @@ from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
+from tddfa.train.data.samples import encode_jpeg
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.engine.settings import Folder, Schedule
 from tddfa.train.engine.smoke import SmokeResult
-from tddfa.train.multiview.data import jpeg, made_up_samples
+from tddfa.train.multiview.data import made_up_samples
 from tddfa.train.regressor.export import export_regressor
 from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.task import EXPORTED, first_network, train_regressor
@@ -53,7 +54,7 @@ def made_crops(folder: Path, model: FaceModel) -> Path:
         has_params=face,
         face=face,
     )
-    write_shard(folder, [jpeg(image) for image in [*(sample.crop for sample in samples), *rooms]], labels)
+    write_shard(folder, [encode_jpeg(image) for image in [*(sample.crop for sample in samples), *rooms]], labels)
     return folder
 
 

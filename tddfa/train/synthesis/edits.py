@@ -80,14 +80,14 @@ def edit(
         closes = float(after[model.expression_names.index(name)] - before[model.expression_names.index(name)])
         if closes > _CLOSES:
             lid = _lid(model, name)
-            share = cv2.resize(pixels.blend(lid[:, None])[..., 0], crop.shape[1::-1], interpolation=cv2.INTER_AREA)
+            share = pixels.blend_reduced(lid)
             drawing = _with_lid(drawing, crop, points[0][side], points[1][side], share, rng)
     moved = np.linalg.norm((new - old)[:, :2], axis=1)
     # one vertex is no outline
     if np.percentile(moved[surface.fade < 0.9], 98) > _OUTLINE_MOVES:
         return drawing.over(follow(crop, old, new, 0.0))
     share = np.clip((moved - _STAYS) / (_MOVES - _STAYS), 0, 1)
-    shown = cv2.resize(pixels.blend(share[:, None])[..., 0], crop.shape[1::-1], interpolation=cv2.INTER_AREA)
+    shown = pixels.blend_reduced(share)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     return drawing.over(crop, cv2.GaussianBlur(cv2.dilate(shown, kernel), (0, 0), 1.5))
 

@@ -148,14 +148,19 @@ class Pixels:
         """Attributes (n, c) of the vertices over the pixels (2 size, 2 size, c); 0 where there is no surface."""
         return interpolate(self._raster, self.surface.triangles, attributes)
 
+    def blend_reduced(self, attribute: Floats) -> Floats:
+        """An attribute (n,) of the vertices over the image's own pixels (size, size)."""
+        return self._reduced(self.blend(attribute[:, None])[..., 0])
+
+    def _reduced(self, values: Floats) -> Floats:
+        return np.asarray(cv2.resize(values, (self.size, self.size), interpolation=cv2.INTER_AREA))
+
     def drawing(self, color: Image) -> Drawing:
         """Colours (2 size, 2 size, 3) averaged to the picture's size."""
         cover = self.blend(self.surface.fade[:, None])[..., 0]
         # averaged with the weight of what is covered, so that nothing of the empty pixels' colour comes in
         premultiplied = color.astype(np.float32) * cover[..., None]
-        small = (self.size, self.size)
-        share = cv2.resize(cover, small, interpolation=cv2.INTER_AREA)
-        mixed = cv2.resize(premultiplied, small, interpolation=cv2.INTER_AREA)
+        share, mixed = self._reduced(cover), self._reduced(premultiplied)
         mixed /= np.maximum(share, 1e-6)[..., None]
         return Drawing(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8), share)
 

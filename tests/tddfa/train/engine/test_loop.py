@@ -14,15 +14,6 @@ from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save
 from tddfa.train.engine.loop import BEST, CHECKPOINT, LOG, train  # noqa: E402
 from tddfa.train.engine.settings import Schedule  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 SCHEDULE = Schedule(steps=40, batch_size=8, learning_rate=0.1, ema_decay=0.9, validate_every=10, log_every=5)
 
 

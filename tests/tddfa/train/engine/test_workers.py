@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa.train.engine.workers import elsewhere, here
+from tddfa.train.engine.workers import stream
 
 
 @dataclass
@@ -26,46 +26,46 @@ class Squares:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_other_processes_give_the_same_in_order(workers):
-    # a picture blurred by several threads leaves locks that a forked process would wait for
+def test_other_processes_make_the_same_batches_in_order(workers):
+    # an image blurred by several threads leaves locks that a forked process would wait for
     cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
-    assert list(elsewhere(Squares(), 4, 11, workers)) == list(here(Squares(), 4, 11)) == [n * n for n in range(4, 11)]
+    assert list(stream(Squares(), 4, 11, workers)) == list(stream(Squares(), 4, 11)) == [n * n for n in range(4, 11)]
 
 
-def test_without_end_until_it_is_left():
-    stream = elsewhere(Squares(), 0, None, 1)
-    assert [next(stream) for _ in range(5)] == [0, 1, 4, 9, 16]
-    stream.close()
+def test_without_end_until_it_is_closed():
+    batches = stream(Squares(), workers=1)
+    assert [next(batches) for _ in range(5)] == [0, 1, 4, 9, 16]
+    batches.close()
 
 
-def test_what_a_process_raises_is_raised_here():
-    stream = elsewhere(Squares(wrong_at=2), 0, 5, 2)
-    assert [next(stream), next(stream)] == [0, 1]
+def test_an_exception_in_a_process_is_raised_here():
+    batches = stream(Squares(wrong_at=2), 0, 5, 2)
+    assert [next(batches), next(batches)] == [0, 1]
     with pytest.raises(ValueError, match="number 2 is wrong"):
-        next(stream)
+        next(batches)
 
 
-def test_a_process_that_ends_is_told(monkeypatch):
-    monkeypatch.setattr("tddfa.train.engine.workers._PATIENCE_S", 0.1)
+def test_a_process_that_ends_is_an_error(monkeypatch):
+    monkeypatch.setattr("tddfa.train.engine.workers._POLL_S", 0.1)
     with pytest.raises(RuntimeError, match="ended with status 3"):
-        list(elsewhere(Squares(dies_at=1), 0, 5, 1))
+        list(stream(Squares(dies_at=1), 0, 5, 1))
 
 
-def test_what_cannot_be_sent_is_told():
+def test_a_maker_that_cannot_be_pickled_is_an_error():
     task = Squares()
     task.batch = lambda number: number
     with pytest.raises((AttributeError, TypeError, ValueError), match=r"pickle|local object"):
-        next(elsewhere(task, 0, 2, 1))
+        next(stream(task, 0, 2, 1))
 
 
-def test_a_script_without_its_guard_fails_and_does_not_wait(tmp_path):
+def test_a_script_without_its_guard_fails_and_does_not_hang(tmp_path):
     """Its processes import it again, and die before they have read a task larger than a pipe holds."""
     script = tmp_path / "script.py"
     script.write_text(
         "from tddfa.train.engine import workers\n"
         "from tests_task import Large\n"
-        "workers._PATIENCE_S = 0.1\n"
-        "list(workers.elsewhere(Large(), 0, 2, 2))\n"
+        "workers._POLL_S = 0.1\n"
+        "list(workers.stream(Large(), 0, 2, 2))\n"
     )
     (tmp_path / "tests_task.py").write_text(
         "class Large:\n    def __init__(self):\n        self.load = bytes(10_000_000)\n"

@@ -8,11 +8,11 @@ from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.geometry.triangulation import pinhole, project, triangulate
 from tddfa.train.data.augment import STORED_SCALE, Augment
 from tddfa.train.data.crops import Crops
+from tddfa.train.data.samples import encode_jpeg
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.multiview.data import (
     Heads,
     HeadViews,
-    jpeg,
     made_up_samples,
     read_heads,
     rendered_heads,
@@ -186,7 +186,7 @@ def crops_of(folder, samples, validation):
         ),
         validation=validation,
     )
-    write_shard(folder, [jpeg(sample.crop) for sample in samples], labels)
+    write_shard(folder, [encode_jpeg(sample.crop) for sample in samples], labels)
     return Crops.open([folder])
 
 

@@ -40,14 +40,6 @@ def parsed(*arguments):
     return parser.parse_args([str(argument) for argument in arguments])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def model(aligner):
     return aligner.face_model

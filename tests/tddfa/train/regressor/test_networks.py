@@ -31,14 +31,6 @@ def crops():
     return np.clip(coarse + rng.normal(0, 30, (24, 120, 120, 3)), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def released(root):
     return root / "weights/open_mb05.onnx"

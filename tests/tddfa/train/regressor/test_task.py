@@ -13,10 +13,10 @@ from tddfa.model.face_model import FaceModel  # noqa: E402
 from tddfa.model.runtime import Model  # noqa: E402
 from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import Crops, in_order  # noqa: E402
+from tddfa.train.data.samples import encode_jpeg  # noqa: E402
 from tddfa.train.data.shards import Labels, write_shard  # noqa: E402
 from tddfa.train.engine.loop import LOG  # noqa: E402
 from tddfa.train.engine.settings import Folder, Schedule  # noqa: E402
-from tddfa.train.multiview.data import jpeg  # noqa: E402
 from tddfa.train.regressor.networks import Prediction, Regressor  # noqa: E402
 from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings  # noqa: E402
 from tddfa.train.regressor.task import (  # noqa: E402
@@ -31,14 +31,6 @@ from tddfa.train.regressor.task import (  # noqa: E402
 )
 
 COUNT = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +58,7 @@ def folder(model, tmp_path_factory):
     labels = Labels.of(camera, shape, expression, "made", validation, landmarks, has_params, face)
     path = tmp_path_factory.mktemp("crops")
     pictures = [np.full((160, 160, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(COUNT)]
-    write_shard(path, [jpeg(picture) for picture in pictures], labels)
+    write_shard(path, [encode_jpeg(picture) for picture in pictures], labels)
     return path
 
 
@@ -248,7 +240,7 @@ def test_released_weights_are_where_a_training_begins(settings, root, batch):
 
 def test_without_validation_crops_it_does_not_begin(settings, tmp_path, folder):
     crops = Crops.open([folder]).split(validation=False)
-    write_shard(tmp_path / "crops", [jpeg(crops.image(row)) for row in range(len(crops))], crops.labels)
+    write_shard(tmp_path / "crops", [encode_jpeg(crops.image(row)) for row in range(len(crops))], crops.labels)
     with pytest.raises(ValueError, match="expected faces marked for validation"):
         train_regressor(dataclasses.replace(settings, data=(Folder(tmp_path / "crops"),)), tmp_path / "out")
 
