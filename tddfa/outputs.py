@@ -362,7 +362,7 @@ def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) 
         return said
     size = face.image_size
     unit = aligner.face_model.unit
-    units_a_cm = draw_6dof.UNITS_A_CM.get(unit)
+    units_a_cm = draw_6dof.UNITS_PER_CM.get(unit)
     scale = 1.0 if units_a_cm is None else 1 / units_a_cm
     said["six_dof"] = {
         "rotation": _numbers(pose.rotation, 6),
@@ -474,7 +474,7 @@ def _summarise_6dof(outputs: Outputs) -> list[str]:
     return [
         "no pose before this camera fits the face"
         if pose is None
-        else f"{about}{draw_6dof.told_distance(pose.distance, unit)}, {_angles_text(pose.euler_degrees())}"
+        else f"{about}{draw_6dof.format_distance(pose.distance, unit)}, {_angles_text(pose.euler_degrees())}"
         for pose in outputs.poses
     ]
 

@@ -1,4 +1,4 @@
-"""Faces drawn over their picture. Every function returns a new picture; none changes its arguments."""
+"""Draw faces over their image. Every function returns a new image; none changes its arguments."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _PART_COLORS = {
 }
 _DOT = (250, 250, 250)
 _DENSE = (255, 232, 110)
-# Faces smaller than this, px, are drawn at twice their size and averaged.
+# Faces smaller than this, px, are rendered at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
-# In a crowd of faces smaller than this, px, a whole line of text a face would hide the next one.
+# In a crowd of faces smaller than this, px, a full label per face would hide the next face.
 _LABELLED_IN_FULL_FROM = 80
-# Holes of a mesh's rendering up to this share of its size, squared, are closed.
+# Holes of a rendering with up to this fraction of the face's size, squared, are closed.
 _PINHOLE = 0.015
-# How far behind what is around it, a share of a face's size, the far side of the head lies at least.
+# Least distance of the far side of the head behind the near side, a fraction of the face's size.
 _FAR_SIDE = 0.25
-# Cosine to the line of sight from which a part of the face counts for the range of its depth picture.
+# Vertices with at least this cosine between normal and line of sight determine the range of the depth image.
 _FACING = 0.2
 _DOT_SPACING_PX = 2.5
 _SHADOW = (40, 30, 24)
-# a dark rim sets lines off from the photo; on a face smaller than this, px, it would cover what it should show
+# a dark rim separates lines from the image; on a face smaller than this, px, it would cover the landmarks
 _OUTLINED_FROM = 250
 _BOX_FRONT, _BOX_REAR = (110, 230, 80), (70, 150, 50)
 _AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
 # Colours of the lit surface, BGR, from shadow to highlight: intensities 0, 1/4, 1/2, 3/4, 1.
 _CLAY = ((46, 38, 36), (112, 100, 96), (178, 168, 164), (224, 219, 217), (255, 254, 253))
 
-# from above, and a little from the viewer's left: light from straight ahead leaves a face flat
+# from above, slightly from the viewer's left: frontal light makes a face look flat
 _LIGHT: dict[str, Any] = {
     "ambient": 0.25,
     "directional": 0.65,
@@ -80,15 +80,22 @@ def _line_width(size: float) -> int:
     return max(1, round(size / 220))
 
 
-# px: on a face under it, dots would cover the eyes; the lines alone tell.
+# px: on a smaller face, dots would cover the eyes; only lines are drawn.
 _DOTTED_FROM = 60
 
 
 def landmarks(image: Image, faces: Sequence[Face]) -> Image:
-    """Draw the 68 landmarks, joined by the parts of the face (``2d_sparse``)."""
+    """Draw the 68 landmarks, connected by the parts of the face (``2d_sparse``).
+
+    Examples
+    --------
+    >>> drawn = landmarks(image, [face])
+    >>> drawn.shape == image.shape
+    True
+    """
     out = checked_image("image", image).copy()
     for face in faces:
-        # 1/16 px: OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two
+        # 1/16 px: OpenCV draws at fractions of a pixel if coordinates are scaled by a power of two
         points = np.rint(np.clip(face.landmarks[:, :2], -1e6, 1e6) * 16).astype(np.int32)
         size = _face_size(face.landmarks)
         width, radius = _line_width(size), max(0.5, size / 150)
@@ -109,7 +116,14 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
 
 
 def points(image: Image, meshes: Sequence[Mesh]) -> Image:
-    """Draw the vertices that face the viewer as dots (``2d_dense``); a nearer face's over a farther one's."""
+    """Draw the vertices that face the viewer as dots (``2d_dense``), nearer faces over farther ones.
+
+    Examples
+    --------
+    >>> drawn = points(image, [mesh])
+    >>> drawn.shape == image.shape
+    True
+    """
     out = checked_image("image", image).copy()
     height, width = out.shape[:2]
     pixels = out.reshape(-1, 3)
@@ -118,7 +132,7 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
         size = _face_size(mesh.vertices)
         cell, radius = max(_DOT_SPACING_PX, size / 110), max(0.5, size / 420)
         seen = np.flatnonzero(facing > 0)
-        # one dot a cell: as dense on the cheeks as where the mesh is fine
+        # one dot per cell: equally dense on the cheeks and where the mesh is fine
         seen = seen[_first_of_each_cell(np.floor(mesh.vertices[seen, :2] / cell).astype(np.int64))]
         centers = np.rint(mesh.vertices[seen, :2]).astype(np.intp)
         color = np.multiply.outer(0.6 + 0.4 * facing[seen], _DENSE).astype(np.uint8)
@@ -128,18 +142,18 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
                 if dx * dx + dy * dy <= radius * radius:
                     x, y = centers[:, 0] + dx, centers[:, 1] + dy
                     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-                    # one index is followed much faster than two
+                    # indexing by one array is much faster than by two
                     pixels[y[inside] * width + x[inside]] = color[inside]
     return out
 
 
 def _first_of_each_cell(cells: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Of points in cells (n, 2), the first in each cell, by rows of cells."""
+    """Indices of the first point in each cell, in the order of the rows of cells; `cells` is (n, 2)."""
     if not len(cells):
         return np.zeros(0, dtype=np.intp)
     columns, rows = (axis - axis.min() for axis in cells.T)
     first = np.full((int(rows.max()) + 1) * (int(columns.max()) + 1), -1)
-    # the last that is written to a place stays there
+    # of several values written to one element, the last stays
     first[(rows * (columns.max() + 1) + columns)[::-1]] = np.arange(len(cells))[::-1]
     return first[first >= 0]
 
@@ -159,19 +173,36 @@ def mesh(
     image : ndarray (h, w, 3) uint8
         BGR.
     meshes : sequence of Mesh
-        A larger face is nearer, and hides a smaller one. A mesh with `colors` is drawn in them.
+        In image px. A larger face counts as nearer, and hides a smaller one. `Mesh.colors` are used if present.
     alpha : float
         Opacity, 0..1.
     background : {"image", "black"}
-        What the surfaces lie on.
+        The background of the surfaces.
     threads : int
-        How many to use at most, for a face large enough to be worth it; the picture is the same with any number.
+        Maximum number of threads, used for large faces. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        A new image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> from tddfa import draw
+    >>> drawn = draw.mesh(image, [mesh], background="black")
+    >>> drawn[0, 0].tolist()
+    [0, 0, 0]
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
     out = _canvas(image, background)
     for surface in _farthest_first(meshes):
-        # lids and nostrils of a small face are finer than its pixels: it is drawn larger, and averaged
+        # lids and nostrils of a small face are finer than a pixel: it is rendered larger, and averaged
         factor = 2 if _face_size(surface.vertices) < _SUPERSAMPLED_UNDER else 1
         raster = _rasterized(image, surface, factor, threads=threads)
         if raster is None:
@@ -181,20 +212,28 @@ def mesh(
         albedo = np.float32(255) if surface.colors is None else 255 * surface.colors[:, ::-1]
         layer = interpolate(raster, surface.triangles, albedo * intensity[:, None], dtype=np.uint8, threads=threads)
         palette = _CLAY_RAMP if surface.colors is None else None
-        # through a translucent face its background is seen, not a face behind it
+        # a translucent face shows the image behind it, not a farther face
         behind = image if background == "image" else out
         composite(out, raster, layer, alpha=alpha, background=behind, palette=palette, factor=factor, threads=threads)
     return out
 
 
 def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image", threads: int = 1) -> Image:
-    """Draw the depth, white is near (``depth``); what faces the viewer of each face fills the greys.
+    """Draw the depth, white is near (``depth``).
 
-    `threads` is as for `mesh`.
+    The depth range of each face, of the parts that face the viewer, is scaled to the full range of greys.
+    `background` and `threads` are those of `mesh`.
+
+    Examples
+    --------
+    >>> from tddfa import draw
+    >>> drawn = draw.depth(image, [mesh], background="black")
+    >>> int(drawn.max())
+    255
     """
     out = _canvas(image, background)
     for surface, raster in _rendered(image, meshes, threads):
-        # what turns away is not seen, and would take half of the greys: the back of the ears, the neck
+        # parts that face away (the back of the ears, the neck) are hidden, and would take half of the greys
         facing = vertex_normals(surface.vertices, surface.triangles)[:, 2] > _FACING
         seen = surface.vertices[facing, 2] if facing.any() else surface.vertices[:, 2]
         low, high = float(seen.min()), float(seen.max())
@@ -206,10 +245,16 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
 
 
 def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArray[np.float32]:
-    """Depth map (h, w) in px, larger is nearer, NaN where no face is: the numbers under `depth`.
+    """Compute the depth map (h, w) in px, larger is nearer, NaN where there is no face: the values behind `depth`.
 
-    z = 0 is where each face's own model has it: one view does not tell how far one face lies behind another.
-    `threads` is as for `mesh`.
+    z = 0 is the origin of each face's own model: the distance between faces cannot be measured from a single view.
+    `threads` is that of `mesh`.
+
+    Examples
+    --------
+    >>> values = depth_px(image, [mesh])
+    >>> values.shape == image.shape[:2], bool(np.isnan(values[0, 0]))
+    (True, True)
     """
     out = np.full(checked_image("image", image).shape[:2], np.nan, dtype=np.float32)
     for _, raster in _rendered(image, meshes, threads):
@@ -235,11 +280,22 @@ def pncc(
     meshes : sequence of Mesh
         All of one face model.
     coordinates : ndarray (n, 3) float32
-        `FaceModel.normalized_coordinates`; x, y, z become the channels in the order of the file, as in 3DDFA_V2.
+        `FaceModel.normalized_coordinates`; x, y, z become the first, second and third channel, as in 3DDFA_V2.
     background : {"image", "black"}
-        What the surfaces lie on.
+        The background of the surfaces.
     threads : int
-        As for `mesh`.
+        As of `mesh`.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        A new image.
+
+    Examples
+    --------
+    >>> drawn = pncc(image, [mesh], aligner.face_model.normalized_coordinates)
+    >>> drawn.shape == image.shape
+    True
     """
     out = _canvas(image, background)
     colors = coordinates * np.float32(255)
@@ -250,7 +306,7 @@ def pncc(
 
 
 def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] = "box") -> Image:
-    """Draw each head's pose as a box that opens where it looks, or as its axes, with the angles (``pose``).
+    """Draw each head's pose, with its angles (``pose``).
 
     Parameters
     ----------
@@ -259,7 +315,19 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
     faces : sequence of Face
         Their cameras and landmarks are used.
     style : {"box", "axes"}
-        Axes: red to the subject's left, green up, blue out of the face.
+        A box that widens in the direction of view; or the axes: red to the subject's left, green up, blue out of the
+        face.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        A new image.
+
+    Examples
+    --------
+    >>> drawn = pose(image, [face], style="axes")
+    >>> drawn.shape == image.shape
+    True
     """
     if style not in ("box", "axes"):
         raise ValueError(f"style: expected box or axes, got {style!r}")
@@ -268,16 +336,24 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
         (_draw_box if style == "box" else _draw_axes)(out, face)
     for face in faces:
         yaw, pitch, roll = face.camera.euler_degrees()
-        who = "" if face.track_id is None else f"{face.track_id}:  "
+        track = "" if face.track_id is None else f"{face.track_id}:  "
         if _face_size(face.landmarks) >= _LABELLED_IN_FULL_FROM:
-            _label(out, face, f"{who}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+            _label(out, face, f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
         else:
-            _label(out, face, f"{who}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}")
+            _label(out, face, f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}")
     return out
 
 
 def textures(textures: Sequence[Texture]) -> Image:
-    """Lay UV textures of one size side by side (``uv_tex``)."""
+    """Join UV textures of one size side by side (``uv_tex``).
+
+    Examples
+    --------
+    >>> from tddfa.surface.texture import unwrap
+    >>> texture = unwrap(image, mesh, size=64)
+    >>> textures([texture, texture]).shape
+    (64, 128, 3)
+    """
     if not textures:
         raise ValueError("textures: expected one at least, got none")
     return np.hstack([texture.image for texture in textures])
@@ -291,8 +367,8 @@ def _canvas(image: Image, background: Background) -> Image:
 
 
 def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
-    # One view does not tell how far faces are apart, but heads are of one size: the larger it looks, the nearer it is.
-    # Heads do not run into each other, so drawing whole faces in this order is what a shared depth buffer would give.
+    # Distances between faces cannot be measured from one view, but heads are of about one size: a larger one is nearer.
+    # Heads do not intersect, so drawing whole faces in this order equals the result of a shared depth buffer.
     def size(mesh: Mesh) -> float:
         low, high = bounds(mesh.vertices)
         return float(np.linalg.norm(high - low))
@@ -302,7 +378,7 @@ def _farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
 
 
 def _rendered(image: Image, meshes: Sequence[Mesh], threads: int = 1) -> Iterator[tuple[Mesh, Raster]]:
-    """Rasterise each mesh in its own part of the picture, farthest first; those outside the picture are left out."""
+    """Rasterise each mesh in its own part of the image, farthest first; skip meshes outside of the image."""
     for surface in _farthest_first(meshes):
         raster = _rasterized(image, surface, threads=threads)
         if raster is not None:
@@ -310,13 +386,13 @@ def _rendered(image: Image, meshes: Sequence[Mesh], threads: int = 1) -> Iterato
 
 
 def _rasterized(image: Image, surface: Mesh, factor: int = 1, *, threads: int = 1) -> Raster | None:
-    """Rasterise a mesh in the part of the picture that it covers, each pixel split into `factor` x `factor`."""
+    """Rasterise a mesh in the part of the image that it covers, each pixel split into `factor` x `factor`."""
     window = covered_window(surface.vertices, image.shape[:2])
     if window is None:
         return None
     raster = rasterize(surface.vertices, surface.triangles, window, cull="back", factor=factor, threads=threads)
-    # Between an eyeball and its lids a turned head shows gaps that no eye has, and in them nothing, or the far side of
-    # the head. The mouth's opening is larger, and stays.
+    # On a turned head there are gaps between the eyeball and the lids of the model, which show nothing, or the far side
+    # of the head. They are closed. The opening of the mouth is larger, and stays.
     size = factor * _face_size(surface.vertices)
     close_holes(raster, (size * _PINHOLE) ** 2, size * _FAR_SIDE)
     return raster
@@ -354,7 +430,7 @@ def _draw_axes(out: Image, face: Face) -> None:
 
 
 def _label(out: Image, face: Face, text: str) -> None:
-    """A line of text under a face, on a dark plate, moved into the picture where it would leave it."""
+    """Write a line of text under a face, on a dark plate, moved so that it is inside the image."""
     height, width = out.shape[:2]
     font, size = cv2.FONT_HERSHEY_SIMPLEX, _face_size(face.landmarks)
     scale = float(np.clip(size / 520, 0.3, 3.0))

@@ -1,4 +1,4 @@
-"""Heads before a perspective camera, drawn over their picture: silver surface, axes, projected box and distance."""
+"""Draw heads with their 6-DoF pose: silver surface, axes, projected box and distance."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float64]
 
-UNITS_A_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
-"""How many of a face model's units are a centimetre, of those that are lengths."""
-# cm: arrows that start at the tip of the nose, as long as a face is high
+UNITS_PER_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
+"""Units of a face model per centimetre, for units that are lengths."""
+# cm: arrows from the tip of the nose, as long as a face is high
 _ARROW, _SHAFT_RADIUS, _HEAD_LENGTH, _HEAD_RADIUS = 11.0, 0.4, 3.2, 1.1
-# Of the longer side of the projected box, and how they come down to it.
+# Maximum length and breadth of an axis, fractions of the longer side of the projected box and of the axis; the factor
+# and the number of steps by which longer axes are shortened.
 _LONGEST_AXIS, _BROADEST, _SHORTENED, _MAX_SHORTENINGS = 0.55, 0.35, 0.9, 20
 _AXES = ((70, 70, 235), (80, 200, 80), (245, 150, 60))  # BGR: x red, y green, z blue
 _AROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 _RIM = (30, 24, 20)
 _TINT = np.array([0.97, 0.99, 1.03], dtype=np.float32)
-# Boxes and distances, BGR, of the nearest and of the farthest head of a picture.
+# Colours (BGR) of the boxes and distances of the nearest and the farthest head of an image.
 _NEAR, _FAR = np.array([70.0, 215, 255]), np.array([255.0, 165, 75])
-# px: a face under the first has no room for a dark rim around the lines, or for a word; on one under the last, axes
-# are specks.
+# px: smaller faces have no room for a dark rim around the lines, for a label, or for axes.
 _RIMMED_FROM, _LABELLED_FROM, _AXES_FROM = 60, 26, 14
-# OpenCV draws at fractions of a pixel where coordinates are scaled by a power of two.
+# OpenCV draws at fractions of a pixel if coordinates are scaled by a power of two.
 _SIXTEENTHS = 16
 
 
@@ -57,29 +57,41 @@ def six_dof(
     image : ndarray (h, w, 3) uint8
         BGR.
     faces : sequence of Face
-        Who is seen.
+        The faces of the image.
     meshes : sequence of Mesh
         Their surfaces, in image px.
     poses : sequence of SixDof or None
-        Where they are; a face that has none is left out.
+        Their poses in the camera frame; a face without one is not drawn.
     unit : {"um", "mm", "cm", "m"}
-        Of the translations; of another one, axes are as long as a face all the same, and distances are bare numbers.
+        Unit of the translations. With any other unit, the axes are still as long as a face, and distances are plain
+        numbers.
     assumed : bool
-        The camera is a guess: a distance is told as ``~62 cm``.
+        The intrinsics are assumed, not measured: a distance is written as ``~62 cm``.
     alpha : float
         Opacity of the surfaces, 0..1.
     background : {"image", "black"}
-        What they lie on.
+        The background of the surfaces.
 
     Returns
     -------
     ndarray (h, w, 3) uint8
-        A new picture. Axes: red to the subject's left, green up, blue out of the face; drawn in perspective.
+        A new image. Axes: red to the subject's left, green up, blue out of the face; drawn in perspective.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> drawn = six_dof(image, [face], [mesh], [face.six_dof()])
+    >>> drawn.shape == image.shape
+    True
     """
     checked_image("image", image)
     if not len(faces) == len(meshes) == len(poses):
         raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {len(meshes)}, {len(poses)}")
-    # a picture without faces checks `alpha` and `background` too, and gives the canvas
+    # drawing no mesh checks `alpha` and `background`, and returns the canvas
     out = draw.mesh(image, [], alpha=alpha, background=background)
     seen = [(face, mesh, pose) for face, mesh, pose in zip(faces, meshes, poses, strict=True) if pose is not None]
     seen.sort(key=lambda head: -head[2].distance)
@@ -97,35 +109,41 @@ def six_dof(
             cv2.rectangle(out, start, end, _RIM, width + 2, cv2.LINE_AA, 4)
         cv2.rectangle(out, start, end, color, width, cv2.LINE_AA, 4)
         boxes.append(box)
-    # words last, the nearest first: where two would lie over each other, the farther head's is left out
+    # labels last, the nearest first: of two that would overlap, that of the farther head is omitted
     written = np.zeros(out.shape[:2], dtype=bool)
     for (face, _, pose), box, color in list(zip(seen, boxes, colors, strict=True))[::-1]:
         if min(box[2:] - box[:2]) >= _LABELLED_FROM:
-            who = "" if face.track_id is None else f"{face.track_id}: "
-            _write(out, written, box, f"{who}{'~' * assumed}{told_distance(pose.distance, unit)}", color)
+            track = "" if face.track_id is None else f"{face.track_id}: "
+            _write(out, written, box, f"{track}{'~' * assumed}{format_distance(pose.distance, unit)}", color)
     return out
 
 
-def told_distance(distance: float, unit: str) -> str:
-    """Say a distance in a few words: ``62 cm``, ``1.6 m``; a bare number where the unit is unknown."""
-    if unit not in UNITS_A_CM:
+def format_distance(distance: float, unit: str) -> str:
+    """Format a distance for display; an unknown unit gives a plain number.
+
+    Examples
+    --------
+    >>> format_distance(620, "mm"), format_distance(160, "cm"), format_distance(3.14159, "model")
+    ('62 cm', '1.6 m', '3.142')
+    """
+    if unit not in UNITS_PER_CM:
         return f"{distance:.4g}"
-    centimetres = distance / UNITS_A_CM[unit]
+    centimetres = distance / UNITS_PER_CM[unit]
     return f"{centimetres:.0f} cm" if centimetres < 99.5 else f"{centimetres / 100:.1f} m"
 
 
 def _colors(distances: Sequence[float]) -> list[tuple[float, float, float]]:
     logs = np.log(np.maximum(distances, 1e-12)) if len(distances) else np.zeros(0)
     spread = float(np.ptp(logs)) if len(logs) else 0.0
-    # heads a tenth apart are one group, not two ends of a scale
-    share = (logs - logs.min(initial=np.inf)) / max(spread, 0.7)
-    b, g, r = (_NEAR + share[:, None] * (_FAR - _NEAR)).T.tolist() if len(logs) else ([], [], [])
+    # heads at distances within 10 % are one group, not the two ends of a scale
+    position = (logs - logs.min(initial=np.inf)) / max(spread, 0.7)
+    b, g, r = (_NEAR + position[:, None] * (_FAR - _NEAR)).T.tolist() if len(logs) else ([], [], [])
     return list(zip(b, g, r, strict=True))
 
 
 def _draw_surface(out: Image, mesh: Mesh, alpha: float) -> None:
-    """Lay a silver surface over its part of a picture."""
-    # a pixel more on each side, for the soft outline
+    """Draw a silver surface over its part of an image."""
+    # one more pixel on each side for the antialiased outline
     window = covered_window(mesh.vertices, out.shape[:2], margin=1)
     if window is None:
         return
@@ -136,12 +154,12 @@ def _draw_surface(out: Image, mesh: Mesh, alpha: float) -> None:
 
 
 def _silver(mesh: Mesh) -> NDArray[np.float32]:
-    """Colours (n, 3) of a polished surface: what it mirrors of a bright sky over a darker ground.
+    """Colours (n, 3) of a polished surface that reflects a bright sky over a darker ground.
 
-    They exceed 1 where `draw.mesh`, whose light dims them, shall still come to white.
+    Values above 1 come to white in `draw.mesh`, whose light dims them.
     """
     x, y, z = np.ascontiguousarray(vertex_normals(mesh.vertices, mesh.triangles).T)
-    # how far up the mirrored ray goes, from ground to sky without an edge between them
+    # elevation of the reflected ray, from ground to sky without an edge between them
     up = np.float32(-7) * z * y + np.float32(0.2)
     sky = up / (1 + np.abs(up))
     # the brightest part of the sky, to the upper left
@@ -149,7 +167,7 @@ def _silver(mesh: Mesh) -> NDArray[np.float32]:
     lamp *= lamp
     lamp *= lamp
     lamp *= lamp
-    # a lamp on the camera, or a face that looks down would mirror nothing but the ground
+    # a lamp at the camera: without it, a face that looks down would reflect the ground only
     lamp_here = np.float32(0.4) * z * z * np.maximum(-sky, 0)
     level = np.float32(0.87) + lamp_here + np.float32(0.15) * sky + np.float32(0.55) * lamp * lamp * lamp
     return level[:, None] * _TINT
@@ -157,9 +175,9 @@ def _silver(mesh: Mesh) -> NDArray[np.float32]:
 
 def _draw_axes(out: Image, face: Face, pose: SixDof, points: Floats, longest: float, *, rimmed: bool) -> None:
     origin = points[NOSE_TIP]
-    # the face's height, where the unit is not known, stands for as many cm
+    # model units per cm, if a face is 14 cm high
     unit = float(np.ptp(points[:, 1])) / 14
-    # so near to the camera that perspective makes them huge, they would hide the face
+    # near the camera, perspective would make the axes so large that they hide the face: they are shortened
     necks = np.eye(3) * (_ARROW - _HEAD_LENGTH)
     rims = np.roll(np.eye(3), 1, axis=1) * _HEAD_RADIUS
     corners = np.vstack([np.zeros((1, 3)), np.eye(3) * _ARROW, necks - rims, necks + rims])
@@ -172,10 +190,10 @@ def _draw_axes(out: Image, face: Face, pose: SixDof, points: Floats, longest: fl
         if before_lens and max(length, breadth / _BROADEST) <= longest:
             break
         unit *= _SHORTENED
-    # the surface lies where the weak-perspective view has it, and the axes on it
+    # the surface is drawn in weak perspective; the axes are shifted onto its tip of the nose
     shift = face.landmarks[NOSE_TIP, :2] - pose.project(origin[None])[0]
     away = pose.rotation[2]
-    # of the axes that point to the viewer, the nearest is drawn last
+    # the axis that points most towards the viewer is drawn last
     for axis in np.argsort(-away):
         along = np.eye(3)[axis]
         across = np.eye(3)[[axis - 2, axis - 1]]
@@ -187,7 +205,7 @@ def _draw_axes(out: Image, face: Face, pose: SixDof, points: Floats, longest: fl
             pose, np.concatenate([neck + ring * _HEAD_RADIUS * unit, (origin + along * _ARROW * unit)[None]]), shift
         )
         if shaft is None or cone is None:
-            continue  # it reaches behind the camera
+            continue  # part of it is behind the camera
         color = _AXES[axis]
         light = tuple(min(255, round(1.12 * c + 18)) for c in color)
         parts = [(shaft, color), (cone, light)]
@@ -198,7 +216,7 @@ def _draw_axes(out: Image, face: Face, pose: SixDof, points: Floats, longest: fl
 
 
 def _outline(pose: SixDof, points: Floats, shift: NDArray[np.float32]) -> NDArray[np.int32] | None:
-    """What a convex body of some corners covers in the picture, in sixteenths of a px; None if it is not before it."""
+    """Outline of a convex body given by its corners, in 1/16 px; None if part of it is behind the camera."""
     drawn = pose.project(points) + shift
     if not np.isfinite(drawn).all() or np.abs(drawn).max() > 1e6:
         return None
@@ -212,7 +230,7 @@ def _write(
     text: str,
     color: tuple[float, float, float],
 ) -> None:
-    """A word on a dark plate over a box, or in it where the picture ends; nothing where another one is."""
+    """Write a label on a dark plate above a box, or inside it at the upper border; skip it where it would overlap."""
     width = out.shape[1]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, float(np.clip((box[2] - box[0]) / 330, 0.36, 2.0))
     thickness = max(1, round(scale * 1.7))

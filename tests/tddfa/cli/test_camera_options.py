@@ -13,7 +13,7 @@ from tddfa import video
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
 from tddfa.cli import webcam as cli_webcam
-from tddfa.draw.six_dof import told_distance
+from tddfa.draw.six_dof import format_distance
 
 MATRIX = [[900.0, 0.0, 250.0], [0.0, 900.0, 260.0], [0.0, 0.0, 1.0]]
 
@@ -81,7 +81,7 @@ class TestImage:
         told, *angles = re.search(r" {13}(.+), yaw (\S+), pitch (\S+), roll (\S+)", out).groups()
         yaw, pitch, roll = map(float, angles)
         pose = json.loads((tmp_path / "out/photo.json").read_text())["faces"][0]["six_dof"]
-        assert told == told_distance(pose["distance"], "cm")
+        assert told == format_distance(pose["distance"], "cm")
         assert (yaw, pitch, roll) == pytest.approx([pose["euler"][name] for name in ("yaw", "pitch", "roll")], abs=0.06)
         assert cv2.imread(str(tmp_path / "out/photo_6dof.jpg")).shape == (512, 512, 3)
 
@@ -92,7 +92,7 @@ class TestImage:
         assert [index for index, _, _ in found] == ["0", "1", "0", "1"]
         for face, (_, distance, yaw) in zip(faces, found[:2], strict=True):
             # the camera is a guess
-            assert distance == f"~{told_distance(face['six_dof']['distance'], 'cm')}"
+            assert distance == f"~{format_distance(face['six_dof']['distance'], 'cm')}"
             assert float(yaw) == pytest.approx(face["six_dof"]["euler"]["yaw"], abs=0.06)
         for face, (_, _, yaw) in zip(faces, found[2:], strict=True):
             assert float(yaw) == pytest.approx(face["pose"]["yaw"], abs=0.06)

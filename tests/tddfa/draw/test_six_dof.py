@@ -6,7 +6,7 @@ from builders import make_face, make_mesh
 from Sim3DR import rasterize
 from tddfa import Camera
 from tddfa.draw import six_dof as draw_6dof
-from tddfa.draw.six_dof import told_distance
+from tddfa.draw.six_dof import format_distance
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
 
@@ -181,7 +181,7 @@ class TestWords:
          (6.2e5, "um", "62 cm"), (1.5, "", "1.5"), (123456.0, "", "1.235e+05")],
     )  # fmt: skip
     def test_distances(self, distance, unit, text):
-        assert told_distance(distance, unit) == text
+        assert format_distance(distance, unit) == text
 
     def plate(self, image, model, **options):
         """How much of the picture above the box a word darkens."""
