@@ -37,7 +37,7 @@ def run_fetch(options: argparse.Namespace) -> int:
 
     if options.checkout is not None and not options.checkout.is_dir():
         raise ValueError(f"{options.checkout}: no such folder")
-    report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), say=print_line)
+    report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), print_line=print_line)
     for note in report.notes:
         print_line(note)
     for problem in report.problems:

@@ -1,4 +1,4 @@
-"""3DDFA_V2's face model, a cut of the Basel Face Model 2009 with FaceWarehouse's expressions, as a ``.npz``."""
+"""3DDFA_V2's face model as a ``.npz``: a part of the Basel Face Model 2009, with the expressions of FaceWarehouse."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LICENCE = (
     "Basel Face Model 2009 (Paysan et al., University of Basel), as released with 3DDFA_V2: academic use only; "
     "commercial use needs a licence of the University of Basel."
 )
-MARKUP = "300w-lp"
+CONVENTION = "300w-lp"
 _MAX_BYTES = 1 << 30
 
 
 def read_pickled(path: str | os.PathLike[str]) -> Any:
-    """Read a pickle of arrays; see `tddfa.compat.restricted_pickle`.
+    """Read a pickle of arrays with `tddfa.compat.restricted_pickle`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     RefusedError
-        If it holds anything but arrays, plain containers, numbers and text, or is damaged.
+        If the file has anything but arrays, plain containers, numbers and text, or is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,7 +48,7 @@ def read_pickled(path: str | os.PathLike[str]) -> Any:
 
 
 def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Read mean, bases and landmarks: 3DDFA_V2's pickle, or a ``.npz`` of the same arrays.
+    """Read the mean, the bases and the landmarks from 3DDFA_V2's pickle, or from a ``.npz`` with the same arrays.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If the file is missing, or something else; the message names file and array.
+        If the file is missing, or an array is missing or wrong; the message names the file and the array.
     """
     path = Path(path)
     content: dict[str, Any]
@@ -106,7 +106,7 @@ def face_model(
     uv: str | os.PathLike[str],
     indices: str | os.PathLike[str],
 ) -> bytes:
-    """Make the face model file.
+    """Convert the files of 3DDFA_V2's face model to one ``.npz`` file.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def face_model(
     triangles : path
         ``tri.pkl``: (3, m) vertex indices.
     uv : path
-        ``BFM_UV.mat``: a place on the sheet for each vertex of the whole Basel Face Model.
+        ``BFM_UV.mat``: UV coordinates of each vertex of the whole Basel Face Model.
     indices : path
-        ``indices.npy``: which of those vertices these are.
+        ``indices.npy``: indices of the vertices of this model among those.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def face_model(
     Raises
     ------
     FileNotFoundError, ValueError
-        If a file is missing or something else.
+        If a file is missing or has wrong content.
     """
     arrays = read_bases(bases)
     mean = arrays["u"].reshape(-1, 3)
@@ -145,14 +145,14 @@ def face_model(
         "mean": mean,
         "shape_basis": _by_coefficient(arrays["w_shp"]),
         "expression_basis": _by_coefficient(arrays["w_exp"]),
-        # theirs are wound clockwise for one who looks from outside
+        # 3DDFA_V2's triangles are clockwise when seen from outside
         "triangles": np.ascontiguousarray(corners[::-1].T, dtype=np.int32),
         "landmark_triangles": landmarks,
         "landmark_weights": weights,
         "uv": _uv(uv, indices, count),
         "unit": np.array("um"),
         "licence": np.array(LICENCE),
-        "convention": np.array(MARKUP),
+        "convention": np.array(CONVENTION),
     }
     regions = find_regions(_model(content))
     content |= {f"region_{name}": vertices for name, vertices in regions.items() if len(vertices)}
@@ -203,5 +203,5 @@ def _model(content: dict[str, NDArray[Any]]) -> FaceModel:
         expression_range=None,
         unit="um",
         licence=LICENCE,
-        convention=MARKUP,
+        convention=CONVENTION,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from tddfa._shared.files import write_atomic
 from tddfa._shared.settings import read_mapping
-from tddfa.compat import fetch
+from tddfa.compat import bfm, fetch
 from tddfa.model.assets import AssetError, cache_folder
 from tddfa.model.config import Config, ConfigError, CropRule, DetectorConfig
 
@@ -102,7 +102,7 @@ def detector(path: str | os.PathLike[str]) -> Path:
 
 
 class _Files:
-    """The files around a config of 3DDFA_V2."""
+    """The files that belong to a config of 3DDFA_V2."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,15 +132,13 @@ class _Files:
         return self._converted((fetch.DETECTOR,), "faceboxes.onnx", lambda f: fetch.convert_detector(*f))
 
     def _face_model(self, bases: str) -> Path:
-        from tddfa.compat import bfm
-
-        # one face model, whatever it is called there
+        # one face model, whatever its name is there
         return self._converted(
             (bases, fetch.TRIANGLES, fetch.UV, fetch.INDICES), "bfm_noneck_v3.npz", lambda f: bfm.face_model(*f)
         )
 
     def _converted(self, names: tuple[str, ...], target: str, convert: Callable[[list[Path]], bytes]) -> Path:
-        """Path of the conversion of some files; it is made where it is not there yet."""
+        """Path of the conversion of some files; they are converted if that file does not exist yet."""
         found = [self.find(name) for name in names]
         there = [file for file in found if file is not None]
         if len(there) < len(names):

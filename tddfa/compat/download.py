@@ -1,4 +1,4 @@
-"""Downloads that are checked before they get their name; what broke off goes on where it stopped."""
+"""Downloads with a check of their hash; an interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tddfa._shared.errors import TddfaError
 
 logger = logging.getLogger(__name__)
 
-# Seconds to wait for a connection, and for the next bytes; then the server counts as silent.
+# Timeouts in seconds: for the connection, and for the next bytes.
 _TIMEOUT = (10.0, 30.0)
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5
 
 
 class DownloadError(TddfaError, OSError):
-    """A file could not be had; the message is one line, and says what to do."""
+    """A file cannot be downloaded; the message is one line that says what to do."""
 
 
 class OfflineError(DownloadError):
-    """The server could not be reached at all."""
+    """The server cannot be reached."""
 
 
 def digest(path: str | os.PathLike[str], kind: str) -> str:
@@ -37,7 +37,7 @@ def digest(path: str | os.PathLike[str], kind: str) -> str:
     path : path
         The file.
     kind : {"sha256", "git"}
-        ``git`` is the id of its blob: sha1 over ``blob``, its size and its content.
+        ``git`` is the id of the blob in git: sha1 of ``blob``, the size and the content.
     """
     path = Path(path)
     if kind == "git":
@@ -53,7 +53,7 @@ def digest(path: str | os.PathLike[str], kind: str) -> str:
 
 
 def check(path: str | os.PathLike[str], known: str) -> str | None:
-    """Compare a file's hash with a known one, ``sha256:…`` or ``git:…``; return what is wrong with it, or None."""
+    """Compare the hash of a file with a known one, ``sha256:…`` or ``git:…``; return the difference, or None."""
     kind, _, expected = known.partition(":")
     actual = digest(path, kind)
     return None if actual == expected else f"expected {kind} {expected}, got {actual}"
@@ -68,32 +68,32 @@ def download(
     timeout: tuple[float, float] = _TIMEOUT,
     pause: float = _FIRST_PAUSE,
 ) -> Path:
-    """Download a file, unless it is there already and is the right one.
+    """Download a file, unless it exists already with the right hash.
 
-    It is written to a ``.part`` file beside `path`, and takes its name when its hash is right. A connection that breaks
-    is taken up again from there, some times now, and by a later call.
+    The data is written to a ``.part`` file beside `path`, which is renamed when its hash is right. A broken connection
+    is resumed a few times, and again by a later call.
 
     Parameters
     ----------
     url : str
-        Where it is.
+        Address of the file.
     path : path
-        Where it goes; missing folders are made.
+        Target; missing folders are made.
     known : str
-        What it must hash to, ``sha256:…`` or ``git:…``.
+        Expected hash, ``sha256:…`` or ``git:…``.
     progress : bool
         Show a progress bar on stderr.
     timeout : tuple of float
-        Seconds to wait for a connection, and for the next bytes.
+        Seconds to wait for the connection, and for the next bytes.
     pause : float
-        Seconds to wait before the second attempt; it doubles with each further one.
+        Seconds before the second attempt; doubled for each further attempt.
 
     Raises
     ------
     OfflineError
         If the server cannot be reached.
     DownloadError
-        If the server does not have it, if it is another file, or if it cannot be written.
+        If the server does not have the file, if its hash is wrong, or if it cannot be written.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
@@ -105,7 +105,7 @@ def download(
         _fetch(url, part, progress, timeout, pause)
         wrong = check(part, known)
         if wrong is not None and resumed:
-            # what an earlier call left was not the beginning of this file
+            # the part of an earlier call was not the beginning of this file
             part.unlink()
             _fetch(url, part, progress, timeout, pause)
             wrong = check(part, known)
@@ -120,7 +120,7 @@ def download(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             part.unlink(missing_ok=True)
-            raise DownloadError(f"{path}: no space left for it on the disk; free some, and run it again") from error
+            raise DownloadError(f"{path}: no space left on the disk; free some and run the command again") from error
         raise DownloadError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
 
@@ -140,7 +140,7 @@ def _fetch(url: str, part: Path, progress: bool, timeout: tuple[float, float], p
             assert error.response is not None
             status = error.response.status_code
             if status == 416 and have:
-                # there is nothing behind what we have: it is whole, or no part of this file; its hash will say
+                # no bytes follow: the part is complete, or of another file; the hash decides
                 return None
             problem = f"the server answered {status} {error.response.reason}"
             if status < 500 and status != 429:
@@ -149,10 +149,10 @@ def _fetch(url: str, part: Path, progress: bool, timeout: tuple[float, float], p
             if _unreachable(error):
                 raise OfflineError(f"{urlsplit(url).netloc} cannot be reached") from error
             silent = isinstance(error, exceptions.Timeout) or "timed out" in str(error).lower()
-            problem = "the server does not answer" if silent else "the connection broke off"
+            problem = "the server does not answer" if silent else "the connection was interrupted"
         except exceptions.RequestException as error:
             raise DownloadError(f"{url}: {' '.join(str(error).split())}") from error
-    raise DownloadError(f"{url}: {problem}; run it again to go on from there")
+    raise DownloadError(f"{url}: {problem}; run the command again to resume")
 
 
 def _unreachable(error: Exception) -> bool:
@@ -171,13 +171,13 @@ def _attempt(url: str, part: Path, progress: bool, timeout: tuple[float, float])
         have = file.tell()
 
         def from_the_start(response: Any, **_: Any) -> None:
-            # a server that does not know of ranges sends it all again
+            # a server without range requests sends the whole file again
             if response.status_code == 200 and have:
                 file.seek(0)
                 file.truncate()
 
         options: dict[str, Any] = {"headers": {"Range": f"bytes={have}-"}} if have else {}
-        # a compressed answer would have another length than the file
+        # a compressed response would have another length than the file
         options.setdefault("headers", {})["Accept-Encoding"] = "identity"
         downloader = pooch.HTTPDownloader(
             progressbar=progress, chunk_size=1 << 16, timeout=timeout, hooks={"response": from_the_start}, **options

@@ -1,8 +1,9 @@
-"""``tddfa fetch 3ddfa_v2``: the released files of 3DDFA_V2, checked and converted, into the cache folder."""
+"""``tddfa fetch 3ddfa_v2``: download, check and convert the released files of 3DDFA_V2 into the cache folder."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
+from tddfa.compat import bfm, networks
 from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
+from tddfa.compat.torch_file import read_state
 from tddfa.model.assets import cache_folder
 
 COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
@@ -36,11 +39,11 @@ FILES = {
     CODES: "sha256:edab94fb09d2e25660d62eb068316becf8998e793dfe2ae3ac89196ebc0af981",
     WHITENING: "sha256:090d7150f77cb66c29ddae21e4508fbde59123dcd1dea7facc24a7ed06d1c795",
 }
-"""The released files and their hashes; ``git`` is the id of a blob."""
+"""The released files and their hashes; ``git`` is the id of the blob in git."""
 
 ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.unibas.ch/bfm"
 
-# Raise it when the same files give another result.
+# Increase it when the same files give another result.
 _CONVERTER = 2
 _CONFIG = """\
 # 3DDFA_V2's {name}, converted by tddfa. What each key means: tddfa/model/config.py.
@@ -65,16 +68,16 @@ detector:
 
 @dataclass
 class Report:
-    """What came of it.
+    """Result of `fetch`.
 
     Attributes
     ----------
     ready : list of str
-        Names of the configs that can be used now.
+        Names of the configs that can be used.
     problems : list of str
-        A line for each thing that could not be done.
+        One line per error.
     notes : list of str
-        A line for each thing that was done.
+        One line per file that was converted or existed already.
     """
 
     ready: list[str] = field(default_factory=list)
@@ -83,12 +86,12 @@ class Report:
 
 
 def folder() -> Path:
-    """Where the converted files are."""
+    """Folder of the converted files."""
     return cache_folder() / "3ddfa_v2"
 
 
 def config_text(name: str, model: str, face_model: str, detector: str) -> str:
-    """A config for one of 3DDFA_V2's regressors."""
+    """Text of the config of one of 3DDFA_V2's regressors."""
     # a JSON string is a YAML one: a path may hold any character
     paths = {"model": model, "face_model": face_model, "detector": detector}
     return _CONFIG.format(name=name, **{key: json.dumps(path, ensure_ascii=False) for key, path in paths.items()})
@@ -100,44 +103,44 @@ def fetch(
     *,
     progress: bool = False,
     source: str = SOURCE,
-    say: Callable[[str], None] = lambda _: None,
+    print_line: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Get and convert 3DDFA_V2's files.
+    """Download, check and convert 3DDFA_V2's files.
 
     Parameters
     ----------
     checkout : path or None
-        A folder with its files under the paths of its repository; None downloads them.
+        Folder with the files of its repository; None downloads them.
     bases : path or None
-        A face model from elsewhere: its pickle, or a ``.npz`` with its arrays.
+        Another face model: ``bfm_noneck_v3.pkl``, or a ``.npz`` with the same arrays.
     progress : bool
         Show progress bars on stderr.
     source : str
-        Address that the files' paths are appended to.
-    say : callable
-        Is told what is being done, a line at a time.
+        Base address of the files.
+    print_line : callable
+        Called with the name of each file that is downloaded.
 
     Returns
     -------
     Report
-        What is missing costs a line each; the rest is done all the same.
+        A missing file gives one problem; the other files are still converted.
     """
     report = Report()
     if bases is not None and not Path(bases).is_file():
-        # what was made before would otherwise pass for it
+        # otherwise the face model of an earlier run would be used
         report.problems.append(f"{bases}: no such face model")
         return report
-    found = _Found()
-    _collect(found, checkout, bases, progress, source, say)
-    if found.offline is not None:
-        report.problems.append(found.offline)
+    sources = _Sources()
+    _collect(sources, checkout, bases, progress, source, print_line)
+    if sources.offline is not None:
+        report.problems.append(sources.offline)
     target = folder()
     try:
         made = _Made(target)
-        detector = _detector(found, made, report)
-        face_model = _face_model(found, made, report)
+        detector = _detector(sources, made, report)
+        face_model = _face_model(sources, made, report)
         for name, path in REGRESSORS.items():
-            model = _regressor(name, path, found, made, report)
+            model = _regressor(name, path, sources, made, report)
             if model and detector and face_model:
                 write_atomic(target / f"{name}.yml", config_text(name, model, face_model, detector).encode())
                 report.ready.append(name)
@@ -147,8 +150,8 @@ def fetch(
 
 
 @dataclass
-class _Found:
-    """Files that are there and right, and why others are not."""
+class _Sources:
+    """Checked source files, and the errors of the others."""
 
     paths: dict[str, Path] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -156,23 +159,23 @@ class _Found:
 
 
 def _collect(
-    found: _Found,
+    sources: _Sources,
     checkout: str | os.PathLike[str] | None,
     bases: str | os.PathLike[str] | None,
     progress: bool,
     source: str,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> None:
     if bases is not None:
-        found.paths[BASES] = Path(bases)
+        sources.paths[BASES] = Path(bases)
     for name, known in FILES.items():
         if name == BASES and bases is not None:
             continue
         try:
             if checkout is None:
                 path = folder() / "source" / name
-                say(f"{name}")
-                found.paths[name] = download(source + name, path, known, progress=progress)
+                print_line(name)
+                sources.paths[name] = download(source + name, path, known, progress=progress)
             else:
                 path = Path(checkout) / name
                 if not path.is_file():
@@ -180,19 +183,19 @@ def _collect(
                 wrong = check(path, known)
                 if wrong is not None:
                     raise DownloadError(f"{path}: not the released file: {wrong}")
-                found.paths[name] = path
+                sources.paths[name] = path
         except OfflineError as error:
-            found.offline = (
+            sources.offline = (
                 f"{error}: on a machine with a network, run `git clone https://github.com/cleardusk/3DDFA_V2`, bring "
                 "the folder here and run `tddfa fetch 3ddfa_v2 --from FOLDER`"
             )
             return
         except OSError as error:
-            found.missing[name] = str(error)
+            sources.missing[name] = str(error)
 
 
 class _Made:
-    """Converted files, each remembered with the hash of what it was made from."""
+    """Converted files, with the hash of the sources of each."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -204,11 +207,11 @@ class _Made:
             self._keys = {}
 
     def there(self, name: str) -> bool:
-        """Whether it was made, whatever from."""
+        """Whether a file was converted before, from any sources."""
         return name in self._keys and (self.target / name).is_file()
 
     def make(self, name: str, sources: Mapping[str, Path], convert: Callable[[], bytes]) -> bool:
-        """Convert, unless the same sources gave what is there; return whether anything was done."""
+        """Convert, unless the file exists and was made from the same sources; return whether it was converted now."""
         key = fingerprint(sources)
         if self.there(name) and self._keys[name] == key:
             return False
@@ -220,7 +223,7 @@ class _Made:
 
 
 def fingerprint(sources: Mapping[str, Path]) -> str:
-    """Hash of the sources of a conversion, and of the version of the converter."""
+    """Hash of the sources of a conversion and the version of the converter."""
     lines = [f"{name} {digest(path, 'sha256')}" for name, path in sorted(sources.items())]
     return hashlib.sha256("\n".join([str(_CONVERTER), *lines]).encode()).hexdigest()
 
@@ -228,21 +231,21 @@ def fingerprint(sources: Mapping[str, Path]) -> str:
 def _make(
     name: str,
     needed: tuple[str, ...],
-    found: _Found,
+    sources: _Sources,
     made: _Made,
     report: Report,
     convert: Callable[[], bytes],
 ) -> str | None:
-    missing = [found.missing.get(path, path) for path in needed if path not in found.paths]
+    missing = [sources.missing.get(path, path) for path in needed if path not in sources.paths]
     if missing:
         if made.there(name):
             report.notes.append(f"{name}: already there")
             return name
-        if found.offline is None:
+        if sources.offline is None:
             report.problems.append(f"{name}: not made: {'; '.join(missing)}")
         return None
     try:
-        done = made.make(name, {path: found.paths[path] for path in needed}, convert)
+        done = made.make(name, {path: sources.paths[path] for path in needed}, convert)
     except ImportError as error:
         report.problems.append(f"{name}: not made: {needs_extra(error)}")
         return None
@@ -254,42 +257,40 @@ def _make(
 
 
 def needs_extra(error: ImportError) -> str:
-    """Say which extra an import wants."""
+    """Message that names the extra to install."""
     return f"{error.name or error} is not installed: pip install 'tddfa[convert]'"
 
 
-def _detector(found: _Found, made: _Made, report: Report) -> str | None:
-    return _make("faceboxes.onnx", (DETECTOR,), found, made, report, lambda: convert_detector(found.paths[DETECTOR]))
-
-
-def _regressor(name: str, path: str, found: _Found, made: _Made, report: Report) -> str | None:
+def _detector(sources: _Sources, made: _Made, report: Report) -> str | None:
     return _make(
-        f"{name}.onnx", (path, WHITENING), found, made, report,
-        lambda: convert_regressor(found.paths[path], found.paths[WHITENING]),
+        "faceboxes.onnx", (DETECTOR,), sources, made, report, lambda: convert_detector(sources.paths[DETECTOR])
+    )
+
+
+def _regressor(name: str, path: str, sources: _Sources, made: _Made, report: Report) -> str | None:
+    return _make(
+        f"{name}.onnx", (path, WHITENING), sources, made, report,
+        lambda: convert_regressor(sources.paths[path], sources.paths[WHITENING]),
     )  # fmt: skip
 
 
-def _face_model(found: _Found, made: _Made, report: Report) -> str | None:
-    from tddfa.compat import bfm
-
+def _face_model(sources: _Sources, made: _Made, report: Report) -> str | None:
     needed = (BASES, TRIANGLES, UV, INDICES, CODES)
 
     def convert() -> bytes:
-        bases, triangles, uv, indices, codes = (found.paths[name] for name in needed)
+        bases, triangles, uv, indices, codes = (sources.paths[name] for name in needed)
         data = bfm.face_model(bases, triangles, uv, indices)
         _check_codes(data, bases, codes)
         return data
 
-    name = _make("bfm_noneck_v3.npz", needed, found, made, report, convert)
+    name = _make("bfm_noneck_v3.npz", needed, sources, made, report, convert)
     if name is not None:
         report.notes.append(ACADEMIC)
     return name
 
 
 def _check_codes(data: bytes, bases: Path, codes: Path) -> None:
-    """The PNCC colours follow from the mean face; the released ones say whether it is that face."""
-    import io
-
+    """Check the mean face by the released PNCC codes, which are its normalised coordinates."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         mean = file["mean"]
     low, high = mean.min(axis=0), mean.max(axis=0)
@@ -299,10 +300,7 @@ def _check_codes(data: bytes, bases: Path, codes: Path) -> None:
 
 
 def convert_detector(weights: Path) -> bytes:
-    """FaceBoxes' ``.pth`` to ONNX."""
-    from tddfa.compat import networks
-    from tddfa.compat.torch_file import read_state
-
+    """Convert the ``.pth`` of FaceBoxes to ONNX."""
     try:
         return networks.detector(read_state(weights))
     except networks.ConversionError as error:
@@ -310,12 +308,8 @@ def convert_detector(weights: Path) -> bytes:
 
 
 def convert_regressor(weights: Path, whitening: Path) -> bytes:
-    """MobileNet's ``.pth``, and what its outputs are whitened by, to ONNX."""
-    from tddfa.compat import networks
-    from tddfa.compat.bfm import read_pickled
-    from tddfa.compat.torch_file import read_state
-
-    statistics = read_pickled(whitening)
+    """Convert the ``.pth`` of MobileNet, and the whitening of its outputs, to ONNX."""
+    statistics = bfm.read_pickled(whitening)
     if not isinstance(statistics, dict) or not all(
         isinstance(statistics.get(key), np.ndarray) for key in ("mean", "std")
     ):

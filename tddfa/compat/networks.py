@@ -1,9 +1,8 @@
-"""3DDFA_V2's networks as ONNX files, built from the numbers of their released weights.
+"""3DDFA_V2's networks as ONNX files, built from their released weights.
 
-Written from the papers' descriptions of the layers, and the names and shapes of the weights: MobileNet V1 (Howard et
-al., 2017) and FaceBoxes (Zhang et al., IJCB 2017). Each BatchNorm is folded into the convolution before it; what comes
-before and after the network (layout, normalisation, whitening, softmax) is inside. What is said plainly here is then
-rewritten to run sooner (`tddfa.onnx_tools.optimise`).
+The layers follow the papers, MobileNet V1 (Howard et al., 2017) and FaceBoxes (Zhang et al., IJCB 2017), and the names
+and shapes of the weights. Each BatchNorm is folded into the convolution before it. Pre- and postprocessing (layout,
+normalisation, whitening, softmax) is part of the file. `tddfa.onnx_tools.optimise` then makes the network faster.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ State = Mapping[str, NDArray[np.float32]]
 SHAPE_COUNT, EXPRESSION_COUNT = 40, 10
 CROP_SIZE = 120
 _BATCH_NORM_EPSILON = 1e-5
-# Readable by ONNX Runtime 1.18 and later.
+# ONNX Runtime 1.18 and later can read these versions.
 _OPSET, _IR_VERSION = 17, 8
-# MobileNet V1: name of a block, and the stride of its depthwise convolution
+# MobileNet V1: name of each block, and the stride of its depthwise convolution
 _BLOCKS = (
     ("dw2_1", 1), ("dw2_2", 2), ("dw3_1", 1), ("dw3_2", 2), ("dw4_1", 1), ("dw4_2", 2), ("dw5_1", 1),
     ("dw5_2", 1), ("dw5_3", 1), ("dw5_4", 1), ("dw5_5", 1), ("dw5_6", 2), ("dw6", 1),
 )  # fmt: skip
 _DETECTOR_MEAN = (104.0, 117.0, 123.0)  # BGR
-# FaceBoxes: priors a cell of each of its three maps
+# FaceBoxes: priors per cell of its three feature maps
 _PRIORS = (21, 1, 1)
 
 
 class ConversionError(TddfaError, ValueError):
-    """Weights are not those of the network they should be of."""
+    """Weights do not fit the network."""
 
 
 class _Graph:
-    """Nodes and constants, as they are added."""
+    """The nodes and constants of a network while it is built."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -48,9 +47,9 @@ class _Graph:
         self.constants: list[Any] = []
 
     def weight(self, name: str, *shape: int | None) -> NDArray[np.float64]:
-        """One of the weights, of the shape it must have; None stands for any length."""
+        """Get weights by name and check their shape; None stands for any length."""
         if name not in self.state:
-            raise ConversionError(f"expected weights {name!r}, which are missing")
+            raise ConversionError(f"missing weights {name!r}")
         value = self.state[name]
         if value.ndim != len(shape) or any(
             want is not None and want != got for want, got in zip(shape, value.shape, strict=True)
@@ -99,7 +98,7 @@ class _Graph:
         return self.node("Relu", [source])
 
     def planes(self, source: str) -> str:
-        """Pictures (n, h, w, 3) uint8 to (n, 3, h, w) float32."""
+        """Convert images (n, h, w, 3) uint8 to (n, 3, h, w) float32."""
         return self.node("Cast", [self.node("Transpose", [source], perm=[0, 3, 1, 2])], to=1)
 
     def model(
@@ -127,17 +126,17 @@ class _Graph:
 
 
 def regressor(state: State, mean: NDArray[np.float32], std: NDArray[np.float32]) -> bytes:
-    """3DDFA_V2's MobileNet V1, of any width.
+    """Convert 3DDFA_V2's MobileNet V1, of any width.
 
-    Its 62 numbers become named outputs. Its camera maps to a crop whose px are counted from 1 and whose y goes up; here
-    px are counted from 0 and y goes down, as everywhere in this package.
+    Its 62 outputs become named outputs. Its camera maps to a crop with y up and pixels counted from 1; the converted
+    one has y down and counts from 0, as everywhere in this package.
 
     Parameters
     ----------
     state : mapping of str to ndarray
-        Names and weights, as released.
+        The released weights by name.
     mean, std : ndarray (62,)
-        What the network's outputs are whitened by: 12 of the camera, 40 of the shape, 10 of the expression.
+        Whitening of the outputs: 12 of the camera, 40 of the shape, 10 of the expression.
 
     Returns
     -------
@@ -188,7 +187,7 @@ def regressor(state: State, mean: NDArray[np.float32], std: NDArray[np.float32])
 
 
 def detector(state: State) -> bytes:
-    """3DDFA_V2's FaceBoxes.
+    """Convert 3DDFA_V2's FaceBoxes.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Pickled arrays and tensors, read without the power of a pickle.
+"""A reader of pickled arrays and tensors that runs no code of the file.
 
-A pickle is a program: it may call whatever Python can import. This module runs the few instructions that files of
-arrays are made of, on a stack of its own, and imports and calls nothing that a file names. A file that names anything
-but NumPy arrays, torch tensors and plain containers is refused, and the message says what it named.
+A pickle is a program that can call anything that Python can import. This module runs only the few instructions that
+files of arrays need, on its own stack, and neither imports nor calls what a file names. A file that names anything but
+NumPy arrays, torch tensors and plain containers is refused; the message has the name.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from numpy.typing import NDArray
 
 from tddfa._shared.errors import TddfaError
 
-# Instructions of one pickle; the largest file read here has some thousands.
+# Limit of instructions per pickle; the largest released file has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
 
 
 class RefusedError(TddfaError, ValueError):
-    """A file holds something else than arrays, tensors, containers, numbers and text, or is damaged."""
+    """A file is damaged, or has something else than arrays, tensors, containers, numbers and text."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Where a tensor's numbers lie.
+    """The data of one or more tensors in the file.
 
     Attributes
     ----------
     key : str
-        Its name in the file.
+        Name in the file.
     dtype : numpy dtype
-        What it holds.
+        Type of the elements.
     count : int
-        How many, as the file claims.
+        Number of elements, as the file claims.
     """
 
     key: str
@@ -69,7 +69,7 @@ class Tensor:
             )
 
     def read(self, storage: NDArray[Any]) -> NDArray[Any]:
-        """Copy it out of its storage's numbers."""
+        """Copy the tensor out of the data of its storage."""
         strides = tuple(step * storage.itemsize for step in self.strides)
         view = np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, strides, writeable=False)
         return np.array(view, order="C")
@@ -77,7 +77,7 @@ class Tensor:
 
 @dataclass
 class _Name:
-    """Something that the file names; it may be called where `call` is given."""
+    """A name in the file; it can be called if `call` is given."""
 
     text: str
     call: Callable[..., Any] | None = None
@@ -100,7 +100,7 @@ class _Array:
 
 @dataclass
 class _Call:
-    """What an instruction works on."""
+    """State of the reader: stack, marks and memo."""
 
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
@@ -181,7 +181,7 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 def _no_bytes(*arguments: Any) -> bytes:
-    # how no bytes at all are written in the older protocols
+    # older protocols write empty bytes so
     if arguments:
         raise RefusedError("bytes that are made of something")
     return b""
@@ -227,7 +227,7 @@ _KNOWN: dict[str, tuple[Callable[..., Any] | None, str | None]] = {
     "torch._utils._rebuild_parameter": (_parameter, None),
     **{f"torch.{name}": (None, dtype) for name, dtype in _STORAGES.items()},
 }
-"""All that a file may name; each stands for a function of this module, never for what the file means by it."""
+"""All names that a file may have; each stands for a function of this module, never for the named object itself."""
 
 
 def _named(module: Any, name: Any) -> _Name:
@@ -266,7 +266,7 @@ def _build(target: Any, state: Any) -> None:
         target.value = _array_of(state[4], state[2].dtype, state[1], "F" if state[3] else "C")
     elif not isinstance(target, dict):
         raise RefusedError(f"the state of {_described(target)}")
-    # what torch notes beside a dict of tensors (its modules' versions) is of no use here
+    # the state of a dict of tensors (versions of torch's modules) is ignored
 
 
 def _reduce(function: Any, arguments: Any) -> Any:
@@ -293,7 +293,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
 
 def _extend(target: Any, items: list[Any]) -> None:
     if isinstance(target, set):
-        # torch keeps names in sets; they are never looked at
+        # torch keeps names in sets; they are not read
         return
     if not isinstance(target, list):
         raise RefusedError("elements of what is no list")
@@ -372,11 +372,11 @@ def _step(on: _Call, name: str, argument: Any) -> None:
     elif name == "BINPERSID":
         stack.append(_persistent(on.pop()))
     elif name not in ("PROTO", "FRAME"):
-        raise RefusedError(f"the instruction {name}, which files of arrays do not need")
+        raise RefusedError(f"the instruction {name}, which no file of arrays needs")
 
 
 def read_pickle(file: IO[bytes]) -> Any:
-    """Read one pickle, and leave the file behind its end.
+    """Read one pickle; the file is then at the end of it.
 
     Parameters
     ----------
@@ -386,13 +386,13 @@ def read_pickle(file: IO[bytes]) -> Any:
     Returns
     -------
     object
-        Dicts, lists, tuples, numbers, text, bytes, NumPy arrays (read-only), and `Tensor`, whose numbers lie
-        elsewhere in the file.
+        Dicts, lists, tuples, numbers, text, bytes, NumPy arrays (read-only), and `Tensor`, whose data is elsewhere in
+        the file.
 
     Raises
     ------
     RefusedError
-        If it names anything else, claims more than it holds, or is damaged.
+        If the pickle names anything else, claims more data than it has, or is damaged.
     """
     on = _Call()
     try:
@@ -410,7 +410,7 @@ def read_pickle(file: IO[bytes]) -> Any:
 
 
 def _finished(root: Any) -> Any:
-    """Put the arrays in the place of what they were built in."""
+    """Replace the objects used for building by their arrays."""
     done: dict[int, Any] = {}
     return _replaced(root, done, 0)
 

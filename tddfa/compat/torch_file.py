@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, read without torch: tensors to NumPy arrays, both layouts."""
+"""Files of ``torch.save``, read without torch; tensors become NumPy arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from tddfa.compat.restricted_pickle import RefusedError, Storage, Tensor, read_pickle
 
-# What a file may be, and what its tensors may take together.
+# Limit of a file, and of all its tensors together.
 _MAX_BYTES = 2 << 30
-# The first pickle of the old layout is this number, the second the layout's version.
+# The first pickle of the old layout is this number, the second is the version of the layout.
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_torch(path: str | os.PathLike[str]) -> Any:
-    """Read what ``torch.save`` wrote, its tensors as NumPy arrays.
+    """Read a file of ``torch.save``; tensors become NumPy arrays.
 
     Both layouts are read: a zip archive (torch 1.6 and later), and the old one.
 
@@ -42,7 +42,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
     FileNotFoundError
         If there is no such file.
     RefusedError
-        If it holds anything else, if it is damaged, or if it claims more than it holds.
+        If the file has anything else, is damaged, or claims more data than it has.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,15 +60,15 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:
-    """Read a network's weights: names to float32 arrays.
+    """Read the weights of a network as float32 arrays by name.
 
-    A dict that holds them under ``state_dict`` is looked into, and ``module.`` (of a network that was trained on
-    several devices) is taken off the names. Whole numbers (how many batches were seen) are left out.
+    They may be under the key ``state_dict``. The prefix ``module.`` of a network trained on several devices is removed
+    from the names. Integer tensors (the number of batches) are left out.
 
     Raises
     ------
     FileNotFoundError, RefusedError
-        As `read_torch`; and if there are no named tensors in it.
+        As `read_torch`; also if the file has no named tensors.
     """
     content = read_torch(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
@@ -90,7 +90,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:
 
 def _read_old(file: IO[bytes], size: int) -> Any:
     if not _is_number(read_pickle(file), _MAGIC):
-        raise RefusedError("it does not begin as torch's files do")
+        raise RefusedError("it does not begin like a file of torch")
     if not _is_number(read_pickle(file), _VERSION):
         raise RefusedError("the layout has another version")
     system = read_pickle(file)
@@ -100,7 +100,7 @@ def _read_old(file: IO[bytes], size: int) -> Any:
     keys = read_pickle(file)
     claimed = _storages(content, size)
     if not isinstance(keys, list) or any(not isinstance(key, str) or key not in claimed for key in keys):
-        raise RefusedError("its storages are not those that its tensors name")
+        raise RefusedError("its storages differ from those that its tensors name")
     read: dict[str, NDArray[Any]] = {}
     for key in keys:
         storage = claimed[key]
@@ -112,7 +112,7 @@ def _read_old(file: IO[bytes], size: int) -> Any:
 
 
 def _is_number(value: Any, expected: int) -> bool:
-    # an array would be compared number by number
+    # an array would compare element by element
     return isinstance(value, int) and value == expected
 
 
@@ -142,12 +142,12 @@ def _read_zip(file: IO[bytes]) -> Any:
 
 def _numbers(data: bytes, storage: Storage) -> NDArray[Any]:
     if len(data) != storage.count * storage.dtype.itemsize:
-        raise RefusedError(f"storage {storage.key}: expected {storage.count} numbers, the file ends before")
+        raise RefusedError(f"storage {storage.key}: expected {storage.count} numbers, the file ends early")
     return np.frombuffer(data, dtype=storage.dtype)
 
 
 def _storages(content: Any, available: int) -> dict[str, Storage]:
-    """Every storage that the tensors name; together no larger than `available` bytes."""
+    """All storages that the tensors name; together at most `available` bytes."""
     found: dict[str, Storage] = {}
     taken = 0
     for tensor in _tensors(content):
@@ -178,7 +178,7 @@ def _tensors(content: Any) -> list[Tensor]:
 
 
 def _filled(content: Any, storage_of: Callable[[str], NDArray[Any] | None], done: dict[int, Any] | None = None) -> Any:
-    """Put the numbers into the tensors; what stands in several places is filled once, or it could grow without end."""
+    """Replace tensors by arrays; a container that occurs several times is filled once, which bounds the memory."""
     done = {} if done is None else done
     if id(content) in done:
         return done[id(content)]

@@ -4,7 +4,7 @@ import pytest
 from tddfa._shared.arrays import bounds, checked, checked_image
 
 
-def test_right_arrays_are_not_copied():
+def test_valid_arrays_are_not_copied():
     array = np.ones((4, 3), np.float32)
     assert checked("a", array, (None, 3)) is array
 
@@ -19,7 +19,7 @@ def test_right_arrays_are_not_copied():
         [[1, 1, 1]] * 4,
     ],
 )
-def test_others_are_converted(value):
+def test_other_dtypes_are_converted(value):
     array = checked("a", value, (4, 3))
     assert array.dtype == np.float32
     assert array.flags.c_contiguous
@@ -38,12 +38,12 @@ def test_others_are_converted(value):
         ([1e300], (1,), np.float32, ValueError, "1 that are NaN or infinite"),
     ],
 )
-def test_wrong_ones_are_named(value, shape, dtype, error, message):
+def test_invalid_arrays_raise_an_error_with_their_name(value, shape, dtype, error, message):
     with pytest.raises(error, match=message):
         checked("a", value, shape, dtype)
 
 
-def test_pictures():
+def test_images():
     image = np.zeros((2, 3, 3), np.uint8)
     assert checked_image("image", image) is image
     for wrong, error in (

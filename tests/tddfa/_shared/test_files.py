@@ -21,11 +21,11 @@ def test_content_and_result(tmp_path):
     assert names(tmp_path) == ["x.bin"]
 
 
-def test_nothing_is_content_too(tmp_path):
+def test_empty_content(tmp_path):
     assert write_atomic(tmp_path / "x", b"").read_bytes() == b""
 
 
-def test_text_as_path(tmp_path, monkeypatch):
+def test_a_path_as_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert write_atomic("x.bin", b"1") == Path("x.bin")
     assert (tmp_path / "x.bin").read_bytes() == b"1"
@@ -36,7 +36,7 @@ def test_folders_are_made(tmp_path):
     assert (tmp_path / "a/b/c.bin").read_bytes() == b"1"
 
 
-def test_an_old_file_is_replaced_and_not_written_into(tmp_path):
+def test_an_old_file_is_replaced_and_not_changed_in_place(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"the old one is longer")
     with path.open("rb") as reader:  # who reads meanwhile keeps the old one
@@ -49,7 +49,7 @@ def test_an_old_file_is_replaced_and_not_written_into(tmp_path):
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Stop(), KeyboardInterrupt()])
 @pytest.mark.parametrize("step", ["write_bytes", "replace"])
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, error, step, old):
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, error, step, old):
     path = tmp_path / "x.bin"
     if old is not None:
         path.write_bytes(old)
@@ -68,7 +68,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch, error, step, old
     assert old is None or path.read_bytes() == old
 
 
-def test_the_name_appears_with_the_whole_content(tmp_path, monkeypatch):
+def test_the_file_appears_with_its_whole_content(tmp_path, monkeypatch):
     seen = []
     replace = Path.replace
 
@@ -90,15 +90,15 @@ def test_a_folder_of_that_name(tmp_path):
     assert names(tmp_path / "x.bin") == ["inside"]
 
 
-def test_a_file_in_the_folders_place(tmp_path):
+def test_a_file_instead_of_the_folder(tmp_path):
     (tmp_path / "x").write_text("kept")
     with pytest.raises(OSError, match="x"):
         write_atomic(tmp_path / "x" / "y.bin", b"1")
     assert (tmp_path / "x").read_text() == "kept"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever is root may write anywhere")
-def test_a_folder_that_is_read_only(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path):
     folder = tmp_path / "kept"
     folder.mkdir()
     folder.chmod(0o500)
@@ -116,7 +116,7 @@ def test_names(tmp_path, name):
     assert names(tmp_path) == [name]
 
 
-def test_writing_at_the_same_time(tmp_path):
+def test_concurrent_writes(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     path = tmp_path / "deep" / "x.bin"

@@ -14,7 +14,7 @@ from tddfa._shared.image_io import ImageError
 
 @pytest.fixture(scope="module", autouse=True)
 def silent_opencv():
-    """As the command line has it: what a file is said to have is said in the exception."""
+    """Silence OpenCV, as the command line does: errors are in the exception."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     yield
@@ -23,7 +23,7 @@ def silent_opencv():
 
 @pytest.fixture(scope="module")
 def photo(astronaut):
-    """A small BGR picture with no symmetry."""
+    """A small BGR image without symmetry."""
     return cv2.resize(astronaut[40:280, 100:340], (96, 64), interpolation=cv2.INTER_AREA)
 
 
@@ -42,7 +42,7 @@ def as_bgr(image):
 
 
 def refused(tmp_path, data, name="broken.bin"):
-    """The message that a file with this content gets; it is one line, and begins with the path."""
+    """The error message for a file with this content, without the path; it is one line."""
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(ImageError) as caught:
@@ -171,7 +171,7 @@ class TestWhatIsRead:
 
     @pytest.mark.parametrize("orientation", UPRIGHT)
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-    def test_a_turn_noted_in_exif_is_carried_out(self, photo, orientation, kind):
+    def test_the_exif_orientation_is_applied(self, photo, orientation, kind):
         exif = Image.Exif()
         exif[0x112] = orientation
         options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else LOSSLESS[kind]
@@ -185,7 +185,7 @@ class TestWhatIsRead:
             np.testing.assert_array_equal(image, expected)
 
     @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-    def test_of_several_pictures_the_first(self, photo, kind):
+    def test_the_first_of_several_images_is_read(self, photo, kind):
         first, second = pil(photo).quantize(32), pil(photo[::-1]).quantize(32)
         if kind == "WEBP":
             first, second = first.convert("RGB"), second.convert("RGB")
@@ -194,17 +194,17 @@ class TestWhatIsRead:
         np.testing.assert_array_equal(image_io.decode(data, "x"), as_bgr(first))
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "GIF"])
-    def test_what_stands_behind_a_whole_picture_does_no_harm(self, photo, kind):
+    def test_bytes_after_the_image_are_ignored(self, photo, kind):
         data = encoded(pil(photo), kind)
         np.testing.assert_array_equal(image_io.decode(data + bytes(1000), "x"), image_io.decode(data, "x"))
 
-    def test_a_video_behind_a_jpeg_does_no_harm(self, photo):
+    def test_a_video_after_a_jpeg_is_ignored(self, photo):
         # phones append the seconds around a photo; in megabytes of video any two bytes turn up
         data = encoded(pil(photo), "JPEG")
         video = b"\0\0\0\x18ftypmp42" + bytes(50) + b"\xff\xd9" + bytes(50) + b"\xff\xda" + bytes(50)
         np.testing.assert_array_equal(image_io.decode(data + video, "x"), image_io.decode(data, "x"))
 
-    def test_a_thumbnail_in_exif_is_not_the_picture(self, photo):
+    def test_a_thumbnail_in_exif_is_not_the_image(self, photo):
         data = jpeg_with_thumbnail(photo)
         assert data.count(b"\xff\xd8\xff") == 2
         np.testing.assert_array_equal(image_io.decode(data, "x"), image_io.decode(encoded(pil(photo), "JPEG"), "x"))
@@ -227,7 +227,7 @@ class TestWhatIsRefused:
         with pytest.raises(ImageError, match=r"file/x\.jpg: cannot be read: .*irectory"):
             image_io.read(tmp_path / "file" / "x.jpg")
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever is root may read anything")
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
     def test_unreadable(self, tmp_path):
         path = tmp_path / "secret.jpg"
         path.write_bytes(b"x")
@@ -249,12 +249,12 @@ class TestWhatIsRefused:
             b"\x89PNG",
         ],
     )
-    def test_no_picture(self, tmp_path, data):
+    def test_not_an_image(self, tmp_path, data):
         assert refused(tmp_path, data, "photo.jpg") == "not an image"
 
     @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 0.9, 0.999])
     @pytest.mark.parametrize("progressive", [False, True])
-    def test_jpeg_cut_short(self, tmp_path, photo, share, progressive):
+    def test_truncated_jpeg(self, tmp_path, photo, share, progressive):
         data = encoded(pil(photo), "JPEG", progressive=progressive)
         assert "truncated" in (message := refused(tmp_path, data[: int(len(data) * share)])) or "damaged" in message
 
@@ -263,7 +263,7 @@ class TestWhatIsRefused:
         data = encoded(pil(photo), "JPEG")
         assert refused(tmp_path, data[:-missing]) == "the file is truncated: a JPEG without its end"
 
-    def test_jpeg_cut_behind_the_thumbnails_end(self, tmp_path, photo):
+    def test_jpeg_truncated_after_the_end_of_its_thumbnail(self, tmp_path, photo):
         data = jpeg_with_thumbnail(photo)
         thumbnails_end = data.find(b"\xff\xd9") + 2
         assert thumbnails_end < len(data) // 2
@@ -273,7 +273,7 @@ class TestWhatIsRefused:
             assert any(words in message for words in ("truncated", "damaged", "not an image"))
 
     @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM"])
-    def test_others_cut_short(self, tmp_path, photo, kind, capfd):
+    def test_truncated_files_of_other_formats(self, tmp_path, photo, kind, capfd):
         data = encoded(pil(photo), kind)
         for end in (
             int(len(data) * 0.1),
@@ -292,7 +292,7 @@ class TestWhatIsRefused:
         assert "damaged" in refused(tmp_path, bytes(data))
         assert capfd.readouterr().err == ""
 
-    def test_webp_lossless_cut_short(self, tmp_path, photo):
+    def test_truncated_lossless_webp(self, tmp_path, photo):
         data = encoded(pil(photo), "WEBP", lossless=True)
         assert "damaged" in refused(tmp_path, data[: len(data) // 2])
 
@@ -313,7 +313,7 @@ class TestWhatIsRefused:
         for data in (gif, bmp, jpeg):
             assert refused(tmp_path, bytes(data)).startswith(self.TOO_MANY)
 
-    def test_the_limit_is_what_the_message_says(self, tmp_path):
+    def test_the_message_has_the_limit(self, tmp_path):
         side = int(np.sqrt(image_io.MAX_PIXELS))
         assert not refused(tmp_path, png_that_claims(side, side)).startswith(self.TOO_MANY)
         assert refused(tmp_path, png_that_claims(side + 1, side + 1)).startswith(self.TOO_MANY)
@@ -322,7 +322,7 @@ class TestWhatIsRefused:
         monkeypatch.setattr(image_io, "_MAX_BYTES", 3 << 20)
         assert refused(tmp_path, bytes(5 << 20)) == "expected a file of at most 3 MiB, got 5 MiB"
 
-    def test_nothing_is_said_but_the_exception(self, tmp_path, photo, capfd):
+    def test_nothing_is_printed_besides_the_exception(self, tmp_path, photo, capfd):
         refused(tmp_path, encoded(pil(photo), "PNG")[:200])
         refused(tmp_path, encoded(pil(photo), "JPEG")[:700])
         captured = capfd.readouterr()
@@ -340,7 +340,7 @@ class TestWriting:
             (".webp", "WEBP", 4),
         ],
     )
-    def test_the_suffix_says_the_format(self, tmp_path, photo, suffix, kind, tolerance):
+    def test_the_suffix_determines_the_format(self, tmp_path, photo, suffix, kind, tolerance):
         path = image_io.write(tmp_path / "made" / f"x{suffix}", photo)
         assert path == tmp_path / "made" / f"x{suffix}"
         with Image.open(path) as image:
@@ -349,7 +349,7 @@ class TestWriting:
         assert [p.name for p in path.parent.iterdir()] == [path.name]
 
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
-    def test_opencv_has_nothing_to_warn_of(self, tmp_path, photo, suffix, capfd):
+    def test_opencv_prints_no_warning(self, tmp_path, photo, suffix, capfd):
         before = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
         try:
@@ -387,14 +387,14 @@ class TestWriting:
             ("x", (2, 2, 3)),
         ],
     )
-    def test_what_a_format_cannot_hold(self, tmp_path, name, shape, capfd):
+    def test_images_that_a_format_cannot_store(self, tmp_path, name, shape, capfd):
         with pytest.raises(ValueError, match=rf"{name}: .*cannot be written as '{(tmp_path / name).suffix}'") as caught:
             image_io.write(tmp_path / name, np.zeros(shape, np.uint8))
         assert "\n" not in str(caught.value)
         assert list(tmp_path.iterdir()) == []
         assert capfd.readouterr().err == ""
 
-    def test_a_refused_picture_leaves_the_old_file(self, tmp_path):
+    def test_a_refused_image_leaves_the_old_file(self, tmp_path):
         (tmp_path / "x.jpg").write_text("old")
         with pytest.raises(ValueError, match=r"x\.jpg"):
             image_io.write(tmp_path / "x.jpg", np.zeros((1, 65536, 3), np.uint8))
@@ -405,7 +405,7 @@ class TestWriting:
         read = image_io.read(image_io.write(tmp_path / "x.jpg", image))
         np.testing.assert_allclose(read, image, atol=2)
 
-    def test_an_empty_picture(self, tmp_path):
+    def test_an_empty_image(self, tmp_path):
         with pytest.raises(ValueError, match=r"x\.png"):
             image_io.write(tmp_path / "x.png", np.zeros((0, 3, 3), np.uint8))
         assert list(tmp_path.iterdir()) == []

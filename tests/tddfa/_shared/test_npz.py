@@ -26,7 +26,7 @@ def changed(data, *changes):
     return bytes(out)
 
 
-def test_all_of_it_or_some(tmp_path):
+def test_all_arrays_or_some(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.arange(3), b=np.eye(2))
     assert sorted(read_npz(tmp_path / "x.npz", 1 << 20)) == ["a", "b"]
     some = read_npz(tmp_path / "x.npz", 1 << 20, ("b", "c"))
@@ -34,7 +34,7 @@ def test_all_of_it_or_some(tmp_path):
     np.testing.assert_array_equal(some["b"], np.eye(2))
 
 
-def test_only_what_is_read_counts(tmp_path):
+def test_the_limit_counts_only_the_arrays_that_are_read(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", small=np.zeros(3), large=np.zeros(100_000))
     assert list(read_npz(tmp_path / "x.npz", 1000, ["small"])) == ["small"]
     with pytest.raises(ValueError, match="expected at most 1000 bytes of arrays, it claims 8"):
@@ -42,7 +42,7 @@ def test_only_what_is_read_counts(tmp_path):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_inside(tmp_path, method):
+def test_damaged_data(tmp_path, method):
     data = packed(method)
     path = tmp_path / "x.npz"
     path.write_bytes(data)
@@ -71,7 +71,7 @@ def test_an_unknown_method(tmp_path):
         read_npz(tmp_path / "x.npz", 1 << 20)
 
 
-def test_what_is_no_array(tmp_path):
+def test_an_entry_that_is_not_an_array(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("a.npy", b"hello")
     with pytest.raises(ValueError, match="a is not an array"):
@@ -85,13 +85,13 @@ def test_what_is_no_array(tmp_path):
 
 
 class TestAdding:
-    def test_the_rest_stays(self, tmp_path):
+    def test_other_arrays_stay(self, tmp_path):
         np.savez_compressed(tmp_path / "x.npz", a=np.arange(3), b=np.eye(2))
         add_arrays(tmp_path / "x.npz", tmp_path / "y.npz", {"b": np.zeros(1), "c": np.array("text")}, 1 << 20)
         found = read_npz(tmp_path / "y.npz", 1 << 20)
         assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [0], "c": "text"}
 
-    def test_a_damaged_file_leaves_the_target_alone(self, tmp_path):
+    def test_a_damaged_source_leaves_the_target_unchanged(self, tmp_path):
         (tmp_path / "x.npz").write_bytes(b"none")
         (tmp_path / "y.npz").write_bytes(b"old")
         with pytest.raises(ValueError, match="zip"):

@@ -25,7 +25,7 @@ def loaded(tmp_path, data):
     return FaceModel.load(tmp_path / "face.npz")
 
 
-def test_it_decodes_as_the_formula_says(tmp_path, files, tiny_bases, rng):
+def test_it_decodes_by_the_formula(tmp_path, files, tiny_bases, rng):
     model = loaded(tmp_path, face_model(*files))
     shape, expression = rng.normal(0, 1e5, 40).astype(np.float32), rng.normal(size=10).astype(np.float32)
     flat = tiny_bases["u"][:, 0].astype(np.float64) + tiny_bases["w_shp"] @ shape + tiny_bases["w_exp"] @ expression
@@ -35,7 +35,7 @@ def test_it_decodes_as_the_formula_says(tmp_path, files, tiny_bases, rng):
     np.testing.assert_allclose(model.landmarks(shape, expression), landmarks, rtol=1e-5, atol=0.1)
 
 
-def test_its_parts(tmp_path, files):
+def test_arrays_of_the_face_model(tmp_path, files):
     model = loaded(tmp_path, face_model(*files))
     np.testing.assert_array_equal(model.triangles, read_pickled(files[1])[::-1].T)
     assert model.uv.shape == (120, 2)
@@ -66,7 +66,7 @@ def test_a_npz_of_the_same_arrays(tmp_path, files, tiny_bases):
         ("keypoints", np.zeros(68, int), r"keypoints: expected shape \(204\), got \(68,\)"),
     ],
 )
-def test_other_arrays_are_named(pickled_file, tiny_bases, name, value, message):
+def test_wrong_arrays_give_an_error_with_their_name(pickled_file, tiny_bases, name, value, message):
     content = {k: v for k, v in (tiny_bases | {name: value}).items() if v is not None}
     with pytest.raises(ValueError, match=message) as caught:
         read_bases(pickled_file("bad.pkl", content))
@@ -103,7 +103,7 @@ def test_other_files_are_refused(tmp_path, files, pickled_file):
         (3, lambda p: p.write_bytes(b"no numbers"), r"not a \.npy file"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(tmp_path, files, pickled_file, which, make, message):
+def test_files_that_do_not_fit_give_an_error(tmp_path, files, pickled_file, which, make, message):
     made = make(files[which])
     if made is not None:
         pickled_file(files[which].name, made)

@@ -114,7 +114,7 @@ class TestReleased:
             np.testing.assert_array_equal(crop, reference.crop_at(image, reference.square_of_box(box)))
             np.testing.assert_allclose(roi_box(face.roi), reference.square_of_box(box), atol=1e-4)
 
-    def test_landmarks_give_the_next_frames_square(self, upstream, reference):
+    def test_landmarks_give_the_crop_of_the_next_frame(self, upstream, reference):
         image = cv2.imread(str(upstream / "examples/JianzhuGuo.jpg"))
         tddfa = TDDFA()
         params, squares = tddfa(image, FaceBoxes()(image))
@@ -167,7 +167,7 @@ class TestReleased:
         np.testing.assert_array_equal(tddfa.keypoints, bases["keypoints"])
         np.testing.assert_array_equal(tddfa.tri, read_pickled(upstream / "configs/tri.pkl").T)
 
-    def test_other_arguments_are_named(self, upstream):
+    def test_wrong_arguments_give_an_error(self, upstream):
         with pytest.raises(ConfigError, match="unknown key 'widen'"):
             TDDFA(widen=1)
         image = np.zeros((50, 50, 3), np.uint8)
@@ -175,7 +175,7 @@ class TestReleased:
             TDDFA()(image, [[0, 0, 9, 9]], crop_policy="points")
         assert TDDFA()(image, []) == ([], [])
 
-    def test_exact_crop_is_another(self, upstream):
+    def test_exact_crop_differs(self, upstream):
         image = cv2.imread(os.fspath(upstream / "examples/JianzhuGuo.jpg"))
         near, exact = (Aligner.load("mb05_120x120", device="cpu", exact_crop=e)(image)[0] for e in (False, True))
         difference = exact.landmarks[:, :2] - near.landmarks[:, :2]
@@ -184,7 +184,7 @@ class TestReleased:
         assert difference[:, 0].mean() > 0
 
 
-def test_it_says_what_to_do_where_nothing_was_fetched(tmp_path, monkeypatch):
+def test_without_fetched_files_the_error_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="tddfa fetch 3ddfa_v2"):

@@ -128,7 +128,7 @@ def test_a_git_blob_id(server, tmp_path):
         digest(path, "md5")
 
 
-def test_a_wrong_file_never_gets_its_name(server, tmp_path):
+def test_a_wrong_file_is_never_renamed(server, tmp_path):
     with pytest.raises(DownloadError) as caught:
         get(server, "wrong", tmp_path)
     for part in (server.url, SHA.removeprefix("sha256:"), hashlib.sha256(CONTENT[::-1]).hexdigest()):
@@ -141,14 +141,14 @@ def test_a_changed_file_is_fetched_again(server, tmp_path):
     assert get(server, "good", tmp_path).read_bytes() == CONTENT
 
 
-def test_missing_at_the_server(server, tmp_path):
+def test_a_file_missing_on_the_server(server, tmp_path):
     with pytest.raises(DownloadError, match=r"/missing: the server answered 404 Not Found$"):
         get(server, "missing", tmp_path)
     assert len(server.requests) == 1
 
 
-def test_what_is_always_cut_short_is_given_up_and_kept_for_the_next_run(server, tmp_path):
-    with pytest.raises(DownloadError, match="the connection broke off; run it again to go on from there"):
+def test_a_download_that_always_breaks_is_kept_for_the_next_run(server, tmp_path):
+    with pytest.raises(DownloadError, match="the connection was interrupted; run the command again to resume"):
         get(server, "truncated", tmp_path)
     assert left(tmp_path) == ["file.bin.part"]
     sizes = [int(span.removeprefix("bytes=").rstrip("-")) for _, span in server.requests[1:]]
@@ -158,18 +158,18 @@ def test_what_is_always_cut_short_is_given_up_and_kept_for_the_next_run(server, 
     assert server.requests[-1] == ("good", f"bytes={kept}-")
 
 
-def test_a_break_is_taken_up_where_it_was(server, tmp_path):
+def test_a_broken_download_is_resumed(server, tmp_path):
     assert get(server, "breaks", tmp_path).read_bytes() == CONTENT
     (_, first), (_, second) = server.requests
     assert first is None
     assert 0 < int(second.removeprefix("bytes=").rstrip("-")) <= len(CONTENT) // 3
 
 
-def test_a_server_that_knows_no_ranges_sends_it_all_again(server, tmp_path):
+def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
     assert get(server, "without-ranges", tmp_path).read_bytes() == CONTENT
 
 
-def test_a_beginning_of_something_else_is_thrown_away(server, tmp_path):
+def test_the_part_of_another_file_is_discarded(server, tmp_path):
     (tmp_path / "folder").mkdir()
     for rest in (b"something else", CONTENT + b"and more"):
         (tmp_path / "folder/file.bin.part").write_bytes(rest)
@@ -178,7 +178,7 @@ def test_a_beginning_of_something_else_is_thrown_away(server, tmp_path):
         path.unlink()
 
 
-def test_a_whole_file_that_only_lacks_its_name(server, tmp_path):
+def test_a_complete_part_is_only_renamed(server, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file.bin.part").write_bytes(CONTENT)
     assert get(server, "good", tmp_path).read_bytes() == CONTENT
@@ -190,7 +190,7 @@ def test_a_slow_server_is_waited_for(server, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["silent", "stalls"])
-def test_a_silent_server_is_not_waited_for_without_end(server, tmp_path, how):
+def test_a_silent_server_times_out(server, tmp_path, how):
     started = time.perf_counter()
     with pytest.raises(DownloadError, match="the server does not answer"):
         get(server, how, tmp_path, timeout=(0.4, 0.1))
@@ -198,7 +198,7 @@ def test_a_silent_server_is_not_waited_for_without_end(server, tmp_path, how):
 
 
 def test_a_server_that_hangs_up(server, tmp_path):
-    with pytest.raises(DownloadError, match="the connection broke off"):
+    with pytest.raises(DownloadError, match="the connection was interrupted"):
         get(server, "mute", tmp_path)
 
 
@@ -253,7 +253,7 @@ def test_no_space_on_the_disk(server, tmp_path, monkeypatch):
         return FullDisk(file, 100_000) if mode == "ab" else file
 
     monkeypatch.setattr(pathlib.Path, "open", opened)
-    with pytest.raises(DownloadError, match=r"file\.bin: no space left for it on the disk"):
+    with pytest.raises(DownloadError, match=r"file\.bin: no space left on the disk"):
         get(server, "good", tmp_path)
     assert left(tmp_path) == []  # what there was is given back
 

@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch, reference, mobilenet_state, faceboxes_state, whitening, tiny_bases, pickled_file):
-    """A made-up 3DDFA_V2, small and without anybody's weights; its files are the released ones for the test."""
+    """A small made-up checkout of 3DDFA_V2; its hashes replace those of the released files."""
     root = tmp_path / "checkout"
     pickled_file("checkout/configs/param_mean_std_62d_120x120.pkl", whitening)
     pickled_file("checkout/configs/bfm_noneck_v3.pkl", tiny_bases)
@@ -95,7 +95,7 @@ def test_it_converts_once(cache, checkout, capsys):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-def test_another_face_model_takes_its_place(cache, checkout, tiny_bases, tmp_path):
+def test_another_face_model_replaces_it(cache, checkout, tiny_bases, tmp_path):
     run("--from", checkout)
     before = hashlib.sha256((cache / "3ddfa_v2/bfm_noneck_v3.npz").read_bytes()).digest()
     np.savez(tmp_path / "mine.npz", **(tiny_bases | {"w_shp": 2 * tiny_bases["w_shp"]}))
@@ -111,7 +111,7 @@ def test_a_face_model_of_another_mean_is_refused(cache, checkout, tiny_bases, tm
     assert "its mean face is not that of configs/ncc_code.npy" in capsys.readouterr().err
 
 
-def test_what_is_missing_costs_a_line_and_the_rest_is_done(cache, checkout, capsys):
+def test_a_missing_file_gives_one_error_and_the_others_are_converted(cache, checkout, capsys):
     (checkout / "weights/mb1_120x120.pth").unlink()
     assert run("--from", checkout) == 0
     out, err = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_what_is_missing_costs_a_line_and_the_rest_is_done(cache, checkout, caps
         config_path("mb1_120x120")
 
 
-def test_without_a_face_model_no_config_is_left_half(cache, checkout, capsys):
+def test_without_a_face_model_no_config_is_written(cache, checkout, capsys):
     (checkout / "configs/bfm_noneck_v3.pkl").unlink()
     assert run("--from", checkout) == 1
     assert "bfm_noneck_v3.npz: not made" in capsys.readouterr().err
@@ -148,7 +148,7 @@ def test_no_such_folder(cache, tmp_path, capsys):
     assert capsys.readouterr().err == f"tddfa: error: {tmp_path / 'nowhere'}: no such folder\n"
 
 
-def test_without_the_extra_it_says_which_to_install(cache, checkout, capsys, monkeypatch):
+def test_without_the_extra_the_error_names_it(cache, checkout, capsys, monkeypatch):
     import builtins
 
     real = builtins.__import__
@@ -182,17 +182,17 @@ def source(checkout):
 
 
 def test_from_the_network(cache, source):
-    said = []
-    report = fetch.fetch(source=source, say=said.append)
+    printed = []
+    report = fetch.fetch(source=source, print_line=printed.append)
     assert report.ready == ["mb05_120x120", "mb1_120x120"]
     assert report.problems == []
     assert fetch.ACADEMIC in report.notes
-    assert said == list(fetch.FILES)
+    assert printed == list(fetch.FILES)
     kept = {p.relative_to(cache / "3ddfa_v2/source").as_posix() for p in cache.rglob("source/**/*") if p.is_file()}
     assert kept == set(fetch.FILES)
 
 
-def test_one_that_the_server_lacks(cache, source, checkout):
+def test_a_file_that_the_server_lacks(cache, source, checkout):
     (checkout / "weights/mb1_120x120.pth").unlink()
     report = fetch.fetch(source=source)
     assert report.ready == ["mb05_120x120"]
@@ -200,7 +200,7 @@ def test_one_that_the_server_lacks(cache, source, checkout):
     assert "weights/mb1_120x120.pth: the server answered 404" in problem
 
 
-def test_no_network_is_one_line_that_says_what_to_do(cache, checkout, monkeypatch, capsys):
+def test_without_a_network_the_error_says_what_to_do(cache, checkout, monkeypatch, capsys):
     monkeypatch.setattr(fetch, "download", offline)
     assert run() == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -208,7 +208,7 @@ def test_no_network_is_one_line_that_says_what_to_do(cache, checkout, monkeypatc
     assert "tddfa fetch 3ddfa_v2 --from" in line
 
 
-def test_no_network_but_all_is_there(cache, checkout, monkeypatch):
+def test_without_a_network_existing_files_are_used(cache, checkout, monkeypatch):
     run("--from", checkout)
     monkeypatch.setattr(fetch, "download", offline)
     assert run() == 0
@@ -225,8 +225,8 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch, checkout, capsys)
     assert "cannot be written" in capsys.readouterr().err
 
 
-class TestTheirConfigs:
-    """``-c /their/configs/mb1_120x120.yml``."""
+class TestUpstreamConfigs:
+    """``-c CHECKOUT/configs/mb1_120x120.yml``."""
 
     TEXT = (
         "arch: mobilenet # MobileNet V1\nwiden_factor: 1.0\ncheckpoint_fp: weights/mb1_120x120.pth\n"
@@ -249,7 +249,7 @@ class TestTheirConfigs:
         (again,) = Aligner.load(convert_config(str(config)), device="cpu")(image, boxes=[[10, 10, 60, 70]])
         np.testing.assert_array_equal(face.landmarks, again.landmarks)
 
-    def test_it_gives_what_the_fetched_one_gives(self, cache, config, checkout, rng):
+    def test_results_equal_those_of_the_fetched_config(self, cache, config, checkout, rng):
         run("--from", checkout)
         image = rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)
         faces = [
@@ -270,13 +270,13 @@ class TestTheirConfigs:
         assert Config.load(converted).name == "mb1_120x120"
         assert Config.load(converted).crop == CROP
 
-    def test_other_weights_are_converted_for_themselves(self, cache, config, checkout, rng):
+    def test_changed_weights_are_converted_again(self, cache, config, checkout, rng):
         Aligner.load(convert_config(config), device="cpu")
         shutil.copy(checkout / "weights/mb05_120x120.pth", checkout / "weights/mb1_120x120.pth")
         Aligner.load(convert_config(config), device="cpu")
         assert len(list((cache / "converted").glob("mb1_120x120-*.onnx"))) == 2
 
-    def test_what_is_missing_there_is_taken_from_the_cache(self, cache, config, checkout):
+    def test_missing_files_are_taken_from_the_cache(self, cache, config, checkout):
         run("--from", checkout)
         (checkout / "configs/bfm_noneck_v3.pkl").unlink()
         Aligner.load(convert_config(config), device="cpu")
@@ -295,7 +295,7 @@ class TestTheirConfigs:
             (("weights/mb1_120x120.pth", "configs/tri.pkl"), r"tri\.pkl: not a file of tensors"),
         ],
     )
-    def test_what_is_not_understood_is_named_in_one_line(self, cache, config, change, message, capsys, tmp_path):
+    def test_errors_are_one_line(self, cache, config, change, message, capsys, tmp_path):
         config.write_text(self.TEXT.replace(*change))
         cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9, 3), np.uint8))
         assert main(["image", "-f", str(tmp_path / "a.png"), "-c", str(config), "--out", str(tmp_path)]) == 1
@@ -307,7 +307,7 @@ class TestTheirConfigs:
 
 @pytest.mark.upstream
 class TestReleased:
-    def test_their_files_and_configs(self, upstream, cache, capsys):
+    def test_released_files_and_configs(self, upstream, cache, capsys):
         assert run("--from", upstream, "--bfm", upstream / "bfm_standin.npz") == 0
         out, err = capsys.readouterr()
         assert "ready: -c mb05_120x120" in out

@@ -22,7 +22,7 @@ def model(tmp_path, data):
 
 
 def whitened(outputs, whitening):
-    """The network's own 62 numbers, of our named outputs."""
+    """The 62 outputs of the original network, from the named outputs."""
     camera = outputs["camera"].astype(np.float64)
     camera[:, 1] *= -1
     camera[:, :, 3] += (1, 120, 1)
@@ -43,26 +43,26 @@ class TestRegressor:
         np.testing.assert_allclose(whitened(outputs, whitening), expected, atol=1e-4)
         np.testing.assert_allclose(run(crops[:1])["shape"], outputs["shape"][:1], rtol=1e-4)
 
-    def test_the_file_is_the_same_each_time(self, mobilenet_state, whitening):
+    def test_the_file_is_reproducible(self, mobilenet_state, whitening):
         assert networks.regressor(mobilenet_state, **whitening) == networks.regressor(mobilenet_state, **whitening)
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda s: s.pop("dw4_1.bn_dw.bias"), "expected weights 'dw4_1.bn_dw.bias', which are missing"),
+            (lambda s: s.pop("dw4_1.bn_dw.bias"), "missing weights 'dw4_1.bn_dw.bias'"),
             (lambda s: s.update({"conv1.weight": np.zeros((4, 1, 3, 3))}), r"conv1.weight: expected shape \(n, 3, 3"),
             (lambda s: s.update({"fc_param.bias": np.zeros(102)}), r"fc_param.bias: expected shape \(62\), got \(102,"),
             (lambda s: s.update({"dw6.conv_dw.weight": np.zeros((5, 1, 3, 3))}), "dw6.bn_dw.weight: expected shape"),
             (lambda s: s.update({"bn1.running_var": np.full(4, -1.0)}), "no negative variance"),
         ],
     )
-    def test_other_weights_are_named(self, mobilenet_state, whitening, change, message):
+    def test_wrong_weights_give_an_error_with_their_name(self, mobilenet_state, whitening, change, message):
         state = dict(mobilenet_state)
         change(state)
         with pytest.raises(networks.ConversionError, match=message):
             networks.regressor(state, **whitening)
 
-    def test_other_whitening_is_named(self, mobilenet_state, whitening):
+    def test_wrong_whitening_gives_an_error(self, mobilenet_state, whitening):
         with pytest.raises(networks.ConversionError, match=r"std: expected shape \(62,\), got \(72,\)"):
             networks.regressor(mobilenet_state, whitening["mean"], np.ones(72))
 
@@ -79,7 +79,7 @@ class TestDetector:
         np.testing.assert_allclose(outputs["scores"][0], scores, atol=1e-4)
         np.testing.assert_allclose(outputs["offsets"][0], offsets, atol=1e-3)
 
-    def test_a_missing_weight_is_named(self, faceboxes_state):
+    def test_a_missing_weight_gives_an_error(self, faceboxes_state):
         state = {name: value for name, value in faceboxes_state.items() if name != "conf.1.bias"}
         with pytest.raises(networks.ConversionError, match=r"conf\.1\.bias"):
             networks.detector(state)

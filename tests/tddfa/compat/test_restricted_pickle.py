@@ -16,7 +16,7 @@ def read(data):
 
 
 class Runs:
-    """What an attacker's pickle does: a call of the system when it is read."""
+    """The pickle of an attacker: it calls the system when it is read."""
 
     def __init__(self, function, *arguments):
         self.what = function, arguments
@@ -41,7 +41,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_numpy_wrote_comes_back(protocol):
+def test_arrays_of_numpy_are_read(protocol):
     content = {
         "arrays": ARRAYS,
         "rest": [1, -(2**40), 2.5, "text é", b"bytes", None, True, (1, 2), (1, 2, 3, 4), [], {}, ()],
@@ -59,7 +59,7 @@ def test_what_numpy_wrote_comes_back(protocol):
     assert back["again"] is back["rest"]
 
 
-def test_the_file_is_left_behind_its_end():
+def test_the_file_is_at_the_end_of_the_pickle():
     file = io.BytesIO(pickle.dumps(1) + pickle.dumps([2]) + b"rest")
     assert [read_pickle(file), read_pickle(file), file.read()] == [1, [2], b"rest"]
 
@@ -82,14 +82,14 @@ def test_the_file_is_left_behind_its_end():
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_anything_else_is_refused_by_name(value, name, protocol, tmp_path, monkeypatch):
+def test_other_names_are_refused(value, name, protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RefusedError, match=name):
         read(pickle.dumps({"a": value}, protocol=protocol))
     assert not list(tmp_path.iterdir())
 
 
-def test_sets_are_not_looked_at():
+def test_sets_are_ignored():
     assert read(pickle.dumps({"a": {1, 2}}, protocol=4)) == {"a": set()}
 
 
@@ -138,12 +138,12 @@ def test_damaged_files_are_refused(body):
         read(body)
 
 
-def test_a_memo_number_costs_no_memory():
+def test_a_large_memo_index_takes_no_memory():
     # Python's own unpickler makes room for two thousand million entries here
     assert read(b"\x80\x02K\x07r\xff\xff\xff\x7f.") == 7
 
 
-def test_a_file_cut_anywhere_is_refused():
+def test_a_truncated_file_is_refused():
     whole = pickle.dumps(ARRAYS, protocol=4)
     for end in range(len(whole)):
         with pytest.raises(RefusedError):
@@ -165,7 +165,7 @@ def test_deep_containers_are_refused():
         read(b"\x80\x02" + b"]" * 2000 + b"a" * 1999 + b".")
 
 
-def test_what_holds_itself_is_read():
+def test_a_container_that_contains_itself_is_read():
     back = read(b"\x80\x02]q\x00h\x00a.")
     assert back[0] is back
 
@@ -192,7 +192,7 @@ class TestTensors:
             {"module": "os"},
         ],
     )
-    def test_one_that_leaves_its_storage_is_refused(self, reference, how):
+    def test_a_tensor_beyond_its_storage_is_refused(self, reference, how):
         with pytest.raises(RefusedError):
             read(reference.pickled(reference.tensor("0", (2, 3), **how)))
 

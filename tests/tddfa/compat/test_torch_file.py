@@ -46,7 +46,7 @@ def test_tensors_may_share_a_storage(tmp_path, reference, layout):
     np.testing.assert_array_equal(state["b"], [[4, 5], [6, 7]])
 
 
-def test_whole_numbers_are_left_out_and_halves_widened(tmp_path, reference, layout):
+def test_integers_are_left_out_and_halves_become_floats(tmp_path, reference, layout):
     items = {"w": reference.tensor("0", (2,), "HalfStorage"), "n": reference.tensor("1", (1,), "LongStorage")}
     storages = {"0": np.float16([1, 2]).tobytes(), "1": np.int64([5]).tobytes()}
     if layout is reference.old_file:
@@ -59,14 +59,14 @@ def test_whole_numbers_are_left_out_and_halves_widened(tmp_path, reference, layo
     assert state["w"].dtype == np.float32
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path, reference, layout):
+def test_a_truncated_file_is_refused(tmp_path, reference, layout):
     whole = reference.torch_file(STATE, layout)
     for end in (*range(0, len(whole), 7), len(whole) - 1):
         with pytest.raises(RefusedError, match=r"weights\.pth: not a file of tensors"):
             read_torch(saved(tmp_path, whole[:end]))
 
 
-def test_what_claims_more_than_it_holds_is_refused(tmp_path, reference, layout):
+def test_a_file_that_claims_more_data_than_it_has_is_refused(tmp_path, reference, layout):
     items = {"a": reference.tensor("0", (1 << 28,))}
     with pytest.raises(RefusedError, match=r"claim|expected"):
         read_torch(saved(tmp_path, layout(reference.pickled_dict(items), {"0": bytes(16)})))
@@ -101,7 +101,7 @@ def test_other_files_are_refused(tmp_path, data, message):
         read_torch(saved(tmp_path, data))
 
 
-def test_code_in_it_is_refused_by_name(tmp_path, reference, layout):
+def test_code_is_refused_with_its_name(tmp_path, reference, layout):
     body = reference.pickled(b"cos\nsystem\n" + reference.text("touch hacked") + b"\x85R")
     with pytest.raises(RefusedError, match=r"weights\.pth.*os\.system"):
         read_torch(saved(tmp_path, layout(body, {})))

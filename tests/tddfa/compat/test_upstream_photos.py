@@ -86,7 +86,7 @@ def test_files(photo, outputs, aligner, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NINE if kind in image_kinds() and kind != "uv_tex"])
-def test_pictures_change_the_faces_and_nothing_else(outputs, kind):
+def test_images_change_only_in_the_faces(outputs, kind):
     drawn = outputs.draw(kind)
     different = (drawn != outputs.image).any(axis=-1)
     # a pose's box is larger than the face, and the text under it wider
@@ -103,7 +103,7 @@ def test_surfaces_cover_the_same_pixels(outputs):
     assert (depth & pncc).sum() > 0.97 * (depth | pncc).sum()
 
 
-def test_textures_hold_the_faces_colours(outputs):
+def test_textures_have_the_colours_of_the_faces(outputs):
     for mesh, texture in zip(outputs.meshes, outputs.textures, strict=True):
         seen = visibility(mesh, outputs.image.shape[:2]) == 1
         assert seen.sum() > 2000

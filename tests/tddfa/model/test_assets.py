@@ -9,7 +9,7 @@ from tddfa.model.assets import REGISTRY, AssetError, cache_folder, config_path, 
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
-def test_shipped_files_are_what_the_registry_says(name):
+def test_shipped_files_have_the_registered_hashes(name):
     path = data_folder() / name
     assert hashlib.sha256(path.read_bytes()).hexdigest() == REGISTRY[name]
     assert verified(path) == path
@@ -37,7 +37,7 @@ def test_a_changed_file_is_refused_with_expected_and_actual(tmp_path, monkeypatc
         assert part in str(caught.value)
 
 
-def test_a_users_own_file_is_not_checked_but_must_be_there(tmp_path):
+def test_other_files_are_not_hashed_but_must_exist(tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     assert verified(tmp_path / "mine.onnx") == tmp_path / "mine.onnx"
     with pytest.raises(AssetError, match=r"other\.onnx: no such file"):
@@ -65,8 +65,8 @@ def test_the_cache_folder(tmp_path, monkeypatch):
 
 def test_fetched_configs_by_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
-    said = r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: open_mb05, open_mb05\+$"
-    with pytest.raises(AssetError, match=said):
+    message = r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: open_mb05, open_mb05\+$"
+    with pytest.raises(AssetError, match=message):
         config_path("mb05_120x120")
     fetched = tmp_path / "3ddfa_v2/mb05_120x120.yml"
     fetched.parent.mkdir()

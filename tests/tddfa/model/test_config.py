@@ -32,7 +32,7 @@ class TestPrecision:
         "d.onnx", "d.onnx, model_int8: ../weights/d8.onnx"
     )
 
-    def test_the_networks_are_exchanged_and_nothing_else(self, tmp_path):
+    def test_only_the_networks_are_replaced(self, tmp_path):
         config = load(tmp_path, self.BOTH)
         eight = config.with_precision("int8")
         assert (eight.model.name, eight.detector.model.name) == ("a8.onnx", "d8.onnx")
@@ -40,19 +40,19 @@ class TestPrecision:
         assert config.with_precision("float") is config
         assert config.model.name == "a.onnx"
 
-    def test_a_detector_without_another_network_stays(self, tmp_path):
+    def test_a_detector_without_an_int8_network_stays(self, tmp_path):
         text = self.BOTH.replace(", model_int8: ../weights/d8.onnx", "")
         assert load(tmp_path, text).with_precision("int8").detector.model.name == "d.onnx"
 
-    def test_a_model_without_one_says_so(self, tmp_path):
+    def test_a_model_without_an_int8_network_gives_an_error(self, tmp_path):
         with pytest.raises(ConfigError, match=r"mine: this model has no int8 network .*model_int8"):
             load(tmp_path, GOOD).with_precision("int8")
 
-    def test_another_word_is_named(self, tmp_path):
+    def test_an_unknown_precision_gives_an_error(self, tmp_path):
         with pytest.raises(ValueError, match="precision: expected one of float, int8, got 'half'"):
             load(tmp_path, GOOD).with_precision("half")
 
-    def test_the_shipped_one_has_both(self, root):
+    def test_the_shipped_model_has_both(self, root):
         config = Config.load(root / "configs/open_mb05.yml").with_precision("int8")
         assert config.model.is_file()
         assert config.detector.model.is_file()
@@ -63,7 +63,7 @@ def test_a_rounded_crop(tmp_path):
     assert not load(tmp_path, GOOD).crop.rounded
 
 
-def test_the_shipped_one(root):
+def test_the_shipped_config(root):
     config = Config.load(root / "configs/open_mb05.yml")
     assert config.model.is_file()
     assert config.face_model.is_file()
@@ -103,7 +103,7 @@ def test_one_pass_by_default(tmp_path):
         ((GOOD, GOOD + "flip: 1"), "flip: expected true or false, got 1"),
     ],
 )
-def test_what_is_not_understood_is_named(tmp_path, change, message):
+def test_errors_name_the_file_and_the_key(tmp_path, change, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, GOOD.replace(*change))
     assert str(tmp_path / "configs/mine.yml") in str(caught.value)
@@ -120,7 +120,7 @@ def test_missing_huge_and_binary_files(tmp_path):
         Config.load(tmp_path / "binary.yml")
 
 
-def test_aliases_of_aliases_and_deep_nesting_cost_nothing(tmp_path):
+def test_aliases_of_aliases_and_deep_nesting_are_refused(tmp_path):
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     for name, before in zip("bcdefghi", "abcdefgh", strict=True):
         bomb += f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"

@@ -39,19 +39,19 @@ def test_named_outputs_and_dynamic_batch(weights, rng):
     assert model.device == "cpu"
 
 
-def test_what_is_never_called_is_never_read(tmp_path):
+def test_a_model_that_is_never_called_is_never_loaded(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
     model = Model(tmp_path / "bad.onnx", "cpu")
     with pytest.raises(ValueError, match=r"bad\.onnx: not a model that ONNX Runtime can load"):
         model(np.zeros((1, 120, 120, 3), np.uint8))
 
 
-def test_a_batch_of_another_size_is_named(weights):
+def test_a_batch_of_the_wrong_size_gives_an_error(weights):
     with pytest.raises(ValueError, match=r"open_mb05\.onnx: cannot run on a batch of shape \(1, 100, 100, 3\)"):
         Model(weights, "cpu", threads=1)(np.zeros((1, 100, 100, 3), np.uint8))
 
 
-def test_bad_arguments_are_named(weights, tmp_path):
+def test_wrong_arguments_give_an_error(weights, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such model file"):
         Model(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="device: expected one of auto, cpu, cuda, tensorrt, got 'tpu'"):
@@ -60,7 +60,7 @@ def test_bad_arguments_are_named(weights, tmp_path):
         Model(weights, threads=0)
 
 
-def test_it_travels_to_another_process(weights, rng):
+def test_it_can_be_pickled(weights, rng):
     crops = rng.integers(0, 255, (2, 120, 120, 3), dtype=np.uint8)
     model = Model(weights, "cpu", threads=1)
     expected = model(crops)
@@ -73,7 +73,7 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 
 
 class FakeBinding:
-    """What a session on a GPU binds; the CPU computes."""
+    """Binding of a session on a GPU; the CPU computes."""
 
     def __init__(self, session):
         self.session, self.input, self.outputs = session, None, []
@@ -90,7 +90,7 @@ class FakeBinding:
 
 
 class FakeSession:
-    """A session that says it runs on `providers`; those in `broken` cannot be made."""
+    """A session that reports `providers`; creating those in `broken` fails."""
 
     broken = ()
     missing = ()
@@ -153,7 +153,7 @@ class TestProviders:
         assert not caplog.records
 
     @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-    def test_a_missing_gpu_is_said_once_and_the_cpu_runs_it(self, without_gpu, weights, caplog, device):
+    def test_a_missing_gpu_gives_one_warning_and_the_cpu_is_used(self, without_gpu, weights, caplog, device):
         with caplog.at_level(logging.WARNING):
             models = [Model(weights, device, threads=1) for _ in range(2)]
             assert [model.device for model in models] == ["cpu", "cpu"]
@@ -161,13 +161,13 @@ class TestProviders:
         assert f"device {device} was requested, but" in caplog.text
         assert "running on the CPU" in caplog.text
 
-    def test_a_gpu_is_taken_first_and_its_libraries_loaded(self, fake):
+    def test_the_gpu_is_preferred_and_its_libraries_are_loaded(self, fake):
         assert runtime._choices("auto") == ((CUDA, CPU), (CPU,))
         assert fake.preloaded == 1
         assert runtime._choices("cpu") == ((CPU,),)
         assert runtime._choices("tensorrt") == ((TENSORRT, CUDA, CPU), (CUDA, CPU), (CPU,))
 
-    def test_on_a_gpu_everything_is_bound(self, fake, weights, rng):
+    def test_on_a_gpu_inputs_and_outputs_are_bound(self, fake, weights, rng):
         crops = rng.integers(0, 255, (3, 120, 120, 3), dtype=np.uint8)
         model = Model(weights, "cuda", threads=1)
         assert model.device == "cuda"
@@ -180,7 +180,7 @@ class TestProviders:
         for name, value in outputs.items():
             np.testing.assert_array_equal(value, expected[name])
 
-    def test_a_gpu_that_fails_is_said_once_and_the_cpu_runs_it(self, fake, session, weights, caplog):
+    def test_a_failing_gpu_gives_one_warning_and_the_cpu_is_used(self, fake, session, weights, caplog):
         session.broken = (CUDA,)
         with caplog.at_level(logging.WARNING):
             assert [Model(weights, device, threads=1).device for device in ("auto", "cuda")] == ["cpu", "cpu"]
@@ -188,18 +188,18 @@ class TestProviders:
             "running on cpu in place of cuda: CUDAExecutionProvider: a library is missing"
         ]
 
-    def test_a_provider_left_out_in_silence_is_said(self, fake, session, weights, caplog):
+    def test_a_provider_that_is_silently_left_out_gives_a_warning(self, fake, session, weights, caplog):
         session.missing = (TENSORRT,)
         with caplog.at_level(logging.WARNING):
             assert Model(weights, "tensorrt", threads=1).device == "cuda"
         assert caplog.messages == ["running on cuda in place of tensorrt, which could not be loaded"]
 
-    def test_tensorrt_runs_where_it_is_there(self, fake, weights, caplog):
+    def test_tensorrt_is_used_if_available(self, fake, weights, caplog):
         with caplog.at_level(logging.WARNING):
             assert Model(weights, "tensorrt", threads=1).device == "tensorrt"
         assert not caplog.records
 
-    def test_an_onnxruntime_without_tensorrt_says_so(self, fake, weights, caplog):
+    def test_an_onnxruntime_without_tensorrt_gives_a_warning(self, fake, weights, caplog):
         fake.available = [CUDA, CPU]
         with caplog.at_level(logging.WARNING):
             assert Model(weights, "tensorrt", threads=1).device == "cuda"
@@ -207,7 +207,7 @@ class TestProviders:
             "device tensorrt was requested, but this onnxruntime has no TensorRT: running on CUDA"
         ]
 
-    def test_a_bad_file_is_no_matter_of_the_gpu(self, fake, tmp_path, caplog):
+    def test_a_bad_file_is_not_blamed_on_the_gpu(self, fake, tmp_path, caplog):
         (tmp_path / "bad.onnx").write_bytes(b"not a model")
         with pytest.raises(ValueError, match="not a model that ONNX Runtime can load"):
             _ = Model(tmp_path / "bad.onnx", "cuda").device
@@ -229,7 +229,7 @@ def test_a_run_without_a_gpu_writes_nothing_to_stderr(weights):
 
 
 @pytest.mark.gpu
-def test_a_gpu_runs_it(weights, rng):
+def test_it_runs_on_a_gpu(weights, rng):
     if runtime.cuda_device_count() == 0:
         pytest.skip("no CUDA device")
     crops = rng.integers(0, 255, (4, 120, 120, 3), dtype=np.uint8)

@@ -73,7 +73,7 @@ def first_layer(rng, before, mean, scale=1.0):
 
 @pytest.mark.parametrize("before", [("Cast", "Sub", "Mul", "Transpose"), ("Transpose", "Cast", "Sub", "Mul")])
 @pytest.mark.parametrize("mean", [[104.0, 117.0, 123.0], [127.5], [0.0]])
-def test_the_first_layer_reads_rows_as_they_lie(tmp_path, rng, before, mean):
+def test_the_first_layer_reads_image_rows(tmp_path, rng, before, mean):
     data = first_layer(rng, before, mean, scale=1 / 128)
     after = optimise(data)
     assert not {"Transpose", "Mul"} & set(kinds(after))
@@ -82,7 +82,7 @@ def test_the_first_layer_reads_rows_as_they_lie(tmp_path, rng, before, mean):
         assert_same(tmp_path, data, after, rng.integers(0, 256, size, dtype=np.uint8))
 
 
-def test_a_scale_of_nought_or_by_the_pixel_is_left_alone(rng):
+def test_a_scale_of_zero_or_per_pixel_is_not_rewritten(rng):
     data = first_layer(rng, ("Cast", "Sub", "Mul", "Transpose"), [127.5], scale=0.0)
     assert "Transpose" in kinds(optimise(data))
     data = first_layer(rng, ("Cast", "Sub", "Transpose"), np.arange(14 * 3).reshape(14, 3).ravel()[:3])
@@ -123,7 +123,7 @@ def test_both_signs_of_a_convolution(tmp_path, rng, channels, block, convolution
     assert_same(tmp_path, data, after, rng.integers(0, 256, (1, 37, 44, 3), dtype=np.uint8))
 
 
-def test_what_somebody_else_reads_is_left_alone(tmp_path, rng):
+def test_a_tensor_with_other_consumers_is_not_rewritten(tmp_path, rng):
     data = c_relu(rng, 24, shared=True)
     after = optimise(data)
     assert "Neg" in kinds(after)
@@ -155,7 +155,7 @@ def two_heads(rng, index=1):
     return network(nodes, constants, {"scores": [1, "n"], "offsets": [1, "n", 4]})
 
 
-def test_heads_become_one_and_softmax_a_sigmoid(tmp_path, rng):
+def test_heads_are_merged_and_softmax_becomes_a_sigmoid(tmp_path, rng):
     data = two_heads(rng)
     after = optimise(data)
     assert kinds(after).count("Conv") == 2
@@ -163,7 +163,7 @@ def test_heads_become_one_and_softmax_a_sigmoid(tmp_path, rng):
     assert_same(tmp_path, data, after, rng.integers(0, 256, (1, 12, 19, 3), dtype=np.uint8))
 
 
-def test_the_first_of_two_classes_is_left_alone(tmp_path, rng):
+def test_the_first_of_two_classes_is_not_rewritten(tmp_path, rng):
     data = two_heads(rng, index=0)
     after = optimise(data)
     assert "Softmax" in kinds(after)
@@ -184,7 +184,7 @@ class TestCommand:
         assert "Sigmoid" in kinds((tmp_path / "out.onnx").read_bytes())
 
     @pytest.mark.parametrize("content", [b"no model", b"", None])
-    def test_what_is_no_model_is_named_and_nothing_written(self, tmp_path, capsys, content):
+    def test_a_file_that_is_no_model_gives_an_error_and_nothing_is_written(self, tmp_path, capsys, content):
         if content is not None:
             (tmp_path / "in.onnx").write_bytes(content)
         assert module.main([str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx")]) == 1
@@ -195,7 +195,7 @@ class TestCommand:
         assert not (tmp_path / "out.onnx").exists()
 
 
-def test_dead_nodes_and_constants_go(rng):
+def test_unused_nodes_and_constants_are_removed(rng):
     graph = Graph(two_heads(rng))
     graph.add("Neg", ["level0"])
     graph.constant(np.zeros(100))

@@ -56,7 +56,7 @@ def kinds(data):
 
 
 @pytest.mark.parametrize("keep", [0, 1])
-def test_it_says_nearly_the_same_of_crops_that_it_never_saw(tmp_path, rng, network, crops, keep):
+def test_results_on_unseen_crops_are_nearly_equal(tmp_path, rng, network, crops, keep):
     data = quantise(network, crops, keep)
     fresh = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     expected, actual = run(tmp_path, network, fresh), run(tmp_path, data, fresh)
@@ -95,7 +95,7 @@ def test_a_relu_is_the_zero_point(network, crops):
     assert kinds(quantise(network, crops, 0)).count("Relu") == 1
 
 
-def test_bad_arguments_are_named(network, crops):
+def test_wrong_arguments_give_an_error(network, crops):
     with pytest.raises(ValueError, match=r"crops: expected shape \(n, h, w, 3\) uint8, got \(0, 16, 16, 3\)"):
         quantise(network, crops[:0])
     with pytest.raises(ValueError, match="float64"):
@@ -107,7 +107,7 @@ def test_bad_arguments_are_named(network, crops):
 
 
 @pytest.mark.parametrize("name", ["faceboxes", "open_mb05"])
-def test_shipped_networks_of_both_precisions_take_and_give_the_same(root, name):
+def test_shipped_networks_of_both_precisions_have_equal_inputs_and_outputs(root, name):
     one, other = (onnx.load(root / f"weights/{name}{kind}.onnx").graph for kind in ("", "_int8"))
     assert one.input == other.input
     assert one.output == other.output
@@ -121,7 +121,7 @@ class TestCommand:
         assert module.main([*names, "--keep", "1"]) == 0
         assert "QuantizeLinear" in kinds((tmp_path / "out.onnx").read_bytes())
 
-    def test_bad_files_are_one_line(self, tmp_path, network, crops, capsys):
+    def test_bad_files_give_one_line(self, tmp_path, network, crops, capsys):
         (tmp_path / "in.onnx").write_bytes(network)
         np.save(tmp_path / "crops.npy", np.array([object()], dtype=object), allow_pickle=True)
         names = [str(tmp_path / name) for name in ("in.onnx", "crops.npy", "out.onnx")]

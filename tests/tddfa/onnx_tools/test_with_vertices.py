@@ -44,7 +44,7 @@ def test_vertices_of_a_batch_are_those_of_the_face_model_and_camera(path, aligne
         np.testing.assert_allclose(vertices * scale + np.float32([dx, dy, 0]), expected, atol=1e-3 * scale)
 
 
-def test_the_other_outputs_stay(path, root, rng):
+def test_other_outputs_stay(path, root, rng):
     crops = rng.integers(0, 256, (3, 120, 120, 3), dtype=np.uint8)
     plain, both = Model(root / "weights/open_mb05.onnx", "cpu", 1)(crops), Model(path, "cpu", 1)(crops)
     assert set(both) == {*plain, "vertices"}
@@ -52,7 +52,7 @@ def test_the_other_outputs_stay(path, root, rng):
         np.testing.assert_allclose(both[name], value, rtol=1e-5, atol=1e-6)
 
 
-def test_another_face_model_or_file_is_named(root, path, regressor, face_model, tmp_path):
+def test_a_wrong_face_model_or_file_gives_an_error(root, path, regressor, face_model, tmp_path):
     with pytest.raises(GraphError, match="it has an output 'vertices' already"):
         with_vertices(path.read_bytes(), face_model)
     with pytest.raises(GraphError, match="expected outputs camera, shape, expression, got scores, offsets"):
@@ -71,7 +71,7 @@ class TestCommand:
         assert dense.main([str(name) for name in names]) == 0
         assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
 
-    def test_bad_files_are_one_line_that_names_them(self, root, tmp_path, capsys):
+    def test_bad_files_give_one_line_with_their_name(self, root, tmp_path, capsys):
         bad = tmp_path / "bad"
         bad.write_bytes(b"nothing")
         model, face = root / "weights/open_mb05.onnx", root / "configs/open_face.npz"
