@@ -1,4 +1,4 @@
-"""The whole way on rendered videos whose truth is known: detector, regressor, tracker, smoothing.
+"""Detector, regressor, tracker and smoothing together, on rendered videos with ground truth.
 
 ``pytest tests/test_tracking.py -s`` prints the figures.
 """
@@ -19,42 +19,45 @@ def cast(aligner, two_people):
 
 
 def follow(aligner, scene, count, cast, **options):
-    """Ids by person and frame (-1 where not found), visibility by person and frame, faces on nobody, tracker."""
+    """Ids (frames, people), -1 where not detected; visibility (frames, people); number of false faces; tracks; tracker.
+
+    The tracks of a single person are the landmarks, predicted and ground truth: two arrays (frames, 68, 3).
+    """
     tracker = Tracker(aligner, **options)
-    ids, visible, extra, points, truth = [], [], 0, [], []
-    for image, truths in frames(scene, count, (360, 640), seed=3, heads=cast):
+    ids, visible, false, predicted, target = [], [], 0, [], []
+    for image, heads in frames(scene, count, (360, 640), seed=3, heads=cast):
         faces = list(tracker(image))
         row = []
-        for known in truths:
+        for head in heads:
             row.append(-1)
-            if known is None:
+            if head is None:
                 continue
-            middle, size = known.landmarks[:, :2].mean(axis=0), np.ptp(known.landmarks[:, 0])
+            position, size = head.landmarks[:, :2].mean(axis=0), np.ptp(head.landmarks[:, 0])
             for face in faces:
-                if np.linalg.norm(face.landmarks[:, :2].mean(axis=0) - middle) < 0.25 * size:
+                if np.linalg.norm(face.landmarks[:, :2].mean(axis=0) - position) < 0.25 * size:
                     row[-1] = face.track_id
                     faces.remove(face)
-                    if len(truths) == 1:
-                        points.append(face.landmarks)
-                        truth.append(known.landmarks)
+                    if len(heads) == 1:
+                        predicted.append(face.landmarks)
+                        target.append(head.landmarks)
                     break
         ids.append(row)
-        visible.append([0.0 if known is None else known.visible for known in truths])
-        extra += len(faces)
-    return np.array(ids), np.array(visible), extra, np.array(points), np.array(truth), tracker
+        visible.append([0.0 if head is None else head.visible for head in heads])
+        false += len(faces)
+    return np.array(ids), np.array(visible), false, np.array(predicted), np.array(target), tracker
 
 
 def switches(ids):
-    """How often a person goes on under another id."""
+    """Number of times that a person gets another id."""
     return sum(len(np.unique(column[column >= 0])) - 1 for column in ids.T)
 
 
-def test_two_who_cross_keep_their_ids_and_no_frame_is_lost(aligner, cast):
-    ids, visible, extra, *_, tracker = follow(aligner, "crossing", 300, cast)
-    clear = visible > 0.65  # of a face that is half hidden nothing can be asked
+def test_two_crossing_faces_keep_their_ids_and_no_frame_is_lost(aligner, cast):
+    ids, visible, false, *_, tracker = follow(aligner, "crossing", 300, cast)
+    clear = visible > 0.65  # a face that is half hidden may be lost
     print(
         f"\ncrossing, 300 frames: {switches(ids)} id switches, {np.sum((ids < 0) & clear)} of {clear.sum()} faces lost,"
-        f" {extra} on nobody, jitter {tracker.jitter_before.value:.2f} -> {tracker.jitter_after.value:.2f} %"
+        f" {false} false faces, jitter {tracker.jitter_before.value:.2f} -> {tracker.jitter_after.value:.2f} %"
     )
     assert clear.sum() > 500
     assert switches(ids) == 0
@@ -64,7 +67,7 @@ def test_two_who_cross_keep_their_ids_and_no_frame_is_lost(aligner, cast):
     assert tracker.jitter_after.value < 0.2
 
 
-def test_who_leaves_and_comes_back_keeps_the_id(aligner, cast):
+def test_a_face_that_leaves_and_returns_keeps_its_id(aligner, cast):
     ids, visible, *_ = follow(aligner, "leaving", 285, cast, remember=5)
     gone = (visible < 0.05).any(axis=1)
     assert gone.any()
@@ -73,25 +76,25 @@ def test_who_leaves_and_comes_back_keeps_the_id(aligner, cast):
     assert not ((ids < 0) & (visible > 0.65)).any()
 
 
-def test_a_cut_is_followed_at_once(aligner, cast):
+def test_new_tracks_start_at_a_cut(aligner, cast):
     ids, visible, *_ = follow(aligner, "cut", 150, cast)
     assert not ((ids < 0) & (visible > 0.65)).any()
 
 
 @pytest.mark.parametrize("scene", ["turn", "nod", "talking", "blinking"])
-def test_smoothing_steadies_and_does_not_lead_astray(aligner, cast, scene):
-    *_, raw, truth, _ = follow(aligner, scene, 90, cast, smooth="none")
+def test_smoothing_reduces_jitter_and_keeps_the_error(aligner, cast, scene):
+    *_, raw, target, _ = follow(aligner, scene, 90, cast, smooth="none")
     *_, smooth, _, _ = follow(aligner, scene, 90, cast, smooth="one_euro")
-    assert len(raw) == len(smooth) == 90, "found in every frame"
-    size = np.sqrt(np.ptp(truth[..., :2], axis=1).prod(axis=-1)).mean()
-    errors = [100 * np.linalg.norm((a - truth)[..., :2], axis=-1).mean() / size for a in (raw, smooth)]
+    assert len(raw) == len(smooth) == 90, "detected in every frame"
+    size = np.sqrt(np.ptp(target[..., :2], axis=1).prod(axis=-1)).mean()
+    errors = [100 * np.linalg.norm((a - target)[..., :2], axis=-1).mean() / size for a in (raw, smooth)]
     print(f"\n{scene}: jitter {jitter(raw):.2f} -> {jitter(smooth):.2f} %, NME {errors[0]:.2f} -> {errors[1]:.2f} %")
     assert jitter(smooth) < 0.7 * jitter(raw)
-    # the motion has some of its own, which smoothing need not take
-    assert jitter(smooth) - jitter(truth) < 0.55 * (jitter(raw) - jitter(truth))
+    # the true motion has a second difference too, which smoothing need not reduce
+    assert jitter(smooth) - jitter(target) < 0.55 * (jitter(raw) - jitter(target))
     assert errors[1] < errors[0] + 0.6
 
 
-def test_nobody(aligner):
+def test_no_face(aligner):
     tracker = Tracker(aligner)
     assert [tracker(image) for image, _ in frames("nobody", 10, (360, 640), heads=[])] == [[]] * 10
