@@ -56,4 +56,4 @@ def test_crop_network_and_landmarks(benchmark, aligner, image, face):
 
 
 def test_dense_vertices(benchmark, aligner, face):
-    benchmark(aligner.mesh, face)
+    benchmark(aligner.decoder.mesh, face)

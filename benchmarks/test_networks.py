@@ -100,7 +100,7 @@ def held():
 for k in range(1001):
     image = cv2.resize(photo, (int(rng.integers(200, 1400)), int(rng.integers(200, 1000))))
     faces = aligner(image)
-    draw.mesh(image, [aligner.mesh(face) for face in faces])
+    draw.mesh(image, [aligner.decoder.mesh(face) for face in faces])
     if k in (200, 1000):
         print(*held())
 """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tddfa import Aligner, draw
-from tddfa.crop import cut
+from tddfa.crop import crop_image
 from tddfa.surface import texture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def scene(aligner):
     """A 720p picture and the mesh of its face, scaled to the width asked for."""
     image = cv2.resize(cv2.imread(str(ROOT / "examples/inputs/grace_hopper.jpg")), (1280, 720))
     face = aligner(image)[0]
-    mesh = aligner.mesh(face)
+    mesh = aligner.decoder.mesh(face)
     vertices = mesh.vertices - mesh.vertices.min(axis=0)
     vertices = vertices * np.float32(WIDTH / np.ptp(vertices[:, 0])) + np.float32(20)
     return image, face, dataclasses.replace(mesh, vertices=vertices)
@@ -63,7 +63,7 @@ def test_detector_whole_call(benchmark, aligner, large):
 
 def test_crop(benchmark, scene):
     crop = np.empty((120, 120, 3), np.uint8)
-    benchmark(cut, scene[0], scene[1].roi, crop)
+    benchmark(crop_image, scene[0], scene[1].roi, crop)
 
 
 @pytest.mark.parametrize("faces", [1, 8, 32])

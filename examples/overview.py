@@ -17,7 +17,7 @@ WIDTH, HEIGHT, GAP = 400, 440, 6
 
 def rotated(outputs, yaw):
     """Draw the mesh in the colours of the photo, rotated to the side, on a plain background."""
-    mesh = outputs.aligner.mesh(outputs.faces[0], outputs.image)
+    mesh = outputs.aligner.decoder.mesh(outputs.faces[0], outputs.image)
     flip = np.diag([1.0, -1.0, 1.0])
     middle = mesh.vertices.mean(axis=0)
     vertices = (mesh.vertices - middle) @ (flip @ rotation_from_euler(yaw, 0, 0) @ flip).T + middle

@@ -1,12 +1,11 @@
-"""Dense 3D face alignment: landmarks, mesh, head pose and expression for every face in a picture.
+"""Dense 3D face alignment: landmarks, mesh, head pose and expression for every face in an image.
 
->>> from tddfa import Aligner, export
->>> from tddfa import draw
->>> aligner = Aligner.load("open_mb05")
->>> faces = aligner(image)                  # [] when nobody is there
->>> mesh = aligner.mesh(faces[0])
->>> picture = draw.mesh(image, [mesh])
->>> export.save("face.obj", mesh)
+>>> from tddfa import Aligner, draw, export
+>>> aligner = Aligner.load("open_mb05", device="cpu")
+>>> faces = aligner(image)  # [] if there is no face
+>>> mesh = aligner.decoder.mesh(faces[0])
+>>> drawn = draw.mesh(image, [mesh])
+>>> path, *_ = export.save(tmp / "face.ply", mesh)
 """
 
 from __future__ import annotations
@@ -15,10 +14,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from FaceBoxes import Detector
     from tddfa._shared.errors import TddfaError
     from tddfa.aligner import Aligner
+    from tddfa.decoder import Decoder
     from tddfa.geometry.camera import Camera
+    from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.geometry.rotation import Euler
+    from tddfa.geometry.six_dof import SixDof
     from tddfa.model.config import Config, CropRule
     from tddfa.model.face_model import FaceModel
     from tddfa.tracking.settings import TrackerSettings
@@ -28,28 +31,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "Aligner": "aligner",
-    "Camera": "geometry.camera",
-    "Config": "model.config",
-    "CropRule": "model.config",
-    "Euler": "geometry.rotation",
-    "Face": "types",
-    "FaceModel": "model.face_model",
-    "Mesh": "types",
-    "Params": "types",
-    "Roi": "types",
-    "TddfaError": "_shared.errors",
-    "Tracker": "tracking.tracker",
-    "TrackerSettings": "tracking.settings",
+    "Aligner": "tddfa.aligner",
+    "Camera": "tddfa.geometry.camera",
+    "Config": "tddfa.model.config",
+    "CropRule": "tddfa.model.config",
+    "Decoder": "tddfa.decoder",
+    "Detector": "FaceBoxes",
+    "Euler": "tddfa.geometry.rotation",
+    "Face": "tddfa.types",
+    "FaceModel": "tddfa.model.face_model",
+    "Intrinsics": "tddfa.geometry.intrinsics",
+    "Mesh": "tddfa.types",
+    "Params": "tddfa.types",
+    "Roi": "tddfa.types",
+    "SixDof": "tddfa.geometry.six_dof",
+    "TddfaError": "tddfa._shared.errors",
+    "Tracker": "tddfa.tracking.tracker",
+    "TrackerSettings": "tddfa.tracking.settings",
 }
 __all__ = [
-    "Aligner", "Camera", "Config", "CropRule", "Euler", "Face", "FaceModel", "Mesh", "Params", "Roi", "TddfaError",
-    "Tracker", "TrackerSettings",
+    "Aligner", "Camera", "Config", "CropRule", "Decoder", "Detector", "Euler", "Face", "FaceModel", "Intrinsics",
+    "Mesh", "Params", "Roi", "SixDof", "TddfaError", "Tracker", "TrackerSettings",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    # loaded when first asked for, so that `import tddfa` (and `tddfa --help`) loads none of OpenCV
+    # loaded on first use, so that `import tddfa` (and `tddfa --help`) does not load OpenCV
     if name in _HOMES:
-        return getattr(import_module(f"tddfa.{_HOMES[name]}"), name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tddfa' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Boxes or landmarks to the squares that the regressor sees, and those squares cut out of the picture."""
+"""Boxes and landmarks to the squares that the regressor sees, and those squares cropped from the image."""
 
 from __future__ import annotations
 
@@ -11,56 +11,72 @@ from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.types import Roi
 
-# A face smaller than this has no pixels to speak of; a side of 0 could not be cut.
-_SMALLEST_SIDE = 1.0
-# A rounded square larger than this, px, is mostly black: it is not laid out in memory to be shrunk.
+# px; a side of 0 could not be cropped.
+_MIN_SIDE = 1.0
+# A rounded square of more px than this is mostly black: it is not padded in memory only to be shrunk.
 _MAX_PADDED = 1 << 24
 
 
 def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
-    """The square to cut for a face in a box.
+    """Square to crop for a face in a box.
 
     Parameters
     ----------
     box : array_like (4,)
-        x1, y1, x2, y2 in px; it may leave the picture.
+        x1, y1, x2, y2 in px; it may leave the image.
     rule : CropRule
-        What the regressor was trained to see.
+        The crops that the regressor was trained on.
 
     Raises
     ------
     ValueError
-        If the box is empty or turned over.
+        If the box is empty, or if its edges are in the wrong order.
+
+    Examples
+    --------
+    >>> from tddfa import CropRule
+    >>> from tddfa.crop import roi_from_box
+    >>> roi_from_box([10, 20, 50, 60], CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25))
+    Roi(left=0.0, top=14.0, side=60.0)
     """
     x1, y1, x2, y2 = checked("box", box, (4,), np.float64)
     if x2 <= x1 or y2 <= y1:
         raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {x1:g} {y1:g} {x2:g} {y2:g}")
     old = ((x2 - x1) + (y2 - y1)) / 2
-    side = max(rule.box_scale * old, _SMALLEST_SIDE)
+    side = max(rule.box_scale * old, _MIN_SIDE)
     if rule.rounded:
         side = float(int(side))
     return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + rule.box_shift_y * old, side)
 
 
 def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
-    """The square to cut around landmarks (n, 2 or 3) in px, of which x and y count."""
+    """Square to crop around landmarks (n, 2 or 3) in px; only x and y count.
+
+    Examples
+    --------
+    >>> from tddfa import CropRule
+    >>> from tddfa.crop import roi_from_landmarks
+    >>> rule = CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25)
+    >>> roi_from_landmarks([[10, 20], [50, 60]], rule)
+    Roi(left=5.0, top=15.0, side=50.0)
+    """
     points = np.asarray(landmarks)
     points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
     if not len(points):
         raise ValueError("landmarks: expected one point at least, got none")
     low, high = points.min(axis=0), points.max(axis=0)
-    side = max(rule.landmark_scale * float((high - low).max()), _SMALLEST_SIDE)
+    side = max(rule.landmark_scale * float((high - low).max()), _MIN_SIDE)
     x, y = (low + high) / 2
     return Roi.around(x, y, side)
 
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
-    """Camera to image px, from the regressor's camera (3, 4) to px of the crop that was cut at `roi`."""
+    """Camera to image px, from the regressor's camera matrix (3, 4) to px of the crop at `roi`."""
     return _as_mapped(roi, rule).fold(camera, rule.size)
 
 
 def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
-    """Camera (3, 4) to px of the crop that was cut at `roi`, from one to image px: the inverse of `to_image`."""
+    """Camera matrix (3, 4) to px of the crop at `roi`, from a camera to image px: the inverse of `to_image`."""
     return _as_mapped(roi, rule).unfold(camera, rule.size)
 
 
@@ -71,30 +87,40 @@ def _as_mapped(roi: Roi, rule: CropRule) -> Roi:
     return Roi(roi.left - half, roi.top - half, roi.side)
 
 
-def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], rounded: bool = False) -> None:
-    """Cut a square out of a picture, scaled to the size of `out`.
+def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, rounded: bool = False) -> None:
+    """Crop a square of an image, scaled to the size of `out`.
 
-    Bilinear, at the square's true edges: nothing is rounded to whole pixels. Where the square leaves the picture the
-    crop is black.
+    Bilinear, at the square's exact edges: nothing is rounded to whole pixels. The crop is black where the square leaves
+    the image.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
         BGR.
     roi : Roi
-        What to cut.
+        The square.
     out : ndarray (size, size, 3) uint8, C-contiguous
         The crop is written here.
     rounded : bool
-        See `CropRule`: cut as 3DDFA_V2 does, from the px nearest to the left and top edge up to the px nearest to the
-        right and bottom edge, that one left out.
+        See `CropRule`: crop as 3DDFA_V2 does, from the px nearest to the left and top edges up to the px nearest to the
+        right and bottom edges, exclusive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tddfa import Roi
+    >>> from tddfa.crop import crop_image
+    >>> crop = np.empty((120, 120, 3), np.uint8)
+    >>> crop_image(image, Roi(150, 40, 150), crop)
+    >>> bool(crop.any())
+    True
     """
     size = len(out)
     if rounded:
-        _cut_rounded(image, roi, out)
+        _crop_rounded(image, roi, out)
         return
     scale, dx, dy = roi.crop_to_image(size)
-    # Only the part under the square is handed on: OpenCV takes no picture with a side over 32767 px here.
+    # Only the part under the square is passed on: OpenCV refuses images with a side over 32767 px here.
     left, top = max(int(np.floor(roi.left)) - 1, 0), max(int(np.floor(roi.top)) - 1, 0)
     right, bottom = int(np.ceil(roi.left + roi.side)) + 2, int(np.ceil(roi.top + roi.side)) + 2
     part = image[top : max(bottom, 0), left : max(right, 0)]
@@ -106,7 +132,7 @@ def cut(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], rounded: boo
     cv2.warpAffine(part, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _cut_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
+def _crop_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
     left, top = round(roi.left), round(roi.top)
     right, bottom = (max(round(a + roi.side), b + 1) for a, b in ((roi.left, left), (roi.top, top)))
@@ -118,7 +144,7 @@ def _cut_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> 
     if part.shape[:2] != (bottom - top, right - left):
         if (bottom - top) * (right - left) > _MAX_PADDED:
             # the same edges; the px differ by a grey level
-            cut(image, Roi(left - 0.5, top - 0.5, right - left), out)
+            crop_image(image, Roi(left - 0.5, top - 0.5, right - left), out)
             return
         padded = np.zeros((bottom - top, right - left, 3), dtype=np.uint8)
         padded[inner[1] - top : inner[3] - top, inner[0] - left : inner[2] - left] = part

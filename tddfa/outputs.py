@@ -234,7 +234,7 @@ class Outputs:
     @cached_property
     def meshes(self) -> list[Mesh]:
         """A dense mesh per face."""
-        return [self.aligner.mesh(face) for face in self.faces]
+        return [self.aligner.decoder.mesh(face) for face in self.faces]
 
     @cached_property
     def textures(self) -> list[Texture]:
@@ -348,15 +348,15 @@ def _described(face: Face, aligner: Aligner) -> dict[str, Any]:
         "camera": _numbers(face.camera.matrix, 5),
         "scale": round(face.camera.scale, 5),
         "landmarks": _numbers(face.landmarks, 3),
-        "convention": aligner.face_model.convention,
+        "convention": aligner.decoder.convention,
         "shape": _numbers(face.params.shape, 5),
-        "expression": {name: round(weight, 4) for name, weight in aligner.expression(face).items()},
+        "expression": {name: round(weight, 4) for name, weight in aligner.decoder.expression(face).items()},
         "track_id": face.track_id,
     }
 
 
 def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) -> dict[str, Any]:
-    visible = aligner.visible(face) if face.visible is None else face.visible
+    visible = aligner.decoder.visible(face) if face.visible is None else face.visible
     said: dict[str, Any] = {"visible": visible.tolist(), "six_dof": None}
     if pose is None:
         return said
@@ -386,7 +386,7 @@ def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) 
 
 def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None:
     try:
-        return aligner.six_dof(face, intrinsics)
+        return aligner.decoder.six_dof(face, intrinsics)
     except ValueError:
         # no place before this camera looks so: a face of a very wide lens, nearer than its own size
         return None

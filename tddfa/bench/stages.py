@@ -22,7 +22,7 @@ from tddfa import draw
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
-from tddfa.crop import cut
+from tddfa.crop import crop_image
 from tddfa.model.runtime import Model
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 from tddfa.tracking.tracker import Tracker
@@ -45,13 +45,12 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
         detector = replace(detector, model=again(detector.model))  # type: ignore[arg-type]
     return Aligner(
         again(aligner.regressor),  # type: ignore[arg-type]
-        aligner.face_model,
-        aligner.crop,
-        detector,
-        aligner.min_score,
-        aligner.refine,
-        aligner.visibility,
-        aligner.mirrored,
+        aligner.decoder,
+        detector=detector,
+        min_score=aligner.min_score,
+        refine=aligner.refine,
+        flip=aligner.flip,
+        visibility=aligner.visibility,
     )
 
 
@@ -100,7 +99,7 @@ class Context:
     @cached_property
     def meshes(self) -> dict[int, list[Mesh]]:
         """Their meshes."""
-        return {count: [self.aligner.mesh(face) for face in faces] for count, faces in self.faces.items()}
+        return {count: [self.aligner.decoder.mesh(face) for face in faces] for count, faces in self.faces.items()}
 
     @cached_property
     def small(self) -> NDArray[np.uint8]:
@@ -205,14 +204,13 @@ def _alignment(gpu: bool) -> Iterator[Stage]:
     def crops(context: Context, count: int) -> NDArray[np.uint8]:
         size = context.aligner.crop.size
         out = np.empty((count, size, size, 3), dtype=np.uint8)
-        cut(context.images[1], context.faces[1][0].roi, out[0], context.aligner.crop.rounded)
+        crop_image(context.images[1], context.faces[1][0].roi, out[0], rounded=context.aligner.crop.rounded)
         out[1:] = out[0]
         return out
 
     def cutting(context: Context) -> Callable[[], object]:
-        return partial(
-            cut, context.images[1], context.faces[1][0].roi, crops(context, 1)[0], context.aligner.crop.rounded
-        )
+        out, rounded = crops(context, 1)[0], context.aligner.crop.rounded
+        return partial(crop_image, context.images[1], context.faces[1][0].roi, out, rounded=rounded)
 
     def sparse(context: Context) -> Callable[[], object]:
         face, model = context.faces[1][0], context.aligner.face_model
@@ -228,7 +226,7 @@ def _alignment(gpu: bool) -> Iterator[Stage]:
     for batch in (*BATCHES, *([GPU_BATCH] if gpu else [])):
         yield Stage(f"network.{batch}", f"network, batch {batch}", partial(network, count=batch), batch)
     yield Stage("decode.sparse", "68 landmarks", sparse)
-    yield Stage("decode.dense", "dense vertices", lambda c: partial(c.aligner.mesh, c.faces[1][0]))
+    yield Stage("decode.dense", "dense vertices", lambda c: partial(c.aligner.decoder.mesh, c.faces[1][0]))
     for count in (1, MANY):
         label = f"crop, network, landmarks: {_faces(count)}"
         yield Stage(f"align.{count}", label, partial(align, count=count), count)

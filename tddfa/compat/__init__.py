@@ -33,6 +33,7 @@ from tddfa.compat.config import CROP, detector, resolve
 from tddfa.compat.config import convert_config as convert_config
 from tddfa.compat.fetch import folder
 from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.model.assets import AssetError, config_path, verified
 from tddfa.model.config import Config
@@ -78,8 +79,7 @@ class TDDFA:
         config = resolve(_here(), cfg) if cfg else _fetched()
         self.aligner = Aligner(
             Model(verified(config.model), "auto" if gpu_mode else "cpu"),
-            FaceModel.load(verified(config.face_model)),
-            replace(CROP, rounded=not exact_crop),
+            Decoder(FaceModel.load(verified(config.face_model)), replace(CROP, rounded=not exact_crop)),
         )
         self.size = CROP.size
 

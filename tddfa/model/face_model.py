@@ -1,9 +1,9 @@
-"""The face model: coefficients to surface points. One matrix product for all vertices, a slice of it for landmarks."""
+"""The face model: coefficients to points of the surface. One matrix product for all vertices, another for landmarks."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from tddfa._shared.arrays import checked
 from tddfa._shared.npz import read_npz
 
 MAX_BYTES = 2 << 30
-"""What all arrays of a face model may hold together; a file that claims more is refused before it is read."""
+"""Limit of all arrays of a face model together; a larger file is refused before it is read."""
 
 OFFSET_PREFIX = "landmark_offset_"
-"""How a file's arrays of `FaceModel.landmark_offsets` are called, before the landmark convention's name."""
+"""Prefix of the names of `FaceModel.landmark_offsets` in a file, before the landmark convention."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +32,15 @@ class FaceModel:
     basis : ndarray (s + e, n, 3) float32
         Shape and expression offsets, in that order.
     shape_count : int
-        s, how many of the basis are shape.
+        s: how many of the basis are shape.
     triangles : ndarray (m, 3) int32
-        Wound counter-clockwise for one who looks from outside.
+        Counter-clockwise as seen from outside.
     landmark_triangles : ndarray (68, 3) int32
         Vertices around each landmark.
     landmark_weights : ndarray (68, 3) float32
         Their weights; 1, 0, 0 for a plain vertex.
     uv : ndarray (n, 2) float32 or None
-        Texture coordinates in 0..1, v up; the sheet is symmetric about u = 0.5.
+        Texture coordinates in 0..1, v up; the UV map is symmetric about u = 0.5.
     part : ndarray (n,) uint8
         0 face, 1 left eyeball, 2 right eyeball.
     regions : dict of str to ndarray (k,) int32
@@ -48,17 +48,26 @@ class FaceModel:
     expression_names : tuple of str
         Names of the expression offsets (ARKit's where the model has them).
     expression_range : tuple of float or None
-        What an expression weight may be; None leaves it open.
+        Limits of an expression weight; None sets none.
     unit : str
         "cm" or "um".
     licence : str
-        Who may use it.
+        Terms of use.
     convention : str
-        What `landmarks` gives. All landmark conventions number the same 68 points, and put some of them elsewhere: "300w" has the
-        inner ones where the annotators of 300-W put them, "300w-lp" has all where 300W-LP, AFLW2000-3D and 3DDFA_V2 do.
+        Landmark convention of `landmarks`: the points on the surface at `landmark_triangles`. All landmark conventions
+        number the same 68 points, at slightly different places: in "300w" the inner ones are where the annotators of
+        300-W put them, in "300w-lp" all are where 300W-LP, AFLW2000-3D and 3DDFA_V2 have them.
     landmark_offsets : dict of str to ndarray (68, 3) float32
-        By landmark convention, from the landmarks on the surface to its own, in the model's frame and unit; median over many faces
-        (`tddfa.train.labels.convention`). Zeros for the first, that of the surface.
+        Landmark convention to the vectors from the landmarks on the surface to its own, in the model's frame and unit;
+        medians over many faces (`tddfa.train.labels.convention`). Zeros for `convention`.
+
+    Examples
+    --------
+    >>> from tddfa import FaceModel
+    >>> from tddfa.model.assets import config_path
+    >>> model = FaceModel.load(config_path("open_mb05").with_name("open_face.npz"))
+    >>> model.unit, model.convention, sorted(model.landmark_offsets)
+    ('cm', '300w', ['300w', '300w-lp'])
     """
 
     mean: NDArray[np.float32]
@@ -99,17 +108,15 @@ class FaceModel:
         ):
             if index.size and (index.min() < 0 or index.max() >= n):
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
+        offsets = {self.convention: np.zeros((68, 3), dtype=np.float32)} | self.landmark_offsets
         offsets = {
-            name: checked(f"FaceModel.landmark_offsets[{name!r}]", value, (68, 3))
-            for name, value in (self.landmark_offsets or {self.convention: np.zeros((68, 3), dtype=np.float32)}).items()
+            name: checked(f"FaceModel.landmark_offsets[{name!r}]", value, (68, 3)) for name, value in offsets.items()
         }
-        object.__setattr__(self, "landmark_offsets", offsets)
-        if self.convention not in offsets:
-            raise ValueError(f"FaceModel.convention: expected one of {', '.join(offsets)}, got {self.convention!r}")
-        if offsets[self.surface_convention].any():
+        if offsets[self.convention].any():
             raise ValueError(
-                f"FaceModel.landmark_offsets: expected zeros first, got {self.surface_convention!r} off them"
+                f"FaceModel.landmark_offsets: expected zeros for {self.convention!r}, the convention of the surface"
             )
+        object.__setattr__(self, "landmark_offsets", offsets)
         if not 0 <= self.shape_count <= len(self.basis):
             raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
         if len(self.expression_names) != self.expression_count:
@@ -121,15 +128,15 @@ class FaceModel:
     def load(cls, path: str | os.PathLike[str]) -> FaceModel:
         """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
 
-        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `convention` (of the
-        landmarks on the surface) and `landmark_offset_<other landmark convention>` may be missing.
+        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `convention` and
+        `landmark_offset_<convention>` are optional.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no such file, or if an array is missing or does not fit; the message names file and array.
+            If the file is not a face model, or if an array is missing or does not fit; the message names file and array.
         """
         path = Path(path)
         arrays = _read_npz(path)
@@ -146,7 +153,7 @@ class FaceModel:
         basis[: len(shape)], basis[len(shape) :] = shape, expression
         names = tuple(str(name) for name in arrays.get("expression_names", ()))
         bounds = arrays.get("expression_range")
-        # files of the Basel Face Model, alone in um, did not always say whose landmarks they have
+        # older files of the Basel Face Model, the only one in um, do not name their convention
         convention = str(arrays.get("convention", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
         offsets = {
             name.removeprefix(OFFSET_PREFIX): array for name, array in arrays.items() if name.startswith(OFFSET_PREFIX)
@@ -171,50 +178,31 @@ class FaceModel:
                 unit=str(arrays.get("unit", "")),
                 licence=str(arrays.get("licence", "")),
                 convention=convention,
-                landmark_offsets={convention: np.zeros((68, 3), dtype=np.float32)} | offsets,
+                landmark_offsets=offsets,
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
 
-    @property
-    def surface_convention(self) -> str:
-        """The landmark convention whose landmarks lie on the surface, at `landmark_triangles`."""
-        return next(iter(self.landmark_offsets))
-
-    def with_convention(self, convention: str) -> FaceModel:
-        """Give this model with its landmarks by another landmark convention; the surface is the same, and shared.
-
-        Raises
-        ------
-        ValueError
-            If the model does not have it.
-        """
-        self._has(convention)
-        return self if convention == self.convention else replace(self, convention=convention)
-
     def landmark_offset(self, convention: str) -> NDArray[np.float32]:
-        """Way (68, 3) from what `landmarks` gives to the same by another landmark convention, in the model's frame and unit.
+        """Vectors (68, 3) from `landmarks` to the same in another landmark convention, in the model's frame and unit.
 
         Raises
         ------
         ValueError
             If the model does not have it.
         """
-        self._has(convention)
-        return self.landmark_offsets[convention] - self.landmark_offsets[self.convention]
-
-    def _has(self, convention: str) -> None:
         if convention not in self.landmark_offsets:
             raise ValueError(f"convention: expected one of {', '.join(self.landmark_offsets)}, got {convention!r}")
+        return self.landmark_offsets[convention]
 
     @property
     def expression_count(self) -> int:
-        """How many expression offsets there are."""
+        """Number of expression offsets."""
         return len(self.basis) - self.shape_count
 
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
-        return self._at_landmarks(self.mean) + self.landmark_offsets[self.convention]
+        return self._at_landmarks(self.mean)
 
     @cached_property
     def _landmark_basis(self) -> NDArray[np.float32]:
@@ -226,8 +214,8 @@ class FaceModel:
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
-        """Vertices (n,) no farther back than the landmarks: not the ears and neck, which a regressor hardly knows."""
-        return np.asarray(self.mean[:, 2] >= self._at_landmarks(self.mean)[:, 2].min())
+        """Vertices (n,) no farther back than the landmarks: without ears and neck, which the regressor predicts poorly."""
+        return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
 
     @cached_property
     def normalized_coordinates(self) -> NDArray[np.float32]:
@@ -262,12 +250,19 @@ class FaceModel:
         Raises
         ------
         ValueError
-            If there are more or fewer coefficients than the model has.
+            If the number of coefficients is not the model's.
+
+        Examples
+        --------
+        >>> model = aligner.decoder.face_model
+        >>> vertices = model.vertices(face.params.shape, face.params.expression)
+        >>> vertices.shape == model.mean.shape
+        True
         """
         return self._linear(self.mean, self.basis, shape, expression)
 
     def landmarks(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Only the landmarks (..., 68, 3), without computing the other vertices; arguments as of `vertices`."""
+        """The landmarks (..., 68, 3) on the surface alone, without the other vertices; arguments as of `vertices`."""
         return self._linear(self._landmark_mean, self._landmark_basis, shape, expression)
 
     def _linear(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from Sim3DR import interpolate, rasterize
 from tddfa._shared.arrays import checked, checked_image
 from tddfa.aligner import Aligner
+from tddfa.decoder import Decoder
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.sampling import sample
 from tddfa.surface.texture import FILLED, Texture, unwrap
@@ -107,9 +108,14 @@ class Head:
             if not faces:
                 raise ValueError("image: expected a photo with a face, found none")
             face = max(faces, key=lambda found: float(np.ptp(found.landmarks[:, :2], axis=0).max()))
-        model = aligner.face_model
+        return cls.from_face(image, face, aligner.decoder, size)
+
+    @classmethod
+    def from_face(cls, image: Image, face: Face, decoder: Decoder, size: int = 512) -> Head:
+        """Take the head of a face that is aligned already; see `from_photo`."""
+        model = decoder.face_model
         bust = bust_of(model)
-        unwrapped = unwrap(image, aligner.mesh(face), size)
+        unwrapped = unwrap(image, decoder.mesh(face), size)
         texture = _mended(unwrapped, model)
         (low, high), (left, right) = _CHEEKS
         cheeks = texture[int((1 - high) * size) : int((1 - low) * size), int(left * size) : int(right * size)]

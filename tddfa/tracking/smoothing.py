@@ -7,17 +7,15 @@ a face still, with a mesh and a pose that agree.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import to_crop
+from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.rotation import VIEW_TO_IMAGE, rotation_from_vector, vector_from_rotation
-from tddfa.model.config import CropRule
-from tddfa.model.face_model import FaceModel
-from tddfa.types import Face, Params
+from tddfa.types import Face
 
 
 def _gain(cutoff: float | NDArray[np.float64], dt: float) -> NDArray[np.float64]:
@@ -104,10 +102,8 @@ class OneEuro:
 
     Parameters
     ----------
-    face_model : FaceModel
-        What the coefficients mean.
-    crop : CropRule
-        The regressor's, for `Face.params`.
+    decoder : Decoder
+        Of the faces.
     """
 
     # Speeds in model units (cm), radians, e-folds and weights a second. Set on heads with known motion and the noise of
@@ -118,8 +114,8 @@ class OneEuro:
     EXPRESSION = Tuning(cutoff=1.0, slope=2.0, speed_cutoff=2.0)
     SHAPE = Tuning(cutoff=0.05, slope=0.0)
 
-    def __init__(self, face_model: FaceModel, crop: CropRule) -> None:
-        self._model, self._crop = face_model, crop
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
         self._rotation = OneEuroRotation(self.ROTATION)
         self._position = OneEuroFilter(self.POSITION)
         self._scale = OneEuroFilter(self.SCALE)
@@ -146,13 +142,12 @@ class OneEuro:
         expression = self._expression(face.params.expression, dt).astype(np.float32)
 
         linear = VIEW_TO_IMAGE @ (scale * rotation) @ rest
-        points = self._model.landmarks(shape, expression)
-        offset = middle - linear @ points.mean(axis=0)
+        offset = middle - linear @ self._decoder.model_landmarks(shape, expression).mean(axis=0)
         smooth = Camera(np.column_stack([linear, offset]))
-        return _rebuilt(face, smooth, shape, expression, points, self._crop)
+        return self._decoder.rebuild(face, camera=smooth, shape=shape, expression=expression)
 
 
-def mean_face(faces: Sequence[Face], face: Face, face_model: FaceModel, crop: CropRule) -> Face:
+def mean_face(faces: Sequence[Face], face: Face, decoder: Decoder) -> Face:
     """Mean of one face over several frames: one camera, one shape, one expression.
 
     3DDFA_V2's demos draw the mean of the vertices, ``mean(A_i @ (m + B @ c_i) + t_i)``. The mean camera with
@@ -165,10 +160,8 @@ def mean_face(faces: Sequence[Face], face: Face, face_model: FaceModel, crop: Cr
         The same face in several frames; a frame may count more than once.
     face : Face
         Its box, score, Roi, track id and visibility are kept.
-    face_model : FaceModel
-        Model of the coefficients.
-    crop : CropRule
-        The regressor's, for `Face.params`.
+    decoder : Decoder
+        Of these faces.
 
     Returns
     -------
@@ -184,21 +177,7 @@ def mean_face(faces: Sequence[Face], face: Face, face_model: FaceModel, crop: Cr
         (weights @ np.array([getattr(other.params, name) for other in faces])).astype(np.float32)
         for name in ("shape", "expression")
     )
-    points = face_model.landmarks(shape, expression)
-    return _rebuilt(face, Camera(matrices.mean(axis=0)), shape, expression, points, crop)
-
-
-def _rebuilt(
-    face: Face,
-    camera: Camera,
-    shape: NDArray[np.float32],
-    expression: NDArray[np.float32],
-    points: NDArray[np.float32],
-    crop: CropRule,
-) -> Face:
-    """The face with another camera, other coefficients, and their landmarks `points` (68, 3) in the model frame."""
-    params = Params(to_crop(face.roi, camera, crop), shape, expression)
-    return replace(face, camera=camera, params=params, landmarks=camera.project(points))
+    return decoder.rebuild(face, camera=Camera(matrices.mean(axis=0)), shape=shape, expression=expression)
 
 
 def jitter(tracks: NDArray[np.floating]) -> float:

@@ -238,7 +238,7 @@ class Tracker:
                     present = present and 0 <= index < len(window) and track_id in window[index][1]
                     last = window[index][1][track_id] if present else last
                     parts.append(last)
-            result.append(mean_face(parts, face, self.aligner.face_model, self.aligner.crop))
+            result.append(mean_face(parts, face, self.aligner.decoder))
         self.jitter_after.add(result)
         return frame, result
 
@@ -252,7 +252,7 @@ class Tracker:
             assert face.track_id is not None
             track = by_id[face.track_id]
             if track.smoother is None:
-                track.smoother = OneEuro(self.aligner.face_model, self.aligner.crop)
+                track.smoother = OneEuro(self.aligner.decoder)
             result.append(track.smoother(face, dt))
         self.jitter_after.add(result)
         return result

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tddfa import CropRule, Roi
-from tddfa.crop import cut, roi_from_box, roi_from_landmarks, to_crop, to_image
+from tddfa.crop import crop_image, roi_from_box, roi_from_landmarks, to_crop, to_image
 
 RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
 
@@ -45,7 +45,7 @@ class TestCut:
     def test_agrees_with_numpy_also_at_borders(self, rng, roi):
         image = smooth_picture(rng, 230, 200)
         crop = np.full((120, 120, 3), 99, np.uint8)
-        cut(image, roi, crop)
+        crop_image(image, roi, crop)
         # OpenCV's bilinear weights have 5 bits: a step of 1/32 between pixels that differ by as much as these
         difference = np.abs(crop - reference_cut(image, roi, 120))
         assert difference.mean() < 0.7
@@ -54,28 +54,28 @@ class TestCut:
     def test_identity(self, rng):
         image = rng.integers(0, 255, (120, 120, 3), dtype=np.uint8)
         crop = np.empty_like(image)
-        cut(image, Roi(-0.5, -0.5, 120), crop)
+        crop_image(image, Roi(-0.5, -0.5, 120), crop)
         np.testing.assert_array_equal(crop, image)
 
     @pytest.mark.parametrize("roi", [Roi(500, 10, 50), Roi(-90, 10, 50), Roi(10, -90, 50), Roi(1e7, 1e7, 3)])
     def test_outside_the_picture_is_black(self, rng, roi):
         crop = np.full((120, 120, 3), 99, np.uint8)
-        cut(rng.integers(1, 255, (100, 100, 3), dtype=np.uint8), roi, crop)
+        crop_image(rng.integers(1, 255, (100, 100, 3), dtype=np.uint8), roi, crop)
         assert not crop.any()
 
     def test_pictures_with_a_side_over_32767(self, rng):
         strip = np.zeros((40, 40000, 3), np.uint8)
         strip[:, 39000:39040] = patch = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
         crop = np.empty((40, 40, 3), np.uint8)
-        cut(strip, Roi(38999.5, -0.5, 40), crop)
+        crop_image(strip, Roi(38999.5, -0.5, 40), crop)
         np.testing.assert_array_equal(crop, patch)
 
     def test_strided_read_only_pictures(self, rng):
         image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
         image.setflags(write=False)
         crops = np.empty((2, 120, 120, 3), np.uint8)
-        cut(image, Roi(3, 4, 50), crops[0])
-        cut(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1])
+        crop_image(image, Roi(3, 4, 50), crops[0])
+        crop_image(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1])
         np.testing.assert_array_equal(*crops)
 
 
@@ -137,16 +137,16 @@ class TestRounded:
     def test_agrees_with_the_plain_crop(self, rng, roi, reference):
         image = rng.integers(0, 255, (230, 200, 3), dtype=np.uint8)
         crop = np.full((120, 120, 3), 99, np.uint8)
-        cut(image, roi, crop, rounded=True)
+        crop_image(image, roi, crop, rounded=True)
         right, bottom = (max(round(a + roi.side), round(a) + 1) for a in (roi.left, roi.top))
         np.testing.assert_array_equal(crop, reference.crop_at(image, (roi.left, roi.top, right, bottom)))
 
     def test_a_huge_square_is_not_laid_out(self, rng):
         image = rng.integers(0, 255, (300, 300, 3), dtype=np.uint8)
         crops = np.full((2, 120, 120, 3), 99, np.uint8)
-        cut(image, Roi(-1e6, -1e6, 2e6), crops[0], rounded=True)
-        cut(image, Roi(-3000.3, -3000.3, 6000), crops[0], rounded=True)
-        cut(image, Roi(-3000.5, -3000.5, 6000), crops[1])
+        crop_image(image, Roi(-1e6, -1e6, 2e6), crops[0], rounded=True)
+        crop_image(image, Roi(-3000.3, -3000.3, 6000), crops[0], rounded=True)
+        crop_image(image, Roi(-3000.5, -3000.5, 6000), crops[1])
         np.testing.assert_array_equal(*crops)
         assert crops[0].any()
 
@@ -154,8 +154,8 @@ class TestRounded:
         image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
         image.setflags(write=False)
         crops = np.empty((2, 120, 120, 3), np.uint8)
-        cut(image, Roi(3, 4, 50), crops[0], rounded=True)
-        cut(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1], rounded=True)
+        crop_image(image, Roi(3, 4, 50), crops[0], rounded=True)
+        crop_image(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1], rounded=True)
         np.testing.assert_array_equal(*crops)
 
     def test_side_of_a_box_is_whole(self):

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from tddfa import draw
+from tddfa import Decoder, draw
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, describe, image_kinds
@@ -51,7 +51,7 @@ def test_pictures_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
 
 def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
     made = outputs(alpha=0.3, background="black", pose_style="axes")
-    meshes = [aligner.mesh(face) for face in faces]
+    meshes = [aligner.decoder.mesh(face) for face in faces]
     expected = {
         "2d_sparse": draw.landmarks(two_people, faces),
         "2d_dense": draw.points(two_people, meshes),
@@ -60,7 +60,7 @@ def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
         "pncc": draw.pncc(two_people, meshes, aligner.face_model.normalized_coordinates, background="black"),
         "pose": draw.pose(two_people, faces, style="axes"),
         "6dof": draw_6dof.six_dof(
-            two_people, faces, meshes, [aligner.six_dof(f) for f in faces], alpha=0.3, background="black"
+            two_people, faces, meshes, [aligner.decoder.six_dof(f) for f in faces], alpha=0.3, background="black"
         ),
     }
     for kind, picture in expected.items():
@@ -172,10 +172,10 @@ class TestJson:
             assert said["pose"] == pytest.approx(face.camera.euler_degrees()._asdict(), abs=6e-4)
             assert said["roi"] == pytest.approx(vars(face.roi), abs=6e-4)
             assert list(said["expression"]) == list(aligner.face_model.expression_names)
-            assert said["expression"] == pytest.approx(aligner.expression(face), abs=6e-5)
+            assert said["expression"] == pytest.approx(aligner.decoder.expression(face), abs=6e-5)
             assert all(0 <= weight <= 1 for weight in said["expression"].values())
             assert said["track_id"] is None
-            assert said["visible"] == aligner.visible(face).tolist()
+            assert said["visible"] == aligner.decoder.visible(face).tolist()
             w, x, y, z = said["quaternion"]["values"]
             assert said["quaternion"]["order"] == "wxyz"
             np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), said["rotation"], atol=3e-6)
@@ -192,7 +192,7 @@ class TestJson:
         content = json.loads(outputs(intrinsics=camera).save_json(tmp_path / "x", "x").read_text())
         used = camera or Intrinsics.assumed(two_people.shape[:2])
         for told, face in zip(content["faces"], faces, strict=True):
-            said, pose = told["six_dof"], aligner.six_dof(face, used)
+            said, pose = told["six_dof"], aligner.decoder.six_dof(face, used)
             np.testing.assert_allclose(said["rotation"], pose.rotation, atol=6e-7)
             np.testing.assert_allclose(
                 Rotation.from_rotvec(said["rotation_vector"]).as_matrix(), pose.rotation, atol=3e-6
@@ -225,8 +225,8 @@ class TestJson:
     @pytest.mark.parametrize(("unit", "in_cm"), [("um", 1e-4), ("mm", 0.1), ("cm", 1), ("m", 100), ("", None)])
     def test_translations_are_in_cm_where_the_models_unit_is_a_length(self, aligner, faces, unit, in_cm):
         other = copy.copy(aligner)
-        other.face_model = replace(aligner.face_model, unit=unit)
-        said, pose = describe(faces[0], other)["six_dof"], aligner.six_dof(faces[0])
+        other.decoder = Decoder(replace(aligner.face_model, unit=unit), aligner.crop)
+        said, pose = describe(faces[0], other)["six_dof"], aligner.decoder.six_dof(faces[0])
         assert said["unit"] == ("cm" if in_cm else unit)
         np.testing.assert_allclose(said["translation"], pose.translation * (in_cm or 1), atol=6e-5)
         assert said["distance"] == pytest.approx(pose.distance * (in_cm or 1), abs=6e-5)
@@ -265,7 +265,7 @@ class TestJson:
 
     def test_one_face_with_what_costs_little(self, aligner, faces, monkeypatch):
         full = describe(faces[0], aligner)
-        monkeypatch.setattr(aligner, "mesh", None)  # no dense surface
+        monkeypatch.setattr(aligner.decoder, "mesh", None)  # no dense surface
         monkeypatch.setattr(aligner, "six_dof", None)
         told = describe(faces[0], aligner, dense=False)
         assert told == {**full, "visible": None, "six_dof": None}
@@ -283,8 +283,8 @@ class TestJson:
 
 def test_nothing_is_changed_and_nothing_computed_twice(aligner, two_people, faces, tmp_path, monkeypatch):
     calls = []
-    mesh = aligner.mesh
-    monkeypatch.setattr(aligner, "mesh", lambda *arguments: calls.append(1) or mesh(*arguments))
+    mesh = aligner.decoder.mesh
+    monkeypatch.setattr(aligner.decoder, "mesh", lambda *arguments: calls.append(1) or mesh(*arguments))
     made = Outputs(two_people, faces, aligner, Options(uv_size=64, vertex_colors=True))  # the picture is read-only
     before = [face.landmarks.copy() for face in faces], [m.vertices.copy() for m in made.meshes]
     for kind in KINDS:

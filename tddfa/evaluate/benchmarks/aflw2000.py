@@ -107,7 +107,7 @@ def _read(
         raise ValueError(f"{path}: expected its re-annotated points and new yaw too, found none of that name") from None
     aligned = crops.align(aligner, photo, truth)
     found = {
-        (sense, crop): None if face is None else aligner.landmarks(face, sense or None).astype(np.float64)
+        (sense, crop): None if face is None else aligner.decoder.landmarks(face, sense or None).astype(np.float64)
         for sense in _senses(aligner) for crop, face in aligned.found.items()
     }  # fmt: skip
     return _Photo(path.stem, sources.below(photo, data), truth, pose, points, yaw, aligned, found)

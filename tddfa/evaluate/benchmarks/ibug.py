@@ -129,7 +129,7 @@ def _read(setup: Setup, path: Path) -> _Photo:
     aligned = crops.align(setup.aligner, photo, truth)
     if _MARKUP in setup.aligner.face_model.landmark_offsets:
         faces = {
-            crop: face and replace(face, landmarks=setup.aligner.landmarks(face, _MARKUP))
+            crop: face and replace(face, landmarks=setup.aligner.decoder.landmarks(face, _MARKUP))
             for crop, face in aligned.found.items()
         }
         aligned = replace(aligned, found=faces)

@@ -120,7 +120,7 @@ _RENDERED = (
 def _align(aligner: Aligner, views: Sequence[View]) -> _Seen:
     """Landmarks in each view, the crop from the truth, so that no face is missed or mistaken."""
     rois = [[roi_from_landmarks(view.landmarks, aligner.crop)] for view in views]
-    faces = aligner([view.image for view in views], rois=rois)
+    faces = aligner.batch([view.image for view in views], rois=rois)
     return _Seen(views, np.array([one.landmarks[:, :2] for (one,) in faces], dtype=np.float64))
 
 

@@ -66,7 +66,7 @@ def identity(
         "face_model_sha256": _sha256(settings.face_model),
         "exact_crop": exact_crop,
         "refine": aligner.refine,
-        "convention": aligner.face_model.convention,
+        "convention": aligner.decoder.convention,
         "onnxruntime": _installed("onnxruntime-gpu", "onnxruntime"),
         "numpy": _installed("numpy"),
         "opencv": _installed("opencv-python", "opencv-python-headless", "opencv-contrib-python"),

@@ -85,7 +85,7 @@ def add_convention(
     """
     source = Config.load(config_path(config)).face_model
     own, other = (Aligner.load(each, exact_crop=True) for each in (config, like))
-    if name == own.face_model.surface_convention:
+    if name == own.face_model.convention:
         raise ValueError(f"name: expected another than that of the model's own landmarks, got {name!r}")
     usable = np.flatnonzero(crops.labels.has_params & ~crops.labels.validation)
     rows = np.random.default_rng(0).permutation(usable)[:count]

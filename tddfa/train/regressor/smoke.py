@@ -8,6 +8,7 @@ import numpy as np
 
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
+from tddfa.decoder import Decoder
 from tddfa.evaluate.metrics import nme_box
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
@@ -99,7 +100,7 @@ def smoke(out: Path) -> SmokeResult:
 
 def heldout_error(network: Path, model: FaceModel, config: Config) -> float:
     """Mean NME of 68 landmarks of an exported network on held-out heads, % of the box."""
-    aligner = Aligner(Model(network, device="cpu", threads=1), model, config.crop)
+    aligner = Aligner(Model(network, device="cpu", threads=1), Decoder(model, config.crop))
     errors = []
     for seed, (yaw, pitch, roll) in _HELD_OUT:
         state = State(yaw, pitch, roll, size=0.5 * _SIZE, x=_SIZE / 2, y=_SIZE / 2)

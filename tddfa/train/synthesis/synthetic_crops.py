@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.aligner import Aligner
+from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
@@ -89,16 +89,7 @@ def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
     landmarks = camera.project(model.landmarks(params.shape, params.expression))
     box = np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
     face = Face(box, 1.0, Roi(-0.5, -0.5, STORED_SIZE), params, camera, landmarks)
-    return Head.from_photo(crops.image(row), _mesher(model), _TEXTURE_SIZE, face)
-
-
-def _mesher(model: FaceModel) -> Aligner:
-    """An aligner that finds nothing, but knows the face model."""
-
-    def nothing(_crops: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        raise RuntimeError("this aligner has no networks")
-
-    return Aligner(nothing, model, CropRule(CROP_SIZE, 0.0, 1.0, 1.0))
+    return Head.from_face(crops.image(row), face, Decoder(model, CropRule(CROP_SIZE, 0.0, 1.0, 1.0)), _TEXTURE_SIZE)
 
 
 def mean_size(model: FaceModel) -> float:

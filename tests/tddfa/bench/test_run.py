@@ -80,7 +80,7 @@ def test_as_a_benchmark(aligner, tmp_path):
 
 def test_without_a_detector_there_is_no_latency(aligner, tmp_path):
     with pytest.raises(ValueError, match="detector"):
-        latency.evaluate(Setup(tmp_path, Aligner(aligner.regressor, aligner.face_model, aligner.crop)))
+        latency.evaluate(Setup(tmp_path, Aligner(aligner.regressor, aligner.decoder)))
 
 
 class OnCuda:
@@ -96,7 +96,7 @@ class OnCuda:
 
 
 def test_on_a_gpu_a_large_batch_is_timed_too(aligner):
-    model = Aligner(OnCuda(aligner.regressor), aligner.face_model, aligner.crop, aligner.detector)
+    model = Aligner(OnCuda(aligner.regressor), aligner.decoder, detector=aligner.detector)
     report = run(model, Plan("network.*", rounds=1, threads=(1,)))
     assert report.rows[-1].stage == "network.256"
     assert report.rows[-1].faces == 256

@@ -94,13 +94,13 @@ def test_the_same_model_with_other_threads(aligner, astronaut):
 
 
 def test_networks_that_are_no_files_are_shared(aligner):
-    plain = Aligner(aligner.regressor.__call__, aligner.face_model, aligner.crop)
+    plain = Aligner(aligner.regressor.__call__, aligner.decoder)
     assert with_threads(plain, 1).regressor is plain.regressor
     assert with_threads(plain, 1).detector is None
 
 
 def test_without_a_detector_its_stages_fail_and_say_why(aligner, pictures, tmp_path):
-    context = Context(Aligner(aligner.regressor, aligner.face_model, aligner.crop), pictures, tmp_path)
+    context = Context(Aligner(aligner.regressor, aligner.decoder), pictures, tmp_path)
     for stage in chosen(stages(), "detect*"):
         with pytest.raises(ValueError, match="no detector"):
             stage.make(context)()

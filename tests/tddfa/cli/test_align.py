@@ -67,7 +67,7 @@ class TestCrops:
         assert status == 0
         assert said[1] == f"  frontal    {out / 'astronaut_0.png'}"
         face = aligner(astronaut)[0]
-        assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.mesh(face), 224))
+        assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.decoder.mesh(face), 224))
         content = json.loads((out / "astronaut.json").read_text())
         assert (content["frontal"], content["template"], content["faces"][0]["matrix"]) == (True, "arcface", None)
 

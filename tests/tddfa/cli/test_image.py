@@ -270,7 +270,7 @@ class TestOptions:
         for arguments, convention in (([], "300w"), (["--landmarks", "300w-lp"], "300w-lp")):
             assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
             (told,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
-            np.testing.assert_allclose(told["landmarks"], aligner.landmarks(face, convention), atol=0.05)
+            np.testing.assert_allclose(told["landmarks"], aligner.decoder.landmarks(face, convention), atol=0.05)
             assert told["convention"] == convention
         status, _, err = run("-f", inputs / "astronaut.jpg", "--landmarks", "98")
         assert status != 0

@@ -87,7 +87,7 @@ class TestReleased:
             np.testing.assert_allclose(params[k], parameters(face), rtol=1e-4, atol=1e-4)
             landmarks = reference.reconstruct(params[k], square, bases, bases["keypoints"])
             vertices = reference.reconstruct(params[k], square, bases)
-            mesh = aligner.mesh(face)
+            mesh = aligner.decoder.mesh(face)
             differences = [
                 np.abs(face.landmarks[:, :2] - landmarks[:, :2]).max(),
                 np.abs(mesh.vertices[:, :2] - vertices[:, :2]).max(),

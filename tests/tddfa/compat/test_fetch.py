@@ -81,7 +81,7 @@ def test_from_a_checkout(cache, checkout, capsys, rng):
         assert config_path(name) == cache / f"3ddfa_v2/{name}.yml"
         aligner = Aligner.load(name, device="cpu")
         (face,) = aligner(image, boxes=[[10, 10, 60, 70]])
-        assert aligner.mesh(face).vertices.shape == (120, 3)
+        assert aligner.decoder.mesh(face).vertices.shape == (120, 3)
         assert aligner.crop.rounded
         assert not Aligner.load(name, device="cpu", exact_crop=True).crop.rounded
 

@@ -49,6 +49,10 @@ class Scripted:
     def face_model(self):
         return SimpleNamespace(landmark_offsets=self.conventions, convention=next(iter(self.conventions)))
 
+    @property
+    def decoder(self):
+        return SimpleNamespace(landmarks=self.landmarks, convention=self.face_model.convention)
+
     def landmarks(self, face, convention=None):
         return face.landmarks + np.array(self.conventions[convention or self.face_model.convention], np.float32)
 

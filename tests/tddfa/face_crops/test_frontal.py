@@ -96,7 +96,7 @@ def test_what_comes_out_looks_ahead(aligner, heads, wall, yaw, pitch, roll):
     image, *_ = seen(heads["photo"], wall, light={}, yaw=yaw, pitch=pitch, roll=roll)
     face = max(aligner(image), key=lambda face: face.score)
     assert np.abs(np.array(face.camera.euler_degrees()) - (yaw, pitch, roll)).max() < 15
-    crop = frontalise(image, face, aligner.mesh(face), 224)
+    crop = frontalise(image, face, aligner.decoder.mesh(face), 224)
     again = aligner(cv2.copyMakeBorder(crop, *[80] * 4, cv2.BORDER_REPLICATE), boxes=[[110, 110, 274, 304]])[0]
     assert np.abs(again.camera.euler_degrees()).max() < 8
     shifted = replace(again, landmarks=again.landmarks - np.array([80, 80, 0], dtype=np.float32))
@@ -109,15 +109,15 @@ def test_what_comes_out_looks_ahead(aligner, heads, wall, yaw, pitch, roll):
 @pytest.mark.parametrize("size", [32, 100, 112, 224, 300])
 def test_sizes(aligner, astronaut, size):
     face = aligner(astronaut)[0]
-    crop = frontalise(astronaut, face, aligner.mesh(face), size)
+    crop = frontalise(astronaut, face, aligner.decoder.mesh(face), size)
     assert crop.shape == (size, size, 3)
-    expected = cv2.resize(frontalise(astronaut, face, aligner.mesh(face), 112), (size, size))
+    expected = cv2.resize(frontalise(astronaut, face, aligner.decoder.mesh(face), 112), (size, size))
     assert np.abs(crop.astype(int) - expected).mean() < 12
 
 
 def test_a_face_that_looks_ahead_keeps_teeth_hair_and_background(aligner, astronaut):
     face = aligner(astronaut)[0]
-    crop, expected = frontalise(astronaut, face, aligner.mesh(face), 224), align_face(astronaut, face, 224)
+    crop, expected = frontalise(astronaut, face, aligner.decoder.mesh(face), 224), align_face(astronaut, face, 224)
     smooth = [cv2.blur(picture, (9, 9)).astype(float) for picture in (crop, expected)]
     # her pitch and roll are 8 and 3 degrees: things move a little
     assert np.abs(smooth[0] - smooth[1]).mean() < 10
@@ -215,7 +215,7 @@ def test_half_a_face_is_mirrored(heads, wall, side):
 def test_a_large_photo_gives_what_a_small_one_does(aligner, astronaut):
     """Fine things do not alias."""
     face = aligner(astronaut)[0]
-    mesh = aligner.mesh(face)
+    mesh = aligner.decoder.mesh(face)
     grain = np.tile(np.array([[0, 40], [40, 0]], dtype=np.uint8), (4 * 256, 4 * 256))
     large = np.clip(cv2.resize(astronaut, None, fx=4, fy=4), 20, 235) - np.uint8(20) + grain[..., None]
 
@@ -245,12 +245,12 @@ class TestBadArguments:
     def test_size(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(ValueError, match="size: expected a whole number from 32 to 1024"):
-            frontalise(astronaut, face, aligner.mesh(face), 16)
+            frontalise(astronaut, face, aligner.decoder.mesh(face), 16)
 
     def test_image(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(TypeError, match="image: expected"):
-            frontalise(astronaut / 255, face, aligner.mesh(face))
+            frontalise(astronaut / 255, face, aligner.decoder.mesh(face))
 
     @pytest.mark.parametrize(
         ("change", "words"), [({"uv": None}, "no uv"), ({"triangles": np.zeros((0, 3), int)}, "none")]
@@ -258,9 +258,9 @@ class TestBadArguments:
     def test_mesh(self, aligner, astronaut, change, words):
         face = aligner(astronaut)[0]
         with pytest.raises(ValueError, match=f"mesh: expected one with triangles and uv, got {words}"):
-            frontalise(astronaut, face, replace(aligner.mesh(face), **change))
+            frontalise(astronaut, face, replace(aligner.decoder.mesh(face), **change))
 
     def test_points(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(ValueError, match="face: expected eyes, nose and mouth in order"):
-            frontalise(astronaut, replace(face, landmarks=np.full((68, 3), 9.0)), aligner.mesh(face))
+            frontalise(astronaut, replace(face, landmarks=np.full((68, 3), 9.0)), aligner.decoder.mesh(face))

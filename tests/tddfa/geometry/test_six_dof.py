@@ -299,13 +299,13 @@ class TestFaces:
 
     def test_a_photo(self, aligner, astronaut):
         (face,) = aligner(astronaut)
-        dense, sparse = aligner.six_dof(face), face.six_dof()
+        dense, sparse = aligner.decoder.six_dof(face), face.six_dof()
         assert degrees_between(dense.rotation, sparse.rotation) < 2
         assert dense.distance == pytest.approx(sparse.distance, rel=0.1)
         # f = 1024 px, and a face about 10 cm from eye to eye and chin
         assert 120 < dense.distance < 200
         assert dense.error < 3
-        halved = aligner.six_dof(face, Intrinsics.centered(512, astronaut.shape[:2]))
+        halved = aligner.decoder.six_dof(face, Intrinsics.centered(512, astronaut.shape[:2]))
         assert halved.distance == pytest.approx(dense.distance / 2, rel=0.1)  # but for the head's own depth
 
 
@@ -339,7 +339,7 @@ def test_from_picture_to_place(aligner, astronaut):
             translation = distance * np.array([90 / focal, 20 / focal, 1])
             faces = aligner(rendered(head, rotation, translation, camera, size))
             assert len(faces) == 1, (distance, pose)
-            found = aligner.six_dof(faces[0], camera)
+            found = aligner.decoder.six_dof(faces[0], camera)
             turns.append(degrees_between(found.rotation, rotation))
             distances.append(found.distance / np.linalg.norm(translation) - 1)
     assert np.median(turns) < 8, turns

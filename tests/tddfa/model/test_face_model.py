@@ -76,45 +76,28 @@ class TestDecoding:
             model.landmarks(np.zeros(40, np.float32), np.zeros(1, np.float32))
 
 
-class TestMarkup:
-    def test_landmarks_move_and_the_surface_stays(self, tmp_path, rng):
+class TestConvention:
+    def test_offsets_of_other_conventions_are_read(self, tmp_path, rng):
         offsets = rng.normal(size=(68, 3)).astype(np.float32)
         model = FaceModel.load(saved(tmp_path, six_vertices(landmark_offset_theirs=offsets)))
-        assert model.convention == model.surface_convention == "300w"
+        assert model.convention == "300w"
         assert list(model.landmark_offsets) == ["300w", "theirs"]
-        other = model.with_convention("theirs")
-        shape, expression = random_coefficients(model, rng, 4)
-        moved = other.landmarks(shape, expression) - model.landmarks(shape, expression)
-        np.testing.assert_allclose(moved, np.broadcast_to(offsets, (4, 68, 3)), atol=1e-5)
-        assert other.basis is model.basis
-        assert (other.convention, other.surface_convention) == ("theirs", "300w")
-        assert (other.front == model.front).all()
-        back = other.with_convention("300w")
-        np.testing.assert_array_equal(back.landmarks(shape, expression), model.landmarks(shape, expression))
+        np.testing.assert_array_equal(model.landmark_offset("theirs"), offsets)
+        assert not model.landmark_offset("300w").any()
+        with pytest.raises(ValueError, match="convention: expected one of 300w, theirs, got 'x'"):
+            model.landmark_offset("x")
 
-    def test_a_model_says_what_its_own_is(self, tmp_path):
+    def test_the_file_names_the_convention_of_its_landmarks(self, tmp_path):
         model = FaceModel.load(saved(tmp_path, six_vertices(convention=np.array("300w-lp"))))
         assert (model.convention, list(model.landmark_offsets)) == ("300w-lp", ["300w-lp"])
-        assert model.with_convention("300w-lp") is model
-        with pytest.raises(ValueError, match="convention: expected one of 300w-lp, got '300w'"):
-            model.with_convention("300w")
 
     def test_the_basel_face_model_alone_is_in_um(self, tmp_path):
         assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("um")))).convention == "300w-lp"
         assert FaceModel.load(saved(tmp_path, six_vertices(unit=np.array("cm")))).convention == "300w"
 
-    def test_from_one_to_another(self, model):
-        there, back = model.landmark_offset("300w-lp"), model.with_convention("300w-lp").landmark_offset("300w")
-        np.testing.assert_array_equal(there, model.landmark_offsets["300w-lp"])
-        np.testing.assert_array_equal(back, -there)
-        with pytest.raises(ValueError, match="got 'x'"):
-            model.landmark_offset("x")
-
-    def test_the_surfaces_own_has_no_offsets(self, model):
-        with pytest.raises(ValueError, match="expected zeros first, got '300w-lp'"):
-            replace(model, landmark_offsets={"300w-lp": model.landmark_offsets["300w-lp"]}, convention="300w-lp")
-        with pytest.raises(ValueError, match="convention: expected one of 300w, 300w-lp, got 'x'"):
-            replace(model, convention="x")
+    def test_the_convention_of_the_surface_has_no_offsets(self, model):
+        with pytest.raises(ValueError, match="expected zeros for '300w-lp', the convention of the surface"):
+            replace(model, convention="300w-lp")
 
 
 class TestOpenModel:

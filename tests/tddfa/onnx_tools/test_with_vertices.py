@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from tddfa import Aligner
-from tddfa.crop import cut
+from tddfa.crop import crop_image
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools import with_vertices as dense
@@ -30,15 +30,15 @@ def path(regressor, face_model, tmp_path_factory):
 
 
 def test_vertices_of_a_batch_are_those_of_the_face_model_and_camera(path, aligner, two_people):
-    once = Aligner(aligner.regressor, aligner.face_model, aligner.crop)
+    once = Aligner(aligner.regressor, aligner.decoder)
     faces = once(two_people, boxes=[face.box for face in aligner(two_people)])
     assert len(faces) == 2
     crops = np.empty((len(faces), 120, 120, 3), np.uint8)
     for crop, face in zip(crops, faces, strict=True):
-        cut(two_people, face.roi, crop)
+        crop_image(two_people, face.roi, crop)
     outputs = Model(path, "cpu", 1)(crops)
     for vertices, face in zip(outputs["vertices"], faces, strict=True):
-        expected = aligner.mesh(face).vertices
+        expected = aligner.decoder.mesh(face).vertices
         scale, dx, dy = face.roi.crop_to_image(120)
         assert np.ptp(expected[:, 0]) > 60
         np.testing.assert_allclose(vertices * scale + np.float32([dx, dy, 0]), expected, atol=1e-3 * scale)

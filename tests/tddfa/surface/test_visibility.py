@@ -141,7 +141,7 @@ def test_aligners_with_visibility(aligner, astronaut):
     finally:
         aligner.visibility = False
     assert face.visible.shape == (68,)
-    np.testing.assert_array_equal(face.visible, aligner.visible(plain))
+    np.testing.assert_array_equal(face.visible, aligner.decoder.visible(plain))
     assert face.visible.sum() >= 64  # she looks a little aside
     assert not cut.visible[cut.landmarks[:, 0] < -1].any()
     assert cut.visible[42:48].all()

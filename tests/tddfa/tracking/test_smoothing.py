@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from builders import make_face
-from tddfa import Camera, CropRule, Roi, Tracker
+from tddfa import Camera, CropRule, Decoder, Roi, Tracker
 from tddfa.crop import to_image
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.model.face_model import FaceModel
@@ -76,7 +76,7 @@ class TestOneEuro:
         rng = np.random.default_rng(5)
         states = list(motion(kind))
         raw = [face_of(model, shape, state, rng) for state in states]
-        smoother = OneEuro(model, CROP)
+        smoother = OneEuro(Decoder(model, CROP))
         smooth = [smoother(face, 1 / FPS) for face in raw]
         target = np.array([face_of(model, shape, state).landmarks for state in states])
         return target, np.array([f.landmarks for f in raw]), np.array([f.landmarks for f in smooth]), smooth
@@ -118,7 +118,7 @@ class TestOneEuro:
 
     def test_without_noise_and_motion_nothing_changes(self, model, shape):
         face = face_of(model, shape, {"angles": (20, 10, -5)})
-        smoother = OneEuro(model, CROP)
+        smoother = OneEuro(Decoder(model, CROP))
         for _ in range(5):
             smooth = smoother(face, 1 / FPS)
         np.testing.assert_allclose(smooth.landmarks, face.landmarks, atol=0.01)
@@ -126,7 +126,7 @@ class TestOneEuro:
 
     def test_the_image_size_is_kept(self, model, shape):
         face = face_of(model, shape, {})
-        assert OneEuro(model, CROP)(face, 1 / FPS).image_size == (600, 600)
+        assert OneEuro(Decoder(model, CROP))(face, 1 / FPS).image_size == (600, 600)
 
 
 class TestFilters:
@@ -208,7 +208,7 @@ class TestMeanFace:
 
     def test_is_next_to_the_mean_of_the_vertices(self, model, shape):
         faces = self.faces(model, shape, [{"angles": (yaw, 0, 0)} for yaw in (0, 3, 6)])
-        mean = mean_face(faces, faces[1], model, CROP)
+        mean = mean_face(faces, faces[1], Decoder(model, CROP))
 
         def vertices(face):
             return face.camera.project(model.vertices(face.params.shape, face.params.expression))
@@ -226,19 +226,19 @@ class TestMeanFace:
             )
             for scale in (8, 10, 14)
         ]  # fmt: skip
-        mean = mean_face(faces, faces[1], model, CROP)
+        mean = mean_face(faces, faces[1], Decoder(model, CROP))
         np.testing.assert_allclose(mean.landmarks, np.mean([f.landmarks for f in faces], axis=0), atol=1e-3)
 
     def test_keeps_what_belongs_to_the_frame(self, model, shape):
         faces = self.faces(model, shape, [{}, {}, {}])
-        mean = mean_face(faces, faces[1], model, CROP)
+        mean = mean_face(faces, faces[1], Decoder(model, CROP))
         assert mean.box is faces[1].box
         assert mean.roi is faces[1].roi
         assert (mean.track_id, mean.image_size) == (0, (600, 600))
 
     def test_of_one_frame_is_its_face(self, model, shape):
         (face,) = self.faces(model, shape, [{}])
-        assert mean_face([face], face, model, CROP) is face
+        assert mean_face([face], face, Decoder(model, CROP)) is face
 
 
 @pytest.fixture(scope="module", params=["none", "one_euro", "lookahead"])
@@ -254,9 +254,9 @@ class TestOneFace:
     """After every kind of smoothing, all outputs of a face come from one camera, one shape and one expression."""
 
     def test_landmarks_are_points_of_the_mesh(self, aligner, smoothed):
-        model, vertices = aligner.face_model, aligner.mesh(smoothed).vertices
+        model, vertices = aligner.face_model, aligner.decoder.mesh(smoothed).vertices
         on_surface = (vertices[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
-        np.testing.assert_allclose(aligner.landmarks(smoothed, model.surface_convention), on_surface, atol=1e-3)
+        np.testing.assert_allclose(aligner.decoder.landmarks(smoothed, model.convention), on_surface, atol=1e-3)
         np.testing.assert_allclose(smoothed.landmarks, on_surface, atol=1e-3)
 
     def test_the_cameras_agree(self, aligner, smoothed):
@@ -269,16 +269,16 @@ class TestOneFace:
         np.testing.assert_allclose(record["camera"], smoothed.camera.matrix, atol=1e-4)
         assert list(record["pose"].values()) == pytest.approx(smoothed.camera.euler_degrees(), abs=1e-3)
         np.testing.assert_allclose(record["shape"], smoothed.params.shape, atol=1e-4)
-        assert record["expression"] == pytest.approx(aligner.expression(smoothed), abs=1e-4)
+        assert record["expression"] == pytest.approx(aligner.decoder.expression(smoothed), abs=1e-4)
         low, high = aligner.face_model.expression_range
         weights = np.clip(smoothed.params.expression, low, high)
         np.testing.assert_allclose(list(record["expression"].values()), weights, atol=1e-4)
-        pose = aligner.six_dof(smoothed)
+        pose = aligner.decoder.six_dof(smoothed)
         np.testing.assert_allclose(record["six_dof"]["translation"], pose.translation, atol=1e-3)
 
     def test_the_six_dof_pose_projects_onto_the_landmarks(self, aligner, smoothed):
         points = aligner.face_model.landmarks(smoothed.params.shape, smoothed.params.expression)
-        pose = aligner.six_dof(smoothed)
+        pose = aligner.decoder.six_dof(smoothed)
         gap = np.linalg.norm(pose.project(points)[:, :2] - smoothed.landmarks[:, :2], axis=1)
         size = np.ptp(smoothed.landmarks[:, 0])
         assert gap.mean() < 0.02 * size  # a perspective camera, against weak perspective

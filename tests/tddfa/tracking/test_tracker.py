@@ -373,7 +373,7 @@ class TestRealFrames:
                 assert tracker.jitter_after.value < 0.8 * tracker.jitter_before.value
 
     def test_an_aligner_without_a_detector_is_refused(self, aligner):
-        without = Aligner(aligner.regressor, aligner.face_model, aligner.crop)
+        without = Aligner(aligner.regressor, aligner.decoder)
         with pytest.raises(ValueError, match="aligner: expected an Aligner with a detector, got one without"):
             Tracker(without)
 

@@ -33,7 +33,7 @@ def scripted(aligner, script, score_of=lambda crop: 1.0):
         return {"camera": camera, "shape": zeros[0], "expression": zeros[1], "score": scores}
 
     detector = Scripted(model=lambda _: {}, script=script)
-    return Aligner(regressor, aligner.face_model, aligner.crop, detector, min_score=0.95)
+    return Aligner(regressor, aligner.decoder, detector=detector, min_score=0.95)
 
 
 def paint(folder, count):
@@ -102,7 +102,7 @@ def test_nothing_to_be_found_in(aligner, tmp_path):
 
 
 def test_a_model_without_a_detector(aligner, made):
-    without = Aligner(aligner.regressor, aligner.face_model, aligner.crop)
+    without = Aligner(aligner.regressor, aligner.decoder)
     for module in (detection, negatives):
         with pytest.raises(ValueError, match="expected a model with a detector"):
             module.evaluate(Setup(made, without))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tddfa import Aligner
+from tddfa import Aligner, Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.landmarks68 import MIRRORED
 from tddfa.train.data.crops import Crops
@@ -57,6 +57,6 @@ def test_labels_must_be_of_one_of_the_models(aligner, made_crops):
     crops = Crops.open([made_crops])
     crops = crops.take(crops.labels.has_params)
     bare = replace(aligner.face_model, basis=aligner.face_model.basis[:41], expression_names=("jawOpen",))
-    other = Aligner(aligner.regressor, bare, aligner.crop)
+    other = Aligner(aligner.regressor, Decoder(bare, aligner.crop))
     with pytest.raises(ValueError, match="got 40 shapes and 55 expressions"):
         aligned_pairs(crops, other, other)

@@ -1,0 +1,244 @@
+"""Faces to surfaces, poses and expression weights: all that a face model tells of a `Face`, without a network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.crop import to_crop
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.six_dof import SixDof
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config, CropRule
+from tddfa.model.face_model import FaceModel
+from tddfa.surface.texture import vertex_colors
+from tddfa.surface.visibility import visible_points
+from tddfa.types import Face, Mesh, Params
+
+Floats = NDArray[np.float32]
+
+
+class Decoder:
+    """Face model and crop rule: what the numbers in a `Face` mean.
+
+    `Aligner.decoder` is the one of an aligner. `Decoder.load` loads one alone, for faces that were aligned elsewhere; it
+    reads no network.
+
+    Parameters
+    ----------
+    face_model : FaceModel
+        Meaning of the coefficients.
+    crop_rule : CropRule
+        The crops that the regressor was trained on.
+    convention : str or None
+        Landmark convention of `Face.landmarks`, see `FaceModel.landmark_offsets`. None takes the face model's own.
+
+    Raises
+    ------
+    ValueError
+        If the face model does not have this landmark convention.
+
+    Examples
+    --------
+    >>> from tddfa import Decoder
+    >>> decoder = Decoder.load("open_mb05")
+    >>> decoder.convention
+    '300w'
+    >>> decoder.mesh(face).vertices.shape == decoder.face_model.mean.shape
+    True
+    """
+
+    def __init__(self, face_model: FaceModel, crop_rule: CropRule, convention: str | None = None) -> None:
+        self.face_model = face_model
+        self.crop_rule = crop_rule
+        self.convention = face_model.convention if convention is None else convention
+        # None where the landmarks are those on the surface
+        self._offset = None if self.convention == face_model.convention else face_model.landmark_offset(self.convention)
+
+    @classmethod
+    def load(
+        cls,
+        config: str | os.PathLike[str] = "open_mb05",
+        *,
+        convention: str | None = None,
+        exact_crop: bool = False,
+    ) -> Decoder:
+        """Load the face model of a shipped or fetched config, or of a ``.yml`` file.
+
+        Parameters
+        ----------
+        config, convention, exact_crop
+            See `Aligner.load`.
+
+        Raises
+        ------
+        AssetError, ConfigError, FileNotFoundError, ValueError
+            If a file is missing, does not match its hash, or has content that is not understood.
+
+        Examples
+        --------
+        >>> from tddfa import Decoder
+        >>> Decoder.load("open_mb05", convention="300w-lp").convention
+        '300w-lp'
+        """
+        return cls.from_config(Config.load(config_path(config)), convention=convention, exact_crop=exact_crop)
+
+    @classmethod
+    def from_config(cls, config: Config, *, convention: str | None = None, exact_crop: bool = False) -> Decoder:
+        """Load the face model of a config that was read already; see `load`."""
+        face_model = FaceModel.load(verified(config.face_model))
+        rule = replace(config.crop, rounded=config.crop.rounded and not exact_crop)
+        try:
+            return cls(face_model, rule, convention)
+        except ValueError as error:
+            raise ValueError(f"{config.name}: {error}") from error
+
+    def mesh(self, face: Face, image: NDArray[np.uint8] | None = None) -> Mesh:
+        """Dense surface of a face.
+
+        Parameters
+        ----------
+        face : Face
+            A face of this model.
+        image : ndarray (h, w, 3) uint8, optional
+            The image, BGR: each vertex gets its colour there (`tddfa.surface.texture.vertex_colors`).
+
+        Returns
+        -------
+        Mesh
+            In image px; without colours unless an `image` is given.
+
+        Examples
+        --------
+        >>> mesh = aligner.decoder.mesh(face, image)
+        >>> mesh.colors.shape == mesh.vertices.shape
+        True
+        """
+        vertices = face.camera.project(self._decoded(face))
+        mesh = Mesh(vertices, self.face_model.triangles, None, self.face_model.uv)
+        return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
+
+    def _decoded(self, face: Face) -> Floats:
+        return self.face_model.vertices(face.params.shape, face.params.expression)
+
+    def landmarks(self, face: Face, convention: str | None = None) -> Floats:
+        """The 68 landmarks of a face in any landmark convention of the face model.
+
+        Parameters
+        ----------
+        face : Face
+            A face of this model.
+        convention : str, optional
+            See `FaceModel.landmark_offsets`. None takes the decoder's, that of `Face.landmarks`.
+
+        Returns
+        -------
+        ndarray (68, 3) float32
+            In image px.
+
+        Raises
+        ------
+        ValueError
+            If the face model does not have this landmark convention.
+
+        Examples
+        --------
+        >>> aligner.decoder.landmarks(face, "300w-lp").shape
+        (68, 3)
+        """
+        if convention is None or convention == self.convention:
+            return face.landmarks
+        offset = self.face_model.landmark_offset(convention)
+        points = self.face_model.landmarks(face.params.shape, face.params.expression)
+        return face.camera.project(points + offset)
+
+    def visible(self, face: Face) -> NDArray[np.bool_]:
+        """Which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.
+
+        The test is made at the landmarks on the surface, whatever the landmark convention of `Face.landmarks`. If
+        `Face.image_size` is None, the borders of the image are not tested.
+
+        Examples
+        --------
+        >>> aligner.decoder.visible(face).shape
+        (68,)
+        """
+        model = self.face_model
+        return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.image_size)
+
+    def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
+        """Pose of the head in the frame of a perspective camera, from the dense surface (`FaceModel.front`).
+
+        Parameters
+        ----------
+        face : Face
+            A face of this model.
+        intrinsics : Intrinsics, optional
+            The camera; see `Face.six_dof`.
+
+        Returns
+        -------
+        SixDof
+            The translation is in `FaceModel.unit`: cm for the open model. It assumes a head of average size: one view
+            cannot separate a large head from a near one.
+
+        Raises
+        ------
+        ValueError
+            See `Face.six_dof`.
+
+        Examples
+        --------
+        >>> from tddfa import Intrinsics
+        >>> camera = Intrinsics.from_field_of_view(60, face.image_size)
+        >>> 50 < aligner.decoder.six_dof(face, camera).distance < 100  # cm
+        True
+        """
+        return face.six_dof(intrinsics, points=self._decoded(face)[self.face_model.front])
+
+    def expression(self, face: Face) -> dict[str, float]:
+        """Expression weights by name, clipped to the face model's range.
+
+        Examples
+        --------
+        >>> 0 <= aligner.decoder.expression(face)["jawOpen"] <= 1
+        True
+        """
+        weights = face.params.expression
+        if self.face_model.expression_range is not None:
+            weights = np.clip(weights, *self.face_model.expression_range)
+        return {name: float(w) for name, w in zip(self.face_model.expression_names, weights, strict=True)}
+
+    def model_landmarks(self, shape: Floats, expression: Floats) -> Floats:
+        """Landmarks (..., 68, 3) in the decoder's convention, in the face model's frame and unit."""
+        points = self.face_model.landmarks(shape, expression)
+        return points if self._offset is None else points + self._offset
+
+    def to_convention(self, landmarks: Floats, camera: Camera) -> Floats:
+        """Landmarks (68, 3) on the surface, in image px, to the decoder's landmark convention."""
+        if self._offset is None:
+            return landmarks
+        return np.asarray(landmarks + self._offset @ camera.matrix[:, :3].T)
+
+    def rebuild(self, face: Face, *, camera: Camera, shape: Floats, expression: Floats) -> Face:
+        """The same face with another camera, shape and expression; its parameters and landmarks follow from these.
+
+        Examples
+        --------
+        >>> from tddfa import Camera
+        >>> moved = Camera(face.camera.matrix + [[0, 0, 0, 5], [0, 0, 0, 0], [0, 0, 0, 0]])
+        >>> params = face.params
+        >>> again = aligner.decoder.rebuild(face, camera=moved, shape=params.shape, expression=params.expression)
+        >>> (again.landmarks - face.landmarks)[0].round(2).tolist()
+        [5.0, 0.0, 0.0]
+        """
+        return replace(
+            face,
+            camera=camera,
+            params=Params(to_crop(face.roi, camera, self.crop_rule), shape, expression),
+            landmarks=camera.project(self.model_landmarks(shape, expression)),
+        )
