@@ -266,7 +266,7 @@ class TestJson:
     def test_one_face_with_what_costs_little(self, aligner, faces, monkeypatch):
         full = describe(faces[0], aligner)
         monkeypatch.setattr(aligner.decoder, "mesh", None)  # no dense surface
-        monkeypatch.setattr(aligner, "six_dof", None)
+        monkeypatch.setattr(aligner.decoder, "six_dof", None)
         told = describe(faces[0], aligner, dense=False)
         assert told == {**full, "visible": None, "six_dof": None}
         seen = describe(replace(faces[0], visible=np.ones(68, bool)), aligner, dense=False)
