@@ -8,7 +8,7 @@ import pytest
 
 from builders import make_face, make_face_model
 from FaceBoxes import Detections
-from tddfa import Camera, CropRule, Roi
+from tddfa import Camera, CropRule, Decoder, Roi
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.tracking.tracker import Tracker
@@ -55,6 +55,7 @@ class World:
         self.rng = np.random.default_rng(0)
         self.calls = self.detections = 0
         self.face_model = disc_model()
+        self.decoder = Decoder(self.face_model, RULE)
 
     def frame(self, number, size=(360, 640), scene=0):
         rng = np.random.default_rng(scene)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -144,8 +145,7 @@ def test_stored_views_are_measured(stored, monkeypatch):
         return Told.batch(teller, images, rois)
 
     tell.calls = 0
-    tell.crop = teller.crop
-    result = multiview.evaluate(Setup(folder, tell), views=8)
+    result = multiview.evaluate(Setup(folder, SimpleNamespace(batch=tell, crop=teller.crop)), views=8)
     assert result.settings["views"] == "stored"
     assert result.settings["heads"] == 2
     for name in ("nme", "reprojection", "spread"):
