@@ -1,4 +1,4 @@
-"""3DDFA_V2's Python interface, for scripts that were written for it: change the imports, and they run.
+"""The Python interface of 3DDFA_V2: scripts written for it run with the imports changed.
 
 >>> from tddfa.compat import TDDFA, FaceBoxes
 >>> cfg = yaml.safe_load(open("configs/mb1_120x120.yml"))
@@ -8,8 +8,8 @@
 >>> param_lst, roi_box_lst = tddfa(image, boxes)
 >>> ver_lst = tddfa.recon_vers(param_lst, roi_box_lst, dense_flag=True)
 
-The drawing and writing functions of its ``utils`` are here too, under their names. Shapes, order and frames are
-3DDFA_V2's: points (3, n), 62 parameters, z from 0 upwards. New code is better off with `tddfa.Aligner`.
+The drawing and writing functions of its ``utils`` are here too, with the same names. Shapes, order and frames are
+those of 3DDFA_V2: points (3, n), 62 parameters, z from 0 upwards. Use `tddfa.Aligner` in new code.
 """
 
 from __future__ import annotations
@@ -58,20 +58,19 @@ class TDDFA:
     Parameters
     ----------
     gpu_mode : bool
-        Run on the GPU, where there is one.
+        Run on the GPU if there is one.
     gpu_id : int
-        Accepted for 3DDFA_V2's sake; the first GPU is used.
+        Ignored, as the first GPU is used; 3DDFA_V2 has it.
     exact_crop : bool
-        Cut at the true edges; see `tddfa.Aligner.load`. The numbers are not 3DDFA_V2's then.
+        Crop at the exact edges, see `tddfa.Aligner.load`. Results then differ from those of 3DDFA_V2.
     **cfg
-        The keys of one of 3DDFA_V2's configs, read into a dict: ``arch``, ``checkpoint_fp`` and so on; paths are
-        relative to the working folder. Without any, it is what ``tddfa fetch 3ddfa_v2`` fetched: ``mb1_120x120``, or
-        ``mb05_120x120`` where that is missing.
+        Keys of a config of 3DDFA_V2: ``arch``, ``checkpoint_fp`` and so on; paths are relative to the working folder.
+        Without any, the fetched model is used: ``mb1_120x120``, or ``mb05_120x120`` if that is missing.
 
     Raises
     ------
     AssetError, ConfigError
-        If a file is missing, or a key is not understood.
+        If a file is missing, or a key is unknown or has a wrong value.
     """
 
     def __init__(self, *, gpu_mode: bool = False, gpu_id: int = 0, exact_crop: bool = False, **cfg: Any) -> None:
@@ -85,12 +84,12 @@ class TDDFA:
 
     @property
     def tri(self) -> NDArray[np.int32]:
-        """Triangles (m, 3), wound as 3DDFA_V2's are: clockwise for one who looks from outside."""
+        """Triangles (m, 3), in the order of 3DDFA_V2: clockwise when seen from outside."""
         return np.ascontiguousarray(self.aligner.face_model.triangles[:, ::-1])
 
     @cached_property
     def keypoints(self) -> NDArray[np.int64]:
-        """Rows (204,) of the 68 landmarks' x, y and z among the dense vertices."""
+        """Rows (204,) of x, y and z of the 68 landmarks among the dense vertices."""
         vertices = self.aligner.face_model.landmark_triangles[:, :1].astype(np.int64)
         return (3 * vertices + np.arange(3)).reshape(-1)
 
@@ -104,16 +103,16 @@ class TDDFA:
         img_ori : ndarray (h, w, 3) uint8
             BGR.
         objs : sequence of array_like
-            A box (4 or 5,) of each face, or with ``crop_policy="landmark"`` its points (2 or 3, n).
+            Box (4 or 5,) of each face, or with ``crop_policy="landmark"`` its points (2 or 3, n).
         crop_policy : {"box", "landmark"}
-            What `objs` are.
+            Whether `objs` are boxes or landmarks.
 
         Returns
         -------
         param_lst : list of ndarray (62,) float32
-            3x4 camera row by row, to a crop of 120 px counted from 1 with y up; 40 of shape; 10 of expression.
+            The 3x4 camera row by row, to a crop of 120 px counted from 1 with y up; 40 of shape, 10 of expression.
         roi_box_lst : list of list of float
-            Left, top, right, bottom of each face's square.
+            Left, top, right, bottom of the square of each face.
         """
         if crop_policy == "box":
             rois = [roi_from_box(np.asarray(box, dtype=np.float64)[:4], CROP) for box in objs]
@@ -136,12 +135,12 @@ class TDDFA:
         roi_box_lst : sequence of array_like (4,)
             See `__call__`.
         dense_flag : bool
-            All vertices, in place of the 68 landmarks.
+            Return all vertices instead of the 68 landmarks.
 
         Returns
         -------
         list of ndarray (3, n) float32
-            x, y in px of the picture; z in the same scale, from 0 upwards.
+            x, y in px of the image; z in the same scale, from 0 upwards.
         """
         model = self.aligner.face_model
         decode = model.vertices if dense_flag else model.landmarks
@@ -149,7 +148,7 @@ class TDDFA:
         for values, box in zip(param_lst, roi_box_lst, strict=True):
             param = checked("param_lst", np.asarray(values).reshape(-1), (_PARAMETERS,))
             left, top, right, bottom = checked("roi_box_lst", box, (4,), np.float64)
-            # what a px of the crop is in the picture
+            # size of a px of the crop in the image
             across, down = (right - left) / self.size, (bottom - top) / self.size
             matrix = param[:12].reshape(3, 4).astype(np.float64)
             matrix[:, 3] += (-1, -self.size, -1)
@@ -162,17 +161,17 @@ class TDDFA:
 
 
 class FaceBoxes:
-    """3DDFA_V2's detector, as ``tddfa fetch 3ddfa_v2`` fetched it, or as it lies below the working folder.
+    """3DDFA_V2's detector: the fetched one (``tddfa fetch 3ddfa_v2``), or that of a checkout in the working folder.
 
     Parameters
     ----------
     timer_flag : bool
-        Accepted for 3DDFA_V2's sake.
+        Ignored; 3DDFA_V2 has it.
 
     Raises
     ------
     ConfigError
-        If it was not fetched, and is not below the working folder either.
+        If it was not fetched, and is not in the working folder.
     """
 
     def __init__(self, timer_flag: bool = False) -> None:
@@ -181,18 +180,18 @@ class FaceBoxes:
         self.detector = Detector(Model(fetched if fetched.is_file() else detector(_here()), "cpu"))
 
     def __call__(self, img_: NDArray[np.uint8]) -> list[list[float]]:
-        """Find faces: x1, y1, x2, y2 in px and the score, best first."""
+        """Detect faces: rows of x1, y1, x2, y2 in px and the score, best first."""
         found = self.detector(img_)
         rows = np.column_stack([found.xyxy, found.scores]).astype(np.float64)
         return [[float(value) for value in row] for row in rows]
 
 
-# 3DDFA_V2 has each in two classes, one for torch and one for ONNX.
+# 3DDFA_V2 has two classes for each, for torch and for ONNX.
 TDDFA_ONNX, FaceBoxes_ONNX = TDDFA, FaceBoxes
 
 
 def parameters(face: Face) -> NDArray[np.float32]:
-    """3DDFA_V2's 62 parameters of a face that its weights gave."""
+    """The 62 parameters of 3DDFA_V2 of a face aligned with its weights."""
     camera = face.params.camera.astype(np.float64)
     camera[1] *= -1
     camera[:, 3] += (1, CROP.size, 1)
@@ -205,10 +204,10 @@ def roi_box(roi: Roi) -> list[float]:
 
 
 def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
-    """Head pose as 3DDFA_V2 prints it; that of `tddfa.geometry.camera` is better behaved.
+    """Head pose as 3DDFA_V2 prints it. `tddfa.geometry` has a more stable one.
 
-    The rows of the camera's left part are normalised and the third is the cross product of the first two: it is no
-    rotation where they are not at right angles. Beyond 86.4 degrees of yaw the yaw is 90 and the roll 0.
+    The first two rows of the camera are normalised and the third is their cross product; it is no rotation if they are
+    not orthogonal. Beyond 86.4 degrees, yaw is 90 degrees and roll 0.
 
     Parameters
     ----------
@@ -218,7 +217,7 @@ def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
     Returns
     -------
     camera : ndarray (3, 4)
-        The rows without their scale, and the offset.
+        The normalised rows, and the offset.
     pose : list of float
         Yaw, pitch, roll in degrees.
     """
@@ -252,8 +251,8 @@ def _fetched() -> Config:
         return Config.load(config_path("mb05_120x120"))
 
 
-# What its `utils` draw and write. Each returns the picture (or the file) and writes it where `wfp` is given; none opens
-# a window, whatever `show_flag` says. The pictures are `tddfa.draw`'s.
+# The functions of `utils`, drawn by `tddfa.draw`. Each returns the image (or the file) and writes it if `wfp` is given.
+# None opens a window, whatever `show_flag` is.
 
 
 def draw_landmarks(
@@ -323,7 +322,7 @@ def ser_to_ply(ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.Pa
 
 
 def ser_to_obj(img: _Image, ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]) -> Path:
-    """``utils.serialization.ser_to_obj``: the picture's colours on the vertices; y goes up from `height`."""
+    """``utils.serialization.ser_to_obj``: the colours of the image on the vertices; y goes up from `height`."""
     meshes = [replace(mesh, colors=vertex_colors(img, mesh)) for mesh in _meshes(ver_lst, tri)]
     return export.save(wfp, meshes, image_height=height, vertex_colors=True)[0]
 

@@ -56,7 +56,7 @@ class Tensor:
     strides: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Check that it lies within its storage, and takes no more memory than that."""
+        """Check that the tensor is within its storage, and takes no more memory than it."""
         if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_DIMENSIONS:
             raise RefusedError(f"a tensor of shape {self.shape} with strides {self.strides}")
         if min((*self.shape, *self.strides, self.offset), default=0) < 0:

@@ -1,1 +1,1 @@
-"""ONNX files, edited: optimised, quantised, or with the face model inside. Needs the extra ``convert`` (onnx)."""
+"""Tools that edit ONNX files: optimise, quantise, add the face model. They need the extra ``convert`` (onnx)."""

@@ -1,4 +1,4 @@
-"""An ONNX graph that can be edited: who makes a tensor, who takes it, and what is constant."""
+"""An ONNX graph for editing: its nodes, its constants, and the producer and consumers of each tensor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tddfa._shared.errors import TddfaError
 
 
 class GraphError(TddfaError, ValueError):
-    """A file is no ONNX model, or not of the kind that is expected."""
+    """A file is not an ONNX model, or not of the expected kind."""
 
 
 class Graph:
-    """Nodes and constants of a model, to be rewritten and put together again.
+    """Nodes and constants of an ONNX model, for editing.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Graph:
     nodes : list of onnx.NodeProto
         In any order; `to_bytes` sorts them.
     constants : dict of str to ndarray
-        What no input changes: initialisers, and the outputs of ``Constant`` nodes.
+        Initialisers, and the outputs of ``Constant`` nodes.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class Graph:
         try:
             self._model = onnx.load_from_string(model)
             onnx.checker.check_model(self._model)
-        except Exception as error:  # protobuf's and the checker's share no class
+        except Exception as error:  # the errors of protobuf and the checker have no common class
             raise GraphError(f"not an ONNX model: {' '.join(str(error).split())}") from error
         graph = self._model.graph
         self.constants: dict[str, NDArray[Any]] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
@@ -58,20 +58,20 @@ class Graph:
         self.outputs: list[str] = [value.name for value in graph.output]
         self._count = 0
 
-    def maker(self, name: str) -> Any:
-        """The node that makes a tensor; None for an input or a constant."""
+    def producer(self, name: str) -> Any:
+        """Node that produces a tensor; None for an input or a constant."""
         return next((node for node in self.nodes if name in node.output), None)
 
-    def takers(self, name: str) -> list[Any]:
-        """The nodes that take a tensor."""
+    def consumers(self, name: str) -> list[Any]:
+        """Nodes that take a tensor as an input."""
         return [node for node in self.nodes if name in node.input]
 
-    def only_taker(self, name: str, kind: str | None = None) -> Any:
-        """The node that alone takes a tensor; None if there are others, if it is an output, or of another `kind`."""
-        takers = self.takers(name)
-        if len(takers) != 1 or name in self.outputs or (kind is not None and takers[0].op_type != kind):
+    def only_consumer(self, name: str, kind: str | None = None) -> Any:
+        """The only node that takes a tensor; None if there are more, if it is an output, or has another `kind`."""
+        consumers = self.consumers(name)
+        if len(consumers) != 1 or name in self.outputs or (kind is not None and consumers[0].op_type != kind):
             return None
-        return takers[0]
+        return consumers[0]
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         """Add a constant; return its name."""
@@ -88,12 +88,12 @@ class Graph:
         return outputs[0]
 
     def remove(self, *nodes: Any) -> None:
-        """Take nodes out."""
+        """Remove nodes."""
         gone = {id(node) for node in nodes}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
 
     def replace_input(self, old: str, new: str) -> None:
-        """Let all who take the tensor `old` take `new`."""
+        """Replace the tensor `old` by `new` in the inputs of all nodes."""
         for node in self.nodes:
             for k, name in enumerate(node.input):
                 if name == old:
@@ -108,12 +108,12 @@ class Graph:
                 return name
 
     def max_batch(self) -> int | None:
-        """Length of the batch that the input is fixed to; None where it is open."""
+        """Batch size that the input is fixed to; None if it is free."""
         fixed = self._model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
         return int(fixed) or None
 
     def output_shape(self, name: str) -> list[int | str]:
-        """Shape of an output as the file has it: numbers, and names of what is open."""
+        """Shape of an output in the file: numbers, and the names of free dimensions."""
         (value,) = (value for value in self._model.graph.output if value.name == name)
         return [int(dim.dim_value) or str(dim.dim_param) for dim in value.type.tensor_type.shape.dim]
 
@@ -125,7 +125,7 @@ class Graph:
         self.outputs.append(name)
 
     def to_bytes(self) -> bytes:
-        """The model again: what leads to no output is left out, the rest sorted and checked."""
+        """Serialise the model: nodes that lead to no output are left out, the others sorted and checked."""
         import onnx
         from onnx import numpy_helper
 
@@ -133,7 +133,7 @@ class Graph:
         done: set[int] = set()
 
         def need(name: str) -> None:
-            node = self.maker(name)
+            node = self.producer(name)
             if node is None or id(node) in done:
                 return
             done.add(id(node))

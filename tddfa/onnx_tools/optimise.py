@@ -1,8 +1,8 @@
-"""A network's graph into one that gives the same numbers sooner: ``python -m tddfa.onnx_tools.optimise IN OUT``.
+"""Rewrite a network to run faster with the same results: ``python -m tddfa.onnx_tools.optimise IN OUT``.
 
-ONNX Runtime computes convolutions near the processor's peak, and lays channels out in blocks for it. What costs is what
-stands between them: a mean that is subtracted along a last axis of three, layouts turned to and fro, negations
-that have no blocked form. Each rewrite here removes one of those, and leaves the function what it was.
+ONNX Runtime computes convolutions near the peak of the CPU, on channels in a blocked layout. The time is lost between
+them: a mean subtracted along a last axis of three, conversions of the layout, negations that have no blocked form. Each
+rewrite here removes one of these and keeps the function.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 from tddfa._shared.files import write_atomic
 from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 
-# ONNX Runtime's channels a block: 16 with AVX-512, 8 with AVX2.
+# Channels per block of ONNX Runtime: 16 with AVX-512, 8 with AVX2.
 BLOCK = 16
 _TO_PLANES, _TO_PIXELS = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
 def optimise(model: bytes, block: int = BLOCK) -> bytes:
-    """Rewrite a network; what no rewrite fits stays as it is.
+    """Rewrite a network to run faster; parts that no rewrite fits stay as they are.
 
     Parameters
     ----------
     model : bytes
-        ONNX, from pictures (n, h, w, c) uint8.
+        ONNX that takes images (n, h, w, c) uint8.
     block : int
-        Channels that the machine's convolutions compute at once; `both_signs` fills blocks of it.
+        Channels per block on the target machine; `both_signs` fills such blocks.
 
     Returns
     -------
     bytes
-        ONNX with the same inputs and outputs, equal but for the order of sums.
+        ONNX with the same inputs and outputs; results are equal except for the order of sums.
 
     Raises
     ------
@@ -53,11 +53,11 @@ def optimise(model: bytes, block: int = BLOCK) -> bytes:
 
 
 def rows_for_planes(graph: Graph) -> None:
-    """Convolve the picture's rows as they lie in memory, (n, 1, h, 3 w), in place of three planes.
+    """Convolve the rows of the image in memory order, (n, 1, h, 3 w), instead of three planes.
 
-    A kernel k px wide is one of 3 k numbers there, its stride three times as long: nothing is transposed. The scale
-    goes into the weights. The mean is subtracted by a whole row of it, for zeros are what lies beyond the border; a row
-    is long enough to be worth a vector instruction where three channels are not.
+    A kernel k px wide becomes one of 3 k values with three times the stride, and nothing is transposed. The scale is
+    folded into the weights. The mean cannot be folded in, because the border is padded with zeros; it is subtracted by
+    rows, which are long enough for vector instructions, unlike three channels.
     """
     for source, value in graph.inputs.items():
         dims = value.type.tensor_type.shape.dim
@@ -94,15 +94,15 @@ def rows_for_planes(graph: Graph) -> None:
 def _chain_to_convolution(
     graph: Graph, name: str, channels: int
 ) -> tuple[list[Any], Any, NDArray[np.float64], NDArray[np.float64]] | None:
-    """The nodes between an input and the first convolution, that node, and scale and mean of ``scale * (x - mean)``.
+    """Nodes between an input and the first convolution, that node, and scale and mean of ``scale * (x - mean)``.
 
-    None where anything else stands between, or where the convolution is of another kind.
+    None if other operations are between them, or if the convolution has unsupported settings.
     """
     nodes: list[Any] = []
     scale, offset = np.ones(channels), np.zeros(channels)
     axis = 3
     while True:
-        node = graph.only_taker(name)
+        node = graph.only_consumer(name)
         if node is None:
             return None
         settings = attributes(node)
@@ -135,7 +135,7 @@ def _chain_to_convolution(
 
 
 def _by_channel(value: NDArray[Any] | None, axis: int, channels: int) -> NDArray[np.float64] | None:
-    """A constant that a picture (n, h, w, c) or (n, c, h, w) is computed with, as one number a channel."""
+    """A constant operand of an image (n, h, w, c) or (n, c, h, w) as one number per channel; None if it is not."""
     if value is None or value.ndim > 4:
         return None
     if value.size == 1:
@@ -147,31 +147,32 @@ def _by_channel(value: NDArray[Any] | None, axis: int, channels: int) -> NDArray
 
 
 def both_signs(graph: Graph, block: int = BLOCK) -> None:
-    """C.ReLU (Shang et al., 2016) without leaving the blocked layout: a sign is a convolution of one weight a channel.
+    """C.ReLU (Shang et al., 2016) in the blocked layout: the negation becomes a depthwise convolution by -1.
 
-    ReLU and maximum change places, so that ReLU sees a quarter of the numbers. Where the channels leave a last block
-    half empty, their negatives are computed in its other half, and only those of the whole blocks by the sign.
+    ReLU moves behind the maximum pooling, where it has a quarter of the values. If the last block of channels is at
+    most half full, the negatives of its channels are computed in its other half, and only those of the full blocks by
+    the depthwise convolution.
     """
     for negation in [node for node in graph.nodes if node.op_type == "Neg"]:
         source = negation.input[0]
-        convolution, others = graph.maker(source), graph.takers(source)
-        join = graph.only_taker(negation.output[0], "Concat")
+        convolution, others = graph.producer(source), graph.consumers(source)
+        join = graph.only_consumer(negation.output[0], "Concat")
         if convolution is None or convolution.op_type != "Conv" or join is None or source in graph.outputs:
             continue
         weight = graph.constants.get(convolution.input[1])
-        relu = graph.only_taker(join.output[0], "Relu")
-        pool = None if relu is None else graph.only_taker(relu.output[0], "MaxPool")
+        relu = graph.only_consumer(join.output[0], "Relu")
+        pool = None if relu is None else graph.only_consumer(relu.output[0], "MaxPool")
         if weight is None or len(others) != 2 or pool is None or len(pool.output) != 1:
             continue
         if list(join.input) != [source, negation.output[0]] or attributes(join).get("axis") != 1:
             continue
         count = len(weight)
         rest = count % block
-        taker = graph.only_taker(pool.output[0], "Conv")
+        taker = graph.only_consumer(pool.output[0], "Conv")
         halved = taker is not None and attributes(taker).get("group", 1) == 1 and taker.input[1] in graph.constants
         graph.remove(negation, join, relu, pool)
         if rest and 2 * rest <= block and count > block and halved:
-            # channels from `rest` on fill whole blocks; the first `rest` share theirs with their negatives
+            # channels from `rest` on fill whole blocks; the first `rest` share a block with their negatives
             graph.remove(convolution)
             first, whole = slice(0, rest), slice(rest, count)
             settings = attributes(convolution)
@@ -203,10 +204,10 @@ def _negated(graph: Graph, source: str, channels: int) -> str:
 
 
 def difference_for_softmax(graph: Graph) -> None:
-    """The second of a softmax of two numbers, as the sigmoid of their difference, which the convolutions compute."""
+    """Replace the second output of a softmax of two by the sigmoid of their difference; convolutions compute that."""
     for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
-        gather = graph.only_taker(softmax.output[0], "Gather")
-        join = graph.maker(softmax.input[0])
+        gather = graph.only_consumer(softmax.output[0], "Gather")
+        join = graph.producer(softmax.input[0])
         if gather is None or join is None or join.op_type != "Concat" or attributes(join).get("axis") != 1:
             continue
         index = graph.constants.get(gather.input[1])
@@ -214,7 +215,7 @@ def difference_for_softmax(graph: Graph) -> None:
         if index is None or index.ndim != 0 or int(index) != 1 or not set(axes) <= {2, -1}:
             continue
         chains = [_pairs(graph, name) for name in join.input]
-        if graph.only_taker(join.output[0]) is None or not all(chains):
+        if graph.only_consumer(join.output[0]) is None or not all(chains):
             continue
         logits = []
         for chain in chains:
@@ -230,18 +231,18 @@ def difference_for_softmax(graph: Graph) -> None:
 
 
 def _pairs(graph: Graph, name: str) -> tuple[Any, Any, Any] | None:
-    """Convolution, Transpose and Reshape to (1, n, 2) that alone make a tensor; None where it is made otherwise."""
-    reshape = graph.maker(name)
-    if reshape is None or reshape.op_type != "Reshape" or graph.only_taker(name) is None:
+    """Convolution, Transpose and Reshape to (1, n, 2) that produce a tensor; None if it is produced otherwise."""
+    reshape = graph.producer(name)
+    if reshape is None or reshape.op_type != "Reshape" or graph.only_consumer(name) is None:
         return None
     shape = graph.constants.get(reshape.input[1])
-    turn = graph.maker(reshape.input[0])
-    if shape is None or shape.tolist() != [1, -1, 2] or graph.only_taker(reshape.input[0]) is None:
+    turn = graph.producer(reshape.input[0])
+    if shape is None or shape.tolist() != [1, -1, 2] or graph.only_consumer(reshape.input[0]) is None:
         return None
     if turn is None or turn.op_type != "Transpose" or attributes(turn).get("perm") != _TO_PIXELS:
         return None
-    convolution = graph.maker(turn.input[0])
-    if convolution is None or convolution.op_type != "Conv" or graph.only_taker(turn.input[0]) is None:
+    convolution = graph.producer(turn.input[0])
+    if convolution is None or convolution.op_type != "Conv" or graph.only_consumer(turn.input[0]) is None:
         return None
     if len(convolution.input) != 3 or any(k not in graph.constants for k in convolution.input[1:]):
         return None
@@ -249,13 +250,13 @@ def _pairs(graph: Graph, name: str) -> tuple[Any, Any, Any] | None:
 
 
 def one_convolution_a_map(graph: Graph) -> None:
-    """Convolutions of one map whose outputs are only read px by px, as one: their last blocks are filled once."""
+    """Merge the convolutions of one feature map whose outputs are only transposed, so that one last block is padded."""
     for source in {name for node in graph.nodes if node.op_type == "Conv" for name in node.input[:1]}:
         heads: dict[str, list[tuple[Any, Any]]] = {}
-        for convolution in graph.takers(source):
+        for convolution in graph.consumers(source):
             if convolution.op_type != "Conv" or attributes(convolution).get("group", 1) != 1:
                 continue
-            turn = graph.only_taker(convolution.output[0], "Transpose")
+            turn = graph.only_consumer(convolution.output[0], "Transpose")
             known = len(convolution.input) == 3 and all(name in graph.constants for name in convolution.input[1:])
             if turn is not None and attributes(turn).get("perm") == _TO_PIXELS and known:
                 heads.setdefault(str(sorted(attributes(convolution).items())), []).append((convolution, turn))
@@ -274,17 +275,17 @@ def one_convolution_a_map(graph: Graph) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.onnx_tools.optimise``; return the exit status."""
+    """Run ``python -m tddfa.onnx_tools.optimise``; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tddfa.onnx_tools.optimise",
-        description="Rewrite a network (.onnx) to give the same numbers sooner.",
+        description="Rewrite a network to run faster with the same results.",
         allow_abbrev=False,
     )
-    parser.add_argument("source", type=Path, metavar="IN")
-    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("source", type=Path, metavar="IN", help="network to read, .onnx")
+    parser.add_argument("target", type=Path, metavar="OUT", help="network to write, .onnx")
     parser.add_argument(
         "--block", type=int, choices=(8, 16), default=BLOCK,
-        help="channels a block: 16 with AVX-512, 8 with AVX2 (default: %(default)s)",
+        help="channels per block: 16 with AVX-512, 8 with AVX2 (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:

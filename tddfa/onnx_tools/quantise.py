@@ -1,8 +1,8 @@
-"""A network's convolutions in 8 bits: ``python -m tddfa.onnx_tools.quantise IN CROPS OUT``.
+"""Quantise the convolutions of a network to int8: ``python -m tddfa.onnx_tools.quantise IN CROPS OUT``.
 
-Static quantisation (Jacob et al., CVPR 2018): activations as uint8 with one scale a tensor, from what they come to on
-real crops; weights as int8 with one scale an output channel. What is written are pairs of QuantizeLinear and
-DequantizeLinear, which ONNX Runtime turns into whole-number convolutions.
+Static quantisation (Jacob et al., CVPR 2018): activations are uint8 with one scale per tensor, from their range on real
+crops; weights are int8 with one scale per output channel. The file has pairs of QuantizeLinear and DequantizeLinear,
+which ONNX Runtime fuses into integer convolutions.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tddfa._shared.files import write_atomic
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.graph import Graph, GraphError
 
-# First convolutions that stay in float: few channels of many px, which 8 bits do not make faster.
+# Number of first convolutions that stay in float: with few channels of many px, int8 is not faster.
 KEEP = 4
-# Processors without VNNI add two products in 16 bits: with 7-bit weights the sum cannot overflow there.
+# CPUs without VNNI add two products in 16 bits; with 7-bit weights the sum cannot overflow.
 _LARGEST_WEIGHT = 63
 _BATCH = 20
 
 
 def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
-    """Put the convolutions of a network into 8 bits.
+    """Quantise the convolutions of a network to int8.
 
     Parameters
     ----------
     model : bytes
         ONNX, from `tddfa.onnx_tools.optimise`: each convolution has its BatchNorm folded in.
     crops : ndarray (n, h, w, 3) uint8
-        What the network sees in use; a few hundred.
+        Typical inputs of the network; a few hundred.
     keep : int
-        How many convolutions, counted from the input, stay in float.
+        Number of convolutions, counted from the input, that stay in float.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
         raise ValueError(f"crops: expected shape (n, h, w, 3) uint8, got {crops.shape} {crops.dtype}")
     graph = Graph(model)
     convolutions = [node for node in graph.nodes if node.op_type == "Conv" and node.input[1] in graph.constants]
-    # ONNX Runtime's average of 8-bit numbers takes twenty times as long as that of floats
-    convolutions = [node for node in convolutions[keep:] if not _is_average(graph.maker(node.input[0]))]
+    # average pooling of 8-bit values takes ONNX Runtime twenty times as long as of floats
+    convolutions = [node for node in convolutions[keep:] if not _is_average(graph.producer(node.input[0]))]
     if not convolutions:
         raise GraphError(f"expected more than {keep} convolutions of constant weights")
     results = {id(node): _result(graph, node) for node in convolutions}
@@ -68,8 +68,8 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
     for node, source in zip(convolutions, sources, strict=True):
         result = results[id(node)]
         if result != node.output[0]:
-            # its zero point of 0 cuts off what is negative: that is the ReLU
-            graph.remove(graph.maker(result))
+            # with a zero point of 0, quantisation clips negative values as the ReLU does
+            graph.remove(graph.producer(result))
             node.output[0] = result
         _weights(graph, node, scales[source])
     return graph.to_bytes()
@@ -80,12 +80,12 @@ def _is_average(node: Any) -> bool:
 
 
 def _result(graph: Graph, node: Any) -> str:
-    relu = graph.only_taker(node.output[0], "Relu")
+    relu = graph.only_consumer(node.output[0], "Relu")
     return str(node.output[0] if relu is None else relu.output[0])
 
 
 def _ranges(model: bytes, tensors: Sequence[str], crops: NDArray[np.uint8]) -> dict[str, tuple[float, float]]:
-    """Least and greatest number of each tensor on the crops, 0 among them."""
+    """Minimum and maximum of each tensor on the crops; 0 is always within."""
     watched = Graph(model)
     for name in tensors:
         if name not in watched.outputs:
@@ -105,13 +105,13 @@ def _ranges(model: bytes, tensors: Sequence[str], crops: NDArray[np.uint8]) -> d
 
 
 def _activation(graph: Graph, name: str, low: float, high: float) -> float:
-    """Put the tensor through 8 bits for all who take it; return the scale."""
+    """Quantise and dequantise a tensor for all of its consumers; return the scale."""
     scale = max(high - low, 1e-12) / 255
     settings = [graph.constant(np.float32(scale)), graph.constant(round(-low / scale), np.uint8)]
-    takers = graph.takers(name)
+    consumers = graph.consumers(name)
     short = graph.add("QuantizeLinear", [name, *settings])
     long = graph.add("DequantizeLinear", [short, *settings])
-    for node in takers:
+    for node in consumers:
         for k, taken in enumerate(node.input):
             if taken == name:
                 node.input[k] = long
@@ -119,7 +119,7 @@ def _activation(graph: Graph, name: str, low: float, high: float) -> float:
 
 
 def _weights(graph: Graph, node: Any, scale: float) -> None:
-    """Put weights into 8 bits and the bias into 32, by output channel."""
+    """Quantise weights to 8 bits and the bias to 32, per output channel."""
     weight = graph.constants[node.input[1]].astype(np.float64)
     scales = np.maximum(np.abs(weight).reshape(len(weight), -1).max(axis=1), 1e-12) / _LARGEST_WEIGHT
     scales = scales.astype(np.float32).astype(np.float64)
@@ -138,18 +138,18 @@ def _weights(graph: Graph, node: Any, scale: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.onnx_tools.quantise``; return the exit status."""
+    """Run ``python -m tddfa.onnx_tools.quantise``; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tddfa.onnx_tools.quantise",
-        description="Put the convolutions of a network (.onnx) into 8 bits.",
+        description="Quantise the convolutions of a network to int8.",
         allow_abbrev=False,
     )
-    parser.add_argument("source", type=Path, metavar="IN")
-    parser.add_argument("crops", type=Path, metavar="CROPS", help=".npy (n, h, w, 3) uint8: what the network sees")
-    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("source", type=Path, metavar="IN", help="network to read, .onnx")
+    parser.add_argument("crops", type=Path, metavar="CROPS", help="typical inputs: .npy (n, h, w, 3) uint8")
+    parser.add_argument("target", type=Path, metavar="OUT", help="network to write, .onnx")
     parser.add_argument(
         "--keep", type=int, default=KEEP, metavar="N",
-        help="first convolutions that stay in float (default: %(default)s)",
+        help="number of first convolutions that stay in float (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:

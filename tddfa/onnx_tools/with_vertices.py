@@ -1,8 +1,8 @@
-"""The face model and the camera inside a regressor's file: ``python -m tddfa.onnx_tools.with_vertices REGRESSOR FACE_MODEL OUT``.
+"""Add the face model to a regressor: ``python -m tddfa.onnx_tools.with_vertices REGRESSOR FACE_MODEL OUT``.
 
-The file that comes out gives ``vertices`` beside the regressor's other outputs, for all crops of a batch in two matrix
-products on whatever device runs it. Where few faces are asked for their vertices, the plain regressor is the faster
-one: a dense output of each face has to come back from the device.
+The new file has the output ``vertices`` beside those of the regressor, computed for all crops of a batch by two matrix
+products on the device of the model. If only few faces need vertices, the plain regressor is faster, because the
+vertices of every face have to be copied back from the device.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
     """Add the output ``vertices`` (n, N, 3) float32, in px of the crop, to a regressor.
 
     ``vertices = camera[:, :3] @ (mean + shape @ shape_basis + expression @ expression_basis) + camera[:, 3]``, as
-    `FaceModel.vertices` and `tddfa.geometry.camera.Camera.project` compute it; `tddfa.types.Roi.crop_to_image` leads on to px
-    of the picture.
+    `FaceModel.vertices` and `tddfa.geometry.camera.Camera.project` compute it. `tddfa.types.Roi.crop_to_image` maps
+    them to px of the image.
 
     Parameters
     ----------
     model : bytes
         ONNX, with outputs ``camera`` (n, 3, 4), ``shape`` (n, s) and ``expression`` (n, e).
     face_model : FaceModel
-        With s shapes and e expressions.
+        A face model with s shapes and e expressions.
 
     Returns
     -------
@@ -43,14 +43,15 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
     Raises
     ------
     GraphError
-        If `model` cannot be read, lacks one of these outputs, has ``vertices`` already, or if a count is another one.
+        If `model` cannot be read, lacks one of these outputs, has ``vertices`` already, or has other counts than
+        `face_model`.
     """
     graph = Graph(model)
     for name in _NEEDED:
         if name not in graph.outputs:
             raise GraphError(f"expected outputs {', '.join(_NEEDED)}, got {', '.join(graph.outputs)}")
     if "vertices" in graph.outputs:
-        raise GraphError("it has an output 'vertices' already")
+        raise GraphError("the model has an output 'vertices' already")
     counts = graph.output_shape("shape")[-1], graph.output_shape("expression")[-1]
     known = face_model.shape_count, face_model.expression_count
     if counts != known:
@@ -62,7 +63,7 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
     basis = graph.constant(face_model.basis.reshape(len(face_model.basis), -1))
     points = graph.add("Gemm", [coefficients, basis, graph.constant(face_model.mean.reshape(-1))])
     points = graph.add("Reshape", [points, graph.constant([-1, size, 3], np.int64)])
-    # (n, 3, 4) to (n, 4, 3): its first three rows turn and scale, the last moves
+    # (n, 3, 4) to (n, 4, 3): the first three rows rotate and scale, the last translates
     columns = graph.add("Transpose", ["camera"], perm=[0, 2, 1])
     first, last, end, rows = (graph.constant([k], np.int64) for k in (0, 3, 4, 1))
     turned = graph.add("MatMul", [points, graph.add("Slice", [columns, first, last, rows])])
@@ -72,15 +73,15 @@ def with_vertices(model: bytes, face_model: FaceModel) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do ``python -m tddfa.onnx_tools.with_vertices``; return the exit status."""
+    """Run ``python -m tddfa.onnx_tools.with_vertices``; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m tddfa.onnx_tools.with_vertices",
-        description="Put a face model inside a regressor's file: it gives dense vertices itself.",
+        description="Add a face model to a regressor, which then has the output vertices.",
         allow_abbrev=False,
     )
-    parser.add_argument("regressor", type=Path, metavar="REGRESSOR", help=".onnx")
-    parser.add_argument("face_model", type=Path, metavar="FACE_MODEL", help=".npz")
-    parser.add_argument("target", type=Path, metavar="OUT", help=".onnx")
+    parser.add_argument("regressor", type=Path, metavar="REGRESSOR", help="regressor to read, .onnx")
+    parser.add_argument("face_model", type=Path, metavar="FACE_MODEL", help="face model, .npz")
+    parser.add_argument("target", type=Path, metavar="OUT", help="regressor to write, .onnx")
     options = parser.parse_args(arguments)
     try:
         face_model = FaceModel.load(options.face_model)

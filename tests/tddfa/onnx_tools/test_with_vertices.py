@@ -53,7 +53,7 @@ def test_other_outputs_stay(path, root, rng):
 
 
 def test_a_wrong_face_model_or_file_gives_an_error(root, path, regressor, face_model, tmp_path):
-    with pytest.raises(GraphError, match="it has an output 'vertices' already"):
+    with pytest.raises(GraphError, match="the model has an output 'vertices' already"):
         with_vertices(path.read_bytes(), face_model)
     with pytest.raises(GraphError, match="expected outputs camera, shape, expression, got scores, offsets"):
         with_vertices((root / "weights/faceboxes.onnx").read_bytes(), face_model)
