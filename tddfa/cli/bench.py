@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--peer-python", "--peer_python", metavar="FILE",
-        help="Python with the packages of the checkout, for --peer (default: this one)",
+        help="interpreter with the packages of the checkout, for --peer (default: this Python)",
     )  # fmt: skip
     add_model_options(parser)
 

@@ -57,7 +57,10 @@ def add_parser(commands: Any) -> None:
         help="folder for the video (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="also write the faces, to a .jsonl, .npz or .parquet file"
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="also write the faces to a .jsonl, .npz or .parquet file (default: no)",
     )
     parser.add_argument(
         "--no_video", "--no-video", action="store_true", help="write no video, only the file of --save (default: no)"

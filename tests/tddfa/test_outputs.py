@@ -1,6 +1,7 @@
 import copy
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
@@ -293,3 +294,59 @@ def test_nothing_is_changed_and_nothing_computed_twice(aligner, two_people, face
     for kept, face, vertices, m in zip(before[0], faces, before[1], made.meshes, strict=True):
         np.testing.assert_array_equal(face.landmarks, kept)
         np.testing.assert_array_equal(m.vertices, vertices)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_unknown_kinds_are_named(aligner, two_people, faces, tmp_path, count):
+    made = Outputs(two_people, faces[:count], aligner)
+    with pytest.raises(ValueError, match=r"kind: expected one of 2d_sparse, .*, glb, got '4d'"):
+        made.save("4d", tmp_path / "x")
+    with pytest.raises(ValueError, match=r"kind: expected one of 2d_sparse, .*, 6dof, got 'ply'"):
+        made.draw("ply")
+
+
+class TestTable:
+    """What a row claims is true."""
+
+    OTHER = {
+        "background": "black", "alpha": 0.3, "pose_style": "axes", "uv_size": 64, "uv_mask": True, "raw_depth": "png",
+        "ascii": True, "vertex_colors": True, "intrinsics": Intrinsics.centered(700, (512, 948)),
+    }  # fmt: skip
+
+    def written(self, made, kind, folder):
+        return {path.name: path.read_bytes() for path in made.save(kind, folder / "x")}
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_exactly_its_options_have_an_effect(self, outputs, tmp_path, kind):
+        assert set(KINDS[kind].options) <= {field.name for field in fields(Options)}
+        assert set(self.OTHER) == {field.name for field in fields(Options)} - {"suffix"}
+        for option, value in self.OTHER.items():
+            # the size of the texture reaches a .ply by its colours
+            base = {"suffix": ".png", "uv_size": 96, "vertex_colors": kind == "ply" and option == "uv_size"}
+            plain = self.written(outputs(**base), kind, tmp_path / "plain")
+            changed = self.written(outputs(**{**base, option: value}), kind, tmp_path / "changed")
+            assert (plain != changed) == (option in KINDS[kind].options), option
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize(
+        "options", [{}, {"uv_mask": True, "raw_depth": "png"}, {"suffix": ".webp", "raw_depth": "npy"}]
+    )
+    def test_every_file_has_one_of_its_endings(self, outputs, tmp_path, kind, options):
+        made = outputs(uv_size=64, **options)
+        endings = KINDS[kind].endings(made.options)
+        names = [path.name for path in made.save(kind, tmp_path / "a.b")]
+        assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+        for name in names:
+            assert any(re.fullmatch(rf"a\.b{ending}", name) for ending in endings), name
+        assert all(any(re.fullmatch(rf"a\.b{ending}", name) for name in names) for ending in endings)
+
+    @pytest.mark.parametrize("kind", image_kinds())
+    def test_what_is_drawn_over_the_image_has_its_size(self, outputs, kind):
+        made = outputs(uv_size=64)
+        assert (made.draw(kind).shape == made.image.shape) == image_kinds()[kind].over_image
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_summaries_have_a_line_per_face(self, outputs, kind):
+        summary = KINDS[kind].summary
+        if summary is not None:
+            assert len(summary(outputs())) == 2
