@@ -1,5 +1,6 @@
 """Every Python block and every command of the README runs, and writes the files that it names."""
 
+import itertools
 import re
 import shlex
 import shutil
@@ -57,7 +58,7 @@ def test_python_blocks_run(checkout, code):
 def test_commands_run(checkout, command):
     program, *arguments = shlex.split(command, comments=True)
     written = run(checkout, [sys.executable, *(["-m", program] if program == "tddfa" else []), *arguments])
-    options = dict(zip(arguments, arguments[1:], strict=False))
+    options = dict(itertools.pairwise(arguments))
     folder = checkout / options.get("--out", "examples/results")
     assert any(folder in path.parents for path in written)
     if "--save" in options:
