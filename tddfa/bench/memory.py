@@ -10,6 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tddfa.aligner import Aligner
+from tddfa.bench.material import load
+from tddfa.bench.stages import Context, photo_to_file, stages
+
+if sys.platform == "darwin":
+    import resource
+
 _TIMEOUT_SECONDS = 900
 _CALLS = 3
 # Growth is counted from here on: the first pictures fill caches.
@@ -20,8 +27,6 @@ def peak_mb(pid: int | None = None) -> float | None:
     """The most memory that a process has held so far, MB; None where the system does not tell."""
     found = _status("VmHWM", pid)
     if found is None and pid is None and sys.platform == "darwin":
-        import resource
-
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return found
 
@@ -94,10 +99,6 @@ def _blas(threads: int | None) -> dict[str, str]:
 
 def main(spec: Mapping[str, Any]) -> dict[str, float | None]:
     """Do what `of_stage` or `growth` asks for, in this process."""
-    from tddfa.aligner import Aligner
-    from tddfa.bench.material import load
-    from tddfa.bench.stages import Context, photo_to_file, stages
-
     aligner = Aligner.load(**spec["loading"])
     context = Context(aligner, load(Path(spec["material"])), Path(spec["scratch"]), spec["loading"].get("threads"))
     if "images" in spec:

@@ -15,6 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+import cv2
+import numpy as np
+
 from tddfa import __version__
 from tddfa.aligner import Aligner
 from tddfa.bench import material, memory
@@ -213,9 +216,6 @@ def _memory(
 
 
 def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, object]:
-    import cv2
-    import numpy as np
-
     peer = next(iter(peers.values()), None)
     return {
         "version": __version__,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
+from tddfa.aligner import Aligner
 from tddfa.synthetic import SCENES, Head, Truth, frames
 
 _VIDEOS = (".mp4", ".mov")
@@ -107,8 +108,6 @@ def _size(text: str) -> tuple[int, int]:
 
 def _heads(photos: Sequence[Path], people: int) -> list[Head]:
     """A head for each of the people, from the photos in turn."""
-    from tddfa.aligner import Aligner
-
     aligner = Aligner.load("open_mb05")
     heads = [Head.from_photo(image_io.read(photo), aligner) for photo in photos]
     return [heads[k % len(heads)] for k in range(people)]

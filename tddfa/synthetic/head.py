@@ -13,9 +13,11 @@ from Sim3DR import interpolate, rasterize
 from tddfa._shared.arrays import checked, checked_image
 from tddfa.aligner import Aligner
 from tddfa.decoder import Decoder
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.sampling import sample
 from tddfa.surface.texture import FILLED, Texture, unwrap
+from tddfa.surface.visibility import visibility
 from tddfa.synthetic.bust import (
     ATLAS_HEIGHT,
     BODY_ROWS,
@@ -27,7 +29,7 @@ from tddfa.synthetic.bust import (
     Bust,
     bust_of,
 )
-from tddfa.types import Face
+from tddfa.types import Face, Mesh
 
 Image = NDArray[np.uint8]
 Color = tuple[float, float, float]
@@ -372,10 +374,6 @@ def _painted(
 
 def _openness(model: FaceModel) -> NDArray[np.float64]:
     """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
-    from tddfa.geometry.camera import Camera
-    from tddfa.surface.visibility import visibility
-    from tddfa.types import Mesh
-
     seen = np.zeros(len(model.mean))
     scale = 12 / bust_of(model).scale
     for yaw, pitch in ((0, 0), (45, 0), (-45, 0), (80, 0), (-80, 0), (0, 35), (0, -35)):

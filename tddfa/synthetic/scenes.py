@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head
 from tddfa.synthetic.render import State, Truth, checked_size, render
-
-if TYPE_CHECKING:
-    from tddfa.model.face_model import FaceModel
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -350,8 +349,4 @@ def _cut_out(wall: Image, corner: tuple[float, float], size: Size) -> Image:
 
 
 def _default_model() -> FaceModel:
-    from tddfa.model.assets import config_path, verified
-    from tddfa.model.config import Config
-    from tddfa.model.face_model import FaceModel
-
     return FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
