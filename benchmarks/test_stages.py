@@ -1,9 +1,8 @@
-"""Every stage of a photo, one thread, on a face 530 px wide in a 720p picture.
+"""Every stage of `tddfa bench` on photos: one thread, a face 530 px wide in a 720p image, detection in 3913 x 1901 px.
 
-pytest benchmarks --benchmark-columns=min,median --benchmark-sort=name
+pytest benchmarks/test_stages.py --benchmark-columns=min,median --benchmark-sort=name
 """
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -12,108 +11,62 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Aligner, draw
-from tddfa.crop import crop_image
-from tddfa.surface import texture
+from tddfa import Aligner
+from tddfa.bench.material import MANY, Material
+from tddfa.bench.stages import Context, stages
+from tddfa.bench.timing import opencv_threads
+from tddfa.surface.texture import unwrap
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH = 530
+FACE_WIDTH = 530
+# stages of many faces need an image with many; `tddfa bench` renders one
+STAGES = [stage for stage in stages() if not stage.name.endswith(f".{MANY}")]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    yield
-    cv2.setNumThreads(before)
+    with opencv_threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")
-def aligner():
-    return Aligner.load("open_mb05", device="cpu", threads=1)
-
-
-@pytest.fixture(scope="module")
-def large():
-    """A picture of 3913 x 1901 px with three faces: the detector sees 1080 x 524."""
+def context(tmp_path_factory):
+    aligner = Aligner.load("open_mb05", device="cpu", threads=1)
+    folder = tmp_path_factory.mktemp("material")
     photo = cv2.imread(str(ROOT / "examples/inputs/two_people.jpg"))
     row = cv2.resize(photo, None, fx=1901 / photo.shape[0], fy=1901 / photo.shape[0])
-    return np.ascontiguousarray(np.tile(row, (1, 2, 1))[:, :3913])
+    large = np.ascontiguousarray(np.tile(row, (1, 2, 1))[:, :3913])  # the detector sees 1080 x 524
+    one = enlarged(aligner, cv2.imread(str(ROOT / "examples/inputs/grace_hopper.jpg")))
+    for name, image in (("one", one), ("many", large)):
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+    boxes = [tuple(tuple(map(float, face.box)) for face in aligner(image)) for image in (one, large)]
+    paths = folder / "one.png", folder / "many.png"
+    return Context(aligner, Material(*paths, (paths[0],) * 4, *boxes), folder, threads=1)
 
 
-@pytest.fixture(scope="module")
-def scene(aligner):
-    """A 720p picture and the mesh of its face, scaled to the width asked for."""
-    image = cv2.resize(cv2.imread(str(ROOT / "examples/inputs/grace_hopper.jpg")), (1280, 720))
-    face = aligner(image)[0]
-    mesh = aligner.decoder.mesh(face)
-    vertices = mesh.vertices - mesh.vertices.min(axis=0)
-    vertices = vertices * np.float32(WIDTH / np.ptp(vertices[:, 0])) + np.float32(20)
-    return image, face, dataclasses.replace(mesh, vertices=vertices)
+def enlarged(aligner, image, size=(1280, 720)):
+    """The image scaled and moved, so that its face's mesh is `FACE_WIDTH` px wide and in the centre."""
+    vertices = aligner.decoder.mesh(aligner(image)[0]).vertices[:, :2]
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    scale = FACE_WIDTH / (high - low)[0]
+    shift = np.array(size) / 2 - scale * (low + high) / 2
+    return cv2.warpAffine(image, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), size)
 
 
-def test_detector_network_alone(benchmark, aligner, large):
-    small, _ = aligner.detector._shrink(large)
-    benchmark(aligner.detector.model, small[None])
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_stage(benchmark, context, stage):
+    benchmark(stage.make(context))
 
 
-def test_detector_whole_call(benchmark, aligner, large):
-    benchmark(aligner.detector, large)
-
-
-def test_crop(benchmark, scene):
-    crop = np.empty((120, 120, 3), np.uint8)
-    benchmark(crop_image, scene[0], scene[1].roi, crop)
-
-
-@pytest.mark.parametrize("faces", [1, 8, 32])
-def test_regressor_whole_call(benchmark, aligner, scene, faces):
-    benchmark(aligner, scene[0], rois=[scene[1].roi] * faces)
-
-
-def test_dense_vertices(benchmark, aligner, scene):
-    params = scene[1].params
-    benchmark(aligner.face_model.vertices, params.shape, params.expression)
-
-
-def test_landmarks_only(benchmark, aligner, scene):
-    params = scene[1].params
-    benchmark(aligner.face_model.landmarks, params.shape, params.expression)
-
-
-def test_draw_2d_sparse(benchmark, scene):
-    benchmark(draw.landmarks, scene[0], [scene[1]])
-
-
-def test_draw_2d_dense(benchmark, scene):
-    benchmark(draw.points, scene[0], [scene[2]])
-
-
-def test_draw_3d(benchmark, scene):
-    benchmark(draw.mesh, scene[0], [scene[2]])
-
-
-def test_draw_depth(benchmark, scene):
-    benchmark(draw.depth, scene[0], [scene[2]])
-
-
-def test_draw_pncc(benchmark, aligner, scene):
-    benchmark(draw.pncc, scene[0], [scene[2]], aligner.face_model.normalized_coordinates)
-
-
-def test_draw_pose(benchmark, scene):
-    benchmark(draw.pose, scene[0], [scene[1]])
-
-
-@pytest.mark.parametrize("size", [256, 512, 1024])
-def test_uv_texture(benchmark, scene, size):
-    benchmark(texture.unwrap, scene[0], scene[2], size)
+@pytest.mark.parametrize("size", [256, 1024])
+def test_uv_texture(benchmark, context, size):
+    benchmark(unwrap, context.images[1], context.meshes[1][0], size)
 
 
 def test_whole_process(benchmark, tmp_path):
-    """``demo.py -o 3d`` from start to exit, and the most memory that it held."""
+    """``demo.py -o 3d`` from start to exit, and its peak memory."""
     photo = str(ROOT / "examples/inputs/astronaut.jpg")
-    # VmHWM, not ru_maxrss: the latter starts from what the process that forked this one held
+    # VmHWM, not ru_maxrss: the latter starts from the memory of the process that forked this one
     code = (
         "from pathlib import Path\nfrom tddfa.cli import main\n"
         f"main(['image', '-f', {photo!r}, '-o', '3d', '--out', {str(tmp_path)!r}])\n"
