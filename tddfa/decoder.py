@@ -59,6 +59,11 @@ class Decoder:
         # None where the landmarks are those on the surface
         self._offset = None if self.convention == face_model.convention else face_model.landmark_offset(self.convention)
 
+    @property
+    def unit(self) -> str:
+        """Unit of the face model: "cm" or "um"."""
+        return self.face_model.unit
+
     @classmethod
     def load(
         cls,

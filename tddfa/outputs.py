@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +20,20 @@ from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.geometry.projected_box import projected_box
-from tddfa.geometry.rotation import Euler, quaternion_from_rotation
+from tddfa.geometry.rotation import Euler
 from tddfa.geometry.six_dof import SixDof
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
 from tddfa.types import SCHEMA, Face, Mesh
 
 __all__ = [
     "DEPTH_STEPS_PER_PX", "KINDS", "ExtraFile", "ImageKind", "Kind", "MeshKind", "Options", "Outputs",
-    "describe", "image_kinds",
+    "image_kinds",
 ]  # fmt: skip
 
 Image = NDArray[np.uint8]
 
 DEPTH_STEPS_PER_PX = 16
 """Resolution of depth in a 16-bit PNG: steps of 1/16 px; 0 marks pixels without a face."""
-
-_EULER_ORDER = "Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
-# Written beside the numbers, so that a file explains itself.
-_VIEW_ORDER = f"rotation = {_EULER_ORDER}"
-_CAMERA_ORDER = f"rotation = diag(1, -1, -1) @ {_EULER_ORDER}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,94 +288,12 @@ class Outputs:
             "width": width,
             "height": height,
             "faces": [
-                {**_described(face, self.aligner), **self._dense(face, pose)}
+                face.to_dict(self.aligner.decoder, self.options.intrinsics, pose=pose)
                 for face, pose in zip(self.faces, self.poses, strict=True)
             ],
         }
         text = json.dumps(content, indent=1, allow_nan=False)
         return write_atomic(stem.with_name(f"{stem.name}.json"), text.encode())
-
-    def _dense(self, face: Face, pose: SixDof | None) -> dict[str, Any]:
-        return _dense(face, self.aligner, pose, assumed=self.options.intrinsics is None)
-
-
-def describe(
-    face: Face, aligner: Aligner, intrinsics: Intrinsics | None = None, *, dense: bool = True
-) -> dict[str, Any]:
-    """All of a face in plain numbers; px of the image, degrees, and cm (the model's unit where it is no length).
-
-    Parameters
-    ----------
-    face : Face
-        Of this aligner.
-    aligner : Aligner
-        Knows what its coefficients mean.
-    intrinsics : Intrinsics, optional
-        The camera, for ``six_dof``; None takes img2pose's for the size of the face's picture.
-    dense : bool
-        Tell what takes the dense surface too: ``visible`` and ``six_dof``, about 6 ms. Else they are null, but for
-        what the face knows already.
-    """
-    told = _described(face, aligner)
-    if not dense:
-        return {**told, "visible": None if face.visible is None else face.visible.tolist(), "six_dof": None}
-    if intrinsics is None and face.image_size is None:
-        return {**told, **_dense(face, aligner, None, assumed=True)}
-    camera = intrinsics or Intrinsics.assumed(face.image_size or (0, 0))
-    return {**told, **_dense(face, aligner, _pose(face, aligner, camera), assumed=intrinsics is None)}
-
-
-def _described(face: Face, aligner: Aligner) -> dict[str, Any]:
-    rotation = face.camera.rotation
-    return {
-        "box": _numbers(face.box, 2),
-        "score": round(face.score, 5),
-        "roi": {
-            "left": round(face.roi.left, 3),
-            "top": round(face.roi.top, 3),
-            "side": round(face.roi.side, 3),
-        },
-        "pose": _angles(face.camera.euler_degrees()),
-        "pose_order": _VIEW_ORDER,
-        "rotation": _numbers(rotation, 6),
-        "quaternion": _quaternion(rotation),
-        "camera": _numbers(face.camera.matrix, 5),
-        "scale": round(face.camera.scale, 5),
-        "landmarks": _numbers(face.landmarks, 3),
-        "convention": aligner.decoder.convention,
-        "shape": _numbers(face.params.shape, 5),
-        "expression": {name: round(weight, 4) for name, weight in aligner.decoder.expression(face).items()},
-        "track_id": face.track_id,
-    }
-
-
-def _dense(face: Face, aligner: Aligner, pose: SixDof | None, *, assumed: bool) -> dict[str, Any]:
-    visible = aligner.decoder.visible(face) if face.visible is None else face.visible
-    said: dict[str, Any] = {"visible": visible.tolist(), "six_dof": None}
-    if pose is None:
-        return said
-    size = face.image_size
-    unit = aligner.face_model.unit
-    units_a_cm = draw_6dof.UNITS_PER_CM.get(unit)
-    scale = 1.0 if units_a_cm is None else 1 / units_a_cm
-    said["six_dof"] = {
-        "rotation": _numbers(pose.rotation, 6),
-        "rotation_vector": _numbers(pose.rotation_vector, 6),
-        "img2pose_vector": _numbers(pose.img2pose_vector, 6),
-        "quaternion": _quaternion(pose.rotation),
-        "euler": {**_angles(pose.euler_degrees()), "order": _CAMERA_ORDER},
-        "translation": _numbers(pose.translation * scale, 4),
-        "distance": round(pose.distance * scale, 4),
-        "unit": unit if units_a_cm is None else "cm",
-        "box": None if size is None else _numbers(projected_box(pose, face.model_landmarks, size), 2),
-        "intrinsics": {
-            "matrix": _numbers(pose.intrinsics.matrix, 4),
-            "distortion": pose.intrinsics.distortion.tolist(),
-            "assumed": assumed,
-        },
-        "reprojection_error_px": round(pose.error, 4),
-    }
-    return said
 
 
 def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None:
@@ -390,18 +302,6 @@ def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None
     except ValueError:
         # no place before this camera looks so: a face of a very wide lens, nearer than its own size
         return None
-
-
-def _numbers(array: NDArray[np.floating[Any]], decimals: int) -> Any:
-    return np.round(np.asarray(array, dtype=np.float64), decimals).tolist()
-
-
-def _angles(euler: Euler) -> dict[str, float]:
-    return {name: round(angle, 3) for name, angle in euler._asdict().items()}
-
-
-def _quaternion(rotation: NDArray[np.float64]) -> dict[str, Any]:
-    return {"order": "wxyz", "values": _numbers(quaternion_from_rotation(rotation), 6)}
 
 
 def _save_depth(outputs: Outputs, path: Path) -> None:

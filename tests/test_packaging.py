@@ -58,7 +58,7 @@ def test_import_loads_no_heavy_package():
 def test_aligning_and_drawing_load_no_package_they_do_not_need(root):
     loaded = loaded_by(
         f"import cv2\nfrom tddfa import Aligner, draw, export\na = Aligner.load('open_mb05', device='cpu')\n"
-        f"i = cv2.imread({str(root / 'examples/inputs/astronaut.jpg')!r})\nm = a.mesh(a(i)[0])\n"
+        f"i = cv2.imread({str(root / 'examples/inputs/astronaut.jpg')!r})\nm = a.decoder.mesh(a(i)[0])\n"
         "draw.mesh(i, [m])\nexport.encode('a.obj', m)"
     )
     assert not {"torch", "matplotlib", "scipy", "gradio", "ray", "trimesh", "imageio"} & loaded

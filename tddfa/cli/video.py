@@ -7,7 +7,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,15 +166,13 @@ class _Run:
         self.writer.write(np.hstack([frame.image, image]) if self.options.compare else image, frame.time)
 
     def _record(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
-        from tddfa.outputs import describe
         from tddfa.tracking.records import Recorder
 
         if self.recorder is None:
             # not opened before the first frame: a run that fails leaves the file of an earlier one
             self.recorder = stack.enter_context(Recorder.open(self.options.save))
-        self.recorder.add(
-            frame, list(faces), partial(describe, aligner=self.aligner, intrinsics=intrinsics, dense=self.dense)
-        )
+        decoder, dense = self.aligner.decoder, self.dense
+        self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
 
     def print_results(self, tracker: Tracker, *, interrupted: bool) -> None:
         """Print how many frames and faces there were, the jitter, and the files."""

@@ -14,14 +14,12 @@ from tddfa import draw
 from tddfa._shared.arrays import checked_image
 from tddfa.draw import Background, Image
 from tddfa.geometry.projected_box import projected_box
-from tddfa.geometry.six_dof import SixDof
+from tddfa.geometry.six_dof import UNITS_PER_CM, SixDof
 from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face, Mesh
 
 Floats = NDArray[np.float64]
 
-UNITS_PER_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
-"""Units of a face model per centimetre, for units that are lengths."""
 # cm: arrows from the tip of the nose, as long as a face is high
 _ARROW, _SHAFT_RADIUS, _HEAD_LENGTH, _HEAD_RADIUS = 11.0, 0.4, 3.2, 1.1
 # Maximum length and breadth of an axis, fractions of the longer side of the projected box and of the axis; the factor

@@ -20,6 +20,9 @@ from tddfa.geometry.rotation import (
     vector_from_rotation,
 )
 
+UNITS_PER_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
+"""Units of a face model per centimetre, for units that are lengths."""
+
 # Slopes are taken from so many points, for they need not be exact; what is to be solved counts all of them.
 _SLOPE_POINTS = 256
 _ROUNDS = 50

@@ -126,7 +126,7 @@ class Recorder(ABC):
         faces : sequence of Face
             May be empty.
         describe : callable, optional
-            Face to a record, for ``.jsonl``. None takes the columns of the other formats, which do not call it.
+            Face to a record, for ``.jsonl``. None takes `Face.to_dict`. The other formats do not call it.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class Recorder(ABC):
         """
         if self._closed:
             raise ValueError(f"{self.path}: the file is closed")
-        self._add(frame, faces, describe or _plain)
+        self._add(frame, faces, describe or Face.to_dict)
         self.frames += 1
         self.faces += len(faces)
 
@@ -173,20 +173,6 @@ def _row(frame: Frame, face: Face) -> dict[str, Any]:
         "camera": face.camera.matrix,
         "shape": face.params.shape,
         "expression": face.params.expression,
-    }
-
-
-def _plain(face: Face) -> dict[str, Any]:
-    pose = face.camera.euler_degrees()
-    return {
-        "box": face.box.tolist(),
-        "score": face.score,
-        "track_id": face.track_id,
-        "pose": pose._asdict(),
-        "landmarks": face.landmarks.tolist(),
-        "camera": face.camera.matrix.tolist(),
-        "shape": face.params.shape.tolist(),
-        "expression": face.params.expression.tolist(),
     }
 
 

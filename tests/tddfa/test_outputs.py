@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from tddfa import Decoder, draw
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, describe, image_kinds
+from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, image_kinds
 from tddfa.surface.texture import SEEN
 
 EULER = (("y", "yaw", 1), ("x", "pitch", -1), ("z", "roll", -1))
@@ -227,14 +227,14 @@ class TestJson:
     def test_translations_are_in_cm_where_the_models_unit_is_a_length(self, aligner, faces, unit, in_cm):
         other = copy.copy(aligner)
         other.decoder = Decoder(replace(aligner.face_model, unit=unit), aligner.crop)
-        said, pose = describe(faces[0], other)["six_dof"], aligner.decoder.six_dof(faces[0])
+        said, pose = faces[0].to_dict(other.decoder)["six_dof"], aligner.decoder.six_dof(faces[0])
         assert said["unit"] == ("cm" if in_cm else unit)
         np.testing.assert_allclose(said["translation"], pose.translation * (in_cm or 1), atol=6e-5)
         assert said["distance"] == pytest.approx(pose.distance * (in_cm or 1), abs=6e-5)
 
     def test_the_roi_is_rounded(self, aligner, faces):
         for face in faces:
-            for name, value in describe(face, aligner)["roi"].items():
+            for name, value in face.to_dict(aligner.decoder)["roi"].items():
                 assert value == round(getattr(face.roi, name), 3)
 
     def test_a_face_that_no_lens_shows_so(self, outputs, tmp_path, two_people):
@@ -260,24 +260,24 @@ class TestJson:
         assert content == {"schema": 1, "image": "empty.png", "width": 40, "height": 30, "faces": []}
 
     def test_one_face_in_plain_types(self, aligner, faces):
-        said = describe(faces[0], aligner)
+        said = faces[0].to_dict(aligner.decoder)
         assert json.loads(json.dumps(said, allow_nan=False)) == said
         assert said["six_dof"]["intrinsics"]["assumed"] is True
 
     def test_one_face_with_what_costs_little(self, aligner, faces, monkeypatch):
-        full = describe(faces[0], aligner)
+        full = faces[0].to_dict(aligner.decoder)
         monkeypatch.setattr(aligner.decoder, "mesh", None)  # no dense surface
         monkeypatch.setattr(aligner.decoder, "six_dof", None)
-        told = describe(faces[0], aligner, dense=False)
+        told = faces[0].to_dict(aligner.decoder, dense=False)
         assert told == {**full, "visible": None, "six_dof": None}
-        seen = describe(replace(faces[0], visible=np.ones(68, bool)), aligner, dense=False)
+        seen = replace(faces[0], visible=np.ones(68, bool)).to_dict(aligner.decoder, dense=False)
         assert seen["visible"] == [True] * 68
 
     def test_a_camera_of_unknown_pictures(self, aligner, faces):
         face = replace(faces[0], image_size=None)
-        told = describe(face, aligner)
+        told = face.to_dict(aligner.decoder)
         assert told["six_dof"] is None
-        given = describe(face, aligner, Intrinsics.centered(800, (512, 900)))["six_dof"]
+        given = face.to_dict(aligner.decoder, Intrinsics.centered(800, (512, 900)))["six_dof"]
         assert given["box"] is None
         assert given["intrinsics"]["assumed"] is False
 

@@ -271,7 +271,7 @@ class TestOptions:
             assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
             (told,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
             np.testing.assert_allclose(told["landmarks"], aligner.decoder.landmarks(face, convention), atol=0.05)
-            assert told["convention"] == convention
+            assert told["landmark_convention"] == convention
         status, _, err = run("-f", inputs / "astronaut.jpg", "--landmarks", "98")
         assert status != 0
         assert "convention: expected one of 300w, 300w-lp, got '98'" in err[-1]

@@ -6,7 +6,6 @@ import pytest
 
 from builders import make_face
 from tddfa.geometry.camera import Camera
-from tddfa.outputs import describe
 from tddfa.tracking import records
 from tddfa.tracking.records import SUFFIXES, Recorder
 from tddfa.types import SCHEMA, Params
@@ -197,9 +196,9 @@ def test_lines_hold_the_records(tmp_path, aligner, astronaut):
     path = tmp_path / "faces.jsonl"
     faces = aligner(astronaut)
     with Recorder.open(path) as recorder:
-        recorder.add(Frame(astronaut, 0, 0.0), faces, lambda a_face: describe(a_face, aligner))
+        recorder.add(Frame(astronaut, 0, 0.0), faces, lambda a_face: a_face.to_dict(aligner.decoder))
     [line] = path.read_text().splitlines()
-    assert json.loads(line)["faces"] == [describe(a_face, aligner) for a_face in faces]
+    assert json.loads(line)["faces"] == [a_face.to_dict(aligner.decoder) for a_face in faces]
 
 
 def test_a_record_that_fails_leaves_whole_lines(tmp_path, seen):

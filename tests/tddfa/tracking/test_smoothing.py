@@ -6,7 +6,6 @@ from tddfa import Camera, CropRule, Decoder, Roi, Tracker
 from tddfa.crop import to_image
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.model.face_model import FaceModel
-from tddfa.outputs import describe
 from tddfa.tracking.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_face
 
 CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=1.2)
@@ -264,7 +263,7 @@ class TestOneFace:
         np.testing.assert_allclose(in_image.matrix, smoothed.camera.matrix, atol=1e-3)
 
     def test_the_record_agrees(self, aligner, smoothed):
-        record = describe(smoothed, aligner)
+        record = smoothed.to_dict(aligner.decoder)
         np.testing.assert_allclose(record["landmarks"], smoothed.landmarks, atol=1e-3)
         np.testing.assert_allclose(record["camera"], smoothed.camera.matrix, atol=1e-4)
         assert list(record["pose"].values()) == pytest.approx(smoothed.camera.euler_degrees(), abs=1e-3)
