@@ -1,6 +1,7 @@
-"""What a detector's prior boxes should say of a picture whose faces are known: which prior is whose, and where it lies.
+"""Targets of a detector's prior boxes for an image whose faces are known: matching, scores and offsets.
 
-The strategy is SSD's (Liu et al., 2016, section 2.2) with FaceBoxes' threshold (Zhang et al., 2017, section 3.3).
+The strategy is that of SSD (Liu et al., ECCV 2016, section 2.2) with the threshold of FaceBoxes (Zhang et al., IJCB
+2017, section 3.3).
 """
 
 from __future__ import annotations
@@ -18,54 +19,56 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 THRESHOLD = 0.35
-"""Intersection over union from which a prior box is a face's (FaceBoxes, section 3.3)."""
+"""Intersection over union from which a prior box is matched with a face (FaceBoxes, section 3.3)."""
 SURE = 0.5
-"""Score from which a target is a face's, and a teacher has seen one."""
-NOBODY = -1
-"""What `match` says of a prior box that is no face's."""
+"""Score from which a target is positive, and from which a teacher has detected a face."""
+NO_FACE = -1
+"""Result of `match` for a prior box without a face."""
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the network should say of a picture, by prior box.
+    """Targets of the network for an image, by prior box.
 
     Attributes
     ----------
     scores : ndarray (n,) float32
         Face probability, 0..1.
     offsets : ndarray (n, 4) float32
-        Divided by their variances.
-    counts : ndarray (n,) bool
+        From the prior boxes to the faces, divided by their variances.
+    score_known : ndarray (n,) bool
         Whether the score is known.
-    placed : ndarray (n,) bool
+    box_known : ndarray (n,) bool
         Whether the offsets are known.
     """
 
     scores: Floats
     offsets: Floats
-    counts: Flags
-    placed: Flags
+    score_known: Flags
+    box_known: Flags
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
         n = len(np.asarray(self.scores))
         for name, shape, dtype in (
-            ("scores", (n,), np.float32), ("offsets", (n, 4), np.float32), ("counts", (n,), np.bool_),
-            ("placed", (n,), np.bool_),
-        ):  # fmt: skip
+            ("scores", (n,), np.float32),
+            ("offsets", (n, 4), np.float32),
+            ("score_known", (n,), np.bool_),
+            ("box_known", (n,), np.bool_),
+        ):
             object.__setattr__(self, name, checked(f"Targets.{name}", getattr(self, name), shape, dtype))
 
 
 def corners(prior: Floats) -> NDArray[np.float64]:
-    """Prior boxes, centre and side (n, 3), as x1, y1, x2, y2 (n, 4)."""
+    """Convert prior boxes from centre and side (n, 3) to x1, y1, x2, y2 (n, 4)."""
     centre, half = prior[:, :2].astype(np.float64), prior[:, 2:].astype(np.float64) / 2
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
 def encode(prior: Floats, xyxy: ArrayLike) -> Floats:
-    """Offsets (n, 4) from prior boxes (n, 3) to boxes x1, y1, x2, y2 (n, 4): what `FaceBoxes.anchors.decode` undoes.
+    """Compute offsets (n, 4) from prior boxes (n, 3) to boxes x1, y1, x2, y2 (n, 4), the inverse of `anchors.decode`.
 
-    A side under 1 px counts as one.
+    A side shorter than 1 px is taken as 1 px.
     """
     boxes = checked("xyxy", xyxy, (len(prior), 4), np.float64)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -78,10 +81,11 @@ def encode(prior: Floats, xyxy: ArrayLike) -> Floats:
 
 
 def match(prior: Floats, xyxy: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.intp]:
-    """Tell which box each prior box is of.
+    """Match each prior box with a box.
 
-    It is of the box it overlaps most, by `threshold` or more. Besides, each box has the prior that overlaps it most, so
-    that no face is without one; where one prior is the best of several boxes, the last of them has it.
+    A prior box is matched with the box of highest IoU, if that is `threshold` or more. Besides, each box is matched
+    with the prior box of highest IoU, so that every face has one; if a prior box is the best of several boxes, the
+    last of them gets it.
 
     Parameters
     ----------
@@ -105,15 +109,15 @@ def match(prior: Floats, xyxy: ArrayLike, threshold: float = THRESHOLD) -> NDArr
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a number in (0, 1], got {threshold}")
     boxes = checked("xyxy", np.reshape(xyxy, (-1, 4)), (None, 4), np.float64)
-    owner = np.full(len(prior), NOBODY, dtype=np.intp)
+    owner = np.full(len(prior), NO_FACE, dtype=np.intp)
     if not len(boxes) or not len(prior):
         return owner
     overlap = box_iou(corners(prior), boxes)
     best = overlap.argmax(axis=1)
     near = overlap[np.arange(len(prior)), best] >= threshold
     owner[near] = best[near]
-    own, seen = overlap.argmax(axis=0), overlap.max(axis=0) > 0
-    owner[own[seen]] = np.flatnonzero(seen)
+    best_prior, overlapped = overlap.argmax(axis=0), overlap.max(axis=0) > 0
+    owner[best_prior[overlapped]] = np.flatnonzero(overlapped)
     return owner
 
 
@@ -123,16 +127,16 @@ def targets(
     ignored: ArrayLike | None = None,
     threshold: float = THRESHOLD,
 ) -> Targets:
-    """Targets of a picture all of whose faces are known.
+    """Compute the targets of an image all of whose faces are known.
 
     Parameters
     ----------
     prior : ndarray (n, 3) float32
-        `FaceBoxes.anchors.priors` of the picture's size.
+        `FaceBoxes.anchors.priors` of the image's size.
     xyxy : array_like (m, 4)
         Boxes of its faces, px.
     ignored : array_like (m,) bool, optional
-        Faces that may be found or not: their priors do not count.
+        Faces that may be detected or missed: their prior boxes do not count.
     threshold : float
         See `match`.
     """
@@ -140,14 +144,14 @@ def targets(
     unsure = checked("ignored", np.zeros(len(boxes), bool) if ignored is None else ignored, (len(boxes),), np.bool_)
     sure = boxes[~unsure]
     owner = match(prior, sure, threshold)
-    mine = owner != NOBODY
+    mine = owner != NO_FACE
     offsets = np.zeros((len(prior), 4), dtype=np.float32)
     offsets[mine] = encode(prior[mine], sure[owner[mine]])
-    counts = mine | (match(prior, boxes[unsure], threshold) == NOBODY)
-    return Targets(mine.astype(np.float32), offsets, counts, mine)
+    score_known = mine | (match(prior, boxes[unsure], threshold) == NO_FACE)
+    return Targets(mine.astype(np.float32), offsets, score_known, mine)
 
 
-def taught(
+def distilled_targets(
     known: Targets,
     owner: NDArray[np.intp],
     scores: ArrayLike,
@@ -156,40 +160,40 @@ def taught(
     empty: Flags,
     small: Flags,
 ) -> Targets:
-    """Targets of a teacher's scores and offsets, corrected by what is known of the picture.
+    """Compute targets from a teacher's scores and offsets, corrected by the labels of the image.
 
-    Where the teacher saw a known face, its soft scores stay: they tell a good prior of that face from a poor one. A
-    known face that it missed has the scores of `known`; if it is small, too, it may be found or not: to insist on what
-    cannot be seen teaches to see faces everywhere.
+    Where the teacher detected a labelled face, its soft scores are kept: they rank the prior boxes of that face. A
+    labelled face that the teacher missed gets the scores of `known`. If such a face is small, its prior boxes do not
+    count, because targets for invisible faces teach false detections.
 
     Parameters
     ----------
     known : Targets
-        Of the faces whose boxes are known.
+        Targets of the labelled faces.
     owner : ndarray (n,) int
-        Which known face a prior is of, or -1 (`match`).
+        Labelled face of each prior box, or -1 (`match`).
     scores, offsets : array_like (n,), (n, 4)
-        The teacher's, for the same prior boxes.
+        Prediction of the teacher for the same prior boxes.
     exact : ndarray (n,) bool
-        Priors whose known offsets stand. Elsewhere those of a teacher that saw the face come first: they say how the
-        data it was trained on draw boxes.
+        Prior boxes whose labelled offsets are kept. Elsewhere the offsets of a teacher that detected the face are
+        preferred: they follow the box convention of its training data.
     empty : ndarray (n,) bool
-        Priors that are known to hold no face: what the teacher sees there is a mistake.
+        Prior boxes without a face by the labels: detections of the teacher there are false.
     small : ndarray (n,) bool
-        Priors whose known face is small.
+        Prior boxes whose labelled face is small.
     """
     n = len(known.scores)
     score, place = checked("scores", scores, (n,)), checked("offsets", offsets, (n, 4))
     owner, exact = checked("owner", owner, (n,), np.intp), checked("exact", exact, (n,), np.bool_)
     empty, small = checked("empty", empty, (n,), np.bool_), checked("small", small, (n,), np.bool_)
-    surest = np.zeros(owner.max(initial=NOBODY) + 2)  # the last is nobody's
+    surest = np.zeros(owner.max(initial=NO_FACE) + 2)  # the last is for priors without a face
     np.maximum.at(surest, owner, score)
-    missed = (owner != NOBODY) & (surest[owner] < SURE)
-    seen = (score >= SURE) & ~empty
-    from_teacher = seen & ~(known.placed & exact)
+    missed = (owner != NO_FACE) & (surest[owner] < SURE)
+    detected = (score >= SURE) & ~empty
+    from_teacher = detected & ~(known.box_known & exact)
     return Targets(
         np.where(missed, np.maximum(score, known.scores), np.where(empty, 0, score)),
         np.where(from_teacher[:, None], place, known.offsets),
-        known.counts & ~(missed & small),
-        known.placed | from_teacher,
+        known.score_known & ~(missed & small),
+        known.box_known | from_teacher,
     )

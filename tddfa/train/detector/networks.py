@@ -1,6 +1,6 @@
-"""FaceBoxes as a torch network (Zhang et al., "FaceBoxes: A CPU Real-time Face Detector", IJCB 2017), and back to ONNX.
+"""FaceBoxes as a torch network (Zhang et al., "FaceBoxes: A CPU Real-time Face Detector", IJCB 2017), from and to ONNX.
 
-Layers are named as in the released weights of 3DDFA_V2's detector, so `tddfa.compat.networks.detector` writes both.
+Layers have the names of 3DDFA_V2's released weights, so that `tddfa.compat.networks.detector` converts both.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 from tddfa.train.detector.teacher import Teacher
 
 MEAN = (104.0, 117.0, 123.0)
-"""What is taken from blue, green and red."""
+"""Mean that is subtracted from blue, green and red."""
 PRIORS = (21, 1, 1)
-"""Prior boxes a cell of the three maps, after the densification: `FaceBoxes.anchors`."""
+"""Prior boxes per cell of the three feature maps, with anchor densification: `FaceBoxes.anchors`."""
 
 _EPSILON = 1e-5
-# A network that was not trained calls every prior a face with a probability of 0.1, give or take little.
+# An untrained network gives every prior box a score of about 0.1.
 _FIRST_LOGIT, _HEAD_STD = -2.2, 0.01
-# The largest difference from torch with which a file is written: sums in another order.
+# Largest accepted difference between torch and the exported file, whose sums have another order.
 _MAX_SCORE_ERROR, _MAX_OFFSET_ERROR = 1e-3, 1e-2
 
 
 class Block(nn.Module):
-    """A convolution without bias, and its BatchNorm."""
+    """A convolution without bias, followed by BatchNorm."""
 
     def __init__(self, source: int, target: int, side: int, stride: int = 1) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class Block(nn.Module):
         self.bn = nn.BatchNorm2d(target, eps=_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, k, ceil(h / stride), ceil(w / stride))."""
+        """Map (n, c, h, w) to (n, k, ceil(h / stride), ceil(w / stride))."""
         return self.bn(self.conv(x))
 
 
 class Inception(nn.Module):
-    """Four branches of 1 to 5 px, each of 32 channels (section 3.1.2): (n, 128, h, w) to the same."""
+    """Four branches of 32 channels with receptive fields of 1 to 5 px (section 3.1.2): (n, 128, h, w) to the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Inception(nn.Module):
         self.branch3x3_3 = Block(32, 32, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Join the branches."""
+        """Concatenate the branches."""
         relu = functional.relu
         one = relu(self.branch1x1(x))
         two = relu(self.branch1x1_2(functional.avg_pool2d(x, 3, 1, 1)))
@@ -69,13 +69,13 @@ class Inception(nn.Module):
 
 
 class FaceBoxes(nn.Module):
-    """Rapidly digested convolutions with C.ReLU, then convolutions at three scales, each with its prior boxes.
+    """Rapidly digested convolutional layers with C.ReLU, then layers at three scales, each with its prior boxes.
 
     Attributes
     ----------
     frozen_norms : bool
-        Keep the statistics of every BatchNorm while training, as in use. So it is with a network that was read from a
-        file, whose BatchNorms were folded into the convolutions and hold no statistics.
+        Keep every BatchNorm in evaluation mode during training. This is set for networks that are read from a file:
+        their BatchNorms were folded into the convolutions and have no statistics.
     """
 
     def __init__(self) -> None:
@@ -103,23 +103,23 @@ class FaceBoxes(nn.Module):
             with torch.no_grad():
                 head.bias[1::2] = _FIRST_LOGIT
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Find faces.
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict scores and boxes of the prior boxes.
 
         Parameters
         ----------
-        pictures : Tensor (n, 3, h, w)
+        images : Tensor (n, 3, h, w)
             BGR, 0..255, of any type.
 
         Returns
         -------
         logits : Tensor (n, p)
-            Of the faces' scores, a prior box of `FaceBoxes.anchors.priors(h, w)` each. The network ends in two
-            numbers; the softmax of two is the sigmoid of their difference.
+            Logits of the face scores, one per prior box of `FaceBoxes.anchors.priors(h, w)`. The network has two
+            outputs per prior box; the softmax of two is the sigmoid of their difference.
         offsets : Tensor (n, p, 4)
             From the prior boxes to the faces, divided by their variances: `FaceBoxes.anchors.decode`.
         """
-        x = pictures.to(self.conv1.conv.weight.dtype) - self.mean
+        x = images.to(self.conv1.conv.weight.dtype) - self.mean
         for block in (self.conv1, self.conv2):
             x = block(x)
             x = functional.max_pool2d(functional.relu(torch.cat([x, -x], 1)), 3, 2, 1)
@@ -128,14 +128,14 @@ class FaceBoxes(nn.Module):
         for first, second in ((self.conv3_1, self.conv3_2), (self.conv4_1, self.conv4_2)):
             maps.append(functional.relu(second(functional.relu(first(maps[-1])))))
         logits, offsets = [], []
-        for source, place, kind in zip(maps, self.loc, self.conf, strict=True):
-            two = kind(source).permute(0, 2, 3, 1).reshape(len(x), -1, 2)
+        for features, box_head, score_head in zip(maps, self.loc, self.conf, strict=True):
+            two = score_head(features).permute(0, 2, 3, 1).reshape(len(x), -1, 2)
             logits.append(two[..., 1] - two[..., 0])
-            offsets.append(place(source).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
+            offsets.append(box_head(features).permute(0, 2, 3, 1).reshape(len(x), -1, 4))
         return torch.cat(logits, 1), torch.cat(offsets, 1)
 
     def train(self, mode: bool = True) -> FaceBoxes:
-        """Set training mode, or evaluation; frozen BatchNorms stay in evaluation."""
+        """Set training or evaluation mode; frozen BatchNorms stay in evaluation mode."""
         super().train(mode)
         if self.frozen_norms:
             for module in self.modules():
@@ -145,9 +145,9 @@ class FaceBoxes(nn.Module):
 
 
 def train_only(network: FaceBoxes, maps: Collection[int]) -> None:
-    """Let only the layers be trained that no other map than these uses: all of them where the first is among them.
+    """Freeze all layers that other feature maps than these use; if map 0 is among them, nothing is frozen.
 
-    The last two maps see large faces; what the network says of small ones stays as it is then.
+    The last two maps detect large faces. Training them alone keeps the predictions for small faces unchanged.
     """
     branch = {1: ("conv3_1", "conv3_2"), 2: ("conv4_1", "conv4_2")}
     trained = {f"{head}.{i}" for i in maps for head in ("loc", "conf")}
@@ -157,50 +157,50 @@ def train_only(network: FaceBoxes, maps: Collection[int]) -> None:
 
 
 def map_of_priors(height: int, width: int) -> NDArray[np.intp]:
-    """Which map each prior box of `FaceBoxes.anchors.priors` is of: 0, 1 or 2."""
+    """Feature map (0, 1 or 2) of each prior box of `FaceBoxes.anchors.priors`."""
     cells = [-(-height // step) * -(-width // step) for step in (32, 64, 128)]
     return np.repeat(np.arange(3), [count * priors for count, priors in zip(cells, PRIORS, strict=True)])
 
 
 @torch.no_grad()
-def blended(first: FaceBoxes, second: FaceBoxes, share: float) -> FaceBoxes:
-    """Average weights: `share` of the first's, the rest of the second's.
+def blended(first: FaceBoxes, second: FaceBoxes, fraction: float) -> FaceBoxes:
+    """Interpolate the weights of two networks: `fraction` of the first, the rest of the second.
 
-    What a short training forgets of what it started from, the average of both keeps (Wortsman et al., "Robust
-    fine-tuning of zero-shot models", CVPR 2022). The BatchNorms of both must be frozen.
+    The average of the weights before and after fine-tuning keeps what a short training forgets (WiSE-FT: Wortsman et
+    al., "Robust fine-tuning of zero-shot models", CVPR 2022). The BatchNorms of both must be frozen.
 
     Raises
     ------
     ValueError
-        If one holds statistics: an average of them means nothing.
+        If a network has BatchNorm statistics, which cannot be averaged.
     """
     if not (first.frozen_norms and second.frozen_norms):
         raise ValueError("networks: expected both with frozen BatchNorms, as read from a file")
     result = copy.deepcopy(second)
     for mine, other in zip(result.parameters(), first.parameters(), strict=True):
-        mine.lerp_(other, share)
+        mine.lerp_(other, fraction)
     return result
 
 
 @torch.no_grad()
 def shift_scores(network: FaceBoxes, logits: Sequence[float]) -> None:
-    """Add a number to the logits of each map's scores: what is sure enough to be shown, without another order."""
+    """Add a number to the score logits of each feature map. Within a map, the order of the scores does not change."""
     for head, logit in zip(network.conf, logits, strict=True):
         assert isinstance(head, nn.Conv2d) and head.bias is not None
         head.bias[1::2] += logit
 
 
 def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") -> bytes:
-    """Write the network as `FaceBoxes.Detector` takes it, and compare the file with torch.
+    """Export the network for `FaceBoxes.Detector`, and compare the outputs with torch.
 
     Parameters
     ----------
     network : FaceBoxes
-        Its BatchNorms are folded in.
+        Network to export; its BatchNorms are folded into the convolutions.
     metadata : mapping of str to str
-        What the file says of itself.
+        Metadata of the file.
     notes : str
-        The file's description.
+        Description of the file.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
     Raises
     ------
     ValueError
-        If the file gives other numbers than the network; nothing was written then.
+        If the outputs of the file differ from those of the network.
     """
     import onnx
 
@@ -229,7 +229,7 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
 
 
 def difference(network: FaceBoxes, data: bytes) -> tuple[float, float]:
-    """Largest differences of scores and of offsets between a network in use and an ONNX file, on made pictures."""
+    """Compute the largest differences of scores and of offsets between a network and an ONNX file, on random images."""
     rng = np.random.default_rng(0)
     run = Teacher(data)
     device = network.conv1.conv.weight.device
@@ -250,37 +250,39 @@ def difference(network: FaceBoxes, data: bytes) -> tuple[float, float]:
 
 
 def load_onnx(path: str | os.PathLike[str]) -> FaceBoxes:
-    """Take the weights of a detector's file: a shipped one, one of `to_onnx`, or 3DDFA_V2's, converted.
+    """Read a network from a detector's ONNX file: a shipped one, one of `to_onnx`, or 3DDFA_V2's after conversion.
 
-    Its BatchNorms were folded into the convolutions: those of the network only add what is left of them, and are
-    frozen. That the network gives the file's numbers is checked.
+    The file's BatchNorms are folded into its convolutions. Those of the network only add the biases, and are frozen.
+    The outputs of network and file are compared.
 
     Raises
     ------
     ValueError
-        If the file is none of these.
+        If the file holds a different network.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
         return _read(data)
     except (OSError, GraphError, _OtherError) as error:
-        raise ValueError(f"{path}: expected a FaceBoxes detector (.onnx), as this writes them: {error}") from error
+        raise ValueError(
+            f"{path}: expected a FaceBoxes detector (.onnx) as written by this package: {error}"
+        ) from error
 
 
 class _OtherError(ValueError):
-    """A graph is another network's."""
+    """The graph holds a different network."""
 
 
 def _read(data: bytes) -> FaceBoxes:
     network = FaceBoxes()
     network.frozen_norms = True
     graph = Graph(data)
-    found = list(_convolutions(graph))
+    convolutions = list(_convolutions(graph))
     blocks = [module for module in network.modules() if isinstance(module, Block)]
     heads = []
     weights: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-    for weight, bias in _joined_signs(found):
+    for weight, bias in _joined_signs(convolutions):
         if len(weights) < len(blocks) and weight.shape == tuple(blocks[len(weights)].conv.weight.shape):
             weights.append((weight, bias))
         else:
@@ -294,21 +296,21 @@ def _read(data: bytes) -> FaceBoxes:
             block.conv.weight.copy_(torch.from_numpy(weight))
             block.bn.bias.copy_(torch.from_numpy(bias))
             block.bn.running_var.fill_(1 - _EPSILON)  # type: ignore[union-attr]
-        for place, kind, (weight, bias) in zip(network.loc, network.conf, heads, strict=True):
-            assert isinstance(place, nn.Conv2d) and isinstance(kind, nn.Conv2d)
+        for box_head, score_head, (weight, bias) in zip(network.loc, network.conf, heads, strict=True):
+            assert isinstance(box_head, nn.Conv2d) and isinstance(score_head, nn.Conv2d)
             priors = len(weight) // 5
             for name, value in (("weight", torch.from_numpy(weight)), ("bias", torch.from_numpy(bias))):
-                getattr(place, name).copy_(value[: 4 * priors])
-                getattr(kind, name)[::2] = -value[4 * priors :] / 2
-                getattr(kind, name)[1::2] = value[4 * priors :] / 2
+                getattr(box_head, name).copy_(value[: 4 * priors])
+                getattr(score_head, name)[::2] = -value[4 * priors :] / 2
+                getattr(score_head, name)[1::2] = value[4 * priors :] / 2
     score, offset = difference(network, data)
     if not (score <= _MAX_SCORE_ERROR and offset <= _MAX_OFFSET_ERROR):
-        raise _OtherError(f"its numbers differ from the network's by {score:.3g} (scores) and {offset:.3g} (offsets)")
+        raise _OtherError(f"its outputs differ from the network's by {score:.3g} (scores) and {offset:.3g} (offsets)")
     return network
 
 
 def _convolutions(graph: Graph) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-    """Source, weight (k, c, h, w) and bias (k,) of each convolution that has a bias, in order."""
+    """List input name, weight (k, c, h, w) and bias (k,) of each convolution with a bias, in order."""
     for node in graph.nodes:
         if node.op_type != "Conv" or len(node.input) != 3 or not all(k in graph.constants for k in node.input[1:]):
             continue
@@ -322,11 +324,11 @@ def _convolutions(graph: Graph) -> Iterator[tuple[str, NDArray[np.float64], NDAr
 
 
 def _joined_signs(
-    found: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
+    convolutions: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Undo `tddfa.onnx_tools.optimise.both_signs`: the first convolution is two there, in another order."""
-    first = [pair for pair in found if pair[1].shape[1:] == (3, 7, 7)]
-    rest = [pair for pair in found if pair[1].shape[1:] != (3, 7, 7)]
+    """Undo `tddfa.onnx_tools.optimise.both_signs`, which splits the first convolution and reorders its channels."""
+    first = [pair for pair in convolutions if pair[1].shape[1:] == (3, 7, 7)]
+    rest = [pair for pair in convolutions if pair[1].shape[1:] != (3, 7, 7)]
     if len(first) == 2 and len(first[0][1]) + len(first[1][1]) // 2 == 24 and rest:
         whole, shared = first
         half = len(shared[1]) // 2

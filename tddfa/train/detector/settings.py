@@ -52,7 +52,7 @@ class Folders:
     Attributes
     ----------
     boxes : tuple of ImageFolder
-        Images with the boxes of all their faces, in any layout of `tddfa.train.detector.data.boxed`.
+        Images with the boxes of all their faces, in any layout of `tddfa.train.detector.data.boxed_images`.
     landmarks : tuple of ImageFolder
         Images with ``.pts`` files beside them.
     crops : tuple of ImageFolder

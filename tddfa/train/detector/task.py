@@ -1,4 +1,4 @@
-"""The detector's training: scenes of known faces, or of what a teacher sees, to scores and offsets of prior boxes."""
+"""Training of the detector on scenes with labelled faces, with a teacher or without."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ from tddfa.train.engine.loop import BEST, Outcome, train
 KIND = "detector"
 EXPORTED = "faceboxes.onnx"
 
-# AP goes down to this score; what the detector shows is over the other.
-_LOWEST_SCORE, _OWN_SCORE = 0.05, 0.5
-# Overlap from which a face was found; boxes made from landmarks are less exact than those that were drawn.
+# Lowest score of detections that count for AP, and the score above which the detector reports a face.
+_MIN_SCORE, _REPORTED_SCORE = 0.05, 0.5
+# IoU from which a face counts as detected; low, because boxes derived from landmarks are inexact.
 _IOU = 0.4
 
 
 class DetectorTask:
-    """What `tddfa.train.engine.loop` trains.
+    """Training task of the detector for `tddfa.train.engine.loop`.
 
     Parameters
     ----------
     network : FaceBoxes
     validation : sequence of Source
-        What to measure on.
+        Images that `validate` measures on.
     negative_ratio, box_weight, feature_maps
         See `DetectorSettings`.
     device : torch.device
-        On CUDA the network runs in bfloat16, channels last. That path has not been run yet by the authors.
+        On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
     """
 
     kind = KIND
@@ -79,24 +79,25 @@ class DetectorTask:
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}
 
     def describe(self) -> dict[str, Any]:
-        """Tell whether the BatchNorms are frozen."""
+        """Return whether the BatchNorms are frozen."""
         return {"frozen_norms": self.frozen_norms}
 
     def precision(self) -> AbstractContextManager[Any]:
-        """In what the network computes: bfloat16 on CUDA."""
+        """Context of the network's precision: bfloat16 on CUDA, else float32."""
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Compute the terms of the loss, weighted."""
+        """Compute the weighted terms of the loss."""
         images = self._moved(batch.images).permute(0, 3, 1, 2)
         with self.precision():
             logits, offsets = self.network(images)
-        wanted = {
-            "target_scores": batch.scores, "target_offsets": batch.offsets,
-            "counts": batch.counts & np.isin(map_of_priors(*batch.images.shape[1:3]), self.feature_maps),
-            "placed": batch.placed,
-        }  # fmt: skip
-        moved = {name: self._moved(value) for name, value in wanted.items()}
+        targets = {
+            "target_scores": batch.scores,
+            "target_offsets": batch.offsets,
+            "score_known": batch.score_known & np.isin(map_of_priors(*batch.images.shape[1:3]), self.feature_maps),
+            "box_known": batch.box_known,
+        }
+        moved = {name: self._moved(value) for name, value in targets.items()}
         loss = detector_loss(logits.float(), offsets.float(), **moved, negative_ratio=self.negative_ratio)
         return {"score": loss.score, "box": self.box_weight * loss.box}
 
@@ -104,7 +105,7 @@ class DetectorTask:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
     def judge(self, batch: Batch) -> float:
-        """Loss of a batch."""
+        """Compute the loss of a batch."""
         with torch.no_grad():
             return float(torch.stack(list(self.terms(batch).values())).sum())
 
@@ -114,45 +115,48 @@ class DetectorTask:
 
 
 def detector_of(network: nn.Module, device: torch.device | None = None) -> Callable[[NDArray[np.uint8]], Detections]:
-    """A torch network as `FaceBoxes.Detector`, down to scores of 0.05."""
+    """Wrap a torch network as a `FaceBoxes.Detector` that reports scores from 0.05 on."""
 
     @torch.no_grad()
     def model(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         logits, offsets = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
         return {"scores": logits.sigmoid().cpu().numpy(), "offsets": offsets.cpu().numpy()}
 
-    return Detector(model, score=_LOWEST_SCORE)
+    return Detector(model, score=_MIN_SCORE)
 
 
 def measure(detector: Callable[[NDArray[np.uint8]], Detections], sources: Sequence[Source]) -> dict[str, float]:
-    """Measure a detector.
+    """Measure a detector on labelled images.
 
     Returns
     -------
     dict of str to float
-        ``ap``: average precision at an IoU of 0.4, of pictures all of whose faces are known; ``recall``: share of the
-        faces of the others that are found at a score of 0.5; ``false``: false faces a picture that has none, at 0.5.
-        What there is nothing for is left out. ``error``: what each is short of its best, added.
+        ``ap``: average precision at an IoU of 0.4, on images all of whose faces are labelled. ``recall``: fraction of
+        the labelled faces of other images that are detected with a score above 0.5. ``false``: detections above 0.5 per
+        image without a face. A measure without images is left out. ``error``: sum of 1 - ``ap``, 1 - ``recall`` and
+        ``false``.
     """
-    samples, found, false = [], [], []
-    for pictures in sources:
-        for i in range(len(pictures)):
-            piece = pictures[i]
-            seen = detector(piece.image)
-            truth = np.array([box_of(piece, face) for face in piece.faces]).reshape(-1, 4)
-            boxes, sure = seen.xyxy.astype(np.float64), seen.scores > _OWN_SCORE
-            if piece.complete and not len(truth):
-                false.append(float(sure.sum()))
-            elif piece.complete:
-                samples.append(Sample(boxes, seen.scores.astype(np.float64), truth, piece.ignored))
+    samples: list[Sample] = []
+    detected: list[bool] = []
+    false: list[float] = []
+    for images in sources:
+        for i in range(len(images)):
+            labelled = images[i]
+            detections = detector(labelled.image)
+            ground_truth = np.array([box_of(labelled, face) for face in labelled.faces]).reshape(-1, 4)
+            boxes, reported = detections.xyxy.astype(np.float64), detections.scores > _REPORTED_SCORE
+            if labelled.complete and not len(ground_truth):
+                false.append(float(reported.sum()))
+            elif labelled.complete:
+                samples.append(Sample(boxes, detections.scores.astype(np.float64), ground_truth, labelled.ignored))
             else:
-                best = box_iou(truth[~piece.ignored], boxes[sure]).max(axis=1, initial=0.0)
-                found += (best >= _IOU).tolist()
+                best = box_iou(ground_truth[~labelled.ignored], boxes[reported]).max(axis=1, initial=0.0)
+                detected += (best >= _IOU).tolist()
     values = {}
     if samples:
         values["ap"] = precision([match(sample, _IOU) for sample in samples]).average
-    if found:
-        values["recall"] = float(np.mean(found))
+    if detected:
+        values["recall"] = float(np.mean(detected))
     if false:
         values["false"] = float(np.mean(false))
     error = sum(value if name == "false" else 1 - value for name, value in values.items())
@@ -160,12 +164,12 @@ def measure(detector: Callable[[NDArray[np.uint8]], Detections], sources: Sequen
 
 
 def load_best(out: Path) -> FaceBoxes:
-    """Load the best moving average of a training, in evaluation mode.
+    """Load the best network of a training, in evaluation mode.
 
     Raises
     ------
     FileNotFoundError, CheckpointError
-        If there is none.
+        If the checkpoint is missing, damaged or of a different network.
     """
     path = out / BEST
     state = load_checkpoint(path, KIND)
@@ -179,14 +183,14 @@ def load_best(out: Path) -> FaceBoxes:
 
 
 def export_best(out: Path, settings: DetectorSettings) -> Path:
-    """Export a training's best moving average to ``faceboxes.onnx`` in its folder.
+    """Export the best network of a training to ``faceboxes.onnx`` in its folder.
 
     Parameters
     ----------
     out : Path
-        The folder.
+        Folder of the training.
     settings : DetectorSettings
-        `init_fraction` and `logit_shifts` change what is exported.
+        `init_fraction` and `logit_shifts` change the exported weights.
 
     Raises
     ------
@@ -206,21 +210,25 @@ def export_best(out: Path, settings: DetectorSettings) -> Path:
 
 
 def scenes_of(settings: DetectorSettings) -> Scenes:
-    """Open what a detector is trained on.
+    """Open the training data of a detector.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If data or the teacher are missing or damaged, or if ``unlabelled`` photos have no teacher.
+        If data or the teacher are missing or damaged, or if ``unlabelled`` images have no teacher.
     """
     for part in settings.data.unlabelled:
         if settings.teacher is None:
-            raise ValueError(f"{part.folder}: unlabelled photos need a teacher, got none")
+            raise ValueError(f"{part.folder}: unlabelled images need a teacher, got none")
     teacher = None if settings.teacher is None else Teacher(settings.teacher)
     return Scenes(
         _opened(settings, settings.data),
-        settings.schedule.batch_size, settings.layout, settings.augment, settings.schedule.seed, teacher,
-    )  # fmt: skip
+        settings.schedule.batch_size,
+        settings.layout,
+        settings.augment,
+        settings.schedule.seed,
+        teacher,
+    )
 
 
 def _opened(settings: DetectorSettings, folders: Folders, validation: bool = False) -> list[tuple[Source, float]]:
@@ -234,7 +242,7 @@ def _opened(settings: DetectorSettings, folders: Folders, validation: bool = Fal
 def train_detector(
     settings: DetectorSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
 ) -> Outcome:
-    """Train, keep the best, and export it to ``faceboxes.onnx`` when the training has come to its end.
+    """Train a detector, and export the best network to ``faceboxes.onnx`` when the training is finished.
 
     Parameters
     ----------
@@ -242,16 +250,18 @@ def train_detector(
     out : Path
         Folder for checkpoints, logs and the exported network.
     resume : bool
-        Go on from its checkpoint; the settings must be the same.
+        Continue from the checkpoint in `out`; the settings must be the same.
     device : str
-        Of torch.
+        Device of torch.
     show : bool
         Show a progress bar.
 
     Raises
     ------
-    FileNotFoundError, FileExistsError, ValueError
-        If data, weights or checkpoints are missing, damaged, or in the way.
+    FileNotFoundError, ValueError
+        If data, weights or the checkpoint to resume from are missing or damaged.
+    FileExistsError
+        If `out` has a checkpoint and `resume` is False.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.schedule.seed)

@@ -1,4 +1,4 @@
-"""A trained detector, whose scores and offsets for every prior box of a picture are what another one learns."""
+"""A trained detector whose predictions for prior boxes another detector learns (distillation)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tddfa.model.runtime import Model
 
 
 class Teacher:
-    """Any detector's ONNX with the prior boxes of `FaceBoxes.anchors`: (1, h, w, 3) uint8 to scores and offsets.
+    """ONNX detector with the prior boxes of `FaceBoxes.anchors`: (1, h, w, 3) uint8 to scores and offsets.
 
-    It is loaded when it is first asked, so that a process that makes batches has one of its own.
+    It is loaded at the first call, so that each process that makes batches has its own.
 
     Parameters
     ----------
     source : path or bytes
-        The file, or what is in it.
+        The file, or its content.
 
     Raises
     ------
@@ -33,7 +33,7 @@ class Teacher:
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
         if isinstance(source, bytes):
-            # ONNX Runtime is given files; this one lives as long as the teacher
+            # `Model` reads files; this one is deleted together with the teacher
             folder = tempfile.mkdtemp()
             weakref.finalize(self, shutil.rmtree, folder, True)
             self.name, path = "the detector", Path(folder) / "detector.onnx"
@@ -45,12 +45,12 @@ class Teacher:
         self._model = Model(path, "cpu", threads=1)
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores (n,) and offsets (n, 4) of a picture (h, w, 3), BGR.
+        """Predict scores (n,) and offsets (n, 4) for an image (h, w, 3), BGR.
 
         Raises
         ------
         ValueError
-            If the file is another network's.
+            If the file holds a different network.
         """
         count = len(priors(*image.shape[:2]))
         try:
@@ -60,7 +60,7 @@ class Teacher:
             raise ValueError(f"{self.name}: not a detector: {' '.join(str(error).split())}") from error
         if scores.shape != (1, count) or offsets.shape != (1, count, 4):
             raise ValueError(
-                f"{self.name}: expected scores (1, {count}) and offsets (1, {count}, 4) for a picture of "
+                f"{self.name}: expected scores (1, {count}) and offsets (1, {count}, 4) for an image of "
                 f"{image.shape[1]} x {image.shape[0]} px, got {scores.shape} and {offsets.shape}"
             )
         return scores[0], offsets[0]

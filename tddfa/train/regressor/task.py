@@ -29,18 +29,18 @@ from tddfa.train.regressor.widening import widened
 KIND = "regressor"
 EXPORTED = "regressor.onnx"
 
-# Crops whose coefficients, augmented, whiten the outputs; of those, crops that BatchNorm is measured on.
+# Augmented crops whose coefficients whiten the outputs, and the part of them that BatchNorm statistics are measured on.
 _WHITENING_CROPS, _CALIBRATION_CROPS = 2048, 512
-# Spread of an expression's weight at least: those that few crops have are not to count hundredfold.
+# Minimum standard deviation of an expression's weight, so that rare expressions do not dominate the loss.
 _MIN_EXPRESSION_STD = 0.03
 _VALIDATION_BATCH = 100
-# Of a network from scratch whose settings do not say.
+# Width multiplier of a network from scratch if the settings have none.
 _WIDTH = 0.5
 
 
 @dataclass(frozen=True)
 class Targets:
-    """A `Batch` as tensors on the network's device; attributes as there, flags as bool tensors."""
+    """Ground truth of a batch as tensors on the network's device; attributes as in `Batch`, flags as bool tensors."""
 
     crops: Tensor
     camera: Tensor
@@ -53,27 +53,27 @@ class Targets:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> Targets:
-        """Move a batch."""
+        """Move a batch to a device."""
         names = [item.name for item in dataclasses.fields(cls)]
         return cls(**{name: torch.from_numpy(getattr(batch, name)).to(device, non_blocking=True) for name in names})
 
 
 class RegressorTask:
-    """What `tddfa.train.engine.loop` trains; terms of the loss are those of `LossWeights`.
+    """Training task of the regressor for `tddfa.train.engine.loop`; the terms of the loss are those of `LossWeights`.
 
     Parameters
     ----------
     network : Regressor
     model : FaceModel
-        Of the labels.
+        Face model of the labels.
     weights : LossWeights
     meta_joint : MetaJoint
     validation : list of Batch
-        What to measure on.
+        Batches that `validate` measures on.
     vertices : int
-        Of the `Surface`.
+        Number of vertices of the `Surface`.
     device : torch.device
-        On CUDA the network runs in bfloat16, channels last. That path has not been run yet by the authors.
+        On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
     """
 
     kind = KIND
@@ -89,7 +89,7 @@ class RegressorTask:
         device: torch.device,
     ) -> None:
         self.device = device
-        # pixels come with channels last, and so they are convolved soonest
+        # the pixels come with channels last, which is the fastest layout to convolve
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.regressor = network
         self.surface = losses.Surface(model, vertices).to(device)
@@ -99,75 +99,81 @@ class RegressorTask:
         )
         self.validation = validation
         self.look_ahead = meta_joint.steps
-        followed = {
+        candidates = {
             "wpdc": dataclasses.replace(weights, wpdc=meta_joint.wpdc, vdc=0.0),
             "vdc": dataclasses.replace(weights, wpdc=0.0, vdc=meta_joint.vdc),
         }
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = (
-            {name: self._objective(each) for name, each in followed.items()}
+            {name: self._objective(each) for name, each in candidates.items()}
             if self.look_ahead
             else {"joint": self._objective(weights)}
         )
 
     def describe(self) -> dict[str, Any]:
-        """Arguments of the `Regressor`."""
+        """Return the arguments that build the `Regressor` again."""
         return describe(self.regressor)
 
     def _objective(self, weights: LossWeights) -> Callable[[Batch], dict[str, Tensor]]:
         def objective(batch: Batch) -> dict[str, Tensor]:
             targets = Targets.of(batch, self.device)
             with self.precision():
-                found = self.network(targets.crops)
-            return self.terms(found, targets, weights)
+                predicted = self.network(targets.crops)
+            return self.terms(predicted, targets, weights)
 
         return objective
 
     def precision(self) -> AbstractContextManager[Any]:
-        """In what the network computes: bfloat16 on CUDA."""
+        """Context of the network's precision: bfloat16 on CUDA, else float32."""
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
-    def terms(self, found: Prediction, truth: Targets, weights: LossWeights) -> dict[str, Tensor]:
-        """Compute the terms of the loss, weighted; those of weight 0 are left out."""
-        posed = truth.has_params & truth.face
-        camera = losses.with_depth_of(found.camera, truth.camera)
-        points = self.surface(camera, found.shape, found.expression)
-        true_points = self.surface(truth.camera, truth.shape, truth.expression)
-        landmarks, marked = points[:, :68, :2], truth.has_landmarks & truth.face
-        # on true landmarks alone the jaw does not count: it slides along the outline
-        by_row = self.parts.repeat(len(posed), 1)
-        by_row[~posed, JAW] = 0
-        wanted = self.regressor.whitened(truth.camera, truth.shape, truth.expression)
+    def terms(self, predicted: Prediction, target: Targets, weights: LossWeights) -> dict[str, Tensor]:
+        """Compute the weighted terms of the loss; terms of weight 0 are left out."""
+        posed = target.has_params & target.face
+        camera = losses.with_depth_of(predicted.camera, target.camera)
+        points = self.surface(camera, predicted.shape, predicted.expression)
+        target_points = self.surface(target.camera, target.shape, target.expression)
+        landmarks, marked = points[:, :68, :2], target.has_landmarks & target.face
+        # without parameters the jaw is left out: its landmarks follow the visible outline
+        landmark_weights = self.parts.repeat(len(posed), 1)
+        landmark_weights[~posed, JAW] = 0
+        whitened = self.regressor.whitened(target.camera, target.shape, target.expression)
         split = [CAMERA_COUNT, self.regressor.shape_count, self.regressor.expression_count]
-        by_part = list(zip(torch.split(found.whitened, split, dim=1), torch.split(wanted, split, dim=1), strict=True))
+        camera_pair, shape_pair, expression_pair = zip(
+            torch.split(predicted.whitened, split, dim=1), torch.split(whitened, split, dim=1), strict=True
+        )
         terms: dict[str, Callable[[], Tensor]] = {
-            "surface": lambda: losses.surface_distance(points, true_points, posed, weights.depth),
-            "landmarks": lambda: losses.landmark_distance(landmarks, truth.landmarks, by_row, marked),
-            "eyelids": lambda: losses.pair_distance(landmarks, truth.landmarks, LID_PAIRS, marked),
-            "lips": lambda: losses.pair_distance(landmarks, truth.landmarks, LIP_PAIRS, marked),
-            "camera": lambda: losses.coefficient_distance(*by_part[0], posed),
-            "shape": lambda: losses.coefficient_distance(*by_part[1], posed),
-            "expression": lambda: losses.coefficient_distance(*by_part[2], posed),
-            "score": lambda: losses.score_loss(found.logit, truth.face),
+            "surface": lambda: losses.surface_distance(points, target_points, posed, weights.depth),
+            "landmarks": lambda: losses.landmark_distance(landmarks, target.landmarks, landmark_weights, marked),
+            "eyelids": lambda: losses.pair_distance(landmarks, target.landmarks, LID_PAIRS, marked),
+            "lips": lambda: losses.pair_distance(landmarks, target.landmarks, LIP_PAIRS, marked),
+            "camera": lambda: losses.coefficient_distance(*camera_pair, posed),
+            "shape": lambda: losses.coefficient_distance(*shape_pair, posed),
+            "expression": lambda: losses.coefficient_distance(*expression_pair, posed),
+            "score": lambda: losses.score_loss(predicted.logit, target.face),
             "wpdc": lambda: losses.weighted_parameter_distance(
                 self.surface,
-                (found.camera, truth.camera),
-                (torch.cat([found.shape, found.expression], 1), torch.cat([truth.shape, truth.expression], 1)),
+                (predicted.camera, target.camera),
+                (
+                    torch.cat([predicted.shape, predicted.expression], 1),
+                    torch.cat([target.shape, target.expression], 1),
+                ),
                 self.regressor.std,
                 posed,
             ),
-            "vdc": lambda: losses.vertex_distance(points, true_points, posed),
+            "vdc": lambda: losses.vertex_distance(points, target_points, posed),
         }
         used = {name: getattr(weights, name) for name in terms}
         return {name: weight * terms[name]() for name, weight in used.items() if weight}
 
     def judge(self, batch: Batch) -> float:
-        """VDC of a batch: what meta-joint optimisation chooses by, as the paper does."""
+        """Compute the VDC of a batch, by which meta-joint optimisation selects (Guo et al., ECCV 2020)."""
         targets = Targets.of(batch, self.device)
         with torch.no_grad(), self.precision():
-            found = self.network(targets.crops)
-        points = self.surface(losses.with_depth_of(found.camera, targets.camera), found.shape, found.expression)
-        truth = self.surface(targets.camera, targets.shape, targets.expression)
-        return float(losses.vertex_distance(points, truth, targets.has_params & targets.face))
+            predicted = self.network(targets.crops)
+        camera = losses.with_depth_of(predicted.camera, targets.camera)
+        points = self.surface(camera, predicted.shape, predicted.expression)
+        target_points = self.surface(targets.camera, targets.shape, targets.expression)
+        return float(losses.vertex_distance(points, target_points, targets.has_params & targets.face))
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -176,30 +182,31 @@ class RegressorTask:
         Returns
         -------
         dict of str to float
-            ``landmarks`` and ``inner`` : mean 2D error of all 68 landmarks and of the 51 that are not the jaw's, in %
-            of the distance of the outer eye corners (in 3D where it is known, so that turned faces count alike).
-            ``lid_gap``: mean error of the distances between lids, in % of the same. ``error``: the mean of the first
-            two. ``score``: share of crops whose face score is on the right side of 0.5.
+            ``landmarks`` and ``inner``: mean 2D error of all 68 landmarks and of the 51 without the jaw, in % of the
+            distance between the outer eye corners (measured in 3D where it is known, so that it does not shrink with
+            yaw). ``lid_gap``: mean error of the distances between upper and lower eyelid, in % of the same length.
+            ``error``: mean of the first two. ``score``: fraction of crops whose face score is on the correct side of
+            0.5.
         """
         gathered: dict[str, list[Tensor]] = {"landmarks": [], "inner": [], "lid_gap": [], "score": []}
         upper, lower = (torch.tensor(side, device=self.device) for side in zip(*LID_PAIRS, strict=True))
         for batch in self.validation:
-            truth = Targets.of(batch, self.device)
+            targets = Targets.of(batch, self.device)
             with self.precision():
-                found = network(truth.crops)
-            gathered["score"].append(((found.logit > 0) == truth.face).float())
-            points = self.surface(found.camera, found.shape, found.expression)[:, :68, :2]
-            known = truth.has_landmarks & truth.face & truth.landmarks.isfinite().all(dim=2).all(dim=1)
-            true = truth.landmarks
-            solid = self.surface(truth.camera, truth.shape, truth.expression)[:, :68]
-            left, right = OUTER_EYE_CORNERS
+                predicted = network(targets.crops)
+            gathered["score"].append(((predicted.logit > 0) == targets.face).float())
+            points = self.surface(predicted.camera, predicted.shape, predicted.expression)[:, :68, :2]
+            marks = targets.landmarks
+            known = targets.has_landmarks & targets.face & marks.isfinite().all(dim=2).all(dim=1)
+            in_3d = self.surface(targets.camera, targets.shape, targets.expression)[:, :68]
+            right, left = OUTER_EYE_CORNERS
             length = torch.where(
-                truth.has_params,
-                (solid[:, left] - solid[:, right]).norm(dim=1),
-                (true[:, left] - true[:, right]).norm(dim=1),
+                targets.has_params,
+                (in_3d[:, right] - in_3d[:, left]).norm(dim=1),
+                (marks[:, right] - marks[:, left]).norm(dim=1),
             )
-            distance = 100 * (points - true).norm(dim=2) / length[:, None]
-            gap = (points[:, upper] - points[:, lower]).norm(dim=2) - (true[:, upper] - true[:, lower]).norm(dim=2)
+            distance = 100 * (points - marks).norm(dim=2) / length[:, None]
+            gap = (points[:, upper] - points[:, lower]).norm(dim=2) - (marks[:, upper] - marks[:, lower]).norm(dim=2)
             gathered["landmarks"].append(distance.mean(dim=1)[known])
             gathered["inner"].append(distance[:, INNER].mean(dim=1)[known])
             gathered["lid_gap"].append((100 * gap.abs().mean(dim=1) / length)[known])
@@ -208,7 +215,7 @@ class RegressorTask:
 
 
 def describe(network: Regressor) -> dict[str, Any]:
-    """Arguments that build the network again."""
+    """Return the arguments that build the network again."""
     return {
         "width": network.backbone.width,
         "shape_count": network.shape_count,
@@ -217,12 +224,12 @@ def describe(network: Regressor) -> dict[str, Any]:
 
 
 def load_best(out: Path) -> Regressor:
-    """Load the best moving average of a training, in evaluation mode.
+    """Load the best network of a training, in evaluation mode.
 
     Raises
     ------
     FileNotFoundError, CheckpointError
-        If there is none.
+        If the checkpoint is missing, damaged or of a different network.
     """
     path = out / BEST
     state = load_checkpoint(path, KIND)
@@ -235,12 +242,12 @@ def load_best(out: Path) -> Regressor:
 
 
 def whitening(samples: list[Batch]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and spread (12 + s + e,) of the coefficients of some batches, of rows that have some.
+    """Compute mean and standard deviation (12 + s + e,) of the coefficients over batches, where they are known.
 
     Raises
     ------
     ValueError
-        If no row has.
+        If no crop has coefficients.
     """
     rows = np.concatenate(
         [
@@ -259,7 +266,7 @@ def whitening(samples: list[Batch]) -> tuple[NDArray[np.float32], NDArray[np.flo
 def train_regressor(
     settings: RegressorSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
 ) -> Outcome:
-    """Train, keep the best, and export it to ``regressor.onnx`` when the training has come to its end.
+    """Train a regressor, and export the best network to ``regressor.onnx`` when the training is finished.
 
     Parameters
     ----------
@@ -267,16 +274,18 @@ def train_regressor(
     out : Path
         Folder for checkpoints, logs and the exported network.
     resume : bool
-        Go on from its checkpoint; the settings must be the same.
+        Continue from the checkpoint in `out`; the settings must be the same.
     device : str
-        Of torch.
+        Device of torch.
     show : bool
         Show a progress bar.
 
     Raises
     ------
-    FileNotFoundError, FileExistsError, ValueError
-        If data, weights or checkpoints are missing, damaged, or in the way.
+    FileNotFoundError, ValueError
+        If data, weights or the checkpoint to resume from are missing or damaged.
+    FileExistsError
+        If `out` has a checkpoint and `resume` is False.
     """
     torch.set_num_threads(settings.threads)
     model = FaceModel.load(settings.face_model)
@@ -297,19 +306,19 @@ def train_regressor(
 
 
 def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, Crops, list[Batch]]:
-    """Open the crops to train on and those marked for validation, these in batches too.
+    """Open the crops: those to train on, those marked for validation, and batches of the latter.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a folder is missing or damaged, or if no face is marked.
+        If a folder is missing or damaged, or if no face is marked for validation.
     """
     crops = _crops(settings)
     kept = crops.split(validation=True)
     validation = list(in_order(kept, _VALIDATION_BATCH, model))
     if not any((batch.has_landmarks & batch.face).any() for batch in validation):
         raise ValueError(
-            "data: expected faces marked for validation, got none; `tddfa train fit --validation SHARE` marks some"
+            "data: expected faces marked for validation, got none; `tddfa train fit --validation FRACTION` marks some"
         )
     return crops.split(validation=False), kept, validation
 
@@ -322,7 +331,7 @@ def _device(name: str) -> torch.device:
 
 
 def first_network(settings: RegressorSettings) -> Regressor:
-    """Make the network that a training of these settings begins with.
+    """Make the network that a training with these settings starts from.
 
     Raises
     ------
@@ -352,18 +361,24 @@ def _stream(
     settings: RegressorSettings, training: Crops, model: FaceModel, start: int, workers: int
 ) -> Iterator[Batch]:
     return batches(
-        training, settings.schedule.batch_size, settings.augment, model,
-        seed=settings.schedule.seed, start=start, balance=settings.yaw_balance, workers=workers,
-    )  # fmt: skip
+        training,
+        settings.schedule.batch_size,
+        settings.augment,
+        model,
+        seed=settings.schedule.seed,
+        start=start,
+        balance=settings.yaw_balance,
+        workers=workers,
+    )
 
 
 def export_again(out: Path, settings: RegressorSettings) -> Path:
-    """Export a training's best moving average, at any time, also while it goes on.
+    """Export the best network of a training so far, also while it is running.
 
     Raises
     ------
     ExportError, FileNotFoundError, ValueError
-        If there is no checkpoint or no data, or if what comes out would be something else.
+        If there is no checkpoint or no data, or if the outputs of the exported file differ.
     """
     model = FaceModel.load(settings.face_model)
     crops = _crops(settings)
@@ -376,7 +391,7 @@ def _crops(settings: RegressorSettings) -> Crops:
 
 
 def export_best(out: Path, crops: NDArray[np.uint8], settings: RegressorSettings) -> Path:
-    """Export a training's best moving average to ``regressor.onnx`` in its folder.
+    """Export the best network of a training to ``regressor.onnx`` in its folder.
 
     Raises
     ------

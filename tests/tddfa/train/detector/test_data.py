@@ -9,7 +9,7 @@ import pytest
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.detector import data as detector_data
-from tddfa.train.detector.data import box_of_landmarks, boxed, source
+from tddfa.train.detector.data import box_of_landmarks, boxed_images, source
 
 
 def picture(path, value=90, size=(60, 80)):
@@ -40,7 +40,7 @@ def test_lines_beside_photos(lines):
 
 def test_a_part_of_a_folder_is_by_name(lines):
     kept, rest = source(lines, "boxes", 0, 0.7, None), source(lines, "boxes", 0.7, 1, None)
-    names = [[photo.path.name for photo in part.photos] for part in (kept, rest)]
+    names = [[photo.path.name for photo in part.images] for part in (kept, rest)]
     assert [len(part) for part in names] == [7, 3] and names[1] == ["p7.png", "p8.png", "p9.png"]
     with pytest.raises(FileNotFoundError, match=r"expected pictures of kind 'boxes' from 0 to 0\.05, got none"):
         source(lines, "boxes", 0, 0.05, None)
@@ -53,7 +53,7 @@ def test_voc(tmp_path):
         "<annotation><object><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>30</xmax><ymax>44</ymax>"
         "</bndbox></object></annotation>"
     )
-    (found,) = boxed(tmp_path)
+    (found,) = boxed_images(tmp_path)
     assert found.xyxy.tolist() == [[3, 4, 30, 44]] and found.ignored.tolist() == [True]
 
 
@@ -67,16 +67,16 @@ def test_wider_in_its_own_folders(tmp_path):
             "0 0 0 0 0 0 0 0 0 0\n"
         )
     for part in ("train", "val"):
-        (found,) = boxed(tmp_path, part)
+        (found,) = boxed_images(tmp_path, part)
         assert found.path.name == f"{part}.png"
         assert found.xyxy.tolist() == [[10, 12, 30, 37], [1, 1, 5, 5]] and found.ignored.tolist() == [False, True]
-    (photo,) = source(tmp_path, "boxes", 0, 1, None).photos
+    (photo,) = source(tmp_path, "boxes", 0, 1, None).images
     assert photo.path.name == "train.png"
 
 
 def test_folders_without_labels_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected photos with boxes: \.txt or \.xml beside them"):
-        boxed(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"expected images with boxes: \.txt or \.xml beside them"):
+        boxed_images(tmp_path)
     for kind in ("landmarks", "unlabelled", "empty"):
         with pytest.raises(FileNotFoundError, match="expected pictures"):
             source(tmp_path, kind, 0, 1, None)
@@ -92,7 +92,7 @@ def test_landmarks_beside_photos(tmp_path):
     (tmp_path / "deeper/a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
     piece = source(tmp_path, "landmarks", 0, 1, None)[0]
     np.testing.assert_allclose(piece.faces[0], points, atol=2e-3)
-    assert not piece.exact and not piece.complete and piece.may_turn
+    assert not piece.exact and not piece.complete and piece.can_rotate
 
 
 def test_unlabelled_and_empty_photos(tmp_path):

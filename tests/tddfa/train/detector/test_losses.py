@@ -21,8 +21,8 @@ def batch():
         "offsets": torch.randn(b, n, 4, generator=generator, dtype=torch.float64),
         "target_scores": scores,
         "target_offsets": torch.randn(b, n, 4, generator=generator, dtype=torch.float64),
-        "counts": torch.rand(b, n, generator=generator) > 0.1,
-        "placed": scores >= 0.5,
+        "score_known": torch.rand(b, n, generator=generator) > 0.1,
+        "box_known": scores >= 0.5,
     }
 
 
@@ -53,19 +53,19 @@ def test_the_hardest_are_found_among_the_candidates():
 
 def test_loss_against_a_plain_oracle(batch):
     ratio = 3
-    logits, scores, counts = (batch[k].numpy() for k in ("logits", "target_scores", "counts"))
+    logits, scores, score_known = (batch[k].numpy() for k in ("logits", "target_scores", "score_known"))
     total, faces = 0.0, 0
-    in_each = [(counts[i] & (scores[i] >= 0.5)).sum() for i in range(3)]
+    in_each = [(score_known[i] & (scores[i] >= 0.5)).sum() for i in range(3)]
     for i in range(3):
         each = [plain_excess(a, b) for a, b in zip(logits[i], scores[i], strict=True)]
-        face = counts[i] & (scores[i] >= 0.5)
-        rest = sorted((each[k] for k in np.flatnonzero(counts[i] & ~face)), reverse=True)
+        face = score_known[i] & (scores[i] >= 0.5)
+        rest = sorted((each[k] for k in np.flatnonzero(score_known[i] & ~face)), reverse=True)
         share = in_each[i] or sum(in_each) / 3
         total += sum(np.array(each)[face]) + sum(rest[: int(np.ceil(ratio * share))])
         faces += face.sum()
     found = detector_loss(**batch, negative_ratio=ratio)
     assert float(found.score) == pytest.approx(total / faces, rel=1e-6)
-    at = (batch["placed"] & batch["counts"]).numpy()
+    at = (batch["box_known"] & batch["score_known"]).numpy()
     off = np.abs(batch["offsets"].numpy()[at] - batch["target_offsets"].numpy()[at])
     assert float(found.box) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
 
@@ -94,5 +94,5 @@ def test_what_does_not_count_has_no_gradient(batch):
     logits, offsets = (batch.pop(name).requires_grad_() for name in ("logits", "offsets"))
     loss = detector_loss(logits, offsets, **batch)
     (loss.score + loss.box).backward()
-    out = ~batch["counts"]
+    out = ~batch["score_known"]
     assert not logits.grad[out].any() and not offsets.grad[out].any()

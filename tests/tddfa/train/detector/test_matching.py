@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from FaceBoxes.anchors import decode, priors
-from tddfa.train.detector.matching import NOBODY, THRESHOLD, Targets, corners, encode, match, targets, taught
+from tddfa.train.detector.matching import (
+    NO_FACE,
+    THRESHOLD,
+    Targets,
+    corners,
+    distilled_targets,
+    encode,
+    match,
+    targets,
+)
 
 
 def iou(a, b):
@@ -22,7 +31,7 @@ def by_hand(prior, boxes, threshold):
     owner = []
     for row in table:
         best = max(range(len(boxes)), key=lambda k: (row[k], -k))
-        owner.append(best if row[best] >= threshold else NOBODY)
+        owner.append(best if row[best] >= threshold else NO_FACE)
     for k in range(len(boxes)):
         column = [row[k] for row in table]
         if max(column) > 0:
@@ -50,13 +59,13 @@ def test_every_face_in_the_picture_has_a_prior(rng):
     boxes = np.array([[100.0, 100, 106, 106], [200, 40, 210, 240]])
     owner = match(prior, boxes)
     assert [(owner == k).sum() for k in (0, 1)] == [1, 1]
-    assert (match(prior, some_boxes(rng, 4, (320, 320))) != NOBODY).any()
+    assert (match(prior, some_boxes(rng, 4, (320, 320))) != NO_FACE).any()
 
 
 def test_nothing_to_match():
     prior = priors(64, 64)
-    assert (match(prior, np.zeros((0, 4))) == NOBODY).all()
-    assert (match(prior, [[900.0, 900, 950, 950]]) == NOBODY).all()  # outside of all priors
+    assert (match(prior, np.zeros((0, 4))) == NO_FACE).all()
+    assert (match(prior, [[900.0, 900, 950, 950]]) == NO_FACE).all()  # outside of all priors
     with pytest.raises(ValueError, match=r"threshold: expected a number in \(0, 1\], got 0"):
         match(prior, [[0, 0, 9, 9]], 0)
 
@@ -79,10 +88,10 @@ def test_a_box_without_an_area_gives_finite_offsets():
 def test_targets_of_a_face_lead_back_to_it():
     prior, box = priors(320, 320), np.array([[90.0, 60, 190, 180]])
     known = targets(prior, box)
-    assert known.scores.sum() >= 1 and known.counts.all()
-    assert (known.placed == (known.scores == 1)).all()
+    assert known.scores.sum() >= 1 and known.score_known.all()
+    assert (known.box_known == (known.scores == 1)).all()
     np.testing.assert_allclose(
-        decode(prior[known.placed], known.offsets[known.placed]), box.repeat(known.placed.sum(), 0), atol=1e-3
+        decode(prior[known.box_known], known.offsets[known.box_known]), box.repeat(known.box_known.sum(), 0), atol=1e-3
     )
 
 
@@ -91,8 +100,8 @@ def test_ignored_faces_neither_count_nor_are_learnt():
     boxes = np.array([[90.0, 60, 190, 180], [220, 200, 300, 300]])
     known = targets(prior, boxes, [False, True])
     alone = match(prior, boxes[1:]) == 0
-    assert not known.counts[alone].any() and not known.scores[alone].any()
-    assert known.counts[~alone].all()
+    assert not known.score_known[alone].any() and not known.scores[alone].any()
+    assert known.score_known[~alone].all()
     assert (known.scores == targets(prior, boxes[:1]).scores).all()
 
 
@@ -109,7 +118,7 @@ class TestTaught:
         owner = match(self.prior, self.boxes)
         none = np.zeros(len(self.prior), dtype=bool)
         offsets = np.full((len(self.prior), 4), 0.25)
-        result = taught(
+        result = distilled_targets(
             targets(self.prior, self.boxes),
             owner,
             scores,
@@ -129,34 +138,36 @@ class TestTaught:
 
     def test_a_face_the_teacher_missed_is_one_all_the_same(self):
         result, owner = self.teach(np.full(len(self.prior), 0.3))
-        assert (result.scores[owner != NOBODY] == 1).all()
-        np.testing.assert_allclose(result.scores[owner == NOBODY], 0.3, rtol=1e-6)
+        assert (result.scores[owner != NO_FACE] == 1).all()
+        np.testing.assert_allclose(result.scores[owner == NO_FACE], 0.3, rtol=1e-6)
 
     def test_a_small_face_that_the_teacher_missed_may_be_found_or_not(self):
-        for score, counts in ((0.3, False), (0.7, True)):
+        for score, score_known in ((0.3, False), (0.7, True)):
             result, owner = self.teach(np.full(len(self.prior), score), small=True)
-            assert (result.counts[owner != NOBODY] == counts).all() and result.counts[owner == NOBODY].all()
+            assert (result.score_known[owner != NO_FACE] == score_known).all() and result.score_known[
+                owner == NO_FACE
+            ].all()
 
     def test_where_there_is_nobody_the_teacher_is_wrong(self):
-        empty = match(self.prior, self.boxes) == NOBODY
+        empty = match(self.prior, self.boxes) == NO_FACE
         result, _ = self.teach(np.full(len(self.prior), 0.8), empty=empty)
-        assert not result.scores[empty].any() and not result.placed[empty].any()
+        assert not result.scores[empty].any() and not result.box_known[empty].any()
         np.testing.assert_allclose(result.scores[~empty], 0.8, rtol=1e-6)
 
     def test_drawn_boxes_stand_and_others_give_way_to_the_teacher(self):
         known = targets(self.prior, self.boxes)
         for exact in (True, False):
             result, owner = self.teach(np.full(len(self.prior), 0.8), exact=exact)
-            mine = owner != NOBODY
+            mine = owner != NO_FACE
             wanted = known.offsets[mine] if exact else np.full((mine.sum(), 4), 0.25)
             np.testing.assert_allclose(result.offsets[mine], wanted)
-            assert result.placed.all() and (result.offsets[~mine] == 0.25).all()
+            assert result.box_known.all() and (result.offsets[~mine] == 0.25).all()
 
     def test_a_teacher_alone(self):
         scores = np.linspace(0, 1, len(self.prior))
         nothing = targets(self.prior, np.zeros((0, 4)))
         none = np.zeros(len(self.prior), dtype=bool)
         offsets = np.ones((len(self.prior), 4))
-        result = taught(nothing, np.full(len(self.prior), NOBODY), scores, offsets, none, none, none)
+        result = distilled_targets(nothing, np.full(len(self.prior), NO_FACE), scores, offsets, none, none, none)
         np.testing.assert_allclose(result.scores, scores, rtol=1e-6)
-        assert (result.placed == (scores >= 0.5)).all()
+        assert (result.box_known == (scores >= 0.5)).all()

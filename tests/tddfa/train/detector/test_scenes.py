@@ -9,8 +9,8 @@ import pytest
 from FaceBoxes.anchors import decode, priors
 from tddfa.geometry.boxes import box_iou
 from tddfa.train.data.augment import Augment
-from tddfa.train.detector.data import Piece, box_of_landmarks
-from tddfa.train.detector.scenes import Layout, Scene, Scenes, mosaic, wanted, window
+from tddfa.train.detector.data import LabelledImage, box_of_landmarks
+from tddfa.train.detector.scenes import Layout, Scene, Scenes, mosaic, scene_targets, window
 
 BOX = np.array([[70.0, 50], [110, 100]])
 
@@ -22,7 +22,7 @@ def piece(image=None, faces=(BOX,), exact=True, complete=True, ignored=False):
         for face in faces:
             (x1, y1), (x2, y2) = face.min(axis=0).astype(int), face.max(axis=0).astype(int)
             image[y1 : y2 + 1, x1 : x2 + 1] = 255
-    return Piece(image, tuple(faces), exact, np.full(len(faces), ignored), complete)
+    return LabelledImage(image, tuple(faces), exact, np.full(len(faces), ignored), complete)
 
 
 def lit(image):
@@ -115,10 +115,10 @@ def test_without_a_teacher_only_what_is_known_counts():
         np.zeros((128, 128, 3), dtype=np.uint8), np.array([[20.0, 20, 50, 50], [80, 80, 115, 120]]), np.zeros(2, bool),
         np.ones(2, bool), np.array([[0.0, 0, 64, 128]]),
     )  # fmt: skip
-    found, prior = wanted(left, None), priors(128, 128)
-    assert found.counts[prior[:, 0] < 64].all()
+    found, prior = scene_targets(left, None), priors(128, 128)
+    assert found.score_known[prior[:, 0] < 64].all()
     right = prior[:, 0] >= 64
-    assert (found.counts[right] == found.placed[right]).all() and found.placed[right].any()
+    assert (found.score_known[right] == found.box_known[right]).all() and found.box_known[right].any()
 
 
 def test_a_teacher_says_the_rest_and_is_wrong_where_there_is_nobody():
@@ -127,13 +127,13 @@ def test_a_teacher_says_the_rest_and_is_wrong_where_there_is_nobody():
         np.array([[0.0, 0, 64, 128]]),
     )  # fmt: skip
     prior = priors(128, 128)
-    found = wanted(scene, lambda image: (np.full(len(prior), 0.9), np.zeros((len(prior), 4))))
-    assert found.counts.all()
+    found = scene_targets(scene, lambda image: (np.full(len(prior), 0.9), np.zeros((len(prior), 4))))
+    assert found.score_known.all()
     assert (found.scores[prior[:, 0] >= 64] == np.float32(0.9)).all()
     far = (prior[:, 0] < 64) & (prior[:, 1] > 100) & (prior[:, 2] == 32)
     assert far.any() and not found.scores[far].any()
     boxes = decode(prior, found.offsets).astype(float)
-    assert (found.placed & (box_iou(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
+    assert (found.box_known & (box_iou(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
 
 
 class Pictures:
@@ -154,7 +154,7 @@ def made(seed=0, **keys):
 
 def test_a_number_always_gives_the_same_batch():
     first, again, other, another = made().batch(5), made().batch(5), made().batch(6), made(seed=1).batch(5)
-    for name in ("images", "scores", "offsets", "counts", "placed"):
+    for name in ("images", "scores", "offsets", "score_known", "box_known"):
         assert (getattr(first, name) == getattr(again, name)).all()
     assert (first.images != other.images).any() and (first.images != another.images).any()
     assert first.images.shape == (3, 96, 96, 3) and first.scores.shape == (3, len(priors(96, 96)))
@@ -162,14 +162,14 @@ def test_a_number_always_gives_the_same_batch():
 
 def test_mosaics_have_many_faces():
     single, many = (made(mosaic_fraction=share, max_cells=4, random_window_fraction=0).batch(0) for share in (0, 1))
-    assert many.placed.sum() > single.placed.sum()
+    assert many.box_known.sum() > single.box_known.sum()
 
 
 def test_wrong_numbers_are_told():
     for keys, message in (
         ({"size": 8}, "size: expected 32 px or more, got 8"),
         ({"face_size": (0.5, 0.1)}, "face_size: expected least and largest"),
-        ({"mosaic_fraction": 2}, r"mosaic_fraction: expected a share of 0\.\.1, got 2"),
+        ({"mosaic_fraction": 2}, r"mosaic_fraction: expected 0\.\.1, got 2"),
         ({"max_roll": 200}, r"max_roll: expected 0\.\.180"),
         ({"max_cells": 1}, "max_cells: expected 2 or more"),
     ):

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
-from tddfa.train.detector.data import Piece, source  # noqa: E402
+from tddfa.train.detector.data import LabelledImage, source  # noqa: E402
 from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
 from tddfa.train.detector.settings import Folders, ImageFolder  # noqa: E402
 from tddfa.train.detector.smoke import made_images, smoke, smoke_settings  # noqa: E402
@@ -144,7 +144,7 @@ class Known:
         faces, complete = self.pieces[index]
         image = np.full((4, 4, 3), index, dtype=np.uint8)
         boxes = tuple(np.array(face, dtype=float).reshape(2, 2) for face in faces)
-        return Piece(image, boxes, True, np.zeros(len(boxes), dtype=bool), complete)
+        return LabelledImage(image, boxes, True, np.zeros(len(boxes), dtype=bool), complete)
 
 
 def test_measure_counts_each_kind_of_picture():

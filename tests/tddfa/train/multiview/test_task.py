@@ -2,7 +2,7 @@ import argparse
 import io
 import json
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -129,7 +129,7 @@ def test_without_weight_views_tell_nothing(task_of, step):
 
 
 def test_views_alone_move_the_network(task_of, step):
-    task = task_of(LossWeights(**dict.fromkeys(LossWeights.__dataclass_fields__, 0.0)))
+    task = task_of(LossWeights(**dict.fromkeys((item.name for item in fields(LossWeights)), 0.0)))
     terms = task.terms(step)
     assert set(terms) == {"view_projection", "view_source", "view_landmarks"}
     sum(terms.values()).backward()
