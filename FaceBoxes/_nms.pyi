@@ -5,6 +5,6 @@ def nms(
     xyxy: NDArray[np.float32],
     order: NDArray[np.int32],
     threshold: float,
-    keep_at_most: int,
+    max_boxes: int,
     kept: NDArray[np.int32],
 ) -> int: ...

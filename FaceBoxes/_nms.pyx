@@ -4,11 +4,11 @@
 from libc.stdlib cimport calloc, free
 
 
-def nms(const float[:, ::1] xyxy, const int[::1] order, float threshold, int keep_at_most, int[::1] kept):
-    """Write the indices of the boxes that stay into `kept`, best first, and return how many there are.
+def nms(const float[:, ::1] xyxy, const int[::1] order, float threshold, int max_boxes, int[::1] kept):
+    """Write the indices of the boxes that are kept into `kept`, best first, and return their number.
 
-    `order` lists the boxes best first. `kept` has room for all of them. A box goes where its overlap with
-    a better one that stays is at least `threshold`.
+    `order` lists the boxes best first. `kept` has room for all of them. A box is suppressed if its overlap with
+    a better one that is kept is at least `threshold`.
     """
     cdef int n = <int>order.shape[0]
     cdef int count = 0
@@ -24,7 +24,7 @@ def nms(const float[:, ::1] xyxy, const int[::1] order, float threshold, int kee
             i = order[a]
             kept[count] = i
             count += 1
-            if count >= keep_at_most:
+            if count >= max_boxes:
                 break
             area_i = (xyxy[i, 2] - xyxy[i, 0] + 1) * (xyxy[i, 3] - xyxy[i, 1] + 1)
             for b in range(a + 1, n):

@@ -1,4 +1,4 @@
-"""Prior boxes of FaceBoxes, with the densification of its section 3.2 (Zhang et al., IJCB 2017)."""
+"""Prior boxes of FaceBoxes, with the anchor densification of section 3.2 (Zhang et al., IJCB 2017)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-# step of a feature map, and the sizes of its square priors with their densification: n x n priors a cell
+# stride of a feature map, and the sizes of its square priors with their densification: n x n priors per cell
 _MAPS: tuple[tuple[int, tuple[tuple[int, int], ...]], ...] = (
     (32, ((32, 4), (64, 2), (128, 1))),
     (64, ((256, 1),)),
     (128, ((512, 1),)),
 )
-# variances of the centre's and of the size's offsets
+# variances of the offsets of centre and size
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
 @lru_cache(maxsize=8)
 def priors(height: int, width: int) -> NDArray[np.float32]:
-    """Prior boxes of a picture, in the order of the network's outputs.
+    """Compute the prior boxes of an image, in the order of the network's outputs.
 
     Parameters
     ----------
@@ -30,13 +30,18 @@ def priors(height: int, width: int) -> NDArray[np.float32]:
     -------
     ndarray (n, 3) float32, read-only
         Centre x, centre y and side in px. Cached by size: the frames of a video share one array.
+
+    Examples
+    --------
+    >>> priors(32, 32).shape
+    (23, 3)
     """
     maps = []
     for step, sizes in _MAPS:
         rows, columns = -(-height // step), -(-width // step)
         cells = []
         for size, density in sizes:
-            # a single prior sits in the middle of its cell, dense ones start at the cell's corner
+            # a single prior is centred in its cell, dense ones start at the corner of the cell
             within = np.arange(density) / density if density > 1 else np.array([0.5])
             y, x = np.meshgrid(within, within, indexing="ij")
             cells.append(np.column_stack([x.ravel(), y.ravel(), np.full(x.size, size / step)]))
@@ -50,7 +55,25 @@ def priors(height: int, width: int) -> NDArray[np.float32]:
 
 
 def decode(prior: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Boxes from priors (n, 3) and the network's offsets (n, 4); x1, y1, x2, y2 (n, 4) in px."""
+    """Decode the network's offsets.
+
+    Parameters
+    ----------
+    prior : ndarray (n, 3) float32
+        The prior boxes, see `priors`.
+    offsets : ndarray (n, 4) float32
+        The network's offsets of centre and size.
+
+    Returns
+    -------
+    ndarray (n, 4) float32
+        Boxes: x1, y1, x2, y2, px.
+
+    Examples
+    --------
+    >>> decode(np.float32([[50, 60, 20]]), np.zeros((1, 4), np.float32)).tolist()
+    [[40.0, 50.0, 60.0, 70.0]]
+    """
     center = prior[:, :2] + offsets[:, :2] * (CENTER_VARIANCE * prior[:, 2:])
     half = 0.5 * prior[:, 2:] * np.exp(SIZE_VARIANCE * offsets[:, 2:])
     return np.concatenate([center - half, center + half], axis=1)

@@ -1,4 +1,4 @@
-"""A picture to the boxes of its faces."""
+"""Detect the faces of an image as boxes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ Model = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Faces of a picture, best first.
+    """The faces of an image, best first.
 
     Attributes
     ----------
     xyxy : ndarray (n, 4) float32
-        x1, y1, x2, y2 in px of the picture; a box may leave it.
+        x1, y1, x2, y2 in image px; a box may extend beyond the image.
     scores : ndarray (n,) float32
         Face probability, 0..1.
+
+    Examples
+    --------
+    >>> len(Detections([[10, 20, 50, 70]], [0.9]))
+    1
     """
 
     xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the arrays against each other."""
+        """Check the shapes of the arrays."""
         xyxy = np.ascontiguousarray(self.xyxy, dtype=np.float32)
         scores = np.ascontiguousarray(self.scores, dtype=np.float32)
         if xyxy.ndim != 2 or xyxy.shape[1] != 4:
@@ -43,33 +48,41 @@ class Detections:
         object.__setattr__(self, "scores", scores)
 
     def __len__(self) -> int:
-        """Count the faces."""
+        """Return the number of faces."""
         return len(self.scores)
 
 
 @dataclass(frozen=True)
 class Detector:
-    """FaceBoxes around a network.
+    """The FaceBoxes detector: a network, its prior boxes and non-maximum suppression.
 
     Parameters
     ----------
     model : callable
-        See `Model`: an ONNX network, or any function in a test.
+        See `Model`: an ONNX network, or any function of that type.
     max_height, max_width : int
-        A larger picture is shrunk, with its proportions, to at most this height, then to at most this width. It is
-        never enlarged.
+        A larger image is shrunk to at most this height, then to at most this width; the aspect ratio is kept. Images
+        are never enlarged.
     score : float
-        Boxes under this score are dropped. (Before the suppression: it goes from the best box to the worst, so a
-        worse one never changes what happens to those over `score`.)
+        Boxes below this score are dropped before the suppression. (This does not change its result for the others: a
+        box can be suppressed only by a better one.)
     iou : float
-        Overlap at which the worse of two boxes goes.
+        Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
-        How many priors enter the suppression, and how many boxes leave it, best first.
+        Maximum number of boxes that enter the suppression, and that it returns, best first.
 
     Raises
     ------
     ValueError
         If a threshold or a limit is out of range.
+
+    Examples
+    --------
+    >>> def network(images):
+    ...     count = len(priors(*images.shape[1:3]))
+    ...     return {"scores": np.zeros((1, count), np.float32), "offsets": np.zeros((1, count, 4), np.float32)}
+    >>> len(Detector(network, score=0.5)(image))
+    0
     """
 
     model: Model
@@ -81,7 +94,7 @@ class Detector:
     max_faces: int = 750
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the thresholds and limits."""
         if not 0 <= self.score <= 1:
             raise ValueError(f"Detector.score: expected a number in [0, 1], got {self.score}")
         if not 0 < self.iou <= 1:
@@ -91,7 +104,7 @@ class Detector:
                 raise ValueError(f"Detector.{name}: expected 1 or more, got {getattr(self, name)}")
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """Find the faces of a picture.
+        """Detect the faces of an image.
 
         Parameters
         ----------
@@ -101,12 +114,12 @@ class Detector:
         Returns
         -------
         Detections
-            Empty where nobody is there.
+            Empty if there is no face.
 
         Raises
         ------
         TypeError, ValueError
-            If `image` is something else.
+            If `image` has the wrong type, shape or dtype.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
             raise TypeError(f"image: expected a uint8 array, got {getattr(image, 'dtype', type(image).__name__)}")
@@ -119,13 +132,13 @@ class Detector:
         if scores.shape != (len(prior),) or offsets.shape != (len(prior), 4):
             raise ValueError(
                 f"model: expected scores (1, {len(prior)}) and offsets (1, {len(prior)}, 4) for an image of "
-                f"{small.shape[1]} x {small.shape[0]} px, got {scores.shape} and {offsets.shape} a picture"
+                f"{small.shape[1]} x {small.shape[0]} px, got {scores.shape} and {offsets.shape}"
             )
         candidates = np.flatnonzero(scores > self.score)
         if len(candidates) > self.max_candidates:
             best = np.argpartition(-scores[candidates], self.max_candidates - 1)[: self.max_candidates]
             candidates = np.sort(candidates[best])
-        # in px of the picture from here on: the suppression counts whole pixels, as 3DDFA_V2's does
+        # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
         xyxy = decode(prior[candidates], offsets[candidates]) / np.float32(scale)
         kept = nms(xyxy, scores[candidates], self.iou, self.max_faces)
         return Detections(xyxy[kept], scores[candidates][kept])

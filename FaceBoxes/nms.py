@@ -1,4 +1,4 @@
-"""Non-maximum suppression: the checked interface, and a reference in NumPy."""
+"""Non-maximum suppression: the interface with checks, and a reference implementation in NumPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ except ImportError as error:
 
 
 def _arguments(
-    xyxy: ArrayLike, scores: ArrayLike, threshold: float, keep_at_most: int
+    xyxy: ArrayLike, scores: ArrayLike, threshold: float, max_boxes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     boxes = np.ascontiguousarray(xyxy, dtype=np.float32)
     values = np.asarray(scores, dtype=np.float32)
@@ -24,15 +24,15 @@ def _arguments(
         raise ValueError("xyxy, scores: expected finite values, got NaN or infinity")
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a number in (0, 1], got {threshold}")
-    if keep_at_most < 0:
-        raise ValueError(f"keep_at_most: expected 0 or more, got {keep_at_most}")
+    if max_boxes < 0:
+        raise ValueError(f"max_boxes: expected 0 or more, got {max_boxes}")
     return boxes, np.argsort(-values, kind="stable").astype(np.int32)
 
 
-def nms(xyxy: ArrayLike, scores: ArrayLike, threshold: float, keep_at_most: int) -> NDArray[np.int32]:
-    """Greedy non-maximum suppression.
+def nms(xyxy: ArrayLike, scores: ArrayLike, threshold: float, max_boxes: int) -> NDArray[np.int32]:
+    """Suppress boxes that overlap better ones (greedy non-maximum suppression).
 
-    Widths and heights count both border pixels (``x2 - x1 + 1``), and a box goes at an overlap of exactly
+    Widths and heights include both border pixels (``x2 - x1 + 1``), and a box is suppressed at an overlap of exactly
     `threshold`, as in the released FaceBoxes.
 
     Parameters
@@ -40,35 +40,40 @@ def nms(xyxy: ArrayLike, scores: ArrayLike, threshold: float, keep_at_most: int)
     xyxy : array_like (n, 4)
         Boxes, px.
     scores : array_like (n,)
-        The higher the better; of equal ones the first comes first.
+        Higher is better; boxes of equal score keep their order.
     threshold : float
-        Intersection over union, in (0, 1], from which the worse box goes.
-    keep_at_most : int
-        Stop after so many boxes.
+        Intersection over union, in (0, 1], from which the worse box is suppressed.
+    max_boxes : int
+        Maximum number of boxes that are kept.
 
     Returns
     -------
     ndarray (k,) int32
-        Indices of the boxes that stay, best first.
+        Indices of the boxes that are kept, best first.
 
     Raises
     ------
     ValueError
-        If a shape or a number is out of range, or a value is not finite.
+        If a shape is wrong, a number is out of range, or a value is not finite.
+
+    Examples
+    --------
+    >>> nms([[0, 0, 9, 9], [1, 0, 10, 9], [20, 0, 29, 9]], [0.8, 0.9, 0.7], threshold=0.3, max_boxes=10)
+    array([1, 2], dtype=int32)
     """
-    boxes, order = _arguments(xyxy, scores, threshold, keep_at_most)
-    if keep_at_most == 0:
+    boxes, order = _arguments(xyxy, scores, threshold, max_boxes)
+    if max_boxes == 0:
         return order[:0]
     kept = np.empty(len(order), dtype=np.int32)
-    return kept[: _nms.nms(boxes, order, threshold, keep_at_most, kept)]
+    return kept[: _nms.nms(boxes, order, threshold, max_boxes, kept)]
 
 
-def nms_reference(xyxy: ArrayLike, scores: ArrayLike, threshold: float, keep_at_most: int) -> NDArray[np.int32]:
-    """Do what `nms` does, in NumPy: slower, and plain to read."""
-    boxes, order = _arguments(xyxy, scores, threshold, keep_at_most)
+def nms_reference(xyxy: ArrayLike, scores: ArrayLike, threshold: float, max_boxes: int) -> NDArray[np.int32]:
+    """Do what `nms` does, in NumPy: slower, and simple to read."""
+    boxes, order = _arguments(xyxy, scores, threshold, max_boxes)
     area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     kept: list[int] = []
-    while len(order) and len(kept) < keep_at_most:
+    while len(order) and len(kept) < max_boxes:
         best, order = order[0], order[1:]
         kept.append(int(best))
         low = np.maximum(boxes[best, :2], boxes[order, :2])

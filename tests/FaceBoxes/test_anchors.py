@@ -7,7 +7,7 @@ from FaceBoxes.anchors import decode, priors
 
 
 def by_loops(height, width):
-    """The priors as the paper tells them, one at a time."""
+    """The priors as the paper describes them, one at a time."""
     result = []
     for step, sizes in ((32, (32, 64, 128)), (64, (256,)), (128, (512,))):
         for i, j in itertools.product(range(int(np.ceil(height / step))), range(int(np.ceil(width / step)))):
@@ -27,7 +27,7 @@ def test_count_at_a_known_size():
     assert len(priors(524, 1080)) == 12336
 
 
-def test_is_cached_and_cannot_be_spoilt():
+def test_it_is_cached_and_read_only():
     assert priors(64, 64) is priors(64, 64)
     with pytest.raises(ValueError):
         priors(64, 64)[0] = 0

@@ -15,7 +15,7 @@ def iou(a, b):
 
 
 class FakeModel:
-    """Says that the priors nearest to given points hold a face, and keeps what it was shown."""
+    """Scores the priors nearest to given points as faces, and records its input."""
 
     def __init__(self, *hits):
         self.hits, self.seen = hits, None
@@ -48,7 +48,7 @@ def test_boxes_of_a_fake_model():
         ((100, 2160), (50, 1080)),
     ],
 )
-def test_large_pictures_are_shrunk_and_small_ones_are_not_enlarged(size, shown):
+def test_large_images_are_shrunk_and_small_ones_are_not_enlarged(size, shown):
     model = FakeModel((40, 40, 32, 0.9))
     found = Detector(model)(np.zeros((*size, 3), np.uint8))
     assert model.seen.shape == (1, *shown, 3)
@@ -85,7 +85,7 @@ def test_bad_limits_are_named(value):
         (np.zeros((0, 10, 3), np.uint8), ValueError),
     ],
 )
-def test_bad_pictures_are_named(image, error):
+def test_bad_images_are_named(image, error):
     with pytest.raises(error, match="image: expected"):
         Detector(FakeModel())(image)
 
@@ -98,7 +98,7 @@ def test_a_model_for_other_priors_is_refused():
         Detector(model)(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_detections_check_themselves():
+def test_shapes_of_detections_are_checked():
     with pytest.raises(ValueError, match="xyxy"):
         Detections(np.zeros((2, 3)), np.zeros(2))
     with pytest.raises(ValueError, match="scores"):
@@ -106,25 +106,25 @@ def test_detections_check_themselves():
 
 
 class TestRealPhotos:
-    """With our own weights, at the score above which a box is a face; the default model's config shows more."""
+    """With the shipped weights, at the score above which a box counts as a face; the default config keeps more."""
 
     @pytest.fixture
     def detector(self, aligner):
         return replace(aligner.detector, score=0.5)
 
-    def test_nobody(self, aligner, rng):
+    def test_no_face(self, aligner, rng):
         assert len(aligner.detector(np.full((300, 400, 3), 127, np.uint8))) == 0
         assert len(aligner.detector(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8))) == 0
 
-    def test_one(self, detector, astronaut):
+    def test_one_face(self, detector, astronaut):
         found = detector(astronaut)
         assert len(found) == 1
         assert iou(found.xyxy[0], np.array([173, 70, 273, 192])) > 0.6
 
-    def test_two(self, detector, two_people):
+    def test_two_faces(self, detector, two_people):
         assert len(detector(two_people)) == 2
 
-    def test_many(self, aligner, astronaut):
+    def test_many_faces(self, aligner, astronaut):
         face = cv2.resize(astronaut[30:240, 120:330], (140, 140))
         crowd = np.tile(face, (4, 6, 1))
         found = aligner.detector(crowd)
@@ -132,7 +132,7 @@ class TestRealPhotos:
         centers = (found.xyxy[:, :2] + found.xyxy[:, 2:]) / 2
         assert len({(int(x // 140), int(y // 140)) for x, y in centers}) == 24
 
-    def test_a_face_at_the_border_is_found_and_its_box_may_leave_the_picture(self, aligner, astronaut):
+    def test_a_face_at_the_border_is_detected_and_its_box_may_extend_beyond_the_image(self, aligner, astronaut):
         found = aligner.detector(np.ascontiguousarray(astronaut[95:400, 100:400]))
         assert len(found) == 1
         assert abs((found.xyxy[0, 0] + found.xyxy[0, 2]) / 2 - 123) < 15
@@ -141,7 +141,7 @@ class TestRealPhotos:
     def test_odd_sizes(self, aligner, size):
         assert len(aligner.detector(np.zeros((*size, 3), np.uint8))) == 0
 
-    def test_strided_and_read_only_pictures(self, aligner, astronaut):
+    def test_strided_and_read_only_images(self, aligner, astronaut):
         expected = aligner.detector(np.ascontiguousarray(astronaut[:, ::-1]))
         mirrored = aligner.detector(astronaut[:, ::-1])
         np.testing.assert_array_equal(mirrored.xyxy, expected.xyxy)

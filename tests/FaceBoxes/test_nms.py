@@ -21,7 +21,7 @@ def test_agrees_with_numpy(rng, count, threshold):
 
 @pytest.mark.parametrize("function", [nms, nms_reference])
 class TestBoth:
-    def test_a_box_goes_at_exactly_the_threshold(self, function):
+    def test_a_box_is_suppressed_at_exactly_the_threshold(self, function):
         # 10 x 10 and 10 x 5 pixels (borders counted): the overlap of 50 is half of the union of 100
         xyxy = [[0, 0, 9, 9], [0, 0, 9, 4]]
         assert function(xyxy, [0.9, 0.8], 0.5, 10).tolist() == [0]
@@ -36,7 +36,7 @@ class TestBoth:
         xyxy = [[i * 100, 0, i * 100 + 10, 10] for i in range(4)]
         assert function(xyxy, [0.5, 0.9, 0.5, 0.7], 0.3, 10).tolist() == [1, 3, 0, 2]
 
-    def test_stops_after_as_many_as_asked(self, function):
+    def test_the_number_of_boxes_is_limited(self, function):
         xyxy = [[i * 100, 0, i * 100 + 10, 10] for i in range(4)]
         assert function(xyxy, [0.5, 0.9, 0.6, 0.7], 0.3, 2).tolist() == [1, 3]
         assert len(function(xyxy, [0.5, 0.9, 0.6, 0.7], 0.3, 0)) == 0
@@ -54,7 +54,7 @@ class TestBoth:
             ([[0, 0, 1, 1]], [np.inf], 0.3, 1, "finite"),
             ([[0, 0, 1, 1]], [1], 0.0, 1, "threshold"),
             ([[0, 0, 1, 1]], [1], 1.5, 1, "threshold"),
-            ([[0, 0, 1, 1]], [1], 0.3, -1, "keep_at_most"),
+            ([[0, 0, 1, 1]], [1], 0.3, -1, "max_boxes"),
         ],
     )
     def test_bad_arguments_are_named(self, function, xyxy, scores, threshold, keep, name):
