@@ -233,7 +233,7 @@ class Outputs:
     @cached_property
     def textures(self) -> list[Texture]:
         """A UV texture per face."""
-        return [unwrap(self.image, mesh, self.options.uv_size) for mesh in self.meshes]
+        return [unwrap(self.image, mesh, size=self.options.uv_size) for mesh in self.meshes]
 
     @cached_property
     def poses(self) -> list[SixDof | None]:

@@ -170,10 +170,10 @@ def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, ali
     if options.frontal:
         from tddfa.face_crops.frontal import frontalise
 
-        return frontalise(image, face, aligner.decoder.mesh(face), options.size)
+        return frontalise(image, face, aligner.decoder.mesh(face), size=options.size)
     from tddfa.face_crops.aligned import align_face
 
-    return align_face(image, face, options.size, options.template)
+    return align_face(image, face, size=options.size, template=options.template)
 
 
 def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:

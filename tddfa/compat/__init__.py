@@ -300,7 +300,7 @@ def uv_tex(img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = Fals
     """``utils.uv.uv_tex``: textures of 256 px side by side; needs the fetched face model."""
     del show_flag
     uv = _fetched_face_model().uv
-    textures = [unwrap(img, replace(mesh, uv=uv), 256) for mesh in _meshes(ver_lst, tri)]
+    textures = [unwrap(img, replace(mesh, uv=uv), size=256) for mesh in _meshes(ver_lst, tri)]
     return _written(wfp, draw.textures(textures))
 
 

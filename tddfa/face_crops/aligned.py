@@ -1,7 +1,7 @@
-"""Faces to the upright, centred crops that recognition networks were trained on.
+"""Aligned face crops: the upright, centred crops that recognition networks are trained on.
 
-Five points of a face, the middles of the eyes, the tip of the nose and the corners of the mouth, are laid upon a
-template by the similarity (turn, scale, shift; never a reflection) that fits best.
+Five points of a face (the centres of the eyes, the tip of the nose and the corners of the mouth) are fitted to a
+template by a similarity transform: rotation, scale and translation, never a reflection.
 """
 
 from __future__ import annotations
@@ -23,68 +23,82 @@ Order = Literal["position", "confidence", "size"]
 
 TEMPLATES: tuple[Template, ...] = ("arcface", "auto")
 ORDERS: tuple[Order, ...] = ("position", "confidence", "size")
-SMALLEST_CROP, LARGEST_CROP = 32, 1024
-"""Sides of a crop, px."""
+MIN_CROP_SIZE, MAX_CROP_SIZE = 32, 1024
+"""Limits for the side of a crop, px."""
 
-MAX_SHRINKING = 64
-"""The largest whole factor by which pictures are shrunk beforehand: past any face in a picture that can be read."""
+MAX_SHRINK_FACTOR = 64
+"""Largest whole factor by which an image is shrunk before it is mapped: more than any image that can be read needs."""
 
 _TEMPLATE_SIZE = 112
-# Five points in a crop of 112 px: the subject's right eye (the left one of the picture), left eye, tip of the nose,
-# right and left corner of the mouth. ArcFace (Deng et al., CVPR 2019), as InsightFace publishes it:
+# Five points in a crop of 112 px: the subject's right eye (the left one in the image), left eye, tip of the nose, right
+# and left corner of the mouth. ArcFace (Deng et al., CVPR 2019), as published by InsightFace:
 _ARCFACE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
-# InsightFace's older set for faces that turn: straight ahead, then a half and a whole profile that look to the left of
-# the picture; img2pose (Albiero et al., CVPR 2021) aligns with it.
+# InsightFace's older templates for turned faces: frontal, half profile and full profile, both to the left of the image.
+# img2pose (Albiero et al., CVPR 2021) aligns with them.
 _AHEAD = np.array([(39.730, 51.138), (72.270, 51.138), (56.000, 68.493), (42.463, 87.010), (69.537, 87.010)])
 _HALF_PROFILE = np.array([(45.031, 50.118), (65.568, 50.872), (39.677, 68.111), (45.177, 86.190), (64.246, 86.758)])
 _PROFILE = np.array([(51.642, 50.115), (57.617, 49.990), (35.740, 69.007), (51.157, 89.050), (57.025, 89.702)])
-# Those that look to the right are their mirror images; the set is symmetric about this line, px.
+# The templates for faces to the right are their mirror images about this vertical line, px.
 _MIRROR_AT = 56.2065
-# What a point becomes in a mirror.
+# Index of each point's mirror image.
 _MIRRORED = [1, 0, 2, 4, 3]
 
-
-# A crop is drawn so many times larger at most, and averaged; what has to shrink more is shrunk before.
+# A crop is sampled at most this many times larger, and averaged; beyond that, the image is shrunk first.
 _MAX_SAMPLES = 4
 
 
 def five_points(face: Face) -> NDArray[np.float64]:
-    """Middles of the eyes, tip of the nose and corners of the mouth.
+    """Compute the centres of the eyes, the tip of the nose and the corners of the mouth.
+
+    Parameters
+    ----------
+    face : Face
+        Its landmarks are used.
 
     Returns
     -------
     ndarray (5, 2) float64
-        Image px; the subject's right eye, left eye, nose, right and left corner of the mouth. A point on the far side
-        of a turned head is where it would be seen through it.
+        Image px; the subject's right eye, left eye, nose, right and left corner of the mouth. Points on the far side
+        of a turned head are included, at their projected positions.
+
+    Examples
+    --------
+    >>> five_points(face).shape
+    (5, 2)
     """
     points = face.landmarks[:, :2].astype(np.float64)
-    # the centre of an eye's corners stays where it is when the eye closes; InsightFace takes it too
+    # the midpoint of the corners does not move when the eye closes; InsightFace uses it too
     eyes = [points[list(corners)].mean(axis=0) for corners in (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)]
     return np.array([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
 
 
 def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-    """Turn, scale and shift that lay points upon others with the least squares (Umeyama, PAMI 1991).
+    """Fit the similarity transform between two sets of points by least squares (Umeyama, PAMI 1991).
 
-    A reflection would need a determinant under 0; there is none here, whatever the points. In the plane, with points
-    as complex numbers, Umeyama's singular value decomposition comes down to one division.
+    The result never contains a reflection. In the plane, with points as complex numbers, Umeyama's singular value
+    decomposition reduces to one division.
 
     Parameters
     ----------
     source, target : array_like (n, 2)
-        The points, and where they should come to lie.
+        Corresponding points.
 
     Returns
     -------
     ndarray (2, 3) float64
-        ``target = matrix[:, :2] @ source + matrix[:, 2]``, nearly.
+        The matrix that minimises the distances between ``matrix[:, :2] @ source + matrix[:, 2]`` and `target`.
 
     Raises
     ------
     ValueError
-        If the points do not correspond in number, or if all of `source` lie in one place.
+        If the numbers of points differ, or if all points of `source` coincide.
+
+    Examples
+    --------
+    >>> similarity([[0, 0], [1, 0]], [[5, 5], [5, 7]]).tolist()
+    [[0.0, -2.0, 5.0], [2.0, 0.0, 5.0]]
     """
     source = checked("source", source, (None, 2), np.float64)
     target = checked("target", target, (len(source), 2), np.float64)
@@ -101,24 +115,28 @@ def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
 
 
 def template_points(face: Face, size: int = 112, template: Template = "arcface") -> NDArray[np.float64]:
-    """Where the five points of a face belong in its crop.
+    """Compute the target positions of the five points of a face in its crop.
 
     Parameters
     ----------
     face : Face
-        Which of the templates of ``auto`` fits depends on it.
+        Determines the choice of ``auto``.
     size : int
-        Side of the crop, px, `SMALLEST_CROP` .. `LARGEST_CROP`. The template's coordinates are multiplied by
-        ``size / 112``, as InsightFace and img2pose do it.
+        Side of the crop, px, `MIN_CROP_SIZE` .. `MAX_CROP_SIZE`. The template's coordinates are multiplied by
+        ``size / 112``, as in InsightFace and img2pose.
     template : {"arcface", "auto"}
-        ArcFace's, which today's networks are trained with; or, of img2pose's five for faces that look to the left,
-        half to the left, ahead, half to the right and to the right, that which the face fits best, by the sum of the
-        distances.
+        The template of ArcFace, with which current networks are trained; or the best of the five of img2pose, from
+        the left profile to the right profile: that with the smallest sum of distances to the face's points.
 
     Returns
     -------
     ndarray (5, 2) float64
         Crop px.
+
+    Examples
+    --------
+    >>> template_points(face)[2].round(1).tolist()
+    [56.0, 71.7]
     """
     size = _checked_size(size)
     if template not in TEMPLATES:
@@ -135,58 +153,78 @@ def template_points(face: Face, size: int = 112, template: Template = "arcface")
 
 
 def alignment(face: Face, size: int = 112, template: Template = "arcface") -> NDArray[np.float64]:
-    """Matrix (2, 3) from image px to px of the face's crop; arguments as of `template_points`."""
+    """Compute the matrix (2, 3) from image px to px of the face's crop; arguments as of `template_points`.
+
+    Examples
+    --------
+    >>> alignment(face).shape
+    (2, 3)
+    """
     return similarity(five_points(face), template_points(face, size, template))
 
 
 def align_face(
-    image: NDArray[np.uint8], face: Face, size: int = 112, template: Template = "arcface"
+    image: NDArray[np.uint8], face: Face, *, size: int = 112, template: Template = "arcface"
 ) -> NDArray[np.uint8]:
-    """Cut a face out for a recognition network: upright, of one size, its five points on the template's.
+    """Crop a face for a recognition network: upright, of a fixed size, aligned to a template.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
         BGR.
     face : Face
-        What was found in it, at any roll; it may reach over the border.
+        A face detected in the image, at any roll; it may extend beyond the border.
     size : int
-        Side of the crop, px, `SMALLEST_CROP` .. `LARGEST_CROP`.
+        Side of the crop, px, `MIN_CROP_SIZE` .. `MAX_CROP_SIZE`.
     template : {"arcface", "auto"}
         See `template_points`.
 
     Returns
     -------
     ndarray (size, size, 3) uint8
-        BGR; black where the picture ends.
+        BGR; black outside of the image.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or if the face's points lie in one place.
+        If an argument has the wrong type, shape or dtype, or if the five points coincide.
+
+    Examples
+    --------
+    >>> align_face(image, face, size=224).shape
+    (224, 224, 3)
     """
     return warp(image, alignment(face, size, template), size)
 
 
 def warp(image: NDArray[np.uint8], matrix: ArrayLike, size: int) -> NDArray[np.uint8]:
-    """Map a picture into a square.
+    """Map an image into a square by a similarity transform.
 
-    Cubic where it is enlarged; where it shrinks, the pixels under each of the square's are averaged, so that nothing
-    finer than those aliases.
+    Enlarging is bicubic. When shrinking, all pixels under a pixel of the square are averaged, which avoids aliasing.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
         BGR.
     matrix : array_like (2, 3)
-        A similarity, from px of the picture to px of the square.
+        A similarity transform from image px to px of the square.
     size : int
-        Side of the square, px, `SMALLEST_CROP` .. `LARGEST_CROP`.
+        Side of the square, px, `MIN_CROP_SIZE` .. `MAX_CROP_SIZE`.
 
     Returns
     -------
     ndarray (size, size, 3) uint8
-        Black where the picture ends.
+        Black outside of the image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> warp(image, [[0.25, 0, 0], [0, 0.25, 0]], 64).shape
+    (64, 64, 3)
     """
     checked_image("image", image)
     size = _checked_size(size)
@@ -198,42 +236,50 @@ def warp(image: NDArray[np.uint8], matrix: ArrayLike, size: int) -> NDArray[np.u
     shift = -linear @ matrix[:, 2]
 
     corners = np.array([(x, y) for x in (-1, size) for y in (-1, size)]) @ linear.T + shift
-    factor = int(np.clip(1 / (2 * scale) + 1e-6, 1, MAX_SHRINKING))
+    factor = int(np.clip(1 / (2 * scale) + 1e-6, 1, MAX_SHRINK_FACTOR))
     part, corner = cropped_part(image, corners.min(axis=0), corners.max(axis=0), factor)
     if not part.size:
         return np.zeros((size, size, 3), dtype=np.uint8)
     linear, shift = linear / factor, (shift - corner) / factor
     left_to_shrink = 1 / (scale * factor)
     samples = int(np.clip(round(left_to_shrink), 1, _MAX_SAMPLES))
-    # the middle of a pixel is the middle of its samples
+    # the centre of a pixel is the centre of its samples
     linear, shift = linear / samples, shift - linear @ np.full(2, (samples - 1) / (2 * samples))
     method = cv2.INTER_CUBIC if left_to_shrink < 1 else cv2.INTER_LINEAR
     square = cv2.warpAffine(
-        part, np.column_stack([linear, shift]), (size * samples, size * samples),
-        flags=method | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
-    )  # fmt: skip
+        part,
+        np.column_stack([linear, shift]),
+        (size * samples, size * samples),
+        flags=method | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
     if samples > 1:
         square = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(square, dtype=np.uint8)
 
 
 def ordered(faces: Sequence[Face], order: Order, image_size: tuple[int, int]) -> list[Face]:
-    """Sort faces, the one that matters most first.
+    """Sort faces by importance, the most important first.
 
     Parameters
     ----------
     faces : sequence of Face
-        Of one picture.
+        The faces of one image.
     order : {"position", "confidence", "size"}
-        Least distance from the middle of the picture, measured in head sizes, as in img2pose: of two faces equally
-        far off, the larger one. Or highest score; or largest head.
+        By the distance to the centre of the image in units of the head's size, as in img2pose: of two faces at equal
+        distance, the larger one is first. Or by the highest score. Or by the largest head.
     image_size : (int, int)
-        Height and width of the picture, px.
+        Height and width of the image, px.
 
     Returns
     -------
     list of Face
-        Faces that are equal in this keep their order.
+        Faces that compare equal keep their order.
+
+    Examples
+    --------
+    >>> len(ordered([face], "size", image.shape[:2]))
+    1
     """
     middle = (np.array(image_size[::-1], dtype=np.float64) - 1) / 2
 
@@ -253,23 +299,23 @@ def ordered(faces: Sequence[Face], order: Order, image_size: tuple[int, int]) ->
 def cropped_part(
     image: NDArray[np.uint8], low: ArrayLike, high: ArrayLike, factor: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Cut out the part of a picture that is to be mapped, and shrink it by a whole factor.
+    """Crop the part of an image that is to be mapped, and shrink it by a whole factor.
 
-    OpenCV maps no picture with a side over 32767 px, and looks at four pixels for each that it makes.
+    OpenCV cannot map images with a side over 32767 px, and reads four pixels for each pixel of the result.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
-        The picture.
+        The image.
     low, high : array_like (2,)
-        Corners of the part, px; they may leave the picture.
+        Corners of the part, px; they may be outside of the image.
     factor : int
-        1 leaves it as it is; larger ones average blocks of `factor` x `factor` px, beyond the picture with black.
+        1 keeps the size; larger ones average blocks of `factor` x `factor` px, with black beyond the image.
 
     Returns
     -------
     part : ndarray (h', w', 3) uint8
-        Without pixels if it lies outside of the picture.
+        Without pixels if it is outside of the image.
     corner : ndarray (2,) float32
         ``part = (image - corner) / factor`` in px.
     """
@@ -288,7 +334,7 @@ def cropped_part(
 
 
 def _views() -> list[NDArray[np.float64]]:
-    """The templates of ``auto``, from those that look to the left to those that look to the right."""
+    """The templates of ``auto``, from the left profile to the right profile."""
     left = [_PROFILE, _HALF_PROFILE]
     right = [np.array([2 * _MIRROR_AT, 0]) + view[_MIRRORED] * (-1, 1) for view in reversed(left)]
     return [*left, _AHEAD, *right]
@@ -299,6 +345,6 @@ def _checked_size(size: Any) -> int:
         number = operator.index(size)
     except TypeError:
         number = 0
-    if not SMALLEST_CROP <= number <= LARGEST_CROP:
-        raise ValueError(f"size: expected a whole number from {SMALLEST_CROP} to {LARGEST_CROP} px, got {size!r}")
+    if not MIN_CROP_SIZE <= number <= MAX_CROP_SIZE:
+        raise ValueError(f"size: expected a whole number from {MIN_CROP_SIZE} to {MAX_CROP_SIZE} px, got {size!r}")
     return number

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import checked_image
-from tddfa.face_crops.aligned import MAX_SHRINKING, cropped_part, five_points, template_points
+from tddfa.face_crops.aligned import MAX_SHRINK_FACTOR, cropped_part, five_points, template_points
 from tddfa.surface.sampling import push_pull
 from tddfa.surface.texture import SameArray, texel_positions
 from tddfa.surface.visibility import DepthTest, inside_image, without_holes
@@ -74,7 +74,7 @@ class _Source(NamedTuple):
     trust: Floats
 
 
-def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, size: int = 112) -> NDArray[np.uint8]:
+def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 112) -> NDArray[np.uint8]:
     """Crop a face as seen from the front, in the frame of `tddfa.face_crops.aligned.align_face`.
 
     The expression is kept. The more the head is turned, the more of the crop is mirrored, hair and background included.
@@ -268,7 +268,7 @@ def _sampled(image: NDArray[np.uint8], own: _Source, other: _Source, scale: floa
         (min(own.x.min(), other.x.min()), min(own.y.min(), other.y.min())),
         (max(own.x.max(), other.x.max()), max(own.y.max(), other.y.max())),
     )
-    factor = int(np.clip(1 / scale, 1, MAX_SHRINKING))
+    factor = int(np.clip(1 / scale, 1, MAX_SHRINK_FACTOR))
     part, corner = cropped_part(image, low, high, factor)
     if not part.size:
         return np.zeros((*own.x.shape, 3), dtype=np.float32), np.zeros((*own.x.shape, 3), dtype=np.float32)

@@ -108,7 +108,7 @@ def _uv_map(uv: SameArray, triangles: SameArray, size: int) -> _UvMap:
     return _UvMap(uv.array, triangles.array, size)  # type: ignore[arg-type]
 
 
-def unwrap(image: NDArray[np.uint8], mesh: Mesh, size: int = 512) -> Texture:
+def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     """Compute the texture of a face from the image that shows it.
 
     Parameters

@@ -117,7 +117,7 @@ class Head:
         """Take the head of a face that is aligned already; see `from_photo`."""
         model = decoder.face_model
         bust = bust_of(model)
-        unwrapped = unwrap(image, decoder.mesh(face), size)
+        unwrapped = unwrap(image, decoder.mesh(face), size=size)
         texture = _mended(unwrapped, model)
         (low, high), (left, right) = _CHEEKS
         cheeks = texture[int((1 - high) * size) : int((1 - low) * size), int(left * size) : int(right * size)]

@@ -175,7 +175,7 @@ def photo_colors(crop: Image, mesh: Mesh, pixels: Pixels) -> Image:
     seen = np.clip(_CERTAINTY * visibility(mesh, crop.shape[:2]), 0, 1)
     values = pixels.blend(np.column_stack([mesh.vertices[:, :2], mesh.uv, seen]))
     direct = _at(crop, values[..., :2])
-    texture = unwrap(crop, mesh, _TEXTURE_SIZE).image
+    texture = unwrap(crop, mesh, size=_TEXTURE_SIZE).image
     on_sheet = values[..., 2:4] * np.float32(_TEXTURE_SIZE) * np.array([1, -1], np.float32)
     on_sheet += np.array([-0.5, _TEXTURE_SIZE - 0.5], np.float32)
     share = np.ascontiguousarray(values[..., 4])

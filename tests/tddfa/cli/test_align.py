@@ -67,7 +67,7 @@ class TestCrops:
         assert status == 0
         assert said[1] == f"  frontal    {out / 'astronaut_0.png'}"
         face = aligner(astronaut)[0]
-        assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.decoder.mesh(face), 224))
+        assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.decoder.mesh(face), size=224))
         content = json.loads((out / "astronaut.json").read_text())
         assert (content["frontal"], content["template"], content["faces"][0]["matrix"]) == (True, "arcface", None)
 
@@ -85,7 +85,7 @@ class TestCrops:
         assert ": 2 faces, 1 wanted (" in said[0]
         assert written(out) == ["two_people_0.png"]
         first = ordered(aligner(two_people), order, two_people.shape[:2])[0]
-        assert same(out / "two_people_0.png", align_face(two_people, first, 64))
+        assert same(out / "two_people_0.png", align_face(two_people, first, size=64))
 
     def test_template(self, run, out, inputs, aligner, astronaut):
         assert run(inputs / "astronaut.jpg", "--template", "auto", "--format", "png")[0] == 0
@@ -170,7 +170,7 @@ class TestPhotos:
             seen.append(face)
             if len(seen) == 1:
                 raise ValueError("source: expected points that lie apart")
-            return align_face(image, face, size, template)
+            return align_face(image, face, size=size, template=template)
 
         monkeypatch.setattr(recognition, "align_face", fails_once)
         status, _, err = run(inputs / "two_people.jpg", "--json")
@@ -267,4 +267,4 @@ class TestOptions:
         actions = {action.dest: action for action in commands.choices["align"]._actions}
         assert tuple(actions["order"].choices) == recognition.ORDERS
         assert tuple(actions["template"].choices) == recognition.TEMPLATES
-        assert cli_align._SIZES == (recognition.SMALLEST_CROP, recognition.LARGEST_CROP)
+        assert cli_align._SIZES == (recognition.MIN_CROP_SIZE, recognition.MAX_CROP_SIZE)

@@ -6,9 +6,9 @@ import pytest
 
 from tddfa import Camera, Face, Roi
 from tddfa.face_crops.aligned import (
-    LARGEST_CROP,
+    MAX_CROP_SIZE,
+    MIN_CROP_SIZE,
     ORDERS,
-    SMALLEST_CROP,
     align_face,
     alignment,
     cropped_part,
@@ -26,7 +26,7 @@ ARCFACE = [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493,
 
 
 def svd_similarity(source, target):
-    """Umeyama 1991, equations 39 to 43, as they stand there."""
+    """Umeyama 1991, equations 39 to 43, literally."""
     middle, goal = source.mean(axis=0), target.mean(axis=0)
     covariance = (target - goal).T @ (source - middle) / len(source)
     u, d, vt = np.linalg.svd(covariance)
@@ -46,7 +46,7 @@ def turned(angle, scale, shift):
 
 
 def made(landmarks, score=1.0, scale=1.0):
-    """A face of which only the landmarks are known."""
+    """A face with these landmarks, and nothing else."""
     points = np.zeros((68, 3))
     points[:, : np.shape(landmarks)[1]] = landmarks
     camera = Camera(np.diag([scale, -scale, scale, 1])[:3])
@@ -72,23 +72,23 @@ def head(aligner):
 class TestSimilarity:
     @pytest.mark.parametrize("angle", [0, 20, 90, 180, -135])
     @pytest.mark.parametrize("scale", [0.01, 1, 30])
-    def test_gives_back_the_one_that_moved_the_points(self, rng, angle, scale):
+    def test_the_transform_that_moved_the_points_is_recovered(self, rng, angle, scale):
         points, matrix = rng.normal(0, 40, (5, 2)), turned(angle, scale, (300, -20))
         np.testing.assert_allclose(similarity(points, moved(points, matrix)), matrix, rtol=1e-9, atol=1e-9 * scale)
 
-    def test_is_umeyamas(self, rng):
+    def test_it_equals_umeyamas_solution(self, rng):
         for _ in range(50):
             source, target = rng.normal(0, 10, (2, int(rng.integers(2, 9)), 2)) + rng.normal(0, 100, (2, 1, 2))
             np.testing.assert_allclose(similarity(source, target), svd_similarity(source, target), atol=1e-8)
 
-    def test_never_reflects(self, rng):
+    def test_it_never_reflects(self, rng):
         for _ in range(50):
             source, target = rng.normal(0, 10, (2, 5, 2))
             assert np.linalg.det(similarity(source, target)[:, :2]) > 0
             mirrored = similarity(source, source * (-1, 1))
             assert np.linalg.det(mirrored[:, :2]) > 0
 
-    def test_there_and_back(self, rng):
+    def test_the_inverse_is_fitted_by_swapped_points(self, rng):
         source = rng.normal(0, 10, (5, 2))
         target = moved(source, turned(33, 2.5, (7, 8)))
         there, back = similarity(source, target), similarity(target, source)
@@ -111,17 +111,17 @@ class TestSimilarity:
 
 
 class TestFivePoints:
-    def test_where_they_are(self, aligner, astronaut):
+    def test_their_order(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         right, left, nose, right_mouth, left_mouth = five_points(face)
         np.testing.assert_allclose(right, (face.landmarks[36, :2] + face.landmarks[39, :2]) / 2, atol=1e-4)
         np.testing.assert_allclose(left, (face.landmarks[42, :2] + face.landmarks[45, :2]) / 2, atol=1e-4)
-        assert right[0] < nose[0] < left[0]  # the subject's right is the picture's left
+        assert right[0] < nose[0] < left[0]  # the subject's right is the left of the image
         assert max(right[1], left[1]) < nose[1] < min(right_mouth[1], left_mouth[1])
         # the pupils of this photo, read off by eye
         np.testing.assert_allclose([right, left], [(202.9, 100.4), (246.4, 102.7)], atol=3)
 
-    def test_a_closed_eye_stays_in_its_place(self, head):
+    def test_a_closed_eye_does_not_move(self, head):
         def seen(**expression):
             _, (truth,) = render((300, 300), [(head, State(size=200, x=150, y=150, expression=expression))])
             return of_truth(truth)
@@ -132,8 +132,8 @@ class TestFivePoints:
         assert moved_by.max() < 1  # of 200 px
         assert moved_by[0] < 0.5 * np.linalg.norm(lids.mean(axis=0))  # the middle of the lids goes down with them
 
-    def test_they_come_to_lie_on_the_template(self, head):
-        """Whatever roll, size and place."""
+    def test_the_five_points_are_on_the_template(self, head):
+        """At any roll, size and position."""
         for roll, size, x, y in [(0, 200, 200, 200), (25, 90, 300, 80), (180, 150, 250, 200), (-90, 300, 100, 300)]:
             _, (truth,) = render((400, 400), [(head, State(5, -5, roll, size, x, y))])
             face = of_truth(truth)
@@ -155,7 +155,7 @@ class TestTemplate:
             _, (truth,) = render((300, 300), [(head, State(yaw, 0, 15, 150, 150, 150))])
             views.append(template_points(of_truth(truth), 112, "auto"))
         nose = [view[2, 0] for view in views]
-        assert np.all(np.diff(nose) > 1)  # to the left of the picture for yaw < 0
+        assert np.all(np.diff(nose) > 1)  # to the left of the image for yaw < 0
         apart = [view[1, 0] - view[0, 0] for view in views]
         assert apart[0] < apart[1] < apart[2] > apart[3] > apart[4]
         for left, right in ((0, 4), (1, 3)):
@@ -165,18 +165,18 @@ class TestTemplate:
         np.testing.assert_allclose(views[3][2], (72.737, 68.111), atol=1.1e-3)
         np.testing.assert_allclose(views[4][3], (55.388, 89.702), atol=1.1e-3)
 
-    def test_auto_is_a_choice_of_the_best(self, head):
-        """A point set that is one of the views, however it lies, gets that view."""
+    def test_auto_takes_the_best_template(self, head):
+        """Points that are a template up to a similarity get that template."""
         for yaw in (-85, -45, 0, 45, 85):
             _, (truth,) = render((300, 300), [(head, State(yaw, 0, 0, 150, 150, 150))])
             view = template_points(of_truth(truth), 112, "auto")
             lying = with_points(moved(view, turned(70, 3, (40, 50))))
             np.testing.assert_allclose(template_points(lying, 224, "auto"), 2 * view, atol=1e-9)
 
-    @pytest.mark.parametrize("size", [SMALLEST_CROP - 1, LARGEST_CROP + 1, 0, -112, 112.0, "112", None])
+    @pytest.mark.parametrize("size", [MIN_CROP_SIZE - 1, MAX_CROP_SIZE + 1, 0, -112, 112.0, "112", None])
     def test_sizes(self, astronaut, size):
         face = with_points(ARCFACE)
-        for call in (lambda: template_points(face, size), lambda: align_face(astronaut, face, size)):
+        for call in (lambda: template_points(face, size), lambda: align_face(astronaut, face, size=size)):
             with pytest.raises(ValueError, match="size: expected a whole number from 32 to 1024"):
                 call()
 
@@ -186,7 +186,7 @@ class TestTemplate:
 
 
 def slope(height, width):
-    """A picture whose grey is linear in x and y, and that function of points; it is nowhere black."""
+    """An image whose grey is linear in x and y, and that function of points; it is nowhere black."""
     scale = 200 / (height + width)
     y, x = np.mgrid[:height, :width]
     image = np.rint(30 + scale * (x + y)).astype(np.uint8)
@@ -206,7 +206,7 @@ class TestWarp:
     @pytest.mark.parametrize("angle", [0, 30, 180, -100])
     @pytest.mark.parametrize("scale", [0.05, 0.11, 0.3, 0.45, 0.6, 0.9, 1, 1.7, 6])
     def test_geometry(self, angle, scale):
-        """To a fraction of a pixel at every scale: a slope is itself under bilinear, cubic and mean."""
+        """To a fraction of a pixel at every scale: bilinear, cubic and mean filters all keep a slope."""
         image, grey = slope(900, 1100)
         size = 64
         matrix = turned(angle, scale, (0, 0))
@@ -222,7 +222,7 @@ class TestWarp:
         assert (crop[outside] == 0).all()
 
     @pytest.mark.parametrize("factor", [2, 3, 4, 8, 16])
-    def test_shrinking_takes_the_mean(self, rng, factor):
+    def test_shrinking_averages(self, rng, factor):
         image = rng.integers(0, 256, (48 * factor, 48 * factor, 3), dtype=np.uint8)
         matrix = np.array([[1 / factor, 0, (1 - factor) / (2 * factor)], [0, 1 / factor, (1 - factor) / (2 * factor)]])
         means = image.reshape(48, factor, 48, factor, 3).mean(axis=(1, 3))
@@ -231,7 +231,7 @@ class TestWarp:
     @pytest.mark.parametrize("scale", [0.44, 0.37, 0.21, 0.13, 0.04])
     @pytest.mark.parametrize("angle", [0, 27])
     def test_nothing_aliases(self, scale, angle):
-        """Stripes that are finer than a crop's pixels become grey, not broad stripes."""
+        """Stripes finer than the pixels of the crop become grey, not broad stripes."""
         image = np.zeros((1600, 1600, 3), np.uint8)
         image[:, ::2] = 255
         matrix = turned(angle, scale, (0, 0))
@@ -250,7 +250,7 @@ class TestWarp:
         assert not crop[:, :10].any()
         assert not crop[30:].any()
 
-    def test_a_picture_wider_than_opencv_maps(self):
+    def test_an_image_wider_than_opencv_maps(self):
         image, grey = slope(60, 40_000)
         matrix = np.array([[0.5, 0, -0.5 * 39_900], [0, 0.5, 20.0]])
         points = moved(pixels(40).reshape(-1, 2), inverse(matrix)).reshape(40, 40, 2)
@@ -258,7 +258,7 @@ class TestWarp:
         assert inside.sum() > 500
         assert np.abs(warp(image, matrix, 40)[inside] - grey(points[inside])[:, None]).max() < 1.6
 
-    def test_beside_the_picture(self, astronaut):
+    def test_outside_of_the_image(self, astronaut):
         assert not warp(astronaut, [[1, 0, 5000], [0, 1, 0]], 64).any()
         assert not warp(astronaut, [[1, 0, 0], [0, 1, -1e12]], 64).any()
 
@@ -280,7 +280,7 @@ class TestWarp:
             warp(astronaut, matrix, 64)
 
     @pytest.mark.parametrize("factor", [1, 2, 7, 64])
-    def test_a_part_says_where_it_lies(self, factor):
+    def test_the_corner_of_a_part(self, factor):
         image, grey = slope(300, 400)
         part, corner = cropped_part(image, (101.3, 77), (250, 222.2), factor)
         y, x = np.mgrid[: part.shape[0] - 1, : part.shape[1] - 1]  # the last ones may be partly black
@@ -293,18 +293,18 @@ class TestAlignFace:
         crop = align_face(astronaut, aligner(astronaut)[0])
         assert crop.shape == (112, 112, 3)
         assert crop.dtype == np.uint8
-        # what comes out is a face that is found again where it should lie
+        # the face is detected again in the crop, at the position of the template
         face = aligner(astronaut)[0]
-        big = cv2.copyMakeBorder(align_face(astronaut, face, 224), *[60] * 4, cv2.BORDER_REPLICATE)
+        big = cv2.copyMakeBorder(align_face(astronaut, face, size=224), *[60] * 4, cv2.BORDER_REPLICATE)
         again = aligner(big, boxes=[[90, 90, 254, 284]])[0]
         off = five_points(again) - 60 - moved(five_points(face), alignment(face, 224))
         assert np.linalg.norm(off, axis=1).mean() < 4
 
     @pytest.mark.parametrize("turn", [cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE])
     @pytest.mark.parametrize("size", [48, 112, 224])
-    def test_a_turned_picture_gives_the_same_crop(self, aligner, astronaut, turn, size):
+    def test_a_rotated_image_gives_the_same_crop(self, aligner, astronaut, turn, size):
         face = aligner(astronaut)[0]
-        last = astronaut.shape[0] - 1  # a square picture
+        last = astronaut.shape[0] - 1  # a square image
         x, y, z = face.landmarks.T
         to = {
             cv2.ROTATE_180: (last - x, last - y),
@@ -312,7 +312,10 @@ class TestAlignFace:
             cv2.ROTATE_90_COUNTERCLOCKWISE: (y, last - x),
         }[turn]
         other = replace(face, landmarks=np.column_stack([*to, z]))
-        crop, expected = align_face(cv2.rotate(astronaut, turn), other, size), align_face(astronaut, face, size)
+        crop, expected = (
+            align_face(cv2.rotate(astronaut, turn), other, size=size),
+            align_face(astronaut, face, size=size),
+        )
         assert np.abs(crop.astype(int) - expected).mean() < 0.5
         assert np.abs(crop.astype(int) - expected).max() < 12
 
@@ -321,12 +324,15 @@ class TestAlignFace:
         large = cv2.resize(astronaut, None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR)
         landmarks = face.landmarks * 6
         landmarks[:, :2] += 2.5  # half a pixel's edge stays an edge
-        crop, expected = align_face(large, replace(face, landmarks=landmarks), 64), align_face(astronaut, face, 64)
+        crop, expected = (
+            align_face(large, replace(face, landmarks=landmarks), size=64),
+            align_face(astronaut, face, size=64),
+        )
         assert np.abs(crop.astype(int) - expected).mean() < 2.5
 
     @pytest.mark.parametrize("yaw", [-90, -60, 60, 90])
     @pytest.mark.parametrize("template", ["arcface", "auto"])
-    def test_profiles_stay_upright_and_of_their_size(self, head, yaw, template):
+    def test_profiles_keep_their_roll_and_size(self, head, yaw, template):
         _, (truth,) = render((400, 400), [(head, State(yaw, 0, 0, 150, 200, 200))])
         _, (ahead,) = render((400, 400), [(head, State(0, 0, 0, 150, 200, 200))])
         matrix = alignment(of_truth(truth), 112, template)
@@ -351,11 +357,11 @@ class TestAlignFace:
         np.testing.assert_array_equal(crop[:, :45], whole[:, :45])
         assert not crop[:, 70:].any()
 
-    def test_points_in_one_place(self, astronaut):
+    def test_coinciding_points(self, astronaut):
         with pytest.raises(ValueError, match="expected points that lie apart"):
             align_face(astronaut, made(np.full((68, 2), 40.0)))
 
-    def test_what_is_no_image(self, aligner, astronaut):
+    def test_other_types_than_images(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(TypeError, match="image"):
             align_face(astronaut.astype(float), face)
@@ -364,7 +370,7 @@ class TestAlignFace:
 
 
 class TestOrder:
-    # middle, score, px a model unit; the picture is 201 x 101 px
+    # centre, score, px per model unit; the image is 201 x 101 px
     FACES = (((20, 50), 0.7, 1.0), ((110, 50), 0.8, 1.0), ((130, 50), 0.9, 4.0), ((190, 50), 0.9, 8.0))
 
     @pytest.fixture
@@ -381,7 +387,7 @@ class TestOrder:
         result = ordered(faces, order, (101, 201))
         assert [next(i for i, face in enumerate(faces) if face is one) for one in result] == expected
 
-    def test_nobody(self):
+    def test_no_faces(self):
         assert ordered([], "position", (10, 10)) == []
 
     def test_unknown(self, faces):

@@ -29,7 +29,7 @@ def wall():
 
 
 def face_and_mesh(truth, model):
-    """What an aligner that makes no errors would say."""
+    """The face that an aligner without errors would return."""
     params = Params(np.eye(3, 4), truth.shape, truth.expression)
     face = Face(truth.box, 1.0, Roi(0, 0, 1), params, truth.camera, truth.landmarks)
     vertices = truth.camera.project(model.vertices(truth.shape, truth.expression))
@@ -37,7 +37,7 @@ def face_and_mesh(truth, model):
 
 
 def seen(head, wall, light=EVEN, **state):
-    """A picture of a head, and what is to be known of it."""
+    """An image of a head, with its ground-truth face and mesh."""
     at = {"size": 170, "x": 200, "y": 170, "expression": SMILING, **state}
     image, (truth,) = render(wall.shape[:2], [(head, State(**at))], wall, light=light)
     image.setflags(write=False)
@@ -77,26 +77,26 @@ def likeness(crop, expected, mask):
         (0, -25, 0, 25, 34),
     ],
 )
-def test_a_turned_head_looks_as_from_the_front(heads, wall, yaw, pitch, roll, photo, procedural):
+def test_a_turned_head_is_rendered_from_the_front(heads, wall, yaw, pitch, roll, photo, procedural):
     for name, least in (("photo", photo), ("procedural", procedural)):
         image, ahead, _ = seen(heads[name], wall)
         expected, mask = align_face(image, ahead), within(ahead, 112)
-        picture, face, mesh = seen(heads[name], wall, yaw=yaw, pitch=pitch, roll=roll)
-        frontal = frontalise(picture, face, mesh)
+        image, face, mesh = seen(heads[name], wall, yaw=yaw, pitch=pitch, roll=roll)
+        frontal = frontalise(image, face, mesh)
         assert frontal.shape == (112, 112, 3)
         assert frontal.dtype == np.uint8
         assert likeness(frontal, expected, mask) > least, name
         if yaw or pitch:
-            assert likeness(frontal, expected, mask) > likeness(align_face(picture, face), expected, mask) + 6, name
+            assert likeness(frontal, expected, mask) > likeness(align_face(image, face), expected, mask) + 6, name
 
 
 @pytest.mark.parametrize(("yaw", "pitch", "roll"), [(35, 0, 0), (-45, 5, 15), (10, 25, -20)])
-def test_what_comes_out_looks_ahead(aligner, heads, wall, yaw, pitch, roll):
-    """As the aligner sees it, with all of its own errors, in ordinary light."""
+def test_the_result_is_frontal(aligner, heads, wall, yaw, pitch, roll):
+    """Measured by the aligner, including its own errors, in ordinary light."""
     image, *_ = seen(heads["photo"], wall, light={}, yaw=yaw, pitch=pitch, roll=roll)
     face = max(aligner(image), key=lambda face: face.score)
     assert np.abs(np.array(face.camera.euler_degrees()) - (yaw, pitch, roll)).max() < 15
-    crop = frontalise(image, face, aligner.decoder.mesh(face), 224)
+    crop = frontalise(image, face, aligner.decoder.mesh(face), size=224)
     again = aligner(cv2.copyMakeBorder(crop, *[80] * 4, cv2.BORDER_REPLICATE), boxes=[[110, 110, 274, 304]])[0]
     assert np.abs(again.camera.euler_degrees()).max() < 8
     shifted = replace(again, landmarks=again.landmarks - np.array([80, 80, 0], dtype=np.float32))
@@ -109,16 +109,19 @@ def test_what_comes_out_looks_ahead(aligner, heads, wall, yaw, pitch, roll):
 @pytest.mark.parametrize("size", [32, 100, 112, 224, 300])
 def test_sizes(aligner, astronaut, size):
     face = aligner(astronaut)[0]
-    crop = frontalise(astronaut, face, aligner.decoder.mesh(face), size)
+    crop = frontalise(astronaut, face, aligner.decoder.mesh(face), size=size)
     assert crop.shape == (size, size, 3)
-    expected = cv2.resize(frontalise(astronaut, face, aligner.decoder.mesh(face), 112), (size, size))
+    expected = cv2.resize(frontalise(astronaut, face, aligner.decoder.mesh(face), size=112), (size, size))
     assert np.abs(crop.astype(int) - expected).mean() < 12
 
 
-def test_a_face_that_looks_ahead_keeps_teeth_hair_and_background(aligner, astronaut):
+def test_a_frontal_face_keeps_teeth_hair_and_background(aligner, astronaut):
     face = aligner(astronaut)[0]
-    crop, expected = frontalise(astronaut, face, aligner.decoder.mesh(face), 224), align_face(astronaut, face, 224)
-    smooth = [cv2.blur(picture, (9, 9)).astype(float) for picture in (crop, expected)]
+    crop, expected = (
+        frontalise(astronaut, face, aligner.decoder.mesh(face), size=224),
+        align_face(astronaut, face, size=224),
+    )
+    smooth = [cv2.blur(image, (9, 9)).astype(float) for image in (crop, expected)]
     # her pitch and roll are 8 and 3 degrees: things move a little
     assert np.abs(smooth[0] - smooth[1]).mean() < 10
     mouth = slice(175, 190), slice(95, 130)
@@ -131,15 +134,15 @@ def test_a_face_that_looks_ahead_keeps_teeth_hair_and_background(aligner, astron
 def test_the_expression_stays(aligner, heads, wall):
     def opening(**expression):
         image, face, mesh = seen(heads["procedural"], wall, yaw=30, expression=expression)
-        crop = cv2.copyMakeBorder(frontalise(image, face, mesh, 224), *[80] * 4, cv2.BORDER_REPLICATE)
-        found = aligner(crop, boxes=[[110, 110, 274, 304]])[0]
-        return float(np.linalg.norm(found.landmarks[62] - found.landmarks[66]))
+        crop = cv2.copyMakeBorder(frontalise(image, face, mesh, size=224), *[80] * 4, cv2.BORDER_REPLICATE)
+        predicted = aligner(crop, boxes=[[110, 110, 274, 304]])[0]
+        return float(np.linalg.norm(predicted.landmarks[62] - predicted.landmarks[66]))
 
     assert opening(jawOpen=0.6) > opening() + 12
 
 
 def test_light_from_one_side_leaves_no_seam(heads, wall):
-    """Mirrored parts take on the light of the side that they come to lie on."""
+    """Mirrored parts take on the light of the side they are mirrored to."""
     light = {"ambient": 0.35, "directional": 0.75, "specular": 0.0, "light_direction": (1.0, -0.2, 0.6)}
     head = heads["procedural"]
     image, face, mesh = seen(head, wall, light=light, yaw=24)
@@ -153,9 +156,9 @@ def test_light_from_one_side_leaves_no_seam(heads, wall):
 
 @pytest.mark.parametrize(("yaw", "roll"), [(50, 0), (-50, 0), (50, 90), (-50, 180)])
 def test_the_half_that_is_turned_away_is_a_mirror_image(heads, yaw, roll):
-    """In the face and around it: what is near the camera is on both sides, what lies behind the face on none."""
+    """In the face and around it: both sides show the half near the camera, neither shows what is behind the face."""
     green = np.full((360, 400, 3), (0, 255, 0), dtype=np.uint8)
-    # roll turns the picture here, not the head about where it looks
+    # here, roll rotates the image, not the head about its direction of view
     spin = cv2.getRotationMatrix2D((199.5, 179.5), -roll, 1)
     image, face, mesh = seen(heads["photo"], green, yaw=yaw, y=179.5, x=199.5, size=120)
     linear = np.eye(3, dtype=np.float32)
@@ -170,7 +173,7 @@ def test_the_half_that_is_turned_away_is_a_mirror_image(heads, yaw, roll):
 
 
 @pytest.mark.parametrize("yaw", [30, 45, -60])
-def test_a_pose_that_is_a_few_degrees_off_lets_little_background_in(heads, yaw):
+def test_a_pose_error_of_a_few_degrees_shows_little_background(heads, yaw):
     green = np.full((360, 400, 3), (0, 255, 0), dtype=np.uint8)
     head = heads["photo"]
     image, face, mesh = seen(head, green, yaw=yaw)
@@ -184,7 +187,7 @@ def test_a_pose_that_is_a_few_degrees_off_lets_little_background_in(heads, yaw):
     assert leaked[1] < 0.02
 
 
-def test_a_turned_face_at_the_border_is_filled_from_what_is_seen(heads, wall):
+def test_a_turned_face_at_the_border_is_filled_from_its_visible_part(heads, wall):
     image, face, mesh = seen(heads["procedural"], wall, yaw=28)
     expected, mask = frontalise(image, face, mesh), within(seen(heads["procedural"], wall)[1], 112)
     eye = round(float(face.landmarks[45, 0]))
@@ -202,7 +205,7 @@ def test_half_a_face_is_mirrored(heads, wall, side):
     cut[:, slice(nose + 8, None) if side == "right" else slice(0, nose - 8)] = 0
     if side == "right":
         half = np.ascontiguousarray(cut[:, : nose + 8])
-    else:  # all moves to the left with the picture's edge
+    else:  # everything moves to the left with the edge of the image
         shift = np.array([nose - 8, 0, 0], dtype=np.float32)
         half = np.ascontiguousarray(cut[:, nose - 8 :])
         face = replace(face, landmarks=face.landmarks - shift)
@@ -212,8 +215,8 @@ def test_half_a_face_is_mirrored(heads, wall, side):
     assert crop[mask].max(axis=-1).min() > 5  # nothing on the face is left black
 
 
-def test_a_large_photo_gives_what_a_small_one_does(aligner, astronaut):
-    """Fine things do not alias."""
+def test_a_large_photo_gives_the_result_of_a_small_one(aligner, astronaut):
+    """Fine details do not alias."""
     face = aligner(astronaut)[0]
     mesh = aligner.decoder.mesh(face)
     grain = np.tile(np.array([[0, 40], [40, 0]], dtype=np.uint8), (4 * 256, 4 * 256))
@@ -228,15 +231,15 @@ def test_a_large_photo_gives_what_a_small_one_does(aligner, astronaut):
     assert np.abs(crop.astype(int) - frontalise(astronaut, face, mesh)).mean() < 3
 
 
-def test_a_face_beside_the_picture_is_black(heads, wall):
+def test_a_face_outside_of_the_image_is_black(heads, wall):
     image, face, mesh = seen(heads["procedural"], wall)
     for shift in ((3000, 0, 0), (0, -3000, 0)):
         away = replace(mesh, vertices=mesh.vertices + np.array(shift, dtype=np.float32))
         assert not frontalise(image, replace(face, landmarks=face.landmarks + np.float32(shift)), away).any()
 
 
-def test_a_profile_and_what_lies_behind_it(heads, wall):
-    """Not pretty, but a picture."""
+def test_profiles_and_faces_from_behind(heads, wall):
+    """The result is a poor image, but an image."""
     for yaw in (90, -100, 180):
         assert frontalise(*seen(heads["photo"], wall, yaw=yaw)).std() > 10
 
@@ -245,7 +248,7 @@ class TestBadArguments:
     def test_size(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(ValueError, match="size: expected a whole number from 32 to 1024"):
-            frontalise(astronaut, face, aligner.decoder.mesh(face), 16)
+            frontalise(astronaut, face, aligner.decoder.mesh(face), size=16)
 
     def test_image(self, aligner, astronaut):
         face = aligner(astronaut)[0]

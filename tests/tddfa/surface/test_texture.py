@@ -72,7 +72,7 @@ def covered(model, size):
 @pytest.mark.parametrize("yaw", [50, -50])
 def test_a_turned_head_gives_the_seen_side_and_mirrors_it(model, size, yaw):
     mesh = head(model, yaw)
-    texture = unwrap(photo(mesh, lopsided), mesh, size)
+    texture = unwrap(photo(mesh, lopsided), mesh, size=size)
     assert texture.image.shape == (size, size, 3)
     assert texture.mask.shape == (size, size)
     assert texture.image.dtype == texture.mask.dtype == np.uint8
@@ -131,7 +131,7 @@ def test_both_sides_of_a_frontal_face_are_its_own(model, color):
 @pytest.mark.parametrize("size", [256, 512, 1000])
 def test_the_mask_covers_the_sheet(model, size):
     mesh = head(model, 20)
-    texture = unwrap(photo(mesh, lopsided), mesh, size)
+    texture = unwrap(photo(mesh, lopsided), mesh, size=size)
     assert set(np.unique(texture.mask)) == {0, FILLED, MIRRORED, SEEN}
     np.testing.assert_array_equal(texture.mask > 0, covered(model, size))
     assert (texture.image[texture.mask > 0].max(axis=-1) > 0).mean() > 0.999
@@ -173,31 +173,31 @@ def test_the_picture_may_be_strided_and_nothing_is_changed(model):
 
 def test_two_faces_in_turn_do_not_share_what_is_kept(model):
     left, right = head(model, 40), head(model, -40)
-    expected = unwrap(photo(right, lopsided), right, 256)
-    first = unwrap(photo(left, lopsided), left, 256)
+    expected = unwrap(photo(right, lopsided), right, size=256)
+    first = unwrap(photo(left, lopsided), left, size=256)
     kept = first.image.copy()
-    again = unwrap(photo(right, lopsided), right, 256)
+    again = unwrap(photo(right, lopsided), right, size=256)
     np.testing.assert_array_equal(again.image, expected.image)
     np.testing.assert_array_equal(first.image, kept)
     assert not np.array_equal(first.mask, again.mask)
     # an equal model, and another one of as many vertices
     copied = Mesh(right.vertices, right.triangles.copy(), None, right.uv.copy())
-    np.testing.assert_array_equal(unwrap(photo(right, lopsided), copied, 256).image, expected.image)
+    np.testing.assert_array_equal(unwrap(photo(right, lopsided), copied, size=256).image, expected.image)
     turned = Mesh(right.vertices, right.triangles, None, np.column_stack([right.uv[:, 0], 1 - right.uv[:, 1]]))
-    np.testing.assert_array_equal(unwrap(photo(right, lopsided), turned, 256).mask, expected.mask[::-1])
+    np.testing.assert_array_equal(unwrap(photo(right, lopsided), turned, size=256).mask, expected.mask[::-1])
 
 
 def test_equal_arrays_share_a_sheet(model):
     mesh = head(model)
     image = photo(mesh, gentle)
     _uv_map.cache_clear()
-    first = unwrap(image, mesh, 64)
+    first = unwrap(image, mesh, size=64)
     copied = replace(mesh, uv=mesh.uv.copy(), triangles=mesh.triangles.copy())
-    np.testing.assert_array_equal(unwrap(image, copied, 64).image, first.image)
+    np.testing.assert_array_equal(unwrap(image, copied, size=64).image, first.image)
     assert _uv_map.cache_info().misses == 1
     moved = mesh.uv.copy()
     moved[1] += 0.01  # not one of the values that are hashed
-    unwrap(image, replace(mesh, uv=moved), 64)
+    unwrap(image, replace(mesh, uv=moved), size=64)
     assert _uv_map.cache_info().misses == 2
 
 
@@ -206,7 +206,7 @@ def test_a_large_picture_is_averaged_and_not_thinned_out(model):
     image = photo(mesh, lambda uv: np.full((*uv.shape[:-1], 3), 128.0), 1600)
     stripes = image.copy()
     stripes[::2] = np.clip(stripes[::2].astype(int) * 2, 0, 254)  # 254 and 128 by turns: 191 on the average
-    texture = unwrap(stripes, mesh, 128)
+    texture = unwrap(stripes, mesh, size=128)
     inner = (texture.mask == SEEN) & skin(128)
     assert inner.sum() > 2000
     assert abs(np.median(texture.image[inner]) - 191) < 3
@@ -260,7 +260,7 @@ class TestPictureBorders:
 
     def test_a_face_outside_the_picture(self, model):
         mesh = head(model, at=(5000, 200, 0))
-        texture = unwrap(np.full((50, 50, 3), 90, np.uint8), mesh, 64)
+        texture = unwrap(np.full((50, 50, 3), 90, np.uint8), mesh, size=64)
         assert set(np.unique(texture.mask)) == {0, FILLED}
 
     def test_the_far_end_of_a_very_wide_picture(self, model):
@@ -268,13 +268,13 @@ class TestPictureBorders:
         image = photo(near, lopsided)
         wide = np.zeros((400, 40000, 3), np.uint8)
         wide[:, 39600:] = image
-        expected, texture = unwrap(image, near, 128), unwrap(wide, far, 128)
+        expected, texture = unwrap(image, near, size=128), unwrap(wide, far, size=128)
         both = (expected.mask == SEEN) & (texture.mask == SEEN) & skin(128)
         assert both.sum() > 0.9 * (expected.mask == SEEN).sum() - 500
         assert np.abs(texture.image[both].astype(int) - expected.image[both]).mean() < 2
 
     def test_one_pixel(self, model):
-        texture = unwrap(np.full((1, 1, 3), 90, np.uint8), head(model), 64)
+        texture = unwrap(np.full((1, 1, 3), 90, np.uint8), head(model), size=64)
         assert set(np.unique(texture.mask)) <= {0, FILLED, MIRRORED, SEEN}
         assert texture.image[texture.mask >= MIRRORED].size == 0 or (texture.image[texture.mask >= MIRRORED] > 80).all()
 
@@ -385,15 +385,15 @@ class TestArguments:
     @pytest.mark.parametrize("size", [0, -5, 15, 8193])
     def test_sizes(self, model, size):
         with pytest.raises(ValueError, match=rf"size: expected 16..8192 px, got {size}"):
-            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size)
+            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size=size)
 
     @pytest.mark.parametrize("size", [256.5, "512", None])
     def test_sizes_of_another_type(self, model, size):
         with pytest.raises((TypeError, ValueError), match="size: expected"):
-            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size)
+            unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size=size)
 
     def test_a_mesh_of_nothing(self):
         empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
-        texture = unwrap(np.full((9, 9, 3), 50, np.uint8), empty, 32)
+        texture = unwrap(np.full((9, 9, 3), 50, np.uint8), empty, size=32)
         assert not texture.mask.any()
         assert not texture.image.any()
