@@ -1,12 +1,13 @@
-"""The Python interface of 3DDFA_V2: scripts written for it run with the imports changed.
+"""The Python interface of 3DDFA_V2: scripts written for it run with the imports changed. ::
 
->>> from tddfa.compat import TDDFA, FaceBoxes
->>> cfg = yaml.safe_load(open("configs/mb1_120x120.yml"))
->>> face_boxes = FaceBoxes()
->>> tddfa = TDDFA(gpu_mode=False, **cfg)
->>> boxes = face_boxes(image)
->>> param_lst, roi_box_lst = tddfa(image, boxes)
->>> ver_lst = tddfa.recon_vers(param_lst, roi_box_lst, dense_flag=True)
+    from tddfa.compat import TDDFA, FaceBoxes
+
+    cfg = yaml.safe_load(open("configs/mb1_120x120.yml"))
+    face_boxes = FaceBoxes()
+    tddfa = TDDFA(gpu_mode=False, **cfg)
+    boxes = face_boxes(image)
+    param_lst, roi_box_lst = tddfa(image, boxes)
+    ver_lst = tddfa.recon_vers(param_lst, roi_box_lst, dense_flag=True)
 
 The drawing and writing functions of its ``utils`` are here too, with the same names. Shapes, order and frames are
 those of 3DDFA_V2: points (3, n), 62 parameters, z from 0 upwards. Use `tddfa.Aligner` in new code.
@@ -220,6 +221,12 @@ def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
         The normalised rows, and the offset.
     pose : list of float
         Yaw, pitch, roll in degrees.
+
+    Examples
+    --------
+    >>> _, (yaw, pitch, roll) = calc_pose([0.5, 0, 0, 60, 0, 0.5, 0, 60, 0, 0, 0.5, 0])
+    >>> float(yaw), float(pitch), float(roll)
+    (0.0, 0.0, 0.0)
     """
     matrix = np.asarray(param, dtype=np.float64).reshape(-1)[:12].reshape(3, 4)
     rows = np.empty((3, 3))
@@ -258,7 +265,13 @@ def _fetched() -> Config:
 def draw_landmarks(
     img: _Image, pts: _Points, wfp: _Path = None, show_flag: bool = False, dense_flag: bool = False, **_: Any
 ) -> _Image:
-    """``utils.functions.draw_landmarks``: the 68 points (3, 68) of each face, or with `dense_flag` every 6th vertex."""
+    """``utils.functions.draw_landmarks``: the 68 points (3, 68) of each face, or with `dense_flag` every 6th vertex.
+
+    Examples
+    --------
+    >>> draw_landmarks(image, [face.landmarks.T]).shape == image.shape
+    True
+    """
     del show_flag
     if not dense_flag:
         return _written(wfp, draw.landmarks(img, [_face(points) for points in pts]))
@@ -274,7 +287,13 @@ def render(
     img: _Image, ver_lst: _Points, tri: ArrayLike, alpha: float = 0.6, show_flag: bool = False, wfp: _Path = None,
     with_bg_flag: bool = True,
 ) -> _Image:  # fmt: skip
-    """``utils.render.render``: the lit surfaces."""
+    """``utils.render.render``: the lit surfaces.
+
+    Examples
+    --------
+    >>> render(image, [mesh.vertices.T], mesh.triangles[:, ::-1]).shape == image.shape
+    True
+    """
     del show_flag
     return _written(wfp, draw.mesh(img, _meshes(ver_lst, tri), alpha=alpha, background=_background(with_bg_flag)))
 

@@ -43,6 +43,12 @@ def convert_config(path: str | os.PathLike[str]) -> Path:
     ConfigError
         If a key is unknown or missing, has a value that is not supported, or if a file is missing or cannot be
         converted; the message is one line.
+
+    Examples
+    --------
+    With a checkout of 3DDFA_V2::
+
+        aligner = Aligner.load(convert_config("3DDFA_V2/configs/mb1_120x120.yml"))
     """
     path = Path(path)
     config = resolve(path, read_mapping(path))

@@ -44,7 +44,7 @@ FILES = {
 ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.unibas.ch/bfm"
 
 # Increase it when the same files give another result.
-_CONVERTER = 2
+_CONVERTER = 3
 _CONFIG = """\
 # 3DDFA_V2's {name}, converted by tddfa. What each key means: tddfa/model/config.py.
 model: {model}
