@@ -1,7 +1,7 @@
-"""One face seen in many ways: where the crop lies, and what light, camera and world do to its pixels.
+"""Augmentation of crops: another placement of the crop, and changes of its pixels.
 
-Where a crop lies is one affine map from the stored crop straight to the network's, so pixels are sampled once and the
-labels follow it exactly. What changes pixels alone leaves labels as they are.
+A placement is one affine map from the stored crop to the network's, so pixels are sampled once and labels follow
+exactly. Changes of pixels (occlusion, light, colour, blur, noise, compression) leave the labels as they are.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Floats = NDArray[np.float32]
 CROP_SIZE = 120
 """Side of the network's crop, px."""
 LANDMARK_SCALE = 1.25
-"""Side of the crop, in longer sides of the landmarks' box: the crop rule of ``configs/open_mb05.yml``."""
+"""Side of the network's crop over the longer side of the landmarks' box: the crop rule of ``configs/open_mb05.yml``."""
 STORED_SCALE = 1.75
-"""The same of the stored crops."""
+"""Side of a stored crop over the longer side of the landmarks' box."""
 
-# A picture that goes on is cut by the stored crop's border: black as at a photo's edge, or continued.
+# What is beyond the border of the stored crop: black, as beyond a photo's edge, or continued.
 BORDERS = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT_101)
-_BORDER_SHARES = (0.4, 0.3, 0.3)
-# Noise is drawn once, at these standard deviations (grey levels), on a field this large, and cut at random.
+_BORDER_PROBABILITIES = (0.4, 0.3, 0.3)
+# Noise is drawn once, at these standard deviations (grey levels), on a field of this side; crops of it are random.
 _NOISE_LEVELS = (2.0, 4.0, 6.0, 9.0, 13.0, 18.0)
 _NOISE_FIELD = 192
 
@@ -48,26 +48,26 @@ _PROBABILITIES = (
 
 @dataclass(frozen=True)
 class Augment:
-    """How much is changed; shares are probabilities, 0 leaves a change out.
+    """Strength of the augmentation. Probabilities are 0..1; 0 leaves a change out.
 
     Attributes
     ----------
     flip : float
-        Share of faces mirrored.
+        Probability of a horizontal flip.
     shift : float
-        How far the crop's centre is off at most, in sides of the crop.
+        Maximum shift of the crop's centre, as a fraction of the crop's side.
     scale : tuple of float
-        Least and largest factor of the crop's side.
+        Minimum and maximum factor of the crop's side.
     roll_fraction, max_roll : float
-        Share of faces turned in the picture's plane, and how far at most, degrees.
+        Probability of a rotation in the image plane, and its maximum, degrees.
     color, grayscale : float
-        Shares with other brightness, contrast, gamma and tint; and without colour.
+        Probabilities of other brightness, contrast, gamma and tint; and of no colour.
     lighting : float
-        Share with light that falls off across the picture.
+        Probability of light that falls off across the image.
     occlusion : float
-        Share with a thing before the face.
+        Probability of an object in front of the face.
     blur, low_resolution, noise, jpeg : float
-        Shares of what cameras and their files do.
+        Probabilities of these effects of cameras and files.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {
@@ -96,36 +96,36 @@ class Augment:
         """Check the numbers."""
         for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Augment.{name}: expected a share of 0..1, got {getattr(self, name)}")
+                raise ValueError(f"Augment.{name}: expected a probability of 0..1, got {getattr(self, name)}")
         if not 0 <= self.shift <= 1:
             raise ValueError(f"Augment.shift: expected 0..1, got {self.shift}")
         if not 0 <= self.max_roll <= 180:
             raise ValueError(f"Augment.max_roll: expected 0..180 degrees, got {self.max_roll}")
         object.__setattr__(self, "scale", tuple(self.scale))
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < np.inf:
-            raise ValueError(f"Augment.scale: expected least and largest factor, over 0, got {self.scale}")
+            raise ValueError(f"Augment.scale: expected a minimum and maximum factor over 0, got {self.scale}")
 
     @classmethod
     def none(cls) -> Augment:
-        """Change nothing: the crop lies where its rule says."""
+        """No augmentation: the crop is placed by the crop rule."""
         nothing: dict[str, Any] = dict.fromkeys(_PROBABILITIES, 0.0)
         return cls(shift=0.0, scale=(1.0, 1.0), **nothing)
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a crop lies: from px of the stored crop to px of the network's.
+    """Placement of the network's crop: the map from px of the stored crop.
 
     Attributes
     ----------
     matrix : ndarray (2, 3) float64
         A similarity, applied after the flip.
     flipped : bool
-        Whether the stored crop is turned over left to right first.
+        Whether the stored crop is flipped horizontally first.
     scale : float
-        Network's px a stored px; z grows by it too.
+        px of the network's crop per px of the stored crop; z is scaled by it too.
     border : int
-        What lies beyond the stored crop, one of OpenCV's ``BORDER_``.
+        What is beyond the stored crop, one of OpenCV's ``BORDER_``.
     """
 
     matrix: NDArray[np.float64]
@@ -134,7 +134,7 @@ class Placement:
     border: int
 
     def camera(self, camera: Floats) -> Floats:
-        """Camera (3, 4) to px of the network's crop, from one to px of the (turned over) stored crop."""
+        """Camera (3, 4) to px of the network's crop, from one to px of the (flipped) stored crop."""
         placed = np.empty((3, 4), dtype=np.float32)
         placed[:2] = self.matrix[:, :2] @ camera[:2]
         placed[:2, 3] += self.matrix[:, 2]
@@ -145,37 +145,37 @@ class Placement:
         """Points (n, 2) in px of the network's crop; NaN stays NaN."""
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2], dtype=np.float32)
 
-    def cut(self, crop: Image) -> Image:
-        """Cut the network's crop (120, 120, 3) out of the stored one."""
+    def crop(self, stored: Image) -> Image:
+        """Sample the network's crop (120, 120, 3) from the stored one."""
         matrix = self.matrix
         if self.flipped:
             matrix = matrix.copy()
-            matrix[:, 2] += (crop.shape[1] - 1) * matrix[:, 0]
+            matrix[:, 2] += (stored.shape[1] - 1) * matrix[:, 0]
             matrix[:, 0] *= -1
         return np.asarray(
-            cv2.warpAffine(crop, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=self.border)
+            cv2.warpAffine(stored, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=self.border)
         )
 
 
 def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Generator, flipped: bool) -> Placement:
-    """Choose where the network's crop lies.
+    """Choose a placement of the network's crop.
 
     Parameters
     ----------
     landmarks : ndarray (68, 2)
-        In px of the stored crop, turned over if `flipped`; NaN where unknown. If all are unknown, as where there is no
-        face, the crop lies as if a face filled the stored crop as its rule says.
+        In px of the stored crop, flipped if `flipped`; NaN where unknown. If all are unknown, as without a face, the crop
+        is placed as for a face that the stored crop was made for.
     width : int
         Side of the stored crop, px.
     augment : Augment
-        How far it may be off.
+        How far the placement may be off.
     rng : numpy.random.Generator
-        Draws the same numbers however little `augment` changes.
+        As many numbers are drawn for every `augment`.
     flipped : bool
-        Whether the crop is turned over.
+        Whether the crop is flipped horizontally.
     """
-    turned, angle, factor, right, down = rng.random(5)
-    roll = np.radians(augment.max_roll) * (2 * angle - 1) if turned < augment.roll_fraction else 0.0
+    rolled, angle, factor, right, down = rng.random(5)
+    roll = np.radians(augment.max_roll) * (2 * angle - 1) if rolled < augment.roll_fraction else 0.0
     rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     known = landmarks[np.isfinite(landmarks).all(axis=1)] @ rotation.T
     if len(known):
@@ -185,30 +185,30 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
     else:
         side = LANDMARK_SCALE / STORED_SCALE * width
         centre = rotation @ np.full(2, (width - 1) / 2)
-    least, largest = np.log(augment.scale)
-    side *= float(np.exp(least + (largest - least) * factor))
+    low_scale, high_scale = np.log(augment.scale)
+    side *= float(np.exp(low_scale + (high_scale - low_scale) * factor))
     centre = centre + side * augment.shift * np.array([2 * right - 1, 2 * down - 1])
     scale = CROP_SIZE / side
     matrix = np.column_stack([scale * rotation, (CROP_SIZE - 1) / 2 - scale * centre])
     border = cv2.BORDER_CONSTANT
     if augment.shift or augment.roll_fraction:
-        border = int(rng.choice(BORDERS, p=_BORDER_SHARES))
+        border = int(rng.choice(BORDERS, p=_BORDER_PROBABILITIES))
     return Placement(matrix, flipped, scale, border)
 
 
 def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, texture: Image | None = None) -> Image:
-    """Change a crop as the world before it, the light, the camera and its files do, in this order.
+    """Change the pixels of a crop: occlusion, light, colour, blur, resolution, noise and compression, in this order.
 
     Parameters
     ----------
     crop : ndarray (h, w, 3) uint8
         BGR; may be written to.
     augment : Augment
-        What may change.
+        Probability of each change.
     rng : numpy.random.Generator
-        What does change.
+        Source of the random numbers.
     texture : ndarray (h, w, 3) uint8, optional
-        Another picture, from which things before the face take their pixels.
+        Another image, whose pixels occluding objects take.
     """
     chance = rng.random(8)
     if chance[0] < augment.occlusion:
@@ -229,7 +229,7 @@ def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, textu
 
 
 def occlude(crop: Image, rng: np.random.Generator, texture: Image | None = None) -> Image:
-    """Put a thing before a part of the picture: a plain or shaded polygon, an ellipse, or a piece of `texture`."""
+    """Occlude a part of the image by a polygon or an ellipse: plain, shaded, or a piece of `texture`."""
     height, width = crop.shape[:2]
     mask = np.zeros((height, width), dtype=np.uint8)
     extent = np.array([width, height])
@@ -238,7 +238,7 @@ def occlude(crop: Image, rng: np.random.Generator, texture: Image | None = None)
         axes = rng.uniform(0.06, 0.24, 2) * extent
         cv2.ellipse(mask, (centre.tolist(), (2 * axes).tolist(), float(rng.uniform(0, 180))), 255, -1)
     else:
-        # from a border inwards, as hands, hair, collars and other people come
+        # from a border inwards, as hands, hair and collars
         angle = rng.uniform(0, 2 * np.pi)
         outward = np.array([np.cos(angle), np.sin(angle)])
         along = np.array([-outward[1], outward[0]])
@@ -248,22 +248,22 @@ def occlude(crop: Image, rng: np.random.Generator, texture: Image | None = None)
         corners.append(tip + outward * width - along * far)
         cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 255)
     if texture is not None and rng.random() < 0.6:
-        thing = np.roll(texture[:height, :width], rng.integers(0, height, 2), axis=(0, 1))
-        if thing.shape != crop.shape:
-            thing = cv2.resize(texture, (width, height))
+        pattern = np.roll(texture[:height, :width], rng.integers(0, height, 2), axis=(0, 1))
+        if pattern.shape != crop.shape:
+            pattern = cv2.resize(texture, (width, height))
     else:
         shades = rng.uniform(0, 255, 3) + rng.normal(0, 25, (3, 3, 3)) * (rng.random() < 0.7)
-        thing = cv2.resize(np.clip(shades, 0, 255).astype(np.uint8), (width, height))
+        pattern = cv2.resize(np.clip(shades, 0, 255).astype(np.uint8), (width, height))
     if rng.random() < 0.7:
         mask = cv2.GaussianBlur(mask, (5, 5), 0)
-        share = mask.astype(np.float32) * np.float32(1 / 255)
-        return np.asarray(cv2.blendLinear(np.ascontiguousarray(thing), crop, share, 1 - share))
-    cv2.copyTo(np.ascontiguousarray(thing), mask, crop)
+        alpha = mask.astype(np.float32) * np.float32(1 / 255)
+        return np.asarray(cv2.blendLinear(np.ascontiguousarray(pattern), crop, alpha, 1 - alpha))
+    cv2.copyTo(np.ascontiguousarray(pattern), mask, crop)
     return crop
 
 
 def light(crop: Image, rng: np.random.Generator) -> Image:
-    """Let light fall off to a side, a little coloured."""
+    """Vary the light smoothly across the image, with a slight tint."""
     height, width = crop.shape[:2]
     corners = np.exp(rng.normal(0, 0.35, (2, 2, 1)) + rng.normal(0, 0.04, (2, 2, 3))).astype(np.float32)
     field = cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -271,7 +271,7 @@ def light(crop: Image, rng: np.random.Generator) -> Image:
 
 
 def color(crop: Image, rng: np.random.Generator, *, grey: bool = False) -> Image:
-    """Change saturation and hue, then brightness, contrast, gamma and white balance; `grey` takes all colour."""
+    """Change saturation and hue, then brightness, contrast, gamma and white balance; `grey` removes all colour."""
     saturation = 0.0 if grey else float(np.exp(rng.normal(0, 0.25)))
     luma = np.array([0.114, 0.587, 0.299])
     mix = saturation * np.eye(3) + (1 - saturation) * luma[None, :]
@@ -287,7 +287,7 @@ def color(crop: Image, rng: np.random.Generator, *, grey: bool = False) -> Image
 
 
 def blur(crop: Image, rng: np.random.Generator) -> Image:
-    """Out of focus, or moved while the shutter was open."""
+    """Blur as out of focus, or by motion."""
     if rng.random() < 0.6:
         return np.asarray(cv2.GaussianBlur(crop, (0, 0), float(rng.uniform(0.5, 2.0))))
     length = int(rng.integers(3, 9))
@@ -300,16 +300,16 @@ def blur(crop: Image, rng: np.random.Generator) -> Image:
 
 
 def low_resolution(crop: Image, rng: np.random.Generator) -> Image:
-    """A face of few pixels, enlarged."""
+    """Reduce the resolution, and enlarge again."""
     height, width = crop.shape[:2]
-    share = float(np.exp(rng.uniform(np.log(0.18), np.log(0.7))))
-    size = max(round(width * share), 2), max(round(height * share), 2)
+    factor = float(np.exp(rng.uniform(np.log(0.18), np.log(0.7))))
+    size = max(round(width * factor), 2), max(round(height * factor), 2)
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def noise(crop: Image, rng: np.random.Generator) -> Image:
-    """A sensor's noise, of the pixels or of grey."""
+    """Add sensor noise, in colour or in grey."""
     height, width = crop.shape[:2]
     level, grey, *corner = (int(v) for v in rng.integers((len(_NOISE_LEVELS), 2, 2**16, 2**16)))
     field = _noise_fields()[level]
@@ -327,7 +327,7 @@ def _noise_fields() -> list[NDArray[np.int16]]:
 
 
 def jpeg(crop: Image, quality: int) -> Image:
-    """Save as a JPEG of a quality of 1..100, and read again."""
+    """Compress as JPEG at a quality of 1..100, and decode again."""
     done, data = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))

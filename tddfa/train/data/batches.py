@@ -1,4 +1,4 @@
-"""Labelled crops to batches: which crops are drawn how often, and how each is changed, the same for the same seed.
+"""Labelled crops to batches: how often each crop is drawn, and how it is augmented.
 
 Batch k of a seed is always the same, in this process or in others, from the start or after a resume.
 """
@@ -27,7 +27,7 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops as the network sees them, and the truth about them.
+    """Crops as the network sees them, and their ground truth.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class Batch:
     expression : ndarray (n, e) float32
         Expression weights; 0 where `has_params` is False.
     landmarks : ndarray (n, 68, 2) float32
-        px of the crop: the true ones where the labels have some, else those of camera, shape and expression. A point
-        that is not known is NaN in a row that has others, and all are 0 where `has_landmarks` is False.
+        px of the crop: labelled landmarks if there are some, else those of camera, shape and expression. An unknown
+        landmark is NaN in a row that has others, and all are 0 where `has_landmarks` is False.
     has_params : ndarray (n,) bool
         Whether camera, shape and expression are known.
     has_landmarks : ndarray (n,) bool
@@ -49,7 +49,7 @@ class Batch:
     face : ndarray (n,) bool
         Whether there is a face.
     rows : ndarray (n,) int
-        Which of the `Crops` they are.
+        Rows of the `Crops`.
     """
 
     crops: Image
@@ -67,7 +67,7 @@ class Batch:
 
 
 def draw(weights: NDArray[np.float64], first: int, count: int, seed: int) -> Rows:
-    """Rows of `count` draws of an endless series, from the `first` on.
+    """Draw `count` rows of an endless series, from draw `first` on.
 
     Each round of n draws (n = ``len(weights)``) holds row i floor or ceil of ``n * weight / sum`` times, in random
     order: equal weights give permutations.
@@ -85,34 +85,33 @@ def draw(weights: NDArray[np.float64], first: int, count: int, seed: int) -> Row
 def make_batch(
     crops: Crops, rows: Rows, augment: Augment, model: FaceModel, mirror: Mirror, rng: np.random.Generator
 ) -> Batch:
-    """Some crops, each changed at random.
+    """Make a batch of augmented crops.
 
     Parameters
     ----------
     crops : Crops
-        All there are.
     rows : ndarray (n,) int
-        Which ones.
+        Rows of `crops`.
     augment : Augment
-        How much they change.
+        Strength of the augmentation.
     model : FaceModel
-        Whose coefficients the labels are.
+        The face model of the labels.
     mirror : Mirror
         Of that face model.
     rng : numpy.random.Generator
-        How they change.
+        Source of the random numbers.
     """
     n = len(rows)
     labels = crops.labels.take(rows)
     flips = rng.random(n) < augment.flip
     has_params = labels.has_params & labels.face
     shape, expression = labels.shape * has_params[:, None], labels.expression * has_params[:, None]
-    turned = flips & has_params
-    shape[turned], expression[turned] = mirror.coefficients(shape[turned], expression[turned])
+    flipped = flips & has_params
+    shape[flipped], expression[flipped] = mirror.coefficients(shape[flipped], expression[flipped])
     points = model.landmarks(shape, expression)
-    true: Flags = np.asarray(np.isfinite(labels.landmarks).all(axis=2))
-    seen: Flags = np.asarray(true.any(axis=1)) & labels.face
-    known = has_params | seen
+    labelled: Flags = np.asarray(np.isfinite(labels.landmarks).all(axis=2))
+    has_labelled: Flags = np.asarray(labelled.any(axis=1)) & labels.face
+    known = has_params | has_labelled
 
     pixels = np.empty((n, CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
     camera = np.zeros((n, 3, 4), dtype=np.float32)
@@ -122,23 +121,23 @@ def make_batch(
         crop = crops.image(int(rows[i]))
         width = crop.shape[1]
         own = mirrored_camera(labels.camera[i], width) if flips[i] else labels.camera[i]
-        found = fitted = np.full((68, 2), np.nan, dtype=np.float32)
+        target = fitted = np.full((68, 2), np.nan, dtype=np.float32)
         if has_params[i]:
-            found = fitted = points[i] @ own[:2, :3].T + own[:2, 3]
-        if seen[i]:
-            found = np.where(true[i][:, None], labels.landmarks[i], np.nan)
-            found = mirrored_landmarks(found, width) if flips[i] else found
-        # the crop rule is of all 68 landmarks: of some, the box is another one; where nothing tells the others, the
-        # stored crop lies where the rule says
-        whole = np.where(np.isnan(found), fitted, found)
+            target = fitted = points[i] @ own[:2, :3].T + own[:2, 3]
+        if has_labelled[i]:
+            target = np.where(labelled[i][:, None], labels.landmarks[i], np.nan)
+            target = mirrored_landmarks(target, width) if flips[i] else target
+        # the crop rule needs the box of all 68 landmarks; where some are unknown, the stored crop, which was made by
+        # the rule, places the crop
+        whole = np.where(np.isnan(target), fitted, target)
         whole = whole if np.isfinite(whole).all() else np.full_like(whole, np.nan)
         placement = place(whole, width, augment, rng, bool(flips[i]))
-        pixels[i] = change_pixels(placement.cut(crop), augment, rng, before)
+        pixels[i] = change_pixels(placement.crop(crop), augment, rng, before)
         before = crop
         if has_params[i]:
             camera[i] = placement.camera(own)
         if known[i]:
-            landmarks[i] = placement.points(found)
+            landmarks[i] = placement.points(target)
     return Batch(pixels, camera, shape, expression, landmarks, has_params, known, labels.face, np.asarray(rows))
 
 
@@ -159,30 +158,30 @@ def batches(
     Parameters
     ----------
     crops : Crops
-        What to draw from.
+        Crops to draw from.
     size : int
-        Crops a batch.
+        Crops per batch.
     augment : Augment
-        How crops change.
+        Strength of the augmentation.
     model : FaceModel
-        Whose coefficients the labels are.
+        The face model of the labels.
     seed : int
         Batch k of a seed is always the same.
     start : int
-        The first batch's number: where a training goes on.
+        Number of the first batch: where a training is resumed.
     count : int, optional
-        How many batches; None gives them without end.
+        Number of batches; None makes batches without end.
     balance : float
         See `Crops.weights`.
     workers : int
-        Processes that make them (`tddfa.train.engine.workers.stream`); 0 makes them here.
+        Processes that make batches (`tddfa.train.engine.workers.stream`); 0 makes them here.
 
     Raises
     ------
     ValueError
         If there are no crops, or if the labels are not of this face model; at the call.
     RuntimeError
-        If a worker ended without a word.
+        If a worker process ended without an exception.
     """
     if size < 1:
         raise ValueError(f"size: expected 1 or more, got {size}")
@@ -195,7 +194,7 @@ def batches(
 
 
 def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
-    """All crops once, unchanged, in order: what to validate on. The last batch may be smaller."""
+    """All crops once, in order, without augmentation, for validation. The last batch may be smaller."""
     _check_model(crops, model)
     mirror = Mirror.of(model)
     for first in range(0, len(crops), size):
@@ -205,7 +204,7 @@ def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
 
 @dataclass(frozen=True, eq=False)
 class _Maker:
-    """What a batch's number says all else about."""
+    """Makes the batch of a number."""
 
     crops: Crops
     size: int

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
-# Balanced by pose, a crop is drawn at most this many times as often as one of the commonest pose.
+# Balanced by pose, a crop is drawn at most this many times as often as one of the most frequent pose.
 _MAX_BALANCE = 20.0
 _YAW_BINS = np.arange(0.0, 181.0, 10.0)
 
@@ -29,7 +29,7 @@ class Crops:
     Attributes
     ----------
     labels : Labels
-        Of all of them, in one.
+        Of all crops.
     """
 
     def __init__(self, shards: Sequence[Shard], labels: Labels, place: NDArray[np.int64], weight: Floats) -> None:
@@ -43,7 +43,7 @@ class Crops:
         Parameters
         ----------
         folders : iterable of path or (path, float)
-            With a weight: how often each crop of the folder is drawn, next to one of weight 1.
+            With a weight: how often each crop of the folder is drawn, relative to a crop of weight 1.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Crops:
         return part
 
     def split(self, validation: bool) -> Crops:
-        """The crops kept aside for validation, or those to train on."""
+        """The crops for validation, or those for training."""
         return self.take(self.labels.validation == validation)
 
     def with_labels(self, labels: Labels) -> Crops:
@@ -105,12 +105,12 @@ class Crops:
         return write_shard(folder, [self.jpeg(row) for row in range(len(self))], self.labels)
 
     def image(self, row: int) -> Image:
-        """A crop (size, size, 3), decoded; not to be written to.
+        """Decode a crop (size, size, 3), read-only.
 
         Raises
         ------
         ValueError
-            If its file is no JPEG, or not square.
+            If its file is not a JPEG, or not square.
         """
         if self._decoded is not None:
             return np.asarray(self._decoded[row])
@@ -118,7 +118,7 @@ class Crops:
         data = self._shards[shard].jpeg(at)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None or image.shape[0] != image.shape[1]:
-            got = "no picture" if image is None else f"{image.shape[1]} x {image.shape[0]} px"
+            got = "no image" if image is None else f"{image.shape[1]} x {image.shape[0]} px"
             raise ValueError(f"{self._shards[shard].name(at)}: expected a square JPEG, got {got}")
         return np.asarray(image)
 
@@ -128,14 +128,14 @@ class Crops:
         return self._shards[shard].jpeg(at).tobytes()
 
     def keep_decoded(self) -> None:
-        """Decode all crops now and keep them in memory: 77 kB each, for a quarter of the time a sample takes.
+        """Decode all crops now and keep them in memory: 77 kB each, which saves a quarter of the time per sample.
 
-        Only for this process: a copy in another one decodes them when they are asked for.
+        Only in this process: a copy in another process decodes crops on demand.
 
         Raises
         ------
         ValueError
-            If a file is no JPEG, or if crops are not all of one size.
+            If a file is not a JPEG, or if crops differ in size.
         """
         decoded: Image | None = None
         for row in range(len(self)):
@@ -163,8 +163,8 @@ class Crops:
         Parameters
         ----------
         balance : float
-            0 draws crops as their folders' weights say. 1 draws faces of each 10 degrees of yaw, to either side,
-            equally often, as far as no crop comes 20 times as often as those of the commonest yaw. Between, less so.
+            0 draws crops by the weights of their folders. 1 draws each 10 degrees of absolute yaw equally often, but no
+            crop more than 20 times as often as one of the most frequent yaw. Values between interpolate.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""One made crop with its truth, and many of them to a folder."""
+"""A crop with its ground truth, and the writing of many to a folder."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A stored crop and what is known of it; fields as of `tddfa.train.data.shards.Labels`.
+    """A stored crop and its labels, as in `tddfa.train.data.shards.Labels`.
 
     Attributes
     ----------
     crop : ndarray (160, 160, 3) uint8
         BGR.
     source : str
-        Where it comes from.
+        Name of the data set.
     camera, shape, expression : ndarray or None
-        None where they are not known.
+        None if unknown.
     landmarks : ndarray (68, 2) or None
-        True ones, px of the crop.
+        Ground truth, px of the crop.
     face : bool
         Whether there is a face.
     validation : bool
-        Never to be trained on.
+        For validation, never for training.
     """
 
     crop: Image
@@ -64,12 +64,12 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
     samples : iterable of Sample
         At least one.
     model : FaceModel
-        Whose coefficients they have; where they have none, zeros are written and `has_params` says so.
+        The face model of their coefficients; unknown coefficients are written as zeros, with `has_params` False.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If there are no samples.
     """
     jpegs: list[bytes] = []
     rows: list[Sample] = []
@@ -114,7 +114,7 @@ def encode_jpeg(crop: Image) -> bytes:
 def crop_square(
     image: Image, centre: ArrayLike, side: float, border: int = cv2.BORDER_CONSTANT
 ) -> tuple[Image, NDArray[np.float64]]:
-    """A square of a picture as a stored crop, and the map (2, 3) from px of the picture to px of the crop.
+    """Crop a square of an image as a stored crop; also return the map (2, 3) from px of the image to px of the crop.
 
     Parameters
     ----------
@@ -125,22 +125,22 @@ def crop_square(
     side : float
         px.
     border : int
-        What lies beyond the picture, one of OpenCV's ``BORDER_``.
+        What is beyond the image, one of OpenCV's ``BORDER_``.
     """
     x, y = np.asarray(centre, dtype=np.float64)
     scale = STORED_SIZE / side
     matrix = np.array([[scale, 0, (STORED_SIZE - 1) / 2 - scale * x], [0, scale, (STORED_SIZE - 1) / 2 - scale * y]])
     shrink = int(1 / scale)
     if shrink >= 2:
-        # several px to one: averaged first, or all but four of them were lost
+        # averaged first: bilinear sampling alone would use four of the many px that become one
         height, width = (max(length // shrink, 1) for length in image.shape[:2])
         factor_x, factor_y = image.shape[1] / width, image.shape[0] / height
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
         enlarge = np.array([[factor_x, 0, (factor_x - 1) / 2], [0, factor_y, (factor_y - 1) / 2], [0, 0, 1]])
-        cut = matrix @ enlarge
+        sampled = matrix @ enlarge
     else:
-        cut = matrix
-    crop = cv2.warpAffine(image, cut, (STORED_SIZE, STORED_SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
+        sampled = matrix
+    crop = cv2.warpAffine(image, sampled, (STORED_SIZE, STORED_SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(crop), matrix
 
 
@@ -151,7 +151,7 @@ def crop_face(image: Image, landmarks: NDArray[np.floating]) -> tuple[Image, NDA
 
 
 def centred(camera: Camera, model: FaceModel, shape: Floats, expression: Floats) -> Floats:
-    """Matrix (3, 4) of a camera moved and scaled so that the landmarks lie in the crop as in stored ones."""
+    """Matrix (3, 4) of a camera moved and scaled so that the landmarks are where stored crops have them."""
     points = camera.project(model.landmarks(shape, expression))[:, :2]
     low, high = points.min(axis=0), points.max(axis=0)
     factor = STORED_SIZE / (STORED_SCALE * float((high - low).max()))

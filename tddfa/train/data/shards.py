@@ -1,15 +1,15 @@
-"""Folders of labelled crops on disk: how they are read, and written.
+"""Folders of labelled crops: reading and writing.
 
 A folder holds ``labels.npz`` and the crops, as JPEGs in ``crops-NN.tar`` (members ``000123.jpg``, WebDataset's layout)
 or as plain files ``000123.jpg``. The number is the row of the labels::
 
     camera (n, 3, 4) float32        face model's unit to px of the crop (frames: tddfa.geometry.camera)
     shape (n, s), expression (n, e) the face model's coefficients
-    source (n,) str                 where the photo comes from
-    validation (n,) bool            never trained on
-    landmarks (n, 68, 2) float32    true landmarks, px of the crop, NaN where unknown; may be missing
-    has_params (n,) bool            whether camera, shape and expression are known; may be missing: yes
-    face (n,) bool                  whether there is a face at all; may be missing: yes
+    source (n,) str                 name of the data set
+    validation (n,) bool            for validation, never for training
+    landmarks (n, 68, 2) float32    ground truth, px of the crop, NaN where unknown; may be missing
+    has_params (n,) bool            whether camera, shape and expression are known; if missing, all True
+    face (n,) bool                  whether there is a face; if missing, all True
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Flags = NDArray[np.bool_]
 
 LABELS = "labels.npz"
 _MEMBER = re.compile(r"(\d{1,9})\.jpg")
-# What the labels of a folder may take in memory; a file that claims more is refused before it is read.
+# Maximum size of a folder's labels in memory; a file that claims more is refused before it is read.
 _MAX_BYTES = 4 << 30
-_CROPS_A_TAR = 5000
+_CROPS_PER_TAR = 5000
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of n crops; what each array is stands in `tddfa.train.data.shards`.
+    """Labels of n crops; see `tddfa.train.data.shards` for each array.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Labels:
         has_params: Any = None,
         face: Any = None,
     ) -> Labels:
-        """Labels with what may be missing filled in."""
+        """Make labels with defaults for the arrays that may be missing."""
         n = len(np.asarray(camera))
         return cls(
             camera=camera,
@@ -126,7 +126,7 @@ class Labels:
 
 
 class Shard:
-    """A folder's labels, and the bytes of its JPEGs, which stay on disk until they are asked for.
+    """A folder's labels, and the bytes of its JPEGs, which stay on disk until they are read.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class Shard:
         return [np.memmap(path, dtype=np.uint8, mode="r") for path in self._paths]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a mapped file would be pickled byte by byte; another process maps it itself
+        # a mapped file would be pickled byte by byte; another process maps it again
         return {name: value for name, value in self.__dict__.items() if name != "_tars"}
 
     def jpeg(self, row: int) -> NDArray[np.uint8]:
@@ -192,19 +192,19 @@ class Shard:
         return np.asarray(self._tars[tar][offset : offset + size])
 
     def name(self, row: int) -> str:
-        """What a message calls a row's crop."""
+        """Name of a row's crop in messages."""
         return f"{self.folder}: {row:06d}.jpg"
 
 
 def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labels) -> Path:
-    """Write a folder of crops; the labels last, so that a folder with labels is whole.
+    """Write a folder of crops; the labels last, so that a folder with labels is complete.
 
     Parameters
     ----------
     folder : path
         Made if missing.
     jpegs : list of bytes
-        The crops as JPEGs, one for each row.
+        The crops, one for each row.
     labels : Labels
         Of these crops.
 
@@ -216,10 +216,10 @@ def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labe
     folder = Path(folder)
     if len(jpegs) != len(labels):
         raise ValueError(f"jpegs: expected {len(labels)}, one for each label, got {len(jpegs)}")
-    for number, first in enumerate(range(0, len(jpegs), _CROPS_A_TAR)):
+    for number, first in enumerate(range(0, len(jpegs), _CROPS_PER_TAR)):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for row in range(first, min(first + _CROPS_A_TAR, len(jpegs))):
+            for row in range(first, min(first + _CROPS_PER_TAR, len(jpegs))):
                 member = tarfile.TarInfo(f"{row:06d}.jpg")
                 member.size = len(jpegs[row])
                 archive.addfile(member, io.BytesIO(jpegs[row]))
@@ -231,7 +231,7 @@ def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labe
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """All arrays of a ``.npz`` file from outside: no pickles, and no more than 4 GiB.
+    """Read all arrays of an untrusted ``.npz`` file: no pickles, and no more than 4 GiB.
 
     Raises
     ------

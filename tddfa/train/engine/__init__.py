@@ -1,1 +1,1 @@
-"""The training loop: it knows neither the data nor the loss."""
+"""The training loop, independent of data and loss."""

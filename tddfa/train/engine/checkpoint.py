@@ -1,4 +1,4 @@
-"""Checkpoints: a training's whole state in one file that appears whole or not at all."""
+"""Checkpoints: the whole state of a training in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FORMAT = 1
 
 
 class CheckpointError(TddfaError, ValueError):
-    """A file is no checkpoint of this training."""
+    """The file is not a checkpoint of this training."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> Path:
-    """Write a state: tensors, numbers, texts, and lists and dicts of them.
+    """Write a state of tensors, numbers and strings, and lists and dicts of them.
 
     Raises
     ------
     OSError
-        If it cannot be written; a checkpoint that is there stays as it was.
+        If it cannot be written; an existing checkpoint stays unchanged.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
@@ -34,20 +34,20 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> P
 
 
 def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
-    """Read a state; nothing in the file is run.
+    """Read a state; no code in the file is run.
 
     Parameters
     ----------
     path : path
     kind : str
-        What its key ``kind`` must say, as "regressor".
+        Expected value of its key ``kind``, such as "regressor".
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no file.
     CheckpointError
-        If it is damaged, or of something else.
+        If it is damaged, or of another kind.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,6 +1,6 @@
-"""The training loop of every network here: schedule, moving average, checkpoints by time, validation, and a log.
+"""The training loop of all networks: schedule, moving average, checkpoints by time, validation, and a log.
 
-What is trained is a `Task`; the loop knows neither its data nor its losses.
+A `Task` has the network and its losses; the loop is independent of both, and of the data.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from tddfa.train.engine.meta_joint import look_ahead
-from tddfa.train.engine.optimiser import MovingAverage, optimizer_of, rate_at
+from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, make_optimizer
 from tddfa.train.engine.settings import Schedule
 
 logger = logging.getLogger(__name__)
@@ -30,26 +31,26 @@ logger = logging.getLogger(__name__)
 B = TypeVar("B")
 
 CHECKPOINT, BEST, LOG = "checkpoint.pt", "best.pt", "log.jsonl"
-# So many steps in a row whose gradient is no number end a training; fewer are left out.
+# A step without a finite gradient is skipped; this many in a row end the training.
 _MAX_SKIPPED = 20
-# Steps or minutes end a training: what is shown is the share of it that is done.
+# Steps or minutes end a training: the bar shows the fraction that is done.
 _BAR = "{l_bar}{bar:20}| {elapsed}<{remaining}{postfix}"
 
 
 class Task(Protocol[B]):
-    """What is trained.
+    """A network and its losses.
 
     Attributes
     ----------
     kind : str
-        Says in checkpoints what they are of.
+        Kind of the network, stored in checkpoints.
     network : nn.Module
-        On the device it is trained on.
+        On the device of the training.
     objectives : mapping of str to callable
-        A batch's loss as named terms that are added. Where there are several, `look_ahead` batches decide which
-        is followed; else the first is.
+        Loss of a batch, as named terms that are added. If there are several objectives, `look_ahead` batches decide
+        which is followed; otherwise the first is.
     look_ahead : int
-        0, or steps of meta-joint optimisation.
+        Steps of meta-joint optimisation; 0 for none.
     """
 
     kind: str
@@ -58,13 +59,13 @@ class Task(Protocol[B]):
     look_ahead: int
 
     def judge(self, batch: B) -> float:
-        """Error of the network as it is, by which meta-joint optimisation chooses; less is better."""
+        """Error of the network, by which meta-joint optimisation chooses; lower is better."""
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Measure a network (in evaluation mode); ``error`` is what the best is chosen by, less is better."""
+        """Measure a network (in evaluation mode); the best network has the lowest ``error``."""
 
     def describe(self) -> dict[str, Any]:
-        """Say what is needed to build the network again."""
+        """What is needed to build the network again."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class Outcome:
     Attributes
     ----------
     steps, samples : int
-        Taken so far, in all its parts.
+        In total, over all resumed runs.
     minutes : float
-        Worked so far.
+        In total, over all resumed runs.
     finished : bool
-        False if it was stopped, and can go on.
+        False if it was stopped and can be resumed.
     first_loss, last_loss : float
-        At the first and last line of the log of this part; NaN if there is none.
+        In the first and last line of this run's log; NaN if there is none.
     validation : dict of str to float
         Of the moving average, at the end.
     best : dict of str to float
@@ -109,23 +110,23 @@ def train(
     resume: bool = False,
     show: bool = True,
 ) -> Outcome:
-    """Train, or go on training.
+    """Train, or resume a training.
 
-    It stops on Ctrl-C and SIGTERM too, after the step it is at, with a checkpoint.
+    Ctrl-C and SIGTERM stop it after the current step, with a checkpoint.
 
     Parameters
     ----------
     task : Task
-        What is trained.
+        Network and losses.
     batches : callable
-        Number of the first batch to the batches from there on, without end.
+        Makes the batches from a number on, without end.
     schedule : Schedule
-        How long, how fast.
+        Duration and learning rate.
     out : Path
-        Folder for ``checkpoint.pt`` (all that is needed to go on), ``best.pt`` (the best moving average), ``log.jsonl``
+        Folder for ``checkpoint.pt`` (the whole state), ``best.pt`` (the best moving average), ``log.jsonl``
         and, where TensorBoard is installed, its events.
     resume : bool
-        Go on from the folder's checkpoint.
+        Continue from the folder's checkpoint.
     show : bool
         Show a progress bar.
 
@@ -134,14 +135,12 @@ def train(
     FileExistsError
         If there is a checkpoint and `resume` is False.
     FileNotFoundError, CheckpointError
-        If `resume` is True and there is no checkpoint, or one of something else.
+        If `resume` is True and there is no checkpoint, or one of another kind.
     FloatingPointError
-        If the gradient stays without a number.
+        If the gradient is not finite many times in a row.
     """
     if not resume and (out / CHECKPOINT).exists():
-        raise FileExistsError(
-            f"{out / CHECKPOINT}: there is a training already; go on with it, or choose another folder"
-        )
+        raise FileExistsError(f"{out / CHECKPOINT}: a training is there already; resume it, or choose another folder")
     loop = _Loop(task, schedule, out)
     if resume:
         loop.restore()
@@ -152,7 +151,7 @@ class _Loop(Generic[B]):
     def __init__(self, task: Task[B], schedule: Schedule, out: Path) -> None:
         self.task, self.schedule, self.out = task, schedule, out
         self.network = task.network
-        self.optimizer = optimizer_of(task.network, schedule)
+        self.optimizer = make_optimizer(task.network, schedule)
         self.average = MovingAverage(task.network, schedule.ema_decay)
         self.step = self.drawn = self.skipped = 0
         self.worked = 0.0
@@ -198,8 +197,6 @@ class _Loop(Generic[B]):
         return max(self.step / self.schedule.steps, by_time)
 
     def run(self, batches: Callable[[int], Iterator[B]], show: bool) -> Outcome:
-        from tqdm import tqdm
-
         self.out.mkdir(parents=True, exist_ok=True)
         validation: dict[str, float] = {}
         with (
@@ -242,20 +239,20 @@ class _Loop(Generic[B]):
         )
 
     def advance(self, stream: Iterator[B]) -> None:
-        """Take a step, or those of a look ahead."""
+        """Take a step, or those of meta-joint optimisation."""
         self.network.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.progress(), self.schedule)
+            group["lr"] = learning_rate_at(self.progress(), self.schedule)
         if self.task.look_ahead:
-            taken = list(islice(stream, self.task.look_ahead + 1))
-            self.drawn += len(taken)
+            drawn = list(islice(stream, self.task.look_ahead + 1))
+            self.drawn += len(drawn)
 
             def total(objective: Callable[[B], dict[str, Tensor]]) -> Callable[[B], Tensor]:
                 return lambda batch: torch.stack(list(objective(batch).values())).sum()
 
             objectives = {name: total(objective) for name, objective in self.task.objectives.items()}
             winner, errors = look_ahead(
-                self.network, self.optimizer, objectives, taken[:-1], lambda: self.task.judge(taken[-1]), self.clip
+                self.network, self.optimizer, objectives, drawn[:-1], lambda: self.task.judge(drawn[-1]), self.clip
             )
             self.winners.append(winner)
             self.terms.append({f"ahead_{name}": torch.tensor(error) for name, error in errors.items()})
@@ -269,7 +266,7 @@ class _Loop(Generic[B]):
             self.step += 1
             if not math.isfinite(self.clip()):
                 self.skipped += 1
-                logger.warning("step %d is left out: its gradient is no number", self.step)
+                logger.warning("step %d is skipped: its gradient is not finite", self.step)
                 if self.skipped >= _MAX_SKIPPED:
                     raise FloatingPointError(f"step {self.step}: {self.skipped} steps in a row had no finite gradient")
                 return
@@ -290,7 +287,7 @@ class _Loop(Generic[B]):
         extra = {f"won_{name}": self.winners.count(name) for name in self.task.objectives} if self.winners else {}
         log.write(
             "train", self.step,
-            {"loss": loss, **terms, **extra, "rate": self.optimizer.param_groups[0]["lr"], "per_second": speed,
+            {"loss": loss, **terms, **extra, "learning_rate": self.optimizer.param_groups[0]["lr"], "per_second": speed,
              "minutes": self.worked / 60},
         )  # fmt: skip
         bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, {speed:.0f} samples/s", refresh=False)
@@ -319,7 +316,7 @@ class _Loop(Generic[B]):
 
 
 class _Log:
-    """Lines of JSON, and TensorBoard's events where it is installed."""
+    """Lines of JSON, and TensorBoard events if TensorBoard is installed."""
 
     def __init__(self, out: Path) -> None:
         self.file = (out / LOG).open("a", encoding="utf-8")
@@ -350,30 +347,30 @@ class _Log:
 def _stoppable(stream: Iterator[B]) -> Iterator[tuple[Iterator[B], Callable[[], bool]]]:
     """Let Ctrl-C and SIGTERM end the loop between steps, not the processes that make its batches.
 
-    Gives the stream, begun, and what says whether to stop. Only a process's first thread can have signal handlers: in
-    others, signals do as they did.
+    Yields the started stream, and a function that tells whether to stop. Only the main thread can have signal handlers;
+    in other threads, signals keep their effect.
     """
-    asked = False
+    requested = False
 
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
+    def request_stop(*_: object) -> None:
+        nonlocal requested
+        requested = True
 
-    def begun() -> Iterator[B]:
+    def started() -> Iterator[B]:
         yield first
         yield from stream
 
     try:
-        # processes that start meanwhile inherit it: a terminal's Ctrl-C goes to all of them
+        # processes that start now inherit it: a terminal sends Ctrl-C to all of them
         handlers = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     except ValueError:
         handlers = {}
     try:
         first = next(stream)
         if handlers:
-            signal.signal(signal.SIGINT, ask)
-            handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, ask)
-        yield begun(), lambda: asked
+            signal.signal(signal.SIGINT, request_stop)
+            handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, request_stop)
+        yield started(), lambda: requested
     finally:
         close = getattr(stream, "close", None)
         if close is not None:

@@ -1,4 +1,4 @@
-"""Meta-joint optimisation: which of several losses to follow next is tried out (Guo et al., ECCV 2020, algorithm 1)."""
+"""Meta-joint optimisation: try several losses ahead, follow the best (Guo et al., ECCV 2020, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ def look_ahead(
     judge: Callable[[], float],
     after_backward: Callable[[], object] = lambda: None,
 ) -> tuple[str, dict[str, float]]:
-    """From one and the same state, take a step a batch by each objective; stay where the judge likes it best.
+    """From the same state, take one step per batch with each objective; keep the state with the smallest error.
 
     Parameters
     ----------
     network : nn.Module
-        In training mode; it ends in the best state.
+        In training mode; it is left in the best state.
     optimizer : torch.optim.Optimizer
-        Of its parameters; its own state (moments) goes with the network's.
+        Of its parameters; its state (moments) is saved and restored with the network's.
     objectives : mapping of str to callable
-        Name to a loss of a batch, computed with `network`.
+        By name, the loss of a batch, computed with `network`.
     batches : sequence
-        The meta-train batches; k of them are k steps ahead.
+        The meta-train batches: k batches are k steps ahead.
     judge : callable
-        Error of the network as it is, on a batch that no step saw (the meta-test batch); less is better.
+        Error of the network on a batch that no step used (the meta-test batch); lower is better.
     after_backward : callable
         Called before each step, to clip gradients.
 
     Returns
     -------
     tuple of str and dict
-        The objective that won, and the error of each. Of equal errors the first wins.
+        The best objective, and the error of each. Of equal errors the first is best.
 
     Raises
     ------
     ValueError
-        If there is no objective, or if every error is NaN.
+        If there are no objectives, or if every error is NaN.
     """
     if not objectives:
         raise ValueError("objectives: expected one at least, got none")
@@ -80,5 +80,5 @@ def _restore(
     network: nn.Module, optimizer: torch.optim.Optimizer, state: tuple[dict[str, Tensor], dict[str, Any]]
 ) -> None:
     network.load_state_dict(state[0])
-    # the optimiser takes over the tensors it is given, and the state may be needed again
+    # the optimiser keeps the tensors it is given, and the state may be needed again
     optimizer.load_state_dict(copy.deepcopy(state[1]))

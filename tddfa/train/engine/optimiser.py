@@ -1,4 +1,4 @@
-"""How weights move: AdamW, a learning rate that rises and falls, and the moving average that is kept."""
+"""AdamW, the schedule of the learning rate, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class MovingAverage:
     Parameters
     ----------
     network : nn.Module
-        Whose; `network` holds the average and starts as a copy.
+        Averaged network; the attribute `network` holds the average and starts as a copy.
     decay : float
-        Share of the old average in the new; less in the first steps, so that the start is soon forgotten.
+        Weight of the old average in the new; smaller in the first steps, so that the initial weights fade quickly.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -28,30 +28,30 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the network as it is."""
+        """Update the average with the current weights."""
         self.updates += 1
-        share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        step = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         for mine, other in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
             if mine.is_floating_point():
-                mine.lerp_(other, share)
+                mine.lerp_(other, step)
             else:
                 mine.copy_(other)
 
 
-def rate_at(progress: float, schedule: Schedule) -> float:
-    """Learning rate after a share 0..1 of the training: a line up, then half a cosine down."""
+def learning_rate_at(progress: float, schedule: Schedule) -> float:
+    """Learning rate after a fraction 0..1 of the training: a linear warm-up, then half a cosine down."""
     progress = min(max(progress, 0.0), 1.0)
     if progress < schedule.warmup_fraction:
         return schedule.learning_rate * progress / schedule.warmup_fraction
-    fallen = (progress - schedule.warmup_fraction) / max(1 - schedule.warmup_fraction, 1e-9)
-    share = schedule.final_lr_ratio + (1 - schedule.final_lr_ratio) * 0.5 * (1 + math.cos(math.pi * fallen))
-    return schedule.learning_rate * share
+    decayed = (progress - schedule.warmup_fraction) / max(1 - schedule.warmup_fraction, 1e-9)
+    ratio = schedule.final_lr_ratio + (1 - schedule.final_lr_ratio) * 0.5 * (1 + math.cos(math.pi * decayed))
+    return schedule.learning_rate * ratio
 
 
-def optimizer_of(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
-    """AdamW; offsets and BatchNorm do not decay."""
+def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+    """AdamW; biases and BatchNorm have no weight decay."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decaying = [parameter for parameter in parameters if parameter.ndim > 1]
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups = [{"params": decaying, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=schedule.learning_rate)

@@ -63,7 +63,7 @@ def seen_landmarks(crops: Crops, regressor: Regressor, model: FaceModel) -> Floa
             placed = [
                 _placed(labelled[row], image.shape[1], scale, flipped) for row, image in zip(rows, images, strict=True)
             ]
-            cut = np.stack([placement.cut(image) for placement, image in zip(placed, images, strict=True)])
+            cut = np.stack([placement.crop(image) for placement, image in zip(placed, images, strict=True)])
             said = regressor(cut)
             points = projected_landmarks(model, said["camera"], said["shape"], said["expression"])
             for row, image, placement, found in zip(rows, images, placed, points, strict=True):

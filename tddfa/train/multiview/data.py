@@ -25,7 +25,7 @@ from tddfa.train.data.augment import CROP_SIZE, STORED_SCALE, Augment, change_pi
 from tddfa.train.data.batches import draw
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import STORED_SIZE, Sample, centred, crop_square, encode_jpeg
-from tddfa.train.data.sources import fit_rows
+from tddfa.train.data.sources import usable_rows
 from tddfa.train.synthesis import synthetic_crops as made
 from tddfa.train.synthesis.edits import another_expression
 
@@ -145,7 +145,7 @@ def rendered_heads(model: FaceModel, heads: int, views: int, seed: int, crops: C
     for name, value in (("heads", heads), ("views", views)):
         if value < 1:
             raise ValueError(f"{name}: expected 1 or more, got {value}")
-    rows = [None] * heads if crops is None else list(islice(fit_rows(crops, model, _MAX_TURNED, seed), heads))
+    rows = [None] * heads if crops is None else list(islice(usable_rows(crops, model, _MAX_TURNED, seed), heads))
     return Heads(_Rendered(model, index, (seed, index), views, crops, row) for index, row in enumerate(rows))
 
 
@@ -278,7 +278,7 @@ def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.
     for i, view in enumerate(views):
         crop = head.crop(int(view))
         placement = place(head.landmarks[view].astype(np.float32), len(crop), augment, rng, False)
-        crops[i] = change_pixels(placement.cut(crop), augment, rng)
+        crops[i] = change_pixels(placement.crop(crop), augment, rng)
         inverse = np.linalg.inv(placement.matrix[:, :2])
         to_view[i] = np.column_stack([inverse, 0.5 - inverse @ placement.matrix[:, 2]]) / STORED_SIZE
     shares = np.array([[1, 0, 0.5], [0, 1, 0.5]]) / STORED_SIZE

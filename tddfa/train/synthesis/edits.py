@@ -19,7 +19,7 @@ from tddfa.landmarks68 import INNER_LIP_PAIRS, PARTS
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample
-from tddfa.train.data.sources import fit_rows
+from tddfa.train.data.sources import usable_rows
 from tddfa.train.synthesis.profiling import follow
 from tddfa.train.synthesis.rerender import MOUTH, Drawing, Pixels, moved_colors, surface_of
 
@@ -107,7 +107,7 @@ def edited_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
         With ARKit's expression names, as the open one.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
+    rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     for i, row in zip(range(count), rows, strict=False):
         rng = np.random.default_rng((seed, 0, i))
         before = labels.expression[row]

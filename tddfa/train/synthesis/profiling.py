@@ -20,7 +20,7 @@ from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, centred
-from tddfa.train.data.sources import fit_rows
+from tddfa.train.data.sources import usable_rows
 from tddfa.train.synthesis.rerender import Pixels, photo_colors, surface_of
 
 Image = NDArray[np.uint8]
@@ -99,7 +99,7 @@ def turned_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
         If no crop is fit to be turned.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
+    rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     for i, row in zip(range(count), rows, strict=False):
         rng = np.random.default_rng((seed, 0, i))
         yaw, pitch, _ = euler_from_rotation(Camera(labels.camera[row]).rotation)

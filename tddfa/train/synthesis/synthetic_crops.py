@@ -18,7 +18,7 @@ from tddfa.synthetic import Head, State, backdrop, degrade, render
 from tddfa.train.data.augment import CROP_SIZE
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import STORED_SIZE, Sample, centred
-from tddfa.train.data.sources import fit_rows
+from tddfa.train.data.sources import usable_rows
 from tddfa.train.synthesis.edits import another_expression
 from tddfa.types import Face, Params, Roi
 
@@ -53,7 +53,7 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
         With `uv` and ARKit's expression names, as the open one.
     """
     labels = crops.labels
-    rows = fit_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
+    rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
     usable = np.flatnonzero(labels.has_params & labels.face & ~labels.validation)
     head = None
     for i in range(count):

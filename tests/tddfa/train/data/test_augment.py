@@ -27,14 +27,14 @@ def spots():
     return image.clip(0, 255).astype(np.uint8)
 
 
-def found_at(image, channel, near):
+def spot_near(image, channel, near):
     """Centre of the light around a point."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     light = image[..., channel] * (np.hypot(x - near[0], y - near[1]) < 14)
     return np.array([(x * light).sum(), (y * light).sum()]) / light.sum()
 
 
-def test_unchanged_the_crop_lies_by_its_rule(landmarks, rng):
+def test_without_augmentation_the_crop_rule_places_the_crop(landmarks, rng):
     placement = place(landmarks, 160, Augment.none(), rng, False)
     placed = placement.points(SPOTS)
     low, high = placed.min(axis=0), placed.max(axis=0)
@@ -44,18 +44,18 @@ def test_unchanged_the_crop_lies_by_its_rule(landmarks, rng):
 
 
 @pytest.mark.parametrize("flipped", [False, True])
-def test_pixels_and_labels_move_alike(landmarks, spots, rng, flipped):
+def test_pixels_and_labels_move_together(landmarks, spots, rng, flipped):
     landmarks = landmarks.copy()
     own = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
     if flipped:
         landmarks[:, 0] = 159 - landmarks[:, 0]
     for _ in range(20):
         placement = place(landmarks, 160, Augment(roll_fraction=1.0, shift=0.05), rng, flipped)
-        image, points = placement.cut(spots), placement.points(landmarks)
+        image, points = placement.crop(spots), placement.points(landmarks)
         for i in own:
             inside = (points[i] > 14).all() and (points[i] < 105).all()
             if inside:
-                assert found_at(image, i % 3, points[i]) == pytest.approx(points[i], abs=0.15)
+                assert spot_near(image, i % 3, points[i]) == pytest.approx(points[i], abs=0.15)
 
 
 def test_the_camera_moves_as_points_do(landmarks, rng):
@@ -68,7 +68,7 @@ def test_the_camera_moves_as_points_do(landmarks, rng):
         assert placed[:, 2] == pytest.approx(placement.scale * (model @ camera[2]), abs=1e-3)
 
 
-def test_how_far_a_crop_is_off(landmarks, rng):
+def test_range_of_shift_and_scale(landmarks, rng):
     sides, offs = [], []
     for _ in range(300):
         placement = place(landmarks, 160, Augment(roll_fraction=0), rng, False)
@@ -79,14 +79,14 @@ def test_how_far_a_crop_is_off(landmarks, rng):
     assert 0.08 < np.abs(offs).max() <= 0.1001
 
 
-def test_without_a_face_the_middle_is_taken(rng):
+def test_without_a_face_the_centre_is_cropped(rng):
     placement = place(np.full((68, 2), np.nan, np.float32), 160, Augment.none(), rng, False)
     assert placement.scale == pytest.approx(120 / (1.25 / 1.75 * 160))
     assert placement.points(np.array([[79.5, 79.5]])) == pytest.approx(np.array([[59.5, 59.5]]), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["occlude", "light", "color", "blur", "low_resolution", "noise"])
-def test_each_change_changes_pixels_and_nothing_else(astronaut, name):
+def test_each_change_keeps_size_and_type(astronaut, name):
     crop = np.ascontiguousarray(astronaut[60:180, 160:280])
     out = [getattr(augment, name)(crop.copy(), np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert all(image.shape == crop.shape and image.dtype == np.uint8 for image in out)
@@ -112,7 +112,7 @@ def test_grey_has_no_colour(astronaut):
     assert np.ptp(out.astype(int), axis=2).max() <= 1
 
 
-def test_nothing_changes_where_nothing_shall(astronaut, rng):
+def test_no_augmentation_changes_nothing(astronaut, rng):
     crop = astronaut[:120, :120].copy()
     assert (change_pixels(crop.copy(), Augment.none(), rng) == crop).all()
 
@@ -120,7 +120,7 @@ def test_nothing_changes_where_nothing_shall(astronaut, rng):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"flip": 1.5}, "Augment.flip: expected a share"),
+        ({"flip": 1.5}, "Augment.flip: expected a probability"),
         ({"shift": -1}, "Augment.shift"),
         ({"max_roll": 500}, "Augment.max_roll"),
         ({"scale": (1.2, 1.0)}, "Augment.scale"),

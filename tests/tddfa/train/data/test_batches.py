@@ -46,23 +46,23 @@ def test_landmarks_are_those_of_the_rendered_heads(crops, made_samples, face_mod
     assert not batch.landmarks[7].any()
 
 
-def test_a_mirrored_crop_has_the_mirrored_face(crops, face_model):
+def test_a_flipped_crop_has_the_mirrored_face(crops, face_model):
     mirror = Mirror.of(face_model)
     flip = replace(Augment.none(), flip=1.0)
     rows = np.arange(8)
     plain = make_batch(crops, rows, Augment.none(), face_model, mirror, np.random.default_rng(0))
-    turned = make_batch(crops, rows, flip, face_model, mirror, np.random.default_rng(0))
+    flipped = make_batch(crops, rows, flip, face_model, mirror, np.random.default_rng(0))
     expected = plain.landmarks[:, MIRRORED].copy()
     expected[..., 0] = 119 - expected[..., 0]
     # the mesh is not quite symmetric, least so at the mouth's corners
-    assert np.nanmax(np.abs(turned.landmarks[:7] - expected[:7])) < 0.8
-    assert np.nanmean(np.abs(turned.landmarks[:7] - expected[:7])) < 0.06
-    assert np.abs(turned.crops[:7, :, ::-1].astype(int) - plain.crops[:7]).mean() < 1.5
-    assert np.isnan(turned.landmarks[6, 13]).all()  # the third of the jaw was not known
-    assert projected(turned, face_model)[:6] == pytest.approx(turned.landmarks[:6], abs=0.02)
+    assert np.nanmax(np.abs(flipped.landmarks[:7] - expected[:7])) < 0.8
+    assert np.nanmean(np.abs(flipped.landmarks[:7] - expected[:7])) < 0.06
+    assert np.abs(flipped.crops[:7, :, ::-1].astype(int) - plain.crops[:7]).mean() < 1.5
+    assert np.isnan(flipped.landmarks[6, 13]).all()  # the third of the jaw was not known
+    assert projected(flipped, face_model)[:6] == pytest.approx(flipped.landmarks[:6], abs=0.02)
 
 
-def test_batches_follow_from_seed_and_number(crops, face_model):
+def test_seed_and_number_determine_a_batch(crops, face_model):
     def made(**options):
         return list(batches(crops, 5, Augment(), face_model, seed=options.pop("seed", 3), count=3, **options))
 
@@ -74,7 +74,7 @@ def test_batches_follow_from_seed_and_number(crops, face_model):
     assert all(same(a, b) for a, b in zip(first, in_processes, strict=True))
 
 
-def test_labels_follow_under_all_changes(crops, face_model):
+def test_labels_follow_all_changes(crops, face_model):
     for batch in batches(crops, 8, Augment(roll_fraction=0.5), face_model, count=4):
         known = batch.has_params
         assert projected(batch, face_model)[known] == pytest.approx(batch.landmarks[known], abs=0.05)
@@ -89,7 +89,7 @@ def test_decoded_crops_are_the_same(made_crops, face_model):
     (after,) = in_order(crops, 20, face_model)
     assert same(before, after)
     (part,) = in_order(crops.take(np.array([2])), 1, face_model)
-    assert np.abs(part.crops[0].astype(int) - before.crops[2]).max() <= 1  # sums are rounded otherwise
+    assert np.abs(part.crops[0].astype(int) - before.crops[2]).max() <= 1  # sums are rounded differently
 
 
 def test_every_row_is_drawn_as_often_as_its_weight():
@@ -139,11 +139,11 @@ def test_a_damaged_crop_is_named(tmp_path, made_samples, face_model, workers):
     data = bytearray(tar.read_bytes())
     data[512:612] = bytes(100)
     tar.write_bytes(data)
-    with pytest.raises(ValueError, match=r"000000\.jpg: expected a square JPEG, got no picture"):
+    with pytest.raises(ValueError, match=r"000000\.jpg: expected a square JPEG, got no image"):
         list(batches(Crops.open([tmp_path]), 2, Augment(), face_model, count=2, workers=workers))
 
 
-def test_what_does_not_fit_is_told(tmp_path, made_crops, crops, face_model):
+def test_arguments_that_do_not_fit_are_errors(tmp_path, made_crops, crops, face_model):
     with pytest.raises(ValueError, match="folders: expected one at least"):
         Crops.open([])
     with pytest.raises(ValueError, match="expected a weight over 0"):
@@ -161,15 +161,15 @@ def test_what_does_not_fit_is_told(tmp_path, made_crops, crops, face_model):
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_where_a_crop_lies_does_not_depend_on_which_landmarks_are_known(made_samples, tmp_path, face_model, flip):
+def test_placement_does_not_depend_on_which_landmarks_are_known(made_samples, tmp_path, face_model, flip):
     first = made_samples[1]
     points = Camera(first.camera).project(face_model.landmarks(first.shape, first.expression))[:, :2]
     inner = points.copy()
     inner[:17] = np.nan
-    truth = first.camera, first.shape, first.expression
+    target = first.camera, first.shape, first.expression
     samples = [
-        Sample(first.crop, "whole", *truth, points),
-        Sample(first.crop, "fitted, inner", *truth, inner),
+        Sample(first.crop, "whole", *target, points),
+        Sample(first.crop, "fitted, inner", *target, inner),
         Sample(first.crop, "inner", landmarks=inner),
     ]
     write_samples(tmp_path, samples, face_model)

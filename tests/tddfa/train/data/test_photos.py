@@ -42,7 +42,7 @@ def test_crops_of_photos_hold_their_landmarks(photos):
         assert sample.camera is None
 
 
-def test_a_large_photo_is_averaged_not_skipped():
+def test_a_large_photo_is_averaged():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (1600, 1600, 3), dtype=np.uint8)
     crop, matrix = crop_square(image, (800, 800), 1600)

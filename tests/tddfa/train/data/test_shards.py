@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path):
     assert shard.labels.source.tolist() == ["here"] * 7
 
 
-def test_a_shard_is_pickled_without_its_pictures(tmp_path):
+def test_a_shard_is_pickled_without_its_images(tmp_path):
     jpegs = [bytes([i]) * 200_000 for i in range(3)]
     write_shard(tmp_path, jpegs, labels(3))
     shard = Shard(tmp_path)
@@ -56,7 +56,7 @@ def test_old_labels_in_half_precision(tmp_path):
     assert Shard(tmp_path).labels.expression.dtype == np.float32
 
 
-def test_members_elsewhere_and_odd_ones_are_ignored(tmp_path):
+def test_other_members_are_ignored(tmp_path):
     write_shard(tmp_path, [b"x"], labels(1))
     with tarfile.open(tmp_path / "more.tar", "w") as archive:
         for name in ("../../000000.txt", "000007.jpg", "note"):
@@ -69,7 +69,7 @@ def test_members_elsewhere_and_odd_ones_are_ignored(tmp_path):
     assert Shard(tmp_path).jpeg(0).tobytes() == b"x"
 
 
-def test_what_is_wrong_is_told(tmp_path):
+def test_damaged_folders_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"labels\.npz: no such file"):
         Shard(tmp_path)
     (tmp_path / "labels.npz").write_bytes(b"PK\x03\x04 not a zip")

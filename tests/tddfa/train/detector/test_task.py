@@ -79,7 +79,7 @@ def test_a_training_goes_on_where_it_stopped(pictures, tmp_path):
     lines = (tmp_path / "parts/log.jsonl").read_text().splitlines()
     steps = [each["step"] for each in map(json.loads, lines) if each["part"] == "train"]
     assert steps == [1, 2, 3, 4]
-    with pytest.raises(FileExistsError, match="there is a training already"):
+    with pytest.raises(FileExistsError, match="a training is there already"):
         train_detector(short(pictures), tmp_path / "parts", show=False)
 
 

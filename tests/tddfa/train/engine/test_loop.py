@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_stopped_and_gone_on_is_the_same_as_not_stopped(tmp_path):
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     whole, _ = run(tmp_path / "whole")
 
     def stopping(start):
@@ -119,19 +119,19 @@ def test_it_runs_in_another_thread_too(tmp_path):
     assert results[0][1].finished
 
 
-def test_a_training_that_is_over_goes_no_further(tmp_path):
+def test_a_finished_training_takes_no_more_steps(tmp_path):
     run(tmp_path)
     task, outcome = run(tmp_path, resume=True)
     assert outcome.finished and outcome.steps == 40 and task.seen in ([], [40])
 
 
-def test_time_ends_it_and_the_rate_falls_with_it(tmp_path, monkeypatch):
+def test_time_ends_it_and_the_learning_rate_falls_with_time(tmp_path, monkeypatch):
     seconds = count()
     monkeypatch.setattr("tddfa.train.engine.loop.time.monotonic", lambda: float(next(seconds)))
     _, outcome = run(tmp_path, schedule=dataclasses.replace(SCHEDULE, steps=10**9, minutes=0.5, log_every=1))
-    # a second a step, and two for each of two validations
+    # one second per step, and two for each of two validations
     assert outcome.finished and 26 <= outcome.steps <= 30
-    rates = [line["rate"] for line in lines(tmp_path) if line["part"] == "train"]
+    rates = [line["learning_rate"] for line in lines(tmp_path) if line["part"] == "train"]
     assert rates[-1] < 0.05 * max(rates)
 
 
@@ -148,13 +148,13 @@ def test_the_stream_is_closed(tmp_path):
     assert closed == [True]
 
 
-def test_a_training_is_not_written_over(tmp_path):
+def test_a_training_is_not_overwritten(tmp_path):
     run(tmp_path)
-    with pytest.raises(FileExistsError, match="go on with it"):
+    with pytest.raises(FileExistsError, match="a training is there already; resume it"):
         run(tmp_path)
 
 
-def test_there_must_be_something_to_go_on_from(tmp_path):
+def test_resuming_needs_a_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint there"):
         run(tmp_path, resume=True)
 
@@ -168,7 +168,7 @@ def test_there_must_be_something_to_go_on_from(tmp_path):
         ({"optimizer": {}}, "not a whole checkpoint"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_refused(tmp_path, change, message):
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, change, message):
     run(tmp_path)
     state = load_checkpoint(tmp_path / CHECKPOINT, "line")
     save_checkpoint(tmp_path / CHECKPOINT, state | change)
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
         load_checkpoint(path, "line")
 
 
-def test_a_checkpoint_runs_nothing(tmp_path):
+def test_loading_a_checkpoint_runs_no_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "made"),)
@@ -218,7 +218,7 @@ def test_the_best_is_kept_not_the_last(tmp_path):
     assert load_checkpoint(tmp_path / BEST, "line")["step"] == 20
 
 
-def test_a_step_without_a_finite_gradient_is_left_out(tmp_path, caplog):
+def test_a_step_without_a_finite_gradient_is_skipped(tmp_path, caplog):
     class Holed(Line):
         def square(self, number):
             terms = super().square(number)
@@ -227,10 +227,10 @@ def test_a_step_without_a_finite_gradient_is_left_out(tmp_path, caplog):
     task, outcome = run(tmp_path, Holed())
     assert outcome.finished and math.isfinite(outcome.last_loss)
     assert all(torch.isfinite(value).all() for value in task.network.state_dict().values())
-    assert "step 8 is left out" in caplog.text
+    assert "step 8 is skipped" in caplog.text
 
 
-def test_gradients_that_stay_without_a_number_end_it(tmp_path):
+def test_many_steps_without_a_finite_gradient_end_it(tmp_path):
     class Broken(Line):
         def square(self, number):
             return {"fit": super().square(number)["fit"] * math.nan}
@@ -239,7 +239,7 @@ def test_gradients_that_stay_without_a_number_end_it(tmp_path):
         run(tmp_path, Broken())
 
 
-def test_looking_ahead_follows_what_is_better(tmp_path):
+def test_looking_ahead_follows_the_better_objective(tmp_path):
     task, outcome = run(tmp_path, Line(look_ahead=2))
     assert outcome.steps == 40
     trained = [line for line in lines(tmp_path) if line["part"] == "train"]

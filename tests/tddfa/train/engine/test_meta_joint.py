@@ -65,21 +65,21 @@ def test_it_ends_where_three_plain_steps_end():
     assert torch.equal(point.at, other.at)
 
 
-def test_an_error_that_is_no_number_never_wins():
+def test_an_error_that_is_nan_never_wins():
     point, optimizer, objectives, _ = setup(first=right, second=wrong)
     errors = iter([float("nan"), 7.0])
     winner, _ = look_ahead(point, optimizer, objectives, [1.0], lambda: next(errors))
     assert winner == "second"
 
 
-def test_no_number_at_all_is_said_and_nothing_has_moved():
+def test_nan_for_all_is_an_error_and_changes_nothing():
     point, optimizer, objectives, _ = setup(first=right)
     with pytest.raises(ValueError, match="got NaN for first"):
         look_ahead(point, optimizer, objectives, [1.0], lambda: float("nan"))
     assert point.at.tolist() == [4, 0]
 
 
-def test_no_objective_is_refused():
+def test_no_objectives_are_refused():
     point, optimizer, _, judge = setup()
     with pytest.raises(ValueError, match="objectives: expected one at least"):
         look_ahead(point, optimizer, {}, [1.0], judge)

@@ -69,7 +69,7 @@ def test_an_opened_mouth_is_dark_inside_and_the_jaw_drops(head, face_model):
     assert np.abs(skin - there).max() < 90
 
 
-def test_the_same_expression_gives_the_same_picture(head, face_model):
+def test_the_same_expression_gives_the_same_image(head, face_model):
     sample, _ = head
     assert (edited(head, face_model, sample.expression) == sample.crop).all()
 

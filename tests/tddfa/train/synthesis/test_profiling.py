@@ -7,7 +7,7 @@ import pytest
 from tddfa.geometry.camera import Camera
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, write_samples
-from tddfa.train.data.sources import fit_rows, is_whole, photo_part
+from tddfa.train.data.sources import is_whole, photo_part, usable_rows
 from tddfa.train.synthesis.profiling import turn, turned_samples
 
 
@@ -22,28 +22,28 @@ def inside(points, size):
 
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(35, 0), (-60, 10), (90, -5)])
-def test_a_turned_head_looks_like_one_rendered_so(rendered_head, face_model, yaw, pitch):
-    front, truth = rendered_head((0, 0, 8), seed=3), rendered_head((yaw, pitch, 8), seed=3)
+def test_a_turned_head_looks_like_a_rendering_of_that_pose(rendered_head, face_model, yaw, pitch):
+    front, target = rendered_head((0, 0, 8), seed=3), rendered_head((yaw, pitch, 8), seed=3)
     image, camera = turn(front.crop, front.camera, front.shape, front.expression, yaw, pitch, face_model)
     assert Camera(camera).euler_degrees() == pytest.approx((yaw, pitch, 8), abs=0.01)
-    assert camera == pytest.approx(truth.camera, abs=0.01)
-    # brows, eyes, nose and mouth; cheeks are plain, and lit otherwise
+    assert camera == pytest.approx(target.camera, abs=0.01)
+    # brows, eyes, nose and mouth; cheeks are plain, and differently lit
     face = inside(landmarks(face_model, camera, front)[17:], 160)
-    grey = [cv2.GaussianBlur(cv2.cvtColor(i, cv2.COLOR_BGR2GRAY), (0, 0), 1.5)[face] for i in (image, truth.crop)]
+    grey = [cv2.GaussianBlur(cv2.cvtColor(i, cv2.COLOR_BGR2GRAY), (0, 0), 1.5)[face] for i in (image, target.crop)]
     other = cv2.GaussianBlur(cv2.cvtColor(front.crop, cv2.COLOR_BGR2GRAY), (0, 0), 1.5)[face]
     alike, unlike = np.corrcoef(*grey)[0, 1], np.corrcoef(other, grey[1])[0, 1]
     assert alike > 0.6
     assert alike > unlike + 0.2
 
 
-def test_nothing_is_turned_where_nothing_turns(rendered_head, face_model):
+def test_the_same_pose_gives_the_same_image(rendered_head, face_model):
     sample = rendered_head((15, 5, 0), seed=1)
     image, camera = turn(sample.crop, sample.camera, sample.shape, sample.expression, 15, 5, face_model)
     assert camera == pytest.approx(sample.camera, abs=0.02)
     assert np.abs(image.astype(int) - sample.crop).mean() < 4
 
 
-def test_no_hole_opens(rendered_head, face_model):
+def test_there_is_no_hole(rendered_head, face_model):
     sample = rendered_head((0, 0, 0), seed=2)
     bright = np.maximum(sample.crop, 40)
     for yaw in (-95, -50, 50, 95):
@@ -69,17 +69,17 @@ def test_samples_turn_away_from_the_front(made_crops, face_model):
         assert sample.source == "turned-made"
 
 
-def test_only_fit_faces_are_used(made_crops, face_model):
+def test_only_usable_faces_are_used(made_crops, face_model):
     crops = Crops.open([made_crops])
     crops.labels.validation[0] = True
-    rows = fit_rows(crops, face_model, (38, 28, 25), 1)
+    rows = usable_rows(crops, face_model, (38, 28, 25), 1)
     used = {next(rows) for _ in range(20)}
     assert used == {1, 2, 5}  # 0 is for validation, 3 rolled too far, 4 turned too far, 6 and 7 have no parameters
     with pytest.raises(ValueError, match="expected some for training"):
-        next(fit_rows(crops, face_model, (1, 1, 1), 1))
+        next(usable_rows(crops, face_model, (1, 1, 1), 1))
 
 
-def test_faces_cut_by_a_photos_edge_are_left_out(tmp_path, rendered_head, face_model):
+def test_faces_at_a_photos_edge_are_left_out(tmp_path, rendered_head, face_model):
     sample = rendered_head((0, 0, 0))
     crop = sample.crop.copy()
     assert photo_part(crop) == (0, 0, 160, 160)
@@ -88,7 +88,7 @@ def test_faces_cut_by_a_photos_edge_are_left_out(tmp_path, rendered_head, face_m
     assert photo_part(crop) == (45, 0, 160, 130)
     assert not is_whole(crop, sample.camera, sample.shape, sample.expression, face_model)
     assert photo_part(np.full((160, 160, 3), 7, np.uint8)) == (0, 0, 0, 0)
-    cut = Sample(crop, "cut", sample.camera, sample.shape, sample.expression)
-    write_samples(tmp_path, [cut], face_model)
+    cropped = Sample(crop, "cropped", sample.camera, sample.shape, sample.expression)
+    write_samples(tmp_path, [cropped], face_model)
     with pytest.raises(ValueError, match="expected some for training"):
         next(turned_samples(Crops.open([tmp_path]), 1, 0, face_model))
