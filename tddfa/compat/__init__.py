@@ -1,4 +1,6 @@
-"""The Python interface of 3DDFA_V2: scripts written for it run with the imports changed. ::
+"""The Python interface of 3DDFA_V2: scripts written for it run with the imports changed.
+
+For example::
 
     from tddfa.compat import TDDFA, FaceBoxes
 
