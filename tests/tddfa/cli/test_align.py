@@ -26,7 +26,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def run(out, capfd):
-    """Runs ``tddfa align`` with its files in `out`; gives status, lines of stdout and lines of stderr."""
+    """Run ``tddfa align`` with its files in `out`; return status, lines of stdout and lines of stderr."""
 
     def call(*arguments):
         capfd.readouterr()
@@ -41,31 +41,31 @@ def written(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def same(path, expected, most=8):
-    """Whether a file holds this picture; the networks' last digits may differ from run to run."""
+def same(path, expected, limit=8):
+    """Whether a file holds this image; the last digits of the networks may differ from run to run."""
     read = cv2.imread(str(path))
     assert read.shape == expected.shape
-    return (np.abs(read.astype(int) - expected).max(axis=-1) > most).mean() < 0.01
+    return (np.abs(read.astype(int) - expected).max(axis=-1) > limit).mean() < 0.01
 
 
 class TestCrops:
     def test_every_face_of_every_photo(self, run, out, inputs, aligner, astronaut, two_people):
-        status, said, err = run(inputs / "astronaut.jpg", inputs / "two_people.jpg", "--format", "png")
+        status, printed, err = run(inputs / "astronaut.jpg", inputs / "two_people.jpg", "--format", "png")
         assert (status, err) == (0, [])
         assert written(out) == ["astronaut_0.png", "two_people_0.png", "two_people_1.png"]
-        assert said[0].startswith(f"{inputs / 'astronaut.jpg'}: 1 face (")
-        assert said[0].endswith(" ms, cpu)")
-        assert said[1] == f"  aligned    {out / 'astronaut_0.png'}"
-        assert said[3] == f"  aligned    {out / 'two_people_0.png'} {out / 'two_people_1.png'}"
+        assert printed[0].startswith(f"{inputs / 'astronaut.jpg'}: 1 face (")
+        assert printed[0].endswith(" ms, cpu)")
+        assert printed[1] == f"  aligned    {out / 'astronaut_0.png'}"
+        assert printed[3] == f"  aligned    {out / 'two_people_0.png'} {out / 'two_people_1.png'}"
         assert same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0]))
         for k, face in enumerate(ordered(aligner(two_people), "position", two_people.shape[:2])):
             assert same(out / f"two_people_{k}.png", align_face(two_people, face))
 
     @pytest.mark.parametrize("options", [["--frontal"], ["--frontal", "--template", "auto"]])
     def test_frontal(self, run, out, inputs, aligner, astronaut, options):
-        status, said, _ = run(inputs / "astronaut.jpg", *options, "--size", "224", "--format", "png", "--json")
+        status, printed, _ = run(inputs / "astronaut.jpg", *options, "--size", "224", "--format", "png", "--json")
         assert status == 0
-        assert said[1] == f"  frontal    {out / 'astronaut_0.png'}"
+        assert printed[1] == f"  frontal    {out / 'astronaut_0.png'}"
         face = aligner(astronaut)[0]
         assert same(out / "astronaut_0.png", frontalise(astronaut, face, aligner.decoder.mesh(face), size=224))
         content = json.loads((out / "astronaut.json").read_text())
@@ -74,15 +74,15 @@ class TestCrops:
     def test_jpg_is_the_default(self, run, out, inputs, aligner, astronaut):
         assert run("-f", inputs / "astronaut.jpg")[0] == 0
         assert written(out) == ["astronaut_0.jpg"]
-        assert same(out / "astronaut_0.jpg", align_face(astronaut, aligner(astronaut)[0]), most=40)
+        assert same(out / "astronaut_0.jpg", align_face(astronaut, aligner(astronaut)[0]), limit=40)
 
     @pytest.mark.parametrize("order", recognition.ORDERS)
-    def test_order_and_how_many(self, run, out, inputs, aligner, two_people, order):
-        status, said, _ = run(
+    def test_order_and_number_of_faces(self, run, out, inputs, aligner, two_people, order):
+        status, printed, _ = run(
             inputs / "two_people.jpg", "--order", order, "--max-faces", "1", "--format", "png", "--size", "64"
         )
         assert status == 0
-        assert ": 2 faces, 1 wanted (" in said[0]
+        assert ": 2 faces, 1 wanted (" in printed[0]
         assert written(out) == ["two_people_0.png"]
         first = ordered(aligner(two_people), order, two_people.shape[:2])[0]
         assert same(out / "two_people_0.png", align_face(two_people, first, size=64))
@@ -112,11 +112,11 @@ class TestCrops:
         assert run(inputs / "two_people.jpg", "--det-threshold", "1")[0] == NO_FACE
         assert run(inputs / "two_people.jpg", "--det-threshold", "0.7", "--nms-threshold", "0.6")[0] == 0
         assert len(written(out)) >= 2
-        # with nothing suppressed, each face is found many times over
+        # with nothing suppressed, each face is detected many times
         assert run(inputs / "astronaut.jpg", "--nms-threshold", "1", "--size", "32")[0] == 0
         assert len([name for name in written(out) if name.startswith("astronaut_")]) > 3
 
-    def test_img2poses_names(self, tmp_path, inputs, capsys):
+    def test_option_names_of_img2pose(self, tmp_path, inputs, capsys):
         status = main([
             "align", "--images_path", str(inputs), "--output_path", str(tmp_path / "o"), "--max_faces", "1",
             "--order_method", "confidence", "--face_size", "48", "--det_threshold", "0.7", "--nms_threshold", "0.6",
@@ -135,21 +135,21 @@ class TestPhotos:
         assert run(tmp_path / "a", tmp_path / "b/*.png")[0] == 0
         assert written(out) == ["x-2_0.jpg", "x-2_1.jpg", "x_0.jpg"]
 
-    def test_nobody(self, run, out, tmp_path, inputs):
+    def test_no_face(self, run, out, tmp_path, inputs):
         cv2.imwrite(str(tmp_path / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
-        status, said, err = run(tmp_path / "grey.png")
-        assert (status, err, len(said)) == (NO_FACE, [], 1)
-        assert said[0].startswith(f"{tmp_path / 'grey.png'}: no face (")
+        status, printed, err = run(tmp_path / "grey.png")
+        assert (status, err, len(printed)) == (NO_FACE, [], 1)
+        assert printed[0].startswith(f"{tmp_path / 'grey.png'}: no face (")
         assert written(out) == []
-        status, said, _ = run(tmp_path / "grey.png", inputs / "astronaut.jpg", "--json")
+        status, printed, _ = run(tmp_path / "grey.png", inputs / "astronaut.jpg", "--json")
         assert status == 0
         assert written(out) == ["astronaut.json", "astronaut_0.jpg", "grey.json"]
         assert json.loads((out / "grey.json").read_text())["faces"] == []
 
-    def test_bad_files_cost_a_line_each(self, run, out, tmp_path, inputs):
+    def test_each_bad_file_is_one_line(self, run, out, tmp_path, inputs):
         (tmp_path / "text.jpg").write_text("hello")
         (tmp_path / "empty.png").write_bytes(b"")
-        status, said, err = run(
+        status, printed, err = run(
             tmp_path / "text.jpg", inputs / "astronaut.jpg", tmp_path / "empty.png", tmp_path / "missing.jpg"
         )
         assert status == FAILED
@@ -157,35 +157,35 @@ class TestPhotos:
             str(tmp_path / name) for name in ("text.jpg", "empty.png", "missing.jpg")
         ]
         assert written(out) == ["astronaut_0.jpg"]
-        assert len(said) == 2
+        assert len(printed) == 2
 
-    def test_nothing_there(self, run, out, tmp_path):
+    def test_an_empty_folder(self, run, out, tmp_path):
         (tmp_path / "empty").mkdir()
-        status, said, err = run(tmp_path / "empty")
-        assert (status, said, len(err)) == (FAILED, [], 1)
+        status, printed, err = run(tmp_path / "empty")
+        assert (status, printed, len(err)) == (FAILED, [], 1)
         assert written(out) == []
 
-    def test_a_face_that_fails_does_not_cost_the_others(self, run, out, inputs, monkeypatch):
+    def test_other_faces_are_cropped_if_one_fails(self, run, out, inputs, monkeypatch):
         def fails_once(image, face, size, template, seen=[]):  # noqa: B006 - counts the calls
             seen.append(face)
             if len(seen) == 1:
-                raise ValueError("source: expected points that lie apart")
+                raise ValueError("source: expected points that are apart")
             return align_face(image, face, size=size, template=template)
 
         monkeypatch.setattr(recognition, "align_face", fails_once)
         status, _, err = run(inputs / "two_people.jpg", "--json")
         assert status == FAILED
         assert err == [
-            f"tddfa: error: {inputs / 'two_people.jpg'}: face 0: source: expected points that lie apart"
+            f"tddfa: error: {inputs / 'two_people.jpg'}: face 0: source: expected points that are apart"
         ]  # fmt: skip
         assert written(out) == ["two_people.json", "two_people_1.jpg"]
         content = json.loads((out / "two_people.json").read_text())
         assert [record["file"] for record in content["faces"]] == ["two_people_1.jpg"]
 
 
-class TestCare:
+class TestSafety:
     @pytest.mark.parametrize(("name", "options"), [("q_1.jpg", []), ("Q_07.JPG", []), ("q_1.png", ["--format", "png"])])
-    def test_no_crop_takes_the_place_of_a_photo(self, tmp_path, inputs, capsys, name, options):
+    def test_no_crop_replaces_a_photo(self, tmp_path, inputs, capsys, name, options):
         photo = (inputs / "astronaut.jpg").read_bytes()
         for each in ("q.jpg", name):
             (tmp_path / each).write_bytes(photo)
@@ -198,13 +198,13 @@ class TestCare:
         assert (tmp_path / name).read_bytes() == photo
 
     @pytest.mark.parametrize("name", ["q_1.png", "other_1.jpg", "q_x.jpg", "q-1.jpg", "q_1_.jpg"])
-    def test_other_names_are_in_nobodys_way(self, tmp_path, inputs, name):
+    def test_other_names_are_allowed(self, tmp_path, inputs, name):
         for each in ("q.jpg", name):
             (tmp_path / each).write_bytes((inputs / "astronaut.jpg").read_bytes())
         assert main(["align", str(tmp_path), "--out", str(tmp_path), "--device", "cpu"]) == 0
         assert (tmp_path / "q_0.jpg").is_file()
 
-    def test_nor_does_the_json(self, tmp_path, inputs, capsys):
+    def test_the_json_replaces_no_input(self, tmp_path, inputs, capsys):
         (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
         (tmp_path / "q.json").write_text("mine")
         arguments = ["align", str(tmp_path / "q.jpg"), str(tmp_path / "q.json"), "--out", str(tmp_path), "--json"]
@@ -212,22 +212,22 @@ class TestCare:
         assert "q.json: an output of this run could replace it" in capsys.readouterr().err
         assert (tmp_path / "q.json").read_text() == "mine"
 
-    def test_a_file_in_the_folders_place(self, run, out, inputs):
+    def test_a_file_in_place_of_the_output_folder(self, run, out, inputs):
         out.parent.mkdir()
         out.write_text("in the way")
-        status, said, err = run(inputs / "astronaut.jpg")
-        assert (status, said, len(err)) == (FAILED, [], 1)
+        status, printed, err = run(inputs / "astronaut.jpg")
+        assert (status, printed, len(err)) == (FAILED, [], 1)
         assert err[0] == f"tddfa: error: --out: {out} is not a folder"
 
     def test_a_config_that_does_not_exist(self, run, out, inputs):
-        status, said, err = run(inputs / "astronaut.jpg", "-c", "nothing")
-        assert (status, said, len(err)) == (FAILED, [], 1)
+        status, printed, err = run(inputs / "astronaut.jpg", "-c", "nothing")
+        assert (status, printed, len(err)) == (FAILED, [], 1)
         assert "nothing" in err[0]
         assert written(out) == []
 
 
 class TestOptions:
-    def test_no_photo_is_named(self, capsys):
+    def test_no_photo_is_given(self, capsys):
         assert main(["align"]) == 2
         assert capsys.readouterr().err == "tddfa: error: PATH: expected photos, folders of photos, or patterns\n"
 
@@ -252,15 +252,15 @@ class TestOptions:
             (["-f", "a.jpg", "--sze", "224"], ("unrecognized arguments: --sze",)),
         ],
     )
-    def test_bad_ones_are_named(self, capsys, arguments, words):
+    def test_wrong_values_are_named(self, capsys, arguments, words):
         with pytest.raises(SystemExit) as caught:
             main(["align", *arguments])
         assert caught.value.code == 2
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert all(word in said for word in words), said
+        printed = capsys.readouterr().err.splitlines()[-1]
+        assert all(word in printed for word in words), printed
 
-    def test_what_the_parser_knows_is_what_the_functions_take(self):
-        """The parser names them itself, so that ``tddfa --help`` loads no OpenCV."""
+    def test_choices_of_the_parser_are_those_of_the_functions(self):
+        """The parser has its own copy, so that ``tddfa --help`` does not load OpenCV."""
         parser = argparse.ArgumentParser()
         commands = parser.add_subparsers()
         cli_align.add_parser(commands)

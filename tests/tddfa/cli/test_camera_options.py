@@ -1,4 +1,4 @@
-"""The options of the camera, as a user gives them to ``tddfa image``, ``video`` and ``webcam``."""
+"""The options of the camera, as given to ``tddfa image``, ``video`` and ``webcam``."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def no_display(monkeypatch):
 
 @pytest.fixture
 def photo(tmp_path, astronaut):
-    """The astronaut, by a camera that says 50 mm on film of 36 x 24 mm."""
+    """The astronaut, with EXIF data of a focal length of 50 mm on film of 36 x 24 mm."""
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 50
     path = tmp_path / "photo.jpg"
@@ -69,49 +69,49 @@ class TestImage:
     def test_focal_lengths(self, run, photo, tmp_path, options, focal):
         status, _, _ = run("image", "-f", photo, "--json", *options)
         assert status == 0
-        said = intrinsics(tmp_path)
-        assert said["matrix"][0][0] == said["matrix"][1][1] == pytest.approx(focal, abs=1e-3)
-        assert said["assumed"] == (focal == 1024)
+        used = intrinsics(tmp_path)
+        assert used["matrix"][0][0] == used["matrix"][1][1] == pytest.approx(focal, abs=1e-3)
+        assert used["assumed"] == (focal == 1024)
 
     def test_a_calibration(self, run, photo, tmp_path, calibration):
         status, out, _ = run("image", "-f", photo, "--json", "-o", "6dof", "--intrinsics", calibration)
         assert status == 0
-        said = intrinsics(tmp_path)
-        assert said == {"matrix": MATRIX, "distortion": [-0.1, 0.02, 0, 0], "assumed": False}
-        told, *angles = re.search(r" {13}(.+), yaw (\S+), pitch (\S+), roll (\S+)", out).groups()
+        used = intrinsics(tmp_path)
+        assert used == {"matrix": MATRIX, "distortion": [-0.1, 0.02, 0, 0], "assumed": False}
+        distance, *angles = re.search(r" {13}(.+), yaw (\S+), pitch (\S+), roll (\S+)", out).groups()
         yaw, pitch, roll = map(float, angles)
         pose = json.loads((tmp_path / "out/photo.json").read_text())["faces"][0]["six_dof"]
-        assert told == format_distance(pose["distance"], "cm")
+        assert distance == format_distance(pose["distance"], "cm")
         assert (yaw, pitch, roll) == pytest.approx([pose["euler"][name] for name in ("yaw", "pitch", "roll")], abs=0.06)
         assert cv2.imread(str(tmp_path / "out/photo_6dof.jpg")).shape == (512, 512, 3)
 
-    def test_faces_are_told_in_the_order_of_the_json(self, run, root, tmp_path):
+    def test_faces_are_printed_in_the_order_of_the_json(self, run, root, tmp_path):
         _, out, _ = run("image", "-f", root / "examples/inputs/two_people.jpg", "-o", "6dof,pose", "--json")
         faces = json.loads((tmp_path / "out/two_people.json").read_text())["faces"]
-        found = re.findall(r" {13}(\d): (?:(~.+), )?yaw (\S+), pitch", out)
-        assert [index for index, _, _ in found] == ["0", "1", "0", "1"]
-        for face, (_, distance, yaw) in zip(faces, found[:2], strict=True):
+        printed = re.findall(r" {13}(\d): (?:(~.+), )?yaw (\S+), pitch", out)
+        assert [index for index, _, _ in printed] == ["0", "1", "0", "1"]
+        for face, (_, distance, yaw) in zip(faces, printed[:2], strict=True):
             # the camera is a guess
             assert distance == f"~{format_distance(face['six_dof']['distance'], 'cm')}"
             assert float(yaw) == pytest.approx(face["six_dof"]["euler"]["yaw"], abs=0.06)
-        for face, (_, _, yaw) in zip(faces, found[2:], strict=True):
+        for face, (_, _, yaw) in zip(faces, printed[2:], strict=True):
             assert float(yaw) == pytest.approx(face["pose"]["yaw"], abs=0.06)
 
-    def test_a_lens_that_shows_no_such_face(self, run, photo, tmp_path):
+    def test_a_lens_that_cannot_show_the_face(self, run, photo, tmp_path):
         status, out, err = run("image", "-f", photo, "-o", "6dof", "--fov", "179.5")
         assert (status, err) == (0, "")
         assert "no pose before this camera fits the face" in out
 
-    def test_a_photo_that_tells_nothing(self, run, root, photo, tmp_path):
+    def test_a_photo_without_exif(self, run, root, photo, tmp_path):
         plain = root / "examples/inputs/astronaut.jpg"
         status, out, err = run("image", "-f", plain, photo, "-o", "6dof", "--intrinsics", "exif")
         assert status == 1
         assert err == f"tddfa: error: {plain}: its EXIF block tells no focal length; give --fov or --focal\n"
-        assert "photo_6dof.jpg" in out, "the other one is done"
-        # nobody asked
+        assert "photo_6dof.jpg" in out, "the other photo is done"
+        # it was not asked for
         assert run("image", "-f", plain, "-o", "2d_sparse", "--intrinsics", "exif")[0] == 0
 
-    def test_bad_calibrations_end_the_run_before_it_begins(self, run, photo, tmp_path):
+    def test_bad_calibrations_are_reported_before_the_work(self, run, photo, tmp_path):
         bad = tmp_path / "bad.yml"
         bad.write_text("camera_matrix: 5")
         for name, message in (
@@ -125,7 +125,7 @@ class TestImage:
             assert len(err.splitlines()) == 1
         assert not (tmp_path / "out").exists()
 
-    def test_a_calibration_of_another_shape_is_that_photos_trouble(self, run, photo, tmp_path):
+    def test_a_calibration_of_another_aspect_fails_one_photo(self, run, photo, tmp_path):
         path = tmp_path / "wide.json"
         path.write_text(json.dumps({"camera_matrix": MATRIX, "image_width": 1920, "image_height": 1080}))
         status, _, err = run("image", "-f", photo, "-o", "6dof", "--intrinsics", path)
@@ -174,7 +174,7 @@ def test_a_missing_package_is_reported_before_the_work_begins(run, photo, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["image", "align", "video", "webcam"])
-def test_a_folder_that_is_none(capsys, photo, command):
+def test_a_file_in_place_of_the_output_folder(capsys, photo, command):
     assert main([command, *(["-f", str(photo)] if command != "webcam" else []), "--out", str(photo / "x")]) == 1
     assert capsys.readouterr().err == f"tddfa: error: --out: {photo} is not a folder\n"
 
@@ -203,7 +203,7 @@ class TestVideo:
         assert np.abs(steps[:, 2]).mean() < 0.03 * places[:, 2].mean()
 
     @pytest.mark.parametrize(("options", "dense"), [([], False), (["--focal", "500"], True)])
-    def test_lines_hold_what_takes_time_where_it_is_asked_for(self, run, clip, tmp_path, options, dense):
+    def test_records_hold_slow_numbers_only_if_asked_for(self, run, clip, tmp_path, options, dense):
         status, _, _ = run("video", "-f", clip, "--no_video", "--save", tmp_path / "f.jsonl", *options)
         assert status == 0
         for face in self.lines(tmp_path / "f.jsonl"):

@@ -66,7 +66,7 @@ def test_one_benchmark(run, data, tmp_path):
     assert str(tmp_path) not in (tmp_path / "out/300w.json").read_text()
 
 
-def test_all_tells_what_is_not_there(run, data, few, tmp_path):
+def test_all_reports_missing_data(run, data, few, tmp_path):
     status, out, err = run("--all", "--data", data, "--no-plots")
     assert (status, err) == (0, [])
     skipped = [line.split(": ")[1] for line in out if line.startswith("skipped: ")]
@@ -74,7 +74,7 @@ def test_all_tells_what_is_not_there(run, data, few, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["300w.json", "negatives.json"]
 
 
-def test_asked_for_by_name_it_is_an_error(run, tmp_path):
+def test_missing_data_of_a_named_benchmark_are_an_error(run, tmp_path):
     (tmp_path / "none").mkdir()
     status, out, err = run("aflw2000-3d", "--data", tmp_path / "none")
     assert (status, out) == (1, [])
@@ -84,7 +84,7 @@ def test_asked_for_by_name_it_is_an_error(run, tmp_path):
     assert len(err[0]) < 200 + len(str(tmp_path))
 
 
-def test_nothing_there_is_a_failure(run, few, tmp_path):
+def test_no_data_at_all_is_a_failure(run, few, tmp_path):
     (tmp_path / "none").mkdir()
     status, out, _ = run("--all", "--data", tmp_path / "none")
     assert status == 1
@@ -92,7 +92,7 @@ def test_nothing_there_is_a_failure(run, few, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["--all", "300w"])
-def test_a_folder_that_is_none_is_told_before_any_work(run, what, tmp_path):
+def test_a_wrong_folder_is_reported_before_any_work(run, what, tmp_path):
     (tmp_path / "file").touch()
     status, out, err = run(what, "--data", tmp_path / "none", "-c", "no model is loaded for it")
     assert (status, out, err) == (1, [], [f"tddfa: error: --data: {tmp_path / 'none'}: no such folder"])
@@ -100,7 +100,7 @@ def test_a_folder_that_is_none_is_told_before_any_work(run, what, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_outputs_that_cannot_be_are_told_before_any_work(run, data, tmp_path, monkeypatch, capfd):
+def test_outputs_that_cannot_be_written_are_reported_before_any_work(run, data, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(ibug, "evaluate", lambda _: pytest.fail("it was begun"))
     for out, named in (("data/own/astronaut.pts", "own/astronaut.pts"), ("data/own/astronaut.pts/a", "astronaut.pts")):
         status, _, err = run("300w", "--data", data, out=out)
@@ -111,7 +111,7 @@ def test_outputs_that_cannot_be_are_told_before_any_work(run, data, tmp_path, mo
     assert run("--write", data, data)[2] == [f"tddfa: error: --write: {data} is a folder"]
 
 
-def test_a_part_does_not_write_over_the_whole(data, tmp_path, monkeypatch, capfd):
+def test_results_of_a_part_do_not_overwrite_those_of_all(data, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for options in ([], ["--limit", "1"]):
         assert main(["evaluate", "negatives", "--data", str(data), "--device", "cpu", "--no-plots", *options]) == 0
@@ -121,7 +121,7 @@ def test_a_part_does_not_write_over_the_whole(data, tmp_path, monkeypatch, capfd
     assert "at most 1 of each set" in capfd.readouterr().out
 
 
-def test_one_that_fails_costs_no_other(run, data, few, tmp_path):
+def test_other_benchmarks_are_run_if_one_fails(run, data, few, tmp_path):
     (data / "own/astronaut.pts").write_text("no points")
     status, _, err = run("--all", "--data", data, "--no-plots")
     assert status == 1
@@ -179,7 +179,7 @@ def test_limit_reaches_the_benchmark(run, data, monkeypatch):
     assert seen == [7]
 
 
-def test_without_matplotlib_all_else_is_made(run, data, tmp_path, monkeypatch):
+def test_without_matplotlib_all_else_is_written(run, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     status, out, err = run("300w", "--data", data)
@@ -222,7 +222,7 @@ def test_write_puts_results_side_by_side(run, data, tmp_path):
 
 @pytest.mark.upstream
 @pytest.mark.evaluation
-def test_3ddfa_v2s_weights_give_what_its_formula_gives(run, evaluation, fetched, reference, bases, tmp_path):
+def test_weights_of_3ddfa_v2_give_the_results_of_its_formula(run, evaluation, fetched, reference, bases, tmp_path):
     """Crop, formula and NME are the test's own; the network is ours, which other tests hold to the plain one."""
     import cv2
     from scipy.io import loadmat
@@ -238,15 +238,15 @@ def test_3ddfa_v2s_weights_give_what_its_formula_gives(run, evaluation, fetched,
     yaws, errors = [], []
     for path in sorted((evaluation / "aflw2000").glob("*.jpg")):
         labels = loadmat(path.with_suffix(".mat"))
-        truth = labels["pt3d_68"][:2].T.astype(np.float64)
-        square = reference.square_of_landmarks(truth)
+        ground_truth = labels["pt3d_68"][:2].T.astype(np.float64)
+        square = reference.square_of_landmarks(ground_truth)
         outputs = regressor(reference.crop_at(cv2.imread(str(path)), square)[None])
         # back to the frame in which 3DDFA_V2's parameters are: y up, counted from 1
         camera = outputs["camera"][0] * [[1], [-1], [1]] + np.array([[0, 0, 0, 1], [0, 0, 0, 120], [0, 0, 0, 1]])
         param = np.concatenate([camera.reshape(-1), outputs["shape"][0], outputs["expression"][0]])
         points = reference.reconstruct(param, square, landmarks)
-        distance = np.linalg.norm(points[:, :2] - truth, axis=1).mean()
-        errors.append(100 * distance / np.sqrt(np.prod(truth.max(axis=0) - truth.min(axis=0))))
+        distance = np.linalg.norm(points[:, :2] - ground_truth, axis=1).mean()
+        errors.append(100 * distance / np.sqrt(np.prod(ground_truth.max(axis=0) - ground_truth.min(axis=0))))
         yaws.append(abs(np.degrees(labels["Pose_Para"][0, 1])))
     yaws, errors = np.array(yaws), np.array(errors)
     means = []

@@ -31,7 +31,7 @@ def inputs(root):
 
 @pytest.fixture
 def run(tmp_path, capfd):
-    """Runs ``tddfa image`` with its files in ``out``; gives status, lines of stdout and lines of stderr."""
+    """Run ``tddfa image`` with its files in ``out``; return status, lines of stdout and lines of stderr."""
 
     def call(*arguments, device="cpu"):
         capfd.readouterr()
@@ -48,7 +48,7 @@ def written(folder):
 
 
 def wrong(capsys, *arguments):
-    """What argparse says of arguments that it refuses."""
+    """The error of argparse about arguments."""
     with pytest.raises(SystemExit) as caught:
         main(["image", *arguments])
     assert caught.value.code == 2
@@ -61,8 +61,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said(inputs, folder):
-    """What one run over two photos and all kinds says; the files are in `folder`."""
+def printed(inputs, folder):
+    """Output of one run over two photos and all kinds; the files are in `folder`."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         status = main([
@@ -74,10 +74,10 @@ def said(inputs, folder):
     return out.getvalue()
 
 
-class TestEverything:
+class TestAllKinds:
     """One run over two photos and all kinds."""
 
-    def test_names(self, said, folder):
+    def test_names(self, printed, folder):
         expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in image_kinds()]
         expected += ["astronaut_obj.png", "two_people_obj_1.png", "two_people_obj_2.png"]
         for photo in ("astronaut", "two_people"):
@@ -85,22 +85,22 @@ class TestEverything:
             expected += [f"{photo}_obj.mtl", f"{photo}_depth.npy", f"{photo}_uv_tex_mask.png", f"{photo}.json"]
         assert written(folder) == sorted(expected)
 
-    def test_what_is_said(self, said, folder, inputs):
-        assert f"{inputs / 'astronaut.jpg'}: 1 face (" in said
-        assert f"{inputs / 'two_people.jpg'}: 2 faces (" in said
-        assert said.count("yaw ") == 6, "of pose, and of 6dof"
+    def test_printed_lines(self, printed, folder, inputs):
+        assert f"{inputs / 'astronaut.jpg'}: 1 face (" in printed
+        assert f"{inputs / 'two_people.jpg'}: 2 faces (" in printed
+        assert printed.count("yaw ") == 6, "of pose, and of 6dof"
         for name in written(folder):
-            assert str(folder / name) in said
+            assert str(folder / name) in printed
 
     @pytest.mark.parametrize("photo", ["astronaut", "two_people"])
-    def test_pictures(self, said, folder, aligner, photo, request):
+    def test_images(self, printed, folder, aligner, photo, request):
         image = request.getfixturevalue(photo)
         outputs = Outputs(image, aligner(image), aligner, Options(uv_size=128))
         for kind in image_kinds():
             read = cv2.imread(str(folder / f"{photo}_{kind}.png"))
             expected = outputs.draw(kind)
             assert read.shape == expected.shape
-            # the networks' last digits may differ from run to run
+            # the last digits of the networks may differ from run to run
             assert (np.abs(read.astype(int) - expected).max(axis=-1) > 8).mean() < 0.002, kind
         numbers = np.load(folder / f"{photo}_depth.npy")
         expected = draw.depth_px(image, outputs.meshes)
@@ -108,7 +108,7 @@ class TestEverything:
         assert np.nanmedian(np.abs(numbers - expected)) < 0.01
 
     @pytest.mark.parametrize("photo", ["astronaut", "two_people"])
-    def test_json(self, said, folder, aligner, photo, request):
+    def test_json(self, printed, folder, aligner, photo, request):
         image = request.getfixturevalue(photo)
         content = json.loads((folder / f"{photo}.json").read_text())
         assert content["image"] == f"{photo}.jpg"
@@ -118,7 +118,7 @@ class TestEverything:
             np.testing.assert_allclose(face["box"], expected.box, atol=0.05)
 
     @pytest.mark.parametrize(("photo", "count"), [("astronaut", 1), ("two_people", 2)])
-    def test_meshes(self, said, folder, aligner, photo, count):
+    def test_meshes(self, printed, folder, aligner, photo, count):
         n = len(aligner.face_model.mean)
         assert len(trimesh.load(folder / f"{photo}_ply.ply", process=False).vertices) == n * count
         assert len(trimesh.load(folder / f"{photo}_glb.glb", process=False).geometry) == count
@@ -158,10 +158,10 @@ class TestPhotos:
         photos = [tmp_path / name for name in ("a/x.png", "b/x.png", "b/x-2.png", "c/x.jpg")]
         status, out, _ = run("-f", *photos, "--json")
         assert status == 0
-        pictures = [line.split()[-1] for line in out if line.startswith("  2d_sparse")]
-        assert len(set(pictures)) == 4
+        images = [line.split()[-1] for line in out if line.startswith("  2d_sparse")]
+        assert len(set(images)) == 4
         assert len(written(tmp_path / "out")) == 8
-        sizes = [cv2.imread(path).shape for path in pictures]
+        sizes = [cv2.imread(path).shape for path in images]
         assert sizes == [image.shape for image in (astronaut, two_people, astronaut, astronaut)]
 
     def test_an_empty_folder(self, run, tmp_path):
@@ -209,7 +209,7 @@ class TestPhotos:
 
 
 class TestOptions:
-    def test_looks(self, run, tmp_path, inputs, aligner, astronaut):
+    def test_drawing_options(self, run, tmp_path, inputs, aligner, astronaut):
         status, _, _ = run(
             "-f", inputs / "astronaut.jpg", "-o", "3d, pose ,3d,depth,uv_tex", "--format", "png",
             "--background", "black", "--alpha", "0.25", "--pose_style", "axes", "--uv_size", "64", "--raw", "png",
@@ -245,7 +245,7 @@ class TestOptions:
         )
         assert len(first.split()) == 7
 
-    def test_what_3ddfa_v2_took(self, run, tmp_path, inputs):
+    def test_options_of_3ddfa_v2(self, run, tmp_path, inputs):
         status, out, err = run(
             "-f", inputs / "astronaut.jpg", "-c", "configs/open_mb05.yml", "-m", "cpu", "-o", "2d_sparse", "--onnx",
             "--show_flag", "false", device=None,
@@ -269,9 +269,9 @@ class TestOptions:
         (face,) = aligner(astronaut)
         for arguments, convention in (([], "300w"), (["--landmarks", "300w-lp"], "300w-lp")):
             assert run("-f", inputs / "astronaut.jpg", "--json", *arguments)[0] == 0
-            (told,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
-            np.testing.assert_allclose(told["landmarks"], aligner.decoder.landmarks(face, convention), atol=0.05)
-            assert told["landmark_convention"] == convention
+            (record,) = json.loads((tmp_path / "out/astronaut.json").read_text())["faces"]
+            np.testing.assert_allclose(record["landmarks"], aligner.decoder.landmarks(face, convention), atol=0.05)
+            assert record["landmark_convention"] == convention
         status, _, err = run("-f", inputs / "astronaut.jpg", "--landmarks", "98")
         assert status != 0
         assert "convention: expected one of 300w, 300w-lp, got '98'" in err[-1]
@@ -302,9 +302,9 @@ class TestOptions:
             (["-f"], ("--img_fp", "expected at least one argument")),
         ],
     )
-    def test_bad_ones_are_named(self, capsys, arguments, words):
-        said = wrong(capsys, *arguments)
-        assert all(word in said for word in words), said
+    def test_wrong_values_are_named(self, capsys, arguments, words):
+        printed = wrong(capsys, *arguments)
+        assert all(word in printed for word in words), printed
 
     def test_no_command(self, capsys):
         with pytest.raises(SystemExit) as caught:
@@ -321,7 +321,7 @@ class TestOptions:
         assert capsys.readouterr().out == f"tddfa {__version__}\n"
 
 
-class TestTrouble:
+class TestFailures:
     def test_an_output_folder_that_cannot_be_made(self, run, tmp_path, inputs):
         (tmp_path / "out").write_text("in the way")
         status, _, err = run("-f", inputs / "astronaut.jpg")
@@ -341,7 +341,7 @@ class TestTrouble:
     @pytest.mark.parametrize(
         "content", ["", "[1]", "model: [", "model: x.onnx\n", "no: key\n", "\0", "model: &a [*a]\n"]
     )
-    def test_a_config_that_is_none(self, run, tmp_path, inputs, content):
+    def test_a_config_with_other_content(self, run, tmp_path, inputs, content):
         (tmp_path / "mine.yml").write_text(content)
         status, out, err = run("-f", inputs / "astronaut.jpg", "-c", tmp_path / "mine.yml")
         assert (status, out, len(err)) == (FAILED, [], 1)
@@ -368,8 +368,8 @@ class TestBoxes:
         assert status == 0
         assert ": 2 faces (" in out[0]
         expected = aligner(astronaut, boxes=[[180, 62, 272, 176], [170.5, 70, 280, 190.25]])
-        found = self.landmarks(tmp_path)
-        np.testing.assert_allclose(found, [face.landmarks for face in expected], atol=0.05)
+        aligned = self.landmarks(tmp_path)
+        np.testing.assert_allclose(aligned, [face.landmarks for face in expected], atol=0.05)
 
     def test_json(self, run, tmp_path, inputs, aligner, astronaut, two_people):
         boxes = {
@@ -391,7 +391,7 @@ class TestBoxes:
         status, _, err = run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.json", "--json")
         assert (status, err) == (NO_FACE, [])
         assert self.landmarks(tmp_path) == []
-        (tmp_path / "boxes.txt").write_text("# nobody\n")
+        (tmp_path / "boxes.txt").write_text("# no face\n")
         assert run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "boxes.txt")[0] == NO_FACE
 
     @pytest.mark.parametrize(
@@ -429,13 +429,13 @@ class TestBoxes:
         assert len(err[0]) < 500
         assert written(tmp_path / "out") == []
 
-    def test_lines_are_for_one_photo(self, run, tmp_path, inputs):
+    def test_lines_of_boxes_are_for_one_photo(self, run, tmp_path, inputs):
         (tmp_path / "b.txt").write_text("180 62 272 176\n")
         status, _, err = run("-f", inputs / "astronaut.jpg", inputs / "two_people.jpg", "--boxes", tmp_path / "b.txt")
         assert (status, len(err)) == (FAILED, 1)
         assert "expected one photo for lines of boxes, got 2" in err[0]
 
-    def test_boxes_outside_of_the_picture(self, run, tmp_path, inputs):
+    def test_boxes_outside_the_image(self, run, tmp_path, inputs):
         (tmp_path / "b.txt").write_text("5000 5000 5100 5100\n-300 -300 -200 -200\n")
         status, _, err = run(
             "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", ",".join(KINDS), "--uv_size", "64",
@@ -456,23 +456,23 @@ def test_demo_is_the_same_command(root, tmp_path):
     assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "astronaut_3d.jpg"]
 
 
-def test_one_kind_that_fails_does_not_cost_the_others(run, inputs, tmp_path, monkeypatch):
+def test_other_kinds_are_done_if_one_fails(run, inputs, tmp_path, monkeypatch):
     from tddfa import outputs
 
     def fail(_):
-        raise cv2.error("OpenCV does not like it")
+        raise cv2.error("OpenCV failed")
 
     monkeypatch.setitem(outputs.KINDS, "3d", replace(outputs.KINDS["3d"], make=fail))
     status, _, err = run("-f", inputs / "astronaut.jpg", "-o", "3d,pose", "--out", tmp_path / "out")
     assert status == 1
-    assert err == ["tddfa: error: OpenCV does not like it"]
+    assert err == ["tddfa: error: OpenCV failed"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["astronaut_pose.jpg"]
 
 
-class TestCare:
-    """What a run must not do to the files and programs around it."""
+class TestSafety:
+    """A run must not harm the files and programs around it."""
 
-    def test_an_output_never_takes_the_place_of_an_input(self, run, inputs, tmp_path):
+    def test_an_output_never_replaces_an_input(self, run, inputs, tmp_path):
         photo = (inputs / "astronaut.jpg").read_bytes()
         out = tmp_path / "out"
         out.mkdir()
@@ -494,7 +494,7 @@ class TestCare:
             ("q_obj_2.png", ["-o", "obj"]),
         ],
     )
-    def test_nor_does_what_lies_beside_an_output(self, run, inputs, tmp_path, name, options):
+    def test_nor_does_a_file_beside_an_output(self, run, inputs, tmp_path, name, options):
         photo = (inputs / "astronaut.jpg").read_bytes()
         out = tmp_path / "out"
         out.mkdir()
@@ -505,7 +505,7 @@ class TestCare:
         assert f"{name}: an output of this run could replace it" in err[0]
         assert (out / name).read_bytes() == photo
 
-    def test_only_names_that_are_written_are_refused(self, run, inputs, tmp_path):
+    def test_only_names_that_would_be_written_are_refused(self, run, inputs, tmp_path):
         out = tmp_path / "out"
         out.mkdir()
         for name in ("q.jpg", "q_3d.jpg"):
@@ -513,7 +513,7 @@ class TestCare:
         assert run("-f", out / "q.jpg", out / "q_3d.jpg", "-o", "3d", "--format", "png")[0] == 0
         assert (out / "q_3d.png").is_file()
 
-    def test_nor_of_a_calibration(self, run, inputs, tmp_path):
+    def test_a_calibration_is_not_replaced(self, run, inputs, tmp_path):
         (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
         calibration = tmp_path / "out/q.json"
         calibration.parent.mkdir()
@@ -524,7 +524,7 @@ class TestCare:
         assert "q.json: an output of this run could replace it" in err[0]
         assert calibration.read_text() == before
 
-    def test_nor_of_the_boxes(self, run, inputs, tmp_path):
+    def test_a_file_of_boxes_is_not_replaced(self, run, inputs, tmp_path):
         (tmp_path / "q.jpg").write_bytes((inputs / "astronaut.jpg").read_bytes())
         boxes = tmp_path / "out/q.json"
         boxes.parent.mkdir()
@@ -534,14 +534,14 @@ class TestCare:
         assert "q.json" in err[0]
         assert json.loads(boxes.read_text()) == {"q.jpg": [[173, 70, 273, 192]]}
 
-    def test_a_file_in_the_folders_place(self, run, inputs, tmp_path):
+    def test_a_file_in_place_of_the_output_folder(self, run, inputs, tmp_path):
         (tmp_path / "out").write_text("")
         status, _, err = run("-f", inputs / "astronaut.jpg")
         assert (status, len(err)) == (FAILED, 1)
         assert "is not a folder" in err[0]
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11")
-    def test_a_display_that_is_gone_costs_no_photo(self, inputs, tmp_path):
+    def test_photos_are_done_if_the_display_is_gone(self, inputs, tmp_path):
         import os
 
         command = ["-m", "tddfa", "image", "-f", str(inputs / "astronaut.jpg"), "--out", str(tmp_path)]
@@ -551,7 +551,7 @@ class TestCare:
         assert (tmp_path / "astronaut_2d_sparse.jpg").is_file()
 
     @pytest.mark.skipif(sys.platform == "win32", reason="pipes")
-    def test_a_reader_that_goes_is_no_fault_of_the_photos(self, inputs, tmp_path):
+    def test_a_closed_pipe_prints_no_error(self, inputs, tmp_path):
         command = ["-m", "tddfa", "image", "-f", *[str(inputs / "astronaut.jpg")] * 3, "--out", str(tmp_path)]
         process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

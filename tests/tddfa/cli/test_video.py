@@ -27,19 +27,19 @@ def run(*arguments):
 
 
 class TestVideo:
-    def test_a_video_comes_out_with_as_many_frames_and_the_face_drawn(self, clip, tmp_path, capsys):
+    def test_every_frame_is_written_with_the_face_drawn(self, clip, tmp_path, capsys):
         assert run("video", "-f", clip, "-o", "3d", "--out", tmp_path) == 0
-        said = capsys.readouterr().out
-        assert f"{FRAMES} frames, {FRAMES - 3} with faces, 1 track" in said
-        assert "jitter" in said
+        printed = capsys.readouterr().out
+        assert f"{FRAMES} frames, {FRAMES - 3} with faces, 1 track" in printed
+        assert "jitter" in printed
         before, after = read(clip), read(tmp_path / "slide_3d_smooth.mp4")
         assert len(after) == FRAMES
-        assert np.abs(after[1].astype(int) - before[1]).mean() < 3, "nobody, nothing drawn"
+        assert np.abs(after[1].astype(int) - before[1]).mean() < 3, "no face, nothing drawn"
         change = np.abs(after[12].astype(int) - before[12]).mean(axis=-1)
         assert change[60:160, 130:240].mean() > 25, "the face is covered"
         assert change[250:, :60].mean() < 6, "the rest is not"
 
-    def test_parts_of_a_video(self, clip, tmp_path):
+    def test_a_range_of_frames(self, clip, tmp_path):
         assert run("video", "-f", clip, "-s", 5, "-e", 10, "--out", tmp_path, "--save", tmp_path / "f.jsonl") == 0
         assert len(read(tmp_path / "slide_2d_sparse_smooth.mp4")) == 6
         lines = [json.loads(line) for line in (tmp_path / "f.jsonl").read_text().splitlines()]
@@ -47,7 +47,7 @@ class TestVideo:
         assert all(len(line["faces"]) == 1 for line in lines)
 
     @pytest.mark.parametrize("smooth", ["none", "lookahead", "one_euro"])
-    def test_data_alone(self, clip, tmp_path, smooth):
+    def test_records_without_a_video(self, clip, tmp_path, smooth):
         out = tmp_path / "faces.npz"
         assert run("video", "-f", clip, "--no_video", "--save", out, "--smooth", smooth, "--out", tmp_path) == 0
         assert not list(tmp_path.glob("*.mp4"))
@@ -57,12 +57,12 @@ class TestVideo:
             x = data["landmarks"][:, :, 0].mean(axis=1)
         np.testing.assert_allclose(np.diff(x)[2:-2].mean(), 2, atol=0.3)
 
-    def test_side_by_side(self, clip, tmp_path):
+    def test_compare_puts_the_source_beside_the_result(self, clip, tmp_path):
         assert run("video", "-f", clip, "--compare", "-o", "depth", "--out", tmp_path) == 0
         (before,), after = {f.shape for f in read(clip)}, read(tmp_path / "slide_depth_smooth.mp4")
         assert after[0].shape == (before[0], 2 * before[1], 3)
 
-    def test_demos_keep_3ddfa_v2s_options(self, clip, tmp_path, root):
+    def test_demos_accept_the_options_of_3ddfa_v2(self, clip, tmp_path, root):
         for script, name in (
             ("demo_video.py", "slide_2d_dense.mp4"),
             ("demo_video_smooth.py", "slide_2d_dense_smooth.mp4"),
@@ -75,7 +75,7 @@ class TestVideo:
             assert done.stderr == "", "quiet in a pipe"
             assert len(read(tmp_path / name)) == FRAMES
 
-    def test_nobody_in_it(self, tmp_path, capsys):
+    def test_a_video_without_faces(self, tmp_path, capsys):
         with video.Writer(tmp_path / "empty.mp4", fps=25) as writer:
             for _ in range(5):
                 writer.write(np.full((64, 96, 3), 90, np.uint8))
@@ -113,7 +113,7 @@ class TestVideo:
             assert wrong[0] in capsys.readouterr().err
 
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-    def test_ctrl_c_ends_the_files_properly(self, tmp_path, astronaut):
+    def test_ctrl_c_leaves_complete_files(self, tmp_path, astronaut):
         image = np.ascontiguousarray(astronaut[:300, 60:380])
         with video.Writer(tmp_path / "long.mp4", fps=25, preset="ultrafast") as writer:
             for _ in range(3000):
@@ -153,13 +153,13 @@ class TestVideo:
 def test_every_kind_keeps_the_frames_size(aligner, astronaut, kind):
     faces = aligner(astronaut)
     for shown in (faces, []):
-        picture = draw_frame(astronaut, shown, aligner, kind, Options())
-        assert picture.shape == astronaut.shape
-        assert picture.dtype == np.uint8
+        drawn = draw_frame(astronaut, shown, aligner, kind, Options())
+        assert drawn.shape == astronaut.shape
+        assert drawn.dtype == np.uint8
         if kind == "uv_tex":
-            assert bool(picture.any()) == bool(shown)
+            assert bool(drawn.any()) == bool(shown)
         else:
-            assert bool((picture != astronaut).any()) == bool(shown)
+            assert bool((drawn != astronaut).any()) == bool(shown)
 
 
 def test_opencv_is_loaded_before_pyav():

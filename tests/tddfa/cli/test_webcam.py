@@ -24,13 +24,13 @@ def run(*arguments):
 
 
 class Window:
-    """A stand-in for OpenCV's: keys as told, pictures kept."""
+    """A stand-in for OpenCV's: gives prepared keys and keeps the images."""
 
     def __init__(self, keys=()):
         self.keys, self.shown = list(keys), []
 
-    def imshow(self, _, picture):
-        self.shown.append(picture.copy())
+    def imshow(self, _, image):
+        self.shown.append(image.copy())
 
     def waitKey(self, _):
         return self.keys.pop(0) if self.keys else -1
@@ -53,10 +53,10 @@ class TestWebcam:
             monkeypatch.setattr(cv2, name, getattr(window, name))
         return window
 
-    def test_without_a_display_it_says_so_and_writes(self, clip, tmp_path, capsys):
+    def test_without_a_display_a_video_is_written(self, clip, tmp_path, capsys):
         assert run("webcam", "--source", clip, "--out", tmp_path) == 0
-        said = capsys.readouterr().out
-        assert "no display" in said
+        printed = capsys.readouterr().out
+        assert "no display" in printed
         assert 0 < len(read(tmp_path / "webcam_2d_sparse_1.mp4")) <= FRAMES
 
     def test_no_camera_is_one_line(self, capsys):
@@ -78,11 +78,11 @@ class TestWebcam:
         assert still.name in ("webcam_3d_1.jpg", "webcam_2d_sparse_1.jpg")
         assert len(window.shown) <= 5, "q quits"
 
-    def test_it_ends_after_as_many_frames_as_asked(self, clip, tmp_path, window):
+    def test_it_stops_after_the_given_number_of_frames(self, clip, tmp_path, window):
         assert run("webcam", "--source", clip, "--frames", 2, "--out", tmp_path) == 0
         assert len(window.shown) == 2
 
-    def test_mirror(self, clip, tmp_path, window, monkeypatch):
+    def test_mirror_flips_frames_horizontally(self, clip, tmp_path, window, monkeypatch):
         monkeypatch.setattr("tddfa.cli.webcam.draw_frame", lambda image, *_: image)
         assert run("webcam", "--source", clip, "--mirror", "--frames", 1, "--out", tmp_path) == 0
         mirrored = window.shown[0][60:]
