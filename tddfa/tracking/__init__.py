@@ -1,1 +1,1 @@
-"""Faces over the frames of a video: identity, smoothing, and records of what was found."""
+"""Faces over the frames of a video: track ids, smoothing, and files of faces."""

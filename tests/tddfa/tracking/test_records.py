@@ -201,6 +201,19 @@ def test_lines_hold_the_records(tmp_path, aligner, astronaut):
     assert json.loads(line)["faces"] == [a_face.to_dict(aligner.decoder) for a_face in faces]
 
 
+def test_tables_use_the_keys_and_values_of_the_record(tmp_path, rng):
+    a_face = face(rng, 4)
+    with Recorder.open(tmp_path / "faces.npz") as recorder:
+        recorder.add(frame(0), [a_face])
+    record = a_face.to_dict()
+    with np.load(tmp_path / "faces.npz") as arrays:
+        columns = set(arrays) - {"schema", "frames", "frame", "time"}
+        assert columns <= set(record)
+        for name in columns:
+            value = list(record[name].values()) if name == "pose" else record[name]
+            np.testing.assert_allclose(arrays[name][0], value, atol=6e-3, err_msg=name)  # the record is rounded
+
+
 def test_a_record_that_fails_leaves_whole_lines(tmp_path, seen):
     path = tmp_path / "faces.jsonl"
     with Recorder.open(path) as recorder:

@@ -271,8 +271,8 @@ class TestRobustness:
         detector = world.detector
 
         def with_a_false_one(image):
-            found = detector(image)
-            return Detections(np.vstack([found.xyxy, [[350, 60, 600, 310]]]), np.append(found.scores, 0.6))
+            detections = detector(image)
+            return Detections(np.vstack([detections.xyxy, [[350, 60, 600, 310]]]), np.append(detections.scores, 0.6))
 
         world.detector = with_a_false_one
         assert all(frame == {0: 1} for frame in play(world, 20, max_faces=1))
@@ -390,7 +390,7 @@ class TestRealFrames:
 
 
 class Resizable(World):
-    """A world whose frames may be scaled down: the frame's number is kept apart from them."""
+    """A world whose frames may be scaled down: the number of the frame is not in its pixels."""
 
     def __init__(self, *people):
         super().__init__(*people)
