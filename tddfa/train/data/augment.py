@@ -163,8 +163,8 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
     Parameters
     ----------
     landmarks : ndarray (68, 2)
-        In px of the stored crop, flipped if `flipped`; NaN where unknown. If all are unknown, as without a face, the crop
-        is placed as for a face that the stored crop was made for.
+        In px of the stored crop, flipped if `flipped`; NaN where unknown. If all are unknown, as without a face,
+        the crop is placed as for a face that the stored crop was made for.
     width : int
         Side of the stored crop, px.
     augment : Augment

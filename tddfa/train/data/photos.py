@@ -111,12 +111,9 @@ def _window(image: Image, faces: Boxes, beside: bool, rng: np.random.Generator) 
             centre = rng.uniform(0, 1, 2) * (width, height)
         distance_to_face = np.linalg.norm(faces[:, :2] - centre, axis=1) / np.maximum(side, faces[:, 2])
         size_ratio = faces[:, 2] / side
+        no_face = (distance_to_face >= _FAR) | (size_ratio > 1 / _PART[1] - 0.01) | (size_ratio < 0.15)
         inside = (centre > 0).all() and (centre < (width, height)).all()
-        if (
-            inside
-            and side >= 16
-            and ((distance_to_face >= _FAR) | (size_ratio > 1 / _PART[1] - 0.01) | (size_ratio < 0.15)).all()
-        ):
+        if inside and side >= 16 and no_face.all():
             border = int(rng.choice(BORDERS))
             return crop_square(image, centre, side * STORED_SCALE / LANDMARK_SCALE, border)[0]
     return None

@@ -1,1 +1,1 @@
-"""Labels: fitted to landmarks, checked, and fitted again."""
+"""Labels: fitted to landmarks, compared with predictions, refitted; and offsets of landmark conventions."""

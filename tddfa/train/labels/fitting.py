@@ -1,11 +1,11 @@
 """Landmarks to a face model's parameters: camera, shape and expression, for many faces at once.
 
-Gauss-Newton, as fits of linear face models do: first over the camera alone (a similarity seen by scaled orthography),
-then over camera and coefficients together. The coefficients are kept near their mean by what they usually are (ridge),
-and within their bounds exactly (projected Newton, Bertsekas 1982).
+The solver is Gauss-Newton, first over the camera alone (scaled orthography), then over camera and coefficients
+together. A Gaussian prior (ridge) keeps the coefficients near their mean, and their bounds are exact (projected Newton,
+Bertsekas 1982).
 
-Where two landmarks lie on opposite lids or lips, their *difference* counts as well, and more: a pose that is a little
-off moves both, and leaves the gap between them. So eyes close as far as their landmarks say.
+For two landmarks on opposite lids or lips, their *difference* is fitted too, with a larger weight: a small error of the
+pose moves both landmarks and leaves the gap between them. So eyes close as far as their landmarks do.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from tddfa.train.labels.least_squares import bounded_least_squares
 Floats = NDArray[np.float64]
 
 PAIRS = (*LID_PAIRS, *INNER_LIP_PAIRS)
-"""Landmarks whose distance is fitted too, so that eyes and mouth open as far as they should."""
+"""Pairs of landmarks whose difference is fitted too, so that eyes and mouth open as far as they should."""
 
 _FLIP = np.array([1.0, -1.0, 1.0])
-# Landmarks that must be known of a face: fewer leave its camera open.
-_LEAST = 6
+# Minimum number of known landmarks: fewer do not determine the camera.
+_MIN_KNOWN = 6
 _CAMERA_STEPS, _STEPS = 6, 5
-_LONGEST_TURN = 0.7  # radians a step
-# Points of the jaw at the sides of the head are unsure once it is turned by so much; those nearer to the chin later, in
-# the measure that they lie nearer to the middle.
+_MAX_ROTATION = 0.7  # radians per step
+# Landmarks at the ends of the jaw are unreliable once the head is turned by this much; those nearer to the chin are at
+# larger angles, as the sine of the angle times their distance from the middle.
 _TURNED = float(np.sin(np.radians(12)))
-# Faces whose equations lie in memory together.
-_AT_ONCE = 256
+# Faces whose equations are in memory together.
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What a fit believes before it sees landmarks.
+    """Prior of a fit: expected noise of landmarks, and spread of coefficients.
 
     Attributes
     ----------
     noise : float
-        Standard deviation of a landmark, a share of the face's size (the longer side of its landmarks' box).
+        Standard deviation of a landmark, as a fraction of the face's size (the longer side of its landmarks' box).
     shape : float or None
         Standard deviation of each shape coefficient; None makes each move the face as much as the others.
     expression : float or None
-        The same of the expression weights.
+        The same for the expression weights.
     pairs : float
-        How many times as much the difference of a pair counts as a landmark.
+        Weight of the difference of a pair, relative to a landmark.
     jaw : float
-        Weight of the landmarks of the jaw on a turned face, where landmarks are 2D: what annotators take for it there
-        is another line on the face (`unsure_jaw`).
+        Weight of the jaw's landmarks on a turned face, if landmarks are 2D: annotators mark another line on the face
+        there (`unsure_jaw`).
     """
 
     noise: float = 0.01
@@ -88,8 +88,8 @@ class Fit:
     expression : ndarray (n, e) float32
         Expression weights, within the face model's bounds.
     error : ndarray (n,) float32
-        Mean distance of landmarks and fit in the picture, by their weights, % of the face's size; NaN where too few
-        landmarks are known, whose parameters are all 0.
+        Weighted mean distance of landmarks and fit in the image, % of the face's size; NaN where too few landmarks are
+        known, with all parameters 0.
     """
 
     camera: NDArray[np.float32]
@@ -100,7 +100,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class VertexMap:
-    """Where landmarks lie on a face model.
+    """Positions of landmarks on a face model.
 
     Attributes
     ----------
@@ -109,9 +109,9 @@ class VertexMap:
     weights : ndarray (k, 3) float32
         Their weights.
     pairs : ndarray (p, 2) int
-        Landmarks whose difference counts as well.
+        Pairs of landmarks whose difference is fitted too.
     jaw : ndarray (k,) bool
-        Which ones lie on the outline of the jaw.
+        Whether the landmark is on the jaw line.
     """
 
     triangles: NDArray[np.int32]
@@ -128,7 +128,7 @@ class VertexMap:
 
     @classmethod
     def of_vertices(cls, vertices: ArrayLike, pairs: Iterable[tuple[int, int]] = ()) -> VertexMap:
-        """Landmarks that are vertices (k,) of the face model."""
+        """A map of landmarks that are vertices (k,) of the face model."""
         index = checked("vertices", vertices, (None,), np.int32)
         weights = np.zeros((len(index), 3), dtype=np.float32)
         weights[:, 0] = 1
@@ -136,7 +136,7 @@ class VertexMap:
         return cls(np.stack([index] * 3, axis=1), weights, chosen, np.zeros(len(index), dtype=bool))
 
     def on(self, values: NDArray[np.float32]) -> Floats:
-        """Values (..., n, 3) of the vertices at the landmarks, (..., k, 3)."""
+        """Interpolate values (..., n, 3) of the vertices at the landmarks: (..., k, 3)."""
         return np.asarray((values[..., self.triangles, :].astype(np.float64) * self.weights[..., None]).sum(axis=-2))
 
 
@@ -152,19 +152,20 @@ def fit(
     Parameters
     ----------
     landmarks : array_like (n, k, 2) or (n, k, 3)
-        px, x right, y down; z, where given, in the same unit and larger towards the viewer. NaN where not known.
+        px, x right, y down; z, if given, in px too, larger towards the viewer. NaN if unknown.
     model : FaceModel
-        What is fitted.
+        The face model to fit.
     vertex_map : VertexMap, optional
-        Where they lie on it; by default they are the 68 of 300-W.
+        Positions of the landmarks on it; by default they are the 68 of 300-W.
     prior : Prior, optional
-        What is believed beforehand.
+        Expected noise and spread of coefficients.
     weights : array_like (n, k), optional
-        How much each landmark counts, 0 or more; 1 if not given.
+        Weight of each landmark, 0 or more; 1 by default.
 
     Returns
     -------
     Fit
+        Parameters of the n faces.
 
     Raises
     ------
@@ -183,8 +184,8 @@ def fit(
     known = np.isfinite(points).all(axis=2)
     given = given * known
     parts = [
-        _Problem(np.nan_to_num(points[i : i + _AT_ONCE], nan=0.0), given[i : i + _AT_ONCE], model, vertex_map, prior)
-        for i in range(0, len(points), _AT_ONCE)
+        _Problem(np.nan_to_num(points[i : i + _CHUNK], nan=0.0), given[i : i + _CHUNK], model, vertex_map, prior)
+        for i in range(0, len(points), _CHUNK)
     ]
     solved = [part.solve() for part in parts]
     if not solved:
@@ -202,14 +203,14 @@ def fit(
 
 
 class _Problem:
-    """Some faces and their equations: landmarks in px, all other lengths in the face model's unit."""
+    """The equations of some faces: landmarks in px, all other lengths in the face model's unit."""
 
     def __init__(self, points: Floats, weights: Floats, model: FaceModel, where: VertexMap, prior: Prior) -> None:
-        # landmarks in 3D lie where the face has them, however it is turned
+        # 3D landmarks are on the jaw itself, in any pose
         self.jaw_weight = prior.jaw if points.shape[2] == 2 else 1.0
-        self.surely, self.aside = np.where(where.jaw, self.jaw_weight, 1.0), _aside(where, model)
-        self.enough = (weights * self.surely > 0).sum(axis=1) >= _LEAST
-        # a face of too few landmarks is given those of the mean face, and its result is thrown away
+        self.sure_weight, self.sideways = np.where(where.jaw, self.jaw_weight, 1.0), _sideways(where, model)
+        self.enough = (weights * self.sure_weight > 0).sum(axis=1) >= _MIN_KNOWN
+        # a face with too few landmarks gets those of the mean face, and its result is discarded
         self.mean, self.basis = where.on(model.mean), where.on(model.basis)
         size = float(np.ptp(self.mean[:, :2], axis=0).max())
         stand_in = self.mean[:, : points.shape[2]] * np.array([1, -1, 1])[: points.shape[2]]
@@ -227,21 +228,21 @@ class _Problem:
     def solve(self) -> tuple[Floats, Floats, Floats, Floats]:
         n = len(self.points)
         coefficients = np.clip(np.zeros((n, len(self.ridge))), self.low, self.high)
-        # first by what is sure of any face, to learn how far it is turned
-        given, self.weights = self.weights, self.weights * self.surely
+        # first by the landmarks that are reliable in any pose, to learn the pose
+        given, self.weights = self.weights, self.weights * self.sure_weight
         rotation, scale, offset = self._first_camera()
         face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
         for _ in range(_CAMERA_STEPS):
             rotation, scale, offset = self._better_camera(face, rotation, scale, offset)
-        self.weights = given * np.where(_unsure(rotation, self.aside), self.jaw_weight, 1.0)
+        self.weights = given * np.where(_unsure(rotation, self.sideways), self.jaw_weight, 1.0)
         for _ in range(_STEPS):
             rotation, scale, offset, coefficients = self._better_all(face, rotation, scale, offset, coefficients)
             face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
         camera = np.zeros((n, 3, 4))
         camera[:, :, :3] = scale[:, None, None] * _FLIP[:, None] * rotation
         camera[:, : self.axes, 3] = offset
-        found = np.einsum("nij,nkj->nki", camera[:, :2, :3], face) + camera[:, None, :2, 3]
-        distance = np.linalg.norm(found - self.points[..., :2], axis=2)
+        fitted = np.einsum("nij,nkj->nki", camera[:, :2, :3], face) + camera[:, None, :2, 3]
+        distance = np.linalg.norm(fitted - self.points[..., :2], axis=2)
         mean = (distance * self.weights).sum(axis=1) / self.weights.sum(axis=1)
         error = 100 * mean / (scale * self.size)
         good = self.enough
@@ -253,7 +254,7 @@ class _Problem:
         )
 
     def _first_camera(self) -> tuple[Floats, Floats, Floats]:
-        """From the affine map of the mean face that fits best: the nearest rotation to its rows."""
+        """Camera from the best affine map of the mean face: the rotation nearest to its rows."""
         total = self.weights.sum(axis=1)[:, None]
         middle = np.einsum("nk,nkc->nc", self.weights, self.points) / total
         own = (self.weights @ self.mean) / total
@@ -270,9 +271,10 @@ class _Problem:
         return rotation, scale, middle - scale[:, None] * turned[:, : self.axes]
 
     def _camera_moves(self, turned: Floats) -> Floats:
-        """How points (n, k, axes) move in the picture, divided by the scale: (n, k, axes, 4 + axes).
+        """Derivatives of projected points, divided by the scale: (n, k, axes, 4 + axes).
 
-        By a small turn, which moves a turned point Y by ``w x Y``, by the logarithm of the scale, and by the offset.
+        With respect to a small rotation w, which moves a rotated point Y by ``w x Y``, to the logarithm of the scale,
+        and to the offset.
         """
         x, y, z = np.moveaxis(turned, 2, 0)
         zero = np.zeros_like(x)
@@ -290,10 +292,10 @@ class _Problem:
     def _moved_camera(
         self, face: Floats, rotation: Floats, scale: Floats, step: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """The camera after a step of turn and scale (n, 4), with the offset that is best then."""
-        # far from the solution a long step would overshoot
+        """The camera after a step of rotation and scale (n, 4), with the best offset for these."""
+        # far from the solution, a long step would overshoot
         angle = np.linalg.norm(step[:, :3], axis=1, keepdims=True)
-        rotation = _turn(step[:, :3] * np.minimum(1, _LONGEST_TURN / np.maximum(angle, 1e-12))) @ rotation
+        rotation = _rotations(step[:, :3] * np.minimum(1, _MAX_ROTATION / np.maximum(angle, 1e-12))) @ rotation
         scale = scale * np.exp(np.clip(step[:, 3], -0.5, 0.5))
         turned = np.einsum("nij,nkj->nki", rotation, face) * _FLIP
         left = self.points - (scale[:, None, None] * turned)[..., : self.axes]
@@ -333,47 +335,48 @@ class _Problem:
         diagonal = np.arange(m)
         normal[:, diagonal, diagonal] += np.concatenate([np.full(free, self.ridge.min() * 1e-3), self.ridge])
         right = np.einsum("nrm,nr->nm", jacobian, (target * root).reshape(n, -1))
-        unbound = np.full(free, np.inf)
-        found = bounded_least_squares(
+        unbounded = np.full(free, np.inf)
+        solution = bounded_least_squares(
             normal,
             right,
-            np.concatenate([-unbound, self.low]),
-            np.concatenate([unbound, self.high]),
+            np.concatenate([-unbounded, self.low]),
+            np.concatenate([unbounded, self.high]),
             np.concatenate([np.zeros((n, free)), start], axis=1),
         )
-        coefficients = found[:, free:]
+        coefficients = solution[:, free:]
         face = self.mean + np.einsum("nm,mkc->nkc", coefficients, self.basis)
-        return *self._moved_camera(face, rotation, scale, found[:, :4]), coefficients
+        return *self._moved_camera(face, rotation, scale, solution[:, :4]), coefficients
 
 
 def unsure_jaw(camera: NDArray[np.float32], model: FaceModel) -> NDArray[np.bool_]:
-    """Which of the 68 landmarks are points of the jaw that annotators of photos see elsewhere on a turned face.
+    """Which of the 68 landmarks are points of the jaw that annotators of photos place elsewhere on a turned face.
 
-    On the far side they put them on the outline, on the near side they spread them along the edge that is seen: other
-    lines on the face than that of its own jaw, of which a fit would make a face that is turned less.
+    On the far side they mark the outline, on the near side they spread the points along the visible edge. These lines
+    are not the jaw itself, and a fit to them is turned less than the face.
 
     Parameters
     ----------
     camera : ndarray (n, 3, 4)
         Face model to px.
     model : FaceModel
+        The fitted face model.
 
     Returns
     -------
     ndarray (n, 68) bool
     """
     rotation = np.stack([Camera(matrix).rotation for matrix in camera]) if len(camera) else np.zeros((0, 3, 3))
-    return _unsure(rotation, _aside(VertexMap.of_300w(model), model))
+    return _unsure(rotation, _sideways(VertexMap.of_300w(model), model))
 
 
-def _aside(where: VertexMap, model: FaceModel) -> Floats:
-    """How far points of the jaw lie to the subject's left, -1..1 (k,); 0 for others, which are always sure."""
+def _sideways(where: VertexMap, model: FaceModel) -> Floats:
+    """Position of the jaw's points from right to left of the subject, -1..1 (k,); 0 for other points."""
     x = where.on(model.mean)[:, 0] * where.jaw
     return np.asarray(x / np.abs(x).max(initial=1e-9))
 
 
-def _unsure(rotation: Floats, aside: Floats) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(rotation[:, 2, :1] * aside) > _TURNED)
+def _unsure(rotation: Floats, sideways: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(rotation[:, 2, :1] * sideways) > _TURNED)
 
 
 def _deviations(basis: Floats, model: FaceModel, prior: Prior, size: float) -> Floats:
@@ -387,8 +390,8 @@ def _deviations(basis: Floats, model: FaceModel, prior: Prior, size: float) -> F
     )
 
 
-def _turn(vectors: Floats) -> Floats:
-    """Rotations (n, 3, 3) of rotation vectors (n, 3): Rodrigues' formula."""
+def _rotations(vectors: Floats) -> Floats:
+    """Rotation matrices (n, 3, 3) of rotation vectors (n, 3), by Rodrigues' formula."""
     angle = np.linalg.norm(vectors, axis=1)[:, None, None]
     x, y, z = vectors.T
     zero = np.zeros_like(x)

@@ -1,4 +1,4 @@
-"""Least squares within bounds, for many small problems at once."""
+"""Bounded least squares for many small problems at once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _TOLERANCE = 1e-7
 def bounded_least_squares(
     normal: Floats, right: Floats, low: ArrayLike, high: ArrayLike, start: ArrayLike | None = None
 ) -> Floats:
-    """Minimise ``x.normal.x / 2 - right.x`` within ``low <= x <= high``, for many at once.
+    """Minimise ``x.normal.x / 2 - right.x`` within ``low <= x <= high`` for n problems.
 
-    Projected Newton: variables that rest on a bound and would leave it stay, the others take Newton's step, cut back
-    while it does not lower the objective (D. P. Bertsekas, SIAM J. Control and Optimization 20(2), 1982).
+    Projected Newton: variables at a bound whose gradient points outside stay there. The others take Newton's step,
+    which is halved while it does not lower the objective (D. P. Bertsekas, SIAM J. Control and Optimization 20(2),
+    1982).
 
     Parameters
     ----------
@@ -27,13 +28,14 @@ def bounded_least_squares(
     right : ndarray (n, m)
         The linear term.
     low, high : array_like (m,)
-        Bounds; infinite where there is none.
+        Bounds; infinite for none.
     start : array_like (n, m), optional
-        Where to begin.
+        Start of the iteration; 0 by default.
 
     Returns
     -------
     ndarray (n, m)
+        The solutions.
     """
     lowest, highest = (np.broadcast_to(np.asarray(bound, dtype=np.float64), right.shape[1:]) for bound in (low, high))
     x = np.clip(np.zeros_like(right) if start is None else np.asarray(start, dtype=np.float64), lowest, highest)
@@ -41,10 +43,10 @@ def bounded_least_squares(
     for _ in range(_NEWTON_STEPS):
         h, b, at = normal[left], right[left], x[left]
         gradient = np.einsum("nij,nj->ni", h, at) - b
-        stuck = ((at <= lowest) & (gradient > 0)) | ((at >= highest) & (gradient < 0))
-        free = ~stuck
+        at_bound = ((at <= lowest) & (gradient > 0)) | ((at >= highest) & (gradient < 0))
+        free = ~at_bound
         reduced = h * free[:, :, None] * free[:, None, :]
-        reduced[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += stuck
+        reduced[:, np.arange(h.shape[1]), np.arange(h.shape[1])] += at_bound
         step = -np.linalg.solve(reduced, (gradient * free)[..., None])[..., 0]
         length = np.ones(len(at))
         moved = np.clip(at + step, lowest, highest)

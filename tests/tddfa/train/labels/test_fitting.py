@@ -16,7 +16,7 @@ LIDS = ([37, 38, 43, 44], [41, 40, 47, 46])
 
 @pytest.fixture(scope="module")
 def people(face_model):
-    """Shapes, expressions, cameras and the landmarks (n, 68, 3) that they give."""
+    """Shapes, expressions, cameras and their landmarks (n, 68, 3)."""
     rng = np.random.default_rng(3)
     shape = rng.normal(0, 0.8, (12, 40)).astype(np.float32)
     none = np.zeros(55, np.float32)
@@ -30,13 +30,13 @@ def people(face_model):
     return shape, expression, camera, projected(Fit(camera, shape, expression, np.zeros(12, np.float32)), face_model)
 
 
-def projected(found, model, where=None):
+def projected(fits, model, where=None):
     points = (
-        model.landmarks(found.shape, found.expression)
+        model.landmarks(fits.shape, fits.expression)
         if where is None
-        else where.on(model.vertices(found.shape, found.expression))
+        else where.on(model.vertices(fits.shape, fits.expression))
     )
-    return points @ found.camera[:, :, :3].transpose(0, 2, 1) + found.camera[:, None, :, 3]
+    return points @ fits.camera[:, :, :3].transpose(0, 2, 1) + fits.camera[:, None, :, 3]
 
 
 def turned_by(first, second):
@@ -46,22 +46,22 @@ def turned_by(first, second):
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_landmarks_poses_and_lid_gaps_come_back(people, face_model, axes):
+def test_landmarks_poses_and_lid_gaps_are_recovered(people, face_model, axes):
     _, _, camera, points = people
-    found = fit(points[..., :axes], face_model)
+    fits = fit(points[..., :axes], face_model)
     size = 15.5 * np.array([Camera(matrix).scale for matrix in camera])
-    again = projected(found, face_model)
+    again = projected(fits, face_model)
     distance = np.linalg.norm((again - points)[..., :2], axis=2) / size[:, None]
     assert distance.mean(axis=1).max() < 0.012
-    weights = np.where(unsure_jaw(found.camera, face_model), Prior().jaw, 1.0) if axes == 2 else np.ones_like(distance)
-    assert found.error == pytest.approx(100 * np.average(distance, axis=1, weights=weights), rel=0.3)
-    assert np.median(turned_by(found.camera, camera)) < (1.0 if axes == 2 else 0.4)
-    assert turned_by(found.camera, camera).max() < 3
+    weights = np.where(unsure_jaw(fits.camera, face_model), Prior().jaw, 1.0) if axes == 2 else np.ones_like(distance)
+    assert fits.error == pytest.approx(100 * np.average(distance, axis=1, weights=weights), rel=0.3)
+    assert np.median(turned_by(fits.camera, camera)) < (1.0 if axes == 2 else 0.4)
+    assert turned_by(fits.camera, camera).max() < 3
     gaps = [np.linalg.norm((p[:, LIDS[0]] - p[:, LIDS[1]])[..., :2], axis=2) for p in (again, points)]
     assert (np.abs(gaps[0] - gaps[1]) / size[:, None]).mean() < 0.0015
-    assert found.expression.min() >= 0
-    assert found.expression.max() <= 1
-    assert all(np.ptp(np.linalg.norm(matrix[:, :3], axis=1)) < 1e-3 for matrix in found.camera)
+    assert fits.expression.min() >= 0
+    assert fits.expression.max() <= 1
+    assert all(np.ptp(np.linalg.norm(matrix[:, :3], axis=1)) < 1e-3 for matrix in fits.camera)
 
 
 def test_pairs_close_the_eyes(face_model):
@@ -85,7 +85,7 @@ def test_pairs_close_the_eyes(face_model):
     assert gap_error(Prior()) < 0.7 * gap_error(Prior(pairs=0))
 
 
-def test_many_are_fitted_as_one_by_one(people, face_model):
+def test_many_fits_equal_single_fits(people, face_model):
     points = people[3][..., :2]
     together = fit(points, face_model)
     for i in (0, 5, 11):
@@ -99,12 +99,12 @@ def test_unknown_landmarks_do_not_count(people, face_model):
     points[0, 3:17] = np.nan
     points[1] = np.nan
     points[2, 5:] = np.nan
-    found = fit(points, face_model)
-    assert np.isfinite(found.error[[0, *range(3, 12)]]).all()
-    assert found.error[0] < 1.3
-    assert np.isnan(found.error[1:3]).all()
-    assert not found.camera[1:3].any()
-    assert not found.shape[1:3].any()
+    fits = fit(points, face_model)
+    assert np.isfinite(fits.error[[0, *range(3, 12)]]).all()
+    assert fits.error[0] < 1.3
+    assert np.isnan(fits.error[1:3]).all()
+    assert not fits.camera[1:3].any()
+    assert not fits.shape[1:3].any()
     wrong = people[3][..., :2].copy()
     wrong[0, 30] += 500
     weights = np.ones((12, 68))
@@ -115,7 +115,7 @@ def test_unknown_landmarks_do_not_count(people, face_model):
 
 
 def test_any_vertices_of_any_model(people, face_model):
-    """Landmarks elsewhere, coefficients of another scale, and no bounds."""
+    """Other landmarks, coefficients of another scale, and no bounds."""
     shape, expression, camera, _ = people
     where = VertexMap.of_vertices(np.flatnonzero(face_model.part == 0)[::60])
     basis = face_model.basis.copy()
@@ -123,16 +123,16 @@ def test_any_vertices_of_any_model(people, face_model):
     other = replace(face_model, basis=basis, expression_range=None)
     truth = Fit(camera, shape * 1e4, expression, np.zeros(12, np.float32))
     points = projected(truth, other, where)
-    found = fit(points, other, where, Prior(shape=None, expression=None))
-    assert found.error.max() < 0.6
-    assert np.abs(found.shape).max() > 1e3
-    assert np.median(turned_by(found.camera, camera)) < 1
+    fits = fit(points, other, where, Prior(shape=None, expression=None))
+    assert fits.error.max() < 0.6
+    assert np.abs(fits.shape).max() > 1e3
+    assert np.median(turned_by(fits.camera, camera)) < 1
 
 
-def test_nobody_is_an_empty_fit(face_model):
-    found = fit(np.zeros((0, 68, 2)), face_model)
-    assert found.camera.shape == (0, 3, 4)
-    assert found.expression.shape == (0, 55)
+def test_no_faces_are_an_empty_fit(face_model):
+    fits = fit(np.zeros((0, 68, 2)), face_model)
+    assert fits.camera.shape == (0, 3, 4)
+    assert fits.expression.shape == (0, 55)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_nobody_is_an_empty_fit(face_model):
         (lambda m: Prior(pairs=-1), "Prior.pairs"),
     ],
 )
-def test_what_does_not_fit_is_named(face_model, call, message):
+def test_errors_name_the_argument(face_model, call, message):
     with pytest.raises(ValueError, match=message):
         call(face_model)
 
@@ -157,12 +157,12 @@ def test_bounded_least_squares_against_scipy():
     target = rng.normal(0, 2, (20, 30))
     low, high = np.where(np.arange(12) < 3, -np.inf, 0.0), np.where(np.arange(12) < 3, np.inf, 1.0)
     normal = jacobian.transpose(0, 2, 1) @ jacobian
-    found = bounded_least_squares(normal, np.einsum("nrm,nr->nm", jacobian, target), low, high)
-    assert (found >= low).all()
-    assert (found <= high).all()
+    solution = bounded_least_squares(normal, np.einsum("nrm,nr->nm", jacobian, target), low, high)
+    assert (solution >= low).all()
+    assert (solution <= high).all()
     for i in range(20):
         exact = lsq_linear(jacobian[i], target[i], (low, high), tol=1e-14)
-        assert found[i] == pytest.approx(exact.x, abs=1e-4)
+        assert solution[i] == pytest.approx(exact.x, abs=1e-4)
 
 
 def test_the_jaw_of_a_turned_face_is_unsure(face_model):
@@ -186,5 +186,5 @@ def test_an_outline_does_not_turn_the_face(face_model):
     outline = points.copy()
     outline[:, unsure_jaw(camera, face_model)[0], 0] += 10  # px, of a face of about 150
     wary, trusting = fit(outline, face_model), fit(outline, face_model, prior=Prior(jaw=1))
-    turned = [turned_by(found.camera, camera)[0] for found in (wary, trusting)]
+    turned = [turned_by(fits.camera, camera)[0] for fits in (wary, trusting)]
     assert turned[0] < 0.5 * turned[1]

@@ -10,7 +10,7 @@ from tddfa.model.mirror import mirrored_landmarks
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample, write_samples
 from tddfa.train.labels import refit
-from tddfa.train.labels.refit import inner_labels, labelled_landmarks, refitted, seen_landmarks
+from tddfa.train.labels.refit import inner_labels, labelled_landmarks, predicted_landmarks, refitted
 
 
 def prepare(*arguments):
@@ -26,25 +26,25 @@ def heads(made_samples, tmp_path_factory, face_model):
 
 
 def narrowed(labels, model):
-    """Landmarks whose jaw lies nearer to the middle by 6 %."""
-    true = labelled_landmarks(labels, model)
-    middle = true[:, [27, 8]].mean(axis=1, keepdims=True)
-    seen = true.copy()
-    seen[:, :17] = middle + 0.94 * (true[:, :17] - middle)
+    """Landmarks with the jaw 6 % nearer to the middle."""
+    target = labelled_landmarks(labels, model)
+    middle = target[:, [27, 8]].mean(axis=1, keepdims=True)
+    seen = target.copy()
+    seen[:, :17] = middle + 0.94 * (target[:, :17] - middle)
     return seen
 
 
-def test_the_jaw_goes_where_it_is_seen_and_the_rest_stays(heads, face_model, monkeypatch):
+def test_the_jaw_moves_to_its_prediction_and_the_rest_stays(heads, face_model, monkeypatch):
     front = heads.take(np.abs(heads.yaw()) < 11)
-    true, seen = labelled_landmarks(front.labels, face_model), narrowed(front.labels, face_model)
-    monkeypatch.setattr(refit, "seen_landmarks", lambda *_: seen)
+    target, seen = labelled_landmarks(front.labels, face_model), narrowed(front.labels, face_model)
+    monkeypatch.setattr(refit, "predicted_landmarks", lambda *_: seen)
     labels = refitted(front, None, face_model)
     again = labelled_landmarks(labels, face_model)
     away = np.linalg.norm(again - seen, axis=2)[:, :17].mean(axis=1)
-    before = np.linalg.norm(true - seen, axis=2)[:, :17].mean(axis=1)
+    before = np.linalg.norm(target - seen, axis=2)[:, :17].mean(axis=1)
     assert len(front) == 3
     assert (away < 0.6 * before).all()
-    assert np.linalg.norm(again - true, axis=2)[:, 17:].mean(axis=1).max() < 0.7  # px of a face of about 90
+    assert np.linalg.norm(again - target, axis=2)[:, 17:].mean(axis=1).max() < 0.7  # px of a face of about 90
     assert (labels.expression == front.labels.expression).all()
     assert (labels.camera == front.labels.camera).all()
     # in depth, the jaw stays where it was
@@ -55,8 +55,8 @@ def test_the_jaw_goes_where_it_is_seen_and_the_rest_stays(heads, face_model, mon
     assert np.abs(depth[0] - depth[1])[:, :17].mean() < 1.0
 
 
-def test_faces_turned_too_far_change_as_the_others_do(heads, face_model, monkeypatch):
-    monkeypatch.setattr(refit, "seen_landmarks", lambda some, *_: narrowed(some.labels, face_model))
+def test_faces_turned_too_far_change_by_the_mean(heads, face_model, monkeypatch):
+    monkeypatch.setattr(refit, "predicted_landmarks", lambda some, *_: narrowed(some.labels, face_model))
     change = refitted(heads, None, face_model).shape - heads.labels.shape
     turned = np.abs(heads.yaw()) >= 22
     assert turned.sum() == 2
@@ -69,35 +69,35 @@ def test_faces_turned_too_far_change_as_the_others_do(heads, face_model, monkeyp
 
 
 def test_a_jaw_that_is_right_moves_nothing(heads, face_model, monkeypatch):
-    monkeypatch.setattr(refit, "seen_landmarks", lambda crops, *_: labelled_landmarks(crops.labels, face_model))
+    monkeypatch.setattr(refit, "predicted_landmarks", lambda crops, *_: labelled_landmarks(crops.labels, face_model))
     assert refitted(heads, None, face_model).shape == pytest.approx(heads.labels.shape, abs=1e-4)
 
 
 def test_rows_without_parameters_stay(made_crops, face_model, monkeypatch):
     crops = Crops.open([made_crops])
-    monkeypatch.setattr(refit, "seen_landmarks", lambda some, *_: labelled_landmarks(some.labels, face_model) + 5)
+    monkeypatch.setattr(refit, "predicted_landmarks", lambda some, *_: labelled_landmarks(some.labels, face_model) + 5)
     labels = refitted(crops, None, face_model)
     changed = np.abs(labels.shape - crops.labels.shape).max(axis=1) > 0
     assert changed.tolist() == [True] * 6 + [False] * 2
 
 
-def test_landmarks_are_seen_where_they_are(heads, aligner, face_model):
-    true = labelled_landmarks(heads.labels, face_model)
-    seen = seen_landmarks(heads, aligner.regressor, face_model)
-    size = np.sqrt(np.prod(np.ptp(true, axis=1), axis=1))
-    error = np.linalg.norm(seen - true, axis=2).mean(axis=1) / size
+def test_predicted_landmarks_are_near_the_labels(heads, aligner, face_model):
+    target = labelled_landmarks(heads.labels, face_model)
+    seen = predicted_landmarks(heads, aligner.regressor, face_model)
+    size = np.sqrt(np.prod(np.ptp(target, axis=1), axis=1))
+    error = np.linalg.norm(seen - target, axis=2).mean(axis=1) / size
     assert error.max() < 0.09
     assert np.median(error) < 0.04
 
 
-def test_a_mirrored_crop_has_mirrored_landmarks(made_samples, aligner, face_model, tmp_path):
+def test_a_flipped_crop_has_mirrored_landmarks(made_samples, aligner, face_model, tmp_path):
     first = made_samples[1]
     flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
     camera = np.column_stack([flip @ first.camera[:, :3] @ flip, flip @ first.camera[:, 3] + [159, 0, 0]])
     mirrored = Sample(first.crop[:, ::-1].copy(), "m", camera.astype(np.float32), first.shape * 0, first.expression * 0)
     straight = Sample(first.crop, "s", first.camera, first.shape * 0, first.expression * 0)
     write_samples(tmp_path, [straight, mirrored], face_model)
-    seen = seen_landmarks(Crops.open([tmp_path]), aligner.regressor, face_model)
+    seen = predicted_landmarks(Crops.open([tmp_path]), aligner.regressor, face_model)
     assert np.abs(seen[1] - mirrored_landmarks(seen[0], 160)).mean() < 0.5
 
 
