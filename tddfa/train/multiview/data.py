@@ -1,7 +1,7 @@
-"""Views of heads from known cameras, to fine-tune on: rendered ones, and stored ones in EG3D's layout.
+"""Views of heads from known cameras to fine-tune on: rendered ones, and stored ones in EG3D's layout.
 
-A head's views are kept as the regressor's stored crops are (`tddfa.train.data.samples`): squares of 1.75 times the longer
-side of the landmarks' box. Their cameras see the head in px of those.
+Views are stored like the regressor's crops (`tddfa.train.data.samples`): squares of 1.75 times the longer side of the
+landmarks' box. Cameras map the head to px of these crops.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from tddfa.train.synthesis.edits import another_expression
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-# How far rendered views go to both sides, up and down, degrees; how far they are tilted (standard deviation).
+# Maximum yaw and pitch of rendered views, and standard deviation of their roll, degrees.
 _YAW, _PITCH, _ROLL = 70.0, 25.0, 5.0
 _TEXTURE_SIZE = 256
-# Made-up heads: so many expressions at once, each up to this weight.
+# Procedural heads: number of expressions at once, and their maximum weight.
 _EXPRESSIONS, _MAX_EXPRESSION = 4, 0.6
-# A texture of a photo is taken from faces turned no farther than this: yaw, pitch, roll, degrees.
-_MAX_TURNED = (30.0, 25.0, 40.0)
+# Maximum yaw, pitch and roll, degrees, of a face whose texture is used.
+_MAX_POSE = (30.0, 25.0, 40.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,36 +48,36 @@ class HeadViews:
     Attributes
     ----------
     name : str
-        Which head.
-    pictures : tuple of bytes
-        Crops, 160 px, as JPEGs.
+        Name of the head.
+    jpegs : tuple of bytes
+        Crops of 160 px as JPEG files.
     cameras : ndarray (v, 3, 4) float64
         From the head's space to px of each crop (`tddfa.geometry.triangulation`).
     landmarks : ndarray (v, 68, 2) float64
-        Where landmarks are said to be, px of each crop.
+        Labels, px of each crop.
     """
 
     name: str
-    pictures: tuple[bytes, ...]
+    jpegs: tuple[bytes, ...]
     cameras: Floats
     landmarks: Floats
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
-        n = len(self.pictures)
+        n = len(self.jpegs)
         object.__setattr__(self, "cameras", checked("cameras", self.cameras, (n, 3, 4), np.float64))
         object.__setattr__(self, "landmarks", checked("landmarks", self.landmarks, (n, 68, 2), np.float64))
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.jpegs)
 
     def crop(self, view: int) -> Image:
-        """One view's crop (160, 160, 3), BGR."""
-        return np.asarray(cv2.imdecode(np.frombuffer(self.pictures[view], np.uint8), cv2.IMREAD_COLOR))
+        """Decode the crop of a view (160, 160, 3), BGR."""
+        return np.asarray(cv2.imdecode(np.frombuffer(self.jpegs[view], np.uint8), cv2.IMREAD_COLOR))
 
 
 class Heads(Sequence[HeadViews]):
-    """Heads that are rendered or read when they are first asked for, and kept: about 6 kB a view."""
+    """Heads that are rendered or read at first access and kept in memory, about 6 kB per view."""
 
     def __init__(self, makers: Iterable[Callable[[], HeadViews]]) -> None:
         self._makers = list(makers)
@@ -96,18 +96,18 @@ class Heads(Sequence[HeadViews]):
 
 @dataclass(frozen=True, eq=False)
 class ViewBatch:
-    """Views of one head as the network sees them; a share of a view is one of its stored crop's side.
+    """Views of one head as input of the network. The unit of a view is the side of its stored crop.
 
     Attributes
     ----------
     crops : ndarray (v, 120, 120, 3) uint8
         BGR.
     to_view : ndarray (v, 2, 3) float64
-        From px of each crop to shares of its view.
+        From px of each crop to fractions of its view.
     cameras : ndarray (v, 3, 4) float64
-        From the head's space to shares of each view.
+        From the head's space to fractions of each view.
     landmarks : ndarray (v, 68, 2) float64
-        Shares of each view.
+        Labels, in fractions of each view.
     """
 
     crops: Image
@@ -120,37 +120,37 @@ class ViewBatch:
 
 
 def rendered_heads(model: FaceModel, heads: int, views: int, seed: int, crops: Crops | None = None) -> Heads:
-    """Made views of heads, whose truth is known.
+    """Render views of heads with ground truth.
 
-    They are seen from up to 70 degrees to the side and 25 up and down, evenly at random; a head keeps expression and
-    light, what is behind it changes from view to view.
+    Views are uniformly distributed up to 70 degrees of yaw and 25 of pitch. A head has one expression and one light in
+    all views; the background differs.
 
     Parameters
     ----------
     model : FaceModel
-        With `uv`; with `crops`, with ARKit's expression names too.
+        With `uv`; with `crops`, also with ARKit's expression names.
     heads, views : int
-        How many heads, and views of each.
+        Number of heads, and of views of each.
     seed : int
-        The same seed gives the same ones.
+        The same seed gives the same views.
     crops : Crops, optional
-        Heads have the shape, the texture and, some of them changed, the expression of faces of these; those for
-        validation are left alone. Without, they are made up.
+        Heads get the shape, the texture and the expression, which may be edited, of faces of these crops; crops marked
+        for validation are not used. Without crops, heads are procedural.
 
     Raises
     ------
     ValueError
-        If a number is less than 1, or if no crop is fit.
+        If a number is less than 1, or if no crop is suitable.
     """
     for name, value in (("heads", heads), ("views", views)):
         if value < 1:
             raise ValueError(f"{name}: expected 1 or more, got {value}")
-    rows = [None] * heads if crops is None else list(islice(usable_rows(crops, model, _MAX_TURNED, seed), heads))
+    rows = [None] * heads if crops is None else list(islice(usable_rows(crops, model, _MAX_POSE, seed), heads))
     return Heads(_Rendered(model, index, (seed, index), views, crops, row) for index, row in enumerate(rows))
 
 
-def made_up_samples(model: FaceModel, heads: int, views: int, seed: int) -> Iterator[Sample]:
-    """The views of made-up heads as labelled crops, head by head; `Sample.source` tells which head it is."""
+def procedural_samples(model: FaceModel, heads: int, views: int, seed: int) -> Iterator[Sample]:
+    """Render views of procedural heads as labelled crops, head by head; `Sample.source` is the name of the head."""
     for index in range(heads):
         yield from _Rendered(model, index, (seed, index), views, None, None).samples()
 
@@ -165,21 +165,21 @@ class _Rendered:
     row: int | None
 
     def __call__(self) -> HeadViews:
-        pictures, cameras, landmarks = [], [], []
+        jpegs, cameras, landmarks = [], [], []
         for sample in self.samples():
             assert sample.camera is not None and sample.shape is not None and sample.expression is not None
-            pictures.append(encode_jpeg(sample.crop))
+            jpegs.append(encode_jpeg(sample.crop))
             cameras.append(matrices(sample.camera[None, :2])[0])
             points = Camera(sample.camera).project(self.model.landmarks(sample.shape, sample.expression))
             landmarks.append(points[:, :2])
-        return HeadViews(self._name(), tuple(pictures), np.array(cameras), np.array(landmarks))
+        return HeadViews(self._name(), tuple(jpegs), np.array(cameras), np.array(landmarks))
 
     def _name(self) -> str:
         return f"rendered-{self.number}"
 
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(self.seed)
-        head, expression = self._who(rng)
+        head, expression = self._head(rng)
         weights = dict(zip(self.model.expression_names, expression.tolist(), strict=True))
         light = made.any_light(rng)
         for _ in range(self.views):
@@ -189,12 +189,12 @@ class _Rendered:
             matrix = centred(Camera.from_pose(yaw, pitch, roll), self.model, head.shape, expression)
             size = Camera(matrix).scale * made.mean_size(self.model)
             state = State(yaw, pitch, roll, size, float(matrix[0, 3]), float(matrix[1, 3]), weights)
-            image, (truth,) = render((STORED_SIZE, STORED_SIZE), [(head, state)], self._behind(rng), light=light)
-            assert truth is not None
+            image, (target,) = render((STORED_SIZE, STORED_SIZE), [(head, state)], self._background(rng), light=light)
+            assert target is not None
             image = degrade(image, rng, noise=float(rng.uniform(0, 4)), blur=float(rng.uniform(0, 0.7)))
-            yield Sample(image, self._name(), truth.camera.matrix, truth.shape, truth.expression)
+            yield Sample(image, self._name(), target.camera.matrix, target.shape, target.expression)
 
-    def _who(self, rng: np.random.Generator) -> tuple[Head, NDArray[np.float32]]:
+    def _head(self, rng: np.random.Generator) -> tuple[Head, NDArray[np.float32]]:
         if self.crops is None or self.row is None:
             expression = np.zeros(self.model.expression_count, dtype=np.float32)
             some = rng.permutation(self.model.expression_count)[:_EXPRESSIONS]
@@ -204,37 +204,37 @@ class _Rendered:
         if rng.random() < 0.5:
             expression = another_expression(expression, self.model.expression_names, rng)
         head = made.textured_head(self.crops, self.row, self.model)
-        # a crop shows little of what is worn
+        # crops show little of the clothes
         clothes = (rng.uniform(10, 235) + rng.normal(0, 25, 3)).clip(0, 255)
         return replace(head, clothes=tuple(clothes.tolist())), expression
 
-    def _behind(self, rng: np.random.Generator) -> Image:
+    def _background(self, rng: np.random.Generator) -> Image:
         if self.crops is None:
             return backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
         return made.any_background(self.crops, int(rng.integers(len(self.crops))), rng)
 
 
 def read_heads(folder: Path, views: int, skip: Callable[[int], bool] = lambda _: False) -> Heads:
-    """Stored views of heads; of each, so many are kept, evenly spread over all.
+    """Open stored views of heads.
 
     Parameters
     ----------
     folder : Path
         See `tddfa.datasets.views.LAYOUT`.
     views : int
-        How many of each head.
+        Number of views of each head, evenly spread over all.
     skip : callable
-        Number of a head, in the order of names, to whether it is left out.
+        Takes the number of a head in order of name; returns whether it is left out.
 
     Raises
     ------
     ValueError
-        If there are no heads; when a head is asked for, if a file is not what it should be.
+        If there are no heads. At access to a head, if a file is not valid.
     """
-    found = [head for number, head in enumerate(stored_heads(folder)) if not skip(number)]
-    if not found:
+    heads = [head for number, head in enumerate(stored_heads(folder)) if not skip(number)]
+    if not heads:
         raise ValueError(f"{folder / 'multiview'}: expected folders of views, got none; expected {LAYOUT}")
-    return Heads(_Stored(head, views) for head in found)
+    return Heads(_Stored(head, views) for head in heads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,35 +243,35 @@ class _Stored:
     views: int
 
     def __call__(self) -> HeadViews:
-        pictures, cameras, landmarks = [], [], []
+        jpegs, cameras, landmarks = [], [], []
         for view in self.head.views(self.views):
             low, high = view.landmarks.min(axis=0), view.landmarks.max(axis=0)
             side = max(STORED_SCALE * float((high - low).max()), 1.0)
             crop, matrix = crop_square(view.image, (low + high) / 2, side)
-            pictures.append(encode_jpeg(crop))
+            jpegs.append(encode_jpeg(crop))
             cameras.append(_moved(view.camera, matrix))
             landmarks.append(view.landmarks @ matrix[:, :2].T + matrix[:, 2])
-        return HeadViews(self.head.name, tuple(pictures), np.array(cameras), np.array(landmarks))
+        return HeadViews(self.head.name, tuple(jpegs), np.array(cameras), np.array(landmarks))
 
 
 def _moved(camera: Floats, matrix: Floats) -> Floats:
-    """Camera (3, 4) whose picture is moved by an affine map (2, 3)."""
+    """Compose a camera (3, 4) with an affine map (2, 3) of its image."""
     return np.asarray(np.vstack([matrix, [0, 0, 1]]) @ camera)
 
 
 def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.random.Generator) -> ViewBatch:
-    """Some views of a head, each changed at random, but for `Augment.flip`: a mirrored head is another one.
+    """Augment views of a head. They are not flipped (`Augment.flip`): a flipped head is a different head.
 
     Parameters
     ----------
     head : HeadViews
-        Which head.
+        The head.
     views : sequence of int
-        Which views.
+        Indices of the views.
     augment : Augment
-        How much they change.
+        Amount of augmentation.
     rng : numpy.random.Generator
-        How they change.
+        Source of random numbers.
     """
     crops = np.empty((len(views), CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
     to_view = np.empty((len(views), 2, 3))
@@ -281,26 +281,26 @@ def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.
         crops[i] = change_pixels(placement.crop(crop), augment, rng)
         inverse = np.linalg.inv(placement.matrix[:, :2])
         to_view[i] = np.column_stack([inverse, 0.5 - inverse @ placement.matrix[:, 2]]) / STORED_SIZE
-    shares = np.array([[1, 0, 0.5], [0, 1, 0.5]]) / STORED_SIZE
-    cameras = np.array([_moved(head.cameras[view], shares) for view in views])
+    to_fractions = np.array([[1, 0, 0.5], [0, 1, 0.5]]) / STORED_SIZE
+    cameras = np.array([_moved(head.cameras[view], to_fractions) for view in views])
     return ViewBatch(crops, to_view, cameras, (head.landmarks[list(views)] + 0.5) / STORED_SIZE)
 
 
 def view_batches(heads: Heads, views: int, augment: Augment, *, seed: int = 0, start: int = 0) -> Iterator[ViewBatch]:
-    """Views to train on, without end: of one head each time, at random; batch k of a seed is always the same.
+    """Generate batches of views of one random head each, endlessly. Batch k of a seed is always the same.
 
     Parameters
     ----------
     heads : Heads
-        All of them come equally often.
+        All heads are drawn equally often.
     views : int
-        How many views of a head at once; the first of them are triangulated from (`tddfa.train.multiview.losses`).
+        Views per batch; the first ones are triangulated from (`tddfa.train.multiview.losses`).
     augment : Augment
-        How they change.
+        Amount of augmentation.
     seed : int
-        Of all chance.
+        Seed of all random numbers.
     start : int
-        The first batch's number.
+        Number of the first batch.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def view_batches(heads: Heads, views: int, augment: Augment, *, seed: int = 0, s
 
 
 def validation_views(head: HeadViews, views: int) -> ViewBatch:
-    """So many views of a head, evenly spread, unchanged; all of them if there are fewer."""
+    """Select views of a head, evenly spread and not augmented; all of them if there are fewer."""
     taken = min(views, len(head))
     chosen = [i * len(head) // taken for i in range(taken)]
     return view_batch(head, chosen, Augment.none(), np.random.default_rng(0))

@@ -1,10 +1,10 @@
-"""The loss of 3D-aware multiview-consistent fine-tuning, as one module for any network that finds landmarks.
+"""Loss of 3D-aware multiview-consistent fine-tuning, for any network that predicts landmarks.
 
-The landmarks found in some views of a head are triangulated, and the points in space are seen again by all its cameras:
-where views disagree, each is pulled towards the others (Zeng et al., "3D-aware Facial Landmark Detection via Multi-view
+The landmarks predicted in some views of a head are triangulated, and the 3D points are projected into all views: where
+views disagree, each is pulled towards the others (Zeng et al., "3D-aware Facial Landmark Detection via Multi-view
 Consistent Training on Synthetic Data", CVPR 2023).
 
-Cameras are as in `tddfa.geometry.triangulation`; those of a weak perspective have 0, 0, 0, 1 for a third row.
+Cameras are as in `tddfa.geometry.triangulation`; the third row of a weak perspective camera is 0, 0, 0, 1.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from tddfa.landmarks68 import JAW
 
 
 def project(cameras: Tensor, points: Tensor) -> Tensor:
-    """Where cameras (v, 3, 4) see points (n, 3): (v, n, 2)."""
+    """Project points (n, 3) by cameras (v, 3, 4): (v, n, 2)."""
     homogeneous = points @ cameras[:, :, :3].transpose(1, 2) + cameras[:, None, :, 3]
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
 def triangulate(cameras: Tensor, points: Tensor) -> Tensor:
-    """Triangulate points seen by several cameras, as `tddfa.geometry.triangulation.triangulate`; gradients pass.
+    """Triangulate points as `tddfa.geometry.triangulation.triangulate` does, with gradients.
 
     Parameters
     ----------
     cameras : Tensor (v, 3, 4)
-        At least two, from different directions: of others the result is not finite.
+        At least two, from different directions; otherwise the result is not finite.
     points : Tensor (v, n, 2)
         In the cameras' unit.
 
@@ -42,34 +42,34 @@ def triangulate(cameras: Tensor, points: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If shapes are others, or if there are less than two views.
+        If a shape is wrong, or if there are fewer than two views.
     """
     _check("cameras", cameras, (None, 3, 4))
     _check("points", points, (len(cameras), None, 2))
     if len(cameras) < 2:
         raise ValueError(f"cameras: expected two views or more, got {len(cameras)}")
-    # the third row's length says what a unit of the residual is worth; that of a pinhole is made 1
+    # scale the third row of a pinhole camera to length 1, so that all residuals have the same unit
     directions = cameras[:, 2, :3].norm(dim=1)
     scales = torch.where(directions > 0, directions, cameras[:, 2, 3])
     cameras = cameras / scales[:, None, None]
     equations = cameras[:, None, :2] - points[..., None] * cameras[:, None, 2:]
     equations = equations.transpose(0, 1).flatten(1, 2)
     q, r = torch.linalg.qr(equations[..., :3])
-    wanted = -(q.transpose(1, 2) @ equations[..., 3:])
-    return torch.linalg.solve_triangular(r, wanted, upper=True).squeeze(2)
+    right_side = -(q.transpose(1, 2) @ equations[..., 3:])
+    return torch.linalg.solve_triangular(r, right_side, upper=True).squeeze(2)
 
 
 class Terms(NamedTuple):
-    """What views of one head disagree by: means of absolute differences, in the unit of the points.
+    """Terms of the loss: mean absolute differences, in the unit of the points.
 
     Attributes
     ----------
     projection : Tensor ()
-        In the other views, found points from where the triangulated ones lie.
+        Between predicted and projected triangulated landmarks, in the views that were not triangulated from.
     source : Tensor ()
-        In the views triangulated from, labels from where the triangulated points lie.
+        Between labels and projected triangulated landmarks, in the source views.
     landmarks : Tensor ()
-        In all views, found points from labels.
+        Between predicted landmarks and labels, in all views.
     """
 
     projection: Tensor
@@ -78,21 +78,19 @@ class Terms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """Their sum, each with weight 1."""
+        """Sum of the terms."""
         return self.projection + self.source + self.landmarks
 
 
 class MultiviewLoss(nn.Module):
-    """The three L1 terms of views of one head.
-
-    It knows nothing of the network: whatever gives two numbers a landmark can be trained by it.
+    """The three L1 terms for views of one head. It is independent of the network.
 
     Parameters
     ----------
     source_views : int
-        The first so many views are triangulated from, the others are reprojected into.
+        Number of views to triangulate from: the first ones. The points are projected into the others.
     jaw_weight : float
-        Weight of the jaw line in the `landmarks` term; that of other points is 1.
+        Weight of the jaw in the `landmarks` term; other landmarks have weight 1.
     """
 
     weights: Tensor
@@ -109,22 +107,22 @@ class MultiviewLoss(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, points: Tensor, cameras: Tensor, labels: Tensor) -> Terms:
-        """Compare.
+        """Compute the terms.
 
         Parameters
         ----------
         points : Tensor (v, 68, 2)
-            What the network found in each view, as shares of the view: 0 is its left or top edge, 1 its right or
-            bottom one. More views than `source_views`.
+            Predicted landmarks in each view, in fractions of the view: 0 is its left or top edge, 1 its right or
+            bottom edge. More views than `source_views`.
         cameras : Tensor (v, 3, 4)
-            From the head's space to shares of each view.
+            From the head's space to fractions of each view.
         labels : Tensor (v, 68, 2)
-            Where the landmarks are said to be, as `points`; no gradient passes them.
+            Labels, in the unit of `points`; they get no gradient.
 
         Raises
         ------
         ValueError
-            If shapes are others.
+            If a shape is wrong, or if there are too few views.
         """
         _check("points", points, (None, 68, 2))
         _check("cameras", cameras, (len(points), 3, 4))
@@ -133,15 +131,16 @@ class MultiviewLoss(nn.Module):
             raise ValueError(
                 f"points: expected more than the {self.source_views} views triangulated from, got {len(points)}"
             )
-        # of cameras in float32, views that are much alike leave no digits of the depth
+        # in float32, similar views leave no significant digits of the depth
         points, cameras, labels = points.double(), cameras.double(), labels.double().detach()
         first, rest = slice(self.source_views), slice(self.source_views, None)
-        seen = project(cameras, triangulate(cameras[first], points[first]))
+        projected = project(cameras, triangulate(cameras[first], points[first]))
         weighted = (points - labels).abs() * self.weights[:, None]
-        return Terms((points - seen)[rest].abs().mean(), (labels - seen)[first].abs().mean(), weighted.mean())
+        return Terms((points - projected)[rest].abs().mean(), (labels - projected)[first].abs().mean(), weighted.mean())
 
 
 def _check(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
-    if value.ndim != len(shape) or any(w is not None and w != g for w, g in zip(shape, value.shape, strict=True)):
-        wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"{name}: expected shape ({wanted}), got {tuple(value.shape)}")
+    sides = zip(shape, value.shape, strict=False)
+    if value.ndim != len(shape) or any(expected not in (None, got) for expected, got in sides):
+        text = ", ".join("n" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name}: expected shape ({text}), got {tuple(value.shape)}")

@@ -1,7 +1,7 @@
-"""3D-aware multiview-consistent fine-tuning: a trained regressor learns that views of one head show one head.
+"""3D-aware multiview-consistent fine-tuning: a trained regressor learns to agree on all views of one head.
 
-Each step has labelled crops with the regressor's own loss, and views of one head from known cameras with the three
-terms of `tddfa.train.multiview.losses`: 3DDFA+ of Zeng et al., CVPR 2023, for the regressor here.
+Each step uses labelled crops with the regressor's own loss, and views of one head from known cameras with the three
+terms of `tddfa.train.multiview.losses`: the method of 3DDFA+ (Zeng et al., CVPR 2023).
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from tddfa.train.regressor.networks import Prediction
 from tddfa.train.regressor.task import KIND, RegressorTask, Targets, export_best, first_network, split_crops
 from tddfa.train.regressor.task import export_again as export_regressor_again
 
-# px of the crop that a share of a view is
-_PIXELS_A_SHARE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
-# What a validation head is measured by: so many views, triangulated from so many sets of four.
+# Side of a view in px of the crop
+_VIEW_SIDE = CROP_SIZE * STORED_SCALE / LANDMARK_SCALE
+# Views of each validation head, and sets of four views that are triangulated from.
 _VALIDATION_VIEWS, _QUADRUPLES = 16, 60
 
 
 class Step(NamedTuple):
-    """What a step learns from."""
+    """Data of a step: labelled crops, and views of one head."""
 
     labelled: Batch
     views: ViewBatch
 
 
 class MultiviewTask:
-    """What `tddfa.train.engine.loop` trains: a regressor's task, and views.
+    """Training task for `tddfa.train.engine.loop`: the regressor's task, and views.
 
     Parameters
     ----------
     regressor : RegressorTask
-        The network, and the loss of labelled crops.
+        Network, and loss of labelled crops.
     validation : sequence of ViewBatch
-        Each of one head, none of which is trained on; with at least `SOURCES` + 1 views.
+        Views of held-out heads, one batch per head, with at least `SOURCES` + 1 views.
     views : ViewSettings
-        How much views count.
+        Weights of the multiview terms.
 
     Raises
     ------
@@ -69,38 +69,38 @@ class MultiviewTask:
             raise ValueError(f"validation: expected heads of more than {SOURCES} views, got {few}")
         self.regressor, self.validation = regressor, validation
         self.network: nn.Module = regressor.network
-        self.weight = views.weight * _PIXELS_A_SHARE
+        self.weight = views.weight * _VIEW_SIDE
         self.loss = MultiviewLoss(views.source_views, views.jaw_weight).to(regressor.device)
         self.objectives: Mapping[str, Callable[[Step], dict[str, Tensor]]] = {"multiview": self.terms}
 
     def describe(self) -> dict[str, Any]:
-        """As `RegressorTask.describe`."""
+        """Return the arguments that build the network again, as `RegressorTask.describe`."""
         return self.regressor.describe()
 
     def judge(self, batch: Step) -> float:
-        """As `RegressorTask.judge`, of the labelled crops."""
+        """Compute the VDC of the labelled crops, as `RegressorTask.judge`."""
         return self.regressor.judge(batch.labelled)
 
     def terms(self, step: Step) -> dict[str, Tensor]:
-        """Compute the terms of the loss, weighted."""
+        """Compute the weighted terms of the loss."""
         targets = Targets.of(step.labelled, self.regressor.device)
         cameras, labels = (self._tensor(value) for value in (step.views.cameras, step.views.landmarks))
-        # in one pass: BatchNorm over views of one head alone would learn that head
+        # one pass for both: BatchNorm statistics of views of one head alone would be those of that head
         crops = torch.cat([targets.crops, self._tensor(step.views.crops)])
         with self.regressor.precision():
-            found = self.network(crops)
+            predicted = self.network(crops)
         labelled, of_views = (
-            Prediction(*(value[part] for value in found))
+            Prediction(*(value[part] for value in predicted))
             for part in (slice(len(targets.crops)), slice(len(targets.crops), None))
         )
         terms = self.regressor.terms(labelled, targets, self.regressor.weights)
         if not self.weight:
             return terms
-        off = self.loss(self._in_views(of_views, step.views), cameras, labels)
+        views = self.loss(self._in_views(of_views, step.views), cameras, labels)
         return terms | {
-            "view_projection": self.weight * off.projection,
-            "view_source": self.weight * off.source,
-            "view_landmarks": self.weight * off.landmarks,
+            "view_projection": self.weight * views.projection,
+            "view_source": self.weight * views.source,
+            "view_landmarks": self.weight * views.landmarks,
         }
 
     @torch.no_grad()
@@ -110,25 +110,25 @@ class MultiviewTask:
         Returns
         -------
         dict of str to float
-            Of the crops, what `RegressorTask.validate` gives, its ``error`` as ``crops``. Of the views, in % of
-            sqrt(width * height) of the landmarks' box: ``views``, mean distance of landmarks from labels, and
-            ``reprojection``, in views not triangulated from, their mean distance from where points triangulated from
-            four views lie; ``spread``, RMS distance of points triangulated from different views from their mean, in the
-            unit of the heads. ``error`` is ``crops`` and ``reprojection`` together.
+            Of the crops: the measures of `RegressorTask.validate`, its ``error`` as ``crops``. Of the views, in % of
+            sqrt(width * height) of the landmarks' box: ``views``, mean distance between predicted landmarks and labels,
+            and ``reprojection``, mean distance between predicted landmarks and projected points that were triangulated
+            from four other views. ``spread``: RMS distance of points triangulated from different views from their mean,
+            in the unit of the heads. ``error``: sum of ``crops`` and ``reprojection``.
         """
         values = self.regressor.validate(network)
         rows = []
         for views in self.validation:
             with self.regressor.precision():
-                found = self._in_views(network(self._tensor(views.crops)), views).double()
-            rows.append(view_errors(found.cpu().numpy(), views))
+                points = self._in_views(network(self._tensor(views.crops)), views).double()
+            rows.append(view_errors(points.cpu().numpy(), views))
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         crops = values.pop("error")
         return {"error": crops + means["reprojection"], "crops": crops, **values, **means}
 
-    def _in_views(self, found: Prediction, views: ViewBatch) -> Tensor:
-        """Landmarks (v, 68, 2) as shares of the views."""
-        points = self.regressor.surface(found.camera, found.shape, found.expression)[:, :68, :2]
+    def _in_views(self, predicted: Prediction, views: ViewBatch) -> Tensor:
+        """Compute landmarks (v, 68, 2) in fractions of the views."""
+        points = self.regressor.surface(predicted.camera, predicted.shape, predicted.expression)[:, :68, :2]
         to_view = self._tensor(views.to_view).to(points.dtype)
         return points @ to_view[:, :, :2].transpose(1, 2) + to_view[:, None, :, 2]
 
@@ -137,30 +137,30 @@ class MultiviewTask:
 
 
 def view_errors(points: NDArray[np.floating], views: ViewBatch) -> dict[str, float]:
-    """How well landmarks found in views of one head agree: `MultiviewTask.validate` says what the numbers are.
+    """Measure landmarks predicted in views of one head; the measures are those of `MultiviewTask.validate`.
 
     Parameters
     ----------
     points : ndarray (v, 68, 2)
-        What was found, as shares of the views.
+        Predicted landmarks, in fractions of the views.
     views : ViewBatch
-        More than `SOURCES`.
+        More than `SOURCES` views.
     """
-    if not np.isfinite(points).all():  # of a network that diverged
+    if not np.isfinite(points).all():  # the training diverged
         return dict.fromkeys(("views", "reprojection", "spread"), float("nan"))
     sizes = np.sqrt(np.ptp(views.landmarks, axis=1).prod(axis=1))
-    found = consistency(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
+    result = consistency(views.cameras, points, sizes, _QUADRUPLES, np.random.default_rng(0))
     return {
         "views": float(100 * (np.linalg.norm(points - views.landmarks, axis=2) / sizes[:, None]).mean()),
-        "reprojection": found.reprojection_targets,
-        "spread": found.spread,
+        "reprojection": result.reprojection_targets,
+        "spread": result.spread,
     }
 
 
 def finetune(
     settings: MultiviewSettings, out: Path, *, resume: bool = False, device: str = "cpu", show: bool = True
 ) -> Outcome:
-    """Fine-tune, keep the best, and export it to ``regressor.onnx`` when the training has come to its end.
+    """Fine-tune a regressor, and export the best network to ``regressor.onnx`` when the training is finished.
 
     Parameters
     ----------
@@ -168,36 +168,44 @@ def finetune(
     out : Path
         Folder for checkpoints, logs and the exported network.
     resume : bool
-        Go on from its checkpoint; the settings must be the same.
+        Continue from the checkpoint in `out`; the settings must be the same.
     device : str
-        Of torch.
+        Device of torch.
     show : bool
         Show a progress bar.
 
     Raises
     ------
-    FileNotFoundError, FileExistsError, ValueError
-        If data, weights or checkpoints are missing, damaged, or in the way.
+    FileNotFoundError, ValueError
+        If data, weights or the checkpoint to resume from are missing or damaged.
+    FileExistsError
+        If `out` has a checkpoint and `resume` is False.
     """
     own, views = settings.regressor, settings.views
     schedule = own.schedule
     torch.set_num_threads(own.threads)
     model = FaceModel.load(own.face_model)
-    training, kept, validation = split_crops(own, model)
-    heads, aside = _heads(views, model, training, kept, schedule.seed)
+    training, held_out, validation = split_crops(own, model)
+    heads, validation_heads = _heads(views, model, training, held_out, schedule.seed)
 
     def stream(start: int) -> Iterator[Step]:
         labelled = batches(
-            training, schedule.batch_size, own.augment, model,
-            seed=schedule.seed, start=start, balance=own.yaw_balance, workers=own.workers,
-        )  # fmt: skip
-        seen = view_batches(heads, views.views_per_step, own.augment, seed=schedule.seed, start=start)
-        return (Step(*both) for both in zip(labelled, seen, strict=False))
+            training,
+            schedule.batch_size,
+            own.augment,
+            model,
+            seed=schedule.seed,
+            start=start,
+            balance=own.yaw_balance,
+            workers=own.workers,
+        )
+        of_heads = view_batches(heads, views.views_per_step, own.augment, seed=schedule.seed, start=start)
+        return (Step(*both) for both in zip(labelled, of_heads, strict=False))
 
     network = first_network(own)
     task = MultiviewTask(
         RegressorTask(network, model, own.loss_weights, own.meta_joint, validation, own.vertices, torch.device(device)),
-        [validation_views(head, _VALIDATION_VIEWS) for head in aside],
+        [validation_views(head, _VALIDATION_VIEWS) for head in validation_heads],
         views,
     )
     before = task.validate(task.network)
@@ -212,8 +220,8 @@ def export_again(out: Path, settings: MultiviewSettings) -> Path:
     return export_regressor_again(out, settings.regressor)
 
 
-def _heads(views: ViewSettings, model: FaceModel, training: Crops, kept: Crops, seed: int) -> tuple[Heads, Heads]:
-    """Heads to train on, and to validate on."""
+def _heads(views: ViewSettings, model: FaceModel, training: Crops, held_out: Crops, seed: int) -> tuple[Heads, Heads]:
+    """Open or render the heads to train on and to validate on."""
     if views.folder is not None:
         total = len(read_heads(views.folder, views.views_per_head))
         first = total - views.validation_heads
@@ -223,9 +231,9 @@ def _heads(views: ViewSettings, model: FaceModel, training: Crops, kept: Crops, 
             read_heads(views.folder, views.views_per_head, lambda number: number >= first),
             read_heads(views.folder, views.views_per_head, lambda number: number < first),
         )
-    # here the crops kept aside are what heads are made of
-    unmarked = kept.take(np.arange(len(kept)))
-    unmarked.labels = replace(kept.labels, validation=np.zeros(len(kept), dtype=np.bool_))
+    # `rendered_heads` leaves out crops that are marked for validation; here they are the ones to use
+    unmarked = held_out.take(np.arange(len(held_out)))
+    unmarked.labels = replace(held_out.labels, validation=np.zeros(len(held_out), dtype=np.bool_))
     return (
         rendered_heads(model, views.heads, views.views_per_head, seed, training),
         rendered_heads(model, views.validation_heads, _VALIDATION_VIEWS, seed + 1, unmarked),

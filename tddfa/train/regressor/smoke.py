@@ -20,7 +20,7 @@ from tddfa.train.data.samples import encode_jpeg
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.engine.settings import Folder, Schedule
 from tddfa.train.engine.smoke import SmokeResult
-from tddfa.train.multiview.data import made_up_samples
+from tddfa.train.multiview.data import procedural_samples
 from tddfa.train.regressor.export import export_regressor
 from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.task import EXPORTED, first_network, train_regressor
@@ -37,7 +37,7 @@ _HELD_OUT = ((9001, (0, 0, 0)), (9002, (20, 5, 0)), (9003, (-25, -5, 10)))
 
 def made_crops(folder: Path, model: FaceModel) -> Path:
     """Write labelled crops of rendered heads, the last heads for validation, and crops without a face."""
-    samples = list(made_up_samples(model, _HEADS, _VIEWS, seed=0))
+    samples = list(procedural_samples(model, _HEADS, _VIEWS, seed=0))
     rooms = [backdrop((160, 160), seed) for seed in range(len(samples) // 8)]
     count = len(samples) + len(rooms)
     face = np.arange(count) < len(samples)

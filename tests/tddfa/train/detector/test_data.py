@@ -42,7 +42,7 @@ def test_a_part_of_a_folder_is_by_name(lines):
     kept, rest = source(lines, "boxes", 0, 0.7, None), source(lines, "boxes", 0.7, 1, None)
     names = [[photo.path.name for photo in part.images] for part in (kept, rest)]
     assert [len(part) for part in names] == [7, 3] and names[1] == ["p7.png", "p8.png", "p9.png"]
-    with pytest.raises(FileNotFoundError, match=r"expected pictures of kind 'boxes' from 0 to 0\.05, got none"):
+    with pytest.raises(FileNotFoundError, match=r"expected images of kind 'boxes' from 0 to 0\.05, got none"):
         source(lines, "boxes", 0, 0.05, None)
 
 
@@ -78,10 +78,10 @@ def test_folders_without_labels_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected images with boxes: \.txt or \.xml beside them"):
         boxed_images(tmp_path)
     for kind in ("landmarks", "unlabelled", "empty"):
-        with pytest.raises(FileNotFoundError, match="expected pictures"):
+        with pytest.raises(FileNotFoundError, match="expected images"):
             source(tmp_path, kind, 0, 1, None)
     picture(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match="expected pictures of kind 'landmarks', got none"):
+    with pytest.raises(FileNotFoundError, match="expected images of kind 'landmarks', got none"):
         source(tmp_path, "landmarks", 0, 1, None)
 
 

@@ -175,7 +175,7 @@ def test_wrong_numbers_are_told():
     ):
         with pytest.raises(ValueError, match=message):
             Layout(**keys)
-    with pytest.raises(ValueError, match="sources: expected some"):
+    with pytest.raises(ValueError, match="sources: expected at least one"):
         Scenes([(Pictures(0), 1.0)], 1, Layout(), Augment.none())
     with pytest.raises(ValueError, match=r"augment\.noise: expected 0"):
         Scenes([(Pictures(), 1.0)], 1, Layout(), Augment())

@@ -13,7 +13,7 @@ from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.multiview.data import (
     Heads,
     HeadViews,
-    made_up_samples,
+    procedural_samples,
     read_heads,
     rendered_heads,
     validation_views,
@@ -65,7 +65,7 @@ def ramps(rng):
 
 
 def test_views_of_a_head_show_the_same_points_in_space(model, heads):
-    samples = list(made_up_samples(model, 2, 6, seed=3))
+    samples = list(procedural_samples(model, 2, 6, seed=3))
     for number, head in enumerate(heads):
         own = samples[6 * number]
         truth = model.landmarks(own.shape, own.expression)
@@ -89,9 +89,9 @@ def test_views_lie_as_stored_crops_do_and_look_about(heads):
 
 def test_the_same_seed_gives_the_same(model, heads):
     again, other = rendered_heads(model, 1, 6, seed=3)[0], rendered_heads(model, 1, 6, seed=4)[0]
-    assert again.pictures == heads[0].pictures
+    assert again.jpegs == heads[0].jpegs
     assert np.array_equal(again.cameras, heads[0].cameras)
-    assert other.pictures != heads[0].pictures
+    assert other.jpegs != heads[0].jpegs
 
 
 def test_a_network_that_knows_faces_finds_the_landmarks_where_they_are_said_to_be(aligner, model, heads):
@@ -175,7 +175,7 @@ def test_numbers_out_of_range(model):
 
 def test_views_and_arrays_have_to_match(ramps):
     with pytest.raises(ValueError, match=r"landmarks: expected shape \(5, 68, 2\), got \(4, 68, 2\)"):
-        HeadViews("x", ramps.pictures, ramps.cameras, ramps.landmarks[:4])
+        HeadViews("x", ramps.jpegs, ramps.cameras, ramps.landmarks[:4])
 
 
 def crops_of(folder, samples, validation):
@@ -191,7 +191,7 @@ def crops_of(folder, samples, validation):
 
 
 def test_heads_of_photos_are_theirs_and_never_those_kept_aside(model, tmp_path):
-    samples = list(made_up_samples(model, 3, 6, seed=1))
+    samples = list(procedural_samples(model, 3, 6, seed=1))
     crops = crops_of(tmp_path / "some", samples, np.arange(18) >= 6)
     ((head),) = rendered_heads(model, 1, 4, 0, crops)
     points = triangulate(head.cameras, head.landmarks)
