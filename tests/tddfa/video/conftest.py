@@ -1,6 +1,7 @@
 import gc
 
 import pytest
+
 from builders_video import VARYING, make_video, threads
 
 

@@ -12,8 +12,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from builders_video import RATE, VARYING, damaged, make_video, moving_square, packets, sine, square_left
 
+from builders_video import RATE, VARYING, damaged, make_video, moving_square, packets, sine, square_left
 from tddfa import video
 from tddfa._shared import image_io
 from tddfa.video import Frame, VideoError, Writer, frames, open_source, threaded

@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from builders_video import Stop, moving_square, threads
 
+from builders_video import Stop, moving_square, threads
 from tddfa.video import Frame, Live, Reader, VideoError, Writer, frames, live, open_source, threaded
 
 

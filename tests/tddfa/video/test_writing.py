@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+
 from builders_video import (
     RATE,
     VARYING,
@@ -18,7 +19,6 @@ from builders_video import (
     packets,
     square_left,
 )
-
 from tddfa import video
 from tddfa.video import VideoError, Writer, frames, open_source
 
