@@ -144,6 +144,13 @@ class ImageKind(Kind):
         Whether it is drawn over the image, and has the size of the image.
     extra_files : tuple of ExtraFile
         Files beside the image.
+
+    Examples
+    --------
+    >>> from tddfa.outputs import ImageKind, Outputs
+    >>> negative = ImageKind(name="negative", help="the negative of the image", make=lambda o: 255 - o.image)
+    >>> [path.name for path in negative.save(Outputs(image, [], aligner), tmp / "me")]
+    ['me_negative.jpg']
     """
 
     make: Callable[[Outputs], Image]
@@ -300,7 +307,7 @@ def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None
     try:
         return aligner.decoder.six_dof(face, intrinsics)
     except ValueError:
-        # no place before this camera looks so: a face of a very wide lens, nearer than its own size
+        # a very wide lens: the face would be nearer to the camera than its own size
         return None
 
 

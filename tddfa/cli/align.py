@@ -152,8 +152,10 @@ def _write_json(
     path: Path, stem: str, size: tuple[int, int], records: list[dict[str, Any]], options: argparse.Namespace
 ) -> Path:
     from tddfa._shared.files import write_atomic
+    from tddfa.types import SCHEMA
 
     content = {
+        "schema": SCHEMA,
         "source": str(path),
         "width": size[1],
         "height": size[0],
@@ -183,10 +185,9 @@ def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:
     from tddfa.face_crops.aligned import alignment, five_points
 
     matrix = None if options.frontal else np.round(alignment(face, options.size, options.template), 6).tolist()
+    record = face.to_dict()
     return {
-        "box": np.round(face.box.astype(np.float64), 2).tolist(),
-        "score": round(face.score, 5),
-        "pose": {name: round(angle, 3) for name, angle in face.camera.euler_degrees()._asdict().items()},
+        **{name: record[name] for name in ("box", "score", "pose")},
         "points": np.round(five_points(face), 3).tolist(),
         "matrix": matrix,
     }

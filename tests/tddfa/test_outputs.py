@@ -32,14 +32,14 @@ def outputs(aligner, two_people, faces):
     return make
 
 
-def test_kinds_are_those_of_3ddfa_v2_and_glb_and_6dof():
+def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof():
     assert set(KINDS) == {*NINE, "glb", "6dof"}
     assert set(KINDS) - set(image_kinds()) == {"ply", "obj", "glb"}
     assert all(name == kind.name for name, kind in KINDS.items())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_pictures_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
+def test_images_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
     made = outputs(suffix=suffix)
     for kind in image_kinds():
         written = made.save(kind, tmp_path / "a photo")
@@ -50,7 +50,7 @@ def test_pictures_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
     assert len(list(tmp_path.iterdir())) == len(image_kinds())
 
 
-def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
+def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
     made = outputs(alpha=0.3, background="black", pose_style="axes")
     meshes = [aligner.decoder.mesh(face) for face in faces]
     expected = {
@@ -64,16 +64,16 @@ def test_pictures_are_those_of_draw(outputs, aligner, two_people, faces):
             two_people, faces, meshes, [aligner.decoder.six_dof(f) for f in faces], alpha=0.3, background="black"
         ),
     }
-    for kind, picture in expected.items():
-        np.testing.assert_array_equal(made.draw(kind), picture, err_msg=kind)
+    for kind, image in expected.items():
+        np.testing.assert_array_equal(made.draw(kind), image, err_msg=kind)
 
 
 @pytest.mark.parametrize("size", [64, 256])
 def test_texture_and_mask(outputs, tmp_path, size):
     made = outputs(suffix=".png", uv_size=size, uv_mask=True)
-    picture, mask = made.save("uv_tex", tmp_path / "x")
-    assert (picture.name, mask.name) == ("x_uv_tex.png", "x_uv_tex_mask.png")
-    assert cv2.imread(str(picture)).shape == (size, 2 * size, 3)
+    texture, mask = made.save("uv_tex", tmp_path / "x")
+    assert (texture.name, mask.name) == ("x_uv_tex.png", "x_uv_tex_mask.png")
+    assert cv2.imread(str(texture)).shape == (size, 2 * size, 3)
     written = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(written, np.hstack([texture.mask for texture in made.textures]))
     assert (written[:, :size] == SEEN).mean() > 0.1
@@ -101,7 +101,7 @@ def test_raw_depth(outputs, tmp_path, two_people):
 
 
 @pytest.mark.parametrize("name", ["my.photo", "a.b.c", ".hidden", "x.", "naïve 日本", "x.jpg"])
-def test_dots_and_other_letters_in_names(outputs, tmp_path, name):
+def test_dots_and_non_ascii_letters_in_names(outputs, tmp_path, name):
     made = outputs(raw_depth="npy", uv_mask=True, uv_size=64)
     written = [path for kind in ("depth", "uv_tex", "ply") for path in made.save(kind, tmp_path / name)]
     written.append(made.save_json(tmp_path / name, "x"))
@@ -162,63 +162,63 @@ class TestJson:
         content = json.loads(path.read_text())
         assert (content["image"], content["width"], content["height"]) == ("people.jpg", *two_people.shape[1::-1])
         assert len(content["faces"]) == 2
-        for said, face in zip(content["faces"], faces, strict=True):
-            np.testing.assert_allclose(said["box"], face.box, atol=0.006)
-            np.testing.assert_allclose(said["landmarks"], face.landmarks, atol=6e-4)
-            np.testing.assert_allclose(said["camera"], face.camera.matrix, atol=6e-6)
-            np.testing.assert_allclose(said["rotation"], face.camera.rotation, atol=6e-7)
-            np.testing.assert_allclose(said["shape"], face.params.shape, atol=6e-6)
-            assert said["score"] == pytest.approx(face.score, abs=6e-6)
-            assert said["scale"] == pytest.approx(face.camera.scale, abs=6e-6)
-            assert said["pose"] == pytest.approx(face.camera.euler_degrees()._asdict(), abs=6e-4)
-            assert said["roi"] == pytest.approx(vars(face.roi), abs=6e-4)
-            assert list(said["expression"]) == list(aligner.face_model.expression_names)
-            assert said["expression"] == pytest.approx(aligner.decoder.expression(face), abs=6e-5)
-            assert all(0 <= weight <= 1 for weight in said["expression"].values())
-            assert said["track_id"] is None
-            assert said["visible"] == aligner.decoder.visible(face).tolist()
-            w, x, y, z = said["quaternion"]["values"]
-            assert said["quaternion"]["order"] == "wxyz"
-            np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), said["rotation"], atol=3e-6)
-            assert said["pose_order"] == "rotation = Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
+        for record, face in zip(content["faces"], faces, strict=True):
+            np.testing.assert_allclose(record["box"], face.box, atol=0.006)
+            np.testing.assert_allclose(record["landmarks"], face.landmarks, atol=6e-4)
+            np.testing.assert_allclose(record["camera"], face.camera.matrix, atol=6e-6)
+            np.testing.assert_allclose(record["rotation"], face.camera.rotation, atol=6e-7)
+            np.testing.assert_allclose(record["shape"], face.params.shape, atol=6e-6)
+            assert record["score"] == pytest.approx(face.score, abs=6e-6)
+            assert record["scale"] == pytest.approx(face.camera.scale, abs=6e-6)
+            assert record["pose"] == pytest.approx(face.camera.euler_degrees()._asdict(), abs=6e-4)
+            assert record["roi"] == pytest.approx(vars(face.roi), abs=6e-4)
+            assert list(record["expression"]) == list(aligner.face_model.expression_names)
+            assert record["expression"] == pytest.approx(aligner.decoder.expression(face), abs=6e-5)
+            assert all(0 <= weight <= 1 for weight in record["expression"].values())
+            assert record["track_id"] is None
+            assert record["visible"] == aligner.decoder.visible(face).tolist()
+            w, x, y, z = record["quaternion"]["values"]
+            assert record["quaternion"]["order"] == "wxyz"
+            np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), record["rotation"], atol=3e-6)
+            assert record["pose_order"] == "rotation = Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
             # and that is what the angles make
-            turns = [(axis, np.radians(said["pose"][name]) * sign) for axis, name, sign in EULER]
+            turns = [(axis, np.radians(record["pose"][name]) * sign) for axis, name, sign in EULER]
             made = np.linalg.multi_dot([Rotation.from_euler(axis, turn).as_matrix() for axis, turn in turns])
-            np.testing.assert_allclose(made, said["rotation"], atol=2e-5)
+            np.testing.assert_allclose(made, record["rotation"], atol=2e-5)
 
     @pytest.mark.parametrize(
         "camera", [None, Intrinsics([[900, 0, 470], [0, 910, 250], [0, 0, 1]], (-0.1, 0.01, 0, 0))]
     )
-    def test_six_degrees_of_freedom(self, outputs, tmp_path, aligner, faces, two_people, camera):
+    def test_6dof(self, outputs, tmp_path, aligner, faces, two_people, camera):
         content = json.loads(outputs(intrinsics=camera).save_json(tmp_path / "x", "x").read_text())
         used = camera or Intrinsics.assumed(two_people.shape[:2])
-        for told, face in zip(content["faces"], faces, strict=True):
-            said, pose = told["six_dof"], aligner.decoder.six_dof(face, used)
-            np.testing.assert_allclose(said["rotation"], pose.rotation, atol=6e-7)
+        for written, face in zip(content["faces"], faces, strict=True):
+            record, pose = written["six_dof"], aligner.decoder.six_dof(face, used)
+            np.testing.assert_allclose(record["rotation"], pose.rotation, atol=6e-7)
             np.testing.assert_allclose(
-                Rotation.from_rotvec(said["rotation_vector"]).as_matrix(), pose.rotation, atol=3e-6
+                Rotation.from_rotvec(record["rotation_vector"]).as_matrix(), pose.rotation, atol=3e-6
             )
-            theirs = Rotation.from_rotvec(said["img2pose_vector"]).as_matrix() @ np.diag([1, -1, -1])
+            theirs = Rotation.from_rotvec(record["img2pose_vector"]).as_matrix() @ np.diag([1, -1, -1])
             np.testing.assert_allclose(theirs, pose.rotation, atol=3e-6)
-            w, x, y, z = said["quaternion"]["values"]
+            w, x, y, z = record["quaternion"]["values"]
             np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), pose.rotation, atol=3e-6)
-            angles = said["euler"]
+            angles = record["euler"]
             assert angles.pop("order") == "rotation = diag(1, -1, -1) @ Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
             assert angles == pytest.approx(pose.euler_degrees()._asdict(), abs=6e-4)
-            np.testing.assert_allclose(said["translation"], pose.translation, atol=6e-5)
-            assert said["distance"] == pytest.approx(np.linalg.norm(said["translation"]), abs=1e-3)
-            assert said["unit"] == "cm"
-            assert said["reprojection_error_px"] == pytest.approx(pose.error, abs=6e-5)
-            assert said["intrinsics"]["assumed"] == (camera is None)
-            np.testing.assert_allclose(said["intrinsics"]["matrix"], used.matrix)
-            np.testing.assert_allclose(said["intrinsics"]["distortion"], used.distortion)
-            # a stranger with OpenCV finds the face by these numbers
+            np.testing.assert_allclose(record["translation"], pose.translation, atol=6e-5)
+            assert record["distance"] == pytest.approx(np.linalg.norm(record["translation"]), abs=1e-3)
+            assert record["unit"] == "cm"
+            assert record["reprojection_error_px"] == pytest.approx(pose.error, abs=6e-5)
+            assert record["intrinsics"]["assumed"] == (camera is None)
+            np.testing.assert_allclose(record["intrinsics"]["matrix"], used.matrix)
+            np.testing.assert_allclose(record["intrinsics"]["distortion"], used.distortion)
+            # OpenCV alone projects the face by these numbers
             seen, _ = cv2.projectPoints(
-                face.model_landmarks, np.array(said["rotation_vector"]), np.array(said["translation"]),
+                face.model_landmarks, np.array(record["rotation_vector"]), np.array(record["translation"]),
                 used.matrix, used.distortion,
             )  # fmt: skip
             assert np.abs(seen[:, 0] - face.landmarks[:, :2]).mean() < 3
-            left, top, right, bottom = said["box"]
+            left, top, right, bottom = record["box"]
             x, y = face.landmarks[:, :2].T
             assert left < x.min() < x.max() < right
             assert top < y.min() < y.max() < bottom
@@ -227,17 +227,17 @@ class TestJson:
     def test_translations_are_in_cm_where_the_models_unit_is_a_length(self, aligner, faces, unit, in_cm):
         other = copy.copy(aligner)
         other.decoder = Decoder(replace(aligner.face_model, unit=unit), aligner.crop)
-        said, pose = faces[0].to_dict(other.decoder)["six_dof"], aligner.decoder.six_dof(faces[0])
-        assert said["unit"] == ("cm" if in_cm else unit)
-        np.testing.assert_allclose(said["translation"], pose.translation * (in_cm or 1), atol=6e-5)
-        assert said["distance"] == pytest.approx(pose.distance * (in_cm or 1), abs=6e-5)
+        record, pose = faces[0].to_dict(other.decoder)["six_dof"], aligner.decoder.six_dof(faces[0])
+        assert record["unit"] == ("cm" if in_cm else unit)
+        np.testing.assert_allclose(record["translation"], pose.translation * (in_cm or 1), atol=6e-5)
+        assert record["distance"] == pytest.approx(pose.distance * (in_cm or 1), abs=6e-5)
 
     def test_the_roi_is_rounded(self, aligner, faces):
         for face in faces:
             for name, value in face.to_dict(aligner.decoder)["roi"].items():
                 assert value == round(getattr(face.roi, name), 3)
 
-    def test_a_face_that_no_lens_shows_so(self, outputs, tmp_path, two_people):
+    def test_a_face_without_a_pose_before_the_camera(self, outputs, tmp_path, two_people):
         camera = Intrinsics.from_field_of_view(179, two_people.shape[:2])
         made = outputs(intrinsics=camera)
         assert made.poses == [None, None]
@@ -249,44 +249,44 @@ class TestJson:
     def test_landmarks_follow_from_camera_shape_and_expression(self, outputs, tmp_path, aligner):
         content = json.loads(outputs().save_json(tmp_path / "x", "x").read_text())
         model = aligner.face_model
-        for said in content["faces"]:
-            points = model.landmarks(np.float32(said["shape"]), np.float32(list(said["expression"].values())))
-            camera = np.array(said["camera"])
-            np.testing.assert_allclose(points @ camera[:, :3].T + camera[:, 3], said["landmarks"], atol=0.75)
+        for record in content["faces"]:
+            points = model.landmarks(np.float32(record["shape"]), np.float32(list(record["expression"].values())))
+            camera = np.array(record["camera"])
+            np.testing.assert_allclose(points @ camera[:, :3].T + camera[:, 3], record["landmarks"], atol=0.75)
 
-    def test_nobody(self, aligner, tmp_path):
+    def test_no_face(self, aligner, tmp_path):
         made = Outputs(np.zeros((30, 40, 3), np.uint8), [], aligner)
         content = json.loads(made.save_json(tmp_path / "x", "empty.png").read_text())
         assert content == {"schema": 1, "image": "empty.png", "width": 40, "height": 30, "faces": []}
 
     def test_one_face_in_plain_types(self, aligner, faces):
-        said = faces[0].to_dict(aligner.decoder)
-        assert json.loads(json.dumps(said, allow_nan=False)) == said
-        assert said["six_dof"]["intrinsics"]["assumed"] is True
+        record = faces[0].to_dict(aligner.decoder)
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+        assert record["six_dof"]["intrinsics"]["assumed"] is True
 
     def test_one_face_with_what_costs_little(self, aligner, faces, monkeypatch):
         full = faces[0].to_dict(aligner.decoder)
         monkeypatch.setattr(aligner.decoder, "mesh", None)  # no dense surface
         monkeypatch.setattr(aligner.decoder, "six_dof", None)
-        told = faces[0].to_dict(aligner.decoder, dense=False)
-        assert told == {**full, "visible": None, "six_dof": None}
+        record = faces[0].to_dict(aligner.decoder, dense=False)
+        assert record == {**full, "visible": None, "six_dof": None}
         seen = replace(faces[0], visible=np.ones(68, bool)).to_dict(aligner.decoder, dense=False)
         assert seen["visible"] == [True] * 68
 
-    def test_a_camera_of_unknown_pictures(self, aligner, faces):
+    def test_a_face_of_an_image_of_unknown_size(self, aligner, faces):
         face = replace(faces[0], image_size=None)
-        told = face.to_dict(aligner.decoder)
-        assert told["six_dof"] is None
+        record = face.to_dict(aligner.decoder)
+        assert record["six_dof"] is None
         given = face.to_dict(aligner.decoder, Intrinsics.centered(800, (512, 900)))["six_dof"]
         assert given["box"] is None
         assert given["intrinsics"]["assumed"] is False
 
 
-def test_nothing_is_changed_and_nothing_computed_twice(aligner, two_people, faces, tmp_path, monkeypatch):
+def test_inputs_are_unchanged_and_nothing_is_computed_twice(aligner, two_people, faces, tmp_path, monkeypatch):
     calls = []
     mesh = aligner.decoder.mesh
     monkeypatch.setattr(aligner.decoder, "mesh", lambda *arguments: calls.append(1) or mesh(*arguments))
-    made = Outputs(two_people, faces, aligner, Options(uv_size=64, vertex_colors=True))  # the picture is read-only
+    made = Outputs(two_people, faces, aligner, Options(uv_size=64, vertex_colors=True))  # the image is read-only
     before = [face.landmarks.copy() for face in faces], [m.vertices.copy() for m in made.meshes]
     for kind in KINDS:
         made.save(kind, tmp_path / "x")

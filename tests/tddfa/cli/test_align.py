@@ -97,7 +97,9 @@ class TestCrops:
         content = json.loads((out / "two_people.json").read_text())
         assert content.pop("source") == str(inputs / "two_people.jpg")
         faces = content.pop("faces")
-        assert content == {"width": 948, "height": 512, "size": 224, "template": "arcface", "frontal": False}
+        assert content == {
+            "schema": 1, "width": 948, "height": 512, "size": 224, "template": "arcface", "frontal": False,
+        }  # fmt: skip
         expected = ordered(aligner(two_people), "position", two_people.shape[:2])
         for k, (record, face) in enumerate(zip(faces, expected, strict=True)):
             assert set(record) == {"file", "box", "score", "pose", "points", "matrix"}
