@@ -1,6 +1,6 @@
-"""How good the default model is on real photos with truth, by ``tddfa evaluate``'s own benchmarks.
+"""Accuracy of the default model on real images with ground truth, by the benchmarks of ``tddfa evaluate``.
 
-``pytest tests/test_accuracy.py -s`` prints their tables. The bars are what was measured, and a little more.
+``pytest tests/test_accuracy.py -s`` prints their tables. The limits are the measured figures with a small margin.
 """
 
 import pytest
@@ -19,54 +19,54 @@ def measured(aligner, evaluation):
 
     def run(name):
         if name not in results:
-            results[name] = benchmarks.module(name).evaluate(Setup(evaluation, aligner))
+            results[name] = benchmarks.benchmark(name).evaluate(Setup(evaluation, aligner))
             print(f"\n{table(results[name])}")
         return results[name]
 
     return run
 
 
-def test_aflw2000_from_the_true_box(measured):
+def test_aflw2000_from_the_ground_truth(measured):
     result = measured("aflw2000-3d")
-    assert result.settings["photos"] >= 100, "AFLW2000-3D is not there"
-    # what the weights were released with, weights/README.md
-    assert result.value("nme_2d.truth.original.0-30") <= 3.15
-    assert result.value("nme_2d.truth.original.30-60") <= 4.05
-    assert result.value("nme_2d.truth.original.60-90") <= 5.2
-    assert result.value("nme_2d.truth.reannotated.bins") <= 3.7
-    assert result.value("gte.truth") <= 9.5
-    # the landmarks where the labels have them
-    assert result.value("nme_2d.300w-lp.truth.original.0-30") <= 2.8
-    assert result.value("nme_2d.300w-lp.truth.original.30-60") <= 3.65
-    assert result.value("nme_2d.300w-lp.truth.original.60-90") <= 4.8
-    assert result.value("nme_2d.300w-lp.truth.reannotated.bins") <= 3.3
+    assert result.settings["images"] >= 100, "AFLW2000-3D is not there"
+    # figures of the released weights, weights/README.md
+    assert result.value("nme_2d.ground_truth.original.0-30") <= 3.15
+    assert result.value("nme_2d.ground_truth.original.30-60") <= 4.05
+    assert result.value("nme_2d.ground_truth.original.60-90") <= 5.2
+    assert result.value("nme_2d.ground_truth.reannotated.bins") <= 3.7
+    assert result.value("gte.ground_truth") <= 9.5
+    # in the landmark convention of the labels
+    assert result.value("nme_2d.300w-lp.ground_truth.original.0-30") <= 2.8
+    assert result.value("nme_2d.300w-lp.ground_truth.original.30-60") <= 3.65
+    assert result.value("nme_2d.300w-lp.ground_truth.original.60-90") <= 4.8
+    assert result.value("nme_2d.300w-lp.ground_truth.reannotated.bins") <= 3.3
 
 
 def test_aflw2000_from_the_detector(measured):
     result = measured("aflw2000-3d")
-    assert result.value("missed.detector") <= 0.022 * result.settings["photos"]
+    assert result.value("missed.detector") <= 0.022 * result.settings["images"]
     assert result.value("nme_2d.detector.original.all") <= 3.8
 
 
 def test_head_pose(measured):
     result = measured("aflw2000-3d")
-    assert result.value("pose.left_out") <= 0.02 * result.settings["photos"]
-    assert result.value("pose.truth.mean") <= 4.15
-    assert result.value("pose.truth.rotation") <= 6.6
+    assert result.value("pose.left_out") <= 0.02 * result.settings["images"]
+    assert result.value("pose.ground_truth.mean") <= 4.15
+    assert result.value("pose.ground_truth.rotation") <= 6.6
 
 
 def test_lfpw_from_the_detector(measured):
     """The last 30 % by name, which no training may use."""
     result = measured("300w")
-    assert result.settings["photos.lfpw (last 30 %)"] >= 100
+    assert result.settings["images.lfpw (last 30 %)"] >= 100
     assert result.value("lfpw (last 30 %).missed.detector") == 0
     assert result.value("lfpw (last 30 %).nme.detector.51") <= 3.55
-    assert result.value("lfpw (last 30 %).nme.truth.51") <= 3.5
+    assert result.value("lfpw (last 30 %).nme.ground_truth.51") <= 3.5
     assert result.value("lfpw (last 30 %).failures_10.detector.51") <= 0.9
     assert result.value("lfpw (last 30 %).ear_correlation.detector") >= 0.7
 
 
-def test_photos_without_faces(measured):
+def test_images_without_faces(measured):
     result = measured("negatives")
-    assert result.settings["pictures"] >= 50
+    assert result.settings["images"] >= 50
     assert result.value("false.faces") <= 0.02

@@ -12,7 +12,7 @@ from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_al
 from tddfa.cli._paths import check_file, check_folder
 
 if TYPE_CHECKING:
-    from tddfa.evaluate.report.words import Words
+    from tddfa.evaluate.benchmarks import Benchmark
     from tddfa.evaluate.result import Result, Setup
 
 _DATA = Path("data")
@@ -20,14 +20,14 @@ _DATA = Path("data")
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
-    from tddfa.evaluate.report.words import WORDS
+    from tddfa.evaluate.benchmarks import BENCHMARKS
 
     parser = commands.add_parser(
         "evaluate", help="measure the accuracy of a model", allow_abbrev=False,
         description="Run benchmarks. Each prints a table and writes a .json file; those with an error per face also\n"
-        "write plots, and those with photos a contact sheet of the worst.",
+        "write plots, and those with images a contact sheet of the worst.",
         epilog="benchmarks and their data (DIR is that of --data):\n"
-        + "\n".join(f"  {name:12} {words.data}" for name, words in WORDS.items()),
+        + "\n".join(f"  {name:12} {record.data}" for name, record in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.set_defaults(run=run_evaluate)
@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--limit", type=integer(1, 10**9), metavar="N",
-        help="use at most N photos of each data set, evenly spread (default: all)",
+        help="use at most N images of each data set, evenly spread (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--no-plots", "--no_plots", action="store_true", help="write neither plots nor contact sheets (default: both)"
@@ -91,13 +91,13 @@ def _default_folder(options: argparse.Namespace, config: str) -> Path:
 
 
 def _chosen(options: argparse.Namespace) -> list[str]:
-    from tddfa.evaluate.benchmarks import MODULES, module
+    from tddfa.evaluate.benchmarks import BENCHMARKS, benchmark
 
     if options.all == bool(options.benchmark):
-        raise ValueError(f"BENCHMARK: expected names or --all, not both; names are {', '.join(MODULES)}")
-    names = list(MODULES) if options.all else list(dict.fromkeys(options.benchmark))
+        raise ValueError(f"BENCHMARK: expected names or --all, not both; names are {', '.join(BENCHMARKS)}")
+    names = list(BENCHMARKS) if options.all else list(dict.fromkeys(options.benchmark))
     for name in options.benchmark:
-        module(name)  # raises for a wrong name, before any work is done
+        benchmark(name)  # raises for a wrong name, before any work is done
     # the default folder may be missing if no benchmark needs data
     if not options.data.is_dir() and (options.all or options.data != _DATA):
         raise ValueError(f"--data: {options.data}{' is not a folder' if options.data.exists() else ': no such folder'}")
@@ -128,43 +128,32 @@ class _Run:
         return FAILED if self.steps.failed or not self.done else 0
 
     def _run(self, name: str) -> None:
-        from tddfa.evaluate.benchmarks import module
+        from tddfa.evaluate.benchmarks import benchmark
         from tddfa.evaluate.report.table import signed, table
         from tddfa.evaluate.result import DataMissing
 
-        extra = {"video": self.options.video} if name == "jitter" and self.options.video is not None else {}
+        record = benchmark(name)
+        given = {option: getattr(self.options, option) for option in record.options}
+        extra = {option: value for option, value in given.items() if value is not None}
         try:
-            result = signed(module(name).evaluate(self.setup, **extra), self.made_by, self.setup.data)
+            result = signed(record.evaluate(self.setup, **extra), self.made_by, self.setup.data)
         except DataMissing as error:
             if not self.options.all:
-                raise ValueError(self._shorter(name, error)) from error
-            print_line(f"skipped: {name}: {self._shorter(name, error)}")
+                raise ValueError(str(error)) from error
+            print_line(f"skipped: {name}: {error}")
             return
         print_line(table(result))
-        self._save(result)
+        self._save(result, record)
         self.done += 1
 
-    def _shorter(self, name: str, error: Exception) -> str:
-        """Say what is missing, with the layout of the data in the few words of the help."""
-        from tddfa.evaluate.benchmarks import module
-        from tddfa.evaluate.report.words import WORDS
-
-        text = str(error)
-        if name in WORDS:
-            text = text.replace(module(name).LAYOUT, WORDS[name].data)
-        return " ".join(text.split())
-
-    def _save(self, result: Result) -> None:
-        from tddfa.evaluate.report.words import WORDS, Words
-
-        words = WORDS.get(result.benchmark, Words(""))
+    def _save(self, result: Result, record: Benchmark) -> None:
         print_line(f"  {result.save(self.out / f'{result.benchmark}.json')}")
         if self.options.no_plots:
             return
         if result.worst:
-            print_line(f"  {self._save_sheet(result, words)}")
+            print_line(f"  {self._save_sheet(result, record)}")
         try:
-            for path in self._save_plots(result, words):
+            for path in self._save_plots(result, record):
                 print_line(f"  {path}")
         except ImportError as error:
             if not self.hinted:
@@ -174,15 +163,15 @@ class _Run:
     def _title(self, result: Result) -> str:
         return f"{result.benchmark}, {self.made_by['config']}"
 
-    def _save_sheet(self, result: Result, words: Words) -> Path:
+    def _save_sheet(self, result: Result, record: Benchmark) -> Path:
         from tddfa._shared import image_io
         from tddfa.evaluate.report.contact_sheet import contact_sheet
 
-        head = f"{self._title(result)}; the worst: {words.sheet}"
-        sheet = contact_sheet(result.worst, self.setup.data, head, words.unit)
+        head = f"{self._title(result)}; the worst: {record.sheet}"
+        sheet = contact_sheet(result.worst, self.setup.data, head, record.unit)
         return image_io.write(self.out / f"{result.benchmark}_worst.jpg", sheet)
 
-    def _save_plots(self, result: Result, words: Words) -> Iterator[Path]:
+    def _save_plots(self, result: Result, record: Benchmark) -> Iterator[Path]:
         from tddfa._shared.files import write_atomic
         from tddfa.evaluate.report import plots
 
@@ -191,7 +180,7 @@ class _Run:
             ("yaw", plots.over_yaw, [curve for curve in result.curves if curve.yaw]),
         ):
             if curves:
-                drawn = draw(self._title(result), curves, words.errors)
+                drawn = draw(self._title(result), curves, record.axes)
                 yield write_atomic(self.out / f"{result.benchmark}_{kind}.png", drawn)
 
 

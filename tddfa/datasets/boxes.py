@@ -1,4 +1,4 @@
-"""Files of face boxes: lines beside the picture, PASCAL VOC's XML, WIDER FACE's list."""
+"""Images with boxes of all their faces: lines of text, the XML of PASCAL VOC, the list of WIDER FACE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.datasets.files import photo_beside, read_text
+from tddfa.datasets.files import image_beside, read_text
 
 # WIDER FACE's list of the training set has 13 MB.
 _MAX_LIST_BYTES = 1 << 26
@@ -25,17 +25,17 @@ _VOC_FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"))
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
-    """The faces of a picture.
+class BoxedImage:
+    """An image and the boxes of its faces.
 
     Attributes
     ----------
     path : Path
-        The picture.
+        The image.
     xyxy : ndarray (n, 4) float64
         x1, y1, x2, y2, px.
     ignored : ndarray (n,) bool
-        Faces that need not be found.
+        Faces that a detector may find or miss: difficult or invalid ones.
     """
 
     path: Path
@@ -43,28 +43,39 @@ class Boxes:
     ignored: NDArray[np.bool_]
 
 
-def _boxes(path: Path, rows: ArrayLike, ignored: list[bool] | None = None) -> Boxes:
+def _labelled(path: Path, rows: ArrayLike, ignored: list[bool] | None = None) -> BoxedImage:
     xyxy = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    return Boxes(path, xyxy, np.array(ignored or [False] * len(xyxy), dtype=np.bool_))
+    return BoxedImage(path, xyxy, np.array(ignored or [False] * len(xyxy), dtype=np.bool_))
 
 
-def beside(folder: Path) -> list[Boxes]:
-    """Pictures of a folder with a ``.txt`` of lines ``x1 y1 x2 y2`` or a VOC ``.xml`` of the same name; by name.
+def load_folder(folder: Path) -> list[BoxedImage]:
+    """Load the images of a folder that have a ``.txt`` of lines ``x1 y1 x2 y2``, or a VOC ``.xml``, of the same name.
+
+    Returns
+    -------
+    list of BoxedImage
+        Sorted by name; empty if there is no such folder.
 
     Raises
     ------
     ValueError
-        If such a file holds something else; the message names file and line.
+        If such a file is damaged; the message names file and line.
+
+    Examples
+    --------
+    >>> (tmp / "a.jpg").touch()
+    >>> _ = (tmp / "a.txt").write_text("10 20 50 80")
+    >>> load_folder(tmp)[0].xyxy
+    array([[10., 20., 50., 80.]])
     """
     if not folder.is_dir():
         return []
-    found = []
+    loaded = []
     for label in sorted(folder.iterdir()):
-        if label.suffix.lower() in (".txt", ".xml") and (picture := photo_beside(label)) is not None:
-            found.append(
-                _boxes(picture, read_lines(label)) if label.suffix.lower() == ".txt" else read_voc(label, picture)
-            )
-    return found
+        if label.suffix.lower() in (".txt", ".xml") and (image := image_beside(label)) is not None:
+            lines = label.suffix.lower() == ".txt"
+            loaded.append(_labelled(image, read_lines(label)) if lines else read_voc(label, image))
+    return loaded
 
 
 def read_lines(label: Path) -> NDArray[np.float64]:
@@ -97,34 +108,51 @@ def read_lines(label: Path) -> NDArray[np.float64]:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def voc(data: Path) -> list[Boxes]:
-    """PASCAL VOC's layout: ``Annotations/*.xml`` and ``JPEGImages``, in a folder ``voc`` or in the data folder itself.
+def load_voc(data: Path) -> list[BoxedImage]:
+    """Load a data set in the layout of PASCAL VOC, from the folder ``voc`` in `data`, or from `data` itself.
+
+    Parameters
+    ----------
+    data : path
+        ``Annotations/*.xml`` and ``JPEGImages/*.jpg``, or ``annotations`` and ``images``.
+
+    Returns
+    -------
+    list of BoxedImage
+        Sorted by name; empty if there is no such data set.
 
     Raises
     ------
     ValueError
-        If an annotation is none.
+        If an annotation is damaged; the message names it.
     """
     for root in (data / "voc", data):
-        for pictures, labels in _VOC_FOLDERS:
-            found = []
+        for images, labels in _VOC_FOLDERS:
+            loaded = []
             for label in sorted((root / labels).glob("*.xml")):
-                names = (root / pictures / f"{label.stem}{suffix}" for suffix in SUFFIXES)
-                picture = next((path for path in names if path.is_file()), None)
-                if picture is not None:
-                    found.append(read_voc(label, picture))
-            if found:
-                return found
+                names = (root / images / f"{label.stem}{suffix}" for suffix in SUFFIXES)
+                image = next((path for path in names if path.is_file()), None)
+                if image is not None:
+                    loaded.append(read_voc(label, image))
+            if loaded:
+                return loaded
     return []
 
 
-def read_voc(label: Path, picture: Path) -> Boxes:
-    """Read PASCAL VOC's XML: every object is taken for a face; a ``difficult`` one is ignored.
+def read_voc(label: Path, image: Path) -> BoxedImage:
+    """Read an annotation of PASCAL VOC. Every object is taken as a face; ``difficult`` ones are ignored.
+
+    Parameters
+    ----------
+    label : path
+        The ``.xml`` file.
+    image : path
+        Its image, which is not opened.
 
     Raises
     ------
     ValueError
-        If the file is no such XML. A document type is refused: with it come entities, which may stand for gigabytes.
+        If the file is damaged, or has a document type: entities may expand to gigabytes.
     """
     data = read_text(label)
     try:
@@ -142,12 +170,12 @@ def read_voc(label: Path, picture: Path) -> Boxes:
             ignored.append((item.findtext("difficult") or "0").strip() == "1")
     except (ValueError, ElementTree.ParseError, expat.ExpatError) as error:
         raise ValueError(f"{label}: not an annotation of PASCAL VOC: {error}") from error
-    return _boxes(picture, rows, ignored)
+    return _labelled(image, rows, ignored)
 
 
 def _refuse_document_types(data: str) -> None:
     def refuse(*_: object) -> None:
-        raise ValueError("a document type, or entities, are not read")
+        raise ValueError("expected no document type and no entities")
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
@@ -155,23 +183,43 @@ def _refuse_document_types(data: str) -> None:
     parser.Parse(data, True)
 
 
-def wider(data: Path) -> list[Boxes]:
-    """WIDER FACE's validation set as it is published, in a folder ``wider`` or in the data folder; invalid: ignored.
+def load_wider(data: Path) -> list[BoxedImage]:
+    """Load the validation set of WIDER FACE in its published layout, from ``wider`` in `data`, or from `data` itself.
+
+    Faces that it marks as invalid are ignored.
+
+    Returns
+    -------
+    list of BoxedImage
+        In the order of its list; empty if there is no such data set.
 
     Raises
     ------
     ValueError
-        If its list is none; the message names the line.
+        If the list is damaged; the message names the line.
     """
     for root in (data / "wider", data / "WIDER", data):
-        label, pictures = root / _WIDER_LIST, root / _WIDER_IMAGES
-        if label.is_file() and pictures.is_dir():
-            return [found for found in read_wider(label, pictures) if found.path.is_file()]
+        label, images = root / _WIDER_LIST, root / _WIDER_IMAGES
+        if label.is_file() and images.is_dir():
+            return [labelled for labelled in read_wider(label, images) if labelled.path.is_file()]
     return []
 
 
-def read_wider(label: Path, pictures: Path) -> Iterator[Boxes]:
-    """Boxes of WIDER FACE's own list `label`; its names are of files under `pictures`, which may be missing."""
+def read_wider(label: Path, images: Path) -> Iterator[BoxedImage]:
+    """Read a list of WIDER FACE.
+
+    Parameters
+    ----------
+    label : path
+        The list, such as ``wider_face_val_bbx_gt.txt``.
+    images : path
+        The folder of its images, which may be missing.
+
+    Raises
+    ------
+    ValueError
+        If the list is damaged; the message names the line.
+    """
     size = label.stat().st_size
     if size > _MAX_LIST_BYTES:
         raise ValueError(f"{label}: expected at most {_MAX_LIST_BYTES >> 20} MiB, got {size >> 20}")
@@ -183,15 +231,15 @@ def read_wider(label: Path, pictures: Path) -> Iterator[Boxes]:
         if not name:
             continue
         if ".." in Path(name).parts or Path(name).is_absolute() or Path(name).suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{label}, line {at}: expected the name of a picture, got {name[:80]!r}")
+            raise ValueError(f"{label}, line {at}: expected the name of an image, got {name[:80]!r}")
         count = _count(label, lines, at)
         at += 1
-        # a picture without faces has a line of zeros all the same
+        # an image without faces still has one line, of zeros
         rows = [_wider_row(label, lines, at + k) for k in range(max(count, 1))] if count or _zeros(lines, at) else []
         at += len(rows)
         kept = [row for row in rows if row[2] > 0 and row[3] > 0]
         xyxy = [[row[0], row[1], row[0] + row[2], row[1] + row[3]] for row in kept]
-        yield _boxes(pictures / name, xyxy, [row[_WIDER_INVALID] != 0 for row in kept])
+        yield _labelled(images / name, xyxy, [row[_WIDER_INVALID] != 0 for row in kept])
 
 
 def _zeros(lines: list[str], at: int) -> bool:

@@ -1,4 +1,4 @@
-"""Where data sets lie, and how their files are read: several photos at once, labels with every claim checked."""
+"""Search for the files of data sets, and checked readers of text, MATLAB and NumPy files."""
 
 from __future__ import annotations
 
@@ -22,28 +22,33 @@ Done = TypeVar("Done")
 _MAX_LABEL_BYTES, _MAX_LIST_BYTES = 1 << 20, 1 << 24
 _MAX_MAT_BYTES = 1 << 22
 _MAX_ARRAY_BYTES = 1 << 29
-# Jobs that are under way or done ahead of whoever takes them: keeps the cores busy, bounds the memory.
+# Jobs that are running or done ahead of the consumer: keeps the cores busy, bounds the memory.
 _AHEAD_A_WORKER = 4
 _MAX_WORKERS = 8
 
 
-def worked(job: Callable[[Item], Done], items: Iterable[Item], workers: int | None = None) -> Iterator[Done]:
-    """Do a job on every item in a few threads, a little ahead of whoever takes the results; their order is kept.
+def parallel_map(job: Callable[[Item], Done], items: Iterable[Item], workers: int | None = None) -> Iterator[Done]:
+    """Apply a function to every item in a few threads, slightly ahead of the consumer; the order is kept.
 
-    An exception of a job comes out at its place, and ends the rest. So does closing the iterator.
+    An exception in the function is raised at its item, and ends the iteration. Closing the iterator ends it too.
 
     Parameters
     ----------
     job : callable
-        It reads a photo and runs the networks on it, say: OpenCV and ONNX Runtime let other threads run meanwhile.
+        For example, it reads an image and runs the networks on it: OpenCV and ONNX Runtime release the GIL.
     items : iterable
-        What to do it on.
+        Its arguments.
     workers : int or None
-        How many threads; None takes one a core, eight at most.
+        Number of threads; None takes one per core, at most eight.
+
+    Examples
+    --------
+    >>> list(parallel_map(abs, [-3, 2, -1], workers=2))
+    [3, 2, 1]
     """
     count = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
     waiting: deque[Future[Done]] = deque()
-    with ThreadPoolExecutor(count, thread_name_prefix="evaluate") as pool:
+    with ThreadPoolExecutor(count, thread_name_prefix="parallel_map") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(job, item))
@@ -57,40 +62,54 @@ def worked(job: Callable[[Item], Done], items: Iterable[Item], workers: int | No
 
 
 def first_folder(data: Path, names: Sequence[str], pattern: str) -> Path | None:
-    """The first of the named folders below `data`, or `data` itself, that holds a file like `pattern`."""
+    """The first of the folders `names` in `data`, else `data` itself, with a file that matches `pattern`; None if none.
+
+    Examples
+    --------
+    >>> (tmp / "lfpw").mkdir()
+    >>> (tmp / "lfpw" / "a.pts").touch()
+    >>> first_folder(tmp, ["helen", "lfpw"], "*.pts").name
+    'lfpw'
+    """
     folders = [*(data / name for name in names), data]
     return next((folder for folder in folders if next(iter(folder.glob(pattern)), None) is not None), None)
 
 
 def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
-    """The first file of one of these names in one of the folders."""
+    """The first existing file of these names in the folders, folder by folder; None if there is none."""
     paths = (folder / name for folder in folders for name in names)
     return next((path for path in paths if path.is_file()), None)
 
 
-def photo_beside(path: Path) -> Path | None:
-    """The picture that has a label file's name, but for the suffix."""
+def image_beside(path: Path) -> Path | None:
+    """The image with the name of a label file, but for the suffix; None if there is none."""
     suffixes = (spelled for suffix in SUFFIXES for spelled in (suffix, suffix.upper()))
-    return next((found for suffix in suffixes if (found := path.with_suffix(suffix)).is_file()), None)
+    return next((image for suffix in suffixes if (image := path.with_suffix(suffix)).is_file()), None)
 
 
-def below(path: Path, data: Path) -> str:
-    """A path as results name it: relative to the data folder where it lies there."""
+def relative_name(path: Path, data: Path) -> str:
+    """A path as text, relative to the data folder if it is in there.
+
+    Examples
+    --------
+    >>> relative_name(Path("data/lfpw/a.jpg"), Path("data"))
+    'lfpw/a.jpg'
+    """
     return path.relative_to(data).as_posix() if path.is_relative_to(data) else path.as_posix()
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a list of photos, those that are not empty; errors as of `read_text`."""
+    """Read the lines of a text file, without empty ones; errors as of `read_text`."""
     return [line.strip() for line in read_text(path, _MAX_LIST_BYTES).splitlines() if line.strip()]
 
 
 def read_text(path: Path, max_bytes: int = _MAX_LABEL_BYTES) -> str:
-    """A text file with the labels of one photo.
+    """Read a small text file.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or is larger than such files are; the message names it.
+        If it cannot be read, is not UTF-8, or has more than `max_bytes`; the message names it.
     """
     try:
         size = path.stat().st_size
@@ -102,12 +121,19 @@ def read_text(path: Path, max_bytes: int = _MAX_LABEL_BYTES) -> str:
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str, NDArray[np.float64]]:
-    """Arrays of a MATLAB file, by name; no other variable of it is read.
+    """Read arrays of a MATLAB file (version 5), by name.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    shapes : dict of str to tuple of int or None
+        The wanted variables and their shapes; None stands for any length. No other variable is read.
 
     Raises
     ------
     ValueError
-        If the file is none, or too large, or if an array is missing, has another shape, or is not finite.
+        If the file is damaged or too large, or if an array is missing, has another shape, or is not finite.
     """
     from scipy.io import loadmat, whosmat
 
@@ -115,7 +141,7 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
         size = path.stat().st_size
         if size > _MAX_MAT_BYTES:
             raise ValueError(f"expected a label file of at most {_MAX_MAT_BYTES} bytes, got {size}")
-        # the shapes are asked for first: what they claim is not yet in memory
+        # shapes first: they are checked before memory of their size is allocated
         claimed = {name: shape for name, shape, _ in whosmat(str(path))}
         for name, shape in shapes.items():
             if name not in claimed:
@@ -130,35 +156,54 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
 
 
 def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
-    """The array of a ``.npy`` file.
+    """Read the array of a ``.npy`` file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    shape : tuple of int or None
+        The expected shape; None stands for any length.
 
     Raises
     ------
     ValueError
-        If it holds something else; the message names it.
+        If the file holds something else; the message names it.
+
+    Examples
+    --------
+    >>> np.save(tmp / "yaw.npy", [-10, 35])
+    >>> read_array(tmp / "yaw.npy", (None,))
+    array([-10.,  35.])
     """
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # nothing is read yet
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # not yet in memory
         if mapped.nbytes > _MAX_ARRAY_BYTES:
             raise ValueError(f"expected at most {_MAX_ARRAY_BYTES} bytes, got {mapped.nbytes}")
-        return checked("it", mapped, shape, np.float64)
+        return checked("array", mapped, shape, np.float64)
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path}: not an array of shape {_spelled(shape)} that can be read: {error}") from error
 
 
 def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
-    """Arrays of a ``.npz`` file: all of `names`, and of `optional` those that are there.
+    """Read arrays of a ``.npz`` file: all of `names`, and those of `optional` that exist.
 
     Raises
     ------
     ValueError
-        If it holds something else; the message names it.
+        If the file holds something else; the message names it.
+
+    Examples
+    --------
+    >>> np.savez(tmp / "points.npz", points=np.zeros((2, 3)))
+    >>> read_arrays(tmp / "points.npz", ["points"], optional=["names"])["points"].shape
+    (2, 3)
     """
     try:
         arrays = read_npz(path, _MAX_ARRAY_BYTES, (*names, *optional))
         missing = [name for name in names if name not in arrays]
         if missing:
-            raise ValueError(f"expected arrays {', '.join(names)}, found none called {', '.join(missing)}")
+            raise ValueError(f"expected arrays {', '.join(names)}, got none named {', '.join(missing)}")
         return arrays
     except ValueError as error:
         raise ValueError(f"{path}: not arrays that can be read: {error}") from error

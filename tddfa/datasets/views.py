@@ -1,4 +1,4 @@
-"""Heads in several views whose cameras are known: rendered ones, and stored ones in EG3D's layout."""
+"""Heads in several views with known cameras: rendered ones, and stored ones in the layout of EG3D."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tddfa.synthetic.render import expression_weights
 
 LAYOUT = (
     "DIR/multiview/<head>/*.png, views in the order of their names; DIR/multiview/<head>.npz with an array landmarks "
-    "(views, 68, 2) in px, or in 0..1 of the picture; and DIR/multiview/dataset.json (or one in each head's folder), "
-    "EG3D's: labels, a list of [name, 25 numbers], a view each: 4x4 camera to world, 3x3 normalised intrinsics"
+    "(views, 68, 2) in px, or in 0..1 of the image; and DIR/multiview/dataset.json (or one in each head's folder) of "
+    "EG3D: labels, a list of [name, 25 numbers], one per view: 4x4 camera to world, 3x3 normalised intrinsics"
 )
 
-# How far views go to both sides, up and down, degrees.
+# Largest yaw and pitch of the views, degrees.
 _YAW, _PITCH = 50.0, 22.0
 _NOISE = 1.5
-_FACE_SHARE = 0.45
+_FACE_FRACTION = 0.45
 _EXPRESSIONS = ("jawOpen", "mouthSmile", "browInnerUp", "eyeBlink")
 _MAX_JSON_BYTES = 1 << 28
 _LABELS = 25
@@ -46,13 +46,13 @@ class View:
     image : ndarray (h, w, 3) uint8
         BGR.
     camera : ndarray (3, 4) float64
-        The head's space to px.
+        Head space to px.
     landmarks : ndarray (68, 2) float64
         px.
     yaw : float or None
-        Degrees, where it is known.
+        Degrees; None if unknown.
     path : str
-        The picture's file; empty of a rendered one.
+        File of the image; empty for a rendered one.
     """
 
     image: NDArray[np.uint8]
@@ -64,18 +64,18 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class ViewedHead:
-    """A head, and how its views are got.
+    """A head and its views.
 
     Attributes
     ----------
     name : str
-        Which one.
+        Name of the head.
     unit : str
-        Of its space.
+        Unit of its space.
     views : callable
-        How many are wanted -> the views; nothing is read or rendered before.
+        Number of views -> iterator of `View`, which are read or rendered one by one.
     points : ndarray (68, 3) float64 or None
-        The landmarks in its space, where they are known.
+        The landmarks in head space; None if unknown.
     """
 
     name: str
@@ -85,16 +85,27 @@ class ViewedHead:
 
 
 def rendered_heads(heads: int, size: int, seed: int) -> list[ViewedHead]:
-    """Made-up heads of the open face model, each with an expression of its own, from around.
+    """Make random heads of the open face model, each with its own expression, seen from several directions.
 
     Parameters
     ----------
-    heads, size, seed : int
-        How many, the side of the pictures in px, and who they are.
+    heads : int
+        Number of heads.
+    size : int
+        Side of the images, px.
+    seed : int
+        The same seed gives the same heads.
+
+    Examples
+    --------
+    >>> head, = rendered_heads(1, size=96, seed=0)
+    >>> view = next(head.views(4))
+    >>> view.image.shape, view.camera.shape, view.landmarks.shape
+    ((96, 96, 3), (3, 4), (68, 2))
     """
     model = FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
     rng = np.random.default_rng(seed)
-    return [_rendered(model, int(who), index, size) for index, who in enumerate(rng.integers(2**31, size=heads))]
+    return [_rendered(model, int(each), index, size) for index, each in enumerate(rng.integers(2**31, size=heads))]
 
 
 def _rendered(model: FaceModel, seed: int, index: int, size: int) -> ViewedHead:
@@ -107,14 +118,14 @@ def _rendered(model: FaceModel, seed: int, index: int, size: int) -> ViewedHead:
         rng = np.random.default_rng(seed)
         for yaw, pitch in _directions(count):
             state = State(
-                yaw, pitch, float(rng.normal(0, 5)), _FACE_SHARE * size, size / 2, 0.52 * size, expression=expression
+                yaw, pitch, float(rng.normal(0, 5)), _FACE_FRACTION * size, size / 2, 0.52 * size, expression=expression
             )
-            image, (truth,) = render((size, size), [(head, state)], wall)
-            assert truth is not None
+            image, (face,) = render((size, size), [(head, state)], wall)
+            assert face is not None
             yield View(
                 degrade(image, rng, noise=_NOISE),
-                matrices(truth.camera.matrix[None, :2])[0],
-                truth.landmarks[:, :2].astype(np.float64),
+                matrices(face.camera.matrix[None, :2])[0],
+                face.landmarks[:, :2].astype(np.float64),
                 yaw,
             )
 
@@ -123,7 +134,7 @@ def _rendered(model: FaceModel, seed: int, index: int, size: int) -> ViewedHead:
 
 
 def _directions(count: int) -> Iterator[tuple[float, float]]:
-    """Yaw and pitch, evenly spread over an ellipse: the sunflower's seeds (Vogel, 1979)."""
+    """Yaw and pitch, evenly spread over an ellipse: sunflower pattern (Vogel, 1979)."""
     golden = np.pi * (3 - np.sqrt(5))
     for k in range(count):
         radius = np.sqrt((k + 0.5) / count)
@@ -131,12 +142,12 @@ def _directions(count: int) -> Iterator[tuple[float, float]]:
 
 
 def stored_heads(data: Path) -> list[ViewedHead]:
-    """Heads of ``DIR/multiview``; none where there is no such folder.
+    """List the heads in the folder ``multiview`` of `data`; empty if there is no such folder.
 
     Raises
     ------
     ValueError
-        If a file is not what it should be; the message names it, and `LAYOUT` when one is missing.
+        While views are read: if a file is damaged or missing; the message names it and the expected layout.
     """
     folder = data / "multiview"
     heads = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
@@ -144,13 +155,13 @@ def stored_heads(data: Path) -> list[ViewedHead]:
 
 
 class _Stored:
-    """The views of one folder, read when they are asked for."""
+    """The views of one folder, read one by one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, count: int) -> Iterator[View]:
-        pictures = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        images = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in SUFFIXES)
         own, shared = self.folder / "dataset.json", self.folder.parent / "dataset.json"
         labels = _read_labels(own if own.is_file() else shared)
         points_file = self.folder.with_name(f"{self.folder.name}.npz")
@@ -161,22 +172,22 @@ class _Stored:
             landmarks = checked("landmarks", landmarks, (None, 68, 2), np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{points_file}: {error}") from error
-        if not len(pictures) == len(labels) == len(landmarks):
+        if not len(images) == len(labels) == len(landmarks):
             raise ValueError(
-                f"{self.folder}: expected a camera and landmarks for each of {len(pictures)} pictures, got "
+                f"{self.folder}: expected a camera and landmarks for each of {len(images)} images, got "
                 f"{len(labels)} cameras and {len(landmarks)} sets of landmarks"
             )
-        shares = bool(len(landmarks) and np.abs(landmarks).max() <= 2)
-        taken = min(count, len(pictures))
-        for k in (i * len(pictures) // taken for i in range(taken)):
-            image = image_io.read(pictures[k])
+        normalised = bool(len(landmarks) and np.abs(landmarks).max() <= 2)
+        taken = min(count, len(images))
+        for k in (i * len(images) // taken for i in range(taken)):
+            image = image_io.read(images[k])
             height, width = image.shape[:2]
-            points = landmarks[k] * (width, height) - 0.5 if shares else landmarks[k]
+            points = landmarks[k] * (width, height) - 0.5 if normalised else landmarks[k]
             try:
                 camera = pinhole(labels[k, :16].reshape(4, 4), labels[k, 16:].reshape(3, 3), (height, width))
             except ValueError as error:
                 raise ValueError(f"{self.folder}: camera {k}: {error}") from error
-            yield View(image, camera, points, path=str(pictures[k]))
+            yield View(image, camera, points, path=str(images[k]))
 
 
 def _read_labels(path: Path) -> NDArray[np.float64]:
@@ -189,4 +200,4 @@ def _read_labels(path: Path) -> NDArray[np.float64]:
         rows = sorted((str(name), values) for name, values in content["labels"])
         return checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not EG3D's list of cameras: {error}; expected {LAYOUT}") from error
+        raise ValueError(f"{path}: not a list of cameras of EG3D: {error}; expected {LAYOUT}") from error

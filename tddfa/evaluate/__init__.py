@@ -1,5 +1,5 @@
-"""How good is it: one module a benchmark, on data the user has. ``pip install 'tddfa[evaluate]'`` adds the plots.
+"""Benchmarks of a model on the user's data. ``pip install 'tddfa[evaluate]'`` adds the plots.
 
-`tddfa.evaluate.benchmarks` names them all; each takes a `Setup` and gives a `Result`, which `tddfa.evaluate.report.table`
-prints and saves, and `tddfa.evaluate.report.plots` and `tddfa.evaluate.report.contact_sheet` draw.
+`tddfa.evaluate.benchmarks` lists them. Each takes a `Setup` and returns a `Result`. `tddfa.evaluate.report` prints and
+saves results as tables and pages, and draws plots and contact sheets.
 """

@@ -1,4 +1,4 @@
-"""A photo with one true face through the aligner, by both crops: the one from the truth, the one from the detector."""
+"""Alignment of an image with one labelled face, from two crops: that of the ground truth and that of the detector."""
 
 from __future__ import annotations
 
@@ -16,46 +16,59 @@ from tddfa.evaluate import metrics
 from tddfa.evaluate.result import Curve, Figure, Worst
 from tddfa.types import Face
 
-CROPS = {"truth": "crop from the truth", "detector": "crop from the detector"}
-"""Where a crop comes from -> for people."""
+CROPS = {"ground_truth": "crop from the ground truth", "detector": "crop from the detector"}
+"""Source of a crop -> label."""
+
+CROP_SOURCES = "ground truth, detector"
+"""The sources of `CROPS`, for the settings of a result."""
 
 MAX_WORST, MAX_MISSED = 16, 8
-"""How many cases the contact sheet shows: the worst that were found, and some that were missed."""
+"""Number of cases on the contact sheet: worst alignments, and missed faces."""
 
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """What the aligner says of a photo.
+    """The faces that the aligner predicts in an image.
 
     Attributes
     ----------
-    found : dict of str to Face or None
-        By the names of `CROPS`. From the detector it is the face that was meant (`metrics.nearest`), None if missed.
+    faces : dict of str to Face or None
+        The labelled face, by source of the crop (`CROPS`); None where the detector misses it (`metrics.nearest`).
     detected : list of Face
-        All that the detector found.
+        All faces of the detector.
     """
 
-    found: dict[str, Face | None]
+    faces: dict[str, Face | None]
     detected: list[Face]
 
 
-def align(aligner: Aligner, photo: Path, truth: metrics.Floats) -> Aligned:
-    """Read a photo and align its face by both crops; `truth` (n, 2 or 3) are its landmarks, px."""
-    image = image_io.read(photo)
-    (given,) = aligner(image, rois=[roi_from_landmarks(truth, aligner.crop)])
+def align(aligner: Aligner, path: Path, ground_truth: metrics.Floats) -> Aligned:
+    """Read an image and align its labelled face from both crops.
+
+    Parameters
+    ----------
+    aligner : Aligner
+        The model.
+    path : path
+        The image.
+    ground_truth : ndarray (n, 2 or 3)
+        Landmarks of the labelled face, px.
+    """
+    image = image_io.read(path)
+    (given,) = aligner(image, rois=[roi_from_landmarks(ground_truth, aligner.crop)])
     detected = aligner(image)
-    meant = metrics.nearest([face.landmarks.astype(np.float64) for face in detected], truth)
-    return Aligned({"truth": given, "detector": None if meant is None else detected[meant]}, detected)
+    index = metrics.nearest([face.landmarks.astype(np.float64) for face in detected], ground_truth)
+    return Aligned({"ground_truth": given, "detector": None if index is None else detected[index]}, detected)
 
 
-def missed_figure(found: Sequence[Aligned], name: str = "missed.detector", prefix: str = "") -> Figure:
-    """How many faces the detector missed."""
-    missed = sum(aligned.found["detector"] is None for aligned in found)
-    return Figure(name, f"{prefix}faces missed by the detector", missed, "photos")
+def missed_figure(aligned: Sequence[Aligned], name: str = "missed.detector", prefix: str = "") -> Figure:
+    """Number of faces that the detector misses."""
+    missed = sum(each.faces["detector"] is None for each in aligned)
+    return Figure(name, f"{prefix}faces missed by the detector", missed, "images", better="lower")
 
 
 def curve(name: str, errors: Sequence[float], unit: str, yaw: Sequence[float] = ()) -> Curve:
-    """A curve of errors; those that are not finite are the missed ones."""
+    """A curve of errors; infinite and NaN errors count as missed faces."""
     kept = [i for i, error in enumerate(errors) if np.isfinite(error)]
     return Curve(
         name,
@@ -67,19 +80,19 @@ def curve(name: str, errors: Sequence[float], unit: str, yaw: Sequence[float] = 
 
 
 def worst(
-    names: Sequence[str], errors: Sequence[float], truths: Sequence[Any], found: Sequence[Aligned]
+    names: Sequence[str], errors: Sequence[float], ground_truths: Sequence[Any], aligned: Sequence[Aligned]
 ) -> tuple[Worst, ...]:
-    """The worst by the crop from the truth, worst first, and some of those that the detector missed."""
+    """Worst cases of the crop from the ground truth, worst first, then some faces that the detector misses."""
     order = sorted((i for i in range(len(names)) if np.isfinite(errors[i])), key=lambda i: -errors[i])
     cases = []
     for i in order[:MAX_WORST]:
-        face = found[i].found["truth"]
+        face = aligned[i].faces["ground_truth"]
         assert face is not None
-        cases.append(Worst(names[i], round(float(errors[i]), 6), plain(truths[i]), plain(face.landmarks)))
-    missed = [i for i in range(len(names)) if found[i].found["detector"] is None]
-    return (*cases, *(Worst(names[i], truth=plain(truths[i]), caption="missed") for i in missed[:MAX_MISSED]))
+        cases.append(Worst(names[i], round(float(errors[i]), 6), plain(ground_truths[i]), plain(face.landmarks)))
+    missed = [i for i in range(len(names)) if aligned[i].faces["detector"] is None][:MAX_MISSED]
+    return (*cases, *(Worst(names[i], ground_truth=plain(ground_truths[i]), caption="missed") for i in missed))
 
 
 def plain(points: Any) -> list[list[float]]:
-    """Points (n, 2 or more) as JSON holds them: x and y, px."""
+    """Points (n, 2 or more) as lists of x and y for JSON, rounded to 0.01 px."""
     return [[round(float(x), 2), round(float(y), 2)] for x, y in np.asarray(points)[:, :2]]

@@ -1,4 +1,4 @@
-"""What a benchmark is given and what it gives: plain data, to JSON and back."""
+"""Input and output of a benchmark as plain data, to JSON and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
@@ -17,17 +17,28 @@ from tddfa.aligner import Aligner
 Item = TypeVar("Item")
 
 Track = Callable[[Sequence[Any], str], Iterator[Any]]
-"""Goes through a sequence and shows how far it is: ``track(photos, "AFLW2000-3D")``."""
+"""Iterates over a sequence and shows the progress: ``track(images, "AFLW2000-3D")``."""
+
+Better = Literal["lower", "higher", ""]
+"""Which values of a figure are better; empty where neither is."""
 
 _MAX_BYTES = 1 << 30
+# Keys of `Worst` in older files -> today's.
+_RENAMED = {"truth": "ground_truth", "found": "predicted"}
 
 
 class DataMissing(TddfaError):
-    """A data set is not where it was looked for; the message tells what layout was expected."""
+    """A data set is missing; the message names the files that are expected."""
 
 
 def number(value: float) -> float | None:
-    """A number as rows hold it: to six digits after the point, and None in place of what is not finite."""
+    """A number as in `Result.items`: rounded to six decimals; None if it is not finite.
+
+    Examples
+    --------
+    >>> number(1.23456789), number(float("nan"))
+    (1.234568, None)
+    """
     return round(float(value), 6) if math.isfinite(value) else None
 
 
@@ -38,18 +49,23 @@ def _untracked(items: Sequence[Any], label: str) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What every benchmark is given.
+    """Input of every benchmark.
 
     Attributes
     ----------
     data : Path
-        The folder in which the data sets lie.
+        Folder of the data sets.
     aligner : Aligner
         The model.
     limit : int or None
-        Take so many items at most, evenly spread; None takes all.
+        Maximum number of items of each data set, evenly spread; None takes all.
     track : callable
         Shows progress; see `Track`.
+
+    Examples
+    --------
+    >>> Setup(tmp, aligner, limit=3).chosen(range(9))
+    [0, 3, 6]
     """
 
     data: Path
@@ -58,7 +74,7 @@ class Setup:
     track: Track = _untracked
 
     def chosen(self, items: Iterable[Item]) -> list[Item]:
-        """The items that `limit` leaves, evenly spread over all."""
+        """Up to `limit` of the items, evenly spread."""
         listed = list(items)
         if self.limit is None or self.limit >= len(listed):
             return listed
@@ -72,24 +88,34 @@ class Figure:
     Attributes
     ----------
     name : str
-        Unique in its result, stable, for programs: ``nme_2d.truth.original.0-30``.
+        Key, unique in its result: ``nme_2d.ground_truth.original.0-30``.
     label : str
-        For people: ``68 points, crop from the truth, yaw 0-30``.
+        Description: ``2D NME, crop from the ground truth, original labels, yaw 0-30``.
     value : float or None
-        None where it is not defined, of no photos, say.
+        None where it is not defined, for example the mean of no images.
     unit : str
-        "%", "deg", "ms", "photos", …; empty for a plain number.
+        "%", "deg", "ms", "images", …; empty for a plain number.
+    better : {"lower", "higher", ""}
+        Which values are better; empty where neither is.
+
+    Examples
+    --------
+    >>> Figure("nme", "NME, eyes", 3.5, "%", better="lower").value
+    3.5
     """
 
     name: str
     label: str
     value: float | None
     unit: str = ""
+    better: Better = ""
 
     def __post_init__(self) -> None:
-        """Names are keys. NaN is no number of JSON: it becomes None."""
+        """Check the texts, and replace NaN and infinity, which JSON does not have, by None."""
         if not all(isinstance(text, str) for text in (self.name, self.label, self.unit)):
             raise TypeError(f"Figure: expected name, label and unit as text, got {self.name!r}")
+        if self.better not in get_args(Better):
+            raise ValueError(f"Figure.better: expected 'lower', 'higher' or '', got {self.better!r}")
         if self.value is not None:
             value = float(self.value)
             object.__setattr__(self, "value", value if math.isfinite(value) else None)
@@ -97,20 +123,25 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """Errors to be plotted: as a cumulative curve, and over the yaw where that is known.
+    """Errors to plot: as a cumulative curve, and over the yaw where that is known.
 
     Attributes
     ----------
     name : str
-        What the legend says.
+        Text of the legend.
     errors : tuple of float
-        One a photo (or a face, or a point).
+        One per image (or face, or point).
     unit : str
         Of the errors.
     yaw : tuple of float
         Degrees, as many as errors, or none.
     missed : int
-        How many faces have no error, for they were not found: the cumulative curve counts them, and ends below 1.
+        Number of missed faces, which have no error. The cumulative curve counts them, and ends below 100 %.
+
+    Examples
+    --------
+    >>> Curve("crop from the detector", (2.5, 4.0), "%", yaw=(-10.0, 35.0), missed=1).missed
+    1
     """
 
     name: str
@@ -120,7 +151,7 @@ class Curve:
     missed: int = 0
 
     def __post_init__(self) -> None:
-        """Check one against the other."""
+        """Check yaw against errors."""
         if self.yaw and len(self.yaw) != len(self.errors):
             raise ValueError(f"Curve.yaw: expected {len(self.errors)} angles, got {len(self.yaw)}")
 
@@ -132,43 +163,49 @@ class Worst:
     Attributes
     ----------
     path : str
-        The picture, relative to `Setup.data` where it lies there.
+        The image, relative to `Setup.data` if it is in there.
     error : float
-        What it is among the worst by.
-    truth, found : list of points
-        x, y in px; drawn in green and in red. Either may be empty. Four that are the corners of an upright rectangle,
-        one after the other, are drawn as a box.
+        The cases are sorted by it.
+    ground_truth, predicted : list of points
+        x, y in px; drawn in green and in red. Either may be empty. The four corners of an upright rectangle, in
+        order, are drawn as a box.
     caption : str
-        Written in place of the error where there is none: ``missed``.
+        Text in place of the error: ``missed``.
     """
 
     path: str
     error: float = 0.0
-    truth: list[list[float]] = field(default_factory=list)
-    found: list[list[float]] = field(default_factory=list)
+    ground_truth: list[list[float]] = field(default_factory=list)
+    predicted: list[list[float]] = field(default_factory=list)
     caption: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a benchmark gives.
+    """Result of a benchmark.
 
     Attributes
     ----------
     benchmark : str
         Its name on the command line.
     settings : mapping of str to (str, int, float or None)
-        How it was done: label set, crop source, bins, number of items, …
+        How it was measured: label set, crop source, bins, number of items, …
     figures : sequence of Figure
-        The numbers, in the order they are shown.
+        The numbers, in the order in which they are shown.
     items : sequence of mapping
-        A row a photo (or a face, or a frame): its name and its own numbers, missed ones too.
+        One row per image (or face, or frame): its name and its own numbers. Missed faces have a row too.
     curves : sequence of Curve
-        What is plotted.
+        Errors to plot.
     worst : sequence of Worst
         Worst first.
     notes : sequence of str
-        What a reader has to know.
+        Remarks on the figures, one sentence or more each.
+
+    Examples
+    --------
+    >>> result = Result("300w", {"images": 2}, [Figure("nme", "NME", 3.5, "%", better="lower")])
+    >>> Result.load(result.save(tmp / "300w.json")).value("nme")
+    3.5
     """
 
     benchmark: str
@@ -180,7 +217,7 @@ class Result:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Names of figures are keys: they may not come twice."""
+        """Check that each name is used once."""
         names = [figure.name for figure in self.figures]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -192,18 +229,18 @@ class Result:
         Raises
         ------
         KeyError
-            If there is none of that name.
+            If no figure has that name.
         """
         return {figure.name: figure.value for figure in self.figures}[name]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as JSON, whole or not at all."""
+        """Write it as JSON, atomically."""
         text = json.dumps(asdict(self), indent=1, allow_nan=False)
         return write_atomic(path, text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
@@ -230,7 +267,10 @@ class Result:
                     Curve(**{**curve, "errors": tuple(curve["errors"]), "yaw": tuple(curve["yaw"])})
                     for curve in content["curves"]
                 ),
-                worst=tuple(Worst(**worst) for worst in content["worst"]),
+                worst=tuple(
+                    Worst(**{_RENAMED.get(key, key): value for key, value in worst.items()})
+                    for worst in content["worst"]
+                ),
                 notes=tuple(str(note) for note in content["notes"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -1,33 +1,157 @@
-"""The benchmarks by name; a module is imported when it is asked for."""
+"""The benchmarks: one record each, in the order in which they are run and shown.
+
+A benchmark is a module with a function ``evaluate(setup, **options) -> Result``, and its record in `BENCHMARKS`.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-MODULES = {
-    "aflw2000-3d": "tddfa.evaluate.benchmarks.aflw2000",
-    "aflw": "tddfa.evaluate.benchmarks.aflw",
-    "300w": "tddfa.evaluate.benchmarks.ibug",
-    "biwi": "tddfa.evaluate.benchmarks.biwi",
-    "detection": "tddfa.evaluate.benchmarks.detection",
-    "negatives": "tddfa.evaluate.benchmarks.negatives",
-    "jitter": "tddfa.evaluate.benchmarks.jitter",
-    "latency": "tddfa.evaluate.benchmarks.latency",
-    "multiview": "tddfa.evaluate.benchmarks.multiview",
-    "scans": "tddfa.evaluate.benchmarks.scans",
-}
-"""Name on the command line -> module, in the order in which they are run and shown."""
+if TYPE_CHECKING:  # help texts need the records alone
+    from tddfa.evaluate.result import Result, Setup
 
 
-def module(name: str) -> Any:
-    """The module of a benchmark: it has ``NAME``, ``LAYOUT`` and ``evaluate(setup, **options) -> Result``.
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark: its name, its module, its data and the texts of its plots.
+
+    Attributes
+    ----------
+    name : str
+        On the command line, and of its files.
+    module : str
+        Imported when it is needed.
+    data : str
+        Where its files are expected in the data folder, DIR; one line, for help texts and messages. The docstring of
+        the module lists all variants.
+    axes : mapping of str to (str, float)
+        Unit of a curve -> name of the error, and end of the axis of the cumulative plot.
+    sheet : str
+        Title of the contact sheet.
+    unit : str
+        Of the errors on the contact sheet.
+    options : tuple of str
+        Options of ``tddfa evaluate`` that ``evaluate`` takes beside the setup.
+    """
+
+    name: str
+    module: str
+    data: str
+    axes: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    sheet: str = ""
+    unit: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of the module's docstring."""
+        return str(importlib.import_module(self.module).__doc__).partition("\n")[0]
+
+    def evaluate(self, setup: Setup, **options: Any) -> Result:
+        """Run the benchmark.
+
+        Raises
+        ------
+        DataMissing
+            If its data are missing.
+        ValueError
+            If a file is damaged, or an option out of range; the message names it.
+        """
+        result: Result = importlib.import_module(self.module).evaluate(setup, **options)
+        return result
+
+
+_BOX = "NME by the square root of the area of the ground truth's box"
+_EYES = "NME by the distance of the outer eye corners"
+_LANDMARKS = "ground truth green, predicted red, crop from the ground truth"
+
+_RECORDS = (
+    Benchmark(
+        "aflw2000-3d",
+        "tddfa.evaluate.benchmarks.aflw2000",
+        data="DIR/aflw2000: images with a .mat beside each",
+        axes={"%": (_BOX, 10)},
+        sheet=f"{_LANDMARKS}; {_BOX}, %",
+        unit="%",
+    ),
+    Benchmark(
+        "aflw",
+        "tddfa.evaluate.benchmarks.aflw",
+        data="DIR/AFLW_GT_crop: 3DDFA's crops, with its AFLW_GT_crop.list and AFLW_GT_*.npy",
+        axes={"%": (_BOX, 10)},
+        sheet=f"{_LANDMARKS}; {_BOX}, %",
+        unit="%",
+    ),
+    Benchmark(
+        "300w",
+        "tddfa.evaluate.benchmarks.ibug",
+        data="DIR/lfpw and other folders: images with a .pts of 68 points beside each",
+        axes={"%": (_EYES, 10)},
+        sheet=f"{_LANDMARKS}; {_EYES}, %",
+        unit="%",
+    ),
+    Benchmark(
+        "biwi",
+        "tddfa.evaluate.benchmarks.biwi",
+        data="DIR/hpdb: folders 01 to 24 of frame_*_rgb.png and frame_*_pose.txt",
+        axes={"deg": ("angle between the rotations", 30)},
+        sheet="predicted red, crop from the detector; angle between the rotations, deg",
+        unit="deg",
+    ),
+    Benchmark(
+        "detection",
+        "tddfa.evaluate.benchmarks.detection",
+        data="DIR/detect: images with a .txt of lines 'x1 y1 x2 y2' beside each; or DIR/voc; or DIR/wider (WIDER FACE)",
+        axes={"1 - IoU": ("overlap error of the best detection of each face", 1)},
+        sheet="ground truth green, detected red, at the detector's own score threshold",
+    ),
+    Benchmark(
+        "negatives",
+        "tddfa.evaluate.benchmarks.negatives",
+        data="DIR/negatives: images without a face",
+        sheet="false detections red",
+    ),
+    Benchmark(
+        "jitter",
+        "tddfa.evaluate.benchmarks.jitter",
+        data="DIR/video/carphone.mp4, or --video FILE",
+        options=("video",),
+    ),
+    Benchmark("latency", "tddfa.evaluate.benchmarks.latency", data="none: images are rendered"),
+    Benchmark(
+        "multiview",
+        "tddfa.evaluate.benchmarks.multiview",
+        data="none: heads are rendered; or DIR/multiview",
+        axes={"%": (_BOX, 10)},
+    ),
+    Benchmark(
+        "scans",
+        "tddfa.evaluate.benchmarks.scans",
+        data="DIR/scans: .npz with vertices, landmarks and a prediction, mm",
+        axes={"mm": ("distance", 10)},
+    ),
+)
+
+BENCHMARKS = {record.name: record for record in _RECORDS}
+"""Name on the command line -> record."""
+
+
+def benchmark(name: str) -> Benchmark:
+    """Look up a benchmark.
 
     Raises
     ------
     ValueError
         If there is no benchmark of that name; the message lists them.
+
+    Examples
+    --------
+    >>> benchmark("negatives").data
+    'DIR/negatives: images without a face'
     """
-    if name not in MODULES:
-        raise ValueError(f"{name}: no such benchmark; there are {', '.join(MODULES)}")
-    return importlib.import_module(MODULES[name])
+    if name not in BENCHMARKS:
+        raise ValueError(f"{name}: no such benchmark; there are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,10 +1,14 @@
-"""AFLW as 3DDFA measures it: 21 points made of the 68, by yaw (``benchmark_aflw.py``).
+"""AFLW with the protocol of 3DDFA (``benchmark_aflw.py``): 21 points, derived from the 68, by yaw.
 
-The photos are 3DDFA's crops around the true faces, so there is no detector in it: ``AFLW_GT_crop_roi_box.npy`` says
-where in AFLW's own photos each was cut. Inside the crop the face is cut once more, by the truth's landmarks, as the
-model's config wants it; for a model that was trained on such crops, 3DDFA_V2's, that is the whole crop. Errors are in
-px of AFLW's photos, by the square root of the area of the box of the true 68 points; points that are not labelled (-1)
-do not count.
+The images are 3DDFA's crops around the labelled faces; no detector is used. ``AFLW_GT_crop_roi_box.npy`` has the box of
+each crop in AFLW's own images. Inside the crop, the face is cropped again by the labelled landmarks, with the crop rule
+of the model's config. For a model trained on such crops (3DDFA_V2), that is the whole crop. Errors are in px of AFLW's
+images, divided by the square root of the area of the box of the 68 labelled points. Points without a label (-1) do not
+count.
+
+Data: DIR/AFLW_GT_crop (also in DIR/aflw or DIR/test.data) with 3DDFA's crops and AFLW_GT_crop.list beside it, and
+AFLW_GT_crop_roi_box.npy (n, 4), AFLW_GT_crop_yaws.npy (n,), AFLW_GT_pts21.npy (n, 2, 21) and AFLW_GT_pts68.npy
+(n, 2, 68) there or in test.configs.
 """
 
 from __future__ import annotations
@@ -20,17 +24,12 @@ from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
 from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
 from tddfa.landmarks68 import CHIN, NOSE_TIP, PARTS
 
-NAME = "aflw"
-LAYOUT = (
-    "DIR/AFLW_GT_crop (also in DIR/aflw or DIR/test.data) with 3DDFA's crops and AFLW_GT_crop.list beside it, and "
-    "AFLW_GT_crop_roi_box.npy (n, 4), AFLW_GT_crop_yaws.npy (n,), AFLW_GT_pts21.npy (n, 2, 21) and AFLW_GT_pts68.npy "
-    "(n, 2, 68) there or in test.configs"
-)
-
+_BENCHMARK = BENCHMARKS["aflw"]
 _FOLDER, _LIST = "AFLW_GT_crop", "AFLW_GT_crop.list"
 _ARRAYS: dict[str, tuple[int | None, ...]] = {
     "AFLW_GT_crop_roi_box.npy": (None, 4),
@@ -39,7 +38,7 @@ _ARRAYS: dict[str, tuple[int | None, ...]] = {
     "AFLW_GT_pts68.npy": (None, None, 68),
 }
 _ALL = {name: tuple(range(part.start, part.stop)) for name, part in PARTS.items()}
-# Which of the 68 points each of AFLW's 21 is the mean of: brows, eyes with their middles, ears, nose, mouth, chin.
+# AFLW's 21 points as means of some of the 68: brows, eyes with their middles, ears, nose, mouth, chin.
 _OF_68: tuple[tuple[int, ...], ...] = (
     (17,), (19,), (21,), (22,), (24,), (26,),
     (36,), _ALL["right_eye"], (39,), (42,), _ALL["left_eye"], (45,),
@@ -50,14 +49,14 @@ _UNLABELLED = -1.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Photo:
-    """Labels and what was found, in px of AFLW's photo, but for what is shown: that is in px of the crop."""
+class _Image:
+    """Error of an image, and its points in px of the crop."""
 
     path: str
     yaw: float
     error: float
-    shown: Floats
-    found: Floats
+    ground_truth: Floats
+    predicted: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,56 +68,62 @@ class _Labels:
 
 
 def points_21(points: Any) -> Floats:
-    """AFLW's 21 points (21, d) of the 68 (68, d)."""
+    """AFLW's 21 points (21, d), derived from 68 points (68, d).
+
+    Examples
+    --------
+    >>> points_21(face.landmarks).shape
+    (21, 3)
+    """
     points = np.asarray(points, dtype=np.float64)
     return np.stack([points[list(of)].mean(axis=0) for of in _OF_68])
 
 
 def evaluate(setup: Setup) -> Result:
-    """Run the benchmark; see the module's docstring, and `LAYOUT`.
+    """Run the benchmark; see the docstring of the module.
 
     Raises
     ------
     DataMissing
-        If crops or labels are not there; the message tells what was not found.
+        If crops or labels are missing; the message names them.
     ValueError
         If a file is damaged; the message names it.
     """
     bases = [setup.data / inside for inside in ("", "aflw", "test.data")]
     base = next((base for base in bases if (base / _FOLDER).is_dir()), None)
     if base is None:
-        raise DataMissing(f"no folder {_FOLDER} in {setup.data}: expected {LAYOUT}")
-    places = [place for each in (base, setup.data) for place in (each, each / "test.configs", each / _FOLDER)]
-    names = _names(base, places)
-    labels = _labels(places, len(names))
+        raise DataMissing(f"no folder {_FOLDER} in {setup.data}: expected {_BENCHMARK.data}")
+    folders = [folder for each in (base, setup.data) for folder in (each, each / "test.configs", each / _FOLDER)]
+    names = _names(base, folders)
+    labels = _labels(folders, len(names))
 
-    def job(index: int) -> _Photo:
+    def job(index: int) -> _Image:
         return _read(setup.data, base / _FOLDER / names[index], labels, index, setup.aligner)
 
     chosen = setup.chosen(range(len(names)))
-    done = sources.worked(job, chosen)
-    return _result([photo for _, photo in zip(setup.track(chosen, "AFLW"), done, strict=True)])
+    done = sources.parallel_map(job, chosen)
+    return _result([image for _, image in zip(setup.track(chosen, "AFLW"), done, strict=True)])
 
 
-def _names(base: Path, places: list[Path]) -> list[str]:
-    listed = sources.first_file(places, [_LIST])
+def _names(base: Path, folders: list[Path]) -> list[str]:
+    listed = sources.first_file(folders, [_LIST])
     if listed is None:
-        raise DataMissing(f"no file {_LIST} in {base}: expected {LAYOUT}")
+        raise DataMissing(f"no file {_LIST} in {base}: expected {_BENCHMARK.data}")
     names = [Path(line).name for line in sources.read_list(listed)]
     if not names:
-        raise ValueError(f"{listed}: expected a file name a line, got none")
+        raise ValueError(f"{listed}: expected one file name per line, got none")
     return names
 
 
-def _labels(places: list[Path], count: int) -> _Labels:
+def _labels(folders: list[Path], count: int) -> _Labels:
     arrays = []
     for name, shape in _ARRAYS.items():
-        path = sources.first_file(places, [name])
+        path = sources.first_file(folders, [name])
         if path is None:
-            raise DataMissing(f"no file {name} in {places[0]}: expected {LAYOUT}")
+            raise DataMissing(f"no file {name} in {folders[0]}: expected {_BENCHMARK.data}")
         array = sources.read_array(path, shape)
         if len(array) != count:
-            raise ValueError(f"{path}: expected a row for each of the {count} photos of {_LIST}, got {len(array)}")
+            raise ValueError(f"{path}: expected a row for each of the {count} images of {_LIST}, got {len(array)}")
         if array.ndim == 3:
             if array.shape[1] not in (2, 3):
                 raise ValueError(f"{path}: expected x and y of each point, got shape {array.shape}")
@@ -127,7 +132,7 @@ def _labels(places: list[Path], count: int) -> _Labels:
     return _Labels(*arrays)
 
 
-def _read(data: Path, path: Path, labels: _Labels, index: int, aligner: Aligner) -> _Photo:
+def _read(data: Path, path: Path, labels: _Labels, index: int, aligner: Aligner) -> _Image:
     image = image_io.read(path)
     left, top, right, bottom = labels.box[index]
     if not (right > left and bottom > top):
@@ -135,46 +140,51 @@ def _read(data: Path, path: Path, labels: _Labels, index: int, aligner: Aligner)
             f"{path}: expected its box in AFLW_GT_crop_roi_box.npy to have a size, got {labels.box[index]}"
         )
     scale = np.array([right - left, bottom - top]) / image.shape[1::-1]
-    # 3DDFA puts the first px of the crop at the box's edge itself, and its weights were trained so; else px lie where
-    # they were cut
+    # 3DDFA puts the first px of the crop at the edge of the box, and its weights were trained so. For other models, px
+    # stay where they were in the image.
     corner = np.array([left, top]) + (0 if aligner.crop.rounded else (scale - 1) / 2)
-    outline, truth = labels.outline[index], labels.points[index]
+    outline, ground_truth = labels.outline[index], labels.points[index]
     length = metrics.box_length(outline)
-    labelled = (truth != _UNLABELLED).all(axis=1)
+    labelled = (ground_truth != _UNLABELLED).all(axis=1)
     in_crop = (outline - corner) / scale
     (face,) = aligner(image, rois=[roi_from_landmarks(in_crop, aligner.crop)])
-    found = points_21(face.landmarks[:, :2] * scale + corner)
-    error = metrics.percent(metrics.mean_distance(found[labelled], truth[labelled]), length)
-    shown = (truth[labelled] - corner) / scale
-    return _Photo(
-        sources.below(path, data), float(metrics.wrapped(labels.yaw[index])), error, shown,
-        points_21(face.landmarks[:, :2]),
-    )  # fmt: skip
+    predicted = points_21(face.landmarks[:, :2] * scale + corner)
+    error = metrics.percent(metrics.mean_distance(predicted[labelled], ground_truth[labelled]), length)
+    return _Image(
+        path=sources.relative_name(path, data),
+        yaw=float(metrics.wrapped(labels.yaw[index])),
+        error=error,
+        ground_truth=(ground_truth[labelled] - corner) / scale,
+        predicted=points_21(face.landmarks[:, :2]),
+    )
 
 
-def _result(photos: list[_Photo]) -> Result:
-    yaw, errors = np.array([photo.yaw for photo in photos]), np.array([photo.error for photo in photos])
-    settings: dict[str, Any] = {"photos": len(photos), "labels": "AFLW, 21 points", "crops": "truth"}
-    figures, means, label = [], [], "21 points, crop from the truth"
+def _result(images: list[_Image]) -> Result:
+    yaw, errors = np.array([image.yaw for image in images]), np.array([image.error for image in images])
+    settings: dict[str, Any] = {"images": len(images), "labels": "AFLW, 21 points", "crops": "ground truth"}
+    figures, means, label = [], [], "21 points, crop from the ground truth"
     for low, high in metrics.YAW_BINS:
         inside = metrics.in_bin(yaw, low, high)
-        settings[f"photos.{low}-{high}"] = int(inside.sum())
+        settings[f"images.{low}-{high}"] = int(inside.sum())
         means.append(metrics.mean(errors[inside]))
-        figures.append(Figure(f"nme_21.{low}-{high}", f"{label}, yaw {low}-{high}", means[-1], "%"))
-    figures.append(Figure("nme_21.bins", f"{label}, mean of the bins", float(np.mean(means)), "%"))
-    figures.append(Figure("nme_21.all", f"{label}, mean of all photos", metrics.mean(errors), "%"))
+        figures.append(Figure(f"nme_21.{low}-{high}", f"{label}, yaw {low}-{high}", means[-1], "%", "lower"))
+    figures.append(Figure("nme_21.bins", f"{label}, mean of the bins", float(np.mean(means)), "%", "lower"))
+    figures.append(Figure("nme_21.all", f"{label}, mean of all images", metrics.mean(errors), "%", "lower"))
     unlabelled = int((~np.isfinite(errors)).sum())
-    order = sorted((i for i in range(len(photos)) if np.isfinite(errors[i])), key=lambda i: -errors[i])
-    notes = [f"Photos without a labelled point ({unlabelled}) count nowhere."] if unlabelled else []
+    order = sorted((i for i in range(len(images)) if np.isfinite(errors[i])), key=lambda i: -errors[i])
+    notes = [f"Images without a labelled point ({unlabelled}) are left out."] if unlabelled else []
     return Result(
-        NAME,
+        _BENCHMARK.name,
         settings,
         tuple(figures),
-        tuple({"photo": p.path, "yaw": number(p.yaw), "nme_21": number(p.error)} for p in photos),
-        (crops.curve("crop from the truth, 21 points", errors.tolist(), "%", yaw.tolist()),),
+        tuple({"image": each.path, "yaw": number(each.yaw), "nme_21": number(each.error)} for each in images),
+        (crops.curve("crop from the ground truth, 21 points", errors.tolist(), "%", yaw.tolist()),),
         tuple(
             Worst(
-                photos[i].path, round(float(errors[i]), 6), crops.plain(photos[i].shown), crops.plain(photos[i].found)
+                images[i].path,
+                round(float(errors[i]), 6),
+                crops.plain(images[i].ground_truth),
+                crops.plain(images[i].predicted),
             )
             for i in order[: crops.MAX_WORST]
         ),

@@ -1,15 +1,18 @@
-"""The Biwi Kinect head pose database (Fanelli et al., 2013): angles of the head, as img2pose measures them.
+"""The Biwi Kinect head pose database (Fanelli et al., 2013): Euler angles of the head, with the protocol of img2pose.
 
-Of the faces that the detector finds with a score over 0.9 the one nearest to the middle of the picture is taken, or the
-best of all where none has such a score. A photo without a face is missed, and counted.
+Of the faces that are detected with a score over 0.9, the one nearest to the middle of the image is taken; without such
+a score, the face of highest score. An image without a detected face counts as missed.
 
-``frame_*_pose.txt`` holds a rotation, head to camera, in the frame of OpenCV: x right, y down, z away, so that a head
-that looks into the camera has the identity. As in the papers, the turn between the depth camera, whose frame it is,
-and the colour one (``rgb.cal``) is left out. Two ways to take angles out of it are in use; both are told:
+``frame_*_pose.txt`` has a rotation, head to camera, in the frame of OpenCV: x right, y down, z away from the camera. A
+frontal head has the identity. As in the papers, the rotation between the depth camera, in whose frame it is, and the
+colour camera (``rgb.cal``) is ignored. Two conventions of the Euler angles are in use; figures are given for both:
 
-- img2pose's: about fixed z, x, y, which is yaw, then pitch, then roll, in the order of `tddfa.geometry.camera`;
+- that of img2pose: about fixed z, x, y, which is yaw, then pitch, then roll, in the order of `tddfa.geometry.rotation`;
 - that of most papers (Hopenet, FSA-Net): transposed, about fixed x, y, z: the angles of 300W-LP
   (`metrics.euler_300w_lp`).
+
+Data: DIR/hpdb (also DIR/biwi, DIR/BIWI, with or without hpdb in it, or DIR itself) with folders 01 to 24 of
+frame_00003_rgb.png and frame_00003_pose.txt. If img2pose's BIWI_annotations.txt exists, only the images in it are used.
 """
 
 from __future__ import annotations
@@ -26,23 +29,19 @@ from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
 from tddfa.geometry.rotation import Euler, euler_from_rotation
 from tddfa.types import Face
 
-NAME = "biwi"
-LAYOUT = (
-    "DIR/hpdb (also DIR/biwi, DIR/BIWI, with or without hpdb in it, or DIR itself) with folders 01 to 24 of "
-    "frame_00003_rgb.png and frame_00003_pose.txt; where img2pose's BIWI_annotations.txt is there too, only the photos "
-    "it names are taken"
-)
+_BENCHMARK = BENCHMARKS["biwi"]
 
 _FOLDERS = ("hpdb", "biwi/hpdb", "biwi", "BIWI/hpdb", "BIWI", "kinect_head_pose_db/hpdb", "faces_0/hpdb")
-_PATTERN, _PHOTO, _POSE = "[0-9][0-9]/frame_*_pose.txt", "_rgb.png", "_pose.txt"
+_PATTERN, _IMAGE, _POSE = "[0-9][0-9]/frame_*_pose.txt", "_rgb.png", "_pose.txt"
 _LIST = "BIWI_annotations.txt"
 _MIN_SCORE = 0.9
-_VIEW = np.diag([1.0, -1.0, -1.0])  # OpenCV's frame to the view's, and back
+_VIEW = np.diag([1.0, -1.0, -1.0])  # from OpenCV's frame to the view frame, and back
 _ORDERS: dict[str, tuple[str, Callable[[Floats], Euler]]] = {
     "zxy": ("angles about z, x, y (img2pose)", euler_from_rotation),
     "xyz": ("angles of 300W-LP (Hopenet, FSA-Net)", metrics.euler_300w_lp),
@@ -50,43 +49,42 @@ _ORDERS: dict[str, tuple[str, Callable[[Floats], Euler]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Photo:
+class _Image:
     path: str
-    truth: Floats
+    ground_truth: Floats
     face: Face | None
 
 
 def evaluate(setup: Setup) -> Result:
-    """Run the benchmark; see the module's docstring, and `LAYOUT`.
+    """Run the benchmark; see the docstring of the module.
 
     Raises
     ------
     DataMissing
-        If the database is not there.
+        If the database is missing.
     ValueError
         If a file is damaged; the message names it.
     """
     folder = sources.first_folder(setup.data, _FOLDERS, _PATTERN)
     if folder is None:
-        raise DataMissing(f"no frame_*_pose.txt in {setup.data}: expected {LAYOUT}")
+        raise DataMissing(f"no frame_*_pose.txt in {setup.data}: expected {_BENCHMARK.data}")
     poses = sorted(folder.glob(_PATTERN))
     listed = sources.first_file([folder, folder.parent, setup.data], [_LIST])
     if listed is not None:
         wanted = {_key(line.split()[0]) for line in sources.read_list(listed)}
-        poses = [path for path in poses if _key(str(path).removesuffix(_POSE) + _PHOTO) in wanted]
+        poses = [path for path in poses if _key(str(path).removesuffix(_POSE) + _IMAGE) in wanted]
         if not poses:
-            raise ValueError(f"{listed}: expected photos that are in {folder}, such as 01/frame_00003{_PHOTO}")
+            raise ValueError(f"{listed}: expected images in {folder}, such as 01/frame_00003{_IMAGE}")
 
-    def job(path: Path) -> _Photo:
-        photo = path.with_name(path.name.removesuffix(_POSE) + _PHOTO)
-        truth = read_pose(path)
-        image = image_io.read(photo)
-        return _Photo(sources.below(photo, setup.data), truth, _middle(setup.aligner, image))
+    def job(path: Path) -> _Image:
+        image = path.with_name(path.name.removesuffix(_POSE) + _IMAGE)
+        rotation = read_pose(path)
+        return _Image(sources.relative_name(image, setup.data), rotation, _middle(setup.aligner, image_io.read(image)))
 
     chosen = setup.chosen(poses)
-    done = sources.worked(job, chosen)
-    photos = [photo for _, photo in zip(setup.track(chosen, "Biwi"), done, strict=True)]
-    return _result(photos, listed is not None)
+    done = sources.parallel_map(job, chosen)
+    images = [image for _, image in zip(setup.track(chosen, "Biwi"), done, strict=True)]
+    return _result(images, listed is not None)
 
 
 def _key(path: str) -> tuple[str, ...]:
@@ -94,7 +92,12 @@ def _key(path: str) -> tuple[str, ...]:
 
 
 def read_pose(path: Path) -> Floats:
-    """Rotation (3, 3), model to view (`tddfa.geometry.camera`), of a ``frame_*_pose.txt``: its first nine numbers.
+    """Read the rotation of a ``frame_*_pose.txt``: its first nine numbers.
+
+    Returns
+    -------
+    ndarray (3, 3) float64
+        Model to view (`tddfa.geometry.camera`).
 
     Raises
     ------
@@ -106,7 +109,7 @@ def read_pose(path: Path) -> Floats:
     except ValueError as error:
         raise ValueError(f"{path}: expected numbers: {error}") from error
     if numbers.size != 12 or not np.isfinite(numbers).all():
-        raise ValueError(f"{path}: expected a rotation of 3 x 3 finite numbers and a place of 3, got {numbers.size}")
+        raise ValueError(f"{path}: expected a rotation of 3 x 3 finite numbers and a position of 3, got {numbers.size}")
     rotation = numbers[:9].reshape(3, 3)
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.01 or np.linalg.det(rotation) < 0:
         raise ValueError(f"{path}: expected a rotation, got {rotation.tolist()}")
@@ -115,57 +118,65 @@ def read_pose(path: Path) -> Floats:
 
 def _middle(aligner: Aligner, image: NDArray[np.uint8]) -> Face | None:
     faces = aligner(image)
-    sure = [face for face in faces if face.score > _MIN_SCORE] or faces[:1]
+    confident = [face for face in faces if face.score > _MIN_SCORE] or faces[:1]
     middle = np.array(image.shape[1::-1]) / 2
-    return min(sure, key=lambda f: float(np.linalg.norm((f.box[:2] + f.box[2:]) / 2 - middle)), default=None)
+    return min(confident, key=lambda f: float(np.linalg.norm((f.box[:2] + f.box[2:]) / 2 - middle)), default=None)
 
 
-def _result(photos: Sequence[_Photo], listed: bool) -> Result:
+def _result(images: Sequence[_Image], listed: bool) -> Result:
     settings: dict[str, Any] = {
-        "photos": len(photos), "labels": "frame_*_pose.txt", "crops": "detector",
-        "chosen": f"those that {_LIST} names" if listed else "all frames",
-    }  # fmt: skip
-    found = [photo for photo in photos if photo.face is not None]
-    turned = {
-        photo.path: metrics.rotation_angle(photo.face.camera.rotation, photo.truth) for photo in found if photo.face
+        "images": len(images),
+        "labels": "frame_*_pose.txt",
+        "crops": "detector",
+        "chosen": f"those in {_LIST}" if listed else "all frames",
     }
-    yaw = [euler_from_rotation(photo.truth).yaw for photo in photos]
-    errors = [turned.get(photo.path, float("nan")) for photo in photos]
+    angles = {
+        image.path: metrics.rotation_angle(image.face.camera.rotation, image.ground_truth)
+        for image in images
+        if image.face
+    }
+    yaw = [euler_from_rotation(image.ground_truth).yaw for image in images]
+    errors = [angles.get(image.path, float("nan")) for image in images]
+    missed = [image for image in images if image.face is None]
     figures = [
-        Figure("missed", "photos without a face found", len(photos) - len(found), "photos"),
-        *(figure for order in _ORDERS for figure in _angle_figures(order, found)),
-        Figure("rotation", "mean angle between rotations, of the rest", metrics.mean(errors), "deg"),
+        Figure("missed", "images without a detected face", len(missed), "images", "lower"),
+        *(figure for order in _ORDERS for figure in _angle_figures(order, images)),
+        Figure("rotation", "mean angle between rotations, detected faces only", metrics.mean(errors), "deg", "lower"),
     ]
-    ranked = sorted(found, key=lambda photo: -turned[photo.path])[: crops.MAX_WORST]
-    missed = [photo for photo in photos if photo.face is None][: crops.MAX_MISSED]
+    ranked = sorted((image for image in images if image.face), key=lambda image: -angles[image.path])
     return Result(
-        NAME,
+        _BENCHMARK.name,
         settings,
         tuple(figures),
-        tuple(_row(photo, error) for photo, error in zip(photos, errors, strict=True)),
+        tuple(_row(image, error) for image, error in zip(images, errors, strict=True)),
         (crops.curve("crop from the detector, angle between rotations", errors, "deg", yaw),),
         (
-            *(Worst(p.path, round(turned[p.path], 6), [], crops.plain(p.face.landmarks)) for p in ranked if p.face),
-            *(Worst(photo.path, caption="missed") for photo in missed),
+            *(
+                Worst(image.path, round(angles[image.path], 6), [], crops.plain(image.face.landmarks))
+                for image in ranked[: crops.MAX_WORST]
+                if image.face
+            ),
+            *(Worst(image.path, caption="missed") for image in missed[: crops.MAX_MISSED]),
         ),
     )
 
 
-def _angle_figures(order: str, found: Sequence[_Photo]) -> Iterator[Figure]:
-    label, take = _ORDERS[order]
-    pairs = [(take(photo.face.camera.rotation), take(photo.truth)) for photo in found if photo.face]
+def _angle_figures(order: str, images: Sequence[_Image]) -> Iterator[Figure]:
+    label, to_angles = _ORDERS[order]
+    pairs = [(to_angles(image.face.camera.rotation), to_angles(image.ground_truth)) for image in images if image.face]
     off = np.array([metrics.wrapped(np.subtract(*pair)) for pair in pairs]).reshape(-1, 3)
     by_angle = [metrics.mean(np.abs(column)) for column in off.T]
     for name, value in zip(Euler._fields, by_angle, strict=True):
-        yield Figure(f"pose.{order}.{name}", f"{label}: mean error of {name}, of the rest", value, "deg")
-    yield Figure(f"pose.{order}.mean", f"{label}: mean of the three", float(np.mean(by_angle)), "deg")
+        description = f"{label}: mean error of {name}, detected faces only"
+        yield Figure(f"pose.{order}.{name}", description, value, "deg", "lower")
+    yield Figure(f"pose.{order}.mean", f"{label}: mean of the three", float(np.mean(by_angle)), "deg", "lower")
 
 
-def _row(photo: _Photo, error: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"photo": photo.path, "rotation": number(error)}
-    for order, (_, take) in _ORDERS.items():
-        truth = take(photo.truth)
-        found = (float("nan"),) * 3 if photo.face is None else take(photo.face.camera.rotation)
-        for name, value, true in zip(Euler._fields, found, truth, strict=True):
-            row[f"{order}.{name}"], row[f"{order}.{name}.label"] = number(value), number(true)
+def _row(image: _Image, error: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"image": image.path, "rotation": number(error)}
+    for order, (_, to_angles) in _ORDERS.items():
+        labels = to_angles(image.ground_truth)
+        predicted = (float("nan"),) * 3 if image.face is None else to_angles(image.face.camera.rotation)
+        for name, value, label in zip(Euler._fields, predicted, labels, strict=True):
+            row[f"{order}.{name}"], row[f"{order}.{name}.label"] = number(value), number(label)
     return row

@@ -1,30 +1,30 @@
-"""How fast the model is on this machine: a short run of what ``tddfa bench`` does."""
+"""Speed of the model on this machine: a short run of ``tddfa bench``. It needs no data."""
 
 from __future__ import annotations
 
 from tddfa.bench.run import Plan, run
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.result import Figure, Result, Setup
 
-NAME = "latency"
-LAYOUT = "no data: pictures are rendered"
+_BENCHMARK = BENCHMARKS["latency"]
 
 STAGES = (
     "read,detect*,crop,network.*,decode.*,align.*,normals,rasterise,interpolate,*.1,ply,obj,video.step,process.warm"
 )
-"""What is timed, of the stages of `tddfa.bench`."""
+"""The stages of `tddfa.bench` that are timed."""
 
 
 def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
-    """Time the stages with one thread and with all, in turn.
+    """Time the stages with one thread and with all threads, in turn.
 
     Parameters
     ----------
     setup : Setup
-        Its data are not looked at.
+        Its data are not used.
     rounds : int
-        How often each stage is timed.
+        Number of measurements of each stage.
     patterns : str
-        Which, as of ``tddfa bench --stages``.
+        The stages, as in ``tddfa bench --stages``.
 
     Raises
     ------
@@ -32,8 +32,8 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
         If the aligner has no detector, or if a pattern matches no stage.
     """
     if setup.aligner.detector is None:
-        raise ValueError(f"{NAME}: expected a model with a detector, this one has none")
-    bar = iter(setup.track(range(rounds), NAME))
+        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
+    bar = iter(setup.track(range(rounds), _BENCHMARK.name))
 
     def progress(text: str) -> None:
         if text.startswith("round "):
@@ -46,13 +46,12 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
         for variant in report.variants:
             timing = row.timings.get(variant.name)
             name, label = f"{row.stage}.{variant.name}", f"{row.label}, {variant.label}"
-            figures.append(Figure(name, label, None if timing is None else timing.median, "ms"))
+            figures.append(Figure(name, label, None if timing is None else timing.median, "ms", "lower"))
             if timing is not None and row.stage.startswith("network."):
-                figures.append(
-                    Figure(f"{name}.rate", f"{label}: throughput", 1000 * row.faces / timing.median, "faces/s")
-                )
+                rate = 1000 * row.faces / timing.median
+                figures.append(Figure(f"{name}.rate", f"{label}: throughput", rate, "faces/s", "higher"))
     return Result(
-        benchmark=NAME,
+        benchmark=_BENCHMARK.name,
         settings={
             "rounds": rounds,
             **{key: report.about[key] for key in ("machine", "cores", "system", "device", "python", "numpy", "opencv")},
@@ -70,7 +69,7 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
             for row in report.rows
         ],
         notes=[
-            "Medians, ms; the stages were taken in turn, round by round, on rendered pictures of 1280 x 720 px.",
+            "Medians, ms; the stages are timed in turn, round by round, on rendered images of 1280 x 720 px.",
             *(f"Not timed: {reason}." for reason in report.reasons()),
         ],
     )

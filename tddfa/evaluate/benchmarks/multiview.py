@@ -1,4 +1,7 @@
-"""Do the landmarks of one head agree between views? The measures of 3D-aware multiview-consistent fine-tuning."""
+"""Consistency of landmarks between views of one head: the metrics of 3D-aware multiview-consistent fine-tuning.
+
+Data: none, heads are rendered; or DIR/multiview, see `tddfa.datasets.views.LAYOUT`.
+"""
 
 from __future__ import annotations
 
@@ -11,56 +14,56 @@ from numpy.typing import NDArray
 
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
-from tddfa.datasets.files import below
-from tddfa.datasets.views import LAYOUT, View, rendered_heads, stored_heads
+from tddfa.datasets.files import relative_name
+from tddfa.datasets.views import View, rendered_heads, stored_heads
 from tddfa.evaluate import metrics
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst
 from tddfa.geometry.triangulation import SOURCES, consistency
 
-__all__ = ["LAYOUT", "NAME", "evaluate"]
-
-NAME = "multiview"
+_BENCHMARK = BENCHMARKS["multiview"]
 
 _LIMITS = (0.05, 0.1)
 _WORST = 24
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """A head's views and where the landmarks were found in them."""
+class _Aligned:
+    """The views of a head and the landmarks predicted in them."""
 
     views: Sequence[View]
-    found: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
     """(v, 68, 2) px."""
 
 
 def evaluate(
     setup: Setup, heads: int = 4, views: int = 16, size: int = 512, quadruples: int = 12, seed: int = 0
 ) -> Result:
-    """Errors in single views, and how well the views of one head agree.
+    """Measure errors in single views, and the consistency of the views of each head.
 
-    Landmarks are found in each view by itself, the crop from the truth. Then, `quadruples` times: four views are drawn,
-    each landmark is triangulated from its own four 2D points (`tddfa.geometry.triangulation.triangulate`), and
-    projected into all views of the head. How far that lies from the points found there is the inconsistency; how far the triangulated
-    points of different quadruples lie from their mean is the spread.
+    Landmarks are predicted in each view on its own, on the crop from the ground truth. Then, `quadruples` times, four
+    views are drawn at random, each landmark is triangulated from its four 2D points
+    (`tddfa.geometry.triangulation.triangulate`), and projected into all views of the head. The reprojection error is
+    the distance from the points predicted there. The spread is the distance of the triangulated points of different
+    quadruples from their mean.
 
     Parameters
     ----------
     setup : Setup
-        ``DIR/multiview`` is taken where it is there (see `LAYOUT`); heads are rendered where not.
+        Stored heads are measured if ``DIR/multiview`` exists (`tddfa.datasets.views.LAYOUT`), else rendered ones.
     heads, size : int
-        Of rendered heads: how many, and the picture's side, px.
+        Number of rendered heads, and side of their images, px.
     views : int
-        Of each head; of stored ones so many, evenly spread.
+        Number of views of each head; of stored ones, evenly spread.
     quadruples : int
-        How many sets of four views a head.
+        Number of sets of four views of each head.
     seed : int
-        Of the rendered heads, and of the quadruples.
+        Of the rendered heads and of the quadruples.
 
     Raises
     ------
     ValueError
-        If a number is out of range, or if a file in ``DIR/multiview`` is not what it should be.
+        If a number is out of range, or if a file in ``DIR/multiview`` is damaged.
     """
     if views < SOURCES:
         raise ValueError(f"views: expected {SOURCES} or more, got {views}")
@@ -72,35 +75,35 @@ def evaluate(
     rng = np.random.default_rng(seed)
     items, worst = [], []
     nme, nme_side, yaw = [], [], []
-    for head in setup.track(source, NAME):
-        seen = _align(setup.aligner, list(head.views(views)))
-        pairs = list(zip(seen.views, seen.found, strict=True))
+    for head in setup.track(source, _BENCHMARK.name):
+        aligned = _align(setup.aligner, list(head.views(views)))
+        pairs = list(zip(aligned.views, aligned.landmarks, strict=True))
         errors = [metrics.nme_box(points, view.landmarks) for view, points in pairs]
         side = [
             metrics.percent(metrics.mean_distance(points, view.landmarks), max(view.image.shape[:2]))
             for view, points in pairs
         ]
-        row: dict[str, object] = {"name": head.name, "views": len(seen.views), "unit": head.unit}
+        row: dict[str, object] = {"name": head.name, "views": len(aligned.views), "unit": head.unit}
         row |= {"nme": float(np.mean(errors)), "nme_side": float(np.mean(side))}
-        row |= _consistency(seen, quadruples, rng, head.points)
+        row |= _consistency(aligned, quadruples, rng, head.points)
         items.append(row)
         nme += errors
         nme_side += side
-        # drawn where all are known; stored ones come without
-        yaw += [view.yaw for view in seen.views if view.yaw is not None]
+        # the curve over the yaw needs all angles; stored views have none
+        yaw += [view.yaw for view in aligned.views if view.yaw is not None]
         worst += [
-            Worst(below(Path(view.path), setup.data), error, view.landmarks.tolist(), points.tolist())
-            for view, error, points in zip(seen.views, errors, seen.found, strict=True)
+            Worst(relative_name(Path(view.path), setup.data), error, view.landmarks.tolist(), points.tolist())
+            for view, error, points in zip(aligned.views, errors, aligned.landmarks, strict=True)
             if view.path
         ]
     return Result(
-        benchmark=NAME,
+        benchmark=_BENCHMARK.name,
         settings={
             "views": "stored" if stored else "rendered",
             "heads": len(items),
-            "views a head": views,
+            "views per head": views,
             "quadruples": quadruples,
-            "crop": "truth",
+            "crop": "ground truth",
             "seed": seed,
         },
         figures=tuple(_figures(items, nme, nme_side)),
@@ -112,29 +115,33 @@ def evaluate(
 
 
 _RENDERED = (
-    "Made-up heads of the open face model, weak-perspective cameras. The truth is that model's own landmarks, which "
-    "favours models trained on it; the agreement between views does not depend on where a landmark is said to lie."
+    "Synthetic heads of the open face model, weak-perspective cameras. The ground truth is the landmarks of that "
+    "model, which favours models trained on it; the consistency between views does not depend on the landmark "
+    "convention."
 )
 
 
-def _align(aligner: Aligner, views: Sequence[View]) -> _Seen:
-    """Landmarks in each view, the crop from the truth, so that no face is missed or mistaken."""
+def _align(aligner: Aligner, views: Sequence[View]) -> _Aligned:
+    """Predict landmarks in each view, on the crop from the ground truth, so that no face is missed or confused."""
     rois = [[roi_from_landmarks(view.landmarks, aligner.crop)] for view in views]
     faces = aligner.batch([view.image for view in views], rois=rois)
-    return _Seen(views, np.array([one.landmarks[:, :2] for (one,) in faces], dtype=np.float64))
+    return _Aligned(views, np.array([one.landmarks[:, :2] for (one,) in faces], dtype=np.float64))
 
 
 def _consistency(
-    seen: _Seen, quadruples: int, rng: np.random.Generator, truth: NDArray[np.float64] | None
+    aligned: _Aligned, quadruples: int, rng: np.random.Generator, ground_truth: NDArray[np.float64] | None
 ) -> dict[str, float | None]:
-    cameras = np.array([view.camera for view in seen.views])
-    sizes = [metrics.box_length(view.landmarks) for view in seen.views]
-    found = consistency(cameras, seen.found, sizes, quadruples, rng)
+    cameras = np.array([view.camera for view in aligned.views])
+    sizes = [metrics.box_length(view.landmarks) for view in aligned.views]
+    result = consistency(cameras, aligned.landmarks, sizes, quadruples, rng)
+    error_3d = None
+    if ground_truth is not None:
+        error_3d = float(np.linalg.norm(result.points - ground_truth, axis=-1).mean())
     return {
-        "reprojection": found.reprojection,
-        "reprojection_targets": found.reprojection_targets if len(cameras) > SOURCES else None,
-        "spread": found.spread,
-        "error_3d": None if truth is None else float(np.linalg.norm(found.points - truth, axis=-1).mean()),
+        "reprojection": result.reprojection,
+        "reprojection_targets": result.reprojection_targets if len(cameras) > SOURCES else None,
+        "spread": result.spread,
+        "error_3d": error_3d,
     }
 
 
@@ -148,15 +155,16 @@ def _figures(items: Sequence[dict[str, object]], nme: Sequence[float], nme_side:
 
     for name, label, errors in (
         ("nme", "NME by sqrt(w h)", np.array(nme)),
-        ("nme_side", "NME by the picture's side", np.array(nme_side)),
+        ("nme_side", "NME by the side of the image", np.array(nme_side)),
     ):
-        yield Figure(name, label, float(errors.mean()), "%")
+        yield Figure(name, label, float(errors.mean()), "%", "lower")
         for limit in _LIMITS:
             over = metrics.failure_rate(errors, 100 * limit)
-            yield Figure(f"failures.{name}.{limit:g}", f"{label}: views over {limit:g}", over, "%")
-    yield Figure("reprojection", "triangulated from 4 views, reprojected into all", mean("reprojection"), "%")
-    yield Figure(
-        "reprojection_targets", "the same, only views not triangulated from", mean("reprojection_targets"), "%"
-    )
-    yield Figure("spread", "triangulated points of different quadruples: RMS from their mean", mean("spread"), unit)
-    yield Figure("error_3d", "triangulated points from the truth", mean("error_3d"), unit)
+            yield Figure(f"failures.{name}.{limit:g}", f"{label}: views over {limit:g}", over, "%", "lower")
+    for name, label, of in (
+        ("reprojection", "triangulated from 4 views, reprojected into all", "%"),
+        ("reprojection_targets", "triangulated from 4 views, reprojected into the other views", "%"),
+        ("spread", "triangulated points of different quadruples: RMS distance from their mean", unit),
+        ("error_3d", "triangulated points: distance from the ground truth", unit),
+    ):
+        yield Figure(name, label, mean(name), of, "lower")

@@ -1,1 +1,1 @@
-"""Results to be read: tables, pages, plots and contact sheets."""
+"""Reports of results: tables, pages, plots and contact sheets."""

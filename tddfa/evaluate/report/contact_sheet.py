@@ -1,4 +1,4 @@
-"""The worst cases of a result on one sheet: truth in green, what was found in red, name and error below each."""
+"""Contact sheet of the worst cases of a result: ground truth green, prediction red, name and error below each."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tddfa.evaluate.result import Worst
 Image = NDArray[np.uint8]
 
 _TILE, _CAPTION, _GAP, _COLUMNS = 260, 40, 6, 6
-_TRUTH, _FOUND = (60, 200, 60), (50, 50, 235)
+_GROUND_TRUTH_COLOR, _PREDICTED_COLOR = (60, 200, 60), (50, 50, 235)
 _PAPER, _INK, _OUTSIDE = 250, (40, 40, 40), 225
-# The square that is shown, by the longer side of the box of all points; at least so many px of the picture.
+# Side of the shown square, by the longer side of the box of all points, and its minimum in px of the image.
 _MARGIN, _SMALLEST = 1.5, 24.0
 _FONT, _LINE = 0.42, 18
 _MISSED = "missed by the detector"
 
 
 def contact_sheet(worst: Sequence[Worst], data: Path, title: str = "", unit: str = "") -> Image:
-    """Draw cases, in the order given, six in a row.
+    """Draw cases in the given order, six per row.
 
     Parameters
     ----------
     worst : sequence of Worst
-        One at least; their pictures are looked for below `data`.
+        At least one; their paths are relative to `data`.
     data : path
         The data folder.
     title : str
-        What the sheet is headed with, in as many lines as it takes.
+        Heading, wrapped to the width of the sheet.
     unit : str
-        Of the errors, written behind each.
+        Of the errors.
 
     Returns
     -------
@@ -45,10 +45,17 @@ def contact_sheet(worst: Sequence[Worst], data: Path, title: str = "", unit: str
     Raises
     ------
     ValueError
-        If there is no case, or if a picture cannot be read.
+        If there is no case, or if an image cannot be read.
+
+    Examples
+    --------
+    >>> from tddfa._shared import image_io
+    >>> _ = image_io.write(tmp / "a.jpg", image)
+    >>> contact_sheet([Worst("a.jpg", 4.2, predicted=[[100.0, 80.0]])], tmp, unit="%").shape
+    (312, 272, 3)
     """
     if not worst:
-        raise ValueError("worst: expected one case at least, got none")
+        raise ValueError("worst: expected at least one case, got none")
     columns = min(_COLUMNS, len(worst))
     rows = -(-len(worst) // columns)
     width, height = _TILE + _GAP, _TILE + _CAPTION + _GAP
@@ -67,7 +74,7 @@ def contact_sheet(worst: Sequence[Worst], data: Path, title: str = "", unit: str
 
 
 def _write(sheet: Image, text: str, left: int, bottom: int) -> None:
-    # OpenCV's font has no other letters
+    # OpenCV's font has ASCII only
     plain = text.encode("ascii", "replace").decode()
     cv2.putText(sheet, plain, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, _FONT, _INK, 1, cv2.LINE_AA)
 
@@ -81,17 +88,17 @@ def _wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _shortened(path: str, most: int = 34) -> str:
-    return path if len(path) <= most else f"...{path[3 - most :]}"
+def _shortened(path: str, max_length: int = 34) -> str:
+    return path if len(path) <= max_length else f"...{path[3 - max_length :]}"
 
 
 def _tile(case: Worst, data: Path) -> Image:
     image = image_io.read(data / case.path)
-    points = np.array([*case.truth, *case.found], dtype=np.float64).reshape(-1, 2)
-    boxes = _boxes(np.array(case.truth or case.found, dtype=np.float64).reshape(-1, 2)) is not None
+    points = np.array([*case.ground_truth, *case.predicted], dtype=np.float64).reshape(-1, 2)
+    boxes = _boxes(np.array(case.ground_truth or case.predicted, dtype=np.float64).reshape(-1, 2)) is not None
     corner, side = _square(points, boxes, np.array(image.shape[1::-1], dtype=np.float64))
     scale = _TILE / side
-    # only the part under the square is worked on, and averaged where many px become one
+    # only the part inside the square is warped, and smoothed first where it is reduced
     left, top = (max(int(edge), 0) for edge in corner)
     part = image[top : max(int(corner[1] + side) + 2, 0), left : max(int(corner[0] + side) + 2, 0)]
     if part.size and scale < 1:
@@ -101,24 +108,24 @@ def _tile(case: Worst, data: Path) -> Image:
     if part.size:
         matrix = np.column_stack([scale * np.eye(2), shift + scale * np.array([left, top])])
         cv2.warpAffine(part, matrix, (_TILE, _TILE), dst=tile, borderMode=cv2.BORDER_TRANSPARENT)
-    for marks, color in ((case.truth, _TRUTH), (case.found, _FOUND)):
+    for marks, color in ((case.ground_truth, _GROUND_TRUTH_COLOR), (case.predicted, _PREDICTED_COLOR)):
         _draw(tile, np.array(marks, dtype=np.float64).reshape(-1, 2) * scale + shift, color)
     return tile
 
 
 def _square(points: NDArray[np.float64], boxes: bool, size: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Upper left corner and side of the part of a picture that is shown: around points, or all of it."""
+    """Upper left corner and side of the shown part of an image: around points, or all of it."""
     if boxes or not len(points):
         side = float(max(size.max(), _SMALLEST))
         return (size - 1 - side) / 2, side
     low, high = points.min(axis=0), points.max(axis=0)
-    # points far off do not make the face a dot
+    # distant points do not shrink the face to a dot
     side = float(np.clip(_MARGIN * (high - low).max(), _SMALLEST, 2 * max(size.max(), _SMALLEST)))
     return (low + high - side) / 2, side
 
 
 def _boxes(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Points (4 n, 2) as the corners (n, 4, 2) of upright rectangles, one after the other; None if they are not."""
+    """Points (4 n, 2) as the corners (n, 4, 2) of upright rectangles; None if they are not."""
     if not len(points) or len(points) % 4:
         return None
     corners = points.reshape(-1, 4, 2)
@@ -128,11 +135,11 @@ def _boxes(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _draw(tile: Image, points: NDArray[np.float64], color: tuple[int, int, int]) -> None:
-    # OpenCV takes eighths of px as whole numbers of 32 bits
+    # OpenCV takes eighths of px as 32-bit integers
     fixed = np.rint(8 * np.clip(points, -(10**6), 10**6)).astype(np.int32)
     boxes = _boxes(points)
     if boxes is not None:
         cv2.polylines(tile, list(fixed.reshape(-1, 4, 2)), True, color, 1, cv2.LINE_AA, shift=3)
         return
-    for place in fixed.tolist():
-        cv2.circle(tile, place, 14, color, -1, cv2.LINE_AA, shift=3)
+    for centre in fixed.tolist():
+        cv2.circle(tile, centre, 14, color, -1, cv2.LINE_AA, shift=3)

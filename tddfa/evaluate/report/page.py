@@ -1,4 +1,4 @@
-"""Results of several models as one page: a summary on top, then a table a benchmark with a column a model."""
+"""Results of several models as one page: a summary, then one table per benchmark with a column per model."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from tddfa.evaluate.benchmarks import MODULES, module
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.report.table import MADE_BY, limited, shown
-from tddfa.evaluate.report.words import better
 from tddfa.evaluate.result import Figure, Result
 
 SUMMARY = (
     ("AFLW2000-3D", "aflw2000-3d", (
-        ("2D NME, yaw 0-30, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.0-30"),
-        ("2D NME, yaw 30-60, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.30-60"),
-        ("2D NME, yaw 60-90, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.60-90"),
-        ("2D NME, mean of the yaw bins, landmarks as the labels have them", "nme_2d.300w-lp.truth.original.bins"),
-        ("the same, re-annotated labels", "nme_2d.300w-lp.truth.reannotated.bins"),
+        ("2D NME, yaw 0-30, convention of the labels", "nme_2d.300w-lp.ground_truth.original.0-30"),
+        ("2D NME, yaw 30-60, convention of the labels", "nme_2d.300w-lp.ground_truth.original.30-60"),
+        ("2D NME, yaw 60-90, convention of the labels", "nme_2d.300w-lp.ground_truth.original.60-90"),
+        ("2D NME, mean of the yaw bins, convention of the labels", "nme_2d.300w-lp.ground_truth.original.bins"),
+        ("the same, re-annotated labels", "nme_2d.300w-lp.ground_truth.reannotated.bins"),
         ("the same, original labels, crop from the detector", "nme_2d.300w-lp.detector.original.bins"),
-        ("2D NME, mean of the yaw bins, the model's own landmarks", "nme_2d.truth.original.bins"),
-        ("head pose, mean error of the angles", "pose.truth.mean"),
+        ("2D NME, mean of the yaw bins, the model's own landmarks", "nme_2d.ground_truth.original.bins"),
+        ("head pose, mean error of the angles", "pose.ground_truth.mean"),
         ("faces missed by the detector", "missed.detector"),
     )),
     ("LFPW, last 30 %", "300w", (
-        ("NME, inner 51 points", "lfpw (last 30 %).nme.truth.51"),
-        ("NME, eyes", "lfpw (last 30 %).nme.truth.eyes"),
-        ("NME, mouth", "lfpw (last 30 %).nme.truth.mouth"),
-        ("eye openness (EAR), correlation", "lfpw (last 30 %).ear_correlation.truth"),
+        ("NME, inner 51 points", "lfpw (last 30 %).nme.ground_truth.51"),
+        ("NME, eyes", "lfpw (last 30 %).nme.ground_truth.eyes"),
+        ("NME, mouth", "lfpw (last 30 %).nme.ground_truth.mouth"),
+        ("eye openness (EAR), correlation", "lfpw (last 30 %).ear_correlation.ground_truth"),
     )),
     ("detection, last 30 %", "detection", (("AP at IoU 0.5, all faces", "detect.last-30.ap.iou50.all"),)),
     ("pictures without a face", "negatives", (("false faces", "false.faces.count"),)),
 )  # fmt: skip
-"""What the page begins with: data, benchmark, and what of it under which name."""
+"""Rows of the summary: label of the data, benchmark, and (label, figure) of each row."""
 
 _SHOWN_OF_HASH = 12
-# The kernel's name and the like: it says more of who measured than of what was.
+# Settings that say more about the machine than about the measurement.
 _NOT_ON_A_PAGE = ("system", "limit")
 _KEYS = {
-    "lowest score": "curves from a score of",
-    "score": "the detector's own score",
-    "face score": "least score of a face",
+    "lowest score": "score threshold of the curves",
+    "score": "the detector's own score threshold",
+    "face score": "threshold of the face score",
     "bins": "yaw bins by",
     "crops": "crops from",
     "rendered frames": "frames of a rendered scene",
 }
+
+_ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 
 Columns = Mapping[str, Result | None]
 
@@ -55,20 +56,31 @@ def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
     Parameters
     ----------
     columns : mapping of str to mapping of str to Result
-        What a column is called -> its results, as `tddfa.evaluate.report.table.load_folder` gives them.
+        Heading of a column -> its results, as of `tddfa.evaluate.report.table.load_folder`.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> result = Result("300w", {}, [Figure("nme", "NME, eyes", 3.456, "%", better="lower")])
+    >>> print(markdown({"open_mb05": {"300w": result}}).splitlines()[-1])
+    | NME, eyes, % ↓ | 3.46 |
     """
     names = list(dict.fromkeys(name for results in columns.values() for name in results))
-    order = [*(name for name in MODULES if name in names), *(name for name in names if name not in MODULES)]
-    absent = [name for name in MODULES if name not in names]
-    # the text is to claim nothing that is not there
-    missing = f" Not on this page, not run or without its data: {', '.join(absent)}." if absent else ""
+    order = [*(name for name in BENCHMARKS if name in names), *(name for name in names if name not in BENCHMARKS)]
+    absent = [name for name in BENCHMARKS if name not in names]
+    # the page names what it lacks
+    missing = f" Not on this page, not run or without data: {', '.join(absent)}." if absent else ""
     lines = [
         "# Results",
         "",
-        "Made by `tddfa evaluate --all --data DIR -c CONFIG`, which writes `results/evaluate/CONFIG/*.json`, and put "
-        "together by `tddfa evaluate --write RESULTS.md results/evaluate/*/`. What is measured, and how, stands at the "
-        "top of each module of `tddfa/evaluate`. ↓: less is better; ↑: more is better; a dash: not measured, or not "
-        f"defined.{missing}",
+        "Made with `tddfa evaluate --all --data DIR -c CONFIG`, which writes `results/evaluate/CONFIG/*.json`, and "
+        "`tddfa evaluate --write RESULTS.md results/evaluate/*/`. The docstrings of the modules in "
+        "`tddfa/evaluate/benchmarks` describe the protocols. ↓: lower is better; ↑: higher is better; a dash: not "
+        f"measured or not defined.{missing}",
         "",
         *_summary(columns),
     ]
@@ -85,23 +97,23 @@ def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
 
 
 def _summary(columns: Mapping[str, Mapping[str, Result]]) -> list[str]:
-    """The figures of `SUMMARY` that one of the models has; no heading where there is none."""
+    """The rows of `SUMMARY` that one of the models has; nothing, not even a heading, without any."""
     rows = []
     for data, benchmark, chosen in SUMMARY:
         results = {column: results.get(benchmark) for column, results in columns.items()}
         figures = _figures(results)
         for label, name in chosen:
-            found = [each[name] for each in figures.values() if name in each]
-            if found:
+            present = [each[name] for each in figures.values() if name in each]
+            if present:
                 cells = [shown(each[name]) if name in each else "–" for each in figures.values()]
-                rows.append([f"{data}: {_row_label(label, found[0])}", *cells])
+                rows.append([f"{data}: {_row_label(label, present[0])}", *cells])
     if not rows:
         return []
-    said = "Landmarks and pose by the crop from the truth; all other figures are in the tables below."
+    note = "Landmarks and pose on the crop from the ground truth. The tables below have all other figures."
     parts = [f"{column}, {what}" for column, each in columns.items() for what in _limits(each)]
     return [
-        "## In short", "", said, "", *_grid(["", *columns], rows), "",
-        *([f"**Of a part of the data only**: {_escaped('; '.join(parts))}.", ""] if parts else []),
+        "## Summary", "", note, "", *_grid(["", *columns], rows), "",
+        *([f"**Part of the data only**: {_escaped('; '.join(parts))}.", ""] if parts else []),
     ]  # fmt: skip
 
 
@@ -119,10 +131,10 @@ def _made_by(results: Mapping[str, Result]) -> Mapping[str, Any]:
 def _hash(name: str, value: Any) -> str:
     if value is None:
         return "–"
-    return f"`{str(value)[:_SHOWN_OF_HASH]}`" if name.endswith("sha256") else _said(value)
+    return f"`{str(value)[:_SHOWN_OF_HASH]}`" if name.endswith("sha256") else _text(value)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return "–"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
@@ -130,54 +142,53 @@ def _said(value: Any) -> str:
 
 def _section(name: str, results: Columns) -> list[str]:
     lines = [f"## {name}", ""]
-    if name in MODULES:
-        about = str(module(name).__doc__).partition("\n")[0].replace("``", "`")
-        lines += [_escaped(about), ""]
-    told = {column: _settings(result) for column, result in results.items() if result is not None}
-    said = [
-        _by_column(key, {column: each.get(key, "–") for column, each in told.items()})
-        for key in dict.fromkeys(key for each in told.values() for key in each)
+    if name in BENCHMARKS:
+        lines += [_escaped(BENCHMARKS[name].summary.replace("``", "`")), ""]
+    described = {column: _settings(result) for column, result in results.items() if result is not None}
+    settings = [
+        _by_column(key, {column: each.get(key, "–") for column, each in described.items()})
+        for key in dict.fromkeys(key for each in described.values() for key in each)
     ]
-    if said:
-        lines += [_escaped("; ".join(said)) + ".", ""]
+    if settings:
+        lines += [_escaped("; ".join(settings)) + ".", ""]
     lines += [*_grid(["", *results], list(_rows(results))), ""]
     there = {column: result for column, result in results.items() if result is not None}
     notes = []
     for note in dict.fromkeys(note for result in there.values() for note in result.notes):
         of = [column for column, result in there.items() if note in result.notes]
-        whose = "" if len(of) == len(there) else f"{', '.join(of)}: "
-        notes.append(f"- {_escaped(whose + note)}")
+        models = "" if len(of) == len(there) else f"{', '.join(of)}: "
+        notes.append(f"- {_escaped(models + note)}")
     return [*lines, *notes, *([""] if notes else [])]
 
 
 def _by_column(key: str, values: Mapping[str, str]) -> str:
-    """A setting once where it is that of all models; of each by its name where it is not."""
+    """A setting once if all models share it, else once per model."""
     if len(set(values.values())) == 1:
         return f"{key}: {next(iter(values.values()))}"
     return f"{key}: " + ", ".join(f"{value} ({column})" for column, value in values.items())
 
 
 def _settings(result: Result) -> dict[str, str]:
-    """How it was done, in words."""
+    """Settings of a result with labels."""
     hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
     settings = {key: value for key, value in result.settings.items() if key not in hidden}
-    told: dict[str, str] = {}
+    labelled: dict[str, str] = {}
     if "limit" in result.settings:
-        told["a part of the data only"] = limited(result.settings["limit"])
+        labelled["part of the data only"] = limited(result.settings["limit"])
     for key, value in settings.items():
         what, dot, of = key.partition(".")
         bins, _, span = of.rpartition(".")
         low, dash, high = span.partition("-")
         if not dot:
-            told[_KEYS.get(key, key)] = _said(value)
+            labelled[_KEYS.get(key, key)] = _text(value)
         elif dash and low.isdigit() and high.isdigit():
             by = f"{what} by yaw{f', {bins}' * bool(bins)}".replace("_", " ")
-            told[by] = f"{told[by]}, {_said(value)}" if by in told else _said(value)
+            labelled[by] = f"{labelled[by]}, {_text(value)}" if by in labelled else _text(value)
         elif span.startswith("over_"):
-            told[f"{what} {span.replace('_', ' ')} degrees"] = _said(value)
+            labelled[f"{what} {span.replace('_', ' ')} degrees"] = _text(value)
         else:
-            told[f"{what} of {of}"] = _said(value)
-    return told
+            labelled[f"{what} of {of}"] = _text(value)
+    return labelled
 
 
 def _figures(results: Columns) -> dict[str, dict[str, Figure]]:
@@ -188,7 +199,7 @@ def _figures(results: Columns) -> dict[str, dict[str, Figure]]:
 
 
 def _rows(results: Columns) -> Iterator[list[str]]:
-    """A row a figure; what several begin with is said once, in a row above them."""
+    """One row per figure; a common beginning of several labels has a row of its own above them."""
     figures = _figures(results)
     every = {name: figure for column in figures.values() for name, figure in column.items()}
     labels = [figure.label for figure in every.values()]
@@ -201,13 +212,13 @@ def _rows(results: Columns) -> Iterator[list[str]]:
         for name, figure in members:
             label = figure.label
             if together:
-                label = label[len(prefix) :].lstrip(":, ") or "how many"
+                label = label[len(prefix) :].lstrip(":, ") or "number"
             cells = [shown(column[name]) if name in column else "–" for column in figures.values()]
             yield [_row_label(label, figure), *cells]
 
 
 def _prefix(label: str, labels: Sequence[str]) -> str:
-    """What a label begins with, by which it is put together with others."""
+    """The beginning of a label, by which labels are grouped."""
     if any(other.startswith(f"{label}: ") for other in labels):
         return label
     before, colon, _ = label.rpartition(": ")
@@ -215,8 +226,8 @@ def _prefix(label: str, labels: Sequence[str]) -> str:
 
 
 def _row_label(label: str, figure: Figure) -> str:
-    told = not figure.unit or label.endswith(figure.unit)
-    return " ".join([label if told else f"{label}, {figure.unit}", better(figure.label, figure.unit)]).rstrip()
+    has_unit = not figure.unit or label.endswith(figure.unit)
+    return f"{label if has_unit else f'{label}, {figure.unit}'} {_ARROWS[figure.better]}".rstrip()
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Results to be read: a table on the screen, and JSON that says what made it."""
+"""Results as tables on the screen, with the versions and hashes of what made them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from tddfa import __version__
 from tddfa.aligner import Aligner
-from tddfa.datasets.files import below
-from tddfa.evaluate.benchmarks import MODULES
+from tddfa.datasets.files import relative_name
+from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.result import Figure, Result
 from tddfa.model.assets import config_path
 from tddfa.model.config import Config
@@ -26,16 +26,16 @@ MADE_BY = {
     "face_model_sha256": "face model, sha256",
     "exact_crop": "--exact-crop",
     "refine": "--refine",
-    "convention": "landmarks by the landmark convention",
+    "convention": "landmark convention",
     "onnxruntime": "ONNX Runtime",
     "numpy": "NumPy",
     "opencv": "OpenCV",
     "device": "device",
-    "threads": "threads of a network",
+    "threads": "threads per network",
 }
-"""Settings that say what made a result, which `identity` gives -> for people."""
+"""Settings of `identity` -> labels."""
 
-# Units of what is measured; anything else is counted, and whole numbers of it are shown as such.
+# Units of measurements; anything else is a count, and whole numbers of it are shown without decimals.
 _DIGITS = {"%": 2, "deg": 2}
 _MEASURES = ("", "%", "deg", "ms", "s", "px", "mm", "cm", "fps", "MB", "IoU")
 
@@ -43,18 +43,23 @@ _MEASURES = ("", "%", "deg", "ms", "s", "px", "mm", "cm", "fps", "MB", "IoU")
 def identity(
     aligner: Aligner, config: str, precision: str = "float", threads: int | None = None, exact_crop: bool = False
 ) -> dict[str, Any]:
-    """What a result was made by: versions, and hashes of the files behind a config.
+    """Versions, and hashes of the files of a config, for the settings of a result.
 
-    No date and no commit: the same files give the same result.
+    There is no date and no commit: the same files give the same result.
 
     Parameters
     ----------
     aligner : Aligner
-        As loaded, to tell where it runs.
+        The loaded model, for its device.
     config : str
-        Name or ``.yml`` file, as `Aligner.load` takes it.
+        Name or ``.yml`` file, as in `Aligner.load`.
     precision, threads, exact_crop
-        As given to `Aligner.load`.
+        As in `Aligner.load`.
+
+    Examples
+    --------
+    >>> identity(aligner, "open_mb05")["precision"]
+    'float'
     """
     settings = Config.load(config_path(config)).with_precision(precision)
     return {
@@ -71,7 +76,7 @@ def identity(
         "numpy": _installed("numpy"),
         "opencv": _installed("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
         "device": aligner.device,
-        "threads": "one a core" if threads is None else threads,
+        "threads": "one per core" if threads is None else threads,
     }
 
 
@@ -93,13 +98,19 @@ def _installed(*names: str) -> str | None:
 
 
 def signed(result: Result, made_by: Mapping[str, Any], data: Path) -> Result:
-    """Add what made it, and name the pictures relative to the data folder, so that results compare equal anywhere."""
-    worst = tuple(replace(case, path=below(Path(case.path), data)) for case in result.worst)
+    """Add what made a result, and name its images relative to the data folder, so that results are equal anywhere."""
+    worst = tuple(replace(case, path=relative_name(Path(case.path), data)) for case in result.worst)
     return replace(result, settings={**made_by, **result.settings}, worst=worst)
 
 
 def shown(figure: Figure) -> str:
-    """The number of a figure, without its unit; a dash where there is none."""
+    """Text of the value of a figure, without its unit; a dash where there is none.
+
+    Examples
+    --------
+    >>> shown(Figure("nme", "NME", 3.456, "%")), shown(Figure("missed", "faces missed", 2, "images"))
+    ('3.46', '2')
+    """
     if figure.value is None:
         return "–"
     if figure.unit not in _MEASURES and figure.value.is_integer():
@@ -108,7 +119,14 @@ def shown(figure: Figure) -> str:
 
 
 def table(result: Result) -> str:
-    """A result as lines for the screen: figures below each other, then the notes."""
+    """A result as text for the screen: one figure per line, then the notes.
+
+    Examples
+    --------
+    >>> print(table(Result("300w", {}, [Figure("nme", "NME, eyes", 3.456, "%")])))
+    300w
+      NME, eyes  3.46 %
+    """
     values = [shown(figure) for figure in result.figures]
     left = max((len(figure.label) for figure in result.figures), default=0)
     right = max((len(value) for value in values), default=0)
@@ -124,23 +142,23 @@ def table(result: Result) -> str:
 
 
 def limited(limit: Any) -> str:
-    """What is said of a result that is of a part of the data."""
+    """Text for a result of a part of the data only."""
     return f"at most {limit} of each set"
 
 
 def load_folder(folder: Path) -> dict[str, Result]:
-    """The results that ``tddfa evaluate`` wrote into a folder, by benchmark, in the order in which they are run.
+    """Load the results in a folder that ``tddfa evaluate`` wrote, by benchmark, in the order in which they are run.
 
     Raises
     ------
     ValueError
-        If there is none, or if a ``.json`` file of the folder is something else.
+        If there is no result, or if a ``.json`` file of the folder is not one.
     """
     results = {}
     for path in sorted(folder.glob("*.json")):
         result = Result.load(path)
         results[result.benchmark] = result
     if not results:
-        raise ValueError(f"{folder}: expected .json files that tddfa evaluate wrote, found none")
-    order = [*MODULES, *sorted(set(results) - set(MODULES))]
+        raise ValueError(f"{folder}: expected .json files that tddfa evaluate wrote, got none")
+    order = [*BENCHMARKS, *sorted(set(results) - set(BENCHMARKS))]
     return {name: results[name] for name in order if name in results}

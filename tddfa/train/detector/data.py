@@ -18,7 +18,7 @@ from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets import boxes as labelled_boxes
-from tddfa.datasets.boxes import Boxes
+from tddfa.datasets.boxes import BoxedImage
 from tddfa.datasets.pts import read_pts
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
@@ -90,11 +90,11 @@ class BoxedImages:
 
     Parameters
     ----------
-    images : sequence of Boxes
+    images : sequence of BoxedImage
         See `tddfa.datasets.boxes`.
     """
 
-    images: Sequence[Boxes]
+    images: Sequence[BoxedImage]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -183,7 +183,7 @@ def images_in(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
-def boxed_images(folder: str | os.PathLike[str], part: str = "train") -> list[Boxes]:
+def boxed_images(folder: str | os.PathLike[str], part: str = "train") -> list[BoxedImage]:
     """List the images with boxes of a folder in any of the known layouts.
 
     These are ``*.txt`` (one ``x1 y1 x2 y2`` per line) or VOC's ``*.xml`` beside the images; PASCAL VOC's
@@ -205,7 +205,7 @@ def boxed_images(folder: str | os.PathLike[str], part: str = "train") -> list[Bo
     """
     folder = Path(folder)
     list_file, image_folder = (folder / name for name in _WIDER[part])
-    boxes = labelled_boxes.beside(folder) or labelled_boxes.voc(folder)
+    boxes = labelled_boxes.load_folder(folder) or labelled_boxes.load_voc(folder)
     if not boxes and list_file.is_file():
         boxes = [each for each in labelled_boxes.read_wider(list_file, image_folder) if each.path.is_file()]
     if boxes:

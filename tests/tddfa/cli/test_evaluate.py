@@ -8,13 +8,12 @@ import pytest
 from tddfa.cli import main
 from tddfa.evaluate import benchmarks
 from tddfa.evaluate.benchmarks import ibug, jitter, negatives
-from tddfa.evaluate.report.words import WORDS
 from tddfa.evaluate.result import Result
 
 
 @pytest.fixture
 def run(tmp_path, capfd):
-    """Runs ``tddfa evaluate`` with its files in ``out``; gives status, lines of stdout and lines of stderr."""
+    """Runs ``tddfa evaluate`` with its files in ``out``; returns status, lines of stdout and lines of stderr."""
 
     def start(*arguments, out="out"):
         capfd.readouterr()
@@ -27,7 +26,7 @@ def run(tmp_path, capfd):
 
 @pytest.fixture
 def data(tmp_path, astronaut, aligner):
-    """One photo with landmarks, and one without a face."""
+    """An image with landmarks, and an image without a face."""
     import cv2
 
     (face,) = aligner(astronaut)
@@ -43,9 +42,9 @@ def data(tmp_path, astronaut, aligner):
 
 @pytest.fixture
 def few(monkeypatch):
-    """What ``--all`` is, without those that need no data."""
+    """Reduces ``--all`` to benchmarks that need data."""
     names = ("aflw2000-3d", "aflw", "300w", "biwi", "negatives")
-    monkeypatch.setattr(benchmarks, "MODULES", {name: benchmarks.MODULES[name] for name in names})
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {name: benchmarks.BENCHMARKS[name] for name in names})
 
 
 def test_one_benchmark(run, data, tmp_path):
@@ -53,14 +52,14 @@ def test_one_benchmark(run, data, tmp_path):
     status, out, err = run("300w", "--data", data)
     assert (status, err) == (0, [])
     assert out[0] == "300w  open_mb05  cpu"
-    assert any(line.split()[-2:] == ["0", "photos"] for line in out if "missed" in line)
+    assert any(line.split()[-2:] == ["0", "images"] for line in out if "missed" in line)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "300w.json", "300w_cumulative.png", "300w_worst.jpg"
     ]  # fmt: skip
     result = Result.load(tmp_path / "out/300w.json")
-    # its own landmarks: the crop from the detector is the one they come from
+    # the labels are the predictions on the crop from the detector
     assert result.value("own.nme.detector.68") < 0.01
-    assert result.value("own.nme.truth.68") < 2
+    assert result.value("own.nme.ground_truth.68") < 2
     assert result.settings["config"] == "open_mb05"
     assert len(result.settings["model_sha256"]) == 64
     assert str(tmp_path) not in (tmp_path / "out/300w.json").read_text()
@@ -79,8 +78,8 @@ def test_missing_data_of_a_named_benchmark_are_an_error(run, tmp_path):
     status, out, err = run("aflw2000-3d", "--data", tmp_path / "none")
     assert (status, out) == (1, [])
     assert len(err) == 1
-    assert err[0].startswith("tddfa: error: aflw2000-3d: no photos with .mat files in")
-    assert err[0].endswith(f"expected {WORDS['aflw2000-3d'].data}")
+    assert err[0].startswith("tddfa: error: aflw2000-3d: no images with .mat files in")
+    assert err[0].endswith(f"expected {benchmarks.BENCHMARKS['aflw2000-3d'].data}")
     assert len(err[0]) < 200 + len(str(tmp_path))
 
 
@@ -94,7 +93,7 @@ def test_no_data_at_all_is_a_failure(run, few, tmp_path):
 @pytest.mark.parametrize("what", ["--all", "300w"])
 def test_a_wrong_folder_is_reported_before_any_work(run, what, tmp_path):
     (tmp_path / "file").touch()
-    status, out, err = run(what, "--data", tmp_path / "none", "-c", "no model is loaded for it")
+    status, out, err = run(what, "--data", tmp_path / "none", "-c", "no model is loaded")
     assert (status, out, err) == (1, [], [f"tddfa: error: --data: {tmp_path / 'none'}: no such folder"])
     assert run(what, "--data", tmp_path / "file")[2] == [f"tddfa: error: --data: {tmp_path / 'file'} is not a folder"]
     assert not (tmp_path / "out").exists()
@@ -130,7 +129,7 @@ def test_other_benchmarks_are_run_if_one_fails(run, data, few, tmp_path):
     assert (tmp_path / "out/negatives.json").is_file()
 
 
-def test_ctrl_c_keeps_what_is_done(run, data, few, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_finished_results(run, data, few, tmp_path, monkeypatch):
     def interrupted(setup):
         raise KeyboardInterrupt
 
@@ -207,7 +206,7 @@ def test_wrong_arguments(run, arguments, message):
     assert message in err[0]
 
 
-def test_write_puts_results_side_by_side(run, data, tmp_path):
+def test_write_compares_results(run, data, tmp_path):
     for out in ("one", "two"):
         run("300w", "--data", data, "--no-plots", out=out)
     content = json.loads((tmp_path / "two/300w.json").read_text())
@@ -217,13 +216,13 @@ def test_write_puts_results_side_by_side(run, data, tmp_path):
     assert (status, out, err) == (0, [str(tmp_path / "page/R.md")], [])
     page = (tmp_path / "page/R.md").read_text(encoding="utf-8")
     assert "|  | one | two |" in page
-    assert "| own: faces missed by the detector, photos ↓ | 0 | 0 |" in page
+    assert "| own: faces missed by the detector, images ↓ | 0 | 0 |" in page
 
 
 @pytest.mark.upstream
 @pytest.mark.evaluation
-def test_weights_of_3ddfa_v2_give_the_results_of_its_formula(run, evaluation, fetched, reference, bases, tmp_path):
-    """Crop, formula and NME are the test's own; the network is ours, which other tests hold to the plain one."""
+def test_weights_of_3ddfa_v2_reproduce_its_formula(run, evaluation, fetched, reference, bases, tmp_path):
+    """Crop, formula and NME are written out here; other tests compare the network with the plain one."""
     import cv2
     from scipy.io import loadmat
 
@@ -252,8 +251,8 @@ def test_weights_of_3ddfa_v2_give_the_results_of_its_formula(run, evaluation, fe
     means = []
     for low, high in ((-1, 30), (30, 60), (60, 90)):
         means.append(errors[(yaws > low) & (yaws <= high)].mean())
-        assert result.value(f"nme_2d.truth.original.{max(low, 0)}-{high}") == pytest.approx(means[-1], abs=0.01)
-    assert result.value("nme_2d.truth.original.bins") == pytest.approx(np.mean(means), abs=0.01)
-    assert result.value("nme_2d.truth.original.all") == pytest.approx(errors.mean(), abs=0.01)
-    by_photo = [item["nme_2d.truth.original"] for item in result.items]
+        assert result.value(f"nme_2d.ground_truth.original.{max(low, 0)}-{high}") == pytest.approx(means[-1], abs=0.01)
+    assert result.value("nme_2d.ground_truth.original.bins") == pytest.approx(np.mean(means), abs=0.01)
+    assert result.value("nme_2d.ground_truth.original.all") == pytest.approx(errors.mean(), abs=0.01)
+    by_photo = [item["nme_2d.ground_truth.original"] for item in result.items]
     np.testing.assert_allclose(by_photo, errors, atol=0.01)

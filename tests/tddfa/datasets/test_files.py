@@ -8,54 +8,54 @@ from scipy.io import savemat
 from tddfa.datasets import files as sources
 
 
-class TestWorked:
+class TestParallelMap:
     def test_keeps_the_order(self):
         def job(i):
             time.sleep(0.002 * (7 - i % 7))
             return i * i
 
-        assert list(sources.worked(job, range(60), workers=4)) == [i * i for i in range(60)]
+        assert list(sources.parallel_map(job, range(60), workers=4)) == [i * i for i in range(60)]
 
-    def test_is_not_far_ahead(self):
+    def test_runs_only_slightly_ahead(self):
         done = []
-        taken = sources.worked(lambda i: done.append(i) or i, iter(range(10**9)), workers=2)
+        taken = sources.parallel_map(lambda i: done.append(i) or i, iter(range(10**9)), workers=2)
         assert next(taken) == 0
         taken.close()
         assert len(done) < 30
 
-    def test_an_exception_comes_out_at_its_place(self):
+    def test_an_exception_is_raised_at_its_item(self):
         def job(i):
             if i == 3:
                 raise ValueError("three")
             return i
 
-        taken = sources.worked(job, range(100), workers=2)
+        taken = sources.parallel_map(job, range(100), workers=2)
         assert [next(taken) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ValueError, match="three"):
             next(taken)
         assert all(not thread.name.startswith("evaluate") for thread in threading.enumerate())
 
-    def test_of_nothing(self):
-        assert list(sources.worked(str, [])) == []
+    def test_no_items(self):
+        assert list(sources.parallel_map(str, [])) == []
 
 
-def test_folders_and_photos(tmp_path):
+def test_folders_and_images(tmp_path):
     (tmp_path / "B").mkdir()
     (tmp_path / "B/a.mat").touch()
     (tmp_path / "B/a.JPG").touch()
     assert sources.first_folder(tmp_path, ("A", "B"), "*.mat") == tmp_path / "B"
     assert sources.first_folder(tmp_path / "B", ("A", "B"), "*.mat") == tmp_path / "B"
     assert sources.first_folder(tmp_path / "none", ("A", "B"), "*.mat") is None
-    assert sources.photo_beside(tmp_path / "B/a.mat") == tmp_path / "B/a.JPG"
-    assert sources.photo_beside(tmp_path / "B/b.mat") is None
-    assert sources.below(tmp_path / "B/a.JPG", tmp_path) == "B/a.JPG"
-    assert sources.below(tmp_path / "B/a.JPG", tmp_path / "C") == (tmp_path / "B/a.JPG").as_posix()
+    assert sources.image_beside(tmp_path / "B/a.mat") == tmp_path / "B/a.JPG"
+    assert sources.image_beside(tmp_path / "B/b.mat") is None
+    assert sources.relative_name(tmp_path / "B/a.JPG", tmp_path) == "B/a.JPG"
+    assert sources.relative_name(tmp_path / "B/a.JPG", tmp_path / "C") == (tmp_path / "B/a.JPG").as_posix()
 
 
 class TestMat:
     SHAPES = {"pt3d_68": (3, 68), "Pose_Para": (1, None)}
 
-    def test_reads_what_is_asked_for(self, tmp_path, rng):
+    def test_reads_the_wanted_variables(self, tmp_path, rng):
         points = rng.normal(size=(3, 68))
         savemat(tmp_path / "a.mat", {"pt3d_68": points, "Pose_Para": np.zeros((1, 7)), "roi": [1, 2]})
         arrays = sources.read_mat(tmp_path / "a.mat", self.SHAPES)
@@ -71,7 +71,7 @@ class TestMat:
             ({"pt3d_68": np.array([["a"] * 68] * 3, dtype=object), "Pose_Para": np.zeros((1, 7))}, "numbers"),
         ],
     )
-    def test_says_what_is_wrong(self, tmp_path, content, message):
+    def test_an_error_names_file_and_cause(self, tmp_path, content, message):
         savemat(tmp_path / "a.mat", content)
         with pytest.raises(ValueError, match=message) as caught:
             sources.read_mat(tmp_path / "a.mat", self.SHAPES)
@@ -102,7 +102,7 @@ class TestArrays:
             with pytest.raises(ValueError, match=r"a.npy: not an array of shape"):
                 sources.read_array(tmp_path / "a.npy", shape)
 
-    def test_no_pickle_is_read(self, tmp_path):
+    def test_pickles_are_refused(self, tmp_path):
         np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
         np.savez(tmp_path / "a.npz", points=np.array([{}], dtype=object))
         with pytest.raises(ValueError, match=r"a.npy"):
@@ -110,7 +110,7 @@ class TestArrays:
         with pytest.raises(ValueError, match=r"a.npz"):
             sources.read_arrays(tmp_path / "a.npz", ("points",))
 
-    def test_a_claim_too_large(self, tmp_path):
+    def test_too_large_an_array_is_refused(self, tmp_path):
         header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000, 2), }"
         header += b" " * (117 - len(header)) + b"\n"
         (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
@@ -120,7 +120,7 @@ class TestArrays:
     def test_npz(self, tmp_path):
         np.savez(tmp_path / "a.npz", names=["a"], points=np.zeros((1, 2, 68)))
         assert sources.read_arrays(tmp_path / "a.npz", ("names", "points"))["points"].shape == (1, 2, 68)
-        with pytest.raises(ValueError, match="expected arrays names, yaw, found none called yaw"):
+        with pytest.raises(ValueError, match="expected arrays names, yaw, got none named yaw"):
             sources.read_arrays(tmp_path / "a.npz", ("names", "yaw"))
         (tmp_path / "b.npz").write_bytes(b"PK no")
         with pytest.raises(ValueError, match=r"b.npz: not arrays"):

@@ -1,4 +1,4 @@
-"""Made data sets, and an aligner that says what a test told it to: every error is known beforehand."""
+"""Generated data sets, and an aligner with given predictions, so that every error is known."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def made_face(landmarks, box=None, camera=None, score=1.0):
 
 @dataclass
 class Scripted:
-    """Stands in for `tddfa.Aligner`: a picture's first pixel says which one it is."""
+    """Replaces `tddfa.Aligner`: the first pixel of an image is its number."""
 
     given: dict[int, Face] = field(default_factory=dict)
     detected: dict[int, list[Face]] = field(default_factory=dict)
@@ -75,8 +75,8 @@ def face_of():
 
 
 @pytest.fixture(scope="session")
-def picture():
-    """Writes a picture that `Scripted` knows by its number."""
+def write_image():
+    """Writes an image that `Scripted` knows by its number."""
 
     def write(path, number, size=(200, 200)):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -107,9 +107,9 @@ def test_the_ranges_of_sizes_leave_no_gap():
 def test_precision_over_several_images():
     first = Matches(np.array([0.9, 0.3]), np.array([True, True]), 3)
     second = Matches(np.array([0.8]), np.array([False]), 1)
-    found = precision([first, second], score=0.5)
-    assert (found.recall, found.recall_at, found.precision_at, found.faces) == (0.5, 0.25, 0.5, 4)
-    assert np.isclose(found.average, (1 + 2 / 3) / 4)
+    actual = precision([first, second], score=0.5)
+    assert (actual.recall, actual.recall_at, actual.precision_at, actual.faces) == (0.5, 0.25, 0.5, 4)
+    assert np.isclose(actual.average, (1 + 2 / 3) / 4)
 
 
 def test_no_face_and_no_detection():

@@ -16,10 +16,10 @@ def points(rng):
 
 
 def test_nme_box_is_the_mean_distance_by_the_box(points, rng):
-    found = points + rng.normal(0, 2, points.shape)
-    total = sum(math.dist(f[:2], p[:2]) for f, p in zip(found, points, strict=True)) / 68
+    actual = points + rng.normal(0, 2, points.shape)
+    total = sum(math.dist(f[:2], p[:2]) for f, p in zip(actual, points, strict=True)) / 68
     width, height = (max(points[:, i]) - min(points[:, i]) for i in (0, 1))
-    assert metrics.nme_box(found, points) == pytest.approx(100 * total / math.sqrt(width * height))
+    assert metrics.nme_box(actual, points) == pytest.approx(100 * total / math.sqrt(width * height))
 
 
 def test_a_known_shift(points):
@@ -33,7 +33,7 @@ def test_a_known_shift(points):
     assert metrics.nme_eyes(moved, points, landmarks68.INNER) == pytest.approx(200 / outer * 20 / 51)
 
 
-def test_depth_counts_but_for_its_mean(points):
+def test_3d_errors_ignore_the_mean_depth(points):
     outer = math.dist(points[36], points[45])
     assert metrics.ground_truth_error(np.add(points, [0, 0, 40]), points) == pytest.approx(0, abs=1e-9)
     deeper = points.copy()
@@ -45,7 +45,7 @@ def test_depth_counts_but_for_its_mean(points):
     )
 
 
-def test_nothing_to_measure_by_is_no_number():
+def test_undefined_errors_are_nan():
     flat = np.zeros((68, 2))
     assert np.isnan(metrics.nme_box(flat + 1, flat))
     assert np.isnan(metrics.nme_eyes(flat + 1, flat))
@@ -55,7 +55,7 @@ def test_nothing_to_measure_by_is_no_number():
     assert metrics.mean([1, np.nan, 3]) == 2
 
 
-def test_bins_hold_each_angle_once():
+def test_each_angle_belongs_to_one_bin():
     angles = np.array([0, -0.0, 15, 30, -30, 30.001, 60, -60, 60.001, 90, -90, 90.001, 118])
     inside = np.array([metrics.in_bin(angles, *limits) for limits in metrics.YAW_BINS])
     assert inside.sum(axis=1).tolist() == [5, 3, 3]
@@ -88,7 +88,7 @@ def test_eye_openness_of_drawn_eyes():
     assert np.isnan(metrics.eye_openness(np.zeros((68, 3)))).all()
 
 
-def test_correlation_is_numpys(rng):
+def test_correlation_equals_that_of_numpy(rng):
     a = rng.normal(size=(30, 2))
     b = a + rng.normal(size=(30, 2))
     assert metrics.correlation(a, b) == pytest.approx(np.corrcoef(a.ravel(), b.ravel())[0, 1])
@@ -118,21 +118,21 @@ class TestAngles:
         """Yaw, pitch, roll."""
         return rng.uniform([-89, -99, -99], [89, 99, 99], (200, 3))
 
-    def test_there_and_back(self, angles):
+    def test_round_trip(self, angles):
         for yaw, pitch, roll in angles:
-            found = metrics.euler_300w_lp(metrics.rotation_300w_lp(yaw, pitch, roll))
-            np.testing.assert_allclose(found, (yaw, pitch, roll), atol=1e-9)
+            actual = metrics.euler_300w_lp(metrics.rotation_300w_lp(yaw, pitch, roll))
+            np.testing.assert_allclose(actual, (yaw, pitch, roll), atol=1e-9)
 
-    def test_equals_what_img2pose_does(self, angles):
-        """Its rotation is in OpenCV's frame: transposed, Euler angles about fixed x, y, z, (pitch, -yaw, -roll)."""
+    def test_angles_equal_those_of_img2pose(self, angles):
+        """It transposes the rotation in OpenCV's frame: Euler angles about fixed x, y, z, (pitch, -yaw, -roll)."""
         flip = np.diag([1.0, -1.0, -1.0])
         for yaw, pitch, roll in angles:
             theirs = flip @ metrics.rotation_300w_lp(yaw, pitch, roll) @ flip
             x, y, z = Rotation.from_matrix(theirs.T).as_euler("xyz", degrees=True)
             np.testing.assert_allclose((x, -y, -z), (pitch, yaw, roll), atol=1e-6)
 
-    def test_signs_beside_the_cameras(self):
-        """Yaw is the other way round, pitch and roll are the same."""
+    def test_signs_against_those_of_the_camera(self):
+        """Yaw has the opposite sign; pitch and roll are the same."""
         for ours, theirs in (((20, 0, 0), (-20, 0, 0)), ((0, 20, 0), (0, 20, 0)), ((0, 0, 20), (0, 0, 20))):
             np.testing.assert_allclose(
                 metrics.euler_300w_lp(Camera.from_pose(*ours).rotation), theirs, atol=1e-5
@@ -149,7 +149,7 @@ class TestAngles:
 
 @pytest.mark.evaluation
 def test_the_order_of_angles_is_that_of_the_labels(evaluation, aligner):
-    """A rotation fitted to the true 3D points agrees with Pose_Para, and no other order of the angles does."""
+    """A rotation fitted to the labelled 3D points agrees with Pose_Para, and no other order of the angles does."""
     from scipy.io import loadmat
 
     model = aligner.face_model
@@ -158,8 +158,8 @@ def test_the_order_of_angles_is_that_of_the_labels(evaluation, aligner):
     off, swapped = [], []
     for path in sorted((evaluation / "aflw2000").glob("*.mat"))[::5]:
         labels = loadmat(path)
-        truth = labels["pt3d_68"].T * [1, -1, 1]
-        fitted = Rotation.align_vectors(truth - truth.mean(axis=0), mean)[0].as_matrix()
+        ground_truth = labels["pt3d_68"].T * [1, -1, 1]
+        fitted = Rotation.align_vectors(ground_truth - ground_truth.mean(axis=0), mean)[0].as_matrix()
         pitch, yaw, roll = np.degrees(labels["Pose_Para"][0, :3].astype(np.float64))
         off.append(metrics.rotation_angle(fitted, metrics.rotation_300w_lp(yaw, pitch, roll)))
         other = Rotation.from_euler("YXZ", [-yaw, -pitch, -roll], degrees=True).as_matrix()

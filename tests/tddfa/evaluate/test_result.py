@@ -9,19 +9,42 @@ from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst, number
 def result():
     return Result(
         "x",
-        {"config": "a", "photos": 2},
-        (Figure("nme", "NME", 1.5, "%"), Figure("none", "nothing", float("nan"))),
-        ({"photo": "a.jpg", "nme": None},),
+        {"config": "a", "images": 2},
+        (Figure("nme", "NME", 1.5, "%", "lower"), Figure("none", "nothing", float("nan"))),
+        ({"image": "a.jpg", "nme": None},),
         (Curve("all", (1.0, 2.0), "%", (-3.0, 4.0), missed=1),),
         (Worst("a.jpg", 2.0, [[1.0, 2.0]], [[3.0, 4.0]]), Worst("b.jpg", caption="missed")),
         ("a note",),
     )
 
 
-def test_there_and_back(result, tmp_path):
+def test_round_trip(result, tmp_path):
     path = result.save(tmp_path / "made/x.json")
     assert Result.load(path) == result
     assert json.loads(path.read_text())["figures"][1]["value"] is None
+
+
+def test_older_files_are_read(result, tmp_path):
+    """Without the field `better`, and with other names of the points of `Worst`."""
+    path = result.save(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    for figure in content["figures"]:
+        del figure["better"]
+    for case in content["worst"]:
+        case["truth"], case["found"] = case.pop("ground_truth"), case.pop("predicted")
+    path.write_text(json.dumps(content))
+    loaded = Result.load(path)
+    assert [figure.better for figure in loaded.figures] == ["", ""]
+    assert loaded.worst == result.worst
+
+
+def test_the_better_direction_is_checked(result, tmp_path):
+    with pytest.raises(ValueError, match=r"Figure.better: expected 'lower', 'higher' or '', got 'more'"):
+        Figure("nme", "NME", 1.5, better="more")
+    path = result.save(tmp_path / "x.json")
+    path.write_text(path.read_text().replace('"lower"', '"more"'))
+    with pytest.raises(ValueError, match=r"x.json: not a result"):
+        Result.load(path)
 
 
 def test_the_same_result_is_the_same_file(result, tmp_path):
@@ -43,13 +66,13 @@ def test_the_same_result_is_the_same_file(result, tmp_path):
         ' "curves": [], "worst": [], "notes": []}',
     ],
 )
-def test_another_file_is_named(tmp_path, content):
+def test_an_error_names_a_damaged_file(tmp_path, content):
     (tmp_path / "a.json").write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match=r"a.json: not a result of tddfa evaluate"):
         Result.load(tmp_path / "a.json")
 
 
-def test_names_come_once():
+def test_names_are_unique():
     with pytest.raises(ValueError, match="each name once, got a twice"):
         Result("x", {}, (Figure("a", "", 1), Figure("a", "", 2)))
 
@@ -73,7 +96,7 @@ def test_limit_is_spread_evenly(tmp_path):
     assert Setup(tmp_path, None, limit=3).chosen(iter(range(10))) == [0, 3, 6]
 
 
-def test_numbers_of_rows():
+def test_number():
     assert number(1.23456789) == 1.234568
     assert number(float("nan")) is None
     assert number(float("inf")) is None

@@ -10,19 +10,19 @@ BOX = np.array([40.0, 20.0, 280.0, 260.0])  # of 240 px: two px of the photo are
 
 
 @pytest.fixture
-def made(tmp_path, scripted, face_of, picture, shape_68):
-    """Three crops; the landmarks are found 3 px of the crop, 6 px of AFLW's photo, beside the truth."""
+def made(tmp_path, scripted, face_of, write_image, shape_68):
+    """Three crops; predictions are off by 3 px of the crop, 6 px of AFLW's image."""
     rows = {"roi_box": [], "yaws": [], "pts21": [], "pts68": []}
     names = []
     for i, yaw in enumerate((0, -45, 80)):
-        truth = 1.5 * shape_68[:, :2] + 10
-        picture(tmp_path / f"test.data/AFLW_GT_crop/{i}.png", i, size=(120, 120))
-        in_crop = (truth - BOX[:2] + 0.5) / 2 - 0.5  # px centres
+        ground_truth = 1.5 * shape_68[:, :2] + 10
+        write_image(tmp_path / f"test.data/AFLW_GT_crop/{i}.png", i, size=(120, 120))
+        in_crop = (ground_truth - BOX[:2] + 0.5) / 2 - 0.5  # px centres
         scripted.given[i] = face_of(np.add(in_crop, [3, 0]))
-        points = aflw.points_21(truth)
+        points = aflw.points_21(ground_truth)
         points[2 * i : 2 * i + 3] = -1
         names.append(f"{i}.png")
-        for name, value in zip(rows, (BOX, yaw, points.T, truth.T), strict=True):
+        for name, value in zip(rows, (BOX, yaw, points.T, ground_truth.T), strict=True):
             rows[name].append(value)
     folder = tmp_path / "test.configs"
     folder.mkdir()
@@ -37,12 +37,12 @@ def test_known_errors_come_out(made, setup, shape_68, scripted, roi_rule):
     length = 1.5 * np.sqrt(np.prod(np.ptp(shape_68[:, :2], axis=0)))
     for name in ("0-30", "30-60", "60-90", "bins", "all"):
         assert result.value(f"nme_21.{name}") == pytest.approx(600 / length, rel=1e-4)
-    assert [result.settings[f"photos.{name}"] for name in ("0-30", "30-60", "60-90")] == [1, 1, 1]
+    assert [result.settings[f"images.{name}"] for name in ("0-30", "30-60", "60-90")] == [1, 1, 1]
     in_crop = (1.5 * shape_68[:, :2] + 10 - BOX[:2] + 0.5) / 2 - 0.5
     assert scripted.rois[0].left == pytest.approx(roi_rule(in_crop, scripted.crop).left, abs=1e-4)
 
 
-def test_points_not_labelled_do_not_count(made, setup):
+def test_points_without_a_label_do_not_count(made, setup):
     path = made / "test.configs/AFLW_GT_pts21.npy"
     points = np.load(path)
     points[0] = -1
@@ -51,14 +51,14 @@ def test_points_not_labelled_do_not_count(made, setup):
     assert result.items[0]["nme_21"] is None
     assert result.value("nme_21.0-30") is None
     assert result.value("nme_21.all") is not None
-    assert "Photos without a labelled point (1)" in result.notes[0]
+    assert "Images without a labelled point (1)" in result.notes[0]
 
 
 def test_the_21_points(rng):
-    """As 3DDFA counts them, from 1."""
+    """The indices of 3DDFA, which count from 1."""
     points = rng.normal(size=(68, 2))
-    found = aflw.points_21(points)
-    assert found.shape == (21, 2)
+    actual = aflw.points_21(points)
+    assert actual.shape == (21, 2)
     one_based = {
         0: 18,
         5: 27,
@@ -76,20 +76,20 @@ def test_the_21_points(rng):
         20: 9,
     }
     for index, point in one_based.items():
-        np.testing.assert_array_equal(found[index], points[point - 1])
-    np.testing.assert_allclose(found[7], points[36:42].mean(axis=0))
-    np.testing.assert_allclose(found[10], points[42:48].mean(axis=0))
-    np.testing.assert_allclose(found[18], points[60:68].mean(axis=0))
+        np.testing.assert_array_equal(actual[index], points[point - 1])
+    np.testing.assert_allclose(actual[7], points[36:42].mean(axis=0))
+    np.testing.assert_allclose(actual[10], points[42:48].mean(axis=0))
+    np.testing.assert_allclose(actual[18], points[60:68].mean(axis=0))
 
 
 @pytest.mark.parametrize("name", ["AFLW_GT_pts68.npy", "AFLW_GT_crop_yaws.npy"])
-def test_what_is_missing_is_explained(made, setup, name):
+def test_missing_data_are_named(made, setup, name):
     (made / "test.configs" / name).unlink()
     with pytest.raises(DataMissing, match=rf"no file {name} .* expected DIR/AFLW_GT_crop"):
         aflw.evaluate(setup)
 
 
-def test_nothing_there(tmp_path, setup):
+def test_no_data(tmp_path, setup):
     with pytest.raises(DataMissing, match="no folder AFLW_GT_crop"):
         aflw.evaluate(setup)
     (tmp_path / "AFLW_GT_crop").mkdir()
@@ -99,18 +99,18 @@ def test_nothing_there(tmp_path, setup):
 
 def test_rows_that_do_not_fit(made, setup):
     np.save(made / "test.configs/AFLW_GT_crop_yaws.npy", np.zeros(2))
-    with pytest.raises(ValueError, match=r"yaws.npy: expected a row for each of the 3 photos"):
+    with pytest.raises(ValueError, match=r"yaws.npy: expected a row for each of the 3 images"):
         aflw.evaluate(setup)
 
 
 def test_rendered_heads(tmp_path, aligner, astronaut):
-    """The real aligner on crops cut as 3DDFA cuts them: square, the root of 2 times the landmarks' box."""
+    """The real aligner on crops like those of 3DDFA: square, the root of 2 times the box of the landmarks."""
     head = Head.from_photo(astronaut, aligner, size=256)
     rows = {"_crop_roi_box": [], "_crop_yaws": [], "_pts21": [], "_pts68": []}
     (tmp_path / "AFLW_GT_crop").mkdir()
     for i, yaw in enumerate((0, 40)):
-        image, (truth,) = render((400, 400), [(head, State(yaw, 0, 10, size=190, x=200, y=200))])
-        points = truth.landmarks[:, :2]
+        image, (ground_truth,) = render((400, 400), [(head, State(yaw, 0, 10, size=190, x=200, y=200))])
+        points = ground_truth.landmarks[:, :2]
         half = np.ptp(points, axis=0).max() / np.sqrt(2)
         middle = (points.min(axis=0) + points.max(axis=0)) / 2
         left, top, right, bottom = (round(float(v)) for v in (*(middle - half), *(middle + half)))

@@ -12,7 +12,7 @@ from tddfa.evaluate.result import DataMissing, Setup
 
 @dataclass(frozen=True)
 class Scripted(Detector):
-    """Finds what it was told for a picture, by the grey level of that; only what is over its score."""
+    """Detects the given boxes of an image, known by its grey level, above its score threshold."""
 
     script: dict = field(default_factory=dict)
 
@@ -23,7 +23,7 @@ class Scripted(Detector):
 
 
 def scripted(aligner, script, score_of=lambda crop: 1.0):
-    """An aligner of that detector; its regressor scores a crop by `score_of`."""
+    """An aligner with that detector, whose regressor scores a crop by `score_of`."""
 
     def regressor(crops):
         count = len(crops)
@@ -44,7 +44,7 @@ def paint(folder, count):
 
 @pytest.fixture
 def made(tmp_path):
-    """Ten pictures with a face of 100 px each; the last has two, one of them small."""
+    """Ten images with a face of 100 px each; the last has a small second one."""
     paint(tmp_path / "detect", 10)
     for k in range(10):
         rows = ["10 10 110 110", *(["150 150 160 160"] if k == 9 else [])]
@@ -52,15 +52,15 @@ def made(tmp_path):
     return tmp_path
 
 
-def test_a_set_whose_precision_is_known(aligner, made):
+def test_known_precision_and_recall(aligner, made):
     right, wrong = [10, 10, 110, 110], [120, 10, 180, 70]
-    # all ten found, surest first; a false one between the fifth and the sixth; one is under the detector's own score
+    # all ten are detected; a false one is between the fifth and the sixth; one is below the own score threshold
     script = {k: [[*right, 0.9 - 0.05 * k]] for k in range(10)}
     script[0].append([*wrong, 0.67])
     result = detection.evaluate(Setup(made, scripted(aligner, script)))
-    assert result.value("detect.all.pictures") == 10
+    assert result.value("detect.all.images") == 10
     assert result.value("detect.all.faces.all") == 11
-    # recall: 5/11 at precision 1, the other five at 10/11, by the envelope; the small face is never found
+    # recall: 5/11 at precision 1, the other five at 10/11, by the envelope; the small face is never detected
     assert result.value("detect.all.ap.iou50.all") == pytest.approx((5 + 5 * 10 / 11) / 11)
     assert result.value("detect.all.recall-low.iou50.all") == pytest.approx(10 / 11)
     assert result.value("detect.all.recall.iou50.all") == pytest.approx(8 / 11)  # over .5
@@ -68,33 +68,33 @@ def test_a_set_whose_precision_is_known(aligner, made):
     assert result.value("detect.all.ap.iou50.over-96") == 1  # the false one has 60 px
     assert result.value("detect.all.ap.iou50.under-16") == 0
     assert result.value("detect.all.ap.iou50.48-96") is None
-    assert result.value("detect.last-30.pictures") == 3
+    assert result.value("detect.last-30.images") == 3
     assert result.value("detect.last-30.faces.all") == 4
     assert result.value("detect.last-30.ap.iou50.all") == pytest.approx(3 / 4)
     assert [item["missed"] for item in result.items] == [0] * 8 + [1, 2]
     assert [item["false"] for item in result.items] == [1] + [0] * 9
     assert [case.error for case in result.worst] == [2, 1, 1]
-    assert result.worst[0].truth[:4] == [[10, 10], [110, 10], [110, 110], [10, 110]]
+    assert result.worst[0].ground_truth[:4] == [[10, 10], [110, 10], [110, 110], [10, 110]]
     # faces that no box touches are missed: the curve ends below 100 %, at no error of 1
     (curve,) = result.curves
     assert (len(curve.errors) + curve.missed, max(curve.errors) < 1) == (11, True)
     assert curve.missed > 0
 
 
-def test_looser_boxes_are_found_at_the_lower_overlap(aligner, made):
+def test_loose_boxes_are_correct_at_the_lower_iou(aligner, made):
     script = {k: [[10, 10, 110, 55, 0.9]] for k in range(10)}
     result = detection.evaluate(Setup(made, scripted(aligner, script)))
     assert result.value("detect.all.ap.iou50.over-96") == 0
     assert result.value("detect.all.ap.iou40.over-96") == 1
 
 
-def test_the_part_that_training_may_see_does_not_hang_on_the_limit(aligner, made):
+def test_the_training_part_does_not_depend_on_the_limit(aligner, made):
     result = detection.evaluate(Setup(made, scripted(aligner, {}), limit=5))
-    assert result.value("detect.all.pictures") == 5
-    assert result.value("detect.last-30.pictures") == 1  # of 0, 2, 4, 6, 8, only 8 is one of the last three
+    assert result.value("detect.all.images") == 5
+    assert result.value("detect.last-30.images") == 1  # of 0, 2, 4, 6, 8, only 8 is one of the last three
 
 
-def test_nothing_to_be_found_in(aligner, tmp_path):
+def test_no_data(aligner, tmp_path):
     with pytest.raises(DataMissing, match="WIDER"):
         detection.evaluate(Setup(tmp_path, aligner))
     with pytest.raises(DataMissing, match="negatives"):
@@ -108,9 +108,9 @@ def test_a_model_without_a_detector(aligner, made):
             module.evaluate(Setup(made, without))
 
 
-def test_false_faces_that_are_known(aligner, tmp_path):
+def test_known_false_faces(aligner, tmp_path):
     paint(tmp_path / "negatives", 8)
-    # three boxes in one picture, one in another; the regressor lets through what is darker than 30
+    # three boxes in one image, one in another; the face score keeps crops darker than 30
     script = {2: [[10, 10, 110, 110, 0.9], [20, 30, 90, 90, 0.8], [50, 50, 40, 40, 0.7]], 7: [[10, 10, 110, 110, 0.6]]}
     model = scripted(aligner, script, score_of=lambda crop: 1.0 if crop[60, 60, 0] < 30 else 0.2)
     result = negatives.evaluate(Setup(tmp_path, model))
@@ -118,18 +118,18 @@ def test_false_faces_that_are_known(aligner, tmp_path):
     assert result.value("false.faces.count") == 2
     assert result.value("false.detector") == pytest.approx(3 / 8)
     assert result.value("false.faces") == pytest.approx(2 / 8)
-    assert result.value("pictures.with") == 1
+    assert result.value("images.with") == 1
     assert [case.path[-6:] for case in result.worst] == ["02.png", "07.png"]
-    assert len(result.worst[0].found) == 2 * 4
+    assert len(result.worst[0].predicted) == 2 * 4
 
 
 @pytest.mark.evaluation
-def test_on_photos(aligner, evaluation):
-    """Large faces are found; the figures of all 682 photos are in RESULTS.md."""
-    found = detection.evaluate(Setup(evaluation, aligner, limit=80))
-    assert found.value("detect.all.ap.iou50.over-96") > 0.85
-    assert found.value("detect.all.ap.iou40.48-96") > 0.6
-    assert found.value("detect.all.ap.iou40.all") > found.value("detect.all.ap.iou50.all") > 0.2
+def test_on_real_images(aligner, evaluation):
+    """Large faces are detected; RESULTS.md has the figures of all 682 images."""
+    actual = detection.evaluate(Setup(evaluation, aligner, limit=80))
+    assert actual.value("detect.all.ap.iou50.over-96") > 0.85
+    assert actual.value("detect.all.ap.iou40.48-96") > 0.6
+    assert actual.value("detect.all.ap.iou40.all") > actual.value("detect.all.ap.iou50.all") > 0.2
     without = negatives.evaluate(Setup(evaluation, aligner, limit=60))
     assert without.value("false.faces") <= without.value("false.detector") <= 0.2
     assert without.value("false.faces") <= 0.02, "what the detector shows too readily, the face score drops"

@@ -12,11 +12,11 @@ def write_pts(path, points, head="version: 1\nn_points:  68\n"):
 
 
 @pytest.fixture
-def photo(tmp_path, scripted, face_of, picture, shape_68):
-    """Makes a photo; how far its landmarks are found from the truth, px, or None where the detector misses it."""
+def labelled_image(tmp_path, scripted, face_of, write_image, shape_68):
+    """Makes a labelled image; given and detected are the errors of both predictions, px; None for a missed face."""
 
     def make(name, number, given, detected):
-        picture(tmp_path / f"{name}.png", number)
+        write_image(tmp_path / f"{name}.png", number)
         write_pts(tmp_path / f"{name}.pts", shape_68)
         scripted.given[number] = face_of(shape_68 + given)
         scripted.detected[number] = [] if detected is None else [face_of(shape_68 + detected)]
@@ -29,91 +29,91 @@ def outer(shape_68):
     return np.linalg.norm(shape_68[36, :2] - shape_68[45, :2])
 
 
-def test_known_errors_come_out(photo, setup, shape_68, outer):
+def test_known_errors_come_out(labelled_image, setup, shape_68, outer):
     jaw = np.zeros((68, 3))
     jaw[:17, 0] = 4
-    photo("afw/a", 10, jaw, [0, 2, 0])
-    photo("afw/b", 20, jaw, None)
+    labelled_image("afw/a", 10, jaw, [0, 2, 0])
+    labelled_image("afw/b", 20, jaw, None)
     result = ibug.evaluate(setup)
     assert result.value("afw.missed.detector") == 1
-    assert result.value("afw.nme.truth.68") == pytest.approx(100 * 4 * 17 / 68 / outer, rel=1e-3)
+    assert result.value("afw.nme.ground_truth.68") == pytest.approx(100 * 4 * 17 / 68 / outer, rel=1e-3)
     for part in ("51", "eyes", "mouth"):
-        assert result.value(f"afw.nme.truth.{part}") == pytest.approx(0, abs=0.01)
+        assert result.value(f"afw.nme.ground_truth.{part}") == pytest.approx(0, abs=0.01)
         assert result.value(f"afw.nme.detector.{part}") == pytest.approx(200 / outer, rel=1e-3)
-    # in the curve and among the failures a miss counts
+    # a missed face counts in the curve and as a failure
     error = 200 / outer
     assert result.value("afw.auc_8.detector.51") == pytest.approx(100 * (1 - error / 8) / 2, abs=0.01)
     assert result.value("afw.auc_10.detector.68") == pytest.approx(100 * (1 - error / 10) / 2, abs=0.01)
     assert result.value("afw.failures_8.detector.51") == 50
-    assert result.value("afw.failures_10.truth.51") == 0
+    assert result.value("afw.failures_10.ground_truth.51") == 0
     assert [item["nme.detector.68"] is None for item in result.items] == [False, True]
     assert result.worst[-1].caption == "missed"
 
 
-def test_eye_openness(tmp_path, scripted, face_of, picture, shape_68):
-    """Lids found half as far apart as they are: they follow, and the mean error is half of what is true."""
+def test_eye_openness(tmp_path, scripted, face_of, write_image, shape_68):
+    """Predicted lids have half the opening of the labels: EAR correlates, and its mean error is half of the labels."""
     openness = []
     for i, height in enumerate((0.2, 0.6, 1.0, 1.4)):
-        truth, found = shape_68.copy(), shape_68.copy()
+        ground_truth, actual = shape_68.copy(), shape_68.copy()
         for corners, lids in (((36, 39), (37, 38, 40, 41)), ((42, 45), (43, 44, 46, 47))):
             middle = shape_68[list(corners), 1].mean()
-            truth[list(lids), 1] = middle + height * (shape_68[list(lids), 1] - middle)
-            found[list(lids), 1] = middle + height / 2 * (shape_68[list(lids), 1] - middle)
-        # in a picture with the lids between the corners, EAR goes with their height, nearly
-        openness.append(ibug.metrics.eye_openness(truth))
-        picture(tmp_path / f"x/{i}.png", i)
-        write_pts(tmp_path / f"x/{i}.pts", truth)
-        scripted.given[i] = face_of(found)
+            ground_truth[list(lids), 1] = middle + height * (shape_68[list(lids), 1] - middle)
+            actual[list(lids), 1] = middle + height / 2 * (shape_68[list(lids), 1] - middle)
+        # in a image with the lids between the corners, EAR goes with their height, nearly
+        openness.append(ibug.metrics.eye_openness(ground_truth))
+        write_image(tmp_path / f"x/{i}.png", i)
+        write_pts(tmp_path / f"x/{i}.pts", ground_truth)
+        scripted.given[i] = face_of(actual)
         scripted.detected[i] = []
     result = ibug.evaluate(Setup(tmp_path, scripted))
-    assert result.value("x.ear_correlation.truth") == pytest.approx(1, abs=0.03)
-    assert result.value("x.ear_error.truth") == pytest.approx(np.mean(openness) / 2, rel=0.15)
+    assert result.value("x.ear_correlation.ground_truth") == pytest.approx(1, abs=0.03)
+    assert result.value("x.ear_error.ground_truth") == pytest.approx(np.mean(openness) / 2, rel=0.15)
     assert result.value("x.ear_correlation.detector") is None
     assert result.items[0]["ear.label.right"] == pytest.approx(openness[0][0], abs=1e-3)
 
 
-def test_only_the_last_of_lfpw_counts_as_unseen(photo, tmp_path, scripted, outer):
+def test_the_last_30_percent_of_lfpw_have_figures_of_their_own(labelled_image, tmp_path, scripted, outer):
     for i in range(10):
-        photo(f"lfpw/image_{i:04}", i, [0, 0 if i < 7 else 3, 0], [0, 0, 0])
+        labelled_image(f"lfpw/image_{i:04}", i, [0, 0 if i < 7 else 3, 0], [0, 0, 0])
     result = ibug.evaluate(Setup(tmp_path, scripted))
-    assert result.settings["photos.lfpw (last 30 %)"] == 3
-    assert result.settings["photos.lfpw"] == 10
-    assert result.value("lfpw (last 30 %).nme.truth.51") == pytest.approx(300 / outer, rel=1e-3)
-    assert result.value("lfpw.nme.truth.51") == pytest.approx(90 / outer, rel=1e-2)
-    # the last are the last of all, not of those that a limit leaves
+    assert result.settings["images.lfpw (last 30 %)"] == 3
+    assert result.settings["images.lfpw"] == 10
+    assert result.value("lfpw (last 30 %).nme.ground_truth.51") == pytest.approx(300 / outer, rel=1e-3)
+    assert result.value("lfpw.nme.ground_truth.51") == pytest.approx(90 / outer, rel=1e-2)
+    # the last 30 % are those of all images, not of those that a limit leaves
     few = ibug.evaluate(Setup(tmp_path, scripted, limit=2))
-    assert (few.settings["photos.lfpw (last 30 %)"], few.settings["photos.lfpw"]) == (0, 2)
-    assert few.value("lfpw (last 30 %).nme.truth.51") is None
+    assert (few.settings["images.lfpw (last 30 %)"], few.settings["images.lfpw"]) == (0, 2)
+    assert few.value("lfpw (last 30 %).nme.ground_truth.51") is None
 
 
-def test_landmarks_are_measured_by_the_labels_convention(photo, setup, scripted, outer):
-    photo("x/a", 1, [3, 0, 0], [0, 0, 0])
+def test_landmarks_are_measured_by_the_labels_convention(labelled_image, setup, scripted, outer):
+    labelled_image("x/a", 1, [3, 0, 0], [0, 0, 0])
     scripted.conventions["300w"] = [-1, 0, 0]
     result = ibug.evaluate(setup)
-    assert result.value("x.nme.truth.68") == pytest.approx(200 / outer, rel=1e-3)
+    assert result.value("x.nme.ground_truth.68") == pytest.approx(200 / outer, rel=1e-3)
     assert not any("landmark convention" in note for note in result.notes)
     scripted.conventions = {"300w-lp": [0, 0, 0]}
     result = ibug.evaluate(setup)
-    assert result.value("x.nme.truth.68") == pytest.approx(300 / outer, rel=1e-3)
-    assert any("by another (300w-lp)" in note for note in result.notes)
+    assert result.value("x.nme.ground_truth.68") == pytest.approx(300 / outer, rel=1e-3)
+    assert any("in another one (300w-lp)" in note for note in result.notes)
 
 
-def test_every_folder_is_a_set(photo, setup):
-    photo("300W/01_Indoor/a", 1, [0, 0, 0], [0, 0, 0])
-    photo("300W/02_Outdoor/a", 2, [0, 0, 0], [0, 0, 0])
-    photo(".hidden/a", 3, [0, 0, 0], [0, 0, 0])
+def test_every_folder_is_a_set(labelled_image, setup):
+    labelled_image("300W/01_Indoor/a", 1, [0, 0, 0], [0, 0, 0])
+    labelled_image("300W/02_Outdoor/a", 2, [0, 0, 0], [0, 0, 0])
+    labelled_image(".hidden/a", 3, [0, 0, 0], [0, 0, 0])
     result = ibug.evaluate(setup)
-    assert [name for name in result.settings if name.startswith("photos")] == [
-        "photos.300W/01_Indoor", "photos.300W/02_Outdoor"
+    assert [name for name in result.settings if name.startswith("images")] == [
+        "images.300W/01_Indoor", "images.300W/02_Outdoor"
     ]  # fmt: skip
 
 
-def test_what_is_missing_is_explained(setup):
-    with pytest.raises(DataMissing, match="68 points in the format of 300-W"):
+def test_missing_data_are_named(setup):
+    with pytest.raises(DataMissing, match=r"a \.pts of 68 points"):
         ibug.evaluate(setup)
 
 
 def test_without_an_image(tmp_path, setup, shape_68):
     write_pts(tmp_path / "x/a.pts", shape_68)
-    with pytest.raises(ValueError, match=r"a.pts: expected its photo"):
+    with pytest.raises(ValueError, match=r"a.pts: expected its image"):
         ibug.evaluate(setup)

@@ -9,7 +9,7 @@ from tddfa.video import Writer
 
 
 def swinging(delay, count=90, points=5):
-    """Points that swing, each in its own way, seen so many frames late."""
+    """Oscillating points, delayed by some frames."""
     at = np.arange(count)[:, None, None] - delay
     phase = np.arange(points)[:, None] + np.array([0, 1.5])
     return 100 + 40 * np.sin(2 * np.pi * at / 35 + phase)
@@ -20,15 +20,15 @@ def test_a_known_lag(delay):
     assert lag(swinging(delay), swinging(0)) == pytest.approx(delay, abs=0.06)
 
 
-def test_an_offset_is_no_lag(rng):
+def test_a_constant_offset_does_not_change_the_lag(rng):
     assert lag(swinging(1) + rng.normal(0, 20, (5, 2)), swinging(0)) == pytest.approx(1, abs=0.06)
 
 
-def test_noise_is_no_lag(rng):
+def test_noise_does_not_change_the_lag(rng):
     assert lag(swinging(1) + rng.normal(0, 3, (90, 5, 2)), swinging(0)) == pytest.approx(1, abs=0.2)
 
 
-def test_a_lag_that_cannot_be_told():
+def test_undefined_lag_is_nan():
     assert np.isnan(lag(np.zeros((50, 5, 2)), np.zeros((50, 5, 2))))
     assert np.isnan(lag(swinging(0, count=11), swinging(0, count=11)))
 
@@ -37,7 +37,7 @@ def face_at(x, y):
     return np.array([[x, y], [x + 100, y + 120]], np.float32)
 
 
-def test_ids_that_stay_do_not_change():
+def test_constant_ids_are_no_change():
     assert id_changes([{0: face_at(5 * k, 0), 1: face_at(300 - 5 * k, 0)} for k in range(60)]) == 0
 
 
@@ -46,12 +46,12 @@ def test_a_new_id_in_the_same_place_is_a_change():
     assert id_changes(frames) == 1
 
 
-def test_a_new_id_elsewhere_or_much_later_is_somebody_else():
+def test_a_new_id_elsewhere_or_much_later_is_another_face():
     assert id_changes([{0: face_at(0, 0)}] * 5 + [{1: face_at(300, 0)}] * 5) == 0
     assert id_changes([{0: face_at(0, 0)}] + [{}] * 61 + [{1: face_at(0, 0)}]) == 0
 
 
-def test_somebody_beside_one_who_is_still_there_is_no_change():
+def test_a_second_face_beside_a_present_one_is_no_change():
     assert id_changes([{0: face_at(0, 0)}] + [{0: face_at(0, 0), 1: face_at(10, 0)}] * 3) == 0
 
 
@@ -64,39 +64,41 @@ def test_no_video(aligner, tmp_path):
 
 def written(path, scene, count):
     with Writer(path, fps=30) as writer:
-        for picture, _ in synthetic.frames(scene, count, (240, 320), seed=2):
-            writer.write(picture)
+        for image, _ in synthetic.frames(scene, count, (240, 320), seed=2):
+            writer.write(image)
     return path
 
 
 @pytest.fixture(scope="module")
-def nobody(aligner, tmp_path_factory):
-    path = written(tmp_path_factory.mktemp("video") / "nobody.mp4", "nobody", 14)
+def no_faces(aligner, tmp_path_factory):
+    path = written(tmp_path_factory.mktemp("video") / "no_faces.mp4", "nobody", 14)
     return jitter.evaluate(Setup(path.parent, aligner), video=path, frames=40)
 
 
-def test_a_video_of_nobody(nobody):
-    assert nobody.value("video.frames") == nobody.value("video.without") == 14
-    assert nobody.value("video.faces") == nobody.value("video.ids") == 0
-    assert nobody.value("video.jitter.one_euro") is None
-    assert nobody.items[3] == {"frame": 3, "faces": 0, "ids": []}
+def test_a_video_without_faces(no_faces):
+    assert no_faces.value("video.frames") == no_faces.value("video.without") == 14
+    assert no_faces.value("video.faces") == no_faces.value("video.ids") == 0
+    assert no_faces.value("video.jitter.one_euro") is None
+    assert no_faces.items[3] == {"frame": 3, "faces": 0, "ids": []}
 
 
-def test_rendered_heads_are_steadied(nobody):
-    """The order that the filters are made for; the figures themselves hang on the model."""
+def test_filters_reduce_jitter_of_rendered_heads(no_faces):
+    """The order of the filters; the figures depend on the model."""
     for scene in jitter.SCENES:
-        by = {name: nobody.value(f"{scene}.jitter.{name}") for name in ("truth", "none", "one_euro", "lookahead")}
-        # those who move tremble little next to their motion
-        assert by["one_euro"] < (0.75 if by["truth"] < 0.2 else 1) * by["none"]
-        assert by["truth"] < by["none"]
+        by = {
+            name: no_faces.value(f"{scene}.jitter.{name}") for name in ("ground_truth", "none", "one_euro", "lookahead")
+        }
+        # the jitter of a moving head is small next to its motion
+        assert by["one_euro"] < (0.75 if by["ground_truth"] < 0.2 else 1) * by["none"]
+        assert by["ground_truth"] < by["none"]
         assert by["lookahead"] < by["none"]
-        assert nobody.value(f"{scene}.missed.none") == 0
-        assert nobody.value(f"{scene}.nme.none") < 5
-        assert nobody.value(f"{scene}.lag.none") < nobody.value(f"{scene}.lag.one_euro") + 0.5
+        assert no_faces.value(f"{scene}.missed.none") == 0
+        assert no_faces.value(f"{scene}.nme.none") < 5
+        assert no_faces.value(f"{scene}.lag.none") < no_faces.value(f"{scene}.lag.one_euro") + 0.5
 
 
 @pytest.mark.evaluation
-def test_one_who_talks(aligner, evaluation):
+def test_a_talking_face(aligner, evaluation):
     result = jitter.evaluate(Setup(evaluation, aligner, limit=40), frames=12)
     assert result.value("video.frames") == 40
     assert result.value("video.without") == result.value("video.id_changes") == 0

@@ -16,31 +16,33 @@ from tddfa.model.config import CropRule
 
 
 @dataclass
-class Told:
-    """An aligner that finds the true landmarks, which it is told, and errs as it is told."""
+class Scripted:
+    """An aligner that returns the given landmarks, with a given error."""
 
     landmarks: list
     errs: object = lambda points: points
     crop: CropRule = field(default_factory=lambda: CropRule(120, 0.0, 1.1, 1.25))
 
     def batch(self, images, rois):
-        truth = iter(self.landmarks)
+        ground_truth = iter(self.landmarks)
         faces = []
         for image, (roi,) in zip(images, rois, strict=True):
             assert image.ndim == 3
-            points = np.column_stack([self.errs(next(truth)), np.zeros(68)])
+            points = np.column_stack([self.errs(next(ground_truth)), np.zeros(68)])
             params = Params(np.zeros((3, 4)), np.zeros(40), np.zeros(55))
             faces.append([Face(np.zeros(4), 1.0, roi, params, Camera(np.zeros((3, 4))), points)])
         return faces
 
 
-def truth_of_rendered(heads=1, count=6, size=128):
+def landmarks_of_rendered(heads=1, count=6, size=128):
     return [view.landmarks for head in views.rendered_heads(heads, size, 0) for view in head.views(count)]
 
 
 def run(errs, **options):
-    truth = truth_of_rendered()
-    return multiview.evaluate(Setup(None, Told(truth, errs)), heads=1, views=6, size=128, **options), truth
+    ground_truth = landmarks_of_rendered()
+    return multiview.evaluate(
+        Setup(None, Scripted(ground_truth, errs)), heads=1, views=6, size=128, **options
+    ), ground_truth
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def no_data(monkeypatch):
     monkeypatch.setattr(multiview, "stored_heads", lambda data: [])
 
 
-def test_one_who_makes_no_mistake(no_data):
+def test_exact_landmarks_have_no_error(no_data):
     result, _ = run(lambda points: points)
     for name in ("nme", "nme_side", "reprojection", "reprojection_targets", "spread", "error_3d"):
         assert result.value(name) == pytest.approx(0, abs=1e-4), name
@@ -56,18 +58,18 @@ def test_one_who_makes_no_mistake(no_data):
 
 
 def test_a_known_offset(no_data):
-    result, truth = run(lambda points: points + np.array([6, 8]))
-    sizes = np.array([np.sqrt(np.prod(np.ptp(points, axis=0))) for points in truth])
+    result, ground_truth = run(lambda points: points + np.array([6, 8]))
+    sizes = np.array([np.sqrt(np.prod(np.ptp(points, axis=0))) for points in ground_truth])
     errors = 100 * 10 / sizes
     assert result.value("nme") == pytest.approx(errors.mean())
     assert result.value("nme_side") == pytest.approx(100 * 10 / 128)
     assert result.value("failures.nme.0.1") == pytest.approx(100 * (errors > 10).mean())
     assert result.value("failures.nme_side.0.05") == 100
-    # an offset in the picture is one in space only for views from about one direction
+    # an offset in the image is one in space only for views from about one direction
     assert 0 < result.value("reprojection") < errors.max()
 
 
-def test_noise_shows_in_agreement_and_spread(no_data, rng):
+def test_noise_increases_reprojection_error_and_spread(no_data, rng):
     little, _ = run(lambda points: points + rng.normal(0, 0.5, points.shape))
     much, _ = run(lambda points: points + rng.normal(0, 2, points.shape))
     for name in ("nme", "reprojection", "reprojection_targets", "spread", "error_3d"):
@@ -76,13 +78,13 @@ def test_noise_shows_in_agreement_and_spread(no_data, rng):
     assert much.value("reprojection_targets") > much.value("reprojection")
 
 
-def test_the_same_seed_gives_the_same(no_data):
+def test_the_same_seed_gives_the_same_figures(no_data):
     first, _ = run(lambda points: 1.05 * points)
     again, _ = run(lambda points: 1.05 * points)
     assert first == again
 
 
-def test_rendered_views_by_the_real_model(aligner, tmp_path):
+def test_rendered_views_with_a_real_model(aligner, tmp_path):
     result = multiview.evaluate(Setup(tmp_path, aligner), heads=1, views=8, size=256, quadruples=4)
     assert result.settings["views"] == "rendered"
     assert result.value("nme") < 5
@@ -103,7 +105,7 @@ INTRINSICS = np.array([[4.2647, 0, 0.5], [0, 4.2647, 0.5], [0, 0, 1]])
 
 @pytest.fixture
 def stored(tmp_path, rng):
-    """Two heads of 68 points, seen by eight cameras, as EG3D stores them; gives points and truth."""
+    """Two heads of 68 points, seen by eight cameras, in the layout of EG3D; the folder and the landmarks."""
     count, height, width = 8, 100, 120
     labels, cameras = [], []
     for k in range(count):
@@ -115,37 +117,37 @@ def stored(tmp_path, rng):
     folder = tmp_path / "multiview"
     folder.mkdir()
     (folder / "dataset.json").write_text(json.dumps({"labels": labels[::-1]}))
-    truth = {}
+    ground_truth = {}
     for name in ("anna", "bert"):
         (folder / name).mkdir()
         for k in range(count):
             cv2.imwrite(str(folder / name / f"{k:05d}.png"), np.full((height, width, 3), k, np.uint8))
-        truth[name] = project(np.array(cameras), rng.normal(0, 0.1, (68, 3)))
-        np.savez(folder / f"{name}.npz", landmarks=truth[name])
-    return tmp_path, truth
+        ground_truth[name] = project(np.array(cameras), rng.normal(0, 0.1, (68, 3)))
+        np.savez(folder / f"{name}.npz", landmarks=ground_truth[name])
+    return tmp_path, ground_truth
 
 
 def test_stored_views(stored):
-    folder, truth = stored
+    folder, ground_truth = stored
     heads = views.stored_heads(folder)
     assert [head.name for head in heads] == ["anna", "bert"]
-    found = list(heads[1].views(4))
-    assert [int(view.image[0, 0, 0]) for view in found] == [0, 2, 4, 6]
-    assert np.allclose([view.landmarks for view in found], truth["bert"][::2])
+    actual = list(heads[1].views(4))
+    assert [int(view.image[0, 0, 0]) for view in actual] == [0, 2, 4, 6]
+    assert np.allclose([view.landmarks for view in actual], ground_truth["bert"][::2])
 
 
 def test_stored_views_are_measured(stored, monkeypatch):
-    folder, truth = stored
-    teller = Told(None)
+    folder, ground_truth = stored
+    aligner_of_data = Scripted(None)
 
     def tell(images, rois):
         head = "anna" if tell.calls == 0 else "bert"
         tell.calls += 1
-        teller.landmarks = list(truth[head])
-        return Told.batch(teller, images, rois)
+        aligner_of_data.landmarks = list(ground_truth[head])
+        return Scripted.batch(aligner_of_data, images, rois)
 
     tell.calls = 0
-    result = multiview.evaluate(Setup(folder, SimpleNamespace(batch=tell, crop=teller.crop)), views=8)
+    result = multiview.evaluate(Setup(folder, SimpleNamespace(batch=tell, crop=aligner_of_data.crop)), views=8)
     assert result.settings["views"] == "stored"
     assert result.settings["heads"] == 2
     for name in ("nme", "reprojection", "spread"):
@@ -154,10 +156,10 @@ def test_stored_views_are_measured(stored, monkeypatch):
     assert len(result.worst) == 16
 
 
-def test_landmarks_in_shares_of_the_picture(stored):
-    folder, truth = stored
-    np.savez(folder / "multiview/anna.npz", landmarks=(truth["anna"] + 0.5) / (120, 100))
-    assert np.allclose([view.landmarks for view in views.stored_heads(folder)[0].views(8)], truth["anna"])
+def test_normalised_landmarks(stored):
+    folder, ground_truth = stored
+    np.savez(folder / "multiview/anna.npz", landmarks=(ground_truth["anna"] + 0.5) / (120, 100))
+    assert np.allclose([view.landmarks for view in views.stored_heads(folder)[0].views(8)], ground_truth["anna"])
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,9 @@ def test_landmarks_in_shares_of_the_picture(stored):
         (lambda folder: np.savez(folder / "anna.npz", landmarks=np.zeros((8, 5, 2))), r"anna\.npz: landmarks"),
         (
             lambda folder: np.savez(folder / "anna.npz", landmarks=np.zeros((3, 68, 2))),
-            "8 pictures, got 8 cameras and 3",
+            "8 images, got 8 cameras and 3",
         ),
-        (lambda folder: (folder / "dataset.json").write_text("{}"), r"dataset\.json: not EG3D's"),
+        (lambda folder: (folder / "dataset.json").write_text("{}"), r"dataset\.json: not a list of cameras of EG3D"),
         (lambda folder: (folder / "dataset.json").write_text('{"labels": [["a", [1, 2]]]}'), r"dataset\.json"),
         (lambda folder: (folder / "dataset.json").unlink(), r"dataset\.json"),
         (
@@ -179,14 +181,14 @@ def test_landmarks_in_shares_of_the_picture(stored):
         ),
     ],
 )
-def test_stored_views_that_are_none(stored, spoil, message):
+def test_damaged_stored_views_are_named(stored, spoil, message):
     folder, _ = stored
     spoil(folder / "multiview")
     with pytest.raises(ValueError, match=message):
         list(views.stored_heads(folder)[0].views(8))
 
 
-def test_an_own_list_of_cameras_goes_before_the_shared_one(stored):
+def test_cameras_of_a_head_have_priority_over_shared_ones(stored):
     folder, _ = stored
     labels = json.loads((folder / "multiview/dataset.json").read_text())["labels"]
     for label in labels:
@@ -198,7 +200,7 @@ def test_an_own_list_of_cameras_goes_before_the_shared_one(stored):
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_the_fine_tuned_weights_agree_more_and_err_no_more(no_data, aligner, seed):
+def test_fine_tuned_weights_are_more_consistent_and_not_less_accurate(no_data, aligner, seed):
     plus = Aligner.load("open_mb05+", device="cpu", threads=2)
     before, after = (
         multiview.evaluate(Setup(None, each), heads=3, views=12, size=256, seed=seed) for each in (aligner, plus)

@@ -14,7 +14,7 @@ def gaussian(points, landmarks, sigma=SIGMA):
 
 @pytest.fixture
 def cloud(rng):
-    """A curved sheet about as large as a normalised face: 6,000 points of it, and 68 landmarks on it."""
+    """6,000 points of a curved surface of the size of a normalised face, and 68 landmarks on it."""
 
     def on_sheet(count):
         x, y = rng.uniform(-0.9, 0.9, (2, count))
@@ -26,37 +26,37 @@ def cloud(rng):
 def test_decoders_by_hand():
     points = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [4, 0, 0], [5, 0, 0], [6, 0, 0], [100, 0, 0]])
     heat = np.array([[0.1], [0.2], [0.9], [0.3], [0.2], [0.1], [0.2], [0.0]])
-    found = decode(points, heat)
-    assert found["gd"].tolist() == [[2, 0, 0]]
-    assert found["tkd"].tolist() == [[3, 0, 0]]  # all but the last, which is cold
+    actual = decode(points, heat)
+    assert actual["gd"].tolist() == [[2, 0, 0]]
+    assert actual["tkd"].tolist() == [[3, 0, 0]]  # all but the last, which is cold
     weighted = (0.1 * 0 + 0.2 * 1 + 0.9 * 2 + 0.3 * 3 + 0.2 * 4 + 0.1 * 5 + 0.2 * 6) / 2.0
-    assert np.allclose(found["pd"], [[weighted, 0, 0]])
+    assert np.allclose(actual["pd"], [[weighted, 0, 0]])
 
 
-def test_hottest_against_sorting(rng):
+def test_hottest_equals_sorting(rng):
     heat = rng.random((200, 5))
     assert np.array_equal(hottest(heat, 7), np.argsort(-heat, axis=0, kind="stable")[:7])
     equal = np.zeros((20, 2))
     assert np.array_equal(np.sort(hottest(equal, 7), axis=0), hottest(equal, 7))
     assert hottest(heat[:3], 7).shape == (3, 5)
-    with pytest.raises(ValueError, match="one point at least"):
+    with pytest.raises(ValueError, match="at least one point"):
         hottest(np.zeros((0, 68)))
 
 
-def test_without_any_heat_every_point_counts_alike():
-    found = decode(np.array([[0.0, 0, 0], [2, 0, 0]]), np.array([[0.0, -1.0], [0.0, -1.0]]))
-    assert found["pd"].tolist() == [[1, 0, 0], [1, 0, 0]]
+def test_without_heat_all_points_have_equal_weights():
+    actual = decode(np.array([[0.0, 0, 0], [2, 0, 0]]), np.array([[0.0, -1.0], [0.0, -1.0]]))
+    assert actual["pd"].tolist() == [[1, 0, 0], [1, 0, 0]]
 
 
-def test_of_exact_heat_the_weighted_mean_is_best(cloud):
+def test_the_weighted_mean_is_best_for_exact_heat(cloud):
     points, landmarks = cloud
-    found = decode(points, gaussian(points, landmarks))
-    errors = {name: np.linalg.norm(p - landmarks, axis=1).mean() for name, p in found.items()}
+    actual = decode(points, gaussian(points, landmarks))
+    errors = {name: np.linalg.norm(p - landmarks, axis=1).mean() for name, p in actual.items()}
     assert errors["pd"] <= errors["tkd"] < 0.02
     assert errors["gd"] < 0.02
 
 
-def test_refinement_finds_the_vertex_that_the_heat_is_of(cloud, rng):
+def test_refinement_returns_the_vertex_of_the_heat(cloud, rng):
     points, landmarks = cloud
     mesh = np.concatenate([landmarks, points + rng.normal(0, 0.004, points.shape)])
     order = rng.permutation(len(mesh))
@@ -64,7 +64,7 @@ def test_refinement_finds_the_vertex_that_the_heat_is_of(cloud, rng):
     assert np.allclose(refined, landmarks)
 
 
-def test_refinement_against_its_definition(cloud, rng):
+def test_refinement_equals_its_definition(cloud, rng):
     points, landmarks = cloud
     heat = gaussian(points, landmarks) + rng.normal(0, 0.02, (len(points), 68))
     mesh = points[rng.permutation(len(points))[:1500]] + rng.normal(0, 0.01, (1500, 3))
@@ -81,7 +81,7 @@ def test_refinement_against_its_definition(cloud, rng):
         assert np.array_equal(refined[landmark], best)
 
 
-def test_where_no_vertex_is_near_it_is_the_nearest():
+def test_refinement_falls_back_to_the_nearest_vertex():
     points = np.array([[0.0, 0, 0]])
     assert refine([[5.0, 0, 0], [9.0, 0, 0]], points, np.ones((1, 1))).tolist() == [[5, 0, 0]]
     with pytest.raises(ValueError, match="vertices"):
@@ -90,7 +90,7 @@ def test_where_no_vertex_is_near_it_is_the_nearest():
 
 @pytest.fixture
 def stored(tmp_path, cloud):
-    """Writes a scan of 100 mm a normalised unit, 40 mm off to the side; the truth are 68 of its vertices."""
+    """Writes a scan with 100 mm per normalised unit, 40 mm off to the side; the ground truth is 68 of its vertices."""
     points, landmarks = cloud
     scale, centre = 0.01, np.array([40.0, 0, -5])
     vertices = np.concatenate([points[:500], landmarks]) / scale + centre
@@ -121,13 +121,13 @@ def test_a_known_error(stored, cloud):
     assert result.value("given.std") == pytest.approx(errors.std())
     assert [item["given"] for item in result.items] == pytest.approx([errors.mean()] * 2)
     assert not any(figure.name.startswith("pd") for figure in result.figures)
-    assert "no landmarker" in result.notes[0]
+    assert "no landmark detector" in result.notes[0]
 
 
 def test_heat_is_decoded_to_mm(stored, cloud):
     points, landmarks = cloud
     result = scans.evaluate(stored(heat=gaussian(points, landmarks)))
-    assert result.value("refined.mean") == pytest.approx(0, abs=1e-9)  # the truth are vertices
+    assert result.value("refined.mean") == pytest.approx(0, abs=1e-9)  # the ground truth is vertices
     assert 0 < result.value("pd.mean") <= result.value("tkd.mean") < 2
     assert 0 < result.value("gd.mean") < 2
 
@@ -148,13 +148,13 @@ def test_heat_is_decoded_to_mm(stored, cloud):
         ({"predicted": np.array(["x"])}, "predicted"),
     ],
 )
-def test_scans_that_are_none(stored, changes, message):
+def test_damaged_scans_are_named(stored, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         scans.evaluate(stored(**changes))
     assert "a.npz" in str(caught.value)
 
 
-def test_a_file_that_is_none(stored):
+def test_a_damaged_file_is_named(stored):
     setup = stored()
     (setup.data / "scans/a.npz").write_bytes(b"PK no zip")
     with pytest.raises(ValueError, match=r"a\.npz: not arrays"):
@@ -162,5 +162,5 @@ def test_a_file_that_is_none(stored):
 
 
 def test_no_scans(tmp_path):
-    with pytest.raises(DataMissing, match="heat"):
+    with pytest.raises(DataMissing, match="vertices, landmarks and a prediction"):
         scans.evaluate(Setup(tmp_path, None))
