@@ -97,4 +97,4 @@ def test_smoothing_reduces_jitter_and_keeps_the_error(aligner, cast, scene):
 
 def test_no_face(aligner):
     tracker = Tracker(aligner)
-    assert [tracker(image) for image, _ in frames("nobody", 10, (360, 640), heads=[])] == [[]] * 10
+    assert [tracker(image) for image, _ in frames("empty", 10, (360, 640), heads=[])] == [[]] * 10

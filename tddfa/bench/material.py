@@ -15,7 +15,7 @@ from tddfa._shared.files import write_atomic
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
-from tddfa.synthetic import Head, State, Truth, backdrop, degrade, render
+from tddfa.synthetic import GroundTruth, Head, State, backdrop, degrade, render
 
 SIZE = (720, 1280)
 MANY = 20
@@ -77,7 +77,7 @@ def make(folder: Path) -> Material:
     return load(folder)
 
 
-def _box(truth: Truth) -> tuple[float, ...]:
+def _box(truth: GroundTruth) -> tuple[float, ...]:
     low, high = truth.box[:2].astype(np.float64), truth.box[2:].astype(np.float64)
     side = float((high - low).max())
     x, y = ((low + high) / 2).tolist()

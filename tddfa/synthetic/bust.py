@@ -1,6 +1,6 @@
-"""What a face model leaves out: skull, neck and shoulders around the face, and something dark behind mouth and lids.
+"""The parts that a face model lacks: skull, neck and shoulders around the face, and dark plugs behind mouth and lids.
 
-All of it follows from the face's own vertices, so that it fits any shape and moves with any expression.
+All of them are computed from the vertices of the face, so that they fit any shape and follow any expression.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from tddfa.model.face_model import FaceModel
 
 Floats = NDArray[np.float32]
 
-# Everything below is in cm, in the frame of the open face model; another model is fitted by its landmarks' height.
+# Everything below is in cm, in the frame of the open face model; other models are scaled by the height of their
+# landmarks.
 _LANDMARK_HEIGHT = 13.905
 _LANDMARK_MEAN = (0.0, -1.34, 9.4)
 _SKULL_CENTRE = (0.0, 3.0, -0.3)
 _SKULL_RADII = (7.5, 9.9, 9.4)
 _SKULL_BELOW = 7.5
-# Exponent of the skull's superellipsoid: 2 is an egg, more is boxier.
+# Exponent of the skull's superellipsoid: 2 is an ellipsoid, more is boxier.
 _SKULL_POWER = 2.4
 _BACK = (0.0, 0.12, -1.0)
 _HAIR_THICKNESS = 1.4
-# How far each ring of the skull lies on the way from the face's edge (0) to the back of the head (1).
+# Position of each ring of the skull between the edge of the face (0) and the back of the head (1).
 RINGS = np.array([0.03, 0.07, 0.12, 0.19, 0.28, 0.39, 0.51, 0.64, 0.77, 0.89])
 COLUMNS = 108
-# y, half the width, half the depth, z of the middle
+# y, half the width, half the depth, z of the centre
 _NECK = np.array([(-2.0, 5.2, 5.2, -1.6), (-7.0, 5.4, 5.6, -2.0), (-10.5, 5.5, 5.8, -2.6), (-15.0, 6.6, 6.6, -3.4)])
 _NECK_COLUMNS = 32
-# how much lower the collar lies in front
+# how much lower the collar is in front
 _COLLAR = 2.0
-# where the neck meets the head, about which the head turns on the body
+# the joint between neck and head, about which the head turns
 _NECK_JOINT = (0.0, -7.0, -2.0)
 _BODY = np.array(
     [
@@ -50,7 +51,7 @@ _BODY = np.array(
 )
 _BODY_COLUMNS = 48
 
-# Rows of the atlas (1 is the height of the face's own sheet, which lies above): first, last.
+# First and last row of each part of the atlas; 1 is the height of the face's UV map, which is above them.
 SKULL_ROWS = (1.01, 1.29)
 NECK_ROWS = (1.33, 1.39)
 DARK_ROW = 1.42
@@ -60,40 +61,40 @@ ATLAS_HEIGHT = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Bust:
-    """Topology of a head around a face, and the rule that gives its vertices.
+    """Topology of a head around a face, and the functions that compute its vertices.
 
     Attributes
     ----------
     head_triangles : int
-        Triangles of face, skull and plugs; the neck's come behind them.
+        Number of triangles of face, skull and plugs; those of the neck follow them.
     triangles : ndarray (m, 3) int32
         Face, skull, plugs and neck, one surface where they meet.
-    sheet_triangles : ndarray (m, 3) int32
-        The same triangles on the atlas, where seams are cut.
-    sheet : ndarray (k, 2) float32
-        Points of the atlas: x right, y down, 1 is the width of the face's sheet.
+    atlas_triangles : ndarray (m, 3) int32
+        The same triangles on the atlas, where the surface is cut along seams.
+    atlas_points : ndarray (k, 2) float32
+        Points of the atlas: x right, y down, 1 is the width of the face's UV map.
     body_triangles : ndarray (b, 3) int32
         Shoulders and trunk.
-    body_sheet : ndarray (c, 2) float32
+    body_atlas_points : ndarray (c, 2) float32
         Their points on the atlas.
     loop : ndarray (l,) int32
-        The face's outer edge.
+        The outer edge of the face.
     plugs : tuple of ndarray
-        Edges of its openings.
+        The edges of its openings.
     scale : float
-        Model units a cm of the open face model.
+        Model units per cm of the open face model.
     origin : ndarray (3,)
-        Where that one's origin lies in this model.
+        The origin of the open face model, in this model.
     skull_size : float
-        Mean distance of the upper edge of the mean face from the skull's centre.
+        Mean distance between the upper edge of the mean face and the centre of the skull.
     """
 
     head_triangles: int
     triangles: NDArray[np.int32]
-    sheet_triangles: NDArray[np.int32]
-    sheet: Floats
+    atlas_triangles: NDArray[np.int32]
+    atlas_points: Floats
     body_triangles: NDArray[np.int32]
-    body_sheet: Floats
+    body_atlas_points: Floats
     loop: NDArray[np.int32]
     plugs: tuple[NDArray[np.int32], ...]
     scale: float
@@ -101,12 +102,12 @@ class Bust:
     skull_size: float
 
     def place(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Points of the open model's frame in this model's."""
+        """Convert points from the frame of the open face model to that of this model."""
         return np.asarray(points, dtype=np.float64) * self.scale + self.origin
 
     @property
     def neck_joint(self) -> NDArray[np.float64]:
-        """The point (3,) that head and body share."""
+        """The joint (3,) of head and body."""
         return self.place(np.array(_NECK_JOINT))
 
     def skull(self, face: Floats) -> NDArray[np.float64]:
@@ -132,14 +133,14 @@ class Bust:
         return np.concatenate([centre + radius * direction, np.broadcast_to(pole, (1, COLUMNS, 3))])
 
     def plug_centres(self, face: Floats) -> NDArray[np.float64]:
-        """A point (plugs, 3) behind each opening."""
+        """One point (plugs, 3) behind each opening."""
         centres = np.array([face[plug].mean(axis=0) for plug in self.plugs], dtype=np.float64).reshape(-1, 3)
         depth = np.array([0.35 * np.linalg.norm(np.ptp(face[plug], axis=0)) for plug in self.plugs])
         centres[:, 2] -= depth
         return centres
 
     def neck(self) -> NDArray[np.float64]:
-        """Rings (rings, columns, 3)."""
+        """Rings (rings, columns, 3) of the neck."""
         rings = _tube(_NECK, _NECK_COLUMNS, 2.0)
         rings[-1, :, 1] -= _COLLAR * np.maximum(-np.cos(np.arange(_NECK_COLUMNS) * (2 * np.pi / _NECK_COLUMNS)), 0)
         return self.place(rings)
@@ -149,11 +150,11 @@ class Bust:
         return np.asarray(_smoothstep((_NECK[:, 0] + 4.0) / -9.0))
 
     def body(self) -> NDArray[np.float64]:
-        """Vertices (n, 3) of shoulders and trunk, upright under the head."""
+        """Vertices (n, 3) of shoulders and trunk, upright below the head."""
         return self.place(_tube(_BODY, _BODY_COLUMNS, 2.3)).reshape(-1, 3)
 
     def head(self, face: Floats) -> Floats:
-        """All vertices but the neck's and the body's: the face's, the skull's, the plugs'."""
+        """The vertices of face, skull and plugs."""
         skull = self.skull(face)
         rings = skull[:-1].reshape(-1, 3)
         parts = [face, rings, skull[-1:, 0], self.plug_centres(face)]
@@ -162,7 +163,7 @@ class Bust:
 
 @lru_cache(maxsize=4)
 def bust_of(model: FaceModel) -> Bust:
-    """The bust of a face model; computed once a model."""
+    """Compute the bust of a face model; cached per model."""
     if model.uv is None:
         raise ValueError("model: expected a face model with uv, got none")
     loops = _loops(model.triangles)
@@ -181,57 +182,57 @@ def bust_of(model: FaceModel) -> Bust:
     pole = n + rings * COLUMNS
     centres = pole + 1
     neck = centres + len(plugs)
-    sheet: list[NDArray[np.floating]] = [np.column_stack([model.uv[:, 0], 1 - model.uv[:, 1]])]
+    atlas_points: list[NDArray[np.floating]] = [np.column_stack([model.uv[:, 0], 1 - model.uv[:, 1]])]
     triangles: list[NDArray[np.integer]] = [model.triangles]
-    cut: list[NDArray[np.integer]] = [model.triangles]
+    on_atlas: list[NDArray[np.integer]] = [model.triangles]
 
-    # the face's edge to the first ring: each step along the edge, and each step along the ring where it is due
+    # from the edge of the face to the first ring: one triangle per step along the edge and per step along the ring
     i = np.arange(edge)
     k = i * COLUMNS // edge
     k_next = (i + 1) * COLUMNS // edge
     follows, step = loop[(i + 1) % edge], k_next > k
-    sheet_loop, sheet_ring = n, n + edge + 1
+    atlas_loop, atlas_ring = n, n + edge + 1
     triangles += [
         np.column_stack([follows, loop, n + k]),
         np.column_stack([follows, n + k, n + k_next % COLUMNS])[step],
     ]
-    cut += [
-        np.column_stack([sheet_loop + i + 1, sheet_loop + i, sheet_ring + k]),
-        np.column_stack([sheet_loop + i + 1, sheet_ring + k, sheet_ring + k_next])[step],
+    on_atlas += [
+        np.column_stack([atlas_loop + i + 1, atlas_loop + i, atlas_ring + k]),
+        np.column_stack([atlas_loop + i + 1, atlas_ring + k, atlas_ring + k_next])[step],
     ]
-    sheet.append(_on_skull_rows(np.arange(edge + 1) / edge, np.zeros(edge + 1)))
+    atlas_points.append(_on_skull_rows(np.arange(edge + 1) / edge, np.zeros(edge + 1)))
     along = np.arange(COLUMNS + 1) / COLUMNS
-    sheet += [_on_skull_rows(along, np.full(COLUMNS + 1, t)) for t in RINGS]
-    sheet.append(_on_skull_rows(along, np.ones(COLUMNS + 1)))
-    sheet_pole = sheet_ring + rings * (COLUMNS + 1)
+    atlas_points += [_on_skull_rows(along, np.full(COLUMNS + 1, t)) for t in RINGS]
+    atlas_points.append(_on_skull_rows(along, np.ones(COLUMNS + 1)))
+    atlas_pole = atlas_ring + rings * (COLUMNS + 1)
     triangles.append(_bands(rings, COLUMNS, True) + n)
-    cut.append(_bands(rings, COLUMNS, False) + sheet_ring)
+    on_atlas.append(_bands(rings, COLUMNS, False) + atlas_ring)
     k = np.arange(COLUMNS)
-    last, sheet_last = n + (rings - 1) * COLUMNS, sheet_pole - COLUMNS - 1
+    last, atlas_last = n + (rings - 1) * COLUMNS, atlas_pole - COLUMNS - 1
     triangles.append(np.column_stack([last + (k + 1) % COLUMNS, last + k, np.full(COLUMNS, pole)]))
-    cut.append(np.column_stack([sheet_last + k + 1, sheet_last + k, sheet_pole + k]))
+    on_atlas.append(np.column_stack([atlas_last + k + 1, atlas_last + k, atlas_pole + k]))
 
-    dark = sheet_pole + COLUMNS + 1
-    sheet.append(np.array([[0.5, DARK_ROW]]))
+    dark = atlas_pole + COLUMNS + 1
+    atlas_points.append(np.array([[0.5, DARK_ROW]]))
     for index, plug in enumerate(plugs):
         triangles.append(np.column_stack([np.roll(plug, -1), plug, np.full(len(plug), centres + index)]))
-        cut.append(np.full((len(plug), 3), dark))
+        on_atlas.append(np.full((len(plug), 3), dark))
 
     head_triangles = sum(len(part) for part in triangles)
-    tube, tube_sheet = len(_NECK), dark + 1
+    tube, tube_atlas = len(_NECK), dark + 1
     triangles.append(_bands(tube, _NECK_COLUMNS, True) + neck)
-    cut.append(_bands(tube, _NECK_COLUMNS, False) + tube_sheet)
-    sheet.append(_tube_sheet(tube, _NECK_COLUMNS, NECK_ROWS))
+    on_atlas.append(_bands(tube, _NECK_COLUMNS, False) + tube_atlas)
+    atlas_points.append(_tube_points(tube, _NECK_COLUMNS, NECK_ROWS))
 
-    body_sheet = _tube_sheet(len(_BODY), _BODY_COLUMNS, BODY_ROWS).reshape(len(_BODY), -1, 2)
+    body_atlas_points = _tube_points(len(_BODY), _BODY_COLUMNS, BODY_ROWS).reshape(len(_BODY), -1, 2)
     centre = np.array(_SKULL_CENTRE) * scale + origin
     return Bust(
         head_triangles=head_triangles,
         triangles=np.concatenate(triangles).astype(np.int32),
-        sheet_triangles=np.concatenate(cut).astype(np.int32),
-        sheet=np.concatenate(sheet).astype(np.float32),
+        atlas_triangles=np.concatenate(on_atlas).astype(np.int32),
+        atlas_points=np.concatenate(atlas_points).astype(np.float32),
         body_triangles=_bands(len(_BODY), _BODY_COLUMNS, True).astype(np.int32),
-        body_sheet=body_sheet[:, :-1].reshape(-1, 2).astype(np.float32),
+        body_atlas_points=body_atlas_points[:, :-1].reshape(-1, 2).astype(np.float32),
         loop=loop,
         plugs=plugs,
         scale=scale,
@@ -241,7 +242,7 @@ def bust_of(model: FaceModel) -> Bust:
 
 
 def _loops(triangles: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """Edges that belong to one triangle, joined to closed loops, in the direction of their triangles."""
+    """Edges that belong to a single triangle, joined to closed loops, in the direction of their triangles."""
     edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
     count = int(triangles.max(initial=0)) + 1
     alone = edges[~np.isin(edges[:, 1] * count + edges[:, 0], edges[:, 0] * count + edges[:, 1])]
@@ -258,7 +259,7 @@ def _loops(triangles: NDArray[np.int32]) -> list[NDArray[np.int32]]:
 
 
 def _bands(rings: int, columns: int, closed: bool) -> NDArray[np.int64]:
-    """Triangles between neighbouring rings; each ring has `columns` vertices, or one more where it is cut open."""
+    """Triangles between neighbouring rings; each ring has `columns` vertices, or one more if it is cut open."""
     width = columns if closed else columns + 1
     ring, k = (grid.reshape(-1) for grid in np.mgrid[: rings - 1, :columns])
     after = (k + 1) % width
@@ -274,7 +275,7 @@ def _tube(rings: NDArray[np.float64], columns: int, power: float) -> NDArray[np.
     return np.stack([width * x, np.broadcast_to(y, (len(rings), columns)), depth * z + middle], axis=-1)
 
 
-def _tube_sheet(rings: int, columns: int, rows: tuple[float, float]) -> NDArray[np.float64]:
+def _tube_points(rings: int, columns: int, rows: tuple[float, float]) -> NDArray[np.float64]:
     x, y = np.meshgrid(np.linspace(0.01, 0.99, columns + 1), np.linspace(*rows, rings))
     return np.column_stack([x.reshape(-1), y.reshape(-1)])
 

@@ -1,4 +1,4 @@
-"""Who is seen: shape, texture and what lies around the face, from a photo or made up."""
+"""Heads to render: shape, texture and surroundings of a face, from a photo or procedural."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.sampling import sample
-from tddfa.surface.texture import FILLED, Texture, unwrap
+from tddfa.surface.texture import FILLED, Texture, texel_positions, unwrap
 from tddfa.surface.visibility import visibility
 from tddfa.synthetic.bust import (
     ATLAS_HEIGHT,
@@ -36,13 +36,14 @@ Color = tuple[float, float, float]
 
 _DARK: Color = (26, 20, 44)  # mouth and eye sockets, BGR
 _SCLERA: Color = (205, 212, 216)
-# A texture is shrunk while its texels are smaller than pixels; a level less than this many texels wide says nothing.
+# The width of the smallest level of the atlas, texels.
 _SMALLEST_LEVEL = 32
-# (v, half the width) of the face's sheet where skin is sure to be: cheeks and nose
+# ranges of v and u on the UV map that are certain to be skin: cheeks and nose
 _CHEEKS = ((0.42, 0.62), (0.36, 0.64))
-# above this, cm in the frame of the open face model, the face is framed by hair
+# above this height, cm in the frame of the open face model, hair frames the face
 _TEMPLES = 5.5
-# share of the farthest point's way that a point of the upper lid goes when the eye closes: at its rim, and well on it
+# Movement of a point of the upper lid when the eye closes, as a fraction of the largest: at the rim of the lid, and
+# well inside it.
 _LID_TRAVEL = (0.25, 0.5)
 
 
@@ -57,9 +58,14 @@ class Head:
     shape : ndarray (s,) float32
         Its shape coefficients.
     texture : ndarray (size, size, 3) uint8
-        BGR, on the face model's UV sheet; row 0 is v = 1.
+        BGR, on the face model's UV map; row 0 is v = 1.
     hair, skin, clothes : tuple of float
         BGR, 0..255: the colours around the face.
+
+    Examples
+    --------
+    >>> Head.procedural(aligner.face_model, seed=3).texture.shape
+    (256, 256, 3)
     """
 
     model: FaceModel
@@ -86,18 +92,18 @@ class Head:
 
     @classmethod
     def from_photo(cls, image: Image, aligner: Aligner, size: int = 512, face: Face | None = None) -> Head:
-        """Take the head of a photo.
+        """Make a head from a photo.
 
         Parameters
         ----------
         image : ndarray (h, w, 3) uint8
             BGR.
         aligner : Aligner
-            Finds the face, and brings the face model.
+            Detects and aligns the face; its face model is used.
         size : int
             Side of the texture, px.
         face : Face, optional
-            Which one of the photo; else its largest.
+            The face in the photo; by default the largest.
 
         Raises
         ------
@@ -139,14 +145,14 @@ class Head:
 
     @classmethod
     def procedural(cls, model: FaceModel, seed: int = 0, size: int = 256) -> Head:
-        """Make somebody up.
+        """Make a procedural head.
 
         Parameters
         ----------
         model : FaceModel
-            With `uv`, and with regions of eyes, brows and lips where it has them.
+            With `uv`; its regions of eyes, brows and lips are used if it has them.
         seed : int
-            Who; the same seed gives the same head.
+            Seed of the identity; the same seed gives the same head.
         size : int
             Side of the texture, px.
         """
@@ -162,17 +168,17 @@ class Head:
 
     @cached_property
     def bust(self) -> Bust:
-        """What surrounds the face."""
+        """The parts around the face."""
         return bust_of(self.model)
 
     @cached_property
     def atlas(self) -> list[Image]:
-        """Face, skull, neck and clothes on one sheet; each level half as large as the one before."""
+        """Face, skull, neck and clothes on one map; each level is half as large as the previous one."""
         size = len(self.texture)
         whole = np.zeros((round(ATLAS_HEIGHT * size), size, 3), dtype=np.float32)
         whole[:size] = self.texture
         known = np.zeros(whole.shape[:2], dtype=np.float32)
-        known[:size] = _face_sheet(self.model, size)
+        known[:size] = _face_texels(self.model, size)
         self._paint_skull(whole, known)
         neck, body = ([round(row * size) for row in rows] for rows in (NECK_ROWS, BODY_ROWS))
         margin = max(size // 64, 2)
@@ -192,12 +198,12 @@ class Head:
         return _pyramid(whole, known)
 
     def _paint_skull(self, whole: NDArray[np.float32], known: NDArray[np.float32]) -> None:
-        """From the colours of the face's edge to hair, or to skin below the ears."""
+        """Paint the skull: from the colours of the edge of the face to hair, or to skin below the ears."""
         size, bust = len(self.texture), self.bust
         first, last = round(SKULL_ROWS[0] * size), round(SKULL_ROWS[1] * size)
         x = np.linspace(0, 1, size)
-        edge = bust.sheet[bust.loop] * size - 0.5
-        # a little inside, where the sheet surely has its colour
+        edge = bust.atlas_points[bust.loop] * size - 0.5
+        # slightly inside, where the UV map certainly has the colour of the face
         middle = np.array([0.5 * size, 0.45 * size])
         inner = edge + 4 * (size / 512) * (middle - edge) / np.linalg.norm(middle - edge, axis=1, keepdims=True)
         colors = sample(self.texture, inner.astype(np.float32)).astype(np.float32)
@@ -212,8 +218,8 @@ class Head:
         height = np.concatenate([height[:1], height])
         columns = (s * COLUMNS).astype(np.intp) % COLUMNS
         lower = np.searchsorted(rows, t, side="right").clip(1, len(rows) - 1) - 1
-        share = ((t - rows[lower]) / (rows[lower + 1] - rows[lower]))[:, None]
-        y = height[lower][:, columns] * (1 - share) + height[lower + 1][:, columns] * share
+        weight = ((t - rows[lower]) / (rows[lower + 1] - rows[lower]))[:, None]
+        y = height[lower][:, columns] * (1 - weight) + height[lower + 1][:, columns] * weight
         hairy = _smoothstep((y + 2.5 + 3 * (t[:, None] - 0.5)) / 2.5)
 
         rng = np.random.default_rng(0)
@@ -230,29 +236,29 @@ class Head:
 
 
 def _mended(unwrapped: Texture, model: FaceModel) -> Image:
-    """A photo's texture, mended where it shows what the photo did not: whites of the eyes, closed lids, hairline."""
+    """The texture of a photo, completed where the photo shows nothing: whites of the eyes, closed lids, hairline."""
     texture, size = unwrapped.image, len(unwrapped.image)
     filled = unwrapped.mask == FILLED
-    # hair goes on from where it was last seen; around that, and beyond the sheet's edge, the fill has left its colour
-    hairline = filled & (_height_sheet(model, size) > _TEMPLES)
+    # hair is continued from its last visible texels; the fill has left its colour around them and beyond the UV map
+    hairline = filled & (_texel_heights(model, size) > _TEMPLES)
     reach = max(size // 48, 2)
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     unknown = cv2.dilate(hairline.view(np.uint8), around) & (hairline | _not_well_seen(unwrapped.mask, reach // 2))
-    # an open eye's lid lies in a fold, of which the photo shows lashes and shade: skin from around the eye covers it
-    sheet = _face_sheet(model, size)
-    texture = np.where(unknown[..., None] > 0, _nearest(texture, (sheet > 0) & (unknown == 0)), texture)
-    known = sheet * (1 - _lid_sheet(model, size))
+    # the lid of an open eye is folded, and the photo shows lashes and shade there: it gets skin from around the eye
+    covered = _face_texels(model, size)
+    texture = np.where(unknown[..., None] > 0, _nearest(texture, (covered > 0) & (unknown == 0)), texture)
+    known = covered * (1 - _lid_texels(model, size))
     texture = _pyramid(texture.astype(np.float32), known)[0]
-    # what the lids hid of an eyeball was filled in from around it, with skin; an eyeball is white there
-    eyes = _eye_sheet(model, size)
+    # the hidden part of an eyeball was filled from its surroundings, with skin; it is white
+    eyes = _eye_texels(model, size)
     hidden = cv2.GaussianBlur((filled & eyes).astype(np.float32), (0, 0), size / 256)
     white = np.minimum(np.array(_SCLERA), 1.15 * float(np.percentile(texture.max(axis=-1), 90)))
-    share = (hidden * eyes)[..., None]
-    return np.rint(texture * (1 - share) + white * share).astype(np.uint8)
+    weight = (hidden * eyes)[..., None]
+    return np.rint(texture * (1 - weight) + white * weight).astype(np.uint8)
 
 
 def _nearest(image: Image, known: NDArray[np.bool_]) -> Image:
-    """For each pixel the colour of the nearest known one, softened."""
+    """The colour of the nearest known pixel for each pixel, blurred slightly."""
     _, labels = cv2.distanceTransformWithLabels((~known).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     colors = np.zeros((int(labels.max()) + 1, 3), dtype=np.uint8)
     colors[labels[known]] = image[known]
@@ -260,7 +266,7 @@ def _nearest(image: Image, known: NDArray[np.bool_]) -> Image:
 
 
 def _not_well_seen(mask: NDArray[np.uint8], reach: int) -> NDArray[np.bool_]:
-    """Texels of the photo that lie near others, and all others."""
+    """All texels but those that come from the photo and have only such neighbours."""
     near = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     return np.asarray(cv2.erode((mask > FILLED).view(np.uint8), near) == 0)
 
@@ -279,38 +285,38 @@ def _median_color(image: Image, points: NDArray[np.float32]) -> NDArray[np.float
     return np.median(sample(image, inside), axis=0) if len(inside) > 5 else None
 
 
-def _on_sheet(model: FaceModel, size: int, attributes: NDArray[np.floating], background: float) -> NDArray[np.float32]:
-    """Vertex attributes (n, c) over the UV sheet."""
+def _on_uv_map(model: FaceModel, size: int, attributes: NDArray[np.floating], background: float) -> NDArray[np.float32]:
+    """Interpolate vertex attributes (n, c) over the UV map."""
     assert model.uv is not None
     flat = np.zeros((len(model.uv), 3), dtype=np.float32)
-    flat[:, 0], flat[:, 1] = model.uv[:, 0] * size - 0.5, (1 - model.uv[:, 1]) * size - 0.5
+    flat[:, :2] = texel_positions(model.uv, size)
     raster = rasterize(flat, model.triangles, (0, 0, size, size))
     return interpolate(raster, model.triangles, attributes, background=background)
 
 
 @lru_cache(maxsize=8)
-def _face_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
-    """1 where the sheet holds a surface, 0 elsewhere."""
-    return _on_sheet(model, size, np.ones((len(model.mean), 1)), 0.0)[..., 0]
+def _face_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """1 where the UV map contains a surface, 0 elsewhere."""
+    return _on_uv_map(model, size, np.ones((len(model.mean), 1)), 0.0)[..., 0]
 
 
 @lru_cache(maxsize=8)
-def _eye_sheet(model: FaceModel, size: int) -> NDArray[np.bool_]:
-    """Where the sheet holds an eyeball."""
-    return _on_sheet(model, size, (model.part > 0)[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
+def _eye_texels(model: FaceModel, size: int) -> NDArray[np.bool_]:
+    """The texels of the eyeballs."""
+    return _on_uv_map(model, size, (model.part > 0)[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
 
 
 @lru_cache(maxsize=8)
-def _height_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
-    """How high each texel lies on the mean face, cm of the open model."""
+def _texel_heights(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """Height of each texel on the mean face, cm of the open face model."""
     bust = bust_of(model)
     height = (model.mean[:, 1:2] - bust.origin[1]) / bust.scale
-    return _on_sheet(model, size, height, -np.inf)[..., 0]
+    return _on_uv_map(model, size, height, -np.inf)[..., 0]
 
 
 @lru_cache(maxsize=8)
-def _lid_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
-    """1 on the upper lids, which travel farthest when the eyes close; 0 elsewhere."""
+def _lid_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
+    """1 on the upper lids, which move farthest when the eyes close; 0 elsewhere."""
     travel = np.zeros(len(model.mean))
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
         if name in model.expression_names:
@@ -318,7 +324,7 @@ def _lid_sheet(model: FaceModel, size: int) -> NDArray[np.float32]:
             distance = np.linalg.norm(moves, axis=1) * (model.part == 0)
             travel = np.maximum(travel, distance / max(float(distance.max()), 1e-6))
     first, last = _LID_TRAVEL
-    return _on_sheet(model, size, _smoothstep((travel - first) / (last - first))[:, None], 0.0)[..., 0]
+    return _on_uv_map(model, size, _smoothstep((travel - first) / (last - first))[:, None], 0.0)[..., 0]
 
 
 def _painted(
@@ -328,13 +334,13 @@ def _painted(
     hair: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> Image:
-    """A face painted on its sheet: skin with blotches, lips, brows, eyes, shade in the hollows."""
+    """Paint a face on its UV map: skin with blotches, lips, brows, eyes, shade in the hollows."""
     mean = model.mean.astype(np.float64)
     paint = np.tile(skin, (len(mean), 1))
 
-    def stain(vertices: NDArray[np.integer], color: NDArray[np.floating], share: NDArray[np.floating] | float) -> None:
-        weight = np.broadcast_to(np.asarray(share, dtype=np.float64), vertices.shape)[:, None]
-        paint[vertices] = paint[vertices] * (1 - weight) + color * weight
+    def stain(vertices: NDArray[np.integer], color: NDArray[np.floating], weight: NDArray[np.floating] | float) -> None:
+        mix = np.broadcast_to(np.asarray(weight, dtype=np.float64), vertices.shape)[:, None]
+        paint[vertices] = paint[vertices] * (1 - mix) + color * mix
 
     scale = bust_of(model).scale
     for name in ("left_brow", "right_brow"):
@@ -356,24 +362,24 @@ def _painted(
         centre = mean[eye].mean(axis=0)
         away = np.linalg.norm((mean[near] - centre) * (0.75, 1.2, 0.6), axis=1) / scale
         stain(near, skin * (0.62, 0.62, 0.68), 0.55 * _smoothstep((1.75 - away) / 0.9))
-    # what lies inside (nostrils, mouth, the lids' backs) is dark
+    # the inside (nostrils, mouth, backs of the lids) is dark
     hidden = 1 - _openness(model)
     edge = mean[bust_of(model).loop[::4]]
     from_edge = np.sqrt(np.min([np.square(mean - point).sum(axis=1) for point in edge], axis=0)) / scale
-    hidden[from_edge < 1.5] = 0  # the edge is hidden by nothing
+    hidden[from_edge < 1.5] = 0  # nothing hides the edge
     inside = np.flatnonzero(model.part == 0)
     stain(inside, skin * 0.35, 0.75 * hidden[inside])
-    sheet = _on_sheet(model, size, paint, 0.0)
+    colors = _on_uv_map(model, size, paint, 0.0)
     coarse = rng.normal(0, 1, (size, size, 1)).astype(np.float32)
     blotches = cv2.GaussianBlur(coarse, (0, 0), size / 40)[..., None]
     grain = cv2.GaussianBlur(coarse, (0, 0), size / 400)[..., None]
-    sheet *= 1 + 0.03 * blotches / blotches.std() + 0.025 * grain / grain.std()
-    levels = _pyramid(sheet, _face_sheet(model, size))
+    colors *= 1 + 0.03 * blotches / blotches.std() + 0.025 * grain / grain.std()
+    levels = _pyramid(colors, _face_texels(model, size))
     return levels[0]
 
 
 def _openness(model: FaceModel) -> NDArray[np.float64]:
-    """1 for vertices that a viewer in front or beside sees, 0 for those in folds and hollows."""
+    """1 for vertices that are visible from the front or the sides, 0 for those in folds and hollows."""
     seen = np.zeros(len(model.mean))
     scale = 12 / bust_of(model).scale
     for yaw, pitch in ((0, 0), (45, 0), (-45, 0), (80, 0), (-80, 0), (0, 35), (0, -35)):
@@ -384,7 +390,7 @@ def _openness(model: FaceModel) -> NDArray[np.float64]:
 
 
 def _pyramid(whole: NDArray[np.float32], known: NDArray[np.float32]) -> list[Image]:
-    """Levels of a sheet, each half as large; what is not known takes the colour of what lies around it."""
+    """Levels of a map, each half as large as the previous one; unknown texels get the colour of their surroundings."""
     layers = [np.dstack([whole * known[..., None], known])]
     while min(layers[-1].shape[:2]) > 1:
         half = tuple(max(1, side // 2) for side in layers[-1].shape[1::-1])

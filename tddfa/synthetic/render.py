@@ -1,4 +1,4 @@
-"""Heads to a picture, and the truth about them."""
+"""Render heads to an image, with their ground truth."""
 
 from __future__ import annotations
 
@@ -29,32 +29,38 @@ LIGHT: dict[str, Any] = {
     "exponent": 12.0,
     "light_direction": (-0.3, -0.45, 1.0),
 }
-"""The usual light, as arguments of `Sim3DR.shade`: mild, for a photo's texture holds its own light already."""
+"""Default light, arguments of `Sim3DR.shade`: mild, because the texture of a photo contains its own light."""
 
-# Faces smaller than this, px, are drawn at twice their size and averaged.
+# Faces smaller than this, px, are rendered at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
-# How much of the head's yaw and roll the shoulders take on.
+# Fractions of the head's yaw and roll by which the shoulders turn.
 _BODY_YAW, _BODY_ROLL = 0.35, 0.15
 _LARGEST_SIDE = 16384
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """How a head is seen.
+    """Pose, position and expression of a head in an image.
 
     Attributes
     ----------
     yaw, pitch, roll : float
         Degrees; the signs are in `tddfa.geometry.camera`.
     size : float
-        px: the longer side of the box of the 68 landmarks of the *mean* face, seen from the front. So heads of one
-        size are equally far away, and keep their size as they turn.
+        px: the longer side of the bounding box of the 68 landmarks of the *mean* face, seen from the front. Heads of
+        one size are thus at equal distance, and keep their size as they turn.
     x, y : float
-        Where the face model's origin lies in the picture, px: the middle of the head.
+        Position of the face model's origin, the centre of the head, in image px.
     expression : mapping of str to float
         Weights by name. A name without its ``Left`` or ``Right`` sets both sides.
     visible : bool
-        False leaves the head out.
+        False omits the head.
+
+    Examples
+    --------
+    >>> state = State(yaw=30, size=200, x=320, y=240, expression={"jawOpen": 0.5})
+    >>> state.yaw
+    30.0
     """
 
     yaw: float = 0.0
@@ -81,8 +87,8 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What is known of a rendered head.
+class GroundTruth:
+    """Ground truth of a rendered head.
 
     Attributes
     ----------
@@ -95,7 +101,14 @@ class Truth:
     landmarks : ndarray (68, 3) float32
         In image px; z larger is nearer.
     visible : float
-        Share of the face's front that is seen, 0..1: the rest lies outside of the picture, or behind nearer heads.
+        Visible fraction of the front of the face, 0..1. The rest is outside of the image, or behind nearer heads.
+
+    Examples
+    --------
+    >>> head = Head.procedural(aligner.face_model, seed=1)
+    >>> image, (target,) = render((120, 160), [(head, State(size=60, x=80, y=60))])
+    >>> target.landmarks.shape, target.visible
+    ((68, 3), 1.0)
     """
 
     camera: Camera
@@ -106,13 +119,13 @@ class Truth:
 
     @cached_property
     def box(self) -> Floats:
-        """Box of the landmarks (4,): x1, y1, x2, y2, px."""
+        """Bounding box of the landmarks (4,): x1, y1, x2, y2, px."""
         low, high = bounds(self.landmarks[:, :2])
         return np.concatenate([low, high])
 
 
 class _Layer(NamedTuple):
-    """Part of a picture: colours, and how much of each pixel they cover, 0..255."""
+    """Part of an image: colours, and the coverage of each pixel, 0..255."""
 
     left: int
     top: int
@@ -128,35 +141,42 @@ def render(
     light: Mapping[str, Any] | None = None,
     shoulders: bool = True,
     supersample: int | None = None,
-) -> tuple[Image, list[Truth | None]]:
-    """Draw heads.
+) -> tuple[Image, list[GroundTruth | None]]:
+    """Render heads.
 
     Parameters
     ----------
     image_size : (int, int)
-        Height and width of the picture, px.
+        Height and width of the image, px.
     heads : sequence of (Head, State)
-        Who and how; the larger ones are nearer, and hide the smaller ones.
+        The heads; a larger one is nearer, and hides smaller ones.
     background : ndarray (h, w, 3) uint8, optional
-        BGR; grey if there is none.
+        BGR; uniform grey by default.
     light : mapping, optional
-        Arguments of `Sim3DR.shade`, in place of those of `LIGHT`.
+        Arguments of `Sim3DR.shade` that replace those of `LIGHT`.
     shoulders : bool
-        Draw neck and shoulders too.
+        Render neck and shoulders too.
     supersample : int or None
-        Draw heads so many times larger and average them, 1..4; None takes 2 for small ones, and else 1.
+        Render heads this many times larger and average them, 1..4; None is 2 for small heads, otherwise 1.
 
     Returns
     -------
     image : ndarray (h, w, 3) uint8
         BGR, C-contiguous, new.
-    truths : list of Truth or None
+    targets : list of GroundTruth or None
         In the order of `heads`; None for those whose state is not visible.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else; the message names it.
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> head = Head.procedural(aligner.face_model, seed=1)
+    >>> image, targets = render((120, 160), [(head, State(size=60, x=80, y=60))])
+    >>> image.shape, len(targets)
+    ((120, 160, 3), 1)
     """
     height, width = checked_size("image_size", image_size)
     if background is None:
@@ -172,7 +192,7 @@ def render(
         if len(pair) != 2 or not isinstance(pair[0], Head) or not isinstance(pair[1], State):
             raise TypeError(f"heads[{index}]: expected (Head, State), got {tuple(type(v).__name__ for v in pair)}")
 
-    truths: list[Truth | None] = [None] * len(heads)
+    targets: list[GroundTruth | None] = [None] * len(heads)
     nearer: list[_Layer] = []
     drawn: list[list[_Layer]] = []
     for index in sorted(range(len(heads)), key=lambda i: -heads[i][1].size):
@@ -185,15 +205,15 @@ def render(
         projected = camera.project(face)
         landmarks = camera.project(head.model.landmarks(head.shape, expression))
         seen = _seen(projected, head.model, (height, width), nearer)
-        truths[index] = Truth(camera, head.shape, expression, landmarks, seen)
+        targets[index] = GroundTruth(camera, head.shape, expression, landmarks, seen)
         factor = supersample or (2 if state.size < _SUPERSAMPLED_UNDER else 1)
         layers = _layers(head, state, camera, face, (height, width), lamp, factor, shoulders)
         drawn.append(layers)
         nearer += layers
     for layers in reversed(drawn):
         for layer in layers:
-            _lay_over(out, layer)
-    return out, truths
+            _composite(out, layer)
+    return out, targets
 
 
 def degrade(
@@ -204,25 +224,35 @@ def degrade(
     blur: float = 0.0,
     jpeg: int | None = None,
 ) -> Image:
-    """Make a picture look as if a camera had taken it.
+    """Add the defects of a camera to an image: blur, noise and JPEG compression.
 
     Parameters
     ----------
     image : ndarray (h, w, 3) uint8
         BGR.
     rng : numpy.random.Generator
-        Where the noise comes from.
+        Source of the noise.
     noise : float
-        Standard deviation of the sensor's noise, grey levels, 0 or more.
+        Standard deviation of the sensor noise, grey levels, 0 or more.
     blur : float
-        Standard deviation of the lens's blur, px, 0 or more.
+        Standard deviation of the lens blur, px, 0 or more.
     jpeg : int or None
-        Quality of a JPEG that it is saved as and read again, 1..100.
+        Quality of the JPEG compression, 1..100; None for no compression.
 
     Returns
     -------
     ndarray (h, w, 3) uint8
-        A new picture.
+        A new image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype.
+
+    Examples
+    --------
+    >>> degrade(image, np.random.default_rng(0), noise=2, blur=0.7, jpeg=80).shape == image.shape
+    True
     """
     out = checked_image("image", image).copy()
     for name, value in (("noise", noise), ("blur", blur)):
@@ -243,19 +273,25 @@ def degrade(
 
 
 def expression_weights(model: FaceModel, weights: Mapping[str, float]) -> Floats:
-    """Weights (e,) of a face model's expressions, by name.
+    """Convert expression weights by name to the weights (e,) of a face model.
 
     Parameters
     ----------
     model : FaceModel
-        Whose names they are.
+        The face model.
     weights : mapping of str to float
-        ``eyeBlink`` stands for ``eyeBlinkLeft`` and ``eyeBlinkRight``; what is not named is 0.
+        ``eyeBlink`` sets ``eyeBlinkLeft`` and ``eyeBlinkRight``; expressions without a name here are 0.
 
     Raises
     ------
     ValueError
-        If a name is unknown, or a weight outside of what the model allows.
+        If a name is unknown, or a weight is outside of the range of the model.
+
+    Examples
+    --------
+    >>> weights = expression_weights(aligner.face_model, {"eyeBlink": 1})
+    >>> float(weights.sum())
+    2.0
     """
     out = np.zeros(model.expression_count, dtype=np.float32)
     index = _name_index(model)
@@ -274,7 +310,7 @@ def expression_weights(model: FaceModel, weights: Mapping[str, float]) -> Floats
 
 
 def checked_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a picture as whole numbers, or a TypeError or ValueError that says what is wrong."""
+    """Return the height and width of an image as integers; raise TypeError or ValueError otherwise."""
     try:
         height, width = (operator.index(side) for side in size)
     except (TypeError, ValueError):
@@ -291,7 +327,7 @@ def _name_index(model: FaceModel) -> dict[str, int]:
 
 @lru_cache(maxsize=4)
 def _mean_size(model: FaceModel) -> float:
-    """Longer side of the box of the mean face's landmarks, model units."""
+    """Longer side of the bounding box of the mean face's landmarks, model units."""
     points = (model.mean[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
     return float(np.ptp(points[:, :2], axis=0).max())
 
@@ -302,7 +338,7 @@ def _camera(model: FaceModel, state: State) -> Camera:
 
 
 def _seen(projected: Floats, model: FaceModel, size: tuple[int, int], nearer: Sequence[_Layer]) -> float:
-    """Share of the area of the triangles that face the viewer whose middles lie in the picture, before all else."""
+    """Visible fraction of the area that faces the viewer: centres in the image, and not behind a nearer layer."""
     height, width = size
     low, high = bounds(projected[:, :2])
     left, top, right, bottom = (float(v) for v in (*low, *high))
@@ -324,14 +360,14 @@ def _seen(projected: Floats, model: FaceModel, size: tuple[int, int], nearer: Se
     total = float(area.sum())
     if total <= 0:
         return 0.0
-    # far outside, px do not fit into whole numbers
+    # clipped: positions far outside do not fit into integers
     column, row = np.rint(np.clip(middle.T / 3, -(2**20), 2**20)).astype(np.int64)
     seen = (column >= 0) & (row >= 0) & (column < width) & (row < height)
     for layer in nearer:
         rows, columns = layer.cover.shape
         r, c = row - layer.top, column - layer.left
-        under = seen & (r >= 0) & (c >= 0) & (r < rows) & (c < columns)
-        seen[under] = layer.cover[r[under], c[under]] < 128
+        behind = seen & (r >= 0) & (c >= 0) & (r < rows) & (c < columns)
+        seen[behind] = layer.cover[r[behind], c[behind]] < 128
     return float(area[seen].sum()) / total
 
 
@@ -345,41 +381,41 @@ def _layers(
     factor: int,
     shoulders: bool,
 ) -> list[_Layer]:
-    """What a head is drawn of, farthest first."""
+    """The layers of a head, farthest first."""
     bust = head.bust
-    pixels_a_unit = state.size / _mean_size(head.model)
+    pixels_per_unit = state.size / _mean_size(head.model)
     upper = camera.project(bust.head(face))
     # the shoulders hang below the joint of the neck, and turn less than the head
     joint = bust.neck_joint.astype(np.float32)
-    body_camera = Camera.from_pose(_BODY_YAW * state.yaw, 0.0, _BODY_ROLL * state.roll, pixels_a_unit)
+    body_camera = Camera.from_pose(_BODY_YAW * state.yaw, 0.0, _BODY_ROLL * state.roll, pixels_per_unit)
     shift = camera.project(joint) - body_camera.project(joint)
     follows = bust.neck_follows().astype(np.float32)[:, None, None]
     rings = bust.neck().astype(np.float32)
     neck = camera.project(rings) * (1 - follows) + (body_camera.project(rings) + shift) * follows
     vertices = np.concatenate([upper, neck.reshape(-1, 3)])
-    triangles, cut = bust.triangles, bust.sheet_triangles
+    triangles, on_atlas = bust.triangles, bust.atlas_triangles
     if not shoulders:
-        triangles, cut = triangles[: bust.head_triangles], cut[: bust.head_triangles]
-    layers = [_layer(vertices, triangles, cut, bust.sheet, head, size, light, factor, pixels_a_unit)]
+        triangles, on_atlas = triangles[: bust.head_triangles], on_atlas[: bust.head_triangles]
+    layers = [_layer(vertices, triangles, on_atlas, bust.atlas_points, head, size, light, factor, pixels_per_unit)]
     if shoulders:
         body = body_camera.project(bust.body().astype(np.float32)) + shift
         part = bust.body_triangles
-        layers.insert(0, _layer(body, part, part, bust.body_sheet, head, size, light, 1, pixels_a_unit))
+        layers.insert(0, _layer(body, part, part, bust.body_atlas_points, head, size, light, 1, pixels_per_unit))
     return [layer for layer in layers if layer is not None]
 
 
 def _layer(
     vertices: Floats,
     triangles: NDArray[np.int32],
-    sheet_triangles: NDArray[np.int32],
-    sheet: Floats,
+    atlas_triangles: NDArray[np.int32],
+    atlas_points: Floats,
     head: Head,
     size: tuple[int, int],
     light: Mapping[str, Any],
     factor: int,
-    pixels_a_unit: float,
+    pixels_per_unit: float,
 ) -> _Layer | None:
-    """A surface with its texture and light; None if it lies outside of the picture."""
+    """Render a surface with texture and light; None if it is outside of the image."""
     window = covered_window(vertices, size)
     if window is None:
         return None
@@ -387,9 +423,9 @@ def _layer(
     lit = shade(vertex_normals(vertices, triangles), **light)
     raster = rasterize(vertices, triangles, window, cull="back", factor=factor)
 
-    texture = _level(head, pixels_a_unit * factor)
+    texture = _level(head, pixels_per_unit * factor)
     texels = texture.shape[1]
-    maps = interpolate(raster, sheet_triangles, sheet * np.float32(texels) - np.float32(0.5))
+    maps = interpolate(raster, atlas_triangles, atlas_points * np.float32(texels) - np.float32(0.5))
     color = cv2.remap(texture, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gain = interpolate(raster, triangles, (lit.diffuse + lit.specular)[:, None])[..., 0]
     mask = raster.mask.view(np.uint8)
@@ -402,26 +438,26 @@ def _layer(
         return _Layer(left, top, np.asarray(color), np.asarray(cover, dtype=np.uint8))
     cover = cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_AREA)
     color = cv2.resize(cv2.copyTo(color, mask), (width, height), interpolation=cv2.INTER_AREA)
-    # the average holds black where there is no surface
+    # the averages contain black where there is no surface
     at = np.flatnonzero(cover.reshape(-1) % 255)
     pixels = color.reshape(-1, 3)
     pixels[at] = np.minimum(pixels[at] * (255 / cover.reshape(-1)[at, None]), 255).astype(np.uint8)
     return _Layer(left, top, color, cover)
 
 
-def _level(head: Head, pixels_a_unit: float) -> Image:
-    """The level of the atlas whose texels are about as large as the pixels."""
+def _level(head: Head, pixels_per_unit: float) -> Image:
+    """The level of the atlas with texels about as large as the pixels."""
     size = len(head.texture)
-    texels_a_unit = size / (1.9 * _mean_size(head.model))  # the sheet unrolls the face: about twice its width
-    level = int(np.clip(np.log2(max(texels_a_unit / pixels_a_unit, 1e-6)) + 0.3, 0, len(head.atlas) - 1))
+    texels_per_unit = size / (1.9 * _mean_size(head.model))  # the UV map unrolls the face to about twice its width
+    level = int(np.clip(np.log2(max(texels_per_unit / pixels_per_unit, 1e-6)) + 0.3, 0, len(head.atlas) - 1))
     return head.atlas[level]
 
 
-def _lay_over(out: Image, layer: _Layer) -> None:
+def _composite(out: Image, layer: _Layer) -> None:
     height, width = layer.cover.shape
     target = out[layer.top : layer.top + height, layer.left : layer.left + width]
     cv2.copyTo(layer.color, cv2.compare(layer.cover, 255, cv2.CMP_EQ), target)
     at = np.flatnonzero(layer.cover.reshape(-1) % 255)  # neither 0 nor 255
     where = np.divmod(at, width)
-    share = layer.cover.reshape(-1)[at, None] * np.float32(1 / 255)
-    target[where] = np.rint(layer.color.reshape(-1, 3)[at] * share + target[where] * (1 - share)).astype(np.uint8)
+    weight = layer.cover.reshape(-1)[at, None] * np.float32(1 / 255)
+    target[where] = np.rint(layer.color.reshape(-1, 3)[at] * weight + target[where] * (1 - weight)).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Scripts of moving heads, and the frames they give.
+"""Scripts of moving heads, and their frames.
 
-A scene's states are a pure function of the time and the picture's size, so that any frame can be asked for by itself.
+The states of a scene are a pure function of time and image size, so that any frame can be computed on its own.
 """
 
 from __future__ import annotations
@@ -17,32 +17,38 @@ from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head
-from tddfa.synthetic.render import State, Truth, checked_size, render
+from tddfa.synthetic.render import GroundTruth, State, checked_size, render
 
 Image = NDArray[np.uint8]
 Size = tuple[int, int]
-"""Height and width of the picture, px."""
+"""Height and width of the image, px."""
 
-# The background is drawn this share of the height larger on each side, so that a camera can shake.
+# The background is larger than the image by this fraction of the height on each side, so that a camera can shake.
 _MARGIN = 0.08
-# Fields of noise are made once, this much larger than the picture, and laid over each frame at another place.
+# Noise is generated once, this many px larger than the image, and added to each frame at another offset.
 _GRAIN_SLACK = 61
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A script.
+    """A script of moving heads.
 
     Attributes
     ----------
     people : int
-        How many take part over all of it.
+        Number of people over the whole scene.
     states : callable
-        Seconds and the picture's size to the state of each, in the order of their identity.
+        Function of time (s) and image size that returns the state of each person, always in the same order.
     shot : callable
-        Seconds to the number of the shot: after a cut, the background is another.
+        Function of time (s) that returns the number of the shot. Each shot has its own background.
     camera : callable
-        Seconds to how far the camera is off, to the right and down, in heights of the picture.
+        Function of time (s) that returns the offset of the camera, to the right and down, in heights of the image.
+
+    Examples
+    --------
+    >>> scene = Scene(1, lambda t, size: [State(yaw=40 * t, size=60, x=size[1] / 2, y=size[0] / 2)])
+    >>> [len(targets) for _, targets in frames(scene, 2, (120, 160))]
+    [1, 1]
     """
 
     people: int
@@ -52,29 +58,29 @@ class Scene:
 
 
 def turn(t: float, size: Size) -> list[State]:
-    """One looks to both sides, up to 60 degrees, in 6 s."""
+    """One person looks to both sides, up to 60 degrees, in 6 s."""
     return [_still(size, yaw=60 * _wave(t, 6), pitch=4 * _wave(t, 4.1))]
 
 
 def nod(t: float, size: Size) -> list[State]:
-    """One nods, up to 22 degrees, in 3 s."""
+    """One person nods, up to 22 degrees, in 3 s."""
     return [_still(size, pitch=22 * _wave(t, 3), yaw=5 * _wave(t, 7))]
 
 
 def tilt(t: float, size: Size) -> list[State]:
-    """One tilts the head to both shoulders, up to 30 degrees, in 5 s."""
+    """One person tilts the head to both shoulders, up to 30 degrees, in 5 s."""
     return [_still(size, roll=30 * _wave(t, 5))]
 
 
 def approaching(t: float, size: Size) -> list[State]:
-    """One comes nearer, from 60 to 400 px at 720 lines, and goes back, in 10 s."""
+    """One person comes nearer, from 60 to 400 px at 720 lines, and goes back, in 10 s."""
     height = size[0]
-    share = 0.5 - 0.5 * np.cos(2 * np.pi * t / 10)
-    return [_still(size, size_px=height / 720 * 60 * (400 / 60) ** share, yaw=10 * _wave(t, 5))]
+    position = 0.5 - 0.5 * np.cos(2 * np.pi * t / 10)
+    return [_still(size, size_px=height / 720 * 60 * (400 / 60) ** position, yaw=10 * _wave(t, 5))]
 
 
 def crossing(t: float, size: Size) -> list[State]:
-    """Two pass each other in 10 s, the first in front of the second, and go back in the next 10 s."""
+    """Two people pass each other in 10 s, the first in front of the second, and go back in the next 10 s."""
     height, width = size
     reach = min(0.32 * width, 0.6 * height)
     way = -np.cos(np.pi * t / 10)
@@ -85,17 +91,17 @@ def crossing(t: float, size: Size) -> list[State]:
 
 
 def leaving(t: float, size: Size) -> list[State]:
-    """One leaves over the right border, stays away for 2 s, and comes back; again every 10 s. Another one stays."""
+    """One person leaves over the right border for 2 s and comes back, every 10 s. A second person stays."""
     height, width = size
-    share = float(np.interp(t % 10, [0, 2, 4.5, 6.5, 9, 10], [0, 0, 1, 1, 0, 0]))
-    away = share * share * (3 - 2 * share)
+    position = float(np.interp(t % 10, [0, 2, 4.5, 6.5, 9, 10], [0, 0, 1, 1, 0, 0]))
+    away = position * position * (3 - 2 * position)
     x = 0.68 * width + away * (0.32 * width + 0.35 * height)
-    leaver = _still(size, x=x, size_px=0.26 * height, yaw=35 * np.sin(np.pi * share) - 5 * away)
+    leaver = _still(size, x=x, size_px=0.26 * height, yaw=35 * np.sin(np.pi * position) - 5 * away)
     return [leaver, _still(size, x=0.28 * width, size_px=0.24 * height, yaw=12 * _wave(t, 7))]
 
 
 def cut(t: float, size: Size) -> list[State]:
-    """One is seen for 4 s; then, at once, two others elsewhere for 4 s; and so on."""
+    """Shots of 4 s that alternate without a transition: one person, then two others elsewhere."""
     height, width = size
     second = cut_shot(t) % 2 == 1
     return [
@@ -111,7 +117,7 @@ def cut_shot(t: float) -> int:
 
 
 def blinking(t: float, size: Size) -> list[State]:
-    """One blinks every 2 s for 0.3 s; every fourth time it is a wink of the left eye, then one of the right."""
+    """One person blinks every 2 s for 0.3 s; every fourth time it is a wink of the left eye, then one of the right."""
     count, phase = divmod(t, 2.0)
     closed = float(np.interp(phase, [1.0, 1.1, 1.2, 1.3], [0, 1, 1, 0]))
     left, right = {3: (1.0, 0.0), 7: (0.0, 1.0)}.get(int(count) % 8, (1.0, 1.0))
@@ -120,7 +126,7 @@ def blinking(t: float, size: Size) -> list[State]:
 
 
 def talking(t: float, size: Size) -> list[State]:
-    """One talks, smiles now and then, raises the brows, and moves as talkers do."""
+    """One person talks, smiles now and then, raises the brows, and moves like a speaker."""
     voice = max(0.0, 0.6 * _wave(t, 0.37) + 0.4 * _wave(t, 0.23) + 0.5 * _wave(t, 2.9))
     smile = max(0.0, _wave(t, 6.1)) ** 2
     expression = {
@@ -135,7 +141,7 @@ def talking(t: float, size: Size) -> list[State]:
 
 
 def standing(t: float, size: Size) -> list[State]:
-    """Two stand and look about."""
+    """Two people stand and look around."""
     height, width = size
     return [
         _still(size, x=0.34 * width, size_px=0.27 * height, yaw=14 * _wave(t, 4.3), pitch=3 * _wave(t, 2.7)),
@@ -144,13 +150,13 @@ def standing(t: float, size: Size) -> list[State]:
 
 
 def shake(t: float) -> tuple[float, float]:
-    """How far a hand-held camera is off, to the right and down, in heights of the picture."""
+    """Offset of a hand-held camera, to the right and down, in heights of the image."""
     right = 0.018 * _wave(t, 2.3) + 0.008 * _wave(t + 0.3, 0.71) + 0.003 * _wave(t, 0.19)
     down = 0.014 * _wave(t + 0.8, 1.9) + 0.008 * _wave(t, 0.53) + 0.003 * _wave(t + 0.1, 0.17)
     return right, down
 
 
-def nobody(_t: float, _size: Size) -> list[State]:
+def empty(_t: float, _size: Size) -> list[State]:
     """An empty room."""
     return []
 
@@ -166,7 +172,7 @@ SCENES: dict[str, Scene] = {
     "blinking": Scene(1, blinking),
     "talking": Scene(1, talking),
     "handheld": Scene(2, standing, camera=shake),
-    "nobody": Scene(0, nobody),
+    "empty": Scene(0, empty),
 }
 """Scenes by name."""
 
@@ -181,40 +187,47 @@ def frames(
     heads: Sequence[Head] | None = None,
     background: Image | None = None,
     noise: float = 1.5,
-) -> Iterator[tuple[Image, list[Truth | None]]]:
-    """Play a scene.
+) -> Iterator[tuple[Image, list[GroundTruth | None]]]:
+    """Render the frames of a scene.
 
     Parameters
     ----------
     scene : Scene or str
-        A script, or the name of one of `SCENES`.
+        A scene, or the name of one of `SCENES`.
     count : int
-        How many frames.
+        Number of frames.
     size : (int, int)
         Height and width, px.
     fps : float
-        Frames a second.
+        Frames per second.
     seed : int
-        Of heads, backgrounds and noise; the same seed gives the same frames.
+        Seed of heads, backgrounds and noise; the same seed gives the same frames.
     heads : sequence of Head, optional
-        Who plays, in the order of identity, and one for each at least; made up by `seed` if there are none.
+        The heads of the people, at least one per person; procedural heads from `seed` by default.
     background : ndarray (h, w, 3) uint8, optional
-        A picture to fill the background, in all shots; made up by `seed` if there is none.
+        Image for the background of all shots; procedural backgrounds from `seed` by default.
     noise : float
-        Standard deviation of the sensor's noise, grey levels.
+        Standard deviation of the sensor noise, grey levels.
 
     Yields
     ------
     image : ndarray (h, w, 3) uint8
         BGR.
-    truths : list of Truth or None
-        One for each person, always in the same order; None while that one is not there. Somebody who is there, but out
-        of the picture or behind another, has a `Truth` with few or none of the face visible.
+    targets : list of GroundTruth or None
+        One per person, always in the same order; None while the person is absent. A person who is present, but outside
+        of the image or behind another one, has a `GroundTruth` with a small `visible`, or 0.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, at the call; the message names it.
+        If an argument has the wrong type, shape or dtype. It is raised by the call, before the first frame.
+
+    Examples
+    --------
+    >>> for image, targets in frames("turn", 2, (120, 160)):
+    ...     print(image.shape, len(targets))
+    (120, 160, 3) 1
+    (120, 160, 3) 1
     """
     if isinstance(scene, str):
         if scene not in SCENES:
@@ -245,12 +258,12 @@ def _frames(
     heads: Sequence[Head] | None,
     background: Image | None,
     noise: float,
-) -> Iterator[tuple[Image, list[Truth | None]]]:
+) -> Iterator[tuple[Image, list[GroundTruth | None]]]:
     height, width = size
     rng = np.random.default_rng(seed)
-    who = rng.integers(2**31, size=scene.people).tolist()
+    seeds = rng.integers(2**31, size=scene.people).tolist()
     if heads is None:
-        heads = [Head.procedural(_default_model(), person) for person in who]
+        heads = [Head.procedural(_default_model(), person) for person in seeds]
     margin = round(_MARGIN * height)
     large = (height + 2 * margin, width + 2 * margin)
     walls: dict[int, Image] = {}
@@ -264,27 +277,33 @@ def _frames(
             walls[shot] = backdrop(large, seed * 1000003 + shot) if background is None else _filling(background, large)
         right, down = (offset * height for offset in scene.camera(t))
         states = [replace(state, x=state.x - right, y=state.y - down) for state in scene.states(t, size)]
-        wall = _cut_out(walls[shot], (margin + right, margin + down), size)
-        image, truths = render(size, list(zip(heads, states, strict=False)), wall)
+        wall = _visible_part(walls[shot], (margin + right, margin + down), size)
+        image, targets = render(size, list(zip(heads, states, strict=False)), wall)
         if noise > 0:
             y, x = rng.integers(_GRAIN_SLACK, size=2).tolist()
             image = cv2.add(image, levels[y : y + height, x : x + width], dtype=cv2.CV_8U)
-        yield image, truths
+        yield image, targets
 
 
 def backdrop(size: Size, seed: int = 0) -> Image:
-    """Make up a background: a wall in soft light, with blurred things before it, none of which is a face.
+    """Make a procedural background: a wall in soft light with blurred objects in front of it, none of them a face.
 
     Parameters
     ----------
     size : (int, int)
         Height and width, px.
     seed : int
-        Which one.
+        The same seed gives the same background.
 
     Returns
     -------
     ndarray (h, w, 3) uint8
+        BGR.
+
+    Examples
+    --------
+    >>> backdrop((90, 160), seed=2).shape
+    (90, 160, 3)
     """
     height, width = checked_size("size", size)
     rng = np.random.default_rng(seed)
@@ -311,7 +330,7 @@ def _still(
     pitch: float = 0.0,
     roll: float = 0.0,
 ) -> State:
-    """Somebody in the middle of the picture, the face a good quarter of its height."""
+    """A head in the middle of the image; the face is a good quarter of its height."""
     height, width = size
     return State(
         yaw=yaw,
@@ -328,7 +347,7 @@ def _wave(t: float, period: float) -> float:
 
 
 def _filling(image: Image, size: Size) -> Image:
-    """A picture scaled to cover a size, its middle cut out."""
+    """Scale an image to cover a size, and crop its centre."""
     height, width = size
     scale = max(height / image.shape[0], width / image.shape[1])
     sides = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
@@ -337,8 +356,8 @@ def _filling(image: Image, size: Size) -> Image:
     return np.ascontiguousarray(resized[top : top + height, left : left + width])
 
 
-def _cut_out(wall: Image, corner: tuple[float, float], size: Size) -> Image:
-    """The part of a wall that the camera sees."""
+def _visible_part(wall: Image, corner: tuple[float, float], size: Size) -> Image:
+    """The part of a background that the camera sees."""
     height, width = size
     left, top = corner
     if left == int(left) and top == int(top):

@@ -37,37 +37,37 @@ def wall():
 
 
 def openness(landmarks, eye):
-    """EAR: height over width of the lids' opening."""
+    """EAR: height over width of the opening of the lids."""
     p = landmarks[list(eye), :2]
     heights = np.linalg.norm(p[1] - p[5]) + np.linalg.norm(p[2] - p[4])
     return heights / (2 * np.linalg.norm(p[0] - p[3]))
 
 
-def error(found, truth):
+def error(predicted, target):
     """Mean distance of the landmarks, % of the face's size."""
-    distance = np.linalg.norm(found.landmarks[:, :2] - truth.landmarks[:, :2], axis=1).mean()
-    return 100 * distance / np.sqrt(np.prod(truth.box[2:] - truth.box[:2]))
+    distance = np.linalg.norm(predicted.landmarks[:, :2] - target.landmarks[:, :2], axis=1).mean()
+    return 100 * distance / np.sqrt(np.prod(target.box[2:] - target.box[:2]))
 
 
-def aligned(aligner, image, truth):
-    """The one face that is found, and where the truth has it."""
+def aligned(aligner, image, target):
+    """The only detected face, checked to be at the position of the target."""
     faces = aligner(image)
     assert len(faces) == 1
-    assert np.all(np.abs(faces[0].landmarks.mean(axis=0)[:2] - truth.landmarks.mean(axis=0)[:2]) < 12)
+    assert np.all(np.abs(faces[0].landmarks.mean(axis=0)[:2] - target.landmarks.mean(axis=0)[:2]) < 12)
     return faces[0]
 
 
 @pytest.mark.parametrize("who", ["head", "other"])
-def test_what_is_rendered_is_found_as_it_is(request, aligner, wall, who):
+def test_a_rendered_head_is_predicted_at_its_pose(request, aligner, wall, who):
     head = request.getfixturevalue(who)
     errors, angles = [], []
     for yaw, pitch, roll in [(0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 15, 0), (0, -20, 0), (0, 0, 25), (20, -10, -15)]:
-        image, (truth,) = render(wall.shape[:2], [(head, State(yaw, pitch, roll, 150, 240, 190))], wall)
-        assert truth.camera.euler_degrees() == pytest.approx((yaw, pitch, roll), abs=1e-3)
-        assert truth.visible == 1
-        face = aligned(aligner, image, truth)
+        image, (target,) = render(wall.shape[:2], [(head, State(yaw, pitch, roll, 150, 240, 190))], wall)
+        assert target.camera.euler_degrees() == pytest.approx((yaw, pitch, roll), abs=1e-3)
+        assert target.visible == 1
+        face = aligned(aligner, image, target)
         assert face.score > 0.95
-        errors.append(error(face, truth))
+        errors.append(error(face, target))
         angles.append(np.abs(np.subtract(face.camera.euler_degrees(), (yaw, pitch, roll))))
     assert np.mean(errors) < 3.5
     assert max(errors) < 6
@@ -75,28 +75,28 @@ def test_what_is_rendered_is_found_as_it_is(request, aligner, wall, who):
     assert np.max(angles) < 12
 
 
-def test_faces_are_found_at_many_poses_and_sizes(aligner, head, other, wall):
+def test_faces_are_detected_at_many_poses_and_sizes(aligner, head, other, wall):
     rng = np.random.default_rng(0)
     found = []
     for index in range(40):
         yaw, pitch, roll = rng.uniform(-1, 1, 3) * (45, 20, 25)
         state = State(yaw, pitch, roll, np.exp(rng.uniform(np.log(60), np.log(240))), 240, 180)
-        image, (truth,) = render(wall.shape[:2], [((head, other)[index % 2], state)], wall)
+        image, (target,) = render(wall.shape[:2], [((head, other)[index % 2], state)], wall)
         detections = aligner.detector(degrade(image, rng, noise=2))
-        centre = (truth.box[:2] + truth.box[2:]) / 2
+        centre = (target.box[:2] + target.box[2:]) / 2
         boxes = detections.xyxy[detections.scores > 0.5]
         inside = (boxes[:, :2] < centre).all(axis=1) & (boxes[:, 2:] > centre).all(axis=1)
         found.append(inside.sum() == 1)
     assert np.mean(found) >= 0.95
 
 
-def test_truth_is_what_the_face_model_says(model, other):
+def test_the_ground_truth_comes_from_the_face_model(model, other):
     state = State(20, -5, 10, 120, 150, 140, {"jawOpen": 0.5, "eyeBlink": 0.25})
-    _, (truth,) = render((300, 300), [(other, state)])
-    assert truth.camera.matrix[:2, 3] == pytest.approx((150, 140))
-    landmarks = truth.camera.project(model.landmarks(other.shape, truth.expression))
-    np.testing.assert_allclose(truth.landmarks, landmarks, atol=1e-3)
-    weights = dict(zip(model.expression_names, truth.expression.tolist(), strict=True))
+    _, (target,) = render((300, 300), [(other, state)])
+    assert target.camera.matrix[:2, 3] == pytest.approx((150, 140))
+    landmarks = target.camera.project(model.landmarks(other.shape, target.expression))
+    np.testing.assert_allclose(target.landmarks, landmarks, atol=1e-3)
+    weights = dict(zip(model.expression_names, target.expression.tolist(), strict=True))
     assert weights.pop("jawOpen") == 0.5
     assert weights.pop("eyeBlinkLeft") == weights.pop("eyeBlinkRight") == 0.25
     assert not any(weights.values())
@@ -105,44 +105,45 @@ def test_truth_is_what_the_face_model_says(model, other):
 def test_size_is_that_of_the_mean_face(model):
     plain = Head(model, np.zeros(model.shape_count), np.full((64, 64, 3), 150, np.uint8))
     for yaw in (0, 70):
-        _, (truth,) = render((300, 300), [(plain, State(yaw=yaw, size=130, x=150, y=150))])
-        mean = Camera.from_pose(0, 0, 0, truth.camera.scale).project(model.landmarks(plain.shape, truth.expression * 0))
+        _, (target,) = render((300, 300), [(plain, State(yaw=yaw, size=130, x=150, y=150))])
+        frontal = Camera.from_pose(0, 0, 0, target.camera.scale)
+        mean = frontal.project(model.landmarks(plain.shape, target.expression * 0))
         assert np.ptp(mean[:, :2], axis=0).max() == pytest.approx(130, abs=0.01)
 
 
-def test_the_drawn_face_lies_where_its_landmarks_say(model, aligner):
-    """A texture that is white on the lips alone shows where they are drawn."""
+def test_the_face_is_rendered_at_its_landmarks(model, aligner):
+    """A texture that is white on the lips only shows their position in the image."""
     sheet = np.zeros((256, 256, 3), np.uint8)
     at = model.uv[model.regions["lips"]]
     for u, v in at:
         cv2.circle(sheet, (round(float(u) * 256 - 0.5), round((1 - float(v)) * 256 - 0.5)), 1, (255, 255, 255), -1)
     marked = Head(model, np.zeros(model.shape_count), sheet, (0, 0, 0), (0, 0, 0), (0, 0, 0))
     for yaw in (0, 25, -25):
-        image, (truth,) = render(
+        image, (target,) = render(
             (400, 400), [(marked, State(yaw=yaw, size=250, x=200, y=200))], np.zeros((400, 400, 3), np.uint8)
         )
         rows, columns = np.nonzero(image[..., 0] > 90)
-        lips = truth.landmarks[48:60]
+        lips = target.landmarks[48:60]
         assert abs(rows.mean() - lips[:, 1].mean()) < 6
         assert abs(columns.mean() - lips[:, 0].mean()) < 6
 
 
-def test_closed_eyes_are_closed_in_truth_and_in_the_picture(aligner, head, other, wall):
+def test_closed_eyes_are_closed_in_ground_truth_and_image(aligner, head, other, wall):
     for who in (head, other):
-        truths, faces = [], []
+        targets, faces = [], []
         for weight in (0.0, 1.0):
             state = State(size=200, x=240, y=190, expression={"eyeBlink": weight})
-            image, (truth,) = render(wall.shape[:2], [(who, state)], wall)
-            truths.append(truth.landmarks)
-            faces.append(aligned(aligner, image, truth).landmarks)
+            image, (target,) = render(wall.shape[:2], [(who, state)], wall)
+            targets.append(target.landmarks)
+            faces.append(aligned(aligner, image, target).landmarks)
         for eye in (LEFT_EYE, RIGHT_EYE):
-            assert openness(truths[1], eye) < 0.5 * openness(truths[0], eye)
+            assert openness(targets[1], eye) < 0.5 * openness(targets[0], eye)
             assert openness(faces[1], eye) < 0.85 * openness(faces[0], eye)
 
 
 def test_a_wink_closes_one_eye(other):
-    _, (truth,) = render((300, 300), [(other, State(size=150, x=150, y=150, expression={"eyeBlinkLeft": 1.0}))])
-    assert openness(truth.landmarks, LEFT_EYE) < 0.5 * openness(truth.landmarks, RIGHT_EYE)
+    _, (target,) = render((300, 300), [(other, State(size=150, x=150, y=150, expression={"eyeBlinkLeft": 1.0}))])
+    assert openness(target.landmarks, LEFT_EYE) < 0.5 * openness(target.landmarks, RIGHT_EYE)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -151,17 +152,17 @@ def test_the_nearer_hides_the_farther(model, order):
     red = Head(model, flat, np.full((64, 64, 3), (0, 0, 200), np.uint8), *[(0, 0, 200)] * 3)
     blue = Head(model, flat, np.full((64, 64, 3), (200, 0, 0), np.uint8), *[(200, 0, 0)] * 3)
     pairs = [(red, State(size=120, x=150, y=120)), (blue, State(size=60, x=150, y=120))]
-    image, truths = render((300, 300), [pairs[k] for k in order])
-    near, far = truths[order.index(0)], truths[order.index(1)]
+    image, targets = render((300, 300), [pairs[k] for k in order])
+    near, far = targets[order.index(0)], targets[order.index(1)]
     x, y = np.rint(far.landmarks[30, :2]).astype(int)
     assert image[y, x, 2] > 90
     assert image[y, x, 0] < 60
     assert (near.visible, far.visible) == (1, 0)
 
     pairs[1] = (blue, State(size=60, x=196, y=120))
-    image, truths = render((300, 300), [pairs[k] for k in order], shoulders=False)
-    assert truths[order.index(0)].visible == 1
-    assert 0.05 < truths[order.index(1)].visible < 0.95
+    image, targets = render((300, 300), [pairs[k] for k in order], shoulders=False)
+    assert targets[order.index(0)].visible == 1
+    assert 0.05 < targets[order.index(1)].visible < 0.95
     assert ((image[..., 0] > 90) & (image[..., 2] < 30)).any()  # some of the blue one is seen
 
 
@@ -184,7 +185,7 @@ def test_outlines_are_soft(model, supersample):
     assert (outside[grey] < 2.5).mean() > 0.6
 
 
-def test_light_comes_from_where_it_is_said(other):
+def test_light_has_its_direction(other):
     state = [(other, State(size=150, x=150, y=150))]
     left, right = (
         render((300, 300), state, light={"light_direction": (x, 0, 0.3)}, shoulders=False)[0] for x in (-1, 1)
@@ -195,40 +196,40 @@ def test_light_comes_from_where_it_is_said(other):
 
 @pytest.mark.parametrize("x", [-80, 0, 300, 380, 5000, -1e7])
 @pytest.mark.parametrize("y", [-300, 0, 290, 1e9])
-def test_heads_may_leave_the_picture(other, x, y):
-    image, (truth,) = render((300, 300), [(other, State(yaw=30, size=120, x=x, y=y))])
+def test_heads_may_be_outside_of_the_image(other, x, y):
+    image, (target,) = render((300, 300), [(other, State(yaw=30, size=120, x=x, y=y))])
     assert image.shape == (300, 300, 3)
-    assert 0 <= truth.visible < 1
-    assert np.isfinite(truth.landmarks).all()
+    assert 0 <= target.visible < 1
+    assert np.isfinite(target.landmarks).all()
     if abs(x) > 1000 or abs(y) > 1000:
-        assert truth.visible == 0
+        assert target.visible == 0
         assert (image == 128).all()
 
 
 def test_half_a_face_at_the_border_is_half_visible(other):
-    _, (truth,) = render((300, 300), [(other, State(size=120, x=0, y=150))])
-    assert truth.visible == pytest.approx(0.5, abs=0.05)
+    _, (target,) = render((300, 300), [(other, State(size=120, x=0, y=150))])
+    assert target.visible == pytest.approx(0.5, abs=0.05)
 
 
 def test_tiny_and_huge_heads(other):
     for size in (0.01, 1, 6, 3000):
-        image, (truth,) = render((100, 120), [(other, State(size=size, x=60, y=50))])
+        image, (target,) = render((100, 120), [(other, State(size=size, x=60, y=50))])
         assert image.shape == (100, 120, 3)
-        assert 0 <= truth.visible <= 1
+        assert 0 <= target.visible <= 1
 
 
-def test_pictures_are_plain_and_nothing_given_is_changed(other, wall):
+def test_the_image_is_plain_and_arguments_are_not_changed(other, wall):
     before = wall.copy()
     state = State(size=100, x=200, y=200)
-    image, truths = render(wall.shape[:2], [(other, state), (other, State(visible=False))], wall)
+    image, targets = render(wall.shape[:2], [(other, state), (other, State(visible=False))], wall)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous and image.flags.writeable
-    assert truths[1] is None
+    assert targets[1] is None
     assert not np.shares_memory(image, wall)
     np.testing.assert_array_equal(wall, before)
-    nobody, none = render((20, 30), [])
+    image, none = render((20, 30), [])
     assert none == []
-    assert (nobody == 128).all()
+    assert (image == 128).all()
 
 
 def test_a_head_seen_from_behind_shows_no_face(aligner, other, wall):
@@ -258,7 +259,7 @@ def test_degrading(wall, rng):
 
 def play(name, count, fps, heads, size=SMALL, **options):
     played = list(frames(name, count, size, fps, heads=heads, **options))
-    return [image for image, _ in played], [truths for _, truths in played]
+    return [image for image, _ in played], [targets for _, targets in played]
 
 
 @pytest.fixture(scope="module")
@@ -267,10 +268,10 @@ def cast(head, other):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_scenes_are_true_and_the_same_again(cast, name):
-    images, truths = play(name, 5, 1.3, cast, seed=2)
+def test_scenes_have_ground_truth_and_are_reproducible(cast, name):
+    images, targets = play(name, 5, 1.3, cast, seed=2)
     again, _ = play(name, 5, 1.3, cast, seed=2)
-    for image, same, people in zip(images, again, truths, strict=True):
+    for image, same, people in zip(images, again, targets, strict=True):
         assert image.shape == (*SMALL, 3)
         assert image.dtype == np.uint8
         assert image.flags.c_contiguous
@@ -279,15 +280,15 @@ def test_scenes_are_true_and_the_same_again(cast, name):
     assert not np.array_equal(images[0], images[1])
 
 
-def test_another_seed_gives_another_picture(cast):
+def test_another_seed_gives_another_image(cast):
     (first,), _ = play("turn", 1, 30, cast, seed=0)
     (second,), _ = play("turn", 1, 30, cast, seed=1)
     assert np.abs(first.astype(int) - second).mean() > 5
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_scenes_move_smoothly_and_within_what_the_model_allows(model, name):
-    """At 30 frames a second nobody jumps, but over a cut."""
+def test_scenes_move_smoothly_and_within_the_limits_of_the_model(model, name):
+    """At 30 frames per second no head jumps, except at a cut."""
     scene, size = SCENES[name], (720, 1280)
     times = np.arange(0, 21, 1 / 30)
     for before, after in itertools.pairwise(times):
@@ -301,10 +302,10 @@ def test_scenes_move_smoothly_and_within_what_the_model_allows(model, name):
 
 
 def test_crossing(cast):
-    """The two change sides; the first hides the second on the way, and both are seen before and after."""
-    _, truths = play("crossing", 21, 2, cast)
-    x = np.array([[truth.landmarks[:, 0].mean() for truth in people] for people in truths])
-    visible = np.array([[truth.visible for truth in people] for people in truths])
+    """The two change sides. The first hides the second while they cross, and both are visible before and after."""
+    _, targets = play("crossing", 21, 2, cast)
+    x = np.array([[target.landmarks[:, 0].mean() for target in people] for people in targets])
+    visible = np.array([[target.visible for target in people] for people in targets])
     side = np.sign(x[:, 0] - x[:, 1])
     assert side[0] == -1
     assert side[-1] == 1
@@ -315,8 +316,8 @@ def test_crossing(cast):
 
 
 def test_leaving(cast):
-    _, truths = play("leaving", 31, 3, cast)
-    visible = np.array([[truth.visible for truth in people] for people in truths])
+    _, targets = play("leaving", 31, 3, cast)
+    visible = np.array([[target.visible for target in people] for people in targets])
     assert (visible[:, 1] == 1).all()
     assert (visible[[0, -1], 0] == 1).all()
     assert 5 <= (visible[:, 0] == 0).sum() <= 12
@@ -324,9 +325,9 @@ def test_leaving(cast):
 
 
 def test_cut(cast):
-    images, truths = play("cut", 33, 4, cast)
+    images, targets = play("cut", 33, 4, cast)
     change = np.array([np.abs(b.astype(int) - a).mean() for a, b in itertools.pairwise(images)])
-    there = np.array([[truth is not None for truth in people] for people in truths])
+    there = np.array([[target is not None for target in people] for people in targets])
     cuts = np.flatnonzero(there[1:, 0] != there[:-1, 0])
     assert cuts.tolist() == [15, 31]
     assert change[cuts].min() > 3 * np.delete(change, cuts).max()
@@ -335,39 +336,40 @@ def test_cut(cast):
 
 
 def test_blinking_and_talking(cast):
-    _, truths = play("blinking", 80, 10, cast, size=(45, 80))
-    left, right = (np.array([openness(people[0].landmarks, eye) for people in truths]) for eye in (LEFT_EYE, RIGHT_EYE))
+    _, targets = play("blinking", 80, 10, cast, size=(45, 80))
+    landmarks = [people[0].landmarks for people in targets]
+    left, right = (np.array([openness(points, eye) for points in landmarks]) for eye in (LEFT_EYE, RIGHT_EYE))
     closed_left, closed_right = left < 0.5 * np.median(left), right < 0.5 * np.median(right)
     assert (closed_left & closed_right).any()
     assert (closed_left & ~closed_right).any()
     assert 0.02 < closed_left.mean() < 0.25
-    _, truths = play("talking", 40, 10, cast)
-    gap = [np.linalg.norm(people[0].landmarks[62] - people[0].landmarks[66]) for people in truths]
+    _, targets = play("talking", 40, 10, cast)
+    gap = [np.linalg.norm(people[0].landmarks[62] - people[0].landmarks[66]) for people in targets]
     assert max(gap) > min(gap) + 1.5
 
 
-def test_a_hand_held_camera_moves_all_of_the_picture(cast, astronaut):
+def test_a_hand_held_camera_moves_the_whole_image(cast, astronaut):
     still = Scene(0, lambda t, size: [], camera=SCENES["handheld"].camera)
     (first, second), _ = play(still, 2, 5, [], noise=0, background=astronaut)
     offset = np.array(SCENES["handheld"].camera(0.2)) - SCENES["handheld"].camera(0)
     (found_x, found_y), _ = cv2.phaseCorrelate(*(cv2.cvtColor(i, cv2.COLOR_BGR2GRAY) / 255.0 for i in (first, second)))
     assert (-found_x, -found_y) == pytest.approx(offset * SMALL[0], abs=0.15)
-    _, truths = play("handheld", 2, 5, cast)
+    _, targets = play("handheld", 2, 5, cast)
     states = [SCENES["handheld"].states(t, SMALL)[0] for t in (0, 0.2)]
-    moved = truths[1][0].camera.matrix[:2, 3] - truths[0][0].camera.matrix[:2, 3]
+    moved = targets[1][0].camera.matrix[:2, 3] - targets[0][0].camera.matrix[:2, 3]
     own = np.array([states[1].x - states[0].x, states[1].y - states[0].y])
     assert moved == pytest.approx(own - offset * SMALL[0], abs=1e-3)
 
 
-def test_a_given_background_fills_the_picture(cast, astronaut):
-    (image,), _ = play("nobody", 1, 30, [], background=astronaut, noise=0)
+def test_a_background_image_fills_the_image(cast, astronaut):
+    (image,), _ = play("empty", 1, 30, [], background=astronaut, noise=0)
     assert image.std() > 30
 
 
 def test_a_name_is_enough_for_a_scene():
-    image, truths = next(frames("crossing", 1, SMALL))
+    image, targets = next(frames("crossing", 1, SMALL))
     assert image.shape == (*SMALL, 3)
-    assert all(truth.visible == 1 for truth in truths)
+    assert all(target.visible == 1 for target in targets)
 
 
 @pytest.mark.parametrize(
@@ -409,22 +411,22 @@ def test_a_photo_without_a_face_makes_no_head(aligner, wall):
         Head.from_photo(wall, aligner)
 
 
-def test_the_command_writes_pictures_and_truth(tmp_path, capsys, root):
+def test_the_command_writes_images_and_ground_truth(tmp_path, capsys, root):
     out = tmp_path / "scene"
     photo = str(root / "examples/inputs/astronaut.jpg")
     assert main(["cut", str(out), "--frames", "3", "--size", "96x64", "--fps", "0.4", "--photo", photo]) == 0
     assert "3 frames" in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["000000.png", "000001.png", "000002.png", "truth.npz"]
+    assert sorted(path.name for path in out.iterdir()) == ["000000.png", "000001.png", "000002.png", "ground_truth.npz"]
     assert cv2.imread(str(out / "000001.png")).shape == (64, 96, 3)
-    with np.load(out / "truth.npz", allow_pickle=False) as truth:
-        assert truth["present"].tolist() == [[True, False, False], [True, False, False], [False, True, True]]
-        assert truth["landmarks"].shape == (3, 3, 68, 3)
-        assert truth["camera"].shape == (3, 3, 3, 4)
-        assert truth["expression"].shape == (3, 3, 55)
-        assert truth["visible"][0].tolist() == [1, 0, 0]
-        assert truth["size"].tolist() == [64, 96]
+    with np.load(out / "ground_truth.npz", allow_pickle=False) as target:
+        assert target["present"].tolist() == [[True, False, False], [True, False, False], [False, True, True]]
+        assert target["landmarks"].shape == (3, 3, 68, 3)
+        assert target["camera"].shape == (3, 3, 3, 4)
+        assert target["expression"].shape == (3, 3, 55)
+        assert target["visible"][0].tolist() == [1, 0, 0]
+        assert target["size"].tolist() == [64, 96]
         expected = SCENES["cut"].states(5.0, (64, 96))[1]
-        assert truth["pose"][2, 1] == pytest.approx((expected.yaw, expected.pitch, expected.roll), abs=1e-3)
+        assert target["pose"][2, 1] == pytest.approx((expected.yaw, expected.pitch, expected.roll), abs=1e-3)
 
 
 def test_the_command_writes_a_video(tmp_path):
@@ -437,7 +439,7 @@ def test_the_command_writes_a_video(tmp_path):
     video.release()
 
 
-def test_the_command_says_what_is_wrong(tmp_path, capsys):
+def test_the_command_reports_errors(tmp_path, capsys):
     assert main(["nod", str(tmp_path / "x"), "--frames", "-1"]) == 1
     assert "count: expected 0 or more" in capsys.readouterr().err
     assert main(["nod", str(tmp_path / "x"), "--photo", str(tmp_path / "none.jpg")]) == 1

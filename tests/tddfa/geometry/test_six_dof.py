@@ -320,7 +320,7 @@ def rendered(head, rotation, translation, camera, size):
     normals = vertex_normals((points @ rotation.T * (1, 1, -1)).astype(np.float32), head.bust.triangles)
     light = shade(normals, **LIGHT)
     sheet = head.atlas[0]
-    at = interpolate(raster, head.bust.sheet_triangles, head.bust.sheet * np.float32(sheet.shape[1]) - np.float32(0.5))
+    at = interpolate(raster, head.bust.atlas_triangles, head.bust.atlas_points * np.float32(sheet.shape[1]) - np.float32(0.5))
     color = cv2.remap(sheet, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     color *= interpolate(raster, head.bust.triangles, (light.diffuse + light.specular)[:, None])
     picture = np.where(raster.mask[..., None], color, 128)

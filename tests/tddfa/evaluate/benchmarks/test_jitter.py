@@ -71,7 +71,7 @@ def written(path, scene, count):
 
 @pytest.fixture(scope="module")
 def no_faces(aligner, tmp_path_factory):
-    path = written(tmp_path_factory.mktemp("video") / "no_faces.mp4", "nobody", 14)
+    path = written(tmp_path_factory.mktemp("video") / "no_faces.mp4", "empty", 14)
     return jitter.evaluate(Setup(path.parent, aligner), video=path, frames=40)
 
 
