@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--bfm", type=Path, metavar="FILE",
-        help="face model to use: bfm_noneck_v3.pkl, or a .npz file with its arrays (default: download it)",
+        help="face model to use: bfm_noneck_v3.pkl, or a .npz file with its arrays (default: that of the release)",
     )  # fmt: skip
 
 

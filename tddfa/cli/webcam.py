@@ -59,7 +59,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--mirror", action="store_true", help="flip frames horizontally, as in a mirror (default: no)")
     parser.add_argument(
-        "--frames", type=integer(1, 10**9), metavar="N", help="stop after N frames (default: when it is closed)"
+        "--frames", type=integer(1, 10**9), metavar="N", help="stop after N frames (default: until the source ends)"
     )
     add_common_options(parser)
 
