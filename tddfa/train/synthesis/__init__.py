@@ -1,1 +1,1 @@
-"""More crops from the ones there are: other poses, other expressions, rendered heads."""
+"""More crops from labelled ones: other poses, other expressions, rendered heads."""

@@ -1,8 +1,8 @@
-"""Expression edits: a photo's face with another expression, drawn with its own texture where it moved.
+"""Expression edits: a photo's face with another expression, rendered with its own texture where it moved.
 
-Photos show few closed eyes, winks, wide open mouths and raised brows; here they are made. Pose and shape stay. What a
-photo does not show is painted: the skin of lids that were folded away is filled in from around them, with a line of
-lashes; the inside of a mouth that was closed is dark, with teeth.
+Photos show few closed eyes, winks, wide open mouths and raised brows; these edits add them. Pose and shape stay. What a
+photo does not show is painted: folded lids are filled in with the skin around them, and a line of lashes; the inside of
+a closed mouth is dark, with teeth.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from tddfa.train.synthesis.rerender import MOUTH, Drawing, Pixels, moved_colors,
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# What moves less than this, px of the crop, stays the photo's; what moves more than the second is drawn.
+# Vertices that move less than the first, px of the crop, keep the photo; those that move more than the second are
+# drawn.
 _STAYS, _MOVES = 0.12, 0.5
-# An outline that moves more than this, px, takes its surroundings along.
+# If the outline moves more than this, px, its surroundings are warped along.
 _OUTLINE_MOVES = 0.8
-# Inner lips that are farther apart than this, px, show the mouth's inside.
+# Inner lips farther apart than this, px, show the inside of the mouth.
 _OPEN_MOUTH = 3.5
-# Of an upper lid, from this share of the farthest point's way on a point is surely covered while the eye is open.
+# A point of an upper lid moves by some fraction of the farthest point's path. From the first fraction on it may be
+# folded while the eye is open, from the second on it is.
 _LID = (0.2, 0.45)
-# A blink's weight must grow by so much for skin to be filled in; lids nearer than this, eye widths, meet at the lashes.
+# Skin is filled in if a blink's weight grows by more than the first; lids nearer than the second, in eye widths, meet
+# at the lashes.
 _CLOSES, _SHUT = 0.15, 0.2
 _MAX_YAW, _MAX_PITCH, _MAX_ROLL = 55.0, 35.0, 45.0
 
@@ -59,11 +62,11 @@ def edit(
     shape : ndarray (s,)
         Shape coefficients.
     before, after : ndarray (e,)
-        Expression weights that the face has, and that it is to have.
+        Expression weights of the crop, and of the result.
     model : FaceModel
         With `uv`.
     rng : numpy.random.Generator
-        For what is painted.
+        Source of the random numbers for painting.
     """
     surface = surface_of(model)
     old, new = (surface.mesh(camera, model.vertices(shape, expression)).vertices for expression in (before, after))
@@ -80,31 +83,31 @@ def edit(
         closes = float(after[model.expression_names.index(name)] - before[model.expression_names.index(name)])
         if closes > _CLOSES:
             lid = _lid(model, name)
-            share = pixels.blend_reduced(lid)
-            drawing = _with_lid(drawing, crop, points[0][side], points[1][side], share, rng)
+            visible_lid = pixels.blend_reduced(lid)
+            drawing = _with_lid(drawing, crop, points[0][side], points[1][side], visible_lid, rng)
     moved = np.linalg.norm((new - old)[:, :2], axis=1)
-    # one vertex is no outline
+    # a percentile, because one vertex is not an outline
     if np.percentile(moved[surface.fade < 0.9], 98) > _OUTLINE_MOVES:
         return drawing.over(follow(crop, old, new, 0.0))
-    share = np.clip((moved - _STAYS) / (_MOVES - _STAYS), 0, 1)
-    shown = pixels.blend_reduced(share)
+    alpha = np.clip((moved - _STAYS) / (_MOVES - _STAYS), 0, 1)
+    shown = pixels.blend_reduced(alpha)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     return drawing.over(crop, cv2.GaussianBlur(cv2.dilate(shown, kernel), (0, 0), 1.5))
 
 
 def edited_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
-    """Change expressions at random: eyes, brows, jaw, mouth, one or more of them.
+    """Change expressions at random: one or more of eyes, brows, jaw and mouth.
 
     Parameters
     ----------
     crops : Crops
-        With known parameters; those for validation are left alone.
+        With known parameters; those for validation are not used.
     count : int
-        How many samples.
+        Number of samples.
     seed : int
-        The same seed gives the same ones.
+        The same seed gives the same samples.
     model : FaceModel
-        With ARKit's expression names, as the open one.
+        With ARKit's expression names, as the open face model.
     """
     labels = crops.labels
     rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
@@ -117,7 +120,7 @@ def edited_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
 
 
 def another_expression(before: Floats, names: tuple[str, ...], rng: np.random.Generator) -> Floats:
-    """Change one or more parts of an expression (e,) at random; weights are in 0..1 then."""
+    """Change one or more parts of an expression (e,) at random; the weights of the result are in 0..1."""
     after = dict(zip(names, before.clip(0, 1).tolist(), strict=True))
     parts = ("eyes", "brows", "jaw", "mouth")
     chosen = rng.random(4) < (0.6, 0.4, 0.4, 0.4)
@@ -129,7 +132,7 @@ def another_expression(before: Floats, names: tuple[str, ...], rng: np.random.Ge
 
 
 def _both(name: str, weight: float, rng: np.random.Generator) -> dict[str, float]:
-    """About the same weight on both sides."""
+    """Nearly the same weight on both sides."""
     left, right = np.clip(weight + rng.normal(0, 0.05, 2), 0, 1)
     return {f"{name}Left": left, f"{name}Right": right}
 
@@ -161,7 +164,7 @@ def _eyes(rng: np.random.Generator) -> dict[str, float]:
 def _brows(rng: np.random.Generator) -> dict[str, float]:
     if rng.random() < 0.6:
         raised = _both("browInnerUp", rng.uniform(0.3, 1), rng) | _both("browOuterUp", rng.uniform(0.3, 1), rng)
-        if rng.random() < 0.2:  # one of them
+        if rng.random() < 0.2:  # one brow alone
             end = ("Left", "Right")[int(rng.integers(2))]
             raised |= {f"browInnerUp{end}": 0.0, f"browOuterUp{end}": 0.0}
         return raised | {"browDownLeft": 0.0, "browDownRight": 0.0}
@@ -211,26 +214,26 @@ _CHANGES = {"eyes": _eyes, "brows": _brows, "jaw": _jaw, "mouth": _mouth}
 
 @lru_cache(maxsize=8)
 def _lid(model: FaceModel, name: str) -> Floats:
-    """How surely each vertex of the surface is an upper lid's that is folded while the eye is open, (n,) in 0..1."""
+    """Whether each vertex of the surface belongs to an upper lid that is folded while the eye is open, (n,) in 0..1."""
     moves = model.basis[model.shape_count + model.expression_names.index(name)]
     travel = np.linalg.norm(moves, axis=1) * (model.part == 0)
     first, last = _LID
-    share = np.zeros(len(surface_of(model).uv), dtype=np.float32)
-    share[: len(travel)] = np.clip((travel / travel.max() - first) / (last - first), 0, 1)
-    return share
+    folded = np.zeros(len(surface_of(model).uv), dtype=np.float32)
+    folded[: len(travel)] = np.clip((travel / travel.max() - first) / (last - first), 0, 1)
+    return folded
 
 
 def _with_lid(
-    drawing: Drawing, crop: Image, before: Floats, after: Floats, share: Floats, rng: np.random.Generator
+    drawing: Drawing, crop: Image, before: Floats, after: Floats, lid: Floats, rng: np.random.Generator
 ) -> Drawing:
-    """Cover an eye that closes with skin from around it, and draw the lashes where the lids meet.
+    """Cover a closing eye with the skin around it, and draw the lashes where the lids meet.
 
-    `before` and `after` are the eye's six landmarks in px, `share` (size, size) is where its upper lid is seen.
+    `before` and `after` are the eye's six landmarks in px, `lid` (size, size) is the visibility of its upper lid, 0..1.
     """
     width = max(float(np.linalg.norm(before[3] - before[0])), 2.0)
     opening = np.zeros(crop.shape[:2], dtype=np.uint8)
     cv2.fillConvexPoly(opening, cv2.convexHull(np.rint(before).astype(np.int32)), 255)
-    # lashes and the shade of the fold lie just around the opening
+    # lashes and the shadow of the fold are just around the opening
     reach = 2 * max(round(0.1 * width), 1) + 1
     opening = cv2.dilate(opening, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     low = np.clip(np.minimum(before.min(axis=0), after.min(axis=0)) - 0.9 * width, 0, len(crop) - 1).astype(int)
@@ -243,14 +246,14 @@ def _with_lid(
     skin = blurred[..., :3] / np.maximum(blurred[..., 3:], 1e-4)
     skin *= np.float32(rng.uniform(0.92, 1.06))
     skin += cv2.GaussianBlur(rng.normal(0, 4.0, skin.shape[:2]).astype(np.float32), (0, 0), 0.7)[..., None]
-    cover = cv2.GaussianBlur(share, (0, 0), 0.6)[part][..., None]
+    cover = cv2.GaussianBlur(lid, (0, 0), 0.6)[part][..., None]
     color = drawing.color.copy()
     mixed = color[part] * (1 - cover) + skin * cover
 
     gap = np.linalg.norm(after[[1, 2]] - after[[5, 4]], axis=1).max()
     if gap < _SHUT * width:
         middle = (after[[1, 2]] + after[[5, 4]]) / 2
-        # the lower lid's rim hardly moves: that is where the lashes come to lie
+        # the lower lid hardly moves: the lashes end there
         middle += rng.uniform(0.2, 0.8) * (after[[5, 4]] - middle)
         line = np.stack([after[0], middle[0], middle[1], after[3]])
         at = np.linspace(0, 3, 16)
@@ -265,20 +268,20 @@ def _with_lid(
 
 
 def _with_mouth(color: Image, pixels: Pixels, crop: Image, landmarks: Floats, rng: np.random.Generator) -> Image:
-    """Paint the inside of a mouth that the photo does not show."""
+    """Paint the inside of a mouth that is closed in the photo."""
     at = np.rint(np.clip(landmarks[[2, 14, 31, 35, 30, 33, 48, 54]], 0, len(crop) - 1)).astype(np.intp)
     paint = _painted_mouth(np.median(crop[at[:, 1], at[:, 0]], axis=0), rng)
     left, low, right, high = MOUTH
     height, width = paint.shape[:2]
-    on_sheet = pixels.blend(pixels.surface.uv)
-    columns = (on_sheet[..., 0] - np.float32(left)) * np.float32((width - 1) / (right - left))
-    rows = (np.float32(high) - on_sheet[..., 1]) * np.float32((height - 1) / (high - low))
+    on_map = pixels.blend(pixels.surface.uv)
+    columns = (on_map[..., 0] - np.float32(left)) * np.float32((width - 1) / (right - left))
+    rows = (np.float32(high) - on_map[..., 1]) * np.float32((height - 1) / (high - low))
     painted = cv2.remap(paint, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(np.where(pixels.in_mouth[..., None], painted, color))
 
 
 def _painted_mouth(skin: NDArray[np.floating], rng: np.random.Generator) -> Image:
-    """The inside of a mouth on its place on the sheet (36, 77, 3): dark, with teeth and a tongue."""
+    """The inside of a mouth at its place on the UV map (36, 77, 3): dark, with teeth and a tongue."""
     height, width = 36, 77
     light, grey = float(skin.max()), float(np.ptp(skin)) < 8
     y, x = np.mgrid[0:height, 0:width] / np.array([height - 1, width - 1]).reshape(2, 1, 1)
@@ -288,18 +291,18 @@ def _painted_mouth(skin: NDArray[np.floating], rng: np.random.Generator) -> Imag
 
     paint = np.tile(tinted(rng.uniform(0.1, 0.3), (0.65, 0.6, 1.0)), (height, width, 1))
 
-    def lay(where: NDArray[np.bool_], what: NDArray[np.float64]) -> None:
-        share = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 1.2)[..., None]
-        paint[:] = paint * (1 - share) + what * share
+    def add(mask: NDArray[np.bool_], layer: NDArray[np.float64]) -> None:
+        alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.2)[..., None]
+        paint[:] = paint * (1 - alpha) + layer * alpha
 
     if rng.random() < 0.6:
         tongue = ((x - 0.5) / 0.3) ** 2 + ((y - 0.95) / rng.uniform(0.25, 0.5)) ** 2 < 1
-        lay(tongue, tinted(rng.uniform(0.35, 0.6), (0.7, 0.68, 1.0)))
+        add(tongue, tinted(rng.uniform(0.35, 0.6), (0.7, 0.68, 1.0)))
     between = 1 - 0.12 * (np.abs(np.sin(12 * np.pi * (x - 0.5))) < 0.15)[..., None]
     teeth = tinted(rng.uniform(0.7, 1.0), (0.86, 0.95, 1.0)) * between
     arch = 0.5 * np.sqrt(np.clip(1 - ((x - 0.5) / 0.5) ** 2, 0, 1))
     if rng.random() < 0.75:
-        lay((y < 0.5 - arch * rng.uniform(0.2, 0.76)) & (np.abs(x - 0.5) < 0.4), teeth)
+        add((y < 0.5 - arch * rng.uniform(0.2, 0.76)) & (np.abs(x - 0.5) < 0.4), teeth)
     if rng.random() < 0.35:
-        lay((y > 0.5 + arch * rng.uniform(0.5, 0.84)) & (np.abs(x - 0.5) < 0.36), 0.9 * teeth)
+        add((y > 0.5 + arch * rng.uniform(0.5, 0.84)) & (np.abs(x - 0.5) < 0.36), 0.9 * teeth)
     return np.clip(paint, 0, 255).astype(np.uint8)

@@ -1,10 +1,10 @@
 """Face profiling: a photo's face turned to the side, with its own texture and its own surroundings.
 
-X. Zhu et al., Face Alignment Across Large Poses: A 3D Solution, CVPR 2016, section 5: photos of turned faces are few,
-so they are made of photos from the front. The mesh that was fitted to the face is turned. Its surroundings follow:
-there they are meshed and turned too, here each direction from the face's middle is stretched, so that what bordered on
-the face's outline borders on the new one, and no hole opens. On the side that the face turns away from, the back of the
-head comes into view, which no photo from the front shows: what lay beside the face, mostly hair, is drawn out there.
+X. Zhu et al., Face Alignment Across Large Poses: A 3D Solution, CVPR 2016, section 5: photos of turned faces are rare,
+so they are made from frontal photos. The mesh that was fitted to the face is turned, and its surroundings follow. The
+paper meshes and turns the surroundings too. Here each direction from the face's centre is stretched, so that the
+surroundings of the old outline surround the new one, without holes. On the side that the face turns away from, the back
+of the head comes into view, which a frontal photo does not show: the surroundings, mostly hair, are stretched there.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from tddfa.train.synthesis.rerender import Pixels, photo_colors, surface_of
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Which faces are turned, degrees, and where they may look then.
+# Maximum angles of the faces that are turned, degrees; faces within _FRONTAL turn to a random side; yaw after the turn.
 _MAX_YAW, _MAX_PITCH, _MAX_ROLL = 38.0, 28.0, 35.0
 _FRONTAL = 10.0
 _MIN_TURNED, _MAX_TURNED = 25.0, 95.0
-# Of most, and of a share that looks farther up or down.
+# Spread of the pitch for most faces, and for the fraction _TILTED that looks farther up or down.
 _PITCH_SPREADS, _MAX_TILTED, _TILTED = (10.0, 28.0), 65.0, 0.25
 _DIRECTIONS = 72
-# How much less, and more, of the surroundings a px is worth on the side of the back of the head and of the nose.
-_DRAWN_OUT, _SQUEEZED = 0.45, 0.6
+# px of the source per px of the result on the side of the back of the head (stretched), and how many more than 1 on the
+# side of the nose (squeezed).
+_STRETCHED, _SQUEEZED = 0.45, 0.6
 
 
 def turn(
@@ -49,18 +50,18 @@ def turn(
     camera : ndarray (3, 4)
         Face model to px of the crop.
     shape, expression : ndarray (s,), (e,)
-        Coefficients; they stay as they are.
+        Coefficients; they do not change.
     yaw, pitch : float
-        Where the face is to look, degrees (`tddfa.geometry.camera`); its roll stays.
+        New direction of the face, degrees (`tddfa.geometry.camera`); the roll stays.
     model : FaceModel
         With `uv`.
 
     Returns
     -------
     crop : ndarray (160, 160, 3) uint8
-        With the turned face in the middle, at the size that stored crops have.
+        The turned face, centred and scaled as in stored crops.
     camera : ndarray (3, 4) float32
-        The camera that sees it so.
+        Face model to px of the new crop.
     """
     face = model.vertices(shape, expression)
     before = Camera(camera)
@@ -78,25 +79,25 @@ def turn(
 def turned_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
     """Turn faces of crops to the side at random.
 
-    Only faces that look about to the front, and are for training, are turned; each on to the side that it looks to
-    already, whose texture the photo shows. Where they look is then uniform over 25 to 95 degrees; a quarter of them
-    look up or down too, as far as 65.
+    Only nearly frontal faces for training are turned, each to the side that it already faces, because the photo shows
+    more of the texture there. The yaw of the result is uniform up to 95 degrees, from 25 on; a quarter of the
+    faces also look up or down, up to 65 degrees.
 
     Parameters
     ----------
     crops : Crops
         With known parameters.
     count : int
-        How many samples.
+        Number of samples.
     seed : int
-        The same seed gives the same ones.
+        The same seed gives the same samples.
     model : FaceModel
-        Whose coefficients the labels are.
+        The face model of the labels.
 
     Raises
     ------
     ValueError
-        If no crop is fit to be turned.
+        If no crop is usable.
     """
     labels = crops.labels
     rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
@@ -114,14 +115,14 @@ def turned_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Ite
 
 
 def follow(crop: Image, before: Floats, after: Floats, side: float) -> Image:
-    """Stretch a picture about a face so that its old outline comes to lie on the new one.
+    """Warp an image around a face so that the old outline moves to the new one.
 
-    `side` is how far the face turns to the right of the picture, as the change of sin(yaw).
+    `side` is the turn of the face to the right of the image, as the change of sin(yaw).
     """
     size = len(crop)
     middle_before, middle_after = _middle(before), _middle(after)
     outline_before, outline_after = _outline(before, middle_before), _outline(after, middle_after)
-    # the map is smooth: every other px of it will do
+    # the map is smooth: every other px of it is enough
     grid = np.linspace(0, size - 1, (size + 1) // 2 + 1)
     x, y = np.meshgrid(grid - middle_after[0], grid - middle_after[1])
     radius = np.maximum(np.hypot(x, y), 1e-3)
@@ -129,9 +130,9 @@ def follow(crop: Image, before: Floats, after: Floats, side: float) -> Image:
     wrapped = np.arange(_DIRECTIONS + 1)
     from_before = np.interp(at, wrapped, np.append(outline_before, outline_before[0]))
     from_after = np.interp(at, wrapped, np.append(outline_after, outline_after[0]))
-    # the nose's side of the outline is where the face turns to
+    # the face turns towards the nose's side of the outline
     towards = x / radius * np.clip(side, -1, 1)
-    slope = np.where(towards > 0, 1 + _SQUEEZED * towards, 1 + (1 - _DRAWN_OUT) * towards)
+    slope = np.where(towards > 0, 1 + _SQUEEZED * towards, 1 + (1 - _STRETCHED) * towards)
     outside = radius - from_after
     source = np.where(outside > 0, from_before + slope * outside, radius * from_before / from_after)
     coarse = np.dstack([middle_before[0] + source * x / radius, middle_before[1] + source * y / radius])
@@ -146,7 +147,7 @@ def _middle(vertices: Floats) -> NDArray[np.float64]:
 
 
 def _outline(vertices: Floats, middle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the mesh reaches from its middle in each direction (72,), px, smoothed."""
+    """Smoothed distance of the mesh's outline from its centre in each direction (72,), px."""
     offset = vertices[:, :2] - middle
     direction = np.rint(np.arctan2(offset[:, 1], offset[:, 0]) / (2 * np.pi) * _DIRECTIONS).astype(np.intp)
     reach = np.zeros(_DIRECTIONS)

@@ -1,4 +1,4 @@
-"""Rendered heads as crops: any pose, any expression, any light, and the truth is known (`tddfa.synthetic`)."""
+"""Rendered heads as crops, with ground truth: any pose, expression and light (`tddfa.synthetic`)."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from tddfa.types import Face, Params, Roi
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Each head is seen this many times before the next one's texture is made.
+# Number of crops of each head.
 _VIEWS = 4
 _PROCEDURAL = 0.15
 _TEXTURE_SIZE = 256
-# A texture of a photo is taken from faces turned no farther than this, degrees.
+# Textures are taken from faces turned no farther than this, degrees.
 _MAX_YAW, _MAX_PITCH, _MAX_ROLL = 30.0, 25.0, 40.0
-_LARGEST_YAW, _LARGEST_PITCH, _LARGEST_ROLL = 100.0, 75.0, 60.0
-_FAR_UP_OR_DOWN = 0.3  # share of heads that look anywhere up or down
+_HEAD_MAX_YAW, _HEAD_MAX_PITCH, _HEAD_MAX_ROLL = 100.0, 75.0, 60.0
+_ANY_PITCH = 0.3  # fraction of heads whose pitch is uniform
 
 
 def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
-    """Heads at random.
+    """Render random heads.
 
-    Most have the texture and shape of a crop's face, the others are made up. Half of them look anywhere up to 100
-    degrees to the side, the others mostly to the front; up and down to 75 degrees.
+    Most have the texture and shape of a crop's face, 15 % are procedural. The yaw of one half is uniform up to 100
+    degrees, the other half is mostly frontal; the pitch is up to 75 degrees.
 
     Parameters
     ----------
     crops : Crops
-        Faces for textures, and pictures for backgrounds; those for validation are left alone.
+        Faces for textures, and images for backgrounds; those for validation are not used.
     count : int
-        How many samples.
+        Number of samples.
     seed : int
-        The same seed gives the same ones.
+        The same seed gives the same samples.
     model : FaceModel
-        With `uv` and ARKit's expression names, as the open one.
+        With `uv` and ARKit's expression names, as the open face model.
     """
     labels = crops.labels
     rows = usable_rows(crops, model, (_MAX_YAW, _MAX_PITCH, _MAX_ROLL), seed)
@@ -62,7 +62,7 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
             if rng.random() < _PROCEDURAL:
                 head = Head.procedural(model, int(rng.integers(2**31)), _TEXTURE_SIZE)
             else:
-                # a crop shows little of what is worn
+                # a crop shows little of the clothes
                 clothes = rng.uniform(10, 235) + rng.normal(0, 25, 3)
                 head = replace(textured_head(crops, next(rows), model), clothes=tuple(clothes.clip(0, 255).tolist()))
         expression = labels.expression[rng.choice(usable)].clip(0, 1)
@@ -75,10 +75,10 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
         state = State(yaw, pitch, roll, Camera(matrix).scale * mean_size(model), x, y, weights)
         background = any_background(crops, int(rng.choice(usable)), rng)
         size = (STORED_SIZE, STORED_SIZE)
-        image, (truth,) = render(size, [(head, state)], background, light=any_light(rng))
-        assert truth is not None
+        image, (target,) = render(size, [(head, state)], background, light=any_light(rng))
+        assert target is not None
         image = degrade(image, rng, noise=float(rng.uniform(0, 4)), blur=float(rng.uniform(0, 0.7)))
-        yield Sample(image, "synthetic", truth.camera.matrix, truth.shape, truth.expression)
+        yield Sample(image, "synthetic", target.camera.matrix, target.shape, target.expression)
 
 
 def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
@@ -93,25 +93,25 @@ def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
 
 
 def mean_size(model: FaceModel) -> float:
-    """Longer side of the box of the mean face's landmarks, model units: what `State.size` is the size of."""
+    """Longer side of the box of the mean face's landmarks, model units; `State.size` is this side in px."""
     none = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
     return float(np.ptp(model.landmarks(*none)[:, :2], axis=0).max())
 
 
 def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
     wide = rng.random() < 0.5
-    yaw = rng.uniform(-_LARGEST_YAW, _LARGEST_YAW) if wide else rng.normal(0, 25)
-    pitch = rng.uniform(-_LARGEST_PITCH, _LARGEST_PITCH) if rng.random() < _FAR_UP_OR_DOWN else rng.normal(0, 15)
+    yaw = rng.uniform(-_HEAD_MAX_YAW, _HEAD_MAX_YAW) if wide else rng.normal(0, 25)
+    pitch = rng.uniform(-_HEAD_MAX_PITCH, _HEAD_MAX_PITCH) if rng.random() < _ANY_PITCH else rng.normal(0, 15)
     roll = rng.normal(0, 12)
     return (
-        float(np.clip(yaw, -_LARGEST_YAW, _LARGEST_YAW)),
-        float(np.clip(pitch, -_LARGEST_PITCH, _LARGEST_PITCH)),
-        float(np.clip(roll, -_LARGEST_ROLL, _LARGEST_ROLL)),
+        float(np.clip(yaw, -_HEAD_MAX_YAW, _HEAD_MAX_YAW)),
+        float(np.clip(pitch, -_HEAD_MAX_PITCH, _HEAD_MAX_PITCH)),
+        float(np.clip(roll, -_HEAD_MAX_ROLL, _HEAD_MAX_ROLL)),
     )
 
 
 def any_light(rng: np.random.Generator) -> dict[str, Any]:
-    """Light from anywhere before the head, as arguments of `Sim3DR.shade`."""
+    """Random light from the front half-space, as arguments of `Sim3DR.shade`."""
     ambient = float(rng.uniform(0.4, 0.85))
     return {
         "ambient": ambient,
@@ -123,7 +123,7 @@ def any_light(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def any_background(crops: Crops, row: int, rng: np.random.Generator) -> Image:
-    """A corner of another photo, enlarged, in or out of focus; or a made-up room."""
+    """An enlarged corner of another photo, sharp or blurred; or a rendered room."""
     if rng.random() < 0.3:
         return backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
     crop = crops.image(row)
