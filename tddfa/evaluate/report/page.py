@@ -29,7 +29,7 @@ SUMMARY = (
         ("eye openness (EAR), correlation", "lfpw (last 30 %).ear_correlation.ground_truth"),
     )),
     ("detection, last 30 %", "detection", (("AP at IoU 0.5, all faces", "detect.last-30.ap.iou50.all"),)),
-    ("pictures without a face", "negatives", (("false faces", "false.faces.count"),)),
+    ("images without a face", "negatives", (("false faces", "false.faces.count"),)),
 )  # fmt: skip
 """Rows of the summary: label of the data, benchmark, and (label, figure) of each row."""
 
@@ -45,6 +45,8 @@ _KEYS = {
     "rendered frames": "frames of a rendered scene",
 }
 
+# Unit of a figure whose label is the heading of its group -> label of its row.
+_VALUES = {"ms": "time", "%": "mean"}
 _ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 
 Columns = Mapping[str, Result | None]
@@ -212,7 +214,7 @@ def _rows(results: Columns) -> Iterator[list[str]]:
         for name, figure in members:
             label = figure.label
             if together:
-                label = label[len(prefix) :].lstrip(":, ") or "number"
+                label = label[len(prefix) :].lstrip(":, ") or _VALUES.get(figure.unit, "number")
             cells = [shown(column[name]) if name in column else "–" for column in figures.values()]
             yield [_row_label(label, figure), *cells]
 
