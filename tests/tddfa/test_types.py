@@ -1,15 +1,18 @@
+import json
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tddfa import Camera, Face, Mesh, Params, Roi
+from builders import make_face, make_face_model
+from tddfa import Camera, Mesh, Params, Roi
 
 
 def face():
-    params = Params(np.eye(3, 4), np.zeros(40), np.zeros(55))
-    return Face(np.array([1, 2, 3, 4]), 0.9, Roi(0, 0, 10), params, Camera(np.eye(3, 4)), np.zeros((68, 3)))
+    return make_face(
+        box=[1, 2, 3, 4], score=0.9, roi=Roi(0, 0, 10), shape=np.zeros(40), expression=np.zeros(55), track_id=7
+    )
 
 
 class TestRoi:
@@ -62,13 +65,59 @@ class TestFace:
         np.testing.assert_array_equal(again.box, [1, 2, 3, 4])
         assert again.roi == Roi(0, 0, 10)
 
-    def test_what_is_seen_of_it(self):
+    def test_visibility(self):
         assert face().visible is None
         seen = replace(face(), visible=np.arange(68) < 60)
         assert pickle.loads(pickle.dumps(seen)).visible.sum() == 60
         with pytest.raises(ValueError, match=r"Face\.visible: expected shape \(68\), got \(5,\)"):
             replace(face(), visible=np.ones(5, bool))
 
+    def test_confidence(self):
+        assert face().confidence is None
+        sure = replace(face(), confidence=np.linspace(0, 1, 68))
+        assert sure.confidence.dtype == np.float32
+        assert sure.to_dict()["confidence"][-1] == 1
+        with pytest.raises(ValueError, match=r"Face\.confidence: expected shape \(68\), got \(3,\)"):
+            replace(face(), confidence=np.ones(3))
+
+    def test_landmarks_in_the_frame_of_the_model(self):
+        model = make_face_model()
+        made = make_face(model, Camera.from_pose(30, 10, -20, 12, (200, 100, 5)), shape=np.ones(2, np.float32))
+        expected = model.landmarks(np.ones(2, np.float32), np.zeros(3, np.float32))
+        np.testing.assert_allclose(made.model_landmarks, expected, atol=1e-5)
+
+
+class TestRecord:
+    KEYS = (
+        "box", "score", "roi", "pose", "pose_order", "rotation", "quaternion", "camera", "scale", "landmarks",
+        "landmark_convention", "shape", "expression", "track_id", "visible", "six_dof",
+    )  # fmt: skip
+
+    def test_without_a_decoder(self):
+        record = face().to_dict()
+        assert tuple(record) == self.KEYS
+        assert record["box"] == [1, 2, 3, 4]
+        assert record["roi"] == {"left": 0, "top": 0, "side": 10}
+        assert record["expression"] == [0] * 55
+        assert (record["landmark_convention"], record["visible"], record["six_dof"]) == (None, None, None)
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+    def test_with_a_decoder(self, aligner, astronaut):
+        (real,) = aligner(astronaut)
+        record = real.to_dict(aligner.decoder)
+        assert tuple(record) == self.KEYS
+        assert record["landmark_convention"] == "300w"
+        assert set(record["expression"]) == set(aligner.face_model.expression_names)
+        assert len(record["visible"]) == 68
+        assert record["six_dof"]["intrinsics"]["assumed"] is True
+        fast = real.to_dict(aligner.decoder, dense=False)
+        assert (fast["visible"], fast["six_dof"]) == (None, None)
+        assert {**record, "visible": None, "six_dof": None} == fast
+        pose = aligner.decoder.six_dof(real)
+        assert real.to_dict(aligner.decoder, pose=pose) == record
+
+
+class TestFrozen:
     def test_it_is_frozen(self):
         with pytest.raises(AttributeError):
             face().score = 1

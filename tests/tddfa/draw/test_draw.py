@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
+from builders import make_face
 from Sim3DR import rasterize, vertex_normals
-from tddfa import Camera, Face, Mesh, Params, Roi, draw
+from tddfa import Camera, Mesh, draw
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.surface.texture import Texture
 from tddfa.surface.visibility import visibility
@@ -21,12 +22,7 @@ def mesh_of(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(240.0, 240.0, 0
 
 
 def face_of(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(240.0, 240.0, 0.0)):
-    camera = Camera.from_pose(yaw, pitch, roll, scale, at)
-    shape, expression = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
-    landmarks = camera.project(model.landmarks(shape, expression))
-    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-    roi = Roi.around(*((low + high) / 2), float((high - low).max()))
-    return Face(np.concatenate([low, high]), 1.0, roi, Params(np.eye(3, 4), shape, expression), camera, landmarks)
+    return make_face(model, Camera.from_pose(yaw, pitch, roll, scale, at))
 
 
 @pytest.fixture(scope="module")

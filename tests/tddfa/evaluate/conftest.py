@@ -9,27 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from builders import make_face
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.result import Setup
-from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
-from tddfa.types import Face, Params, Roi
+from tddfa.types import Face, Roi
 
 
 def made_face(landmarks, box=None, camera=None, score=1.0):
     """A face with these landmarks (68, 2 or 3)."""
-    landmarks = np.asarray(landmarks, dtype=np.float64)
-    if landmarks.shape[1] == 2:
-        landmarks = np.column_stack([landmarks, np.zeros(68)])
-    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-    return Face(
-        box=np.concatenate([low, high]) if box is None else box,
-        score=score,
-        roi=Roi.around(*((low + high) / 2), 100.0),
-        params=Params(np.eye(3, 4), np.zeros(1), np.zeros(1)),
-        camera=Camera.from_pose(0, 0, 0) if camera is None else camera,
-        landmarks=landmarks,
-    )
+    return make_face(landmarks=landmarks, box=box, camera=camera, score=score)
 
 
 @dataclass

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Camera, Face, Roi
+from builders import make_face
+from tddfa import Camera
 from tddfa.face_crops.aligned import (
     MAX_CROP_SIZE,
     MIN_CROP_SIZE,
@@ -19,7 +20,6 @@ from tddfa.face_crops.aligned import (
     warp,
 )
 from tddfa.synthetic import Head, State, render
-from tddfa.types import Params
 
 # Deng et al., CVPR 2019, as InsightFace publishes it
 ARCFACE = [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
@@ -50,7 +50,7 @@ def made(landmarks, score=1.0, scale=1.0):
     points = np.zeros((68, 3))
     points[:, : np.shape(landmarks)[1]] = landmarks
     camera = Camera(np.diag([scale, -scale, scale, 1])[:3])
-    return Face([0, 0, 1, 1], score, Roi(0, 0, 1), Params(np.eye(3, 4), [], []), camera, points)
+    return make_face(camera=camera, landmarks=points, score=score)
 
 
 def with_points(five, **options):
@@ -61,7 +61,7 @@ def with_points(five, **options):
 
 
 def of_truth(truth):
-    return Face(truth.box, 1.0, Roi(0, 0, 1), Params(np.eye(3, 4), [], []), truth.camera, truth.landmarks)
+    return make_face(camera=truth.camera, landmarks=truth.landmarks, box=truth.box)
 
 
 @pytest.fixture(scope="module")

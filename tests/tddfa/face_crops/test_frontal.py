@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Camera, Face, Mesh, Roi
+from builders import make_face, make_mesh
+from tddfa import Camera
 from tddfa.face_crops.aligned import align_face, alignment, template_points
 from tddfa.face_crops.frontal import frontalise
 from tddfa.synthetic import Head, State, backdrop, render
-from tddfa.types import Params
 
 # Light that is the same on every surface: a turned head has the colours that it has from the front.
 EVEN = {"ambient": 1.0, "directional": 0.0, "specular": 0.0}
@@ -30,10 +30,9 @@ def wall():
 
 def face_and_mesh(truth, model):
     """The face that an aligner without errors would return."""
-    params = Params(np.eye(3, 4), truth.shape, truth.expression)
-    face = Face(truth.box, 1.0, Roi(0, 0, 1), params, truth.camera, truth.landmarks)
-    vertices = truth.camera.project(model.vertices(truth.shape, truth.expression))
-    return face, Mesh(vertices, model.triangles, None, model.uv)
+    known = {"shape": truth.shape, "expression": truth.expression}
+    face = make_face(model, truth.camera, landmarks=truth.landmarks, box=truth.box, **known)
+    return face, make_mesh(model, truth.camera, **known)
 
 
 def seen(head, wall, light=EVEN, **state):

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tddfa import Aligner, Camera, Face, Params
+from builders import make_face
+from tddfa import Aligner
 from tddfa.datasets import views
 from tddfa.evaluate.benchmarks import multiview
 from tddfa.evaluate.result import Setup
@@ -29,8 +30,7 @@ class Scripted:
         for image, (roi,) in zip(images, rois, strict=True):
             assert image.ndim == 3
             points = np.column_stack([self.errs(next(ground_truth)), np.zeros(68)])
-            params = Params(np.zeros((3, 4)), np.zeros(40), np.zeros(55))
-            faces.append([Face(np.zeros(4), 1.0, roi, params, Camera(np.zeros((3, 4))), points)])
+            faces.append([make_face(landmarks=points, roi=roi)])
         return faces
 
 
