@@ -12,7 +12,7 @@ from tddfa.train.detector import data as detector_data
 from tddfa.train.detector.data import box_of_landmarks, boxed_images, source
 
 
-def picture(path, value=90, size=(60, 80)):
+def write_image(path, value=90, size=(60, 80)):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((*size, 3), value, dtype=np.uint8))
 
@@ -25,17 +25,17 @@ def model(root):
 @pytest.fixture
 def lines(tmp_path):
     for i in range(10):
-        picture(tmp_path / f"p{i}.png", 10 * i)
+        write_image(tmp_path / f"p{i}.png", 10 * i)
         (tmp_path / f"p{i}.txt").write_text(f"{i} 5 {i + 20} 30\n")
     return tmp_path
 
 
-def test_lines_beside_photos(lines):
+def test_text_files_beside_images(lines):
     photos = source(lines, "boxes", 0, 1, None)
     assert len(photos) == 10
-    piece = photos[3]
-    assert piece.exact and piece.complete and piece.image[0, 0].tolist() == [30, 30, 30]
-    assert [face.tolist() for face in piece.faces] == [[[3, 5], [23, 30]]]
+    labelled = photos[3]
+    assert labelled.exact and labelled.complete and labelled.image[0, 0].tolist() == [30, 30, 30]
+    assert [face.tolist() for face in labelled.faces] == [[[3, 5], [23, 30]]]
 
 
 def test_a_part_of_a_folder_is_by_name(lines):
@@ -47,19 +47,19 @@ def test_a_part_of_a_folder_is_by_name(lines):
 
 
 def test_voc(tmp_path):
-    picture(tmp_path / "JPEGImages/a.png")
+    write_image(tmp_path / "JPEGImages/a.png")
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations/a.xml").write_text(
         "<annotation><object><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>30</xmax><ymax>44</ymax>"
         "</bndbox></object></annotation>"
     )
-    (found,) = boxed_images(tmp_path)
-    assert found.xyxy.tolist() == [[3, 4, 30, 44]] and found.ignored.tolist() == [True]
+    (images,) = boxed_images(tmp_path)
+    assert images.xyxy.tolist() == [[3, 4, 30, 44]] and images.ignored.tolist() == [True]
 
 
 def test_wider_in_its_own_folders(tmp_path):
     for part in ("train", "val"):
-        picture(tmp_path / f"WIDER_{part}/images/0--Parade/{part}.png")
+        write_image(tmp_path / f"WIDER_{part}/images/0--Parade/{part}.png")
         label = tmp_path / f"wider_face_split/wider_face_{part}_bbx_gt.txt"
         label.parent.mkdir(exist_ok=True)
         label.write_text(
@@ -67,9 +67,9 @@ def test_wider_in_its_own_folders(tmp_path):
             "0 0 0 0 0 0 0 0 0 0\n"
         )
     for part in ("train", "val"):
-        (found,) = boxed_images(tmp_path, part)
-        assert found.path.name == f"{part}.png"
-        assert found.xyxy.tolist() == [[10, 12, 30, 37], [1, 1, 5, 5]] and found.ignored.tolist() == [False, True]
+        (images,) = boxed_images(tmp_path, part)
+        assert images.path.name == f"{part}.png"
+        assert images.xyxy.tolist() == [[10, 12, 30, 37], [1, 1, 5, 5]] and images.ignored.tolist() == [False, True]
     (photo,) = source(tmp_path, "boxes", 0, 1, None).images
     assert photo.path.name == "train.png"
 
@@ -80,29 +80,29 @@ def test_folders_without_labels_are_named(tmp_path):
     for kind in ("landmarks", "unlabelled", "empty"):
         with pytest.raises(FileNotFoundError, match="expected images"):
             source(tmp_path, kind, 0, 1, None)
-    picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="expected images of kind 'landmarks', got none"):
         source(tmp_path, "landmarks", 0, 1, None)
 
 
-def test_landmarks_beside_photos(tmp_path):
-    picture(tmp_path / "deeper/a.jpg")
+def test_landmarks_beside_images(tmp_path):
+    write_image(tmp_path / "deeper/a.jpg")
     points = np.random.default_rng(0).uniform(10, 50, (68, 2))
     rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in points + 1)
     (tmp_path / "deeper/a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
-    piece = source(tmp_path, "landmarks", 0, 1, None)[0]
-    np.testing.assert_allclose(piece.faces[0], points, atol=2e-3)
-    assert not piece.exact and not piece.complete and piece.can_rotate
+    labelled = source(tmp_path, "landmarks", 0, 1, None)[0]
+    np.testing.assert_allclose(labelled.faces[0], points, atol=2e-3)
+    assert not labelled.exact and not labelled.complete and labelled.can_rotate
 
 
-def test_unlabelled_and_empty_photos(tmp_path):
-    picture(tmp_path / "a.png")
+def test_unlabelled_and_empty_images(tmp_path):
+    write_image(tmp_path / "a.png")
     assert not source(tmp_path, "unlabelled", 0, 1, None)[0].complete
     empty = source(tmp_path, "empty", 0, 1, None)[0]
     assert empty.complete and empty.faces == ()
 
 
-def test_the_box_of_landmarks_is_the_one_the_crop_rule_undoes(rng):
+def test_the_crop_rule_inverts_the_box_of_landmarks(rng):
     from tddfa.crop import roi_from_box, roi_from_landmarks
     from tddfa.model.assets import config_path
     from tddfa.model.config import Config
@@ -111,9 +111,9 @@ def test_the_box_of_landmarks_is_the_one_the_crop_rule_undoes(rng):
     low, size = rng.uniform(50, 100, 2), np.array([140.0, 150.0])
     points = np.concatenate([low + size * rng.random((66, 2)), [low], [low + size]])
     wanted = roi_from_landmarks(points.astype(np.float32), rule)
-    found = roi_from_box(box_of_landmarks(points).astype(np.float32), rule)
-    assert found.side == pytest.approx(wanted.side, rel=0.04)
-    assert (found.left, found.top) == pytest.approx((wanted.left, wanted.top), abs=0.04 * wanted.side)
+    images = roi_from_box(box_of_landmarks(points).astype(np.float32), rule)
+    assert images.side == pytest.approx(wanted.side, rel=0.04)
+    assert (images.left, images.top) == pytest.approx((wanted.left, wanted.top), abs=0.04 * wanted.side)
 
 
 class TestCrops:
@@ -134,7 +134,7 @@ class TestCrops:
         write_shard(tmp_path, [data.tobytes()] * 4, labels)
         return tmp_path
 
-    def test_faces_lie_where_the_labels_say(self, folder, model):
+    def test_faces_are_those_of_the_labels(self, folder, model):
         crops = source(folder, "crops", 0, 1, model)
         assert len(crops) == 3
         zeros = np.zeros(model.shape_count), np.zeros(model.expression_count)
@@ -143,7 +143,7 @@ class TestCrops:
         assert crops[1].faces[0].min() >= 40  # the true landmarks, not those of the coefficients
         assert crops[2].faces == () and crops[2].complete and not crops[0].complete
 
-    def test_validation_is_kept_aside(self, folder, model):
+    def test_validation_crops_are_held_out(self, folder, model):
         assert len(source(folder, "crops", 0, 1, model, validation=True)) == 1
 
     def test_they_need_a_face_model(self, folder):
@@ -156,14 +156,14 @@ def test_every_kind_is_read(lines, model):
 
 
 @pytest.mark.evaluation
-def test_boxes_of_real_landmarks_lie_on_the_faces_the_shipped_detector_finds(evaluation, root):
+def test_boxes_of_real_landmarks_overlap_detections_of_the_shipped_detector(evaluation, root):
     from tddfa import Aligner
     from tddfa.geometry.boxes import box_iou
 
     detector = Aligner.load("open_mb05", device="cpu").detector
     photos = source(evaluation / "lfpw", "landmarks", 0, 0.7, None)
-    found = []
+    images = []
     for i in range(0, len(photos), len(photos) // 8):
-        piece = photos[i]
-        found.append(box_iou(box_of_landmarks(piece.faces[0])[None], detector(piece.image).xyxy).max(initial=0))
-    assert np.median(found) > 0.75
+        labelled = photos[i]
+        images.append(box_iou(box_of_landmarks(labelled.faces[0])[None], detector(labelled.image).xyxy).max(initial=0))
+    assert np.median(images) > 0.75

@@ -28,9 +28,9 @@ def batch():
 
 def plain_excess(logit, score):
     p = 1 / (1 + np.exp(-logit))
-    found = -(score * np.log(p) + (1 - score) * np.log(1 - p))
+    loss_terms = -(score * np.log(p) + (1 - score) * np.log(1 - p))
     own = -sum(s * np.log(s) for s in (score, 1 - score) if s > 0)
-    return found - own
+    return loss_terms - own
 
 
 def test_excess_cross_entropy_is_zero_at_its_target_and_more_elsewhere():
@@ -44,7 +44,7 @@ def test_excess_cross_entropy_is_zero_at_its_target_and_more_elsewhere():
         assert float(value) == pytest.approx(plain_excess(logit, score), rel=1e-5)
 
 
-def test_the_hardest_are_found_among_the_candidates():
+def test_the_hardest_are_selected_among_the_candidates():
     loss = torch.tensor([[5.0, 1, 4, 3], [2, 2, 9, 1], [1, 2, 3, 4]])
     candidates = torch.tensor([[False, True, True, True], [True, True, True, True], [True, True, False, False]])
     kept = hardest(loss, candidates, torch.tensor([2, 1, 5]))
@@ -63,11 +63,11 @@ def test_loss_against_a_plain_oracle(batch):
         share = in_each[i] or sum(in_each) / 3
         total += sum(np.array(each)[face]) + sum(rest[: int(np.ceil(ratio * share))])
         faces += face.sum()
-    found = detector_loss(**batch, negative_ratio=ratio)
-    assert float(found.score) == pytest.approx(total / faces, rel=1e-6)
+    loss_terms = detector_loss(**batch, negative_ratio=ratio)
+    assert float(loss_terms.score) == pytest.approx(total / faces, rel=1e-6)
     at = (batch["box_known"] & batch["score_known"]).numpy()
     off = np.abs(batch["offsets"].numpy()[at] - batch["target_offsets"].numpy()[at])
-    assert float(found.box) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
+    assert float(loss_terms.box) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
 
 
 def test_gradients(batch):
@@ -80,7 +80,7 @@ def test_gradients(batch):
     assert torch.autograd.gradcheck(both, (logits, offsets), eps=1e-6, atol=1e-6)
 
 
-def test_scenes_without_faces_teach_that_there_are_none():
+def test_scenes_without_faces_are_negative_examples():
     logits = torch.zeros(2, 30, requires_grad=True)
     nothing = torch.zeros(2, 30)
     loss = detector_loss(

@@ -53,7 +53,7 @@ def test_matching_is_that_of_the_plain_oracle(seed):
     assert match(prior, boxes).tolist() == by_hand(prior, boxes.tolist(), THRESHOLD)
 
 
-def test_every_face_in_the_picture_has_a_prior(rng):
+def test_every_face_in_the_image_has_a_prior(rng):
     prior = priors(320, 320)
     # smaller than the smallest prior, and far longer than wide: no prior overlaps these by the threshold
     boxes = np.array([[100.0, 100, 106, 106], [200, 40, 210, 240]])
@@ -70,7 +70,7 @@ def test_nothing_to_match():
         match(prior, [[0, 0, 9, 9]], 0)
 
 
-def test_encode_is_undone_by_decode(rng):
+def test_decode_inverts_encode(rng):
     prior = priors(128, 160)
     boxes = some_boxes(rng, len(prior), (160, 128))
     np.testing.assert_allclose(decode(prior, encode(prior, boxes)), boxes, atol=2e-3)
@@ -129,32 +129,32 @@ class TestTaught:
         )
         return result, owner
 
-    def test_a_face_the_teacher_saw_keeps_its_soft_scores(self):
+    def test_a_face_the_teacher_detected_keeps_its_soft_scores(self):
         scores = np.full(len(self.prior), 0.02)
         owner = match(self.prior, self.boxes)
         scores[np.flatnonzero(owner == 0)[0]] = 0.9
         result, _ = self.teach(scores)
         np.testing.assert_allclose(result.scores[owner == 0], scores[owner == 0], rtol=1e-6)
 
-    def test_a_face_the_teacher_missed_is_one_all_the_same(self):
+    def test_a_face_the_teacher_missed_is_positive(self):
         result, owner = self.teach(np.full(len(self.prior), 0.3))
         assert (result.scores[owner != NO_FACE] == 1).all()
         np.testing.assert_allclose(result.scores[owner == NO_FACE], 0.3, rtol=1e-6)
 
-    def test_a_small_face_that_the_teacher_missed_may_be_found_or_not(self):
+    def test_a_small_face_that_the_teacher_missed_does_not_count(self):
         for score, score_known in ((0.3, False), (0.7, True)):
             result, owner = self.teach(np.full(len(self.prior), score), small=True)
             assert (result.score_known[owner != NO_FACE] == score_known).all() and result.score_known[
                 owner == NO_FACE
             ].all()
 
-    def test_where_there_is_nobody_the_teacher_is_wrong(self):
+    def test_where_there_is_no_face_the_teacher_is_wrong(self):
         empty = match(self.prior, self.boxes) == NO_FACE
         result, _ = self.teach(np.full(len(self.prior), 0.8), empty=empty)
         assert not result.scores[empty].any() and not result.box_known[empty].any()
         np.testing.assert_allclose(result.scores[~empty], 0.8, rtol=1e-6)
 
-    def test_drawn_boxes_stand_and_others_give_way_to_the_teacher(self):
+    def test_annotated_boxes_are_kept_and_derived_ones_are_the_teachers(self):
         known = targets(self.prior, self.boxes)
         for exact in (True, False):
             result, owner = self.teach(np.full(len(self.prior), 0.8), exact=exact)

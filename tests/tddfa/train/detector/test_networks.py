@@ -49,7 +49,7 @@ def test_there_is_one_output_a_prior(size, made):
     assert logits.shape == (2, count) and offsets.shape == (2, count, 4)
 
 
-def test_an_untrained_network_sees_few_faces():
+def test_an_untrained_network_detects_few_faces():
     torch.manual_seed(0)
     with torch.no_grad():
         logits, offsets = FaceBoxes()(torch.randint(0, 256, (4, 3, 96, 96)))
@@ -124,14 +124,14 @@ def test_other_files_are_refused(root, tmp_path):
         load_onnx(tmp_path / "nowhere.onnx")
 
 
-def test_maps_of_priors_are_told_by_their_sizes():
+def test_the_map_of_a_prior_follows_from_its_size():
     for size in ((64, 96), (130, 257)):
         side = priors(*size)[:, 2]
         assert (map_of_priors(*size) == np.where(side >= 512, 2, np.where(side >= 256, 1, 0))).all()
 
 
 @pytest.mark.parametrize(("maps", "trained"), [((0,), 27), ((1,), 4), ((2,), 2), ((1, 2), 4)])
-def test_only_layers_of_some_maps_are_trained(maps, trained):
+def test_only_layers_of_the_chosen_maps_are_trained(maps, trained):
     network = FaceBoxes()
     train_only(network, maps)
     blocks = [block.conv.weight.requires_grad for block in network.modules() if hasattr(block, "conv")]

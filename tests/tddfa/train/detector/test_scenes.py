@@ -15,8 +15,8 @@ from tddfa.train.detector.scenes import Layout, Scene, Scenes, mosaic, scene_tar
 BOX = np.array([[70.0, 50], [110, 100]])
 
 
-def piece(image=None, faces=(BOX,), exact=True, complete=True, ignored=False):
-    """A white box on black, but for what is said."""
+def labelled(image=None, faces=(BOX,), exact=True, complete=True, ignored=False):
+    """A white box on black, with other labels on request."""
     if image is None:
         image = np.zeros((160, 200, 3), dtype=np.uint8)
         for face in faces:
@@ -35,7 +35,7 @@ def test_the_box_follows_its_pixels(seed):
     layout = Layout(face_size=(0.2, 0.5), random_window_fraction=0, roll_fraction=0)
     rng = np.random.default_rng(seed)
     for _ in range(20):
-        scene = window(piece(), 128, layout, rng)
+        scene = window(labelled(), 128, layout, rng)
         inside = (scene.xyxy[0] > 3).all() and (scene.xyxy[0] < 124).all()
         beyond = scene.image[[0, -1]].max() > 0 or scene.image[:, [0, -1]].max() > 0  # a room, a colour
         if inside and not beyond:
@@ -44,7 +44,7 @@ def test_the_box_follows_its_pixels(seed):
     pytest.fail("no window with the whole face on black")
 
 
-def test_landmarks_turn_with_the_picture():
+def test_landmarks_rotate_with_the_image():
     points = np.array([[90.0, 40], [120, 60], [80, 110], [70, 70]])
     image = np.zeros((160, 200, 3), dtype=np.uint8)
     for x, y in points.astype(int):
@@ -52,47 +52,47 @@ def test_landmarks_turn_with_the_picture():
     layout = Layout(face_size=(0.5, 0.6), random_window_fraction=0, roll_fraction=1, max_roll=90)
     checked = 0
     for seed in range(60):
-        scene = window(piece(image, (points,), exact=False), 160, layout, np.random.default_rng(seed))
+        scene = window(labelled(image, (points,), exact=False), 160, layout, np.random.default_rng(seed))
         border = np.concatenate([scene.image[[0, -1]].ravel(), scene.image[:, [0, -1]].ravel()])
         marks = cv2.connectedComponents((scene.image[..., 0] > 127).astype(np.uint8))[0] - 1
         if border.any() or marks != len(points):
             continue
-        found = lit(scene.image).astype(float)
+        known = lit(scene.image).astype(float)
         # marks reach 3 px beyond their points, more where they are turned
-        around = box_of_landmarks(found.reshape(2, 2))
+        around = box_of_landmarks(known.reshape(2, 2))
         assert box_iou(scene.xyxy, around[None])[0, 0] > 0.75
         checked += 1
     assert checked > 5
 
 
-def test_large_pictures_are_shrunk_with_all_their_pixels():
+def test_large_images_are_reduced_without_aliasing():
     # a fine chequer is grey from afar; sampled at single pixels it would stay black and white
     image = np.zeros((800, 800, 3), dtype=np.uint8)
     image[::2, 1::2] = image[1::2, ::2] = 255
     face = np.array([[200.0, 200], [600, 600]])
     scene = window(
-        piece(image, (face,)), 64, Layout(face_size=(0.5, 0.5), random_window_fraction=0), np.random.default_rng(0)
+        labelled(image, (face,)), 64, Layout(face_size=(0.5, 0.5), random_window_fraction=0), np.random.default_rng(0)
     )
     x1, y1, x2, y2 = np.clip(scene.xyxy[0], 4, 60).astype(int)
     middle = scene.image[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
     assert middle.size and np.ptp(middle) <= 2 and abs(int(middle.mean()) - 127) <= 2
 
 
-def test_faces_that_are_too_small_or_cut_off_may_be_found_or_not():
+def test_faces_that_are_too_small_or_truncated_are_ignored():
     small, cut = np.array([[80.0, 80], [82, 82]]), np.array([[-40.0, 60], [20, 100]])
     outside = np.array([[-90.0, 0], [-50, 30]])
     layout = Layout(face_size=(0.999, 1.0), random_window_fraction=0, roll_fraction=0, flip=0)
     faces = (np.array([[40.0, 40], [120, 120]]), small, cut, outside)
-    scene = window(piece(faces=faces, ignored=False), 80, layout, np.random.default_rng(4))
+    scene = window(labelled(faces=faces, ignored=False), 80, layout, np.random.default_rng(4))
     assert not scene.ignored[0] and scene.ignored[1:].all() and len(scene.xyxy) < 4
 
 
-def test_ignored_faces_stay_ignored_and_are_not_cut_around():
-    scene = window(piece(ignored=True), 96, Layout(random_window_fraction=0), np.random.default_rng(0))
+def test_ignored_faces_stay_ignored_and_get_no_window():
+    scene = window(labelled(ignored=True), 96, Layout(random_window_fraction=0), np.random.default_rng(0))
     assert scene.ignored.all() and len(scene.complete) == 1
 
 
-def test_a_mosaic_moves_boxes_and_what_is_known():
+def test_a_mosaic_moves_boxes_and_complete_parts():
     def cell(value, complete):
         known = np.array([[0, 0, 40, 40]] if complete else []).reshape(-1, 4).astype(float)
         return Scene(
@@ -110,30 +110,30 @@ def test_a_mosaic_moves_boxes_and_what_is_known():
         mosaic([cell(1, True)], 2, 60)
 
 
-def test_without_a_teacher_only_what_is_known_counts():
+def test_without_a_teacher_only_labelled_parts_count():
     left = Scene(
         np.zeros((128, 128, 3), dtype=np.uint8), np.array([[20.0, 20, 50, 50], [80, 80, 115, 120]]), np.zeros(2, bool),
         np.ones(2, bool), np.array([[0.0, 0, 64, 128]]),
     )  # fmt: skip
-    found, prior = scene_targets(left, None), priors(128, 128)
-    assert found.score_known[prior[:, 0] < 64].all()
+    known, prior = scene_targets(left, None), priors(128, 128)
+    assert known.score_known[prior[:, 0] < 64].all()
     right = prior[:, 0] >= 64
-    assert (found.score_known[right] == found.box_known[right]).all() and found.box_known[right].any()
+    assert (known.score_known[right] == known.box_known[right]).all() and known.box_known[right].any()
 
 
-def test_a_teacher_says_the_rest_and_is_wrong_where_there_is_nobody():
+def test_a_teacher_labels_the_rest_and_is_wrong_where_there_is_no_face():
     scene = Scene(
         np.zeros((128, 128, 3), dtype=np.uint8), np.array([[20.0, 20, 50, 50]]), np.zeros(1, bool), np.ones(1, bool),
         np.array([[0.0, 0, 64, 128]]),
     )  # fmt: skip
     prior = priors(128, 128)
-    found = scene_targets(scene, lambda image: (np.full(len(prior), 0.9), np.zeros((len(prior), 4))))
-    assert found.score_known.all()
-    assert (found.scores[prior[:, 0] >= 64] == np.float32(0.9)).all()
+    known = scene_targets(scene, lambda image: (np.full(len(prior), 0.9), np.zeros((len(prior), 4))))
+    assert known.score_known.all()
+    assert (known.scores[prior[:, 0] >= 64] == np.float32(0.9)).all()
     far = (prior[:, 0] < 64) & (prior[:, 1] > 100) & (prior[:, 2] == 32)
-    assert far.any() and not found.scores[far].any()
-    boxes = decode(prior, found.offsets).astype(float)
-    assert (found.box_known & (box_iou(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
+    assert far.any() and not known.scores[far].any()
+    boxes = decode(prior, known.offsets).astype(float)
+    assert (known.box_known & (box_iou(scene.xyxy, boxes)[0] > 0.99)).any()  # the drawn box stands
 
 
 class Pictures:
@@ -144,7 +144,7 @@ class Pictures:
         return self.count
 
     def __getitem__(self, index):
-        return piece()
+        return labelled()
 
 
 def made(seed=0, **keys):
@@ -165,7 +165,7 @@ def test_mosaics_have_many_faces():
     assert many.box_known.sum() > single.box_known.sum()
 
 
-def test_wrong_numbers_are_told():
+def test_a_number_out_of_range_names_the_key():
     for keys, message in (
         ({"size": 8}, "size: expected 32 px or more, got 8"),
         ({"face_size": (0.5, 0.1)}, "face_size: expected least and largest"),

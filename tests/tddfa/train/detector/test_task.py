@@ -1,4 +1,4 @@
-"""The detector's training from end to end on made pictures: faces are found, it goes on, errors are told."""
+"""The detector's training from end to end on rendered images: faces are detected, it resumes, errors are printed."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from tddfa.train.engine.checkpoint import CheckpointError  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     made_images(folder / "train", 6, 2)
     made_images(folder / "validation", 3, 1, seed=1)
     return folder
 
 
-def short(pictures, steps=2, **schedule):
-    settings = smoke_settings(pictures)
+def short(images, steps=2, **schedule):
+    settings = smoke_settings(images)
     return dataclasses.replace(
         settings,
         schedule=dataclasses.replace(
@@ -70,33 +70,33 @@ def test_smoke_detects_held_out_heads(tmp_path):
     assert after["ap"] > before["ap"] + 0.4 and after["error"] < before["error"]
 
 
-def test_a_training_goes_on_where_it_stopped(pictures, tmp_path):
-    whole = train_detector(short(pictures, 4), tmp_path / "whole", show=False)
-    first = train_detector(short(pictures, 2), tmp_path / "parts", show=False)
+def test_a_training_resumes_where_it_stopped(images, tmp_path):
+    whole = train_detector(short(images, 4), tmp_path / "whole", show=False)
+    first = train_detector(short(images, 2), tmp_path / "parts", show=False)
     assert (whole.steps, first.steps) == (4, 2) and first.finished
-    again = train_detector(short(pictures, 4), tmp_path / "parts", resume=True, show=False)
+    again = train_detector(short(images, 4), tmp_path / "parts", resume=True, show=False)
     assert again.steps == 4 and again.finished
     lines = (tmp_path / "parts/log.jsonl").read_text().splitlines()
     steps = [each["step"] for each in map(json.loads, lines) if each["part"] == "train"]
     assert steps == [1, 2, 3, 4]
     with pytest.raises(FileExistsError, match="a training is there already"):
-        train_detector(short(pictures), tmp_path / "parts", show=False)
+        train_detector(short(images), tmp_path / "parts", show=False)
 
 
-def test_a_trained_network_is_trained_on_with_its_norms_frozen(pictures, tmp_path, root):
-    settings = dataclasses.replace(short(pictures, learning_rate=1e-6), init=root / "weights/faceboxes.onnx")
+def test_a_released_network_is_fine_tuned_with_frozen_norms(images, tmp_path, root):
+    settings = dataclasses.replace(short(images, learning_rate=1e-6), init=root / "weights/faceboxes.onnx")
     train_detector(settings, tmp_path, show=False)
     network = load_best(tmp_path)
     assert network.frozen_norms and (network.conv1.bn.running_mean == 0).all()
     assert export_best(tmp_path, settings) == tmp_path / "faceboxes.onnx"
     # two steps of a small training leave it a detector
-    values = measure(detector_of(network), [source(pictures / "validation", "boxes", 0, 1, None)])
+    values = measure(detector_of(network), [source(images / "validation", "boxes", 0, 1, None)])
     assert values["ap"] > 0.9
 
 
-def test_the_loss_is_that_of_the_batch(pictures):
+def test_the_loss_is_that_of_the_batch(images):
     task = DetectorTask(FaceBoxes(), [], box_weight=3.0)
-    batch = scenes_of(short(pictures)).batch(0)
+    batch = scenes_of(short(images)).batch(0)
     task.network.eval()
     terms = task.terms(batch)
     assert set(terms) == {"score", "box"}
@@ -105,9 +105,9 @@ def test_the_loss_is_that_of_the_batch(pictures):
     assert half["box"].item() == pytest.approx(terms["box"].item() / 2, rel=1e-5)
 
 
-def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
+def test_only_the_layers_for_large_faces_are_trained(images, tmp_path, root):
     settings = dataclasses.replace(
-        short(pictures, learning_rate=1e-3),
+        short(images, learning_rate=1e-3),
         init=root / "weights/faceboxes.onnx",
         feature_maps=(1, 2),
         init_fraction=0.5,
@@ -118,15 +118,15 @@ def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
         network.eval()
         for network in (load_onnx(settings.init), load_best(tmp_path), load_onnx(tmp_path / "faceboxes.onnx"))
     )
-    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 192, 256), dtype=np.uint8))
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 192, 256), dtype=np.uint8))
     small = torch.from_numpy(map_of_priors(192, 256)) == 0
     with torch.no_grad():
-        before, after, written = (network(picture)[0][0] for network in (first, trained, exported))
+        before, after, written = (network(image)[0][0] for network in (first, trained, exported))
     assert torch.equal(before[small], after[small]) and not torch.equal(before[~small], after[~small])
     torch.testing.assert_close(written[small], before[small] - 1, atol=1e-3, rtol=1e-4)
     half = blended(first, trained, 0.5)
     with torch.no_grad():
-        wanted = half(picture)[0][0]
+        wanted = half(image)[0][0]
     last = torch.from_numpy(map_of_priors(192, 256)) == 2
     torch.testing.assert_close(written[last], wanted[last] + 0.5, atol=1e-3, rtol=1e-4)
 
@@ -134,35 +134,35 @@ def test_only_what_sees_large_faces_is_trained(pictures, tmp_path, root):
 class Known:
     """Images whose faces lie at given boxes; the detector of the tests finds what their first pixel says."""
 
-    def __init__(self, pieces):
-        self.pieces = pieces
+    def __init__(self, labels):
+        self.labels = labels
 
     def __len__(self):
-        return len(self.pieces)
+        return len(self.labels)
 
     def __getitem__(self, index):
-        faces, complete = self.pieces[index]
+        faces, complete = self.labels[index]
         image = np.full((4, 4, 3), index, dtype=np.uint8)
         boxes = tuple(np.array(face, dtype=float).reshape(2, 2) for face in faces)
         return LabelledImage(image, boxes, True, np.zeros(len(boxes), dtype=bool), complete)
 
 
-def test_measure_counts_each_kind_of_picture():
+def test_measure_counts_each_kind_of_image():
     face, elsewhere = [0, 0, 40, 40], [100, 100, 140, 140]
-    found = [
+    detections = [
         ([face, elsewhere], [0.9, 0.8]),  # right, false
         ([face], [0.3]),  # seen, but not at 0.5
         ([face, elsewhere], [0.6, 0.9]),
-        ([elsewhere], [0.6]),  # in a picture without faces
+        ([elsewhere], [0.6]),  # in a image without faces
         ([], []),
     ]
-    pictures = Known([([face], True), ([face], False), ([face, elsewhere], False), ([], True), ([], True)])
+    images = Known([([face], True), ([face], False), ([face, elsewhere], False), ([], True), ([], True)])
 
     def detector(image):
-        boxes, scores = found[image[0, 0, 0]]
+        boxes, scores = detections[image[0, 0, 0]]
         return Detections(np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(scores, dtype=np.float32))
 
-    values = measure(detector, [pictures])
+    values = measure(detector, [images])
     assert values == {
         "ap": pytest.approx(1),
         "recall": pytest.approx(2 / 3),
@@ -171,10 +171,10 @@ def test_measure_counts_each_kind_of_picture():
     }
 
 
-def test_unlabelled_images_need_a_teacher(pictures):
-    data = Folders(unlabelled=(ImageFolder(pictures / "train"),))
+def test_unlabelled_images_need_a_teacher(images):
+    data = Folders(unlabelled=(ImageFolder(images / "train"),))
     with pytest.raises(ValueError, match="need a teacher"):
-        scenes_of(dataclasses.replace(short(pictures), data=data))
+        scenes_of(dataclasses.replace(short(images), data=data))
 
 
 class TestCommand:
@@ -187,7 +187,7 @@ class TestCommand:
         assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch_size) == (3, 10**9, 5)
         assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
 
-    def test_trouble_is_one_line(self, tmp_path, root, capsys):
+    def test_an_error_is_one_line(self, tmp_path, root, capsys):
         config = root / "configs/train/faceboxes.yml"
         for words, message in (
             (["--out", tmp_path], "--config: expected a file of settings, got none"),
@@ -195,14 +195,14 @@ class TestCommand:
             (["--config", config, "--out", tmp_path, "--export"], "best.pt: no checkpoint there"),
         ):
             assert COMMAND.run(arguments(*words)) == 1
-            said = capsys.readouterr().err
-            assert message in said and said.count("\n") == 1
+            printed = capsys.readouterr().err
+            assert message in printed and printed.count("\n") == 1
 
-    def test_it_trains_with_a_process_for_batches_and_exports(self, pictures, tmp_path, root, capsys):
+    def test_it_trains_with_a_process_for_batches_and_exports(self, images, tmp_path, root, capsys):
         config = tmp_path / "tiny.yml"
         config.write_text(
-            f"data: {{boxes: [{{folder: {pictures}/train}}]}}\n"
-            f"validation: {{boxes: [{{folder: {pictures}/validation}}]}}\n"
+            f"data: {{boxes: [{{folder: {images}/train}}]}}\n"
+            f"validation: {{boxes: [{{folder: {images}/validation}}]}}\n"
             "workers: 1\nlayout: {size: 64, max_cells: 2}\nschedule: {steps: 2, batch_size: 2, log_every: 1}\n"
         )
         # a process of its own, as it is used: those that make batches import its main module
@@ -217,7 +217,7 @@ class TestCommand:
         assert "faceboxes.onnx: written" in capsys.readouterr().out
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     from tddfa.train.engine.checkpoint import save_checkpoint
 
     save_checkpoint(tmp_path / "best.pt", {"kind": "detector", "network": {}, "describe": {"frozen_norms": False}})

@@ -50,7 +50,7 @@ def png(image):
 
 
 def ramp(height, width):
-    """A picture that says where its pixels are: x in blue, y in green."""
+    """An image whose pixels hold their position: x in blue, y in green."""
     image = np.zeros((height, width, 3), dtype=np.uint8)
     image[..., 0], image[..., 1] = np.arange(width), np.arange(height)[:, None]
     return image
@@ -58,7 +58,7 @@ def ramp(height, width):
 
 @pytest.fixture
 def ramps(rng):
-    """A head of five views whose pictures are ramps."""
+    """A head of five views whose images are ramps."""
     landmarks = rng.uniform(40, 120, (5, 68, 2))
     cameras = np.tile(np.eye(3, 4), (5, 1, 1))
     return HeadViews("ramps", (png(ramp(160, 160)),) * 5, cameras, landmarks)
@@ -68,14 +68,14 @@ def test_views_of_a_head_show_the_same_points_in_space(model, heads):
     samples = list(procedural_samples(model, 2, 6, seed=3))
     for number, head in enumerate(heads):
         own = samples[6 * number]
-        truth = model.landmarks(own.shape, own.expression)
+        ground_truth = model.landmarks(own.shape, own.expression)
         assert {sample.source for sample in samples[6 * number : 6 * number + 6]} == {head.name}
-        assert np.allclose(triangulate(head.cameras, head.landmarks), truth, atol=1e-4)
-        assert np.allclose(project(head.cameras, truth), head.landmarks, atol=1e-3)
+        assert np.allclose(triangulate(head.cameras, head.landmarks), ground_truth, atol=1e-4)
+        assert np.allclose(project(head.cameras, ground_truth), head.landmarks, atol=1e-3)
         assert own.expression.max() > 0.05
 
 
-def test_views_lie_as_stored_crops_do_and_look_about(heads):
+def test_views_are_cropped_like_stored_crops_from_all_sides(heads):
     for head in heads:
         assert head.crop(0).shape == (160, 160, 3)
         low, high = head.landmarks.min(axis=1), head.landmarks.max(axis=1)
@@ -87,35 +87,35 @@ def test_views_lie_as_stored_crops_do_and_look_about(heads):
     assert not np.allclose(heads[0].landmarks, heads[1].landmarks, atol=1)
 
 
-def test_the_same_seed_gives_the_same(model, heads):
+def test_the_same_seed_gives_the_same_views(model, heads):
     again, other = rendered_heads(model, 1, 6, seed=3)[0], rendered_heads(model, 1, 6, seed=4)[0]
     assert again.jpegs == heads[0].jpegs
     assert np.array_equal(again.cameras, heads[0].cameras)
     assert other.jpegs != heads[0].jpegs
 
 
-def test_a_network_that_knows_faces_finds_the_landmarks_where_they_are_said_to_be(aligner, model, heads):
+def test_a_trained_network_predicts_the_labels(aligner, model, heads):
     batch = validation_views(heads[0], 6)
-    said = aligner.regressor(batch.crops)
-    points = model.landmarks(said["shape"], said["expression"]) @ said["camera"][:, :, :3].transpose(0, 2, 1)
-    points = (points + said["camera"][:, None, :, 3])[..., :2]
-    found = points @ batch.to_view[:, :, :2].transpose(0, 2, 1) + batch.to_view[:, None, :, 2]
+    outputs = aligner.regressor(batch.crops)
+    points = model.landmarks(outputs["shape"], outputs["expression"]) @ outputs["camera"][:, :, :3].transpose(0, 2, 1)
+    points = (points + outputs["camera"][:, None, :, 3])[..., :2]
+    predicted = points @ batch.to_view[:, :, :2].transpose(0, 2, 1) + batch.to_view[:, None, :, 2]
     # a box of the landmarks is 0.57 of the view; made-up heads are not what it was trained on
-    assert np.linalg.norm(found - batch.landmarks, axis=2).mean() < 0.04
+    assert np.linalg.norm(predicted - batch.landmarks, axis=2).mean() < 0.04
 
 
-def test_a_batch_says_where_its_pixels_lie_in_the_view(ramps):
+def test_a_batch_maps_its_pixels_to_the_view(ramps):
     batch = view_batch(ramps, range(5), GEOMETRY, np.random.default_rng(1))
     at = np.array([[30, 40], [60, 60], [80, 45], [55, 90]])
     for crop, to_view in zip(batch.crops, batch.to_view, strict=True):
         shares = at @ to_view[:, :2].T + to_view[:, 2]
-        seen = crop[at[:, 1], at[:, 0], :2]
-        assert np.allclose(160 * shares - 0.5, seen, atol=1.1), "x, y of the view in px"
+        projected = crop[at[:, 1], at[:, 0], :2]
+        assert np.allclose(160 * shares - 0.5, projected, atol=1.1), "x, y of the view in px"
     angles = np.degrees(np.arctan2(batch.to_view[:, 1, 0], batch.to_view[:, 0, 0]))
     assert np.ptp(angles) > 10, "views have to be turned, or that was not tested"
 
 
-def test_cameras_and_landmarks_of_a_batch_are_shares_of_the_view(heads):
+def test_cameras_and_landmarks_of_a_batch_are_fractions_of_the_view(heads):
     head = heads[1]
     batch = view_batch(head, [4, 0, 2], GEOMETRY, np.random.default_rng(0))
     assert len(batch) == 3
@@ -145,7 +145,7 @@ def test_batches_are_the_same_from_wherever_they_begin(heads):
     assert np.sum(who, axis=0).tolist() == [2, 2], "in four draws of two heads, each comes twice"
 
 
-def test_heads_with_too_few_views_are_told(heads):
+def test_heads_with_too_few_views_are_refused(heads):
     with pytest.raises(ValueError, match=r"rendered-.: expected 7 views or more, got 6"):
         next(view_batches(heads, 7, Augment()))
 
@@ -190,7 +190,7 @@ def crops_of(folder, samples, validation):
     return Crops.open([folder])
 
 
-def test_heads_of_photos_are_theirs_and_never_those_kept_aside(model, tmp_path):
+def test_heads_have_the_faces_of_training_crops_only(model, tmp_path):
     samples = list(procedural_samples(model, 3, 6, seed=1))
     crops = crops_of(tmp_path / "some", samples, np.arange(18) >= 6)
     ((head),) = rendered_heads(model, 1, 4, 0, crops)
@@ -211,7 +211,7 @@ INTRINSICS = np.array([[2.5, 0, 0.5], [0, 2.5, 0.5], [0, 0, 1]])
 
 @pytest.fixture
 def stored(tmp_path, rng):
-    """Three heads seen by six cameras in EG3D's layout, with what there is to know."""
+    """Three heads projected by six cameras in EG3D's layout, with what there is to know."""
     height, width = 200, 220
     labels, cameras = [], []
     for k in range(6):
@@ -223,25 +223,25 @@ def stored(tmp_path, rng):
     folder = tmp_path / "multiview"
     folder.mkdir()
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
-    truth = {}
+    ground_truth = {}
     for name in ("anna", "bert", "cora"):
-        truth[name] = rng.normal(0, 0.1, (68, 3))
-        seen = project(np.array(cameras), truth[name])
-        np.savez(folder / f"{name}.npz", landmarks=seen)
+        ground_truth[name] = rng.normal(0, 0.1, (68, 3))
+        projected = project(np.array(cameras), ground_truth[name])
+        np.savez(folder / f"{name}.npz", landmarks=projected)
         (folder / name).mkdir()
         for k in range(6):
             (folder / name / f"{k:05d}.png").write_bytes(png(ramp(height, width)))
-    return tmp_path, truth, seen
+    return tmp_path, ground_truth, projected
 
 
-def test_stored_views_are_cut_and_their_cameras_with_them(stored):
-    folder, truth, last = stored
+def test_stored_views_are_cropped_and_their_cameras_too(stored):
+    folder, ground_truth, last = stored
     heads = read_heads(folder, 6)
     assert [head.name for head in heads] == ["anna", "bert", "cora"]
     for head in heads:
         assert len(head) == 6
-        assert np.allclose(project(head.cameras, truth[head.name]), head.landmarks, atol=1e-9)
-        assert np.allclose(triangulate(head.cameras, head.landmarks), truth[head.name], atol=1e-9)
+        assert np.allclose(project(head.cameras, ground_truth[head.name]), head.landmarks, atol=1e-9)
+        assert np.allclose(triangulate(head.cameras, head.landmarks), ground_truth[head.name], atol=1e-9)
         assert np.allclose(np.ptp(head.landmarks, axis=1).max(axis=1), 160 / STORED_SCALE)
     # pixels go along: under each landmark lies what lay under it before
     crop, points = heads[2].crop(3), heads[2].landmarks[3]
@@ -250,13 +250,13 @@ def test_stored_views_are_cut_and_their_cameras_with_them(stored):
     assert np.abs(crop[row, column, :2].astype(float) - last[3]).mean() < 1.5
 
 
-def test_of_stored_views_some_are_kept_and_heads_left_out(stored):
-    folder, truth, _ = stored
+def test_stored_views_are_thinned_and_heads_left_out(stored):
+    folder, ground_truth, _ = stored
     heads = read_heads(folder, 3, lambda number: number < 2)
     assert [head.name for head in heads] == ["cora"]
     assert len(heads[0]) == 3
     batch = next(view_batches(heads, 3, Augment()))
-    assert np.allclose(triangulate(batch.cameras, batch.landmarks), truth["cora"], atol=1e-9)
+    assert np.allclose(triangulate(batch.cameras, batch.landmarks), ground_truth["cora"], atol=1e-9)
 
 
 def test_no_stored_views(tmp_path):

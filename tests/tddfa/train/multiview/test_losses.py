@@ -14,7 +14,7 @@ SIDE = 160
 
 
 def in_shares(cameras):
-    """Cameras to px, to shares of a picture of SIDE px."""
+    """Cameras to px, converted to fractions of an image of SIDE px."""
     return np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, SIDE]]) / SIDE @ cameras
 
 
@@ -47,15 +47,15 @@ def tensors(*arrays):
     return tuple(torch.from_numpy(np.asarray(array, dtype=np.float64)) for array in arrays)
 
 
-def test_project_is_numpys(cameras, points):
+def test_project_equals_numpy(cameras, points):
     assert np.allclose(project(*tensors(cameras, points)), project_reference(cameras, points), atol=1e-12)
 
 
-def test_triangulate_is_numpys_with_noise_too(cameras, points, rng):
+def test_triangulate_equals_numpy_with_noise_too(cameras, points, rng):
     seen = project_reference(cameras, points) + rng.normal(0, 0.02, (len(cameras), 68, 2))
-    found = triangulate(*tensors(cameras, seen)).numpy()
-    assert np.allclose(found, triangulate_reference(cameras, seen), atol=1e-9)
-    assert not np.allclose(found, points, atol=0.01), "the noise has to show, or nothing was compared"
+    predicted = triangulate(*tensors(cameras, seen)).numpy()
+    assert np.allclose(predicted, triangulate_reference(cameras, seen), atol=1e-9)
+    assert not np.allclose(predicted, points, atol=0.01), "the noise has to show, or nothing was compared"
 
 
 def test_triangulate_of_two_views(cameras, points):
@@ -76,64 +76,64 @@ def test_gradients_of_triangulate_are_those_of_differences(cameras, points, rng)
 
 
 def test_gradients_of_the_loss_are_those_of_differences(cameras, points, rng):
-    truth = project_reference(cameras, points)
+    target = project_reference(cameras, points)
     # no difference is near 0, where an absolute value has no gradient
-    noise = rng.choice([-1, 1], truth.shape) * rng.uniform(0.01, 0.03, truth.shape)
-    found, matrix, labels = tensors(truth + noise, cameras, truth)
+    noise = rng.choice([-1, 1], target.shape) * rng.uniform(0.01, 0.03, target.shape)
+    predicted, matrix, labels = tensors(target + noise, cameras, target)
     loss = MultiviewLoss()
 
     # the 68 points at once would take long: five of them move
     def of_some(some):
-        return tuple(loss(torch.cat([some, found[:, 5:]], dim=1), matrix, labels))
+        return tuple(loss(torch.cat([some, predicted[:, 5:]], dim=1), matrix, labels))
 
-    assert torch.autograd.gradcheck(of_some, (found[:, :5].clone().requires_grad_(),), eps=1e-7, atol=1e-6)
+    assert torch.autograd.gradcheck(of_some, (predicted[:, :5].clone().requires_grad_(),), eps=1e-7, atol=1e-6)
 
 
 def test_perfect_predictions_cost_nothing(cameras, points):
-    truth, matrix = tensors(project_reference(cameras, points), cameras)
-    for term in MultiviewLoss()(truth, matrix, truth):
+    target, matrix = tensors(project_reference(cameras, points), cameras)
+    for term in MultiviewLoss()(target, matrix, target):
         assert term.item() < 1e-12
 
 
-def test_each_term_says_what_it_is_for(cameras, points):
+def test_each_term_measures_its_views(cameras, points):
     """Found points of a head that is elsewhere agree with each other, but not with the labels."""
     elsewhere = project_reference(cameras, points + np.array([0.5, 0, 0]))
-    found, matrix, labels = tensors(elsewhere, cameras, project_reference(cameras, points))
-    terms = MultiviewLoss(source_views=3)(found, matrix, labels)
+    predicted, matrix, labels = tensors(elsewhere, cameras, project_reference(cameras, points))
+    terms = MultiviewLoss(source_views=3)(predicted, matrix, labels)
     assert terms.projection.item() < 1e-12
-    off = (found - labels).abs()
+    off = (predicted - labels).abs()
     assert np.isclose(terms.source.item(), off[:3].mean().item())
     assert np.isclose(terms.landmarks.item(), off.mean().item())
     assert np.isclose(terms.total.item(), sum(term.item() for term in terms))
 
 
-def test_by_hand(cameras, points, rng):
-    truth = project_reference(cameras, points)
-    found = truth + rng.normal(0, 0.01, truth.shape)
-    seen = project_reference(cameras, triangulate_reference(cameras[:4], found[:4]))
-    terms = MultiviewLoss(jaw_weight=0.25)(*tensors(found, cameras, truth))
+def test_terms_equal_numpy(cameras, points, rng):
+    target = project_reference(cameras, points)
+    predicted = target + rng.normal(0, 0.01, target.shape)
+    seen = project_reference(cameras, triangulate_reference(cameras[:4], predicted[:4]))
+    terms = MultiviewLoss(jaw_weight=0.25)(*tensors(predicted, cameras, target))
     weights = np.where(np.arange(68) < 17, 0.25, 1)[:, None]
-    assert np.isclose(terms.projection.item(), np.abs(found - seen)[4:].mean())
-    assert np.isclose(terms.source.item(), np.abs(truth - seen)[:4].mean())
-    assert np.isclose(terms.landmarks.item(), (np.abs(found - truth) * weights).mean())
+    assert np.isclose(terms.projection.item(), np.abs(predicted - seen)[4:].mean())
+    assert np.isclose(terms.source.item(), np.abs(target - seen)[:4].mean())
+    assert np.isclose(terms.landmarks.item(), (np.abs(predicted - target) * weights).mean())
 
 
-def test_one_view_that_is_off_is_pulled_towards_the_others(cameras, points):
+def test_an_outlier_view_is_pulled_towards_the_others(cameras, points):
     """Nothing but agreement is asked for: a target view comes to where the sources say."""
-    truth = project_reference(cameras, points)
-    found = truth.copy()
-    found[-1] += 0.05
-    moved, matrix, labels = tensors(found, cameras, truth)
+    target = project_reference(cameras, points)
+    predicted = target.copy()
+    predicted[-1] += 0.05
+    moved, matrix, labels = tensors(predicted, cameras, target)
     moved.requires_grad_()
     (gradient,) = torch.autograd.grad(MultiviewLoss()(moved, matrix, labels).projection, moved)
     assert (gradient[-1] > 0).all(), "down the gradient is back"
 
 
-def test_a_source_that_is_off_is_pulled_back_by_both_terms(cameras, points):
-    truth = project_reference(cameras, points)
-    found = truth.copy()
-    found[0] += 0.05
-    moved, matrix, labels = tensors(found, cameras, truth)
+def test_an_outlier_source_view_is_pulled_back_by_both_terms(cameras, points):
+    target = project_reference(cameras, points)
+    predicted = target.copy()
+    predicted[0] += 0.05
+    moved, matrix, labels = tensors(predicted, cameras, target)
     moved.requires_grad_()
     terms = MultiviewLoss()(moved, matrix, labels)
     for term in (terms.projection, terms.source):
@@ -141,28 +141,28 @@ def test_a_source_that_is_off_is_pulled_back_by_both_terms(cameras, points):
         assert (gradient[0] * 0.05).sum() > 0
 
 
-def test_following_it_brings_noisy_views_together(points, rng):
+def test_gradient_descent_makes_noisy_views_agree(points, rng):
     cameras = affine()
-    truth = project_reference(cameras, points)
-    found, matrix, labels = tensors(truth + rng.normal(0, 0.02, truth.shape), cameras, truth)
-    found.requires_grad_()
-    loss, optimizer = MultiviewLoss(), torch.optim.Adam([found], 1e-3)
-    before = loss(found, matrix, labels).total.item()
+    target = project_reference(cameras, points)
+    predicted, matrix, labels = tensors(target + rng.normal(0, 0.02, target.shape), cameras, target)
+    predicted.requires_grad_()
+    loss, optimizer = MultiviewLoss(), torch.optim.Adam([predicted], 1e-3)
+    before = loss(predicted, matrix, labels).total.item()
     for _ in range(60):
         optimizer.zero_grad()
-        loss(found, matrix, labels).total.backward()
+        loss(predicted, matrix, labels).total.backward()
         optimizer.step()
-    assert loss(found, matrix, labels).total.item() < 0.1 * before
+    assert loss(predicted, matrix, labels).total.item() < 0.1 * before
 
 
 def test_labels_get_no_gradient_and_float32_comes_back(cameras, points):
-    found = torch.from_numpy(project_reference(cameras, points).astype(np.float32) + np.float32(0.01))
-    labels = found.clone().requires_grad_()
-    found.requires_grad_()
-    MultiviewLoss()(found, torch.from_numpy(cameras), labels).total.backward()
+    predicted = torch.from_numpy(project_reference(cameras, points).astype(np.float32) + np.float32(0.01))
+    labels = predicted.clone().requires_grad_()
+    predicted.requires_grad_()
+    MultiviewLoss()(predicted, torch.from_numpy(cameras), labels).total.backward()
     assert labels.grad is None
-    assert found.grad is not None
-    assert found.grad.dtype == torch.float32
+    assert predicted.grad is not None
+    assert predicted.grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,11 @@ def step(heads, labelled):
     return Step(labelled, view_batch(heads[0], range(6), Augment(), np.random.default_rng(0)))
 
 
-def found_in_views(task, model, views):
-    """What the network finds, by NumPy."""
+def predicted_in_views(task, model, views):
+    """Predicted landmarks in fractions of the views, by NumPy."""
     with torch.no_grad():
-        said = task.network(torch.from_numpy(views.crops))
-    camera, shape, expression = (value.numpy().astype(np.float64) for value in said[:3])
+        printed = task.network(torch.from_numpy(views.crops))
+    camera, shape, expression = (value.numpy().astype(np.float64) for value in printed[:3])
     points = np.einsum("vij,vnj->vni", camera[:, :, :3], model.landmarks(shape, expression)) + camera[:, None, :, 3]
     return np.einsum("vij,vnj->vni", views.to_view[:, :, :2], points[..., :2]) + views.to_view[:, None, :, 2]
 
@@ -112,19 +112,19 @@ def test_the_loss_is_the_regressors_own_and_the_three_terms_in_px(task_of, step,
     for name, term in own.items():
         assert terms.pop(name) == pytest.approx(term.item(), rel=1e-4), name
     views = step.views
-    found = found_in_views(task, model, views)
-    seen = project(views.cameras, triangulate(views.cameras[:4], found[:4]))
+    predicted = predicted_in_views(task, model, views)
+    seen = project(views.cameras, triangulate(views.cameras[:4], predicted[:4]))
     jaw = np.where(np.arange(68) < 17, 0.5, 1)[:, None]
     expected = {
-        "view_projection": np.abs(found - seen)[4:].mean(),
+        "view_projection": np.abs(predicted - seen)[4:].mean(),
         "view_source": np.abs(views.landmarks - seen)[:4].mean(),
-        "view_landmarks": (np.abs(found - views.landmarks) * jaw).mean(),
+        "view_landmarks": (np.abs(predicted - views.landmarks) * jaw).mean(),
     }
     # a share of the view is 160 px of the stored crop, and those are 1.05 of the network's
     assert terms == pytest.approx({name: 0.2 * 168 * value for name, value in expected.items()}, rel=1e-3)
 
 
-def test_without_weight_views_tell_nothing(task_of, step):
+def test_without_weight_views_add_no_term(task_of, step):
     assert not [name for name in task_of(views=ViewSettings(weight=0)).terms(step) if name.startswith("view_")]
 
 
@@ -138,7 +138,7 @@ def test_views_alone_move_the_network(task_of, step):
     assert not task.network.head.weight.grad[-1].any()
 
 
-def test_agreement_of_what_is_right_and_of_what_is_off(heads, rng):
+def test_errors_of_exact_and_of_noisy_predictions(heads, rng):
     views = validation_views(heads[0], 6)
     right = view_errors(views.landmarks, views)
     assert right == pytest.approx({"views": 0, "reprojection": 0, "spread": 0}, abs=1e-4)
@@ -165,7 +165,7 @@ def test_validation_measures_crops_and_views(task_of, model):
     assert values["crops"] == pytest.approx(task.regressor.validate(task.network)["error"])
     assert values["error"] == pytest.approx(values["crops"] + values["reprojection"])
     (views,) = task.validation
-    expected = view_errors(found_in_views(task, model, views), views)
+    expected = view_errors(predicted_in_views(task, model, views), views)
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-3), name
 
@@ -177,7 +177,7 @@ def test_validation_heads_need_views(task_of, heads):
             MultiviewTask(task.regressor, validation, ViewSettings())
 
 
-def test_options_take_the_place_of_settings(root, tmp_path):
+def test_options_replace_settings(root, tmp_path):
     config = root / "configs/train/multiview.yml"
     options = parsed(
         "--config", config, "--out", tmp_path, "--batch", 64, "--count", 16, "--weight", 0.05, "--minutes", 3,
@@ -201,14 +201,14 @@ def test_options_take_the_place_of_settings(root, tmp_path):
         (("--config", "{config}", "--data", "missing"), "missing"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(root, tmp_path, capsys, arguments, message):
+def test_an_error_is_one_line(root, tmp_path, capsys, arguments, message):
     config = root / "configs/train/multiview.yml"
     given = [argument.format(config=config) for argument in arguments]
     assert COMMAND.run(parsed("--out", tmp_path / "out", *given)) == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("tddfa: error: ")
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith("tddfa: error: ")
+    assert printed.count("\n") == 1
 
 
 def write_stored_heads(folder, names, rng):
@@ -224,14 +224,14 @@ def write_stored_heads(folder, names, rng):
     for shade, name in enumerate(names):
         (folder / "multiview" / name).mkdir(parents=True)
         for k in range(8):
-            picture = np.full((96, 96, 3), 20 * shade, np.uint8)
-            cv2.imwrite(str(folder / "multiview" / name / f"{k}.png"), picture)
+            image = np.full((96, 96, 3), 20 * shade, np.uint8)
+            cv2.imwrite(str(folder / "multiview" / name / f"{k}.png"), image)
         points = project(np.array(cameras), rng.normal(0, 0.1, (68, 3)))
         np.savez(folder / "multiview" / f"{name}.npz", landmarks=points)
     (folder / "multiview/dataset.json").write_text(json.dumps({"labels": labels}))
 
 
-def test_stored_views_are_trained_on_but_for_the_last_heads(data, root, tmp_path, rng, monkeypatch):
+def test_the_last_stored_heads_are_for_validation(data, root, tmp_path, rng, monkeypatch):
     write_stored_heads(tmp_path, ["anna", "bert", "cora"], rng)
     seen = {"terms": set(), "validate": set()}
     terms, validate = MultiviewTask.terms, MultiviewTask.validate
@@ -256,7 +256,7 @@ def test_stored_views_are_trained_on_but_for_the_last_heads(data, root, tmp_path
     outcome = finetune(MultiviewSettings(replace(own, workers=0), views), tmp_path / "out", show=False)
     assert outcome.finished
     assert seen == {"terms": {0, 1}, "validate": {2}}
-    assert outcome.start["views"] > 5, "there are no faces in plain pictures"
+    assert outcome.start["views"] > 5, "there are no faces in plain images"
     assert outcome.best.keys() == outcome.start.keys()
 
 

@@ -79,12 +79,12 @@ def test_more_vertices_than_there_are_is_refused(count):
         losses.spread_vertices(np.zeros((500, 3), dtype=np.float32), count)
 
 
-def test_surface_distance_is_numpys(rng):
-    found, truth = (torch.from_numpy(rng.normal(0, 1, (3, 10, 3))) for _ in range(2))
+def test_surface_distance_equals_numpy(rng):
+    predicted, target = (torch.from_numpy(rng.normal(0, 1, (3, 10, 3))) for _ in range(2))
     rows = torch.tensor([True, False, True])
-    distance = np.abs(found.numpy() - truth.numpy()) * (1, 1, 0.5)
+    distance = np.abs(predicted.numpy() - target.numpy()) * (1, 1, 0.5)
     wanted = distance.sum(axis=2).mean(axis=1)[[0, 2]].mean()
-    assert float(losses.surface_distance(found, truth, rows, depth=0.5)) == pytest.approx(wanted)
+    assert float(losses.surface_distance(predicted, target, rows, depth=0.5)) == pytest.approx(wanted)
 
 
 def test_rows_that_do_not_count_may_hold_anything(rng):
@@ -97,37 +97,37 @@ def test_rows_that_do_not_count_may_hold_anything(rng):
 
 
 def test_landmark_distance_leaves_out_unknown_points_and_weighs_the_others(rng):
-    found = torch.from_numpy(rng.normal(0, 1, (2, 68, 2)))
-    truth = found.clone()
-    truth[0, 40] += 3
-    truth[0, 5] += 1
-    truth[0, 6] = float("nan")
+    predicted = torch.from_numpy(rng.normal(0, 1, (2, 68, 2)))
+    target = predicted.clone()
+    target[0, 40] += 3
+    target[0, 5] += 1
+    target[0, 6] = float("nan")
     weights = losses.landmark_weights(jaw=1, brows=2, nose=3, eyes=4, mouth=5)
     assert weights[[0, 16, 17, 26, 27, 35, 36, 47, 48, 67]].tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     total = float(weights.sum()) - 1
-    value = losses.landmark_distance(found, truth, weights, torch.tensor([True, True]))
+    value = losses.landmark_distance(predicted, target, weights, torch.tensor([True, True]))
     assert float(value) == pytest.approx((4 * 6 + 1 * 2) / total / 2)
 
 
-def test_a_row_without_a_known_landmark_is_no_trouble():
-    found = torch.zeros(1, 68, 2, requires_grad=True)
-    truth = torch.full((1, 68, 2), float("nan"))
+def test_a_row_without_a_known_landmark_adds_nothing():
+    predicted = torch.zeros(1, 68, 2, requires_grad=True)
+    target = torch.full((1, 68, 2), float("nan"))
     for value in (
-        losses.landmark_distance(found, truth, torch.ones(68), torch.tensor([True])),
-        losses.pair_distance(found, truth, LID_PAIRS, torch.tensor([True])),
+        losses.landmark_distance(predicted, target, torch.ones(68), torch.tensor([True])),
+        losses.pair_distance(predicted, target, LID_PAIRS, torch.tensor([True])),
     ):
         value.backward()
         assert float(value.detach()) == 0
-        assert torch.isfinite(found.grad).all()
+        assert torch.isfinite(predicted.grad).all()
 
 
-def test_pairs_do_not_see_where_the_head_is(rng):
-    truth = torch.from_numpy(rng.normal(0, 1, (3, 68, 2)))
-    moved = truth + 5
-    assert float(losses.pair_distance(moved, truth, LID_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
+def test_pairs_do_not_depend_on_the_position_of_the_head(rng):
+    target = torch.from_numpy(rng.normal(0, 1, (3, 68, 2)))
+    moved = target + 5
+    assert float(losses.pair_distance(moved, target, LID_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
     moved[:, 37, 1] += 2
-    assert float(losses.pair_distance(moved, truth, LID_PAIRS, YES)) == pytest.approx(2 / 4)
-    assert float(losses.pair_distance(moved, truth, LIP_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
+    assert float(losses.pair_distance(moved, target, LID_PAIRS, YES)) == pytest.approx(2 / 4)
+    assert float(losses.pair_distance(moved, target, LIP_PAIRS, YES)) == pytest.approx(0, abs=1e-12)
 
 
 def test_score_loss_is_cross_entropy():
@@ -138,16 +138,16 @@ def test_score_loss_is_cross_entropy():
     assert float(losses.score_loss(logit, face)) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_vdc_does_not_see_the_z_offset(surface, made, rng):
+def test_vdc_does_not_depend_on_the_z_offset(surface, made, rng):
     cameras, shape, expression = made
     far = cameras.clone()
     far[:, 2, 3] += 40
-    found = surface(losses.with_depth_of(far, cameras), shape, expression)
-    assert float(losses.vertex_distance(found, surface(*made), YES)) == pytest.approx(0, abs=1e-6)
+    predicted = surface(losses.with_depth_of(far, cameras), shape, expression)
+    assert float(losses.vertex_distance(predicted, surface(*made), YES)) == pytest.approx(0, abs=1e-6)
     right = cameras.clone()
     right[:, 0, 3] += 2
-    found = surface(losses.with_depth_of(right, cameras), shape, expression)
-    assert float(losses.vertex_distance(found, surface(*made), YES)) == pytest.approx(4, rel=1e-4)
+    predicted = surface(losses.with_depth_of(right, cameras), shape, expression)
+    assert float(losses.vertex_distance(predicted, surface(*made), YES)) == pytest.approx(4, rel=1e-4)
 
 
 def wpdc_reference(surface, camera, true_camera, coefficients, true_coefficients, std):
@@ -169,12 +169,12 @@ def wpdc_reference(surface, camera, true_camera, coefficients, true_coefficients
     return (weights * difference**2).mean()
 
 
-def test_wpdc_is_numpys(surface, made, rng):
-    found = changed(made, rng)
+def test_wpdc_equals_numpy(surface, made, rng):
+    predicted = changed(made, rng)
     std = torch.from_numpy(rng.uniform(0.5, 2, 12 + surface.basis.shape[0]).astype(np.float32))
-    joined = [torch.cat(group[1:], dim=1) for group in (found, made)]
-    value = losses.weighted_parameter_distance(surface, (found[0], made[0]), tuple(joined), std, YES)
-    arrays = [each.numpy().astype(np.float64) for each in (found[0], made[0], *joined)]
+    joined = [torch.cat(group[1:], dim=1) for group in (predicted, made)]
+    value = losses.weighted_parameter_distance(surface, (predicted[0], made[0]), tuple(joined), std, YES)
+    arrays = [each.numpy().astype(np.float64) for each in (predicted[0], made[0], *joined)]
     wanted = np.mean([wpdc_reference(surface, *(each[i] for each in arrays), std.numpy()) for i in range(3)])
     assert float(value) == pytest.approx(wanted, rel=1e-3)
 
@@ -189,10 +189,10 @@ def test_gradients_are_those_of_the_values(rng):
     assert gradient_agrees(lambda x: losses.score_loss(x, YES), points[:, 0, 0])
 
 
-def test_no_gradient_passes_the_weights_of_wpdc(surface, made, rng):
-    found = changed(made, rng)
-    camera = found[0].clone().requires_grad_()
-    joined = tuple(torch.cat(group[1:], dim=1) for group in (found, made))
+def test_no_gradient_flows_through_the_weights_of_wpdc(surface, made, rng):
+    predicted = changed(made, rng)
+    camera = predicted[0].clone().requires_grad_()
+    joined = tuple(torch.cat(group[1:], dim=1) for group in (predicted, made))
     std = torch.ones(12 + surface.basis.shape[0])
     losses.weighted_parameter_distance(surface, (camera, made[0]), joined, std, YES).backward()
     # 2 w d, w held: of a row's entries the gradient has the error's sign, and the z offset has none

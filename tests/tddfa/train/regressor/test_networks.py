@@ -13,14 +13,14 @@ OUTPUTS = ("camera", "shape", "expression", "score")
 
 def outputs(network, crops):
     with torch.no_grad():
-        found = network(torch.from_numpy(crops))
-    values = (found.camera, found.shape, found.expression, found.logit.sigmoid())
+        predicted = network(torch.from_numpy(crops))
+    values = (predicted.camera, predicted.shape, predicted.expression, predicted.logit.sigmoid())
     return {name: value.numpy() for name, value in zip(OUTPUTS, values, strict=True)}
 
 
-def agree(found, wanted, tolerance=1e-4):
+def agree(predicted, expected, tolerance=1e-4):
     for name in OUTPUTS:
-        np.testing.assert_allclose(found[name], wanted[name], rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(predicted[name], expected[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_a_width_that_makes_no_network_is_refused(width):
         MobileNet(width)
 
 
-def test_outputs_have_their_shapes_and_whitening_turns_back(made, crops):
-    found = made(torch.from_numpy(crops[:3]))
-    assert [tuple(value.shape) for value in found] == [(3, 3, 4), (3, 6), (3, 4), (3,), (3, 22)]
-    again = made.whitened(found.camera, found.shape, found.expression)
-    assert torch.allclose(again, found.whitened, atol=1e-5)
+def test_outputs_have_their_shapes_and_whitening_inverts(made, crops):
+    predicted = made(torch.from_numpy(crops[:3]))
+    assert [tuple(value.shape) for value in predicted] == [(3, 3, 4), (3, 6), (3, 4), (3,), (3, 22)]
+    again = made.whitened(predicted.camera, predicted.shape, predicted.expression)
+    assert torch.allclose(again, predicted.whitened, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_outputs_have_their_shapes_and_whitening_turns_back(made, crops):
         (np.zeros(22), -np.ones(22), "std: expected 0 or more"),
     ],
 )
-def test_whitening_that_fits_not_is_refused(mean, std, message):
+def test_whitening_of_a_wrong_length_is_refused(mean, std, message):
     with pytest.raises(ValueError, match=message):
         Regressor(0.25, 6, 4).whiten_by(mean, std)
 
@@ -111,17 +111,17 @@ def test_in_training_mode_it_is_nearly_the_same_on_the_crops_it_was_measured_on(
     assert np.abs(moving["camera"] - still["camera"])[:, 0, 3].mean() < 0.2 * spread + 1e-3
 
 
-def test_what_was_exported_is_read_back(made, crops, tmp_path):
+def test_an_exported_file_is_read_back(made, crops, tmp_path):
     path = tmp_path / "a.onnx"
     difference = export_regressor(made, path, crops[:4], {"face_model": "made"})
     assert difference < 1e-4
-    wanted = outputs(made, crops)
-    agree(Model(path, device="cpu", threads=1)(crops), wanted)
+    expected = outputs(made, crops)
+    agree(Model(path, device="cpu", threads=1)(crops), expected)
     again = load_onnx(path, crops[:8], made.mean.numpy(), made.std.numpy())
-    agree(outputs(again, crops), wanted)
+    agree(outputs(again, crops), expected)
 
 
-def test_the_file_says_what_the_released_one_says(made, crops, released, tmp_path):
+def test_the_file_has_the_interface_of_the_released_one(made, crops, released, tmp_path):
     export_regressor(made, tmp_path / "a.onnx", crops[:1], {"licence": "MIT"})
     model, other = onnx.load(tmp_path / "a.onnx"), onnx.load(released)
 

@@ -57,8 +57,8 @@ def folder(model, tmp_path_factory):
     validation = np.arange(COUNT) >= COUNT - 6
     labels = Labels.of(camera, shape, expression, "made", validation, landmarks, has_params, face)
     path = tmp_path_factory.mktemp("crops")
-    pictures = [np.full((160, 160, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(COUNT)]
-    write_shard(path, [encode_jpeg(picture) for picture in pictures], labels)
+    images = [np.full((160, 160, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(COUNT)]
+    write_shard(path, [encode_jpeg(image) for image in images], labels)
     return path
 
 
@@ -83,12 +83,12 @@ def made_task(model, batch, weights=None, **options):
     return RegressorTask(network, model, weights, MetaJoint(**options), [batch], 30, torch.device("cpu"))
 
 
-def truth_of(task, batch):
-    """What a network would say that knows it all."""
-    truth = Targets.of(batch, torch.device("cpu"))
-    white = task.regressor.whitened(truth.camera, truth.shape, truth.expression)
-    logit = torch.where(truth.face, 20.0, -20.0)
-    return Prediction(truth.camera, truth.shape, truth.expression, logit, white), truth
+def perfect_prediction(task, batch):
+    """Prediction equal to the ground target."""
+    target = Targets.of(batch, torch.device("cpu"))
+    white = task.regressor.whitened(target.camera, target.shape, target.expression)
+    logit = torch.where(target.face, 20.0, -20.0)
+    return Prediction(target.camera, target.shape, target.expression, logit, white), target
 
 
 EVERY = LossWeights(wpdc=1.0, vdc=1.0)
@@ -99,10 +99,10 @@ def posed(batch):
     return dataclasses.replace(batch, **{f.name: getattr(batch, f.name)[rows] for f in dataclasses.fields(batch)})
 
 
-def test_nothing_is_lost_on_the_truth(model, batch):
+def test_the_loss_is_zero_at_the_ground_truth(model, batch):
     only = posed(batch)
     task = made_task(model, only)
-    terms = task.terms(*truth_of(task, only), EVERY)
+    terms = task.terms(*perfect_prediction(task, only), EVERY)
     assert len(terms) == 10
     for name, value in terms.items():
         assert float(value) == pytest.approx(0, abs=2e-4), name
@@ -111,22 +111,22 @@ def test_nothing_is_lost_on_the_truth(model, batch):
 def test_the_z_offset_is_free_but_in_the_cameras_own_term(model, batch):
     only = posed(batch)
     task = made_task(model, only)
-    found, truth = truth_of(task, only)
-    camera = found.camera.clone()
+    predicted, target = perfect_prediction(task, only)
+    camera = predicted.camera.clone()
     camera[:, 2, 3] += 30
-    terms = task.terms(found._replace(camera=camera), truth, EVERY)
+    terms = task.terms(predicted._replace(camera=camera), target, EVERY)
     assert all(float(value) == pytest.approx(0, abs=2e-4) for value in terms.values())
 
 
 def test_rows_count_where_they_have_a_label(model, batch):
     task = made_task(model, batch)
-    found, truth = truth_of(task, batch)
+    predicted, target = perfect_prediction(task, batch)
 
     def terms_with(row):
-        camera = found.camera.clone()
+        camera = predicted.camera.clone()
         camera[row, 0, 3] += 4
-        moved = task.terms(found._replace(camera=camera), truth, LossWeights())
-        still = task.terms(found, truth, LossWeights())
+        moved = task.terms(predicted._replace(camera=camera), target, LossWeights())
+        still = task.terms(predicted, target, LossWeights())
         return {name for name, value in moved.items() if abs(float(value) - float(still[name])) > 1e-3}
 
     assert {"surface", "landmarks"} <= terms_with(0)
@@ -134,40 +134,40 @@ def test_rows_count_where_they_have_a_label(model, batch):
     assert terms_with(5) == set(), "no face"
 
 
-def test_the_jaw_of_true_landmarks_does_not_count(model, batch):
+def test_the_jaw_of_annotated_landmarks_does_not_count(model, batch):
     task = made_task(model, batch)
-    found, truth = truth_of(task, batch)
-    landmarks = truth.landmarks.clone()
+    predicted, target = perfect_prediction(task, batch)
+    landmarks = target.landmarks.clone()
     landmarks[3, :17] += 10
     moved, still = (
-        task.terms(found, dataclasses.replace(truth, landmarks=each), LossWeights())["landmarks"]
-        for each in (landmarks, truth.landmarks)
+        task.terms(predicted, dataclasses.replace(target, landmarks=each), LossWeights())["landmarks"]
+        for each in (landmarks, target.landmarks)
     )
     assert torch.equal(moved, still)
     landmarks[3, 30] += 10
-    again = task.terms(found, dataclasses.replace(truth, landmarks=landmarks), LossWeights())["landmarks"]
+    again = task.terms(predicted, dataclasses.replace(target, landmarks=landmarks), LossWeights())["landmarks"]
     assert float(again) > float(still)
 
 
 def test_terms_of_weight_zero_are_left_out(model, batch):
     task = made_task(model, batch)
-    terms = task.terms(*truth_of(task, batch), LossWeights(surface=0, score=0))
+    terms = task.terms(*perfect_prediction(task, batch), LossWeights(surface=0, score=0))
     assert set(terms) == {"landmarks", "eyelids", "lips", "camera", "shape", "expression"}
 
 
-def test_validation_measures_what_it_says(model, batch):
+def test_validation_measures(model, batch):
     task = made_task(model, batch)
-    found, truth = truth_of(task, batch)
+    predicted, target = perfect_prediction(task, batch)
     perfect = torch.nn.Module()
-    perfect.forward = lambda crops: found
+    perfect.forward = lambda crops: predicted
     # rows of true landmarks alone have no parameters to say them by
     rows = np.flatnonzero(batch.has_params)
     task.validation = [dataclasses.replace(batch, has_landmarks=batch.has_params)]
     values = task.validate(perfect)
     assert values["error"] == pytest.approx(0, abs=1e-3) and values["score"] == 1 and values["lid_gap"] < 1e-3
-    camera = truth.camera.clone()
+    camera = target.camera.clone()
     camera[:, 0, 3] += 2
-    moved = found._replace(camera=camera)
+    moved = predicted._replace(camera=camera)
     perfect.forward = lambda crops: moved
     values = task.validate(perfect)
     lengths = []
@@ -183,13 +183,13 @@ def test_the_judge_is_the_vertex_distance(model, batch):
     task = made_task(model, batch, steps=1)
     assert set(task.objectives) == {"wpdc", "vdc"}
     with torch.no_grad():
-        found = task.network.eval()(torch.from_numpy(batch.crops))
+        predicted = task.network.eval()(torch.from_numpy(batch.crops))
     rows = np.flatnonzero(batch.has_params & batch.face)
     errors = []
     for row in rows:
-        camera = found.camera[row].numpy().copy()
+        camera = predicted.camera[row].numpy().copy()
         camera[2, 3] = batch.camera[row, 2, 3]
-        points = task.surface.in_model(found.shape[row : row + 1], found.expression[row : row + 1])[0].numpy()
+        points = task.surface.in_model(predicted.shape[row : row + 1], predicted.expression[row : row + 1])[0].numpy()
         true = task.surface.in_model(*(torch.from_numpy(v[row : row + 1]) for v in (batch.shape, batch.expression)))[0]
         difference = Camera(camera).project(points) - Camera(batch.camera[row]).project(true.numpy())
         errors.append((difference**2).sum(axis=1).mean())
@@ -206,16 +206,16 @@ def test_whitening_takes_rows_with_parameters(batch):
 
 
 @pytest.mark.parametrize("look_ahead", [0, 2], ids=["joint", "meta-joint"])
-def test_a_training_writes_what_it_promises(settings, tmp_path, look_ahead):
+def test_a_training_writes_its_files(settings, tmp_path, look_ahead):
     settings = dataclasses.replace(settings, meta_joint=MetaJoint(steps=look_ahead))
     outcome = train_regressor(settings, tmp_path, show=False)
     assert outcome.finished and outcome.steps == 6
     assert {"error", "landmarks", "inner", "lid_gap", "score"} == set(outcome.best)
     crops = np.full((3, 120, 120, 3), 90, np.uint8)
     with torch.no_grad():
-        found = load_best(tmp_path)(torch.from_numpy(crops))
+        predicted = load_best(tmp_path)(torch.from_numpy(crops))
     ran = Model(tmp_path / EXPORTED, device="cpu", threads=1)(crops)
-    assert np.allclose(ran["camera"], found.camera.numpy(), atol=1e-3)
+    assert np.allclose(ran["camera"], predicted.camera.numpy(), atol=1e-3)
     parts = {json.loads(line)["part"] for line in (tmp_path / LOG).read_text().splitlines()}
     assert parts == {"train", "validation"}
     (tmp_path / EXPORTED).unlink()
@@ -223,29 +223,29 @@ def test_a_training_writes_what_it_promises(settings, tmp_path, look_ahead):
     assert (tmp_path / EXPORTED).is_file()
 
 
-def test_released_weights_are_where_a_training_begins(settings, root, batch):
+def test_a_training_starts_from_released_weights(settings, root, batch):
     assert first_network(dataclasses.replace(settings, width=None)).backbone.width == 0.5
     network = first_network(dataclasses.replace(settings, init=root / "weights/open_mb05.onnx", width=None))
     assert network.backbone.width == 0.5
     with torch.no_grad():
-        found = network(torch.from_numpy(batch.crops[:4]))
+        predicted = network(torch.from_numpy(batch.crops[:4]))
     wanted = Model(root / "weights/open_mb05.onnx", device="cpu", threads=1)(batch.crops[:4])
-    assert np.allclose(found.camera.numpy(), wanted["camera"], rtol=1e-4, atol=1e-3)
+    assert np.allclose(predicted.camera.numpy(), wanted["camera"], rtol=1e-4, atol=1e-3)
     wide = first_network(dataclasses.replace(settings, init=root / "weights/open_mb05.onnx", width=0.75))
     assert wide.backbone.width == 0.75
     with torch.no_grad():
-        found = wide(torch.from_numpy(batch.crops[:4]))
-    assert np.allclose(found.camera.numpy(), wanted["camera"], rtol=1e-3, atol=1e-2)
+        predicted = wide(torch.from_numpy(batch.crops[:4]))
+    assert np.allclose(predicted.camera.numpy(), wanted["camera"], rtol=1e-3, atol=1e-2)
 
 
-def test_without_validation_crops_it_does_not_begin(settings, tmp_path, folder):
+def test_a_training_needs_validation_crops(settings, tmp_path, folder):
     crops = Crops.open([folder]).split(validation=False)
     write_shard(tmp_path / "crops", [encode_jpeg(crops.image(row)) for row in range(len(crops))], crops.labels)
     with pytest.raises(ValueError, match="expected faces marked for validation"):
         train_regressor(dataclasses.replace(settings, data=(Folder(tmp_path / "crops"),)), tmp_path / "out")
 
 
-def test_a_device_that_is_not_there_is_said(settings, tmp_path):
+def test_a_missing_device_is_named(settings, tmp_path):
     with pytest.raises(ValueError, match="device: expected one that torch has here, got 'abacus'"):
         train_regressor(settings, tmp_path, device="abacus")
 

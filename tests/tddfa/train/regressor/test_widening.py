@@ -31,13 +31,13 @@ def narrow(crops):
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5, 0.4, 0.75])
-def test_what_it_computes_stays(narrow, crops, width):
+def test_the_function_is_kept(narrow, crops, width):
     wide = widened(narrow, width)
     assert wide.backbone.width == width
     assert wide.head.in_features == 8 * round(width * 128)
     with torch.no_grad():
-        for found, wanted in zip(wide(crops), narrow(crops), strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        for predicted, expected in zip(wide(crops), narrow(crops), strict=True):
+            torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_it_computes_the_same_in_training_too(narrow, crops):
