@@ -23,13 +23,15 @@ def add_parser(commands: Any) -> None:
     from tddfa.evaluate.benchmarks import BENCHMARKS
 
     parser = commands.add_parser(
-        "evaluate", help="measure the accuracy of a model", allow_abbrev=False,
+        "evaluate",
+        help="measure the accuracy of a model",
+        allow_abbrev=False,
         description="Run benchmarks. Each prints a table and writes a .json file; those with an error per face also\n"
         "write plots, and those with images a contact sheet of the worst.",
         epilog="benchmarks and their data (DIR is that of --data):\n"
         + "\n".join(f"  {name:12} {record.data}" for name, record in BENCHMARKS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run_evaluate)
     parser.add_argument(
         "benchmark", nargs="*", metavar="BENCHMARK", help="names of benchmarks; with --write: folders of results"
@@ -39,13 +41,17 @@ def add_parser(commands: Any) -> None:
         "--data", type=Path, default=_DATA, metavar="DIR", help="folder of the data sets (default: %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out",
+        type=Path,
+        metavar="DIR",
         help="folder for the files (default: results/evaluate/CONFIG; with --limit: CONFIG_limitN)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--limit", type=integer(1, 10**9), metavar="N",
+        "--limit",
+        type=integer(1, 10**9),
+        metavar="N",
         help="use at most N images of each data set, evenly spread (default: all)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--no-plots", "--no_plots", action="store_true", help="write neither plots nor contact sheets (default: both)"
     )
@@ -53,9 +59,11 @@ def add_parser(commands: Any) -> None:
         "--video", type=Path, metavar="FILE", help="video for the benchmark jitter (default: DIR/video/carphone.mp4)"
     )
     parser.add_argument(
-        "--write", type=Path, metavar="FILE.md",
+        "--write",
+        type=Path,
+        metavar="FILE.md",
         help="measure nothing; write the results of the given folders to one page, side by side",
-    )  # fmt: skip
+    )
     add_model_options(parser)
 
 
@@ -167,8 +175,8 @@ class _Run:
         from tddfa._shared import image_io
         from tddfa.evaluate.report.contact_sheet import contact_sheet
 
-        head = f"{self._title(result)}; the worst: {record.sheet}"
-        sheet = contact_sheet(result.worst, self.setup.data, head, record.unit)
+        head = f"{self._title(result)}; the worst: {record.sheet_title}"
+        sheet = contact_sheet(result.worst, self.setup.data, head, record.sheet_unit)
         return image_io.write(self.out / f"{result.benchmark}_worst.jpg", sheet)
 
     def _save_plots(self, result: Result, record: Benchmark) -> Iterator[Path]:

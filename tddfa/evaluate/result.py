@@ -256,8 +256,8 @@ class Result:
             content = json.loads(path.read_text(encoding="utf-8"))
             keys = [part.name for part in fields(cls)]
             if not isinstance(content, dict) or not set(keys) <= set(content):
-                found = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
-                raise ValueError(f"expected an object with {', '.join(keys)}, got {found or 'an empty one'}")
+                got = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__
+                raise ValueError(f"expected an object with {', '.join(keys)}, got {got or 'an empty one'}")
             return cls(
                 benchmark=str(content["benchmark"]),
                 settings=dict(content["settings"]),

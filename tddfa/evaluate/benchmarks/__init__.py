@@ -29,9 +29,9 @@ class Benchmark:
         the module lists all variants.
     axes : mapping of str to (str, float)
         Unit of a curve -> name of the error, and end of the axis of the cumulative plot.
-    sheet : str
+    sheet_title : str
         Title of the contact sheet.
-    unit : str
+    sheet_unit : str
         Of the errors on the contact sheet.
     options : tuple of str
         Options of ``tddfa evaluate`` that ``evaluate`` takes beside the setup.
@@ -41,8 +41,8 @@ class Benchmark:
     module: str
     data: str
     axes: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    sheet: str = ""
-    unit: str = ""
+    sheet_title: str = ""
+    sheet_unit: str = ""
     options: tuple[str, ...] = ()
 
     @property
@@ -74,45 +74,45 @@ _RECORDS = (
         "tddfa.evaluate.benchmarks.aflw2000",
         data="DIR/aflw2000: images with a .mat beside each",
         axes={"%": (_BOX, 10)},
-        sheet=f"{_LANDMARKS}; {_BOX}, %",
-        unit="%",
+        sheet_title=f"{_LANDMARKS}; {_BOX}, %",
+        sheet_unit="%",
     ),
     Benchmark(
         "aflw",
         "tddfa.evaluate.benchmarks.aflw",
         data="DIR/AFLW_GT_crop: 3DDFA's crops, with its AFLW_GT_crop.list and AFLW_GT_*.npy",
         axes={"%": (_BOX, 10)},
-        sheet=f"{_LANDMARKS}; {_BOX}, %",
-        unit="%",
+        sheet_title=f"{_LANDMARKS}; {_BOX}, %",
+        sheet_unit="%",
     ),
     Benchmark(
         "300w",
         "tddfa.evaluate.benchmarks.ibug",
         data="DIR/lfpw and other folders: images with a .pts of 68 points beside each",
         axes={"%": (_EYES, 10)},
-        sheet=f"{_LANDMARKS}; {_EYES}, %",
-        unit="%",
+        sheet_title=f"{_LANDMARKS}; {_EYES}, %",
+        sheet_unit="%",
     ),
     Benchmark(
         "biwi",
         "tddfa.evaluate.benchmarks.biwi",
         data="DIR/hpdb: folders 01 to 24 of frame_*_rgb.png and frame_*_pose.txt",
         axes={"deg": ("angle between the rotations", 30)},
-        sheet="predicted red, crop from the detector; angle between the rotations, deg",
-        unit="deg",
+        sheet_title="predicted red, crop from the detector; angle between the rotations, deg",
+        sheet_unit="deg",
     ),
     Benchmark(
         "detection",
         "tddfa.evaluate.benchmarks.detection",
         data="DIR/detect: images with a .txt of lines 'x1 y1 x2 y2' beside each; or DIR/voc; or DIR/wider (WIDER FACE)",
         axes={"1 - IoU": ("overlap error of the best detection of each face", 1)},
-        sheet="ground truth green, detected red, at the detector's own score threshold",
+        sheet_title="ground truth green, detected red, at the detector's own score threshold",
     ),
     Benchmark(
         "negatives",
         "tddfa.evaluate.benchmarks.negatives",
         data="DIR/negatives: images without a face",
-        sheet="false detections red",
+        sheet_title="false detections red",
     ),
     Benchmark(
         "jitter",

@@ -114,9 +114,14 @@ def _summary(columns: Mapping[str, Mapping[str, Result]]) -> list[str]:
     note = "Landmarks and pose on the crop from the ground truth. The tables below have all other figures."
     parts = [f"{column}, {what}" for column, each in columns.items() for what in _limits(each)]
     return [
-        "## Summary", "", note, "", *_grid(["", *columns], rows), "",
+        "## Summary",
+        "",
+        note,
+        "",
+        *_grid(["", *columns], rows),
+        "",
         *([f"**Part of the data only**: {_escaped('; '.join(parts))}.", ""] if parts else []),
-    ]  # fmt: skip
+    ]
 
 
 def _limits(results: Mapping[str, Result]) -> Iterator[str]:

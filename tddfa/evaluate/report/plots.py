@@ -118,9 +118,12 @@ def over_yaw(title: str, curves: Sequence[Curve], axes: Axes | None = None) -> b
         panel.set(xlim=(-95, 95), ylim=(0, end), xlabel="yaw, degrees", ylabel=f"{what}, {unit}")
         panel.set_xticks(range(-90, 91, 30))
         panel.legend(
-            loc="upper center", fontsize=8, frameon=False, title_fontsize=8,
+            loc="upper center",
+            fontsize=8,
+            frameon=False,
+            title_fontsize=8,
             title=f"lines: running median, {_REACH:.0f} degrees to each side, at least {_FEWEST} images",
-        )  # fmt: skip
+        )
         above = sum(int((np.asarray(curve.errors) > end).sum()) for curve in members)
         if above:
             note = f"{above} of {sum(len(curve.errors) for curve in members)} dots above"

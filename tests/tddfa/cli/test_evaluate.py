@@ -54,8 +54,10 @@ def test_one_benchmark(run, data, tmp_path):
     assert out[0] == "300w  open_mb05  cpu"
     assert any(line.split()[-2:] == ["0", "images"] for line in out if "missed" in line)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "300w.json", "300w_cumulative.png", "300w_worst.jpg"
-    ]  # fmt: skip
+        "300w.json",
+        "300w_cumulative.png",
+        "300w_worst.jpg",
+    ]
     result = Result.load(tmp_path / "out/300w.json")
     # the labels are the predictions on the crop from the detector
     assert result.value("own.nme.detector.68") < 0.01

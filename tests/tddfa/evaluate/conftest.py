@@ -9,16 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from builders import make_face
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.result import Setup
 from tddfa.model.config import CropRule
 from tddfa.types import Face, Roi
-
-
-def made_face(landmarks, box=None, camera=None, score=1.0):
-    """A face with these landmarks (68, 2 or 3)."""
-    return make_face(landmarks=landmarks, box=box, camera=camera, score=score)
 
 
 @dataclass
@@ -30,9 +24,8 @@ class Scripted:
     crop: CropRule = CropRule(120, 0.1, 1.2, 1.25)  # noqa: RUF009
     rois: dict[int, Roi] = field(default_factory=dict)
     device: str = "cpu"
-    conventions: dict[str, list[float]] = field(
-        default_factory=lambda: {"300w": [0, 0, 0]}
-    )  # how far off all points are
+    # offset of all points
+    conventions: dict[str, list[float]] = field(default_factory=lambda: {"300w": [0, 0, 0]})
 
     @property
     def face_model(self):
@@ -56,11 +49,6 @@ class Scripted:
 @pytest.fixture
 def scripted():
     return Scripted()
-
-
-@pytest.fixture(scope="session")
-def face_of():
-    return made_face
 
 
 @pytest.fixture(scope="session")

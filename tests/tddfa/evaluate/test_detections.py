@@ -89,12 +89,20 @@ def test_sizes():
     everything = sample(boxes, ground_truth=boxes[:3])
     by_size = {name: match(everything, 0.5, limits) for name, limits in SIZES.items()}
     assert {name: matches.faces for name, matches in by_size.items()} == {
-        "all": 3, "under-16": 1, "16-48": 1, "48-96": 0, "over-96": 1,
-    }  # fmt: skip
+        "all": 3,
+        "under-16": 1,
+        "16-48": 1,
+        "48-96": 0,
+        "over-96": 1,
+    }
     # the false detection is 40 px large, and counts in no other size
     assert {name: matches.correct.tolist() for name, matches in by_size.items()} == {
-        "all": [True, True, True, False], "under-16": [True], "16-48": [True, False], "48-96": [], "over-96": [True],
-    }  # fmt: skip
+        "all": [True, True, True, False],
+        "under-16": [True],
+        "16-48": [True, False],
+        "48-96": [],
+        "over-96": [True],
+    }
 
 
 def test_the_ranges_of_sizes_leave_no_gap():

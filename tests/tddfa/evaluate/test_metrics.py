@@ -134,9 +134,7 @@ class TestAngles:
     def test_signs_against_those_of_the_camera(self):
         """Yaw has the opposite sign; pitch and roll are the same."""
         for ours, theirs in (((20, 0, 0), (-20, 0, 0)), ((0, 20, 0), (0, 20, 0)), ((0, 0, 20), (0, 0, 20))):
-            np.testing.assert_allclose(
-                metrics.euler_300w_lp(Camera.from_pose(*ours).rotation), theirs, atol=1e-5
-            )  # fmt: skip
+            np.testing.assert_allclose(metrics.euler_300w_lp(Camera.from_pose(*ours).rotation), theirs, atol=1e-5)
             np.testing.assert_allclose(euler_from_rotation(metrics.rotation_300w_lp(*theirs)), ours, atol=1e-9)
 
     def test_rotation_angle(self, rng):

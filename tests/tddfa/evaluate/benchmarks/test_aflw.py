@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from builders import make_face
 from tddfa.evaluate.benchmarks import aflw
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.synthetic import Head, State, render
@@ -10,7 +11,7 @@ BOX = np.array([40.0, 20.0, 280.0, 260.0])  # of 240 px: two px of the photo are
 
 
 @pytest.fixture
-def made(tmp_path, scripted, face_of, write_image, shape_68):
+def made(tmp_path, scripted, write_image, shape_68):
     """Three crops; predictions are off by 3 px of the crop, 6 px of AFLW's image."""
     rows = {"roi_box": [], "yaws": [], "pts21": [], "pts68": []}
     names = []
@@ -18,7 +19,7 @@ def made(tmp_path, scripted, face_of, write_image, shape_68):
         ground_truth = 1.5 * shape_68[:, :2] + 10
         write_image(tmp_path / f"test.data/AFLW_GT_crop/{i}.png", i, size=(120, 120))
         in_crop = (ground_truth - BOX[:2] + 0.5) / 2 - 0.5  # px centres
-        scripted.given[i] = face_of(np.add(in_crop, [3, 0]))
+        scripted.given[i] = make_face(landmarks=np.add(in_crop, [3, 0]))
         points = aflw.points_21(ground_truth)
         points[2 * i : 2 * i + 3] = -1
         names.append(f"{i}.png")

@@ -3,6 +3,7 @@ import pytest
 from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
+from builders import make_face
 from tddfa._shared import image_io
 from tddfa.evaluate.benchmarks import aflw2000
 from tddfa.evaluate.result import DataMissing, Setup
@@ -19,7 +20,7 @@ def camera_at(yaw, pitch, roll):
 
 
 @pytest.fixture
-def made(tmp_path, scripted, face_of, write_image, shape_68):
+def made(tmp_path, scripted, write_image, shape_68):
     """Five images with errors of 3 px (crop from the ground truth) and 1 px (detector, which misses the third)."""
     for i, yaw in enumerate(YAWS):
         path = tmp_path / f"AFLW2000/image{i:05}.jpg"
@@ -28,9 +29,11 @@ def made(tmp_path, scripted, face_of, write_image, shape_68):
             path.with_suffix(".mat"),
             {"pt3d_68": shape_68.T, "Pose_Para": np.radians([[5.0, yaw, 3.0, 0, 0, 0, 0]]), "roi": np.zeros((1, 4))},
         )
-        scripted.given[10 * i] = face_of(np.add(shape_68, [3, 0, 5]), camera=camera_at(yaw, 5 + 4 + i % 2, 3))
-        other = face_of(np.add(shape_68, [150, 0, 0]))
-        near = face_of(np.add(shape_68, [1, 0, 0]), camera=camera_at(yaw, 5, 3))
+        scripted.given[10 * i] = make_face(
+            landmarks=np.add(shape_68, [3, 0, 5]), camera=camera_at(yaw, 5 + 4 + i % 2, 3)
+        )
+        other = make_face(landmarks=np.add(shape_68, [150, 0, 0]))
+        near = make_face(landmarks=np.add(shape_68, [1, 0, 0]), camera=camera_at(yaw, 5, 3))
         scripted.detected[10 * i] = [other] if i == 2 else [other, near]
     return tmp_path
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from builders import make_face
 from tddfa._shared import image_io
 from tddfa.evaluate.benchmarks import biwi
 from tddfa.evaluate.result import DataMissing, Setup
@@ -27,15 +28,17 @@ POSES = ((0, 0, 0), (30, 10, -20), (-50, 20, 10))
 
 
 @pytest.fixture
-def made(tmp_path, scripted, face_of, write_image, shape_68):
+def made(tmp_path, scripted, write_image, shape_68):
     """Three frames of two people: predicted exactly, with an error of 5 degrees in yaw, and missed."""
     for i, (yaw, pitch, roll) in enumerate(POSES):
         stem = tmp_path / f"hpdb/{1 + i // 2:02}/frame_{3 + i:05}"
         write_pose(stem.with_name(f"{stem.name}_pose.txt"), in_opencv(yaw, pitch, roll))
         write_image(stem.with_name(f"{stem.name}_rgb.png"), i)
-        right = face_of(shape_68, camera=Camera.from_pose(yaw + (5 if i == 1 else 0), pitch, roll), score=0.95)
-        doubtful = face_of(shape_68, score=0.8)
-        aside = face_of(np.add(shape_68, [60, 0, 0]), score=0.99)
+        right = make_face(
+            landmarks=shape_68, camera=Camera.from_pose(yaw + (5 if i == 1 else 0), pitch, roll), score=0.95
+        )
+        doubtful = make_face(landmarks=shape_68, score=0.8)
+        aside = make_face(landmarks=np.add(shape_68, [60, 0, 0]), score=0.99)
         scripted.detected[i] = [] if i == 2 else [aside, doubtful, right]
     return tmp_path
 
@@ -54,9 +57,9 @@ def test_known_errors_come_out(made, setup):
     assert [case.caption for case in result.worst] == ["", "", "missed"]
 
 
-def test_without_a_high_score_the_highest_is_taken(made, setup, scripted, face_of, shape_68):
-    away = face_of(np.add(shape_68, [60, 0, 0]), camera=Camera.from_pose(*POSES[0]), score=0.7)
-    scripted.detected[0] = [away, face_of(shape_68, camera=Camera.from_pose(80, 0, 0), score=0.6)]
+def test_without_a_high_score_the_highest_is_taken(made, setup, scripted, shape_68):
+    away = make_face(landmarks=np.add(shape_68, [60, 0, 0]), camera=Camera.from_pose(*POSES[0]), score=0.7)
+    scripted.detected[0] = [away, make_face(landmarks=shape_68, camera=Camera.from_pose(80, 0, 0), score=0.6)]
     assert biwi.evaluate(setup).items[0]["rotation"] == pytest.approx(0, abs=1e-3)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from builders import make_face
 from tddfa.evaluate.benchmarks import ibug
 from tddfa.evaluate.result import DataMissing, Setup
 
@@ -12,14 +13,14 @@ def write_pts(path, points, head="version: 1\nn_points:  68\n"):
 
 
 @pytest.fixture
-def labelled_image(tmp_path, scripted, face_of, write_image, shape_68):
+def labelled_image(tmp_path, scripted, write_image, shape_68):
     """Makes a labelled image; given and detected are the errors of both predictions, px; None for a missed face."""
 
     def make(name, number, given, detected):
         write_image(tmp_path / f"{name}.png", number)
         write_pts(tmp_path / f"{name}.pts", shape_68)
-        scripted.given[number] = face_of(shape_68 + given)
-        scripted.detected[number] = [] if detected is None else [face_of(shape_68 + detected)]
+        scripted.given[number] = make_face(landmarks=shape_68 + given)
+        scripted.detected[number] = [] if detected is None else [make_face(landmarks=shape_68 + detected)]
 
     return make
 
@@ -50,7 +51,7 @@ def test_known_errors_come_out(labelled_image, setup, shape_68, outer):
     assert result.worst[-1].caption == "missed"
 
 
-def test_eye_openness(tmp_path, scripted, face_of, write_image, shape_68):
+def test_eye_openness(tmp_path, scripted, write_image, shape_68):
     """Predicted lids have half the opening of the labels: EAR correlates, and its mean error is half of the labels."""
     openness = []
     for i, height in enumerate((0.2, 0.6, 1.0, 1.4)):
@@ -63,7 +64,7 @@ def test_eye_openness(tmp_path, scripted, face_of, write_image, shape_68):
         openness.append(ibug.metrics.eye_openness(ground_truth))
         write_image(tmp_path / f"x/{i}.png", i)
         write_pts(tmp_path / f"x/{i}.pts", ground_truth)
-        scripted.given[i] = face_of(actual)
+        scripted.given[i] = make_face(landmarks=actual)
         scripted.detected[i] = []
     result = ibug.evaluate(Setup(tmp_path, scripted))
     assert result.value("x.ear_correlation.ground_truth") == pytest.approx(1, abs=0.03)
@@ -104,8 +105,9 @@ def test_every_folder_is_a_set(labelled_image, setup):
     labelled_image(".hidden/a", 3, [0, 0, 0], [0, 0, 0])
     result = ibug.evaluate(setup)
     assert [name for name in result.settings if name.startswith("images")] == [
-        "images.300W/01_Indoor", "images.300W/02_Outdoor"
-    ]  # fmt: skip
+        "images.300W/01_Indoor",
+        "images.300W/02_Outdoor",
+    ]
 
 
 def test_missing_data_are_named(setup):

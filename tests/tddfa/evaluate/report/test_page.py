@@ -115,9 +115,16 @@ def test_rows_with_a_common_beginning_are_grouped():
 
 def test_settings_have_labels():
     settings = {
-        "images": 9, "images.0-30": 5, "images.30-60": 3, "images.60-90": 0, "images.over_90": 1,
-        "images.new_bins.0-30": 4, "images.lfpw (last 30 %)": 2, "lowest score": 0.05, "kept": None,
-    }  # fmt: skip
+        "images": 9,
+        "images.0-30": 5,
+        "images.30-60": 3,
+        "images.60-90": 0,
+        "images.over_90": 1,
+        "images.new_bins.0-30": 4,
+        "images.lfpw (last 30 %)": 2,
+        "lowest score": 0.05,
+        "kept": None,
+    }
     lines = page.markdown({"m": {"zzz": Result("zzz", settings, ())}}).splitlines()
     assert (
         "images: 9; images by yaw: 5, 3, 0; images over 90 degrees: 1; images by yaw, new bins: 4; "
