@@ -35,6 +35,7 @@ At pitch = +-90 only a sum of yaw and roll is defined: roll is then 0, and yaw i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,23 +90,26 @@ class Camera:
         linear = scale * VIEW_TO_IMAGE @ rotation_from_euler(yaw, pitch, roll)
         return cls(np.column_stack([linear, np.asarray(translation, dtype=np.float64)]))
 
+    @cached_property
     def _polar(self) -> tuple[NDArray[np.float64], float]:
         # The nearest rotation (least squares) and its scale: the regressor's matrix is near a similarity, not one.
         u, singular, vt = np.linalg.svd(VIEW_TO_IMAGE @ self.matrix[:, :3].astype(np.float64))
         if np.linalg.det(u @ vt) < 0:
             u[:, 2] = -u[:, 2]
             singular[2] = -singular[2]
-        return u @ vt, float(singular.mean())
+        rotation = u @ vt
+        rotation.setflags(write=False)  # it is kept
+        return rotation, float(singular.mean())
 
     @property
     def rotation(self) -> NDArray[np.float64]:
         """The rotation (3, 3) nearest to the matrix, model to view; determinant +1."""
-        return self._polar()[0]
+        return self._polar[0]
 
     @property
     def scale(self) -> float:
         """Size of a model unit in the image, px."""
-        return self._polar()[1]
+        return self._polar[1]
 
     def euler_degrees(self) -> Euler:
         """Yaw, pitch, roll in degrees; signs and order are in the docstring of `tddfa.geometry.camera`."""
