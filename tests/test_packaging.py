@@ -123,4 +123,5 @@ class TestWheel:
             "tddfa/configs/open_mb05.yml", "tddfa/configs/open_face.npz", "tddfa/weights/open_mb05.onnx",
             "tddfa/weights/faceboxes.onnx", "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
         } <= names  # fmt: skip
+        assert "tddfa/bench/peers/threeddfa_v2.py" in names  # read as text by `tddfa bench --peer`
         assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]

@@ -1,6 +1,6 @@
-"""How long each stage takes on this machine, and how much memory: what ``tddfa bench`` and the latency benchmark do.
+"""Time and memory of each stage on this machine: what ``tddfa bench`` and the latency benchmark measure.
 
-`tddfa.bench.stages` lists the stages, `tddfa.bench.timing` measures them in turn, round by round, `tddfa.bench.memory`
-gives each a process of its own, `tddfa.bench.peer` runs a checkout of 3DDFA_V2 beside them, and `tddfa.bench.run` does
-all of it.
+`tddfa.bench.stages` lists the stages. `tddfa.bench.timing` times them in turn, round by round. `tddfa.bench.memory`
+measures the memory of each in its own process. `tddfa.bench.peer` runs a checkout of 3DDFA_V2 for comparison.
+`tddfa.bench.run` combines them.
 """

@@ -1,4 +1,4 @@
-"""The pictures that are measured on: rendered, so that they are the same everywhere and need no file."""
+"""The images for the measurements. They are rendered, so they are the same everywhere and need no files."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ SIZE = (720, 1280)
 MANY = 20
 
 _LARGE = 330.0
-# From the last row to the first: who stands before others is larger, and hides their shoulders.
+# Face sizes from the back row to the front row: heads in front are larger, and hide the shoulders behind them.
 _SMALL = (86.0, 92.0, 98.0, 104.0)
 _ROWS, _COLUMNS = len(_SMALL), 5
-_HEADS = 4
-_FRAMES = 6
+_HEAD_COUNT = 4
+_FRAME_COUNT = 6
 _NOISE = 1.5
-# A box as FaceBoxes puts it, by that of the landmarks: sides, and how far up its middle lies, both by the longer side.
+# FaceBoxes' box from the box of the landmarks: its side, and its upward shift, as fractions of the longer side.
 _BOX_SIDE, _BOX_UP = 1.126, 0.174
 
 
 @dataclass(frozen=True)
 class Material:
-    """Files of pictures of 1280 x 720 px, and where the faces in them are.
+    """Files of images of 1280 x 720 px, and the boxes of the faces in them.
 
     Attributes
     ----------
     one, many : Path
-        A picture with one large face, and one with twenty small ones.
+        An image with one large face, and one with twenty small faces.
     frames : tuple of Path
-        A few frames of a head that turns, forth and back.
+        A few frames of a head that turns forth and back.
     one_boxes, many_boxes : tuple of tuple of float
-        x1, y1, x2, y2, score of each face, as FaceBoxes would put them.
+        x1, y1, x2, y2, score of each face, placed as FaceBoxes places its boxes.
     """
 
     one: Path
@@ -53,14 +53,14 @@ class Material:
 
 
 def make(folder: Path) -> Material:
-    """Render the pictures into a folder, and write what `load` reads."""
+    """Render the images into a folder, with the file that `load` reads."""
     model = FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
-    heads = [Head.procedural(model, seed) for seed in range(_HEADS)]
+    heads = [Head.procedural(model, seed) for seed in range(_HEAD_COUNT)]
     height, width = SIZE
-    wall, rng = backdrop(SIZE, seed=1), np.random.default_rng(0)
+    background, rng = backdrop(SIZE, seed=1), np.random.default_rng(0)
 
     def save(name: str, states: Sequence[tuple[Head, State]]) -> list[tuple[float, ...]]:
-        image, truths = render(SIZE, states, wall)
+        image, truths = render(SIZE, states, background)
         image_io.write(folder / name, degrade(image, rng, noise=_NOISE))
         return [_box(truth) for truth in truths if truth is not None]
 
@@ -69,9 +69,9 @@ def make(folder: Path) -> Material:
     for k, (row, column) in enumerate(np.ndindex(_ROWS, _COLUMNS)):
         x, y = (column + 0.5) * width / _COLUMNS, (row + 0.5) * height / _ROWS
         yaw, pitch = rng.uniform((-40, -10), (40, 10)).tolist()
-        small.append((heads[k % _HEADS], State(yaw, pitch, size=_SMALL[row], x=x, y=y)))
+        small.append((heads[k % _HEAD_COUNT], State(yaw, pitch, size=_SMALL[row], x=x, y=y)))
     boxes = {"one": save("one.jpg", [(heads[0], large)]), "many": save("many.jpg", small)}
-    for k in range(_FRAMES):
+    for k in range(_FRAME_COUNT):
         save(f"frame-{k}.jpg", [(heads[0], State(yaw=2.0 * k, size=200, x=width / 2 + 3 * k, y=0.45 * height))])
     write_atomic(folder / "boxes.json", json.dumps(boxes).encode())
     return load(folder)
@@ -86,9 +86,9 @@ def _box(truth: GroundTruth) -> tuple[float, ...]:
 
 
 def load(folder: Path) -> Material:
-    """Take up what `make` has left in a folder, in another process, say."""
+    """Load the material that `make` has written to a folder, for example in another process."""
     boxes = json.loads((folder / "boxes.json").read_text(encoding="utf-8"))
-    frames = [folder / f"frame-{k}.jpg" for k in range(_FRAMES)]
+    frames = [folder / f"frame-{k}.jpg" for k in range(_FRAME_COUNT)]
     return Material(
         folder / "one.jpg",
         folder / "many.jpg",
@@ -99,5 +99,5 @@ def load(folder: Path) -> Material:
 
 
 def read(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
-    """The pictures themselves."""
+    """Read the images (720, 1280, 3), BGR."""
     return [image_io.read(path) for path in paths]

@@ -1,4 +1,4 @@
-"""A checkout of 3DDFA_V2 in a process of its own, asked for a sample of a stage at a time."""
+"""A checkout of 3DDFA_V2 in its own process, which times one sample of a stage per request."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ from typing import Any
 
 from tddfa._shared.errors import TddfaError
 from tddfa.bench.material import Material
-from tddfa.bench.memory import peak_mb
+from tddfa.bench.process_memory import peak_mb
 
 _DRIVER = Path(__file__).with_name("peers") / "threeddfa_v2.py"
-# On its first run it converts its networks, and loads torch for that.
-_START_SECONDS = 600.0
-_SAMPLE_SECONDS = 180.0
-# A stage may end the whole process (a crash in compiled code); it is started again for the others, so often.
+# The first run of a checkout converts its networks, for which it loads torch.
+_START_TIMEOUT = 600.0
+_SAMPLE_TIMEOUT = 180.0
+# A stage may crash the process in compiled code. It is restarted for the other stages, up to this number of starts.
 _MAX_STARTS = 10
 
 
 class PeerError(TddfaError):
-    """The checkout did not do what it was asked for; the message says why."""
+    """A checkout could not be started, or a stage of it failed."""
 
 
 class Peer:
-    """3DDFA_V2 at work.
+    """A running checkout of 3DDFA_V2.
 
     Parameters
     ----------
     folder : Path
-        The checkout: with FaceBoxes, TDDFA.py, utils, configs and weights in it, built as its README says. On its own
-        first run it writes its networks as ``.onnx`` beside its weights; nothing else is left in it.
+        The checkout, built as its README describes, with its weights. Its first run writes its networks as ``.onnx``
+        beside the weights. No other file is added.
     material : Material
-        The pictures.
+        The images.
     scratch : Path
-        A folder to write to.
+        Folder for output files.
     python : str
-        The interpreter that has what it needs.
-    threads : int or None
-        So many cores at most, where the system can bind a process to some; None leaves it to itself.
+        Python interpreter with the packages of the checkout.
+    threads : int, optional
+        Maximum number of cores, on systems that can bind a process to cores. By default, all.
     gpu : bool
-        Its torch classes on the GPU.
+        Use its torch classes on the GPU.
 
     Attributes
     ----------
     stages : tuple of str
-        What can be sampled.
-    network, config, why_not_onnx : str
-        "onnx" or "torch"; the config taken; and in the latter case, why it is not the former.
+        Names of the stages that it can time.
+    network, config : str
+        "onnx" or "torch", and the config in use.
+    onnx_error : str
+        The reason, if the ONNX classes could not be used.
 
     Raises
     ------
@@ -76,7 +78,7 @@ class Peer:
         if not (folder / "TDDFA.py").is_file():
             raise PeerError(f"{folder}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
         self._folder = folder
-        # it is started in another folder
+        # absolute, because the process starts in another folder
         self._python = str(Path(python).absolute()) if os.sep in python else python
         self._task = {
             "one": str(material.one),
@@ -91,39 +93,39 @@ class Peer:
         self._starts = 0
         self._process, about = self._start()
         self.stages = tuple(str(name) for name in about.get("stages", ()))
-        self.network, self.config, self.why_not_onnx = (
-            str(about.get(key, "")) for key in ("network", "config", "why_not_onnx")
+        self.network, self.config, self.onnx_error = (
+            str(about.get(key, "")) for key in ("network", "config", "onnx_error")
         )
 
     def _start(self) -> tuple[_Process, dict[str, Any]]:
         if self._starts >= _MAX_STARTS:
-            raise PeerError(f"it ended {self._starts} times")
+            raise PeerError(f"the process ended {self._starts} times")
         self._starts += 1
         process = _Process(self._python, self._folder)
         try:
-            return process, process.ask(self._task, _START_SECONDS)
+            return process, process.request(self._task, _START_TIMEOUT)
         except BaseException:
             process.close()
             raise
 
     def sample(self, stage: str) -> float:
-        """Seconds that a call of a stage takes now.
+        """Time one sample of a stage, seconds per call.
 
         Raises
         ------
         PeerError
-            If the stage fails there; others may still be asked for.
+            If the stage fails. Other stages can still be timed.
         """
         if self._process.ended:
             self._process.close()
             self._process, _ = self._start()
-        answer = self._process.ask({"stage": stage}, _SAMPLE_SECONDS)
+        answer = self._process.request({"stage": stage}, _SAMPLE_TIMEOUT)
         if not isinstance(answer.get("seconds"), (int, float)):
-            raise PeerError(f"an answer without seconds: {answer}")
+            raise PeerError(f"expected an answer with seconds, got {answer}")
         return float(answer["seconds"])
 
-    def cold(self) -> float:
-        """Seconds that a process of its own takes from start to end: a photo to its 3d picture.
+    def sample_process(self) -> float:
+        """Time a new process that writes the ``3d`` image of one photo, from start to exit, seconds.
 
         Raises
         ------
@@ -133,18 +135,18 @@ class Peer:
         started = time.perf_counter()
         process = _Process(self._python, self._folder)
         try:
-            process.ask({**self._task, "once": True}, _START_SECONDS)
-            process.wait(_SAMPLE_SECONDS)
+            process.request({**self._task, "once": True}, _START_TIMEOUT)
+            process.wait(_SAMPLE_TIMEOUT)
             return time.perf_counter() - started
         finally:
             process.close()
 
     def peak_mb(self) -> float | None:
-        """The most memory it has held so far, MB; None where the system does not tell."""
+        """Peak memory of the process so far, MB; None where the system does not report it."""
         return peak_mb(self._process.pid)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.close()
 
     def __enter__(self) -> Peer:
@@ -157,10 +159,10 @@ class Peer:
 
 
 class _Process:
-    """The driver, running; a question is a line of JSON, and so is its answer."""
+    """The running driver. Requests and answers are one line of JSON each."""
 
     def __init__(self, python: str, folder: Path) -> None:
-        # Its text, not its path: the folder that Python then looks into first is the checkout, and not this package.
+        # The text of the driver, not its path: so Python searches the checkout for modules, not this package.
         code = _DRIVER.read_text(encoding="utf-8")
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see close()
         try:
@@ -178,7 +180,7 @@ class _Process:
             raise PeerError(f"{python}: cannot be run: {error.strerror or error}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._questions, self._output = self._process.stdin, self._process.stdout
+        self._requests, self._output = self._process.stdin, self._process.stdout
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -186,15 +188,15 @@ class _Process:
         self.ended = False
 
     def _listen(self) -> None:
-        # a thread, for a wait with an end: Windows has no other for pipes
+        # in a thread, because reading a pipe with a timeout is not possible otherwise on Windows
         for line in self._output:
             self._answers.put(line)
         self._answers.put(None)
 
-    def ask(self, question: dict[str, Any], timeout: float) -> dict[str, Any]:
-        with suppress(OSError):  # it has ended, and the answer that does not come says so
-            self._questions.write(f"{json.dumps(question)}\n")
-            self._questions.flush()
+    def request(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+        with suppress(OSError):  # the process has ended, which the missing answer shows
+            self._requests.write(f"{json.dumps(message)}\n")
+            self._requests.flush()
         try:
             line = self._answers.get(timeout=timeout)
         except queue.Empty:
@@ -203,30 +205,30 @@ class _Process:
         if line is None:
             self.ended = True
             self._process.wait()
-            raise PeerError(f"it ended with status {self._process.returncode}: {self._last_words()}")
+            raise PeerError(f"the process ended with status {self._process.returncode}: {self._last_error()}")
         try:
-            message = dict(json.loads(line))
+            answer = dict(json.loads(line))
         except (ValueError, TypeError):
             self.ended = True
-            raise PeerError(f"an answer that is no JSON: {line[:80]!r}") from None
-        if "error" in message:
-            raise PeerError(str(message["error"]))
-        return message
+            raise PeerError(f"expected an answer in JSON, got {line[:80]!r}") from None
+        if "error" in answer:
+            raise PeerError(str(answer["error"]))
+        return answer
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read()[-4000:].splitlines() if line.strip()]
-        return lines[-1] if lines else "and said nothing"
+        return lines[-1] if lines else "no output"
 
     def wait(self, timeout: float) -> None:
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise PeerError(f"it did not end in {timeout:.0f} s") from None
+            raise PeerError(f"the process did not end in {timeout:.0f} s") from None
 
     def close(self) -> None:
         with suppress(OSError):
-            self._questions.close()
+            self._requests.close()
         try:
             self._process.wait(timeout=0 if self.ended else 5)
         except subprocess.TimeoutExpired:
@@ -238,6 +240,6 @@ class _Process:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing is to be left in the checkout, and no window is to be opened."""
+    """Environment in which Python leaves no files in the checkout and opens no window."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "PYTHONPATH")}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg", "KMP_DUPLICATE_LIB_OK": "True"}

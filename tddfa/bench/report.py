@@ -1,11 +1,11 @@
-"""What a run of the benchmark found: as a table, and as JSON."""
+"""Results of a benchmark run, as a table and as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,37 @@ from tddfa.bench.timing import Timing
 
 @dataclass(frozen=True)
 class Variant:
-    """A column: one of those that are compared.
+    """A column of the table: a number of threads, of this package or of a peer.
 
     Attributes
     ----------
     name, label : str
-        For programs and for people.
+        Names for programs and for readers.
     threads : int or None
-        None is one a core.
-    beside : str
-        Of a peer: the variant of ours that it is compared with.
+        Number of threads; None is one per core.
+    baseline : str
+        Of a peer: name of the variant of this package with which it is compared.
     """
 
     name: str
     label: str
+    _: KW_ONLY
     threads: int | None = None
-    beside: str = ""
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A stage.
+    """A row of the table: a stage.
 
     Attributes
     ----------
     stage, label : str
-        For programs and for people.
+        Names for programs and for readers.
     faces : int
-        That a call deals with.
+        Number of faces per call.
     timings : mapping of str to Timing
-        By variant.
+        Timings by variant.
     """
 
     stage: str
@@ -52,8 +53,12 @@ class Row:
     faces: int
     timings: Mapping[str, Timing]
 
+    def faces_per_second(self, variant: str) -> float:
+        """Throughput of a variant."""
+        return 1000 * self.faces / self.timings[variant].median
+
     def ratio(self, variant: str, to: str) -> float | None:
-        """How many times as long a variant takes as another; None where one of them was not timed."""
+        """Time of a variant divided by that of another; None if one of them was not timed."""
         if variant not in self.timings or to not in self.timings:
             return None
         return self.timings[variant].median / max(self.timings[to].median, 1e-9)
@@ -61,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it.
+    """Results of a run.
 
     Attributes
     ----------
@@ -72,59 +77,70 @@ class Report:
     rows : sequence of Row
         The stages.
     failures : mapping of str to str
-        ``stage variant`` -> why it was not timed; ``* variant`` where none was.
+        Reasons why stages were not timed, by ``stage variant``, or by ``* variant`` if no stage was.
     peak_mb : mapping of str to (float, str or None)
-        Stage -> the most memory of a process that does it alone; a reason where that failed.
+        Peak memory of a process that runs only this stage, by stage; the reason, if it failed.
     growth_mb : float, str or None
-        By how much a process grew over many pictures.
+        Growth of the memory of a process over many images; the reason, if it failed.
     """
 
     about: Mapping[str, Any]
     variants: Sequence[Variant]
     rows: Sequence[Row]
+    _: KW_ONLY
     failures: Mapping[str, str] = field(default_factory=dict)
     peak_mb: Mapping[str, float | str | None] = field(default_factory=dict)
     growth_mb: float | str | None = None
 
     def ratios(self) -> list[tuple[str, str, str]]:
-        """Columns of ratios: heading, and the two variants of which the first one's time is divided by the other's."""
-        own = [variant for variant in self.variants if not variant.beside]
+        """List the columns of ratios: heading, variant in the numerator, variant in the denominator."""
+        own = [variant for variant in self.variants if not variant.baseline]
         first = [(f"{own[0].label} / {v.label}", own[0].name, v.name) for v in own[1:]]
         labels = {variant.name: variant.label for variant in own}
-        peers = [(f"3DDFA_V2 / tddfa, {labels[v.beside]}", v.name, v.beside) for v in self.variants if v.beside]
+        peers = [(f"3DDFA_V2 / tddfa, {labels[v.baseline]}", v.name, v.baseline) for v in self.variants if v.baseline]
         return [*first, *peers]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as JSON, whole or not at all."""
+        """Write the report as JSON, atomically."""
         content = asdict(self)
         for row, written in zip(self.rows, content["rows"], strict=True):
-            written["faces_a_second"] = {name: 1000 * row.faces / t.median for name, t in row.timings.items()}
+            written["faces_per_second"] = {name: row.faces_per_second(name) for name in row.timings}
             written["ratios"] = {f"{one} / {other}": row.ratio(one, other) for _, one, other in self.ratios()}
         return write_atomic(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
     def lines(self) -> Iterator[str]:
-        """The table, line by line: medians with quartiles in ms, ratios, memory; then what else there is to say."""
-        table = [["stage", *(f"{v.label}, ms" for v in self.variants), *(head for head, _, _ in self.ratios())]]
-        if self.peak_mb:
-            table[0].append("peak MB")
-        for row in self.rows:
-            cells = [f"{row.stage:14} {row.label}", *(self._time(row, v.name) for v in self.variants)]
-            for _, one, other in self.ratios():
-                ratio = row.ratio(one, other)
-                cells.append("" if ratio is None else f"{ratio:.2f}")
-            if self.peak_mb:
-                cells.append(_number(self.peak_mb.get(row.stage, "")))
-            table.append(cells)
-        widths = [max(len(cells[k]) for cells in table) for k in range(len(table[0]))]
-        for cells in table:
-            rest = (f"{cell:>{width}}" for cell, width in zip(cells[1:], widths[1:], strict=True))
-            yield "  ".join([f"{cells[0]:<{widths[0]}}", *rest]).rstrip()
+        """Lines of the table (times, ratios, memory), then throughput, growth of memory and failures."""
+        table = self._table()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for first, *others in table:
+            cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+            yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
         yield ""
-        yield "Medians (quartiles); stages in turn. Threads: of networks, OpenCV and renderer; BLAS has its own."
+        yield "Time per call: median (quartiles). Threads apply to the networks, OpenCV and the renderer, not to BLAS."
         yield from self._throughput()
         if self.growth_mb is not None:
-            yield f"Memory over {self.about.get('images')} pictures: {_growth(self.growth_mb)}"
-        yield from self._reasons()
+            growth = self.growth_mb if isinstance(self.growth_mb, str) else f"{self.growth_mb:+.1f} MB"
+            yield f"Growth of memory over {self.about.get('images')} images: {growth}"
+        yield from (f"- {reason}" for reason in self.reasons())
+        yield from (f"- memory of {stage}: {peak}" for stage, peak in self.peak_mb.items() if isinstance(peak, str))
+
+    def _table(self) -> list[list[str]]:
+        ratios = self.ratios()
+        table = [["stage", *(f"{v.label}, ms" for v in self.variants), *(heading for heading, _, _ in ratios)]]
+        for row in self.rows:
+            times = [self._time(row, variant.name) for variant in self.variants]
+            values = [row.ratio(one, other) for _, one, other in ratios]
+            table.append([f"{row.stage:14} {row.label}", *times, *("" if v is None else f"{v:.2f}" for v in values)])
+        if self.peak_mb:
+            for cells, cell in zip(table, ["peak MB", *map(self._peak, self.rows)], strict=True):
+                cells.append(cell)
+        return table
+
+    def _peak(self, row: Row) -> str:
+        if row.stage not in self.peak_mb:
+            return ""
+        peak = self.peak_mb[row.stage]
+        return f"{peak:.0f}" if isinstance(peak, float | int) else "-"
 
     def _time(self, row: Row, variant: str) -> str:
         timing = row.timings.get(variant)
@@ -135,43 +151,30 @@ class Report:
     def _throughput(self) -> Iterator[str]:
         for variant in self.variants:
             rates = [
-                f"{1000 * row.faces / row.timings[variant.name].median:.0f} at {row.faces}"
+                f"{row.faces_per_second(variant.name):.0f} (batch {row.faces})"
                 for row in self.rows
                 if row.stage.startswith("network.") and variant.name in row.timings
             ]
             if rates:
-                yield f"Faces a second by batch, {variant.label}, {self.about.get('device')}: {', '.join(rates)}"
+                where = f"{variant.label}, {self.about.get('device')}"
+                yield f"Faces per second of the network, {where}: {', '.join(rates)}"
 
     def reasons(self) -> Iterator[str]:
-        """Why something was not timed: which columns and stages, and the reason; once where it is that of several."""
+        """Lines that say which stages and variants were not timed, and why; equal reasons are merged."""
         labels = {variant.name: variant.label for variant in self.variants}
         stages: dict[tuple[str, str], list[str]] = {}
-        for what, reason in self.failures.items():
-            stage, _, variant = what.partition(" ")
-            stages.setdefault((labels.get(variant, variant), reason), []).append("nothing" if stage == "*" else stage)
+        for key, reason in self.failures.items():
+            stage, _, variant = key.partition(" ")
+            name = "all stages" if stage == "*" else stage
+            stages.setdefault((labels.get(variant, variant), reason), []).append(name)
         columns: dict[tuple[str, str], list[str]] = {}
-        for (label, reason), which in stages.items():
-            columns.setdefault((", ".join(which), reason), []).append(label)
-        own = [variant.label for variant in self.variants if not variant.beside]
-        for (listed, reason), where in columns.items():
-            # what holds for all of ours needs no column named
-            yield f"{listed}: {reason}" if where == own else f"{', '.join(where)}: {listed}: {reason}"
-
-    def _reasons(self) -> Iterator[str]:
-        for reason in self.reasons():
-            yield f"- {reason}"
-        for stage, peak in self.peak_mb.items():
-            if isinstance(peak, str):
-                yield f"- memory of {stage}: {peak}"
+        for (label, reason), names in stages.items():
+            columns.setdefault((", ".join(names), reason), []).append(label)
+        own = [variant.label for variant in self.variants if not variant.baseline]
+        for (names_text, reason), in_columns in columns.items():
+            # columns are named only if the reason does not apply to all variants of this package
+            yield f"{names_text}: {reason}" if in_columns == own else f"{', '.join(in_columns)}: {names_text}: {reason}"
 
 
 def _ms(value: float) -> str:
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
-def _number(value: float | str | None) -> str:
-    return "-" if value is None or (isinstance(value, str) and value) else value if value == "" else f"{value:.0f}"
-
-
-def _growth(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:+.1f} MB once settled"

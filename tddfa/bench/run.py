@@ -1,4 +1,4 @@
-"""One run of the benchmark: stages, variants and rounds to a `Report`."""
+"""One run of the benchmark, from a `Plan` to a `Report`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,38 +24,53 @@ from tddfa.bench.material import Material
 from tddfa.bench.peer import Peer, PeerError
 from tddfa.bench.report import Report, Row, Variant
 from tddfa.bench.stages import Context, Stage, chosen, stages, with_threads
-from tddfa.bench.timing import Job, measure, sampler
+from tddfa.bench.timing import Job, measure, sampler, seconds_per_call
 
 COLD = "process.cold"
-_COLD_LABEL = "photo to 3d file, from start to exit"
+_COLD_LABEL = "image to 3d file, whole process"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be measured.
+    """What to measure.
 
     Attributes
     ----------
     patterns : str
-        Of names of stages: ``detect*,3d.1``; ``*`` is all.
+        Patterns of stage names, such as ``detect*,3d.1``; ``*`` is all.
     rounds : int
-        How often each is timed.
+        Number of rounds of timing.
     threads : sequence of (int or None)
-        Of networks, OpenCV and the renderer; each is a column, None is one a core.
-    config, device, precision : str
-        What `Aligner.load` was given: processes of their own (memory, the whole process) load it again. No config
-        leaves those out.
+        Numbers of threads to compare, each in a column; None is one per core. They apply to the networks, OpenCV and
+        the renderer.
+    config : str, optional
+        Config for new processes, which load the model again: those of ``process.cold`` and of the memory measurements.
+        Without it they are left out.
+    device, precision : str
+        Further arguments of `Aligner.load` for these processes.
     memory : bool
-        Measure the memory of each stage too.
+        Measure the peak memory of each stage too.
     images : int
-        So many pictures must not make a process grow; 0 does not look.
-    peer : Path or None
-        A checkout of 3DDFA_V2 to be timed beside.
+        Number of images over which to measure the growth of memory; 0 skips it.
+    peer : Path, optional
+        A checkout of 3DDFA_V2 to time too.
     peer_python : str
-        The interpreter it runs on.
+        Python interpreter of the checkout.
+
+    Raises
+    ------
+    ValueError
+        If `rounds` is less than 1.
+
+    Examples
+    --------
+    >>> plan = Plan("crop,network.*", threads=(1,))
+    >>> plan.rounds, plan.memory
+    (20, False)
     """
 
     patterns: str = "*"
+    _: KW_ONLY
     rounds: int = 20
     threads: Sequence[int | None] = (1, None)
     config: str | None = None
@@ -65,119 +79,181 @@ class Plan:
     memory: bool = False
     images: int = 0
     peer: Path | None = None
-    peer_python: str = field(default=sys.executable)
+    peer_python: str = sys.executable
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, got {self.rounds}")
 
 
-def run(aligner: Aligner, plan: Plan, progress: Callable[[str], None] = lambda _: None) -> Report:
-    """Measure.
+def run(aligner: Aligner, plan: Plan, *, progress: Callable[[str], None] = lambda _: None) -> Report:
+    """Measure what a plan lists.
 
     Parameters
     ----------
     aligner : Aligner
         The model, with a detector.
     plan : Plan
-        What, and how often.
+        What to measure.
     progress : callable
-        Called with what is being done.
+        Called with a short text at each step.
 
     Raises
     ------
     ValueError
-        If the plan asks for stages that there are not.
+        If a pattern of the plan matches no stage.
     """
-    every = stages(gpu=aligner.device != "cpu")
-    if plan.config is not None:
-        every.append(Stage(COLD, _COLD_LABEL, partial(_cold_process, plan)))
-    wanted = chosen(every, plan.patterns)
-    if plan.rounds < 1:
-        raise ValueError(f"rounds: expected 1 or more, got {plan.rounds}")
+    selected = _selected(plan, gpu=aligner.device != "cpu")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="tddfa-bench-")))
-        progress("rendering the pictures")
-        pictures = material.make(scratch / "material")
-        variants = _ours(plan)
-        jobs = []
-        for variant in variants:
-            context = Context(with_threads(aligner, variant.threads), pictures, scratch, variant.threads)
-            jobs += [Job(s.name, variant.name, _lazily(s, context, variant.threads)) for s in wanted]
-        failures: dict[tuple[str, str], str] = {}
-        peers: dict[str, Peer] = {}
-        if plan.peer is not None:
-            for variant in [Variant(f"peer-{v.name}", f"3DDFA_V2, {v.label}", v.threads, v.name) for v in variants]:
-                progress(f"starting {plan.peer}")
-                variants.append(variant)
-                try:
-                    peer = stack.enter_context(
-                        Peer(
-                            plan.peer.resolve(), pictures, scratch, python=plan.peer_python, threads=variant.threads,
-                            gpu=aligner.device != "cpu",
-                        )
-                    )  # fmt: skip
-                except PeerError as error:
-                    failures[("*", variant.name)] = str(error)
-                    continue
-                peers[variant.name] = peer
-                jobs += _peer_jobs(peer, variant, wanted)
-        # the variants of one stage one after the other
-        order = {stage.name: k for k, stage in enumerate(wanted)}
+        progress("rendering the images")
+        session = _Session(aligner, plan, selected, material.make(scratch / "material"), scratch, progress)
+        variants = _variants(plan)
+        peer_variants = [] if plan.peer is None else [_peer_variant(variant) for variant in variants]
+        peers, failures = session.start_peers(peer_variants, stack)
+        jobs = [job for variant in variants for job in session.jobs(variant)]
+        jobs += [job for name, peer in peers.items() for job in session.peer_jobs(peer, name)]
+        # group the variants of a stage
+        order = {stage.name: k for k, stage in enumerate(selected)}
         jobs.sort(key=lambda job: order[job.stage])
-        timings, failed = measure(jobs, plan.rounds, lambda done: progress(f"round {done} of {plan.rounds}"))
-        failures |= failed
-        rows = [
-            Row(s.name, s.label, s.faces, {v.name: t for v in variants if (t := timings.get((s.name, v.name)))})
-            for s in wanted
-        ]
-        peaks, growth = _memory(plan, wanted, pictures, scratch, progress)
+        timings, failed = measure(jobs, plan.rounds, progress=lambda done: progress(f"round {done} of {plan.rounds}"))
+        columns = [*variants, *peer_variants]
         return Report(
             about=_about(aligner, plan, peers),
-            variants=variants,
-            rows=rows,
-            failures={f"{stage} {variant}": reason for (stage, variant), reason in failures.items()},
-            peak_mb=peaks,
-            growth_mb=growth,
+            variants=columns,
+            rows=[
+                Row(s.name, s.label, s.faces, {v.name: t for v in columns if (t := timings.get((s.name, v.name)))})
+                for s in selected
+            ],
+            failures={f"{stage} {variant}": reason for (stage, variant), reason in (failures | failed).items()},
+            peak_mb=session.peak_mb(),
+            growth_mb=session.growth_mb(),
         )
 
 
-def _ours(plan: Plan) -> list[Variant]:
-    cores = os.cpu_count() or 1
-    found: dict[int, Variant] = {}
+def _selected(plan: Plan, *, gpu: bool) -> list[Stage]:
+    every = stages(gpu=gpu)
+    if plan.config is not None:
+        every.append(Stage(COLD, _COLD_LABEL, partial(_cold_process, plan)))
+    return chosen(every, plan.patterns)
+
+
+def _variants(plan: Plan) -> list[Variant]:
+    by_count: dict[int, Variant] = {}
     for threads in plan.threads:
-        count = threads or cores
+        count = threads or os.cpu_count() or 1
         label = "1 thread" if count == 1 else f"{count} threads"
-        found.setdefault(count, Variant(f"threads-{count}", label, threads))
-    return list(found.values())
+        by_count.setdefault(count, Variant(f"threads-{count}", label, threads=threads))
+    return list(by_count.values())
 
 
-def _lazily(stage: Stage, context: Context, threads: int | None) -> Callable[[], float]:
-    """A sample of a stage, which is made when its first sample is taken: should that fail, it fails alone."""
-    made: list[Callable[[], float]] = []
-
-    def sample() -> float:
-        if not made:
-            run = stage.make(context)
-            # a process is timed from the outside, and has nothing to warm up
-            made.append(partial(_timed, run) if stage.name == COLD else sampler(run, threads))
-        return made[0]()
-
-    return sample
+def _peer_variant(variant: Variant) -> Variant:
+    name, label = f"peer-{variant.name}", f"3DDFA_V2, {variant.label}"
+    return Variant(name, label, threads=variant.threads, baseline=variant.name)
 
 
-def _timed(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+@dataclass(frozen=True)
+class _Session:
+    """The parts of a run that share its model, images and folders."""
+
+    aligner: Aligner
+    plan: Plan
+    stages: Sequence[Stage]
+    material: Material
+    scratch: Path
+    progress: Callable[[str], None]
+
+    def jobs(self, variant: Variant) -> Iterator[Job]:
+        """Jobs of a variant of this package."""
+        threads = variant.threads
+        context = Context(with_threads(self.aligner, threads), self.material, self.scratch, threads=threads)
+        for stage in self.stages:
+            yield Job(stage.name, variant.name, _lazy_sample(stage, context))
+
+    def start_peers(
+        self, variants: Sequence[Variant], stack: ExitStack
+    ) -> tuple[dict[str, Peer], dict[tuple[str, str], str]]:
+        """Start a peer for each variant: the peers that run, by variant, and the failures of the others."""
+        peers: dict[str, Peer] = {}
+        failures: dict[tuple[str, str], str] = {}
+        if self.plan.peer is None:
+            return peers, failures
+        for variant in variants:
+            self.progress(f"starting {self.plan.peer}")
+            try:
+                peer = Peer(
+                    self.plan.peer.resolve(),
+                    self.material,
+                    self.scratch,
+                    python=self.plan.peer_python,
+                    threads=variant.threads,
+                    gpu=self.aligner.device != "cpu",
+                )
+            except PeerError as error:
+                failures["*", variant.name] = str(error)
+            else:
+                peers[variant.name] = stack.enter_context(peer)
+        return peers, failures
+
+    def peer_jobs(self, peer: Peer, variant: str) -> Iterator[Job]:
+        """Jobs of a peer, for the stages that it has."""
+        for stage in self.stages:
+            if stage.name in peer.stages:
+                yield Job(stage.name, variant, partial(peer.sample, stage.name))
+            elif stage.name == COLD:
+                yield Job(COLD, variant, peer.sample_process)
+
+    def peak_mb(self) -> dict[str, float | str | None]:
+        """Peak memory by stage, if the plan asks for it."""
+        if not self.plan.memory or self.plan.config is None:
+            return {}
+        peaks: dict[str, float | str | None] = {}
+        for stage in self.stages:
+            if stage.name != COLD:
+                self.progress(f"memory: {stage.name}")
+                peaks[stage.name] = memory.stage_peak_mb(
+                    stage.name, self._loading(), material=self.material.one.parent, scratch=self.scratch
+                )
+        return peaks
+
+    def growth_mb(self) -> float | str | None:
+        """Growth of memory over many images, if the plan asks for it."""
+        if not self.plan.images or self.plan.config is None:
+            return None
+        self.progress(f"memory over {self.plan.images} images")
+        return memory.growth_mb(
+            self.plan.images, self._loading(), material=self.material.one.parent, scratch=self.scratch
+        )
+
+    def _loading(self) -> dict[str, object]:
+        plan = self.plan
+        return {
+            "config": plan.config, "device": plan.device, "precision": plan.precision, "threads": plan.threads[0],
+        }  # fmt: skip
+
+
+def _lazy_sample(stage: Stage, context: Context) -> Callable[[], float]:
+    """Return a `Job.sample` that prepares its stage on the first call, so that an error affects this stage only."""
+    sample: Callable[[], float] | None = None
+
+    def call() -> float:
+        nonlocal sample
+        if sample is None:
+            function = stage.make(context)
+            # a new process needs no warm-up
+            cold = stage.name == COLD
+            sample = partial(seconds_per_call, function) if cold else sampler(function, threads=context.threads)
+        return sample()
+
+    return call
 
 
 def _cold_process(plan: Plan, context: Context) -> Callable[[], object]:
     command = [sys.executable, "-m", "tddfa", "image", "-f", str(context.material.one), "-o", "3d"]
     command += ["--out", str(context.scratch / "cold"), "--show_flag", "false", "-c", str(plan.config)]
-    command += [
-        "--device",
-        plan.device,
-        "--precision",
-        plan.precision,
-        *([] if context.threads is None else ["--threads", str(context.threads)]),
-    ]
+    command += ["--device", plan.device, "--precision", plan.precision]
+    if context.threads is not None:
+        command += ["--threads", str(context.threads)]
 
     def start() -> object:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -186,33 +262,6 @@ def _cold_process(plan: Plan, context: Context) -> Callable[[], object]:
         return done
 
     return start
-
-
-def _peer_jobs(peer: Peer, variant: Variant, wanted: Sequence[Stage]) -> Iterator[Job]:
-    for stage in wanted:
-        if stage.name in peer.stages:
-            yield Job(stage.name, variant.name, partial(peer.sample, stage.name))
-        elif stage.name == COLD:
-            yield Job(COLD, variant.name, peer.cold)
-
-
-def _memory(
-    plan: Plan, wanted: Sequence[Stage], pictures: Material, scratch: Path, progress: Callable[[str], None]
-) -> tuple[dict[str, float | str | None], float | str | None]:
-    if plan.config is None:
-        return {}, None
-    loading = {
-        "config": plan.config, "device": plan.device, "precision": plan.precision, "threads": plan.threads[0],
-    }  # fmt: skip
-    about = (loading, pictures.one.parent, scratch)
-    peaks = {}
-    for stage in wanted if plan.memory else []:
-        if stage.name != COLD:
-            progress(f"memory: {stage.name}")
-            peaks[stage.name] = memory.of_stage(stage.name, *about)
-    if plan.images:
-        progress(f"memory over {plan.images} pictures")
-    return peaks, memory.growth(plan.images, *about) if plan.images else None
 
 
 def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, object]:
@@ -233,7 +282,7 @@ def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, ob
         "peer": None if plan.peer is None else str(plan.peer),
         "peer_config": peer and peer.config,
         "peer_network": peer and peer.network,
-        "peer_why_not_onnx": (peer and peer.why_not_onnx) or None,
+        "peer_onnx_error": (peer and peer.onnx_error) or None,
         "peer_peak_mb": peer and peer.peak_mb(),
     }
 

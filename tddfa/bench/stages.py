@@ -1,4 +1,4 @@
-"""The stages of this package that are timed, each a function without arguments, ready to be called again and again."""
+"""The stages that are timed. Each is a function without arguments that can be called repeatedly."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _MAX_DRAWING_THREADS = 256
 
 
 def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
-    """The same model with another number of threads in its networks; networks that are no files are shared."""
+    """Copy an aligner, with another number of threads for its networks. Networks not loaded from files are shared."""
 
-    def again(model: Callable[..., object]) -> Callable[..., object]:
+    def reload(model: Callable[..., object]) -> Callable[..., object]:
         return Model(model.path, model.device, threads) if isinstance(model, Model) else model
 
     detector = aligner.detector
     if isinstance(detector, Detector):
-        detector = replace(detector, model=again(detector.model))  # type: ignore[arg-type]
+        detector = replace(detector, model=reload(detector.model))  # type: ignore[arg-type]
     return Aligner(
-        again(aligner.regressor),  # type: ignore[arg-type]
+        reload(aligner.regressor),  # type: ignore[arg-type]
         aligner.decoder,
         detector=detector,
         min_score=aligner.min_score,
@@ -55,60 +55,60 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
 
 
 class Context:
-    """What stages need, made when the first of them asks for it: one alone loads nothing for the others.
+    """Inputs of the stages. Each is computed on first use, so that a stage loads only what it needs.
 
     Parameters
     ----------
     aligner : Aligner
-        With a detector.
+        The model, with a detector.
     material : Material
-        The pictures.
+        The images.
     scratch : Path
-        A folder to write to.
-    threads : int or None
-        Of the renderer, and of processes that load the aligner again; None takes all.
+        Folder for output files.
+    threads : int, optional
+        Threads of the renderer, and of processes that load the aligner again. By default, one per core.
     """
 
-    def __init__(self, aligner: Aligner, material: Material, scratch: Path, threads: int | None = None) -> None:
+    def __init__(self, aligner: Aligner, material: Material, scratch: Path, *, threads: int | None = None) -> None:
         self.aligner, self.material, self.scratch, self.threads = aligner, material, scratch, threads
 
     @property
     def drawing_threads(self) -> int:
-        """Threads of the renderer."""
+        """Number of threads of the renderer."""
         return min(self.threads or os.cpu_count() or 1, _MAX_DRAWING_THREADS)
 
     @cached_property
     def detector(self) -> Detector:
-        """FaceBoxes itself, whose parts are timed."""
+        """The FaceBoxes detector."""
         if not isinstance(self.aligner.detector, Detector):
             raise ValueError("this model has no detector")
         return self.aligner.detector
 
     @cached_property
     def images(self) -> dict[int, NDArray[np.uint8]]:
-        """The picture with one face and the one with many, by how many."""
+        """Images with one face and with `MANY` faces, by number of faces."""
         one, many = read([self.material.one, self.material.many])
         return {1: one, MANY: many}
 
     @cached_property
     def faces(self) -> dict[int, list[Face]]:
-        """Their faces, from the true boxes."""
+        """Faces of the images, aligned in the boxes of the material."""
         boxes = {1: self.material.one_boxes, MANY: self.material.many_boxes}
         return {count: self.aligner(image, boxes=np.array(boxes[count])) for count, image in self.images.items()}
 
     @cached_property
     def meshes(self) -> dict[int, list[Mesh]]:
-        """Their meshes."""
+        """Meshes of the faces."""
         return {count: [self.aligner.decoder.mesh(face) for face in faces] for count, faces in self.faces.items()}
 
     @cached_property
     def small(self) -> NDArray[np.uint8]:
-        """The picture with many faces, as the detector's network sees it."""
+        """The image with many faces at the size of the detector's input."""
         return np.ascontiguousarray(cv2.resize(self.images[MANY], self.small_size))
 
     @cached_property
     def small_size(self) -> tuple[int, int]:
-        """Its width and height, px."""
+        """Width and height of the detector's input, px."""
         height, width = self.images[MANY].shape[:2]
         scale = min(1.0, self.detector.max_height / height)
         scale = min(scale, self.detector.max_width / width)
@@ -116,19 +116,19 @@ class Context:
 
     @cached_property
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores (n,) and offsets (n, 4) that it gives."""
+        """Scores (n,) and offsets (n, 4) of the detector's network."""
         outputs = self.detector.model(self.small[None])
         return outputs["scores"][0], outputs["offsets"][0]
 
     def candidates(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes (n, 4) and scores (n,) over the detector's score."""
+        """Boxes (n, 4) and scores (n,) above the detector's minimum score."""
         scores, offsets = self.outputs
         kept = np.flatnonzero(scores > self.detector.score)
         return decode(priors(*self.small.shape[:2])[kept], offsets[kept]), scores[kept]
 
     @cached_property
     def window(self) -> tuple[int, int, int, int]:
-        """The part of the picture that the large face covers."""
+        """Window of the image that the large face covers: left, top, width, height, px."""
         points = self.meshes[1][0].vertices[:, :2]
         height, width = self.images[1].shape[:2]
         left, top = np.clip(np.floor(points.min(axis=0)), 0, (width - 1, height - 1)).astype(int).tolist()
@@ -143,18 +143,18 @@ Make = Callable[[Context], Callable[[], object]]
 
 @dataclass(frozen=True)
 class Stage:
-    """Something that is timed.
+    """A stage that is timed.
 
     Attributes
     ----------
     name : str
-        Stable, for programs.
+        Name for programs. It does not change between versions.
     label : str
-        For people.
+        Name for readers.
     make : callable
-        `Context` -> what is called.
+        Returns the function to time, for a `Context`.
     faces : int
-        How many faces a call deals with.
+        Number of faces per call.
     """
 
     name: str
@@ -163,24 +163,36 @@ class Stage:
     faces: int = 1
 
 
-def stages(gpu: bool = False) -> list[Stage]:
-    """All stages that run in this process, in the order of the table; those of a GPU only where there is one."""
+def stages(*, gpu: bool = False) -> list[Stage]:
+    """List all stages that run in this process, in the order of the table; `gpu` adds a large batch."""
     return [*_detection(), *_alignment(gpu), *_rendering(), *_outputs(), *_whole()]
 
 
 def chosen(every: Sequence[Stage], patterns: str) -> list[Stage]:
-    """The stages whose names match one of the patterns (``detect*,3d.1``).
+    """Select the stages whose names match at least one pattern.
+
+    Parameters
+    ----------
+    every : sequence of Stage
+        The stages to select from.
+    patterns : str
+        Patterns with shell-style wildcards, separated by commas. An empty string selects all stages.
 
     Raises
     ------
     ValueError
-        If a pattern matches none.
+        If a pattern matches no stage.
+
+    Examples
+    --------
+    >>> [stage.name for stage in chosen(stages(), "crop,3d.*")]
+    ['crop', '3d.1', '3d.20']
     """
-    listed = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()] or ["*"]
-    for pattern in listed:
+    parts = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()] or ["*"]
+    for pattern in parts:
         if not any(fnmatchcase(stage.name, pattern) for stage in every):
             raise ValueError(f"stages: {pattern!r} matches none of {', '.join(stage.name for stage in every)}")
-    return [stage for stage in every if any(fnmatchcase(stage.name, pattern) for pattern in listed)]
+    return [stage for stage in every if any(fnmatchcase(stage.name, pattern) for pattern in parts)]
 
 
 def _detection() -> Iterator[Stage]:
@@ -189,15 +201,15 @@ def _detection() -> Iterator[Stage]:
         return partial(nms, *context.candidates(), detector.iou, detector.max_faces)
 
     def candidates(context: Context) -> Callable[[], object]:
-        context.candidates()  # the network is not part of it
+        context.candidates()  # runs the network now, so that it is not timed
         return context.candidates
 
     yield Stage("read", "read a JPEG of 1280 x 720 px", lambda c: partial(image_io.read, c.material.one))
-    yield Stage("detect", "detect, whole call", lambda c: partial(c.detector, c.images[MANY]), MANY)
+    yield Stage("detect", "detect: whole call", lambda c: partial(c.detector, c.images[MANY]), MANY)
     yield Stage("detect.resize", "detect: resize", lambda c: partial(cv2.resize, c.images[MANY], c.small_size), MANY)
     yield Stage("detect.network", "detect: network", lambda c: partial(c.detector.model, c.small[None]), MANY)
     yield Stage("detect.decode", "detect: decode", candidates, MANY)
-    yield Stage("detect.nms", "detect: suppress", suppress, MANY)
+    yield Stage("detect.nms", "detect: non-maximum suppression", suppress, MANY)
 
 
 def _alignment(gpu: bool) -> Iterator[Stage]:
@@ -208,7 +220,7 @@ def _alignment(gpu: bool) -> Iterator[Stage]:
         out[1:] = out[0]
         return out
 
-    def cutting(context: Context) -> Callable[[], object]:
+    def crop(context: Context) -> Callable[[], object]:
         out, rounded = crops(context, 1)[0], context.aligner.crop.rounded
         return partial(crop_image, context.images[1], context.faces[1][0].roi, out, rounded=rounded)
 
@@ -222,7 +234,7 @@ def _alignment(gpu: bool) -> Iterator[Stage]:
     def align(context: Context, count: int) -> Callable[[], object]:
         return partial(context.aligner, context.images[count], rois=[face.roi for face in context.faces[count]])
 
-    yield Stage("crop", "crop", cutting)
+    yield Stage("crop", "crop", crop)
     for batch in (*BATCHES, *([GPU_BATCH] if gpu else [])):
         yield Stage(f"network.{batch}", f"network, batch {batch}", partial(network, count=batch), batch)
     yield Stage("decode.sparse", "68 landmarks", sparse)
@@ -237,7 +249,7 @@ def _faces(count: int) -> str:
 
 
 def _rendering() -> Iterator[Stage]:
-    def blend(context: Context) -> Callable[[], object]:
+    def interpolation(context: Context) -> Callable[[], object]:
         mesh = context.meshes[1][0]
         raster = rasterize(mesh.vertices, mesh.triangles, context.window, cull="back")
         colors, threads = context.aligner.face_model.normalized_coordinates, context.drawing_threads
@@ -254,18 +266,18 @@ def _rendering() -> Iterator[Stage]:
 
     yield Stage("normals", "vertex normals", normals)
     yield Stage("rasterise", "rasterise a large face", raster)
-    yield Stage("interpolate", "interpolate 3 channels", blend)
+    yield Stage("interpolate", "interpolate 3 channels", interpolation)
 
 
 @dataclass(frozen=True)
 class _Drawn(Outputs):
-    """Faces whose meshes are there already."""
+    """Outputs of faces whose meshes are already computed."""
 
     given: Sequence[Mesh] = ()
 
     @cached_property
     def meshes(self) -> list[Mesh]:
-        """The meshes given."""
+        """The given meshes."""
         return list(self.given)
 
 
@@ -277,18 +289,17 @@ def _outputs() -> Iterator[Stage]:
         if kind == "pncc":
             return partial(draw.pncc, image, meshes, context.aligner.face_model.normalized_coordinates, threads=threads)
         parts = image, context.faces[count], context.aligner, Options(), meshes
-        # a new one each time: it keeps what it has computed
+        # a new object per call, because it caches its results
         return lambda: _Drawn(*parts).draw(kind)
 
     def file(context: Context, kind: str) -> Callable[[], object]:
         outputs = _Drawn(context.images[1], context.faces[1], context.aligner, Options(), context.meshes[1])
-        # meshes and textures are there: encoding and writing are timed
-        assert outputs.textures
+        assert outputs.textures  # computed now, so that only encoding and writing are timed
         return lambda: outputs.save(kind, context.scratch / "bench")
 
     for kind in KINDS:
         if kind not in image_kinds():
-            yield Stage(kind, f".{kind}, written", partial(file, kind=kind))
+            yield Stage(kind, f"write .{kind}", partial(file, kind=kind))
             continue
         for count in (1, MANY):
             make = partial(drawing, kind=kind, count=count)
@@ -301,12 +312,12 @@ def _whole() -> Iterator[Stage]:
         frames = itertools.cycle(read(context.material.frames))
         return lambda: tracker(next(frames))
 
-    yield Stage("video.step", "a frame of a video, one_euro", step)
-    yield Stage("process.warm", "photo to 3d file, all loaded", photo_to_file)
+    yield Stage("video.step", "video frame, smoothed by one_euro", step)
+    yield Stage("process.warm", "image to 3d file, model loaded", image_to_file)
 
 
-def photo_to_file(context: Context) -> Callable[[], object]:
-    """What ``tddfa image -o 3d`` does for a photo, once everything is loaded."""
+def image_to_file(context: Context) -> Callable[[], object]:
+    """Return a function that does the work of ``tddfa image -o 3d`` for one image, with a loaded model."""
 
     def run() -> object:
         image = image_io.read(context.material.one)

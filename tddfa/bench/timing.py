@@ -1,4 +1,4 @@
-"""Times of several jobs, taken in turn: whatever else the machine does meanwhile hits all alike."""
+"""Times of several jobs, measured in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -13,59 +13,70 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tddfa.bench.peer import PeerError
+from tddfa._shared.errors import TddfaError
 
-# A sample shorter than this, seconds, says more about the clock than about the job: the job is repeated in it.
-_MIN_SAMPLE = 0.002
+# A shorter sample would measure the clock rather than the job: the job is repeated within the sample.
+_MIN_SAMPLE_SECONDS = 0.002
 _MAX_REPEATS = 200
-# A job that has taken so many seconds in so many samples is known well enough.
-_ENOUGH_SECONDS, _ENOUGH_SAMPLES = 4.0, 4
+# A slow job is not sampled again after this total time, if there are enough samples.
+_MAX_TOTAL_SECONDS, _MIN_SAMPLES = 4.0, 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Times of a job, ms a call.
+    """Times of a job, ms per call.
 
     Attributes
     ----------
-    median, lower, upper, least : float
-        The median, both quartiles, and the shortest.
+    median, lower, upper, minimum : float
+        Median, lower and upper quartile, and minimum of the samples.
     count : int
-        Of samples.
+        Number of samples.
     """
 
     median: float
     lower: float
     upper: float
-    least: float
+    minimum: float
     count: int
 
     @classmethod
     def of(cls, seconds: ArrayLike) -> Timing:
-        """Of samples in seconds.
+        """Summarise samples in seconds.
 
         Raises
         ------
         ValueError
-            If there is none.
+            If there is no sample.
+
+        Examples
+        --------
+        >>> Timing.of([0.001, 0.002, 0.004])
+        Timing(median=2.0, lower=1.5, upper=3.0, minimum=1.0, count=3)
         """
         samples = 1000 * np.asarray(seconds, dtype=np.float64)
         if not samples.size:
-            raise ValueError("seconds: expected one sample at least, got none")
+            raise ValueError("seconds: expected at least one sample, got none")
         lower, median, upper = np.percentile(samples, [25, 50, 75])
-        return cls(float(median), float(lower), float(upper), float(samples.min()), samples.size)
+        return cls(
+            median=float(median),
+            lower=float(lower),
+            upper=float(upper),
+            minimum=float(samples.min()),
+            count=samples.size,
+        )
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something to be timed.
+    """A stage of a variant, ready to be timed.
 
     Attributes
     ----------
     stage, variant : str
-        What it is, and which of those that are compared.
+        Names of the stage and of the variant.
     sample : callable
-        Does it, and gives the seconds that a call took.
+        Runs the stage and returns the seconds per call.
     """
 
     stage: str
@@ -73,15 +84,17 @@ class Job:
     sample: Callable[[], float]
 
 
-def sampler(run: Callable[[], object], threads: int | None = None) -> Callable[[], float]:
-    """Make a `Job.sample` of a function: the first call warms it up and finds how often a sample repeats it.
+def sampler(run: Callable[[], object], *, threads: int | None = None) -> Callable[[], float]:
+    """Turn a function into a `Job.sample`.
+
+    The first sample warms the function up, and determines how often each sample repeats it.
 
     Parameters
     ----------
     run : callable
         The function.
-    threads : int or None
-        Of OpenCV while it runs; None takes all.
+    threads : int, optional
+        Threads of OpenCV while it runs. By default, OpenCV decides.
     """
     repeats = 0
 
@@ -90,14 +103,16 @@ def sampler(run: Callable[[], object], threads: int | None = None) -> Callable[[
         with opencv_threads(threads):
             if not repeats:
                 run()
-                repeats = min(max(math.ceil(_MIN_SAMPLE / max(_seconds(run, 1), 1e-9)), 1), _MAX_REPEATS)
-            return _seconds(run, repeats)
+                once = max(seconds_per_call(run), 1e-9)
+                repeats = min(max(math.ceil(_MIN_SAMPLE_SECONDS / once), 1), _MAX_REPEATS)
+            return seconds_per_call(run, repeats)
 
     return sample
 
 
-def _seconds(run: Callable[[], object], repeats: int) -> float:
-    collects = gc.isenabled()
+def seconds_per_call(run: Callable[[], object], repeats: int = 1) -> float:
+    """Mean time of a call, seconds, without garbage collection."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         started = time.perf_counter()
@@ -105,13 +120,13 @@ def _seconds(run: Callable[[], object], repeats: int) -> float:
             run()
         return (time.perf_counter() - started) / repeats
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
 
 
 @contextmanager
 def opencv_threads(threads: int | None) -> Iterator[None]:
-    """Let OpenCV use so many threads for a while; None takes what it takes by itself."""
+    """Set the number of OpenCV's threads inside a ``with`` block; None leaves it unchanged."""
     before = cv2.getNumThreads()
     if threads is not None:
         cv2.setNumThreads(threads)
@@ -122,52 +137,69 @@ def opencv_threads(threads: int | None) -> Iterator[None]:
 
 
 def measure(
-    jobs: Sequence[Job], rounds: int, progress: Callable[[int], None] = lambda _: None
+    jobs: Sequence[Job], rounds: int, *, progress: Callable[[int], None] = lambda _: None
 ) -> tuple[dict[tuple[str, str], Timing], dict[tuple[str, str], str]]:
-    """Time jobs in turn: each once a round; every other round goes backwards, so that none always follows the same.
+    """Time jobs in turn, each once per round.
+
+    Every second round runs in reverse order, so that no job always follows the same one.
 
     Parameters
     ----------
     jobs : sequence of Job
-        Those that are to be compared side by side.
+        The jobs to compare.
     rounds : int
-        How often; one that takes seconds is left alone once a few samples are there.
+        Number of rounds. A job that takes seconds gets fewer samples.
     progress : callable
-        Called with the number of each round that is done.
+        Called after each round with its number, from 1.
 
     Returns
     -------
     timings : dict of (stage, variant) to Timing
-        Of the jobs that ran.
+        Timings of the jobs that ran.
     failures : dict of (stage, variant) to str
-        Why the others did not: one that fails is left out from then on, and costs no other.
+        Reasons of the jobs that failed. A failed job is not run again, and does not affect the others.
+
+    Raises
+    ------
+    ValueError
+        If `rounds` is less than 1, or if two jobs have the same stage and variant.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> jobs = [Job("sum", str(count), sampler(partial(sum, range(count)))) for count in (10, 10_000)]
+    >>> timings, failures = measure(jobs, rounds=3)
+    >>> timings["sum", "10"].median < timings["sum", "10000"].median
+    True
+    >>> failures
+    {}
     """
     if rounds < 1:
         raise ValueError(f"rounds: expected 1 or more, got {rounds}")
     samples: dict[tuple[str, str], list[float]] = {(job.stage, job.variant): [] for job in jobs}
     if len(samples) != len(jobs):
-        raise ValueError("jobs: expected each stage and variant once")
+        raise ValueError("jobs: expected each pair of stage and variant once")
     failures: dict[tuple[str, str], str] = {}
-    for number in range(rounds):
-        for job in jobs if number % 2 == 0 else reversed(jobs):
+    for number in range(1, rounds + 1):
+        for job in jobs if number % 2 else reversed(jobs):
             key = job.stage, job.variant
-            if key in failures or _is_enough(samples[key]):
+            if key in failures or _has_enough(samples[key]):
                 continue
             try:
                 samples[key].append(job.sample())
-            except Exception as error:  # a stage may fail in any way; the others are still of use
+            except Exception as error:  # a stage may fail in any way; the others can still be timed
                 failures[key] = _reason(error)
-        progress(number + 1)
+        progress(number)
     timings = {key: Timing.of(taken) for key, taken in samples.items() if taken and key not in failures}
     return timings, failures
 
 
 def _reason(error: Exception) -> str:
-    """Why, in one line: a message that was written to be read needs no name of a class before it."""
+    """Reason in one line. Messages written for users appear without the name of the error's class."""
     text = " ".join(str(error).split())
-    spoken = isinstance(error, (ImportError, ValueError, PeerError)) and not isinstance(error, UnicodeError)
-    return text if text and spoken else f"{type(error).__name__}: {text}"
+    for_users = isinstance(error, (ImportError, ValueError, TddfaError)) and not isinstance(error, UnicodeError)
+    return text if text and for_users else f"{type(error).__name__}: {text}"
 
 
-def _is_enough(samples: Sequence[float]) -> bool:
-    return len(samples) >= _ENOUGH_SAMPLES and sum(samples) >= _ENOUGH_SECONDS
+def _has_enough(samples: Sequence[float]) -> bool:
+    return len(samples) >= _MIN_SAMPLES and sum(samples) >= _MAX_TOTAL_SECONDS

@@ -56,7 +56,7 @@ def run_bench(options: argparse.Namespace) -> int:
     _check(options)
     try:
         aligner = load_aligner(options)
-        report = run(aligner, _plan(options), _progress)
+        report = run(aligner, _plan(options), progress=_progress)
     except KeyboardInterrupt:
         _progress("interrupted\n")  # what the shell prints next begins on a new line
         raise

@@ -90,11 +90,12 @@ def made_crops(tmp_path_factory, made_samples, face_model):
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
+def bench_material(tmp_path_factory):
+    """The images of `tddfa.bench`, rendered once for all tests."""
     return material.make(tmp_path_factory.mktemp("material"))
 
 
 @pytest.fixture
-def rendered_once(pictures, monkeypatch):
-    """Runs take these pictures, and render none of their own."""
-    monkeypatch.setattr("tddfa.bench.run.material.make", lambda folder: pictures)
+def rendered_once(bench_material, monkeypatch):
+    """Make runs of `tddfa.bench` use these images, instead of rendering their own."""
+    monkeypatch.setattr("tddfa.bench.run.material.make", lambda folder: bench_material)

@@ -1,1 +1,1 @@
-"""Drivers of other toolkits. Each is a file that the other toolkit's own Python runs: it imports nothing of tddfa."""
+"""Drivers of other toolkits. Each file runs in the Python of that toolkit, and imports nothing from tddfa."""

@@ -1,8 +1,8 @@
-"""The stages of a checkout of 3DDFA_V2, timed in its own interpreter and folder.
+"""Time the stages of a checkout of 3DDFA_V2 in its own interpreter and folder.
 
-`tddfa.bench.peer` hands the text of this file to that interpreter, so it imports nothing of this package, and runs on
-the Python (3.8 or later) and the libraries that the checkout needs. It speaks JSON, a line a message: the task comes
-first and is answered by what there is, then each ``{"stage": name}`` by ``{"seconds": s}`` or ``{"error": reason}``.
+`tddfa.bench.peer` passes the text of this file to that interpreter. So it imports nothing from this package, and needs
+only Python 3.8 or later and the libraries of the checkout. Messages are lines of JSON. The first is the task, and its
+answer lists the stages. Then each ``{"stage": name}`` is answered by ``{"seconds": s}`` or ``{"error": reason}``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     Run = Callable[[], object]
 
-# As in tddfa.bench.timing: a shorter sample is repeated.
-MIN_SAMPLE = 0.002
+# As in tddfa.bench.timing.
+MIN_SAMPLE_SECONDS = 0.002
 MAX_REPEATS = 200
 CONFIGS = ("mb05_120x120", "mb1_120x120")
 
 
-def said(error: Exception) -> str:
-    """An error in one line."""
+def describe(error: Exception) -> str:
+    """Describe an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def config_of_checkout() -> str:
-    """The config of its smaller network where its weights are there, else that of the larger one."""
+    """Choose the config of the smaller network if its weights exist, else that of the larger one."""
     import yaml
 
     for name in CONFIGS:
@@ -43,47 +43,47 @@ def config_of_checkout() -> str:
             weights = Path(yaml.safe_load(path.read_text())["checkpoint_fp"])
             if weights.is_file() or weights.with_suffix(".onnx").is_file():
                 return str(path)
-    raise FileNotFoundError(f"no config in configs with its weights: {', '.join(CONFIGS)}")
+    raise FileNotFoundError(f"configs: expected one of {', '.join(CONFIGS)} with its weights, got none")
 
 
 class Models:
-    """Its detector and its regressor: those on ONNX where they can be had, else those on torch."""
+    """The detector and the regressor: the ONNX classes if they can be loaded, else the torch classes."""
 
     def __init__(self, gpu: bool) -> None:
         import yaml
 
-        self.config, self.why_not_onnx, self.kind = config_of_checkout(), "", "onnx"
+        self.config, self.onnx_error, self.kind = config_of_checkout(), "", "onnx"
         cfg = yaml.safe_load(Path(self.config).read_text())
         try:
             if gpu:
-                raise ValueError("its ONNX classes have no choice of device")
+                raise ValueError("the ONNX classes have no setting for the device")
             self.detector = import_module("FaceBoxes.FaceBoxes_ONNX").FaceBoxes_ONNX()
             self.regressor = import_module("TDDFA_ONNX").TDDFA_ONNX(**cfg)
-        except Exception as error:  # whatever is wrong with the one, the other may do
-            self.why_not_onnx, self.kind = said(error), "torch"
+        except Exception as error:  # whatever the error, torch may still work
+            self.onnx_error, self.kind = describe(error), "torch"
             self.detector = import_module("FaceBoxes").FaceBoxes()
             self.regressor = import_module("TDDFA").TDDFA(gpu_mode=gpu, **cfg)
 
 
 class Stages:
-    """What can be timed, by name; each is made when it is first asked for."""
+    """The stages by name. Each is prepared when it is first timed."""
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.task, self.models = task, Models(task["gpu"])
         self.made: dict[str, tuple[Run, int]] = {}
 
     def sample(self, name: str) -> float:
-        """Seconds a call; the first one of a stage warms up, and finds how often a sample repeats it."""
+        """Time a sample, seconds per call. The first sample also determines the number of repeats."""
         if name not in self.made:
             run = self.makers()[name]()
             run()
             once = max(seconds(run, 1), 1e-9)
-            self.made[name] = run, min(max(int(MIN_SAMPLE / once) + 1, 1), MAX_REPEATS)
+            self.made[name] = run, min(max(int(MIN_SAMPLE_SECONDS / once) + 1, 1), MAX_REPEATS)
         return seconds(*self.made[name])
 
     def makers(self) -> dict[str, Callable[[], Run]]:
-        """Every stage, by the name that it has in `tddfa.bench.stages`."""
-        found: dict[str, Callable[[], Run]] = {
+        """Functions that prepare each stage, by its name in `tddfa.bench.stages`."""
+        result: dict[str, Callable[[], Run]] = {
             "read": lambda: partial(self.image, 1),
             "detect": lambda: partial(self.models.detector, self.image(20)),
             "crop": self.crop,
@@ -93,43 +93,43 @@ class Stages:
             "ply": partial(self.mesh, "ply"),
             "obj": partial(self.mesh, "obj"),
             "video.step": self.video,
-            "process.warm": self.photo_to_file,
+            "process.warm": self.image_to_file,
         }
         for count in (1, 20):
-            found[f"align.{count}"] = partial(self.align, count)
-            found[f"2d_sparse.{count}"] = partial(self.dots, False, count)
-            found[f"2d_dense.{count}"] = partial(self.dots, True, count)
-            found[f"pose.{count}"] = partial(self.pose, count)
+            result[f"align.{count}"] = partial(self.align, count)
+            result[f"2d_sparse.{count}"] = partial(self.landmarks, False, count)
+            result[f"2d_dense.{count}"] = partial(self.landmarks, True, count)
+            result[f"pose.{count}"] = partial(self.pose, count)
             for kind in ("3d", "depth", "pncc", "uv_tex"):
-                found[f"{kind}.{count}"] = partial(self.surface, kind, count)
-        return found
+                result[f"{kind}.{count}"] = partial(self.surface, kind, count)
+        return result
 
     def image(self, count: int) -> Any:
-        """The picture with one face, or with twenty."""
+        """The image with one face, or with twenty faces."""
         return import_module("cv2").imread(self.task["one" if count == 1 else "many"])
 
     def boxes(self, count: int) -> Any:
-        """Their boxes, each x1, y1, x2, y2, score."""
+        """Boxes of the faces, each x1, y1, x2, y2, score."""
         return [list(box) for box in self.task["one_boxes" if count == 1 else "many_boxes"]]
 
     def faces(self, count: int, dense: bool) -> Any:
-        """Picture, parameters, squares and points of its faces."""
+        """Image, and parameters, crop squares and points of its faces."""
         image = self.image(count)
         params, rois = self.models.regressor(image, self.boxes(count))
         return image, params, rois, self.models.regressor.recon_vers(params, rois, dense_flag=dense)
 
     def file(self, suffix: str) -> str:
-        """A file to write to."""
+        """Path of an output file."""
         return str(Path(self.task["scratch"]) / f"peer{suffix}")
 
     def crop(self) -> Run:
-        """Cut and resize."""
+        """Crop and resize."""
         cv2, functions = import_module("cv2"), import_module("utils.functions")
         image, roi = self.image(1), functions.parse_roi_box_from_bbox(self.boxes(1)[0])
         return lambda: cv2.resize(functions.crop_img(image, roi), dsize=(120, 120), interpolation=cv2.INTER_LINEAR)
 
     def network(self) -> Run:
-        """Its network alone, on one crop."""
+        """The network alone, on one crop."""
         numpy, regressor = import_module("numpy"), self.models.regressor
         batch = numpy.zeros((1, 3, 120, 120), dtype=numpy.float32)
         if self.models.kind == "onnx":
@@ -151,19 +151,19 @@ class Stages:
         return lambda: regressor.recon_vers(*regressor(image, boxes), dense_flag=False)
 
     def decode(self, dense: bool) -> Run:
-        """Landmarks, or dense vertices, from parameters."""
+        """Landmarks or dense vertices from parameters."""
         regressor = self.models.regressor
         params, rois = regressor(self.image(1), self.boxes(1))
         return lambda: regressor.recon_vers(params, rois, dense_flag=dense)
 
-    def dots(self, dense: bool, count: int) -> Run:
-        """2d_sparse and 2d_dense. It draws when it writes: there is no picture without a file."""
+    def landmarks(self, dense: bool, count: int) -> Run:
+        """2d_sparse and 2d_dense, which can only be drawn to a file."""
         plot, functions = import_module("matplotlib.pyplot"), import_module("utils.functions")
         image, _, _, points = self.faces(count, dense)
 
         def run() -> None:
             functions.draw_landmarks(image, points, show_flag=False, dense_flag=dense, wfp=self.file(".jpg"))
-            plot.close("all")  # it leaves its figures open
+            plot.close("all")  # the checkout leaves its figures open
 
         return run
 
@@ -180,13 +180,13 @@ class Stages:
         return lambda: draw(image, points, self.models.regressor.tri, show_flag=False, wfp=None)
 
     def pose(self, count: int) -> Run:
-        """The box of the pose; it draws on the picture that it is given."""
+        """The pose box. The image is copied, because the checkout draws on its input."""
         viz_pose = import_module("utils.pose").viz_pose
         image, params, _, points = self.faces(count, False)
         return lambda: viz_pose(image.copy(), params, points, show_flag=False, wfp=None)
 
     def mesh(self, kind: str) -> Run:
-        """A 3D file; writing .obj changes the points that it is given."""
+        """A 3D file. The points are copied for .obj, because the checkout changes its input."""
         serialization = import_module("utils.serialization")
         image, _, _, points = self.faces(1, True)
         triangles, height, path = self.models.regressor.tri, image.shape[0], self.file(f".{kind}")
@@ -195,7 +195,7 @@ class Stages:
         return lambda: serialization.ser_to_obj(image, [p.copy() for p in points], triangles, height=height, wfp=path)
 
     def video(self) -> Run:
-        """A frame of its video demo: the square comes from the frame before, the first one from the detector."""
+        """A frame of the video demo: crop around the landmarks of the last frame, the first from the detector."""
         cv2, regressor = import_module("cv2"), self.models.regressor
         frames = itertools.cycle([cv2.imread(path) for path in self.task["frames"]])
         first = next(frames)
@@ -207,8 +207,8 @@ class Stages:
 
         return run
 
-    def photo_to_file(self) -> Run:
-        """What its demo does for ``-o 3d``."""
+    def image_to_file(self) -> Run:
+        """The work of the demo with ``-o 3d``."""
         render, regressor = import_module("utils.render").render, self.models.regressor
 
         def run() -> object:
@@ -220,7 +220,7 @@ class Stages:
 
 
 def seconds(run: Run, repeats: int) -> float:
-    """Seconds that a call takes, the mean of a few."""
+    """Mean time of a call, seconds."""
     started = time.perf_counter()
     for _ in range(repeats):
         run()
@@ -228,8 +228,8 @@ def seconds(run: Run, repeats: int) -> float:
 
 
 def main() -> None:
-    """Answer until nobody asks any more."""
-    # what the checkout prints goes to stderr; stdout is for messages
+    """Answer requests until the input ends."""
+    # stdout is for the answers, so the output of the checkout goes to stderr
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -243,24 +243,24 @@ def main() -> None:
             limit_threads(task["threads"])
         stages = Stages(task)
         if task.get("once"):
-            stages.photo_to_file()()
+            stages.image_to_file()()
             answer({"done": True})
             return
-    except Exception as error:  # the checkout's faults are to be told, whatever they are
-        answer({"error": said(error)})
+    except Exception as error:  # any error of the checkout is reported
+        answer({"error": describe(error)})
         return
     models = stages.models
-    about = {"network": models.kind, "config": models.config, "why_not_onnx": models.why_not_onnx}
+    about = {"network": models.kind, "config": models.config, "onnx_error": models.onnx_error}
     answer({"stages": sorted(stages.makers()), **about})
     for line in sys.stdin:
         try:
             answer({"seconds": stages.sample(json.loads(line)["stage"])})
         except Exception as error:
-            answer({"error": said(error)})
+            answer({"error": describe(error)})
 
 
 def limit_threads(count: int) -> None:
-    """Let it have so many cores, where the system can do that: the checkout sets no number of threads anywhere."""
+    """Limit the process to some cores, on Linux: the checkout has no setting for threads."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     import_module("cv2").setNumThreads(count)

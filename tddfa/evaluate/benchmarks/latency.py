@@ -40,7 +40,7 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
             next(bar, None)
 
     next(bar, None)
-    report = run(setup.aligner, Plan(patterns=patterns, rounds=rounds), progress)
+    report = run(setup.aligner, Plan(patterns, rounds=rounds), progress=progress)
     figures = []
     for row in report.rows:
         for variant in report.variants:
@@ -48,7 +48,7 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
             name, label = f"{row.stage}.{variant.name}", f"{row.label}, {variant.label}"
             figures.append(Figure(name, label, None if timing is None else timing.median, "ms", "lower"))
             if timing is not None and row.stage.startswith("network."):
-                rate = 1000 * row.faces / timing.median
+                rate = row.faces_per_second(variant.name)
                 figures.append(Figure(f"{name}.rate", f"{label}: throughput", rate, "faces/s", "higher"))
     return Result(
         benchmark=_BENCHMARK.name,
@@ -63,7 +63,7 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
                 **{
                     f"{variant} {part}": getattr(timing, part)
                     for variant, timing in row.timings.items()
-                    for part in ("median", "lower", "upper", "least", "count")
+                    for part in ("median", "lower", "upper", "minimum", "count")
                 },
             }
             for row in report.rows

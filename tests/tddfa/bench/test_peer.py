@@ -1,4 +1,4 @@
-"""Against made-up checkouts: modules with the names and the signatures of 3DDFA_V2's, and next to nothing in them."""
+"""Tests with synthetic checkouts: modules with the names and signatures of 3DDFA_V2's, nearly empty."""
 
 import sys
 import textwrap
@@ -15,7 +15,7 @@ FILES = {
         class FaceBoxes:
             def __init__(self, timer_flag=False): pass
             def __call__(self, img_):
-                print('a line of its own', flush=True)
+                print('output of the checkout', flush=True)
                 return [[10.0, 10.0, 100.0, 120.0, 0.99]]
     """,
     "FaceBoxes/FaceBoxes_ONNX.py": """
@@ -76,7 +76,7 @@ FILES = {
     "utils/serialization.py": """
         import os
         def ser_to_ply(ver_lst, tri, height, wfp, reverse=True):
-            print('a line of its own', flush=True)
+            print('output of the checkout', flush=True)
             os._exit(7)
         def ser_to_obj(img, ver_lst, tri, height, wfp): ver_lst[0][0, :] = 1
     """,
@@ -88,7 +88,7 @@ FILES = {
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Writes a checkout; a file may be changed, or left out by None."""
+    """Write a checkout; keyword arguments replace files, None leaves a file out."""
 
     def write(**changes):
         for name, text in {**FILES, **{key.replace("__", "/"): text for key, text in changes.items()}}.items():
@@ -110,95 +110,95 @@ def changed(checkout, name, text):
     return folder
 
 
-def test_every_stage_of_a_checkout(checkout, pictures, tmp_path):
-    with Peer(checkout(), pictures, tmp_path) as peer:
-        assert (peer.network, peer.why_not_onnx) == ("onnx", "")
-        assert Path(peer.config) == Path("configs/mb1_120x120.yml")  # the other one's weights are missing
+def test_every_stage_of_a_checkout(checkout, bench_material, tmp_path):
+    with Peer(checkout(), bench_material, tmp_path) as peer:
+        assert (peer.network, peer.onnx_error) == ("onnx", "")
+        assert Path(peer.config) == Path("configs/mb1_120x120.yml")  # the weights of the smaller network are missing
         failing = {"pncc.1", "pncc.20", "ply"}
         for stage in set(peer.stages) - failing:
             assert 0 < peer.sample(stage) < 5, stage
             assert peer.sample(stage) > 0
         with pytest.raises(PeerError, match="ZeroDivisionError: so"):
             peer.sample("pncc.1")
-        assert peer.sample("3d.1") > 0, "one stage that fails costs no other"
+        assert peer.sample("3d.1") > 0, "a failed stage must not affect others"
         with pytest.raises(PeerError, match="KeyError"):
             peer.sample("no such stage")
         if sys.platform == "linux":
             assert peer.peak_mb() > 5
 
 
-def test_the_stages_have_our_names(checkout, pictures, tmp_path):
+def test_stages_have_the_names_of_this_package(checkout, bench_material, tmp_path):
     from tddfa.bench.stages import stages
 
-    with Peer(checkout(), pictures, tmp_path) as peer:
+    with Peer(checkout(), bench_material, tmp_path) as peer:
         assert set(peer.stages) <= {stage.name for stage in stages()}
         assert {"detect", "network.1", "decode.dense", "3d.1", "uv_tex.20", "obj", "video.step"} <= set(peer.stages)
 
 
-def test_nothing_is_left_in_the_checkout(checkout, pictures, tmp_path):
+def test_no_file_is_left_in_the_checkout(checkout, bench_material, tmp_path):
     folder = checkout()
     before = sorted(folder.rglob("*"))
-    with Peer(folder, pictures, tmp_path) as peer:
+    with Peer(folder, bench_material, tmp_path) as peer:
         for stage in ("detect", "2d_sparse.1", "obj", "process.warm"):
             peer.sample(stage)
-        peer.cold()
+        peer.sample_process()
     assert sorted(folder.rglob("*")) == before
 
 
-def test_one_that_dies_comes_back_for_the_other_stages(checkout, pictures, tmp_path, monkeypatch):
+def test_a_crashed_process_is_restarted_for_other_stages(checkout, bench_material, tmp_path, monkeypatch):
     monkeypatch.setattr("tddfa.bench.peer._MAX_STARTS", 3)
-    with Peer(checkout(), pictures, tmp_path) as peer:
+    with Peer(checkout(), bench_material, tmp_path) as peer:
         for _ in range(2):
-            with pytest.raises(PeerError, match="ended with status 7: a line of its own"):
+            with pytest.raises(PeerError, match="ended with status 7: output of the checkout"):
                 peer.sample("ply")
             assert peer.sample("detect") > 0
         with pytest.raises(PeerError, match="ended with status 7"):
             peer.sample("ply")
-        with pytest.raises(PeerError, match="it ended 3 times"):
+        with pytest.raises(PeerError, match="the process ended 3 times"):
             peer.sample("detect")
 
 
-def test_one_that_hangs_is_not_waited_for(checkout, pictures, tmp_path, monkeypatch):
+def test_timeout(checkout, bench_material, tmp_path, monkeypatch):
     text = "import time\ndef depth(*arguments, **options): time.sleep(60)"
-    with Peer(changed(checkout, "utils/depth.py", text), pictures, tmp_path) as peer:
-        monkeypatch.setattr("tddfa.bench.peer._SAMPLE_SECONDS", 0.3)
+    with Peer(changed(checkout, "utils/depth.py", text), bench_material, tmp_path) as peer:
+        monkeypatch.setattr("tddfa.bench.peer._SAMPLE_TIMEOUT", 0.3)
         with pytest.raises(PeerError, match="no answer in 0 s"):
             peer.sample("depth.1")
-        monkeypatch.setattr("tddfa.bench.peer._SAMPLE_SECONDS", 60)
+        monkeypatch.setattr("tddfa.bench.peer._SAMPLE_TIMEOUT", 60)
         assert peer.sample("3d.1") > 0
 
 
-def test_without_its_onnx_classes_it_is_torch(checkout, pictures, tmp_path):
+def test_torch_classes_are_the_fallback(checkout, bench_material, tmp_path):
     folder = changed(checkout, "TDDFA_ONNX.py", "import no_such_package")
-    with Peer(folder, pictures, tmp_path) as peer:
+    with Peer(folder, bench_material, tmp_path) as peer:
         assert peer.network == "torch"
-        assert "no_such_package" in peer.why_not_onnx
+        assert "no_such_package" in peer.onnx_error
         assert peer.sample("detect") > 0
         assert peer.sample("video.step") > 0
 
 
-def test_the_smaller_network_goes_first(checkout, pictures, tmp_path):
+def test_the_smaller_network_is_preferred(checkout, bench_material, tmp_path):
     folder = changed(checkout, "configs/mb05_120x120.yml", "{checkpoint_fp: weights/mb1.pth}")
-    with Peer(folder, pictures, tmp_path) as peer:
+    with Peer(folder, bench_material, tmp_path) as peer:
         assert Path(peer.config).stem == "mb05_120x120"
 
 
-def test_a_process_from_start_to_end(checkout, pictures, tmp_path):
-    with Peer(checkout(), pictures, tmp_path) as peer:
+def test_whole_process(checkout, bench_material, tmp_path):
+    with Peer(checkout(), bench_material, tmp_path) as peer:
         started = time.perf_counter()
-        assert 0.02 < peer.cold() <= time.perf_counter() - started
+        assert 0.02 < peer.sample_process() <= time.perf_counter() - started
     with (
-        Peer(changed(checkout, "utils/render.py", "1 / 0"), pictures, tmp_path) as peer,
+        Peer(changed(checkout, "utils/render.py", "1 / 0"), bench_material, tmp_path) as peer,
         pytest.raises(PeerError, match="ZeroDivisionError"),
     ):
-        peer.cold()
+        peer.sample_process()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds a process to cores")
-def test_fewer_threads_are_fewer_cores(checkout, pictures, tmp_path):
+def test_threads_limit_the_cores(checkout, bench_material, tmp_path):
     text = "import os\ndef depth(*arguments, **options): raise ValueError(len(os.sched_getaffinity(0)))"
     with (
-        Peer(changed(checkout, "utils/depth.py", text), pictures, tmp_path, threads=1) as peer,
+        Peer(changed(checkout, "utils/depth.py", text), bench_material, tmp_path, threads=1) as peer,
         pytest.raises(PeerError, match=r"ValueError: 1$"),
     ):
         peer.sample("depth.1")
@@ -209,26 +209,26 @@ def test_fewer_threads_are_fewer_cores(checkout, pictures, tmp_path):
     [
         ("TDDFA.py", None, "expected a checkout of 3DDFA_V2"),
         ("TDDFA.py", "raise SystemExit(3)", "ended with status 3"),
-        ("weights/mb1.pth", None, "no config in configs with its weights"),
+        ("weights/mb1.pth", None, "configs: expected one of mb05_120x120, mb1_120x120 with its weights, got none"),
         ("configs/mb1_120x120.yml", "{arch: mobilenet}", "KeyError: 'checkpoint_fp'"),
         ("FaceBoxes/FaceBoxes.py", "1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_checkouts_that_do_not_start(checkout, pictures, tmp_path, name, text, message):
+def test_checkouts_that_do_not_start(checkout, bench_material, tmp_path, name, text, message):
     with pytest.raises(PeerError, match=message):
-        Peer(changed(checkout, name, text), pictures, tmp_path)
+        Peer(changed(checkout, name, text), bench_material, tmp_path)
 
 
-def test_no_such_python(checkout, pictures, tmp_path):
+def test_no_such_python(checkout, bench_material, tmp_path):
     with pytest.raises(PeerError, match="no_such_python: cannot be run"):
-        Peer(checkout(), pictures, tmp_path, python=str(tmp_path / "no_such_python"))
+        Peer(checkout(), bench_material, tmp_path, python=str(tmp_path / "no_such_python"))
 
 
-def test_one_that_says_something_else(checkout, pictures, tmp_path):
-    # a Python that is none: it answers by something that is no JSON
+def test_an_answer_that_is_no_json(checkout, bench_material, tmp_path):
+    # a program that is not Python, and prints no JSON
     fake = tmp_path / "python"
     fake.write_text("#!/bin/sh\necho hello\n")
     fake.chmod(0o755)
     if sys.platform != "win32":
-        with pytest.raises(PeerError, match="no JSON: 'hello"):
-            Peer(checkout(), pictures, tmp_path, python=str(fake))
+        with pytest.raises(PeerError, match="expected an answer in JSON, got 'hello"):
+            Peer(checkout(), bench_material, tmp_path, python=str(fake))

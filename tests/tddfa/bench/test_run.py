@@ -12,8 +12,8 @@ pytestmark = pytest.mark.usefixtures("rendered_once")
 
 
 def test_a_short_run(aligner):
-    said = []
-    report = run(aligner, Plan("read,crop,network.8,3d.1", rounds=3), said.append)
+    progress = []
+    report = run(aligner, Plan("read,crop,network.8,3d.1", rounds=3), progress=progress.append)
     assert [row.stage for row in report.rows] == ["read", "crop", "network.8", "3d.1"]
     assert report.failures == {}
     threads = sorted({1, os.cpu_count()})
@@ -22,8 +22,8 @@ def test_a_short_run(aligner):
         assert set(row.timings) == {f"threads-{count}" for count in threads}
         for timing in row.timings.values():
             assert timing.count == 3
-            assert 0 < timing.least <= timing.lower <= timing.median <= timing.upper
-    assert said[-1] == "round 3 of 3"
+            assert 0 < timing.minimum <= timing.lower <= timing.median <= timing.upper
+    assert progress[-1] == "round 3 of 3"
     assert report.about["device"] == "cpu"
     assert report.peak_mb == {}
     assert report.growth_mb is None
@@ -34,7 +34,7 @@ def test_one_column_for_one_number_of_threads(aligner):
     assert len(report.variants) == 1
 
 
-def test_processes_of_their_own(aligner, tmp_path):
+def test_new_processes_are_timed_and_their_memory_is_measured(aligner, tmp_path):
     report = run(aligner, Plan(f"crop,{COLD}", rounds=1, threads=(1,), config="open_mb05", device="cpu", memory=True))
     cold, crop = report.rows[1].timings["threads-1"], report.rows[0].timings["threads-1"]
     assert cold.median > 20 * crop.median
@@ -42,26 +42,26 @@ def test_processes_of_their_own(aligner, tmp_path):
     json.loads(report.save(tmp_path / "x.json").read_text())
 
 
-def test_a_whole_process_that_fails_says_why(aligner):
+def test_a_failed_process_is_reported_with_its_reason(aligner):
     report = run(aligner, Plan(COLD, rounds=1, threads=(1,), config="no_such_model"))
     assert report.rows[0].timings == {}
     assert "no_such_model" in report.failures[f"{COLD} threads-1"]
 
 
-def test_a_peer_that_is_none_costs_nothing_else(aligner, tmp_path):
+def test_a_folder_that_is_no_checkout_does_not_affect_other_columns(aligner, tmp_path):
     report = run(aligner, Plan("crop", rounds=1, threads=(1,), peer=tmp_path))
     assert "no TDDFA.py" in report.failures["* peer-threads-1"]
     assert "threads-1" in report.rows[0].timings
 
 
-def test_plans_that_are_none(aligner):
+def test_wrong_plans(aligner):
     with pytest.raises(ValueError, match="matches none"):
         run(aligner, Plan("nothing"))
     with pytest.raises(ValueError, match="rounds"):
         run(aligner, Plan("crop", rounds=0))
 
 
-def test_as_a_benchmark(aligner, tmp_path):
+def test_latency_benchmark(aligner, tmp_path):
     tracked = []
 
     def track(items, label):
@@ -78,13 +78,13 @@ def test_as_a_benchmark(aligner, tmp_path):
     assert result.settings["device"] == "cpu"
 
 
-def test_without_a_detector_there_is_no_latency(aligner, tmp_path):
+def test_latency_needs_a_detector(aligner, tmp_path):
     with pytest.raises(ValueError, match="detector"):
         latency.evaluate(Setup(tmp_path, Aligner(aligner.regressor, aligner.decoder)))
 
 
 class OnCuda:
-    """A network that says it runs on a GPU."""
+    """A network that reports a GPU as its device."""
 
     device = "cuda"
 
@@ -95,9 +95,9 @@ class OnCuda:
         return self.network(batch)
 
 
-def test_on_a_gpu_a_large_batch_is_timed_too(aligner):
+def test_a_gpu_adds_a_large_batch(aligner):
     model = Aligner(OnCuda(aligner.regressor), aligner.decoder, detector=aligner.detector)
     report = run(model, Plan("network.*", rounds=1, threads=(1,)))
     assert report.rows[-1].stage == "network.256"
     assert report.rows[-1].faces == 256
-    assert any("cuda: " in line and " at 256" in line for line in report.lines())
+    assert any("cuda: " in line and "(batch 256)" in line for line in report.lines())

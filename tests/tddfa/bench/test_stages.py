@@ -9,37 +9,37 @@ from tddfa.outputs import KINDS
 
 
 @pytest.fixture(scope="module")
-def context(aligner, pictures, tmp_path_factory):
-    return Context(aligner, pictures, tmp_path_factory.mktemp("scratch"))
+def context(aligner, bench_material, tmp_path_factory):
+    return Context(aligner, bench_material, tmp_path_factory.mktemp("scratch"))
 
 
-def test_the_pictures_hold_what_they_say(aligner, pictures):
-    """The detector finds the large face and most of the small ones, where the boxes say they are."""
-    one, many = material.read([pictures.one, pictures.many])
+def test_boxes_match_the_faces_of_the_images(aligner, bench_material):
+    """The detector finds the large face and most of the small faces at the given boxes."""
+    one, many = material.read([bench_material.one, bench_material.many])
     assert one.shape == many.shape == (720, 1280, 3)
-    assert len(pictures.one_boxes) == 1
-    assert len(pictures.many_boxes) == MANY
-    for image, boxes, least in ((one, pictures.one_boxes, 1), (many, pictures.many_boxes, 18)):
-        known = np.array(boxes)
-        found = aligner.detector(image).xyxy
-        middles = (found[:, :2] + found[:, 2:]) / 2
-        distances = np.linalg.norm((known[:, None, :2] + known[:, None, 2:4]) / 2 - middles, axis=-1)
-        assert (distances.min(axis=1) < 0.25 * (known[:, 2] - known[:, 0])).sum() >= least
-        aligned = aligner(image, boxes=known)
+    assert len(bench_material.one_boxes) == 1
+    assert len(bench_material.many_boxes) == MANY
+    for image, boxes, minimum in ((one, bench_material.one_boxes, 1), (many, bench_material.many_boxes, 18)):
+        expected = np.array(boxes)
+        detected = aligner.detector(image).xyxy
+        centers = (detected[:, :2] + detected[:, 2:]) / 2
+        distances = np.linalg.norm((expected[:, None, :2] + expected[:, None, 2:4]) / 2 - centers, axis=-1)
+        assert (distances.min(axis=1) < 0.25 * (expected[:, 2] - expected[:, 0])).sum() >= minimum
+        aligned = aligner(image, boxes=expected)
         assert min(face.score for face in aligned) > 0.9
 
 
-def test_the_frames_go_forth_and_back_without_a_jump(pictures):
-    names = [path.name for path in pictures.frames]
+def test_the_frames_repeat_without_a_jump(bench_material):
+    names = [path.name for path in bench_material.frames]
     numbers = [int(name[6]) for name in names]
     assert max(abs(a - b) for a, b in zip(numbers, [*numbers[1:], numbers[0]], strict=True)) == 1
 
 
-def test_what_was_made_is_loaded_again(pictures):
-    assert material.load(pictures.one.parent) == pictures
+def test_material_round_trip(bench_material):
+    assert material.load(bench_material.one.parent) == bench_material
 
 
-def test_names_are_unique_and_hold_every_kind():
+def test_names_are_unique_and_include_every_kind():
     names = [stage.name for stage in stages(gpu=True)]
     assert len(names) == len(set(names))
     for kind in KINDS:
@@ -50,14 +50,14 @@ def test_names_are_unique_and_hold_every_kind():
 
 
 @pytest.mark.parametrize("name", [stage.name for stage in stages()])
-def test_every_stage_runs_again_and_again(context, name):
+def test_every_stage_can_be_repeated(context, name):
     (stage,) = chosen(stages(), name)
     run = stage.make(context)
     run()
     run()
 
 
-def test_a_stage_does_what_its_name_says(context):
+def test_results_of_stages(context):
     def run(name):
         (stage,) = chosen(stages(), name)
         return stage.make(context)()
@@ -84,7 +84,7 @@ def test_patterns():
         chosen(every, "crop,4d")
 
 
-def test_the_same_model_with_other_threads(aligner, astronaut):
+def test_a_copy_with_another_number_of_threads_gives_the_same_result(aligner, astronaut):
     one = with_threads(aligner, 1)
     assert one.regressor is not aligner.regressor
     assert isinstance(one.regressor, Model)
@@ -93,14 +93,14 @@ def test_the_same_model_with_other_threads(aligner, astronaut):
     assert np.allclose(one(astronaut)[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.02)
 
 
-def test_networks_that_are_no_files_are_shared(aligner):
+def test_networks_not_loaded_from_files_are_shared(aligner):
     plain = Aligner(aligner.regressor.__call__, aligner.decoder)
     assert with_threads(plain, 1).regressor is plain.regressor
     assert with_threads(plain, 1).detector is None
 
 
-def test_without_a_detector_its_stages_fail_and_say_why(aligner, pictures, tmp_path):
-    context = Context(Aligner(aligner.regressor, aligner.decoder), pictures, tmp_path)
+def test_detector_stages_report_a_missing_detector(aligner, bench_material, tmp_path):
+    context = Context(Aligner(aligner.regressor, aligner.decoder), bench_material, tmp_path)
     for stage in chosen(stages(), "detect*"):
         with pytest.raises(ValueError, match="no detector"):
             stage.make(context)()

@@ -13,13 +13,13 @@ def test_median_and_quartiles_in_ms(rng):
     timing = Timing.of(seconds)
     lower, median, upper = 1000 * np.quantile(seconds, [0.25, 0.5, 0.75])
     assert (timing.lower, timing.median, timing.upper) == pytest.approx((lower, median, upper))
-    assert timing.least == pytest.approx(1000 * seconds.min())
+    assert timing.minimum == pytest.approx(1000 * seconds.min())
     assert timing.count == 31
-    with pytest.raises(ValueError, match="one sample"):
+    with pytest.raises(ValueError, match="at least one sample"):
         Timing.of([])
 
 
-def noted(log, name, seconds=0.001):
+def logged(log, name, seconds=0.001):
     def sample():
         log.append(name)
         return seconds
@@ -27,11 +27,11 @@ def noted(log, name, seconds=0.001):
     return sample
 
 
-def test_jobs_take_turns_forth_and_back():
+def test_jobs_run_in_turn_and_in_reverse_every_second_round():
     log = []
-    jobs = [Job("read", "a", noted(log, 1)), Job("read", "b", noted(log, 2)), Job("draw", "a", noted(log, 3))]
+    jobs = [Job("read", "a", logged(log, 1)), Job("read", "b", logged(log, 2)), Job("draw", "a", logged(log, 3))]
     rounds = []
-    timings, failures = measure(jobs, 3, rounds.append)
+    timings, failures = measure(jobs, 3, progress=rounds.append)
     assert log == [1, 2, 3, 3, 2, 1, 1, 2, 3]
     assert rounds == [1, 2, 3]
     assert set(timings) == {("read", "a"), ("read", "b"), ("draw", "a")}
@@ -39,44 +39,44 @@ def test_jobs_take_turns_forth_and_back():
     assert failures == {}
 
 
-def test_a_job_that_fails_costs_no_other():
+def test_a_failed_job_does_not_affect_the_others():
     log = []
 
     def fails():
         log.append("failed")
         raise KeyError("what\nit needs")
 
-    timings, failures = measure([Job("a", "x", fails), Job("b", "x", noted(log, "b"))], 4)
+    timings, failures = measure([Job("a", "x", fails), Job("b", "x", logged(log, "b"))], 4)
     assert log.count("failed") == 1
     assert failures == {("a", "x"): "KeyError: 'what\\nit needs'"}
     assert set(timings) == {("b", "x")}
     assert timings["b", "x"].count == 4
 
 
-def test_a_job_that_fails_late_has_no_time():
+def test_a_job_that_fails_in_a_later_round_has_no_timing():
     answers = iter([0.1, 0.1])
     timings, failures = measure([Job("a", "x", lambda: next(answers))], 3)
     assert timings == {}
     assert "StopIteration" in failures["a", "x"]
 
 
-def test_enough_is_enough():
+def test_slow_jobs_get_fewer_samples():
     log = []
-    slow, quick = Job("slow", "x", noted(log, "slow", 1.0)), Job("quick", "x", noted(log, "quick"))
-    very_slow = Job("very slow", "x", noted(log, "very slow", 60.0))
+    slow, quick = Job("slow", "x", logged(log, "slow", 1.0)), Job("quick", "x", logged(log, "quick"))
+    very_slow = Job("very slow", "x", logged(log, "very slow", 60.0))
     timings, _ = measure([slow, very_slow, quick], 9)
     assert {name: log.count(name) for name in log} == {"slow": 4, "very slow": 4, "quick": 9}
     assert timings["slow", "x"].count == 4
 
 
-def test_what_cannot_be_measured():
+def test_wrong_arguments_of_measure():
     with pytest.raises(ValueError, match="rounds"):
         measure([], 0)
-    with pytest.raises(ValueError, match="each stage and variant once"):
+    with pytest.raises(ValueError, match="each pair of stage and variant once"):
         measure([Job("a", "x", float), Job("a", "x", float)], 1)
 
 
-def test_a_short_function_is_repeated_and_a_long_one_is_not():
+def test_only_a_short_function_is_repeated_within_a_sample():
     calls = {"short": 0, "long": 0}
 
     def short():
@@ -90,20 +90,20 @@ def test_a_short_function_is_repeated_and_a_long_one_is_not():
         sample = sampler(run)
         seconds = [sample(), sample()]
         assert all(s > 0 for s in seconds)
-    assert calls["long"] == 4  # a warm-up, one to see how long it takes, two samples
+    assert calls["long"] == 4  # one to warm up, one to choose the repeats, two samples
     assert calls["short"] == 2 + 2 * 200
     assert gc.isenabled()
 
 
-def test_threads_of_opencv_are_set_for_the_sample_alone():
+def test_opencv_threads_are_restored_after_a_sample():
     before = cv2.getNumThreads()
-    seen = []
-    sampler(lambda: seen.append(cv2.getNumThreads()), threads=1)()
-    assert set(seen) == {1}
+    counts = []
+    sampler(lambda: counts.append(cv2.getNumThreads()), threads=1)()
+    assert set(counts) == {1}
     assert cv2.getNumThreads() == before
 
 
-def test_a_sample_that_fails_leaves_the_process_as_it_was():
+def test_a_failed_sample_restores_threads_and_garbage_collection():
     before = cv2.getNumThreads()
     with pytest.raises(ZeroDivisionError):
         sampler(lambda: 1 // 0, threads=1)()

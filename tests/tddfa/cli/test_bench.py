@@ -43,19 +43,19 @@ def test_memory_is_measured_unless_quick(run, monkeypatch, tmp_path):
     assert content["about"]["images"] == 12
     if content["peak_mb"]["read"] is not None:
         assert content["peak_mb"]["read"] > 20
-        assert any("over 12 pictures" in line for line in out)
+        assert any("over 12 images" in line for line in out)
 
 
 def test_a_peer_that_does_not_start_is_reported(run, tmp_path):
     (tmp_path / "TDDFA.py").write_text("raise OSError('broken')")
     status, out, _ = run("--quick", "--rounds", 1, "--stages", "crop", "--threads", 1, "--peer", tmp_path)
     assert status == 0
-    assert [line for line in out if line.startswith("- 3DDFA_V2, 1 thread: nothing: ")]
+    assert [line for line in out if line.startswith("- 3DDFA_V2, 1 thread: all stages: ")]
     assert next(line for line in out if line.startswith("crop")).split()[-1] == "-"
 
 
 def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("tddfa.bench.run.run", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr("tddfa.bench.run.run", lambda *_, **__: pytest.fail("the work began"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full/TDDFA.py").touch()
     for arguments, message in (
@@ -73,7 +73,7 @@ def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_ends_the_progress_line(run, monkeypatch, capfd):
-    def interrupted(aligner, plan, progress):
+    def interrupted(aligner, plan, *, progress):
         progress("round 1 of 5")
         raise KeyboardInterrupt
 
