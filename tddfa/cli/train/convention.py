@@ -23,9 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--like", required=True, metavar="CONFIG", help="the model that has the landmarks elsewhere")
     parser.add_argument("--name", required=True, help="name of the landmark convention")
     parser.add_argument(
-        "--count", type=integer(1, 1_000_000), default=4000, metavar="N",
+        "--count",
+        type=integer(1, 1_000_000),
+        default=4000,
+        metavar="N",
         help="maximum number of crops (default: %(default)s)",
-    )  # fmt: skip
+    )
 
 
 def run(options: argparse.Namespace) -> int:

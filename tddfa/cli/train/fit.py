@@ -42,9 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", default="photos", metavar="NAME", help="name of the photos in the labels")
     parser.add_argument(
-        "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
+        "-c",
+        "--config",
+        default="open_mb05",
+        metavar="NAME|FILE.yml",
         help="the model whose face model is fitted (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--deviation",
         choices=("unit", "alike"),

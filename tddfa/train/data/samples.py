@@ -70,6 +70,16 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
     ------
     ValueError
         If there are no samples.
+
+    Examples
+    --------
+    >>> from tddfa.train.data.crops import Crops
+    >>> from tddfa.train.data.samples import Sample, crop_face, write_samples
+    >>> crop, _ = crop_face(image, face.landmarks)
+    >>> write_samples(tmp, [Sample(crop, "astronaut")], aligner.face_model)
+    1
+    >>> Crops.open([tmp]).image(0).shape
+    (160, 160, 3)
     """
     jpegs: list[bytes] = []
     rows: list[Sample] = []

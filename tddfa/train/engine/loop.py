@@ -286,10 +286,17 @@ class _Loop(Generic[B]):
         self.losses.append(loss)
         extra = {f"won_{name}": self.winners.count(name) for name in self.task.objectives} if self.winners else {}
         log.write(
-            "train", self.step,
-            {"loss": loss, **terms, **extra, "learning_rate": self.optimizer.param_groups[0]["lr"], "per_second": speed,
-             "minutes": self.worked / 60},
-        )  # fmt: skip
+            "train",
+            self.step,
+            {
+                "loss": loss,
+                **terms,
+                **extra,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "per_second": speed,
+                "minutes": self.worked / 60,
+            },
+        )
         bar.set_postfix_str(f"step {self.step}, loss {loss:.3f}, {speed:.0f} samples/s", refresh=False)
         self.terms.clear()
         self.winners.clear()

@@ -60,7 +60,7 @@ def read_landmarks(
         Of the photos, one face each.
     path : path, optional
         ``.npz`` with `landmarks` (n, k, 2 or 3), px from 0, and `names` (n,) of the photos; without it, a ``.pts``
-        file lies beside each photo.
+        file is read beside each photo.
     first : float
         Fraction of the photos, the first by name.
 

@@ -170,7 +170,14 @@ def fit(
     Raises
     ------
     ValueError
-        If shapes do not fit each other; the message names the argument.
+        If an argument has the wrong type, shape or dtype; the message names it.
+
+    Examples
+    --------
+    >>> from tddfa.train.labels.fitting import fit
+    >>> fits = fit(face.landmarks[None, :, :2], aligner.face_model)
+    >>> fits.camera.shape, bool(fits.error[0] < 1)
+    ((1, 3, 4), True)
     """
     points = np.asarray(landmarks)
     axes = points.shape[-1] if points.ndim == 3 and points.shape[-1] == 3 else 2

@@ -36,6 +36,12 @@ def bounded_least_squares(
     -------
     ndarray (n, m)
         The solutions.
+
+    Examples
+    --------
+    >>> from tddfa.train.labels.least_squares import bounded_least_squares
+    >>> bounded_least_squares(np.eye(2)[None], np.array([[0.5, 3.0]]), [0, 0], [1, 1])
+    array([[0.5, 1. ]])
     """
     lowest, highest = (np.broadcast_to(np.asarray(bound, dtype=np.float64), right.shape[1:]) for bound in (low, high))
     x = np.clip(np.zeros_like(right) if start is None else np.asarray(start, dtype=np.float64), lowest, highest)

@@ -174,9 +174,13 @@ def test_placement_does_not_depend_on_which_landmarks_are_known(made_samples, tm
     ]
     write_samples(tmp_path, samples, face_model)
     batch = make_batch(
-        Crops.open([tmp_path]), np.arange(3), replace(Augment.none(), flip=flip), face_model, Mirror.of(face_model),
+        Crops.open([tmp_path]),
+        np.arange(3),
+        replace(Augment.none(), flip=flip),
+        face_model,
+        Mirror.of(face_model),
         np.random.default_rng(0),
-    )  # fmt: skip
+    )
     for other in (1, 2):
         assert np.abs(batch.crops[other].astype(int) - batch.crops[0]).mean() < 0.5
         assert np.isnan(batch.landmarks[other, :17]).all()

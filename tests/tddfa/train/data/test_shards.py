@@ -50,9 +50,13 @@ def test_plain_files_beside_labels(tmp_path):
 def test_old_labels_in_half_precision(tmp_path):
     write_shard(tmp_path, [b"x"], labels(1))
     np.savez(
-        tmp_path / "labels.npz", camera=np.zeros((1, 3, 4)), shape=np.zeros((1, 40)),
-        expression=np.full((1, 55), 0.5, np.float16), source=np.array(["web"]), crop_size=160,
-    )  # fmt: skip
+        tmp_path / "labels.npz",
+        camera=np.zeros((1, 3, 4)),
+        shape=np.zeros((1, 40)),
+        expression=np.full((1, 55), 0.5, np.float16),
+        source=np.array(["web"]),
+        crop_size=160,
+    )
     assert Shard(tmp_path).labels.expression.dtype == np.float32
 
 
