@@ -1,4 +1,4 @@
 """Training: labels, data, networks, losses, loops and exports, behind the extra ``train`` (torch).
 
-Modules that make data (`shards`, `data`, `augment`, `profiling`, ...) need no torch.
+The packages `data`, `labels` and `synthesis` need no torch.
 """

@@ -178,7 +178,7 @@ def load_best(out: Path) -> FaceBoxes:
         network.load_state_dict(state["network"])
         network.frozen_norms = bool(state["describe"]["frozen_norms"])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint: {' '.join(str(error).split())}") from error
+        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
     return network.eval()
 
 

@@ -173,7 +173,7 @@ class _Loop(Generic[B]):
             self.step, self.drawn, self.worked = int(state["step"]), int(state["drawn"]), float(state["worked"])
             self.best = {str(name): float(value) for name, value in state["best"].items()}
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: not a whole checkpoint: {' '.join(str(error).split())}") from error
+            raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
 
     def save(self) -> None:
         save_checkpoint(

@@ -237,7 +237,7 @@ def load_best(out: Path) -> Regressor:
         network = Regressor(**state["describe"])
         network.load_state_dict(state["network"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint: {' '.join(str(error).split())}") from error
+        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
     return network.eval()
 
 

@@ -58,8 +58,8 @@ def test_wrong_labels_are_left_out(made_samples, tmp_path, capsys, aligner, face
     apart = disagreement(crops, aligner.regressor, face_model)
     assert apart[3] > 2 * apart[:3].max()
     assert detected(crops, np.arange(4), aligner).tolist() == [True, True, True, False]
-    most = float(apart[:3].max()) + 1
-    assert prepare("agreeing", tmp_path / "out", "--crops", tmp_path / "in", "--max-error", most) == 0
+    max_error = float(apart[:3].max()) + 1
+    assert prepare("agreeing", tmp_path / "out", "--crops", tmp_path / "in", "--max-error", max_error) == 0
     assert "3 crops; 1 left out" in capsys.readouterr().out
     kept = Crops.open([tmp_path / "out"])
     assert kept.sources == {"made": 3}

@@ -17,7 +17,7 @@ def one_thread():
 
 
 def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
-    # it ends with 0 if the loss fell, and the exported network aligns heads it never saw better than at the start
+    # the status is 0 if the loss fell and the exported network aligns held-out heads better than at the start
     assert main(["train", "regressor", "--smoke", "--out", str(tmp_path)]) == 0
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in logged if line["part"] == "train"]

@@ -36,10 +36,10 @@ def test_landmarks_are_those_of_the_rendered_heads(crops, made_samples, face_mod
     assert batch.has_landmarks.tolist() == [True] * 7 + [False]
     assert batch.face.tolist() == [True] * 7 + [False]
     for i, sample in enumerate(made_samples):
-        true = Camera(sample.camera).project(face_model.landmarks(sample.shape, sample.expression))[:, :2]
-        low, high = true.min(axis=0), true.max(axis=0)
+        target = Camera(sample.camera).project(face_model.landmarks(sample.shape, sample.expression))[:, :2]
+        low, high = target.min(axis=0), target.max(axis=0)
         scale = 120 / (1.25 * (high - low).max())
-        assert batch.landmarks[i] == pytest.approx((true - (low + high) / 2) * scale + 59.5, abs=0.02)
+        assert batch.landmarks[i] == pytest.approx((target - (low + high) / 2) * scale + 59.5, abs=0.02)
         assert projected(batch, face_model)[i] == pytest.approx(batch.landmarks[i], abs=0.02)
     assert not batch.camera[6:].any()
     assert np.flatnonzero(np.isnan(batch.landmarks[6]).any(axis=1)).tolist() == [3]

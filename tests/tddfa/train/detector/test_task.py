@@ -221,7 +221,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     from tddfa.train.engine.checkpoint import save_checkpoint
 
     save_checkpoint(tmp_path / "best.pt", {"kind": "detector", "network": {}, "describe": {"frozen_norms": False}})
-    with pytest.raises(CheckpointError, match=r"best\.pt: not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match=r"best\.pt: not a complete checkpoint"):
         load_best(tmp_path)
     save_checkpoint(tmp_path / "best.pt", {"kind": "regressor"})
     with pytest.raises(CheckpointError, match="expected a checkpoint of a detector"):

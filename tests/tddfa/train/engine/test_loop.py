@@ -164,8 +164,8 @@ def test_resuming_needs_a_checkpoint(tmp_path):
     [
         ({"kind": "circle"}, "expected a checkpoint of a line, got one of a 'circle'"),
         ({"describe": {"inputs": 2}}, "expected a network"),
-        ({"network": {}}, "not a whole checkpoint"),
-        ({"optimizer": {}}, "not a whole checkpoint"),
+        ({"network": {}}, "not a complete checkpoint"),
+        ({"optimizer": {}}, "not a complete checkpoint"),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path, change, message):
