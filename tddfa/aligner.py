@@ -32,8 +32,8 @@ Floats = NDArray[np.float32]
 
 # Crops per call of a regressor that has no limit of its own: bounds the memory of an image with hundreds of faces.
 _MAX_CROPS = 64
-# Two passes are averaged if the IoU of their squares is at least this. Chosen on the photos behind RESULTS.md, where 0.7
-# and 0.8 give the same but for a few wrong boxes of profiles.
+# Two passes are averaged if the IoU of their squares is at least this. Chosen on the photos behind RESULTS.md, where
+# 0.7 and 0.8 give the same but for a few wrong boxes of profiles.
 _MIN_PASS_IOU = 0.75
 
 

@@ -1,4 +1,4 @@
-"""Faces to surfaces, poses and expression weights: all that a face model tells of a `Face`, without a network."""
+"""Faces to surfaces, poses and expression weights, by a face model and without a network."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Floats = NDArray[np.float32]
 class Decoder:
     """Face model and crop rule: what the numbers in a `Face` mean.
 
-    `Aligner.decoder` is the one of an aligner. `Decoder.load` loads one alone, for faces that were aligned elsewhere; it
-    reads no network.
+    Every aligner has one, `Aligner.decoder`. `Decoder.load` loads one alone, without a network, for faces that were
+    aligned elsewhere.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A file of a calibrated camera to `Intrinsics`: what OpenCV's calibration, or a script around it, leaves."""
+"""Files of calibrated cameras to `Intrinsics`: those of OpenCV's calibration, or of a script around it."""
 
 from __future__ import annotations
 
@@ -14,40 +14,48 @@ from tddfa._shared.npz import read_npz
 from tddfa.geometry.intrinsics import Intrinsics
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
-"""Files that are understood."""
+"""Formats that can be read."""
 
-# A calibration's own pictures and corners may lie beside its matrix; only what is named here is read.
+# A file may hold the images and corners of a calibration beside its matrix; only the keys below are read.
 _MAX_BYTES = 16 << 20
 _MAX_NUMBERS = 64
-# The first is ours; the others are of OpenCV's calibration sample, and of its Python tutorial.
+# The first name is ours; the others are those of OpenCV's calibration sample and Python tutorial.
 _MATRIX, _DISTORTION = ("camera_matrix", "mtx"), ("dist_coeffs", "distortion_coefficients", "dist")
 _WIDTH, _HEIGHT = "image_width", "image_height"
 _KEYS = (*_MATRIX, *_DISTORTION, _WIDTH, _HEIGHT)
-# Sides that differ by less are a rounding of the same shape.
+# Aspect ratios that differ by less are equal up to rounding.
 _SAME_SHAPE = 0.01
 
 
 def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None) -> Intrinsics:
     """Read a calibration.
 
-    Its keys are ``camera_matrix`` (3 x 3; ``mtx`` in OpenCV's tutorial) and, for a lens that bends, ``dist_coeffs``
-    (``distortion_coefficients`` or ``dist``). Where it has ``image_width`` and ``image_height``, pictures of another
-    size but the same shape are understood to be the same view, scaled.
+    Its keys are ``camera_matrix`` (3 x 3; ``mtx`` in OpenCV's tutorial) and, for a lens with distortion,
+    ``dist_coeffs`` (``distortion_coefficients`` or ``dist``). If it has ``image_width`` and ``image_height``, the
+    matrix is scaled to an image of another size and the same aspect ratio.
 
     Parameters
     ----------
     path : path
         ``.npz`` of NumPy, or ``.json`` or ``.yml`` as OpenCV's ``FileStorage`` writes them, or with plain lists.
     image_size : tuple of int, optional
-        Height and width of the picture that it is for, px.
+        Height and width of the image, px.
 
     Raises
     ------
     ValueError
-        If it is no such file, if a key is missing or holds something else, or if it was made for pictures of another
-        shape; the message names file and key.
+        If the file is not a calibration, if a key is missing or has a wrong value, or if it is for images of another
+        aspect ratio; the message names file and key.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> from tddfa.geometry import calibration
+    >>> path = tmp / "camera.json"
+    >>> _ = path.write_text('{"camera_matrix": [[800, 0, 320], [0, 800, 240], [0, 0, 1]]}')
+    >>> calibration.read(path).focal
+    800.0
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -77,7 +85,7 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
 
 
 def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: tuple[int, int] | None) -> Any:
-    """The matrix for a picture of `image_size`, of one for pictures of the size that the file tells."""
+    """The matrix, scaled from the image size in the file to `image_size`."""
     made = [content.get(name) for name in (_HEIGHT, _WIDTH)]
     if image_size is None or None in made:
         return matrix
@@ -87,10 +95,10 @@ def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: t
     down, across = (now / then for now, then in zip(image_size, sides, strict=True))
     if abs(down / across - 1) > _SAME_SHAPE:
         raise ValueError(
-            f"made for pictures of {sides[1]:g} x {sides[0]:g} px, which is another shape than "
+            f"made for images of {sides[1]:g} x {sides[0]:g} px, which is another aspect ratio than "
             f"{image_size[1]} x {image_size[0]}"
         )
-    # pixel centres are at whole numbers, so it is the edges, half a pixel off, that stay edges
+    # pixel centres are at whole numbers: scaling keeps the edges, which are half a pixel away
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return np.linalg.inv(shift) @ np.diag([across, down, 1.0]) @ shift @ matrix
 
@@ -109,7 +117,7 @@ def _read_text(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     if path.suffix.lower() == ".json":
         return json.loads(text)
-    # OpenCV's first line, %YAML:1.0, is no YAML
+    # OpenCV's first line, %YAML:1.0, is not valid YAML
     lines = text.split("\n", 1)
     return yaml.load(lines[-1] if lines[0].startswith("%YAML") else text, Loader=_OpenCvLoader)
 

@@ -122,7 +122,8 @@ class Camera:
         --------
         >>> import numpy as np
         >>> from tddfa import Camera
-        >>> Camera.from_pose(0, 0, 0, scale=2, translation=(50, 60, 0)).project(np.array([1, 1, 0], np.float32)).tolist()
+        >>> camera = Camera.from_pose(0, 0, 0, scale=2, translation=(50, 60, 0))
+        >>> camera.project(np.array([1, 1, 0], np.float32)).tolist()
         [52.0, 58.0, 0.0]
         """
         projected: NDArray[np.float32] = points @ self.matrix[:, :3].T

@@ -1,4 +1,4 @@
-"""What a real, perspective camera does: focal length, middle and distortion; given, from an angle, or from EXIF."""
+"""Intrinsics of a perspective camera: focal length, principal point, distortion; given, from an angle, or from EXIF."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tddfa._shared.arrays import checked
 
 Axis = Literal["horizontal", "vertical", "diagonal"]
 
-# px; no camera is near to either, and farther out squares of such numbers are infinite, or vanish.
+# px; no real camera is near either limit. Beyond them, squares of such numbers overflow or vanish.
 _SHORTEST, _LONGEST = 1e-3, 1e9
-# Numbers of coefficients that OpenCV's distortion model may have.
+# Numbers of coefficients of OpenCV's distortion models.
 _DISTORTIONS = (0, 4, 5, 8, 12, 14)
 # The diagonal of the 36 x 24 mm that EXIF's "focal length in 35 mm film" refers to (CIPA DCG-001).
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
@@ -37,6 +37,12 @@ class Intrinsics:
         ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``.
     distortion : ndarray (0, 4, 5, 8, 12 or 14,) float64
         k1, k2, p1, p2, k3, … as OpenCV's calibration gives them.
+
+    Examples
+    --------
+    >>> from tddfa import Intrinsics
+    >>> Intrinsics([[800, 0, 319.5], [0, 800, 239.5], [0, 0, 1]]).focal
+    800.0
     """
 
     matrix: NDArray[np.float64]
@@ -55,7 +61,7 @@ class Intrinsics:
             raise ValueError(f"Intrinsics.matrix: expected {wanted}, got {focal.tolist()}")
         if np.abs(center).max() > _LONGEST:
             raise ValueError(f"Intrinsics.matrix: expected cx, cy of at most {_LONGEST:g} px, got {center.tolist()}")
-        # OpenCV gives a row or a column of them
+        # OpenCV gives them as a row or as a column
         d = checked("Intrinsics.distortion", np.ravel(distortion), (None,), np.float64)
         if len(d) not in _DISTORTIONS:
             raise ValueError(f"Intrinsics.distortion: expected {_DISTORTIONS} coefficients, got {len(d)}")
@@ -69,7 +75,14 @@ class Intrinsics:
 
     @classmethod
     def centered(cls, focal: float, image_size: tuple[int, int]) -> Intrinsics:
-        """Camera of a focal length in px that looks through the middle of a picture of (height, width) px."""
+        """Camera with a focal length in px, and its principal point in the middle of an image of (height, width) px.
+
+        Examples
+        --------
+        >>> from tddfa import Intrinsics
+        >>> Intrinsics.centered(800, (480, 640)).matrix[:2, 2].tolist()
+        [319.5, 239.5]
+        """
         height, width = _checked_size(image_size)
         if not 0 < focal < math.inf:
             raise ValueError(f"focal: expected a number of px over 0, got {focal}")
@@ -77,25 +90,37 @@ class Intrinsics:
 
     @classmethod
     def assumed(cls, image_size: tuple[int, int]) -> Intrinsics:
-        """What img2pose takes for a picture of (height, width) px whose camera is not known: f = width + height.
+        """Assumption of img2pose for an image of (height, width) px of an unknown camera: f = width + height.
 
-        Albiero et al., img2pose, CVPR 2021. The middle is ``(width // 2, height // 2)``, as there.
+        Albiero et al., img2pose, CVPR 2021. The principal point is ``(width // 2, height // 2)``, as there.
+
+        Examples
+        --------
+        >>> from tddfa import Intrinsics
+        >>> Intrinsics.assumed((480, 640)).focal
+        1120.0
         """
         height, width = _checked_size(image_size)
         return cls([[width + height, 0, width // 2], [0, width + height, height // 2], [0, 0, 1]])
 
     @classmethod
     def from_field_of_view(cls, degrees: float, image_size: tuple[int, int], axis: Axis = "horizontal") -> Intrinsics:
-        """Camera by its angle of view.
+        """Camera from its angle of view.
 
         Parameters
         ----------
         degrees : float
-            From edge to edge, over 0 and under 180.
+            From edge to edge, more than 0 and less than 180.
         image_size : tuple of int
-            Height and width of the picture, px.
+            Height and width of the image, px.
         axis : {"horizontal", "vertical", "diagonal"}
-            Along which the angle is meant.
+            Direction of the angle.
+
+        Examples
+        --------
+        >>> from tddfa import Intrinsics
+        >>> round(Intrinsics.from_field_of_view(90, (480, 640)).focal, 3)
+        320.0
         """
         height, width = _checked_size(image_size)
         lengths = {"horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)}
@@ -107,22 +132,22 @@ class Intrinsics:
 
     @classmethod
     def from_exif(cls, path: str | os.PathLike[str], image_size: tuple[int, int] | None = None) -> Intrinsics:
-        """Camera by the focal length that a photo's EXIF block tells.
+        """Camera from the focal length in the EXIF block of a photo.
 
-        Taken from "focal length in 35 mm film", which refers to the diagonal, or from the focal length in mm and the
-        sensor's resolution. A photo that was cropped afterwards misleads.
+        It is taken from "focal length in 35 mm film", which refers to the diagonal, or from the focal length in mm and
+        the sensor's resolution. For a photo that was cropped afterwards it is wrong.
 
         Parameters
         ----------
         path : path
             The photo.
         image_size : tuple of int, optional
-            Height and width of the picture as it is used, px; the file's own if None, turned as its EXIF block says.
+            Height and width of the image as it is used, px. None takes the file's, rotated as its EXIF block says.
 
         Raises
         ------
         ValueError
-            If the file is no picture, or if it tells no focal length.
+            If the file is not an image, or if it has no focal length.
         OSError
             If it cannot be read.
         """
@@ -136,26 +161,26 @@ class Intrinsics:
             millimetres = _MM_PER_EXIF_UNIT.get(int(_number(tags.get(_PLANE_UNIT)) or 2), 25.4)
             length = focal * per_unit / millimetres * max(width, height) / max(stored)
         if not _SHORTEST <= length <= _LONGEST:
-            raise ValueError(f"{path}: its EXIF block tells no focal length")
+            raise ValueError(f"{path}: its EXIF block has no focal length")
         return cls.centered(length, (height, width))
 
 
 def _exif(path: Path) -> tuple[tuple[int, int], dict[int, object]]:
-    """Height and width of a photo, turned as it is to be shown, and what its camera noted."""
+    """Height and width of a photo, rotated as it is to be shown, and the tags of its camera."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is odd in the block, or that the picture is large
+            warnings.simplefilter("ignore")  # about an odd block, or about a large image
             with Image.open(path) as photo:
                 block = photo.getexif()
                 width, height = photo.size
                 size = (width, height) if block.get(_ORIENTATION) in _ON_ITS_SIDE else (height, width)
                 return size, dict(block.get_ifd(_EXIF_IFD))
-    except Exception as error:  # a damaged block may raise anything
+    except Exception as error:  # a damaged block can raise anything
         if isinstance(error, OSError) and not path.is_file():
             raise
-        raise ValueError(f"{path}: not a picture whose EXIF block can be read: {error}") from error
+        raise ValueError(f"{path}: not an image with a readable EXIF block: {error}") from error
 
 
 def _number(value: object) -> float:

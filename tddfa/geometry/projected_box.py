@@ -1,4 +1,4 @@
-"""The box of a face that follows from its six degrees of freedom, as img2pose makes it."""
+"""Box of a face from its six degrees of freedom, as in img2pose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tddfa.geometry.six_dof import SixDof
 
-# |rz|, rad, from which a head lies on its side, or stands on it.
+# |rz|, rad, above which a head is on its side, or upside down.
 _ON_ITS_SIDE, _UPSIDE_DOWN = 1.0, 2.5
 
 
@@ -20,38 +20,42 @@ def projected_box(
     bbox_y_factor: float = 1.1,
     expand_forehead: float = 0.3,
 ) -> NDArray[np.float32]:
-    """Box around a face's landmarks, made larger, and once more where the forehead is.
+    """Box around the landmarks of a face, enlarged, and extended over the forehead.
 
-    The 68 landmarks end at the brows. So the box grows by a share of its height or width on one side: the top, or
-    another one where the head is tilted far, by the third number of the rotation vector (Albiero et al., img2pose,
-    CVPR 2021, and its code).
+    The 68 landmarks end at the brows. So the box grows by a fraction of its height or width on one side: at the top, or
+    for a tilted head at another side, which rz selects (Albiero et al., img2pose, CVPR 2021, and its code).
 
-    That number, rz, is of img2pose's frames: the camera's is OpenCV's, as ours is; the head's has y down and z into the
-    face, so a head that looks into the camera has the rotation vector 0. `SixDof.img2pose_vector` gives it, and rz > 0
-    tilts clockwise in the picture, so that the forehead comes to lie on the right.
+    rz is the third number of `SixDof.img2pose_vector`. rz > 0 tilts clockwise in the image, so that the forehead is on
+    the right.
 
     Parameters
     ----------
     pose : SixDof
-        Where the head is.
+        Pose of the head.
     points : array_like (68, 3)
-        Its landmarks in the face model's frame and unit (`Face.model_landmarks`).
+        Landmarks in the face model's frame and unit (`Face.model_landmarks`).
     image_size : tuple of int
-        Height and width of the picture, px: the box is cut there.
+        Height and width of the image, px: the box is clipped to it.
     bbox_x_factor, bbox_y_factor : float
-        How many times wider and higher than the landmarks' box it is.
+        Factors of width and height, relative to the landmarks' box.
     expand_forehead : float
-        How much it grows towards the forehead, a share of the landmarks' height, or of their width.
+        Growth towards the forehead, a fraction of the landmarks' height or width.
 
     Returns
     -------
     ndarray (4,) float32
-        x1, y1, x2, y2, px, between 0 and width, 0 and height; img2pose cuts them to whole numbers.
+        x1, y1, x2, y2, px, between 0 and width, 0 and height; img2pose truncates them to whole numbers.
 
     Raises
     ------
     ValueError
-        If no point lies before the camera.
+        If no point is before the camera.
+
+    Examples
+    --------
+    >>> from tddfa.geometry.projected_box import projected_box
+    >>> projected_box(face.six_dof(), face.model_landmarks, face.image_size).shape
+    (4,)
     """
     drawn = pose.project(points)
     drawn = drawn[np.isfinite(drawn).all(axis=1)].astype(np.float64)

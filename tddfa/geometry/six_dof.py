@@ -1,4 +1,4 @@
-"""Six degrees of freedom: where a head is, and how it is turned, before a real, perspective camera."""
+"""Six degrees of freedom: rotation and translation of a head in the frame of a perspective camera."""
 
 from __future__ import annotations
 
@@ -23,33 +23,39 @@ from tddfa.geometry.rotation import (
 UNITS_PER_CM = {"um": 1e4, "mm": 10.0, "cm": 1.0, "m": 0.01}
 """Units of a face model per centimetre, for units that are lengths."""
 
-# Slopes are taken from so many points, for they need not be exact; what is to be solved counts all of them.
+# Derivatives are computed from so many points, for they need not be exact; the equations count all points.
 _SLOPE_POINTS = 256
 _ROUNDS = 50
-# rad, and shares of the distance
+# rad, and fractions of the distance
 _CONVERGED = 1e-6
-# Points whose spread across their longest direction is less than this share of it lie on a line.
+# Points whose second extent is less than this fraction of their longest one are on a line.
 _THINNEST = 1e-3
-_NO_POSE = "points: no pose before the camera shows them so"
+_NO_POSE = "points: no pose before the camera fits them"
 
 
 @dataclass(frozen=True, eq=False)
 class SixDof:
-    """Pose of a head before a perspective camera.
+    """Pose of a head in the frame of a perspective camera.
 
-    The camera's frame is OpenCV's: x right, y down, z away from it, the origin in the lens:
+    The frame is OpenCV's: x right, y down, z away from the camera, with the origin in the lens:
     ``camera_point = rotation @ model_point + translation``.
 
     Attributes
     ----------
     rotation : ndarray (3, 3) float64
-        From the face model's frame to the camera's; a head that looks into the camera has ``diag(1, -1, -1)``.
+        From the model frame to the camera frame; a head that looks into the camera has ``diag(1, -1, -1)``.
     translation : ndarray (3,) float64
-        Where the face model's origin, the middle of the head, lies, in the model's unit (cm for the open model).
+        Position of the face model's origin, the middle of the head, in the model's unit (cm for the open model).
     intrinsics : Intrinsics
         The camera.
     error : float
-        px: root mean square distance between the points seen and the model's points projected by this pose.
+        Reprojection error, px: root mean square distance of the observed points from the projected ones.
+
+    Examples
+    --------
+    >>> pose = aligner.decoder.six_dof(face)
+    >>> pose.rotation.shape, pose.translation.shape, pose.quaternion.shape
+    ((3, 3), (3,), (4,))
     """
 
     rotation: NDArray[np.float64]
@@ -59,18 +65,18 @@ class SixDof:
 
     @property
     def rotation_vector(self) -> NDArray[np.float64]:
-        """The rotation (3,) as axis times angle, rad: what OpenCV's ``projectPoints`` takes for points of the model.
+        """The rotation (3,) as axis times angle, rad, as OpenCV's ``projectPoints`` takes it for points of the model.
 
-        A head that looks into the camera is turned by pi about x, for the model's y is up and the camera's down.
+        A head that looks into the camera is rotated by pi about x: the model's y is up, the camera's down.
         """
         return vector_from_rotation(self.rotation)
 
     @property
     def img2pose_vector(self) -> NDArray[np.float64]:
-        """The rotation (3,) as img2pose has it, rx, ry, rz in rad: zero for a head that looks into the camera.
+        """The rotation vector (3,) of img2pose, rx, ry, rz in rad: zero for a head that looks into the camera.
 
-        img2pose's 68 points have x to the subject's left, y down and z into the face: ours turned by pi about x. Its
-        camera's frame is OpenCV's, as ours is. rz > 0 tilts the head clockwise in the picture.
+        The 68 points of img2pose have x to the subject's left, y down and z into the face: ours rotated by pi about x.
+        Its camera frame is OpenCV's, as ours. rz > 0 tilts the head clockwise in the image.
         """
         return vector_from_rotation(self.rotation @ VIEW_TO_CAMERA)
 
@@ -81,19 +87,19 @@ class SixDof:
 
     @property
     def distance(self) -> float:
-        """From the lens to the face model's origin, in the model's unit."""
+        """Distance of the face model's origin from the lens, in the model's unit."""
         return float(np.linalg.norm(self.translation))
 
     def euler_degrees(self) -> Euler:
-        """Yaw, pitch, roll by the axes of the camera, with the signs and the order of `tddfa.geometry.camera`.
+        """Yaw, pitch, roll about the axes of the camera, with the signs and the order of `tddfa.geometry.camera`.
 
-        `Camera.euler_degrees` tells them by the line of sight instead: a head at the picture's edge that looks parallel
-        to the camera's axis has yaw 0 here, and not there.
+        `Camera.euler_degrees` gives them about the line of sight instead: a head at the edge of the image that looks
+        parallel to the camera's axis has yaw 0 here, but not there.
         """
         return euler_from_rotation(VIEW_TO_CAMERA @ self.rotation)
 
     def project(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Map points (n, 3) of the face model to px (n, 2) of the picture; NaN for those behind the camera."""
+        """Map points (n, 3) of the face model to px (n, 2) of the image; NaN for points behind the camera."""
         columns = checked("points", points, (None, 3), np.float64).T
         if not columns.size:
             return np.zeros((0, 2), dtype=np.float32)
@@ -102,21 +108,29 @@ class SixDof:
 
 
 def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
-    """Pose of a head of which some points were found in a picture of a perspective camera.
+    """Pose of a head from points that were detected in an image of a perspective camera.
 
     Parameters
     ----------
     points : array_like (n, 3)
-        In the face model's frame and unit; six at least.
+        In the model's frame and unit; six at least.
     image_points : array_like (n, 2)
-        Where they are seen, px, with the lens's distortion.
+        The same points in the image, px, with the distortion of the lens.
     intrinsics : Intrinsics
         The camera.
 
     Raises
     ------
     ValueError
-        If there are fewer than six points, or if no pose in front of the camera shows them so.
+        If there are fewer than six points, or if no pose in front of the camera fits them.
+
+    Examples
+    --------
+    >>> from tddfa import Intrinsics
+    >>> from tddfa.geometry.six_dof import from_image_points
+    >>> camera = Intrinsics.assumed(face.image_size)
+    >>> 100 < from_image_points(face.model_landmarks, face.landmarks[:, :2], camera).distance < 300  # cm
+    True
     """
     model = checked("points", points, (None, 3), np.float64)
     seen = checked("image_points", image_points, (len(model), 2), np.float64)
@@ -131,7 +145,7 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
                 model, seen, intrinsics.matrix, intrinsics.distortion, vector, translation
             )
     except cv2.error as error:
-        # points on a line, or in one place
+        # points on a line, or all equal
         raise ValueError(_NO_POSE) from error
     if not done:
         raise ValueError(_NO_POSE)
@@ -139,40 +153,50 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
 
 
 def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intrinsics) -> SixDof:
-    """Pose before a perspective camera of a head that a weak-perspective camera describes.
+    """Pose in the frame of a perspective camera from a weak-perspective camera.
 
-    A regressor says how the head looks as if from far away: of all weak-perspective views, the one nearest to what the
-    lens drew. Near the lens, or away from the picture's middle, such a view is turned and scaled otherwise than the
-    head is. So the pose is sought whose own nearest weak-perspective view is the one given; PnP on the view's points
-    would be off by degrees, and by per cents of the distance, at arm's length.
+    A regressor predicts the weak-perspective view that is nearest to the perspective image. Near the lens, or away from
+    the middle of the image, rotation and scale of this view are not those of the head. So the pose is solved for whose
+    own nearest weak-perspective view is the given one. PnP on the points of the view would be off by degrees, and by
+    per cents of the distance, at arm's length.
 
-    Nearest is meant in least squares over the points. So what the lens draws differs from the view in no way in which
-    the view could change by turning, scaling or shifting: six equations for six numbers, solved by Newton's method.
+    Nearest means least squares over the points. So the residual between the perspective image and the view is
+    orthogonal to all changes of the view by rotation, scale and translation: six equations for six unknowns, solved by
+    Newton's method.
 
     Parameters
     ----------
     matrix : array_like (3, 4)
         Face model to image px (`Camera.matrix`).
     points : array_like (n, 3)
-        The head's surface in the face model's frame and unit; six points at least, not all on a line.
+        The head's surface in the model's frame and unit; six points at least, not all on a line.
     intrinsics : Intrinsics
         The camera.
 
     Returns
     -------
     SixDof
-        `SixDof.error` is the distance to the points of the weak-perspective view: near the lens it cannot be 0.
+        `SixDof.error` is relative to the points of the weak-perspective view: near the lens it cannot be 0.
 
     Raises
     ------
     ValueError
-        If there are fewer than six points, if they lie on a line, or if no pose in front of the camera is found.
+        If there are fewer than six points, if they are on a line, or if no pose in front of the camera fits.
+
+    Examples
+    --------
+    >>> from tddfa import Intrinsics
+    >>> from tddfa.geometry.six_dof import from_weak_perspective
+    >>> camera = Intrinsics.from_field_of_view(60, face.image_size)
+    >>> pose = from_weak_perspective(face.camera.matrix, face.model_landmarks, camera)
+    >>> bool(pose.translation[2] > 0)
+    True
     """
     m = checked("matrix", matrix, (3, 4), np.float64)
     model = checked("points", points, (None, 3), np.float64)
     if len(model) < 6:
         raise ValueError(f"points: expected 6 or more, got {len(model)}")
-    # a column a point: NumPy's means over the first axis are ten times slower
+    # one column per point: NumPy's means over the first axis are ten times slower
     p = np.ascontiguousarray(model.T)
     count, middle = p.shape[1], p.mean(axis=1)
     p -= middle[:, None]
@@ -182,7 +206,7 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
         raise ValueError("points: expected points that span a surface, got points on a line")
 
     seen = m[:2, :3] @ p + (m[:2, :3] @ middle + m[:2, 3])[:, None]
-    # what the lens bends is straightened first; from here on y is up
+    # the distortion of the lens is removed first; from here on y is up
     straight = _undistorted(seen, intrinsics) * ((1,), (-1,))
     if not np.isfinite(straight).all():
         raise ValueError(_NO_POSE)
@@ -192,7 +216,7 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
         raise ValueError(_NO_POSE)
     focal = np.diag(intrinsics.matrix)[:2] * (1, -1)
     center = intrinsics.matrix[:2, 2] * (1, -1)
-    # the scale holds at the depth of the surface's middle, and the view along the ray to it
+    # the scale is that at the depth of the surface's middle, and the view is along the ray to it
     ray = np.append((around - center) / focal, 1.0)
     rotation = _turned_to(ray) @ VIEW_TO_CAMERA @ view.rotation
     place = ray * (intrinsics.focal / view.scale)
@@ -209,10 +233,10 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
         slopes = _slopes(few, rotation, place, focal)
         system = np.vstack([np.tensordot(weights, slopes, axes=((1, 2), (0, 2))), slopes.mean(axis=2)])
         step = np.linalg.lstsq(system, missing, rcond=None)[0]
-        # a step of more than this leaves the straight part of the slopes
-        share = min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), float(np.linalg.norm(step[3:]) / place[2]), 1e-12))
-        rotation = rotation_from_vector(share * step[:3]) @ rotation
-        place = place + share * step[3:]
+        # a longer step leaves the region where the derivatives hold
+        fraction = min(1.0, 0.5 / max(float(np.abs(step[:3]).max()), float(np.linalg.norm(step[3:]) / place[2]), 1e-12))
+        rotation = rotation_from_vector(fraction * step[:3]) @ rotation
+        place = place + fraction * step[3:]
         if max(float(np.abs(step[:3]).max()), float(np.abs(step[3:]).max()) / abs(place[2])) < _CONVERGED:
             return _solved(p + middle[:, None], seen, intrinsics, rotation, place - rotation @ middle)
     raise ValueError(_NO_POSE)
@@ -230,16 +254,16 @@ class _View:
         return self.scale * self.rotation[:2]
 
     def changes(self) -> NDArray[np.float64]:
-        """How `linear` changes (4, 2, 3) by a turn about each of the view's axes, and by the scale."""
+        """Derivatives (4, 2, 3) of `linear` by rotations about the axes of the view, and by the scale."""
         x, y, z = self.scale * self.rotation
         zero = np.zeros(3)
         return np.array([[zero, -z], [z, zero], [-y, x], self.rotation[:2]])
 
 
 def _nearest_view(product: NDArray[np.float64], spread: NDArray[np.float64], start: NDArray[np.float64]) -> _View:
-    """The view nearest to points seen, in least squares, by Gauss-Newton from the rotation nearest to `start`.
+    """The view nearest to observed points, in least squares, by Gauss-Newton from the rotation nearest to `start`.
 
-    All that counts of centred points p, seen at q, are the means of ``q p^T`` (2, 3) and of ``p p^T`` (3, 3).
+    It depends on centred points p, observed at q, only by the means of ``q p^T`` (2, 3) and of ``p p^T`` (3, 3).
     """
     u, _, vt = np.linalg.svd(start)
     rotation = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
@@ -256,7 +280,7 @@ def _nearest_view(product: NDArray[np.float64], spread: NDArray[np.float64], sta
 
 
 def _turned_to(ray: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The least rotation that takes the camera's axis to a ray."""
+    """The smallest rotation that takes the camera's axis to a ray."""
     x, y, z = ray / np.linalg.norm(ray)
     sine = float(np.hypot(x, y))
     axis = np.array([-y, x, 0.0]) / max(sine, 1e-12)
@@ -270,7 +294,7 @@ def _drawn(
     focal: NDArray[np.float64],
     center: NDArray[np.float64],
 ) -> NDArray[np.float64] | None:
-    """Where a lens that bends nothing draws points (3, n); None if one is not before it."""
+    """Projection (2, n) of points (3, n) by a lens without distortion; None if one is not before the camera."""
     x, y, z = rotation @ p + place[:, None]
     if not z.min() > 0:
         return None
@@ -280,7 +304,7 @@ def _drawn(
 def _slopes(
     p: NDArray[np.float64], rotation: NDArray[np.float64], place: NDArray[np.float64], focal: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How the points drawn move (2, 6, n) by small turns about the camera's axes, and by shifts along them."""
+    """Derivatives (2, 6, n) of projected points by rotations about the camera's axes, and translations along them."""
     a, b, c = turned = rotation @ p
     x, y, z = turned + place[:, None]
     zero = np.zeros_like(z)
@@ -289,7 +313,7 @@ def _slopes(
         (focal[0] / z, zero, -focal[0] * x / z**2),
         (zero, focal[1] / z, -focal[1] * y / z**2),
     ):
-        # a turn moves a point by its cross product with it
+        # a rotation moves a point by its cross product with it
         slopes.append([b * w - c * v, c * u - a * w, a * v - b * u, u, v, w])
     return np.array(slopes)
 
@@ -305,7 +329,7 @@ def _undistorted(seen: NDArray[np.float64], intrinsics: Intrinsics) -> NDArray[n
 def _projected(
     points: NDArray[np.float64], rotation: NDArray[np.float64], translation: NDArray[np.float64], intrinsics: Intrinsics
 ) -> NDArray[np.float64]:
-    """Where a camera draws points (3, n), px (2, n), with what its lens bends; NaN for those that are not before it."""
+    """Projection (2, n) in px of points (3, n), with distortion; NaN for points that are not before the camera."""
     x, y, z = rotation @ points + translation[:, None]
     z = np.where(z > 0, z, np.nan)
     x, y = x / z, y / z
@@ -325,7 +349,7 @@ def _solved(
     rotation: NDArray[np.float64],
     translation: NDArray[np.float64],
 ) -> SixDof:
-    """The pose, with its error at points (3, n) that are seen at px (2, n); each of them is before the camera."""
+    """The pose, with its error at points (3, n) observed at px (2, n); all must be before the camera."""
     away = _projected(points, rotation, translation, intrinsics) - seen
     error = float(np.sqrt((away * away).sum() / points.shape[1]))
     if not np.isfinite(error):

@@ -1,4 +1,4 @@
-"""Points seen by several cameras: 3D from 2D and back, for views whose cameras are known.
+"""Triangulation: 3D points from several views with known cameras, and their projections.
 
 A camera is a matrix (3, 4), or the first two rows of an affine one (2, 4): ``u, v = (P @ (x, y, z, 1))[:2] / w`` with w
 the third component, which is 1 of an affine camera. u and v are px, pixel centres at whole numbers.
@@ -16,9 +16,9 @@ from tddfa._shared.arrays import checked
 Floats = NDArray[np.float64]
 
 SOURCES = 4
-"""Views that points are triangulated from where the consistency of views is measured."""
+"""Number of views that `consistency` triangulates from."""
 
-# Ratio of the least to the greatest singular value of a point's equations under which the views do not fix its depth.
+# Ratio of the smallest to the largest singular value of a point's equations below which the views leave its depth open.
 _SAME_VIEW = 1e-6
 
 
@@ -28,7 +28,7 @@ def matrices(cameras: ArrayLike) -> Floats:
     Raises
     ------
     TypeError, ValueError
-        If it is something else.
+        If the argument has the wrong type, shape or dtype.
     """
     array = np.asarray(cameras)
     if array.ndim == 3 and array.shape[1] == 2:
@@ -39,18 +39,26 @@ def matrices(cameras: ArrayLike) -> Floats:
 
 
 def project(cameras: ArrayLike, points: ArrayLike) -> Floats:
-    """Where cameras (v, 3, 4) or (v, 2, 4) see points (n, 3): px (v, n, 2)."""
+    """Project points (n, 3) by cameras (v, 3, 4) or (v, 2, 4) to px (v, n, 2).
+
+    Examples
+    --------
+    >>> from tddfa.geometry.triangulation import project
+    >>> affine = [[10, 0, 0, 50], [0, -10, 0, 60]]
+    >>> project([affine], [[1, 2, 3]]).tolist()
+    [[[60.0, 40.0]]]
+    """
     homogeneous = np.einsum("vij,nj->vni", matrices(cameras)[..., :3], checked("points", points, (None, 3), np.float64))
     homogeneous += matrices(cameras)[:, None, :, 3]
     return np.asarray(homogeneous[..., :2] / homogeneous[..., 2:])
 
 
 def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
-    """Points in space from where several cameras see them: the direct linear transform, by least squares.
+    """Points in space from their projections in several views: the direct linear transform, by least squares.
 
     Each view gives a point two linear equations, ``(P1 - u P3) X = 0`` and ``(P2 - v P3) X = 0`` (Hartley and
     Zisserman, Multiple View Geometry, 12.2, the inhomogeneous method). For affine cameras the solution is the one of
-    least squared reprojection error; for perspective ones each view counts by how far away the point is.
+    least squared reprojection error; for perspective ones each view is weighted by its distance from the point.
 
     Parameters
     ----------
@@ -67,13 +75,20 @@ def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or if the views do not tell the depth.
+        If an argument has the wrong type, shape or dtype, or if the views do not determine the depth.
+
+    Examples
+    --------
+    >>> from tddfa.geometry.triangulation import project, triangulate
+    >>> front, side = [[10, 0, 0, 50], [0, -10, 0, 60]], [[0, 0, 10, 50], [0, -10, 0, 60]]
+    >>> triangulate([front, side], project([front, side], [[1, 2, 3]])).round(6).tolist()
+    [[1.0, 2.0, 3.0]]
     """
     projections = matrices(cameras)
     if len(projections) < 2:
         raise ValueError(f"cameras: expected two views or more, got {len(projections)}")
     seen = checked("points", points, (len(projections), None, 2), np.float64)
-    # the third row's length says how many px a unit of the residual is worth; that of a pinhole is made 1
+    # the length of the third row scales the residual; that of a pinhole camera is made 1
     directions = np.linalg.norm(projections[:, 2, :3], axis=1)
     scales = np.where(directions > 0, directions, projections[:, 2, 3])
     if not scales.all():
@@ -83,22 +98,22 @@ def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
     equations = equations.transpose(1, 0, 2, 3).reshape(seen.shape[1], 2 * len(projections), 4)
     u, singular, vt = np.linalg.svd(equations[..., :3], full_matrices=False)
     if (singular[:, -1] <= _SAME_VIEW * singular[:, 0]).any():
-        raise ValueError("cameras: expected views from different directions, got some that do not tell the depth")
+        raise ValueError("cameras: expected views from different directions, got some that do not determine the depth")
     along = np.einsum("nij,ni->nj", u, -equations[..., 3]) / singular
     return np.asarray(np.einsum("nji,nj->ni", vt, along))
 
 
 @dataclass(frozen=True, eq=False)
 class Consistency:
-    """How well points found in the views of one thing agree.
+    """How well the points predicted in several views of one object agree.
 
     Attributes
     ----------
     points : ndarray (q, n, 3) float64
         Triangulated from each set of views.
     reprojection, reprojection_targets : float
-        How far they are from what was found, projected into all views, and into those they are not triangulated from,
-        % of the views' sizes; the second is NaN if there are none.
+        Distance of their projections from the predicted points, in all views, and in those they are not triangulated
+        from, % of the views' sizes; the second is NaN if there are none.
     spread : float
         RMS distance of the sets' points from their mean, in the unit of the cameras' space.
     """
@@ -112,36 +127,36 @@ class Consistency:
 def consistency(
     cameras: ArrayLike, points: ArrayLike, sizes: ArrayLike, sets: int, rng: np.random.Generator
 ) -> Consistency:
-    """Measure how well points found in several views agree, whether they are right or not.
+    """Measure how well the points predicted in several views agree. It needs no ground truth.
 
     Parameters
     ----------
     cameras : array_like (v, 3, 4) or (v, 2, 4)
         At least `SOURCES`.
     points : array_like (v, n, 2)
-        What was found in each view, px.
+        The predicted points of each view, px.
     sizes : array_like (v,)
-        Of what is seen, px.
+        Sizes of the object in the views, px.
     sets : int
-        How many sets of `SOURCES` views are triangulated from.
+        Number of sets of `SOURCES` views to triangulate from.
     rng : numpy.random.Generator
-        Draws them.
+        Draws the sets.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or if the views do not tell the depth.
+        If an argument has the wrong type, shape or dtype, or if the views do not determine the depth.
     """
     projections = matrices(cameras)
     if len(projections) < SOURCES:
         raise ValueError(f"cameras: expected {SOURCES} or more, got {len(projections)}")
     if sets < 1:
         raise ValueError(f"sets: expected 1 or more, got {sets}")
-    found = checked("points", points, (len(projections), None, 2), np.float64)
+    predicted = checked("points", points, (len(projections), None, 2), np.float64)
     lengths = checked("sizes", sizes, (len(projections),), np.float64)
     chosen = np.array([rng.choice(len(projections), SOURCES, replace=False) for _ in range(sets)])
-    solid = np.array([triangulate(projections[four], found[four]) for four in chosen])
-    off = np.array([np.linalg.norm(project(projections, each) - found, axis=-1).mean(axis=-1) for each in solid])
+    solid = np.array([triangulate(projections[four], predicted[four]) for four in chosen])
+    off = np.array([np.linalg.norm(project(projections, each) - predicted, axis=-1).mean(axis=-1) for each in solid])
     relative = 100 * off / lengths
     target = np.ones(off.shape, dtype=np.bool_)
     target[np.arange(sets)[:, None], chosen] = False
@@ -155,21 +170,28 @@ def consistency(
 
 
 def pinhole(camera_to_world: ArrayLike, intrinsics: ArrayLike, image_size: tuple[int, int]) -> Floats:
-    """Matrix (3, 4) of a camera as EG3D writes them.
+    """Matrix (3, 4) of a pinhole camera in the format of EG3D.
 
     Parameters
     ----------
     camera_to_world : array_like (4, 4)
         OpenCV's camera frame (x right, y down, z away from the camera) to the world.
     intrinsics : array_like (3, 3)
-        In shares of the picture: 0 is its left or top edge, 1 its right or bottom one.
+        In fractions of the image: 0 is its left or top edge, 1 its right or bottom edge.
     image_size : tuple of int
         Height and width, px.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or if `camera_to_world` cannot be inverted.
+        If an argument has the wrong type, shape or dtype, or if `camera_to_world` cannot be inverted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tddfa.geometry.triangulation import pinhole
+    >>> pinhole(np.eye(4), [[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], (100, 100))[0].tolist()
+    [100.0, 0.0, 49.5, 0.0]
     """
     pose = checked("camera_to_world", camera_to_world, (4, 4), np.float64)
     normalized = checked("intrinsics", intrinsics, (3, 3), np.float64)

@@ -136,7 +136,7 @@ class FaceModel:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is not a face model, or if an array is missing or does not fit; the message names file and array.
+            If the file is not a face model, or if an array is missing or does not fit; the message names both.
         """
         path = Path(path)
         arrays = _read_npz(path)
@@ -214,7 +214,7 @@ class FaceModel:
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
-        """Vertices (n,) no farther back than the landmarks: without ears and neck, which the regressor predicts poorly."""
+        """Vertices (n,) no farther back than the landmarks: not ears and neck, which the regressor predicts poorly."""
         return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
 
     @cached_property

@@ -1,7 +1,7 @@
-"""A face and its mirror image, in the coefficients of a face model.
+"""Horizontal flip of a face, in the coefficients of a face model.
 
-A picture turned over left to right shows another face: its shape is the mirrored one, its left eye winks where the
-right one did. What that is in coefficients is a linear map, found from the face model itself.
+A horizontally flipped image shows another face: its shape is mirrored, and its left eye winks where the right one did.
+In coefficients this is a linear map, which is computed from the face model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tddfa.model.face_model import FaceModel
 Floats = NDArray[np.float32]
 
 
-# Vertices looked at for the point of the surface that is a vertex's mirror image.
+# Vertices around the mirror image of a vertex that are interpolated; rows per block; vertices of the fit.
 _NEIGHBOURS = 4
 _AT_ONCE = 64
 _SAMPLED = 1000
@@ -25,14 +25,26 @@ _SAMPLED = 1000
 
 @dataclass(frozen=True, eq=False)
 class Mirror:
-    """The mirror image of a face model's coefficients.
+    """Linear maps from the coefficients of a face to those of its mirror image.
 
     Attributes
     ----------
     shape : ndarray (s, s) float32
         ``mirrored = shape_coefficients @ shape.T``; its own inverse.
     expression : ndarray (e, e) float32
-        The same of the expressions; a permutation where their names tell left from right.
+        The same for the expressions; a permutation if their names have a side.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tddfa.model.mirror import Mirror
+    >>> model = aligner.face_model
+    >>> mirror = Mirror.of(model)
+    >>> weights = np.zeros(model.expression_count, np.float32)
+    >>> weights[model.expression_names.index("eyeBlinkLeft")] = 1
+    >>> _, mirrored = mirror.coefficients(np.zeros(model.shape_count, np.float32), weights)
+    >>> model.expression_names[int(mirrored.argmax())]
+    'eyeBlinkRight'
     """
 
     shape: Floats
@@ -40,11 +52,11 @@ class Mirror:
 
     @classmethod
     def of(cls, model: FaceModel) -> Mirror:
-        """Find the mirror images of a face model's bases.
+        """Compute the maps of a face model.
 
         A face is mirrored about the plane x = 0 by ``v'(p) = R v(R p)`` with R = diag(-1, 1, 1): the mirrored offset
-        of a vertex p is that of the surface at R p, turned over. What comes out is fitted by the basis (least squares),
-        and moved to the nearest map that is its own inverse, as mirroring is.
+        of a vertex p is that of the surface at R p, reflected. The basis is fitted to it (least squares), and the map
+        is moved to the nearest one that is its own inverse, as a mirror's is.
 
         Expressions whose names end in ``Left`` and ``Right`` swap by name.
         """
@@ -64,26 +76,26 @@ class Mirror:
 
 
 def mirrored_camera(camera: Floats, width: int) -> Floats:
-    """Camera (..., 3, 4) that sees the mirrored face in the picture of `width` px turned over left to right.
+    """Camera (..., 3, 4) of the mirrored face in the horizontally flipped image of `width` px.
 
-    ``x' = width - 1 - x`` in the picture, and x' = -x in the face model.
+    ``x' = width - 1 - x`` in the image, and ``x' = -x`` in the face model.
     """
-    turned = np.array(camera, dtype=np.float32)
-    turned[..., 0, :] *= -1
-    turned[..., 0, 3] += width - 1
-    turned[..., :, 0] *= -1
-    return turned
+    flipped = np.array(camera, dtype=np.float32)
+    flipped[..., 0, :] *= -1
+    flipped[..., 0, 3] += width - 1
+    flipped[..., :, 0] *= -1
+    return flipped
 
 
 def mirrored_landmarks(landmarks: Floats, width: int) -> Floats:
-    """Landmarks (..., 68, 2) of the picture of `width` px turned over left to right; NaN stays NaN."""
-    turned = landmarks[..., MIRRORED, :].copy()
-    turned[..., 0] = width - 1 - turned[..., 0]
-    return turned
+    """Landmarks (..., 68, 2) in the horizontally flipped image of `width` px; NaN stays NaN."""
+    flipped = landmarks[..., MIRRORED, :].copy()
+    flipped[..., 0] = width - 1 - flipped[..., 0]
+    return flipped
 
 
 def _swapped_names(names: tuple[str, ...]) -> NDArray[np.intp] | None:
-    """For each expression the one that its mirror image is; None if the names do not tell."""
+    """Index of the mirror image of each expression; None if the names have no side."""
     index = {name: i for i, name in enumerate(names)}
     if not any(name.endswith(("Left", "Right")) for name in names):
         return None
@@ -100,13 +112,13 @@ def _swapped_names(names: tuple[str, ...]) -> NDArray[np.intp] | None:
 
 
 def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Some vertices, and the vertices around the mirror image of each, with weights."""
+    """A sample of the vertices, and the vertices around the mirror image of each, with weights."""
     step = max(1, len(model.mean) // _SAMPLED)
     at = np.arange(0, len(model.mean), step)
     wanted = model.mean[at] * np.array([-1, 1, 1], dtype=np.float32)
     neighbours = np.empty((len(at), _NEIGHBOURS), dtype=np.intp)
     part = np.minimum(model.part, 2)
-    # an eye's mirror image is the other eye, not the lid that lies on it
+    # the mirror image of an eye is the other eye, not the lid on it
     for own, other in ((0, 0), (1, 2), (2, 1)):
         rows, others = np.flatnonzero(part[at] == own), np.flatnonzero(part == other)
         if not len(others):  # a model with one eye
@@ -118,25 +130,25 @@ def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _nearest(points: Floats, wanted: Floats) -> NDArray[np.intp]:
-    """Rows (m, 4) of the points (n, 3) that are the nearest to those wanted (m, 3).
+    """Rows (m, 4) of the points (n, 3) that are nearest to each of `wanted` (m, 3).
 
-    By trying all, for so few: importing a tree takes many times as long as this does, and every process would pay.
+    All distances are computed: for so few points, importing a k-d tree takes many times as long.
     """
-    found = np.empty((len(wanted), _NEIGHBOURS), dtype=np.intp)
+    nearest = np.empty((len(wanted), _NEIGHBOURS), dtype=np.intp)
     squares = np.square(points).sum(axis=1)
     for first in range(0, len(wanted), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         apart = squares - 2 * (wanted[part] @ points.T)
         for k in range(_NEIGHBOURS):
-            found[part, k] = apart.argmin(axis=1)
-            np.put_along_axis(apart, found[part, k, None], np.inf, axis=1)
-    return found
+            nearest[part, k] = apart.argmin(axis=1)
+            np.put_along_axis(apart, nearest[part, k, None], np.inf, axis=1)
+    return nearest
 
 
 def _least_squares(
     basis: Floats, at: NDArray[np.intp], neighbours: NDArray[np.intp], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Map M (k, k) of coefficients for which ``M c`` fits the mirror image of ``c``."""
+    """Map M (k, k) of coefficients for which ``M c`` fits the mirror image of ``c``, by least squares."""
     if not len(basis):
         return np.zeros((0, 0))
     mirrored = np.zeros((len(basis), len(at), 3))
@@ -144,9 +156,8 @@ def _least_squares(
         mirrored += basis[:, neighbours[:, column]] * weights[:, column, None]
     mirrored[..., 0] *= -1
     own = basis[:, at].reshape(len(basis), -1).astype(np.float64)
-    # a basis is far from singular, so the normal equations do, in a tenth of the time
-    found = np.linalg.solve(own @ own.T, own @ mirrored.reshape(len(basis), -1).T)
-    return np.asarray(found)
+    # a basis is far from singular, so the normal equations are accurate enough, and take a tenth of the time
+    return np.asarray(np.linalg.solve(own @ own.T, own @ mirrored.reshape(len(basis), -1).T))
 
 
 def _involution(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ class TestImage:
         plain = root / "examples/inputs/astronaut.jpg"
         status, out, err = run("image", "-f", plain, photo, "-o", "6dof", "--intrinsics", "exif")
         assert status == 1
-        assert err == f"tddfa: error: {plain}: its EXIF block tells no focal length; give --fov or --focal\n"
+        assert err == f"tddfa: error: {plain}: its EXIF block has no focal length; give --fov or --focal\n"
         assert "photo_6dof.jpg" in out, "the other photo is done"
         # it was not asked for
         assert run("image", "-f", plain, "-o", "2d_sparse", "--intrinsics", "exif")[0] == 0
@@ -130,7 +130,7 @@ class TestImage:
         path.write_text(json.dumps({"camera_matrix": MATRIX, "image_width": 1920, "image_height": 1080}))
         status, _, err = run("image", "-f", photo, "-o", "6dof", "--intrinsics", path)
         assert status == 1
-        assert "wide.json: made for pictures of 1920 x 1080 px" in err
+        assert "wide.json: made for images of 1920 x 1080 px" in err
 
     @pytest.mark.parametrize(
         "options",

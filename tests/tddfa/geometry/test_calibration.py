@@ -52,7 +52,7 @@ class TestKinds:
         # a pixel of the small picture holds four: 0 and 1 lie around 0, and so on
         np.testing.assert_allclose(half, (whole - 0.5) / 2)
         np.testing.assert_allclose(read(path).matrix, MATRIX)
-        with pytest.raises(ValueError, match=r"a\.yml: made for pictures of 640 x 480 px, .* than 640 x 360"):
+        with pytest.raises(ValueError, match=r"a\.yml: made for images of 640 x 480 px, .* than 640 x 360"):
             read(path, (360, 640))
 
 

@@ -131,7 +131,7 @@ class TestExif:
     )
     def test_nothing_told(self, tmp_path, tags):
         path = photo(tmp_path / "a.jpg", **tags)
-        with pytest.raises(ValueError, match=r"a\.jpg: its EXIF block tells no focal length"):
+        with pytest.raises(ValueError, match=r"a\.jpg: its EXIF block has no focal length"):
             Intrinsics.from_exif(path)
 
     def test_files_that_are_none(self, tmp_path, rng):

@@ -93,7 +93,7 @@ def test_more_views_err_less(perspective, points, rng):
 
 def test_views_from_one_direction_do_not_tell_the_depth(affine, points):
     same = affine[[0, 0, 0]]
-    with pytest.raises(ValueError, match="do not tell the depth"):
+    with pytest.raises(ValueError, match="do not determine the depth"):
         triangulate(same, project(same, points))
 
 
