@@ -155,12 +155,15 @@ def window(labelled: LabelledImage, size: int, layout: Layout, rng: np.random.Ge
     else:
         image = np.full((size, size, 3), rng.uniform(0, 255, 3) if padding == "colour" else 0, dtype=np.uint8)
     cv2.warpAffine(
-        _reduced(labelled.image, scale), _for_reduced(matrix, scale), (size, size), dst=image, flags=cv2.INTER_LINEAR,
+        _reduced(labelled.image, scale),
+        _for_reduced(matrix, scale),
+        (size, size),
+        dst=image,
+        flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE if padding == "edge" else cv2.BORDER_TRANSPARENT,
-    )  # fmt: skip
-    boxes = np.array([box_of(labelled, face @ matrix[:, :2].T + matrix[:, 2]) for face in labelled.faces]).reshape(
-        -1, 4
     )
+    moved = [box_of(labelled, face @ matrix[:, :2].T + matrix[:, 2]) for face in labelled.faces]
+    boxes = np.reshape(moved, (-1, 4)).astype(np.float64)
     whole = np.array([[0, 0, size, size]] if labelled.complete else [], dtype=np.float64).reshape(-1, 4)
     return _visible(Scene(image, boxes, labelled.ignored, np.full(len(boxes), labelled.exact), whole), size)
 

@@ -48,9 +48,13 @@ def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: in
         if i < heads:
             size = rng.uniform(0.3, 0.6) * _SIZE
             state = State(
-                yaw=rng.uniform(-60, 60), pitch=rng.uniform(-20, 20), roll=rng.uniform(-20, 20), size=size,
-                x=rng.uniform(0.35, 0.65) * _SIZE, y=rng.uniform(0.4, 0.65) * _SIZE,
-            )  # fmt: skip
+                yaw=rng.uniform(-60, 60),
+                pitch=rng.uniform(-20, 20),
+                roll=rng.uniform(-20, 20),
+                size=size,
+                x=rng.uniform(0.35, 0.65) * _SIZE,
+                y=rng.uniform(0.4, 0.65) * _SIZE,
+            )
             image, (target,) = render((_SIZE, _SIZE), [(people[i % _PEOPLE], state)], image)
             assert target is not None
             lines = " ".join(f"{value:.1f}" for value in box_of_landmarks(target.landmarks[:, :2])) + "\n"

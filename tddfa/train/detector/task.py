@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tddfa.train.detector.settings import DetectorSettings, Folders
 from tddfa.train.detector.teacher import Teacher
 from tddfa.train.engine import workers
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 
 KIND = "detector"
@@ -82,14 +82,10 @@ class DetectorTask:
         """Return whether the BatchNorms are frozen."""
         return {"frozen_norms": self.frozen_norms}
 
-    def precision(self) -> AbstractContextManager[Any]:
-        """Context of the network's precision: bfloat16 on CUDA, else float32."""
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
-
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the weighted terms of the loss."""
         images = self._moved(batch.images).permute(0, 3, 1, 2)
-        with self.precision():
+        with autocast(self.device):
             logits, offsets = self.network(images)
         targets = {
             "target_scores": batch.scores,
@@ -273,7 +269,7 @@ def train_detector(
         settings.negative_ratio,
         settings.box_weight,
         settings.feature_maps,
-        torch.device(device),
+        torch_device(device),
     )
 
     def stream(start: int) -> Iterator[Batch]:

@@ -21,6 +21,7 @@ from tddfa.model.face_model import FaceModel
 from tddfa.train.data.augment import CROP_SIZE, LANDMARK_SCALE, STORED_SCALE
 from tddfa.train.data.batches import Batch, batches
 from tddfa.train.data.crops import Crops
+from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import Outcome, train
 from tddfa.train.multiview.data import Heads, ViewBatch, read_heads, rendered_heads, validation_views, view_batches
 from tddfa.train.multiview.losses import MultiviewLoss
@@ -87,7 +88,7 @@ class MultiviewTask:
         cameras, labels = (self._tensor(value) for value in (step.views.cameras, step.views.landmarks))
         # one pass for both: BatchNorm statistics of views of one head alone would be those of that head
         crops = torch.cat([targets.crops, self._tensor(step.views.crops)])
-        with self.regressor.precision():
+        with autocast(self.regressor.device):
             predicted = self.network(crops)
         labelled, of_views = (
             Prediction(*(value[part] for value in predicted))
@@ -119,7 +120,7 @@ class MultiviewTask:
         values = self.regressor.validate(network)
         rows = []
         for views in self.validation:
-            with self.regressor.precision():
+            with autocast(self.regressor.device):
                 points = self._in_views(network(self._tensor(views.crops)), views).double()
             rows.append(view_errors(points.cpu().numpy(), views))
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
@@ -204,7 +205,7 @@ def finetune(
 
     network = first_network(own)
     task = MultiviewTask(
-        RegressorTask(network, model, own.loss_weights, own.meta_joint, validation, own.vertices, torch.device(device)),
+        RegressorTask(network, model, own.loss_weights, own.meta_joint, validation, own.vertices, torch_device(device)),
         [validation_views(head, _VALIDATION_VIEWS) for head in validation_heads],
         views,
     )

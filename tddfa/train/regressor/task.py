@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from tddfa.landmarks68 import INNER, JAW, LID_PAIRS, LIP_PAIRS, OUTER_EYE_CORNER
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.batches import Batch, Crops, batches, in_order
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 from tddfa.train.regressor import losses
 from tddfa.train.regressor.export import export_regressor
@@ -116,15 +116,11 @@ class RegressorTask:
     def _objective(self, weights: LossWeights) -> Callable[[Batch], dict[str, Tensor]]:
         def objective(batch: Batch) -> dict[str, Tensor]:
             targets = Targets.of(batch, self.device)
-            with self.precision():
+            with autocast(self.device):
                 predicted = self.network(targets.crops)
             return self.terms(predicted, targets, weights)
 
         return objective
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """Context of the network's precision: bfloat16 on CUDA, else float32."""
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def terms(self, predicted: Prediction, target: Targets, weights: LossWeights) -> dict[str, Tensor]:
         """Compute the weighted terms of the loss; terms of weight 0 are left out."""
@@ -168,7 +164,7 @@ class RegressorTask:
     def judge(self, batch: Batch) -> float:
         """Compute the VDC of a batch, by which meta-joint optimisation selects (Guo et al., ECCV 2020)."""
         targets = Targets.of(batch, self.device)
-        with torch.no_grad(), self.precision():
+        with torch.no_grad(), autocast(self.device):
             predicted = self.network(targets.crops)
         camera = losses.with_depth_of(predicted.camera, targets.camera)
         points = self.surface(camera, predicted.shape, predicted.expression)
@@ -192,7 +188,7 @@ class RegressorTask:
         upper, lower = (torch.tensor(side, device=self.device) for side in zip(*LID_PAIRS, strict=True))
         for batch in self.validation:
             targets = Targets.of(batch, self.device)
-            with self.precision():
+            with autocast(self.device):
                 predicted = network(targets.crops)
             gathered["score"].append(((predicted.logit > 0) == targets.face).float())
             points = self.surface(predicted.camera, predicted.shape, predicted.expression)[:, :68, :2]
@@ -297,7 +293,7 @@ def train_regressor(
         return _stream(settings, training, model, start, settings.workers)
 
     task = RegressorTask(
-        network, model, settings.loss_weights, settings.meta_joint, validation, settings.vertices, _device(device)
+        network, model, settings.loss_weights, settings.meta_joint, validation, settings.vertices, torch_device(device)
     )
     outcome = train(task, stream, schedule, out, resume=resume, show=show)
     if outcome.finished:
@@ -321,13 +317,6 @@ def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, C
             "data: expected faces marked for validation, got none; `tddfa train fit --validation FRACTION` marks some"
         )
     return crops.split(validation=False), kept, validation
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: expected one that torch has here, got {name!r}: {error}") from error
 
 
 def first_network(settings: RegressorSettings) -> Regressor:
