@@ -116,7 +116,8 @@ class Writer:
         self._fps = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
         self._step = 1 / float(self._fps)
         self._size = size
-        self._options = {"crf": str(crf), "preset": preset}
+        # x264's fast routine for macroblock trees reads uninitialised memory: equal frames would give different files
+        self._options = {"crf": str(crf), "preset": preset, "x264-params": "cpu-independent=1"}
         self._origin = audio_start
         self._audio_end = math.inf if audio_end is None else audio_end
         self._shortest = shortest
