@@ -11,7 +11,7 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 MSVC = sys.platform == "win32"
-# No -march=native: a wheel runs on any machine of its platform. No contraction: the same picture on each of them.
+# No -march=native: a wheel runs on any machine of its platform. No contraction: the same image on each of them.
 FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
 
 
@@ -64,7 +64,7 @@ setup(
             extension(
                 "Sim3DR._native",
                 "Sim3DR/_native.pyx",
-                *(f"Sim3DR/core/{name}.cpp" for name in ("rasterize", "band_avx2", "picture", "memory")),
+                *(f"Sim3DR/core/{name}.cpp" for name in ("rasterize", "band_avx2", "compositing", "memory")),
                 include_dirs=["Sim3DR/core"],
                 depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "Sim3DR/core").glob("*.h")),
                 extra_link_args=[] if MSVC else ["-pthread"],

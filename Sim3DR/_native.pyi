@@ -43,14 +43,14 @@ def close_holes(
     depth: NDArray[np.float32],
     triangle_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
-    most: float,
+    max_px: float,
     gap: float,
 ) -> None: ...
-def lay(
+def composite(
     triangle_id: NDArray[np.int32],
     layer: NDArray[np.uint8],
     palette: NDArray[np.uint8] | None,
-    under: NDArray[np.uint8],
+    background: NDArray[np.uint8],
     out: NDArray[np.uint8],
     alpha: float,
     factor: int,

@@ -1,6 +1,6 @@
 # distutils: language = c++
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
-"""Binding of core/rasterize.h and core/picture.h. Nothing is checked here: raster.py and picture.py do that."""
+"""Binding of core/rasterize.h and core/compositing.h. Arguments are checked in raster.py and compositing.py."""
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -37,9 +37,9 @@ cdef extern from "rasterize.h" namespace "sim3dr" nogil:
         float *normals) except +
 
 
-cdef extern from "picture.h" namespace "sim3dr" nogil:
+cdef extern from "compositing.h" namespace "sim3dr" nogil:
     void c_close_holes "sim3dr::close_holes"(
-        int32_t width, int32_t height, double most, float gap, float *depth, int32_t *triangle_id,
+        int32_t width, int32_t height, double max_px, float gap, float *depth, int32_t *triangle_id,
         float *barycentric) except +
 
     cdef struct Layer:
@@ -48,14 +48,14 @@ cdef extern from "picture.h" namespace "sim3dr" nogil:
         const int32_t *triangle_id
         const uint8_t *layer
         const uint8_t *palette
-        const uint8_t *under
-        int64_t under_stride
+        const uint8_t *background
+        int64_t background_stride
         uint8_t *out
         int64_t out_stride
         double alpha
 
-    void c_lay "sim3dr::lay"(const Layer &layer, int32_t threads) except +
-    void c_lay_average "sim3dr::lay_average"(const Layer &layer, int32_t factor) except +
+    void c_composite "sim3dr::composite"(const Layer &layer, int32_t threads) except +
+    void c_composite_averaged "sim3dr::composite_averaged"(const Layer &layer, int32_t factor) except +
 
 
 cdef extern from "memory.h" namespace "sim3dr" nogil:
@@ -65,7 +65,7 @@ cdef extern from "memory.h" namespace "sim3dr" nogil:
 
 
 cdef class Block:
-    """Bytes that are used again for the next `Block` when this one is gone: fresh pages cost more than drawing."""
+    """Memory that the next `Block` reuses after this one is released: fresh pages cost more than drawing."""
 
     cdef Memory *memory
     cdef Py_ssize_t size
@@ -143,32 +143,32 @@ def close_holes(
     float[:, ::1] depth,
     int32_t[:, ::1] triangle_id,
     float[:, :, ::1] barycentric,
-    double most,
+    double max_px,
     float gap,
 ):
     with nogil:
         c_close_holes(
-            <int32_t>depth.shape[1], <int32_t>depth.shape[0], most, gap, &depth[0, 0], &triangle_id[0, 0],
+            <int32_t>depth.shape[1], <int32_t>depth.shape[0], max_px, gap, &depth[0, 0], &triangle_id[0, 0],
             &barycentric[0, 0, 0])
 
 
-def lay(
+def composite(
     const int32_t[:, ::1] triangle_id,
     const uint8_t[:, :, ::1] layer,
     const uint8_t[:, ::1] palette,
-    const uint8_t[:, :, :] under,
+    const uint8_t[:, :, :] background,
     uint8_t[:, :, :] out,
     double alpha,
     int32_t factor,
     int32_t threads,
 ):
     cdef Layer arguments = Layer(
-        <int32_t>out.shape[1], <int32_t>out.shape[0], &triangle_id[0, 0], &layer[0, 0, 0], NULL, &under[0, 0, 0],
-        under.strides[0], &out[0, 0, 0], out.strides[0], alpha)
+        <int32_t>out.shape[1], <int32_t>out.shape[0], &triangle_id[0, 0], &layer[0, 0, 0], NULL, &background[0, 0, 0],
+        background.strides[0], &out[0, 0, 0], out.strides[0], alpha)
     if palette is not None:
         arguments.palette = &palette[0, 0]
     with nogil:
         if factor == 1:
-            c_lay(arguments, threads)
+            c_composite(arguments, threads)
         else:
-            c_lay_average(arguments, factor)
+            c_composite_averaged(arguments, factor)

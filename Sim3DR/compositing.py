@@ -43,12 +43,12 @@ def close_holes(raster: Raster, max_px: float, gap: float) -> None:
     0
     """
     _check_raster(raster)
-    most, gap = real("max_px", max_px, 0), real("gap", gap, 0)
+    area, gap = real("max_px", max_px, 0), real("gap", gap, 0)
     for name in ("depth", "triangle_id", "barycentric"):
         if not getattr(raster, name).flags.writeable:
             raise ValueError(f"raster: expected a writeable {name}, got one that is not")
     if raster.depth.size:
-        native.close_holes(raster.depth, raster.triangle_id, raster.barycentric, most, gap)
+        native.close_holes(raster.depth, raster.triangle_id, raster.barycentric, area, gap)
 
 
 def composite(
@@ -116,7 +116,7 @@ def composite(
     if not out.flags.writeable or out.strides[1:] != (3, 1):
         raise ValueError("out: expected a writeable array with contiguous pixels in each row, got one that is not")
     if raster.depth.size:
-        native.lay(
+        native.composite(
             raster.triangle_id,
             np.ascontiguousarray(layer),
             None if palette is None else np.ascontiguousarray(palette),

@@ -1,5 +1,6 @@
 // Eight floats at a time. AVX2 where the including file says that it may be used, else SSE2, which every
-// x86-64 has, else the compiler's own vectors. Each rounds the same, so a picture is the same on all of them.
+// x86-64 has, else the compiler's own vectors. Each rounds the same, so a rendering is the same on all of
+// them.
 #pragma once
 
 #include <cstdint>

@@ -7,9 +7,9 @@ trap 'rm -rf "$build"' EXIT
 run() {
     ${CXX:-c++} -std=c++17 -O1 -g -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -pthread "$@" \
         "$here"/*.cpp -o "$build/test"
-    "$build/test" | tee "$build/said"
-    [ -e "$build/first" ] || cp "$build/said" "$build/first"
-    cmp "$build/first" "$build/said" # the same picture, bit by bit
+    "$build/test" | tee "$build/printed"
+    [ -e "$build/first" ] || cp "$build/printed" "$build/first"
+    cmp "$build/first" "$build/printed" # equal to the bit
 }
 memory="-fsanitize=address,undefined -fno-sanitize-recover=all"
 run $memory

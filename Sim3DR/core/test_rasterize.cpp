@@ -1,8 +1,8 @@
-// Tests of the core alone, made to run under the address, undefined-behaviour and thread sanitisers: see
+// Tests of the core alone, made to run background the address, undefined-behaviour and thread sanitisers: see
 // test.sh. What is drawn where is compared with an oracle in tests/Sim3DR; here it is mostly input that no
 // caller should hand over.
+#include "compositing.h"
 #include "memory.h"
-#include "picture.h"
 #include "rasterize.h"
 
 #include <cmath>
@@ -16,7 +16,7 @@
 namespace {
 
 int failures = 0;
-// Of a picture, bit by bit: test.sh sees that each kind of machine draws the same.
+// Hash of a rendering: test.sh checks that all builds give the same bits.
 std::uint32_t fingerprint = 2166136261u;
 
 void check(bool ok, const char *what, const char *file, int line) {
@@ -37,7 +37,7 @@ constexpr float HUGE_FLOAT = std::numeric_limits<float>::max();
 constexpr float TINY_FLOAT = std::numeric_limits<float>::denorm_min();
 
 // Exactly as large as they must be, so that the address sanitiser sees a step beyond.
-struct Picture {
+struct Rendering {
   Window window;
   std::vector<float> depth, barycentric;
   std::vector<std::int32_t> id;
@@ -54,27 +54,27 @@ struct Picture {
   }
 };
 
-Picture render(const std::vector<float> &vertices, const std::vector<std::int32_t> &triangles, Window window,
-               Cull cull = Cull::none, std::int32_t threads = 1) {
+Rendering render(const std::vector<float> &vertices, const std::vector<std::int32_t> &triangles,
+                 Window window, Cull cull = Cull::none, std::int32_t threads = 1) {
   const std::size_t n = static_cast<std::size_t>(window.width) * static_cast<std::size_t>(window.height);
   // Filled with rubbish: every pixel has to be written.
-  Picture picture = {window, std::vector<float>(n, NOT_A_NUMBER), std::vector<float>(2 * n, NOT_A_NUMBER),
-                     std::vector<std::int32_t>(n, 12345)};
+  Rendering rendering = {window, std::vector<float>(n, NOT_A_NUMBER), std::vector<float>(2 * n, NOT_A_NUMBER),
+                         std::vector<std::int32_t>(n, 12345)};
   sim3dr::rasterize(vertices.data(), static_cast<std::int64_t>(vertices.size() / 3), triangles.data(),
                     static_cast<std::int64_t>(triangles.size() / 3), window, cull, threads,
-                    picture.depth.data(), picture.id.data(), picture.barycentric.data());
-  return picture;
+                    rendering.depth.data(), rendering.id.data(), rendering.barycentric.data());
+  return rendering;
 }
 
 // What holds of any raster at all.
-bool sound(const Picture &picture, std::int32_t triangle_count) {
-  for (std::size_t i = 0; i < picture.id.size(); ++i) {
-    const float u = picture.barycentric[2 * i], v = picture.barycentric[2 * i + 1];
-    if (picture.id[i] == -1) {
-      if (picture.depth[i] != -INF || u != 0.0f || v != 0.0f)
+bool sound(const Rendering &rendering, std::int32_t triangle_count) {
+  for (std::size_t i = 0; i < rendering.id.size(); ++i) {
+    const float u = rendering.barycentric[2 * i], v = rendering.barycentric[2 * i + 1];
+    if (rendering.id[i] == -1) {
+      if (rendering.depth[i] != -INF || u != 0.0f || v != 0.0f)
         return false;
-    } else if (picture.id[i] < 0 || picture.id[i] >= triangle_count || !std::isfinite(picture.depth[i]) ||
-               !(u >= 0.0f && v >= 0.0f && u + v <= 1.00001f)) {
+    } else if (rendering.id[i] < 0 || rendering.id[i] >= triangle_count ||
+               !std::isfinite(rendering.depth[i]) || !(u >= 0.0f && v >= 0.0f && u + v <= 1.00001f)) {
       return false;
     }
   }
@@ -85,11 +85,11 @@ void test_square() {
   // Pixel centres on the diagonal, on all sides and on all corners.
   const std::vector<float> vertices = {0, 0, 1, 8, 0, 1, 8, 8, 1, 0, 8, 1};
   for (const auto &triangles : {std::vector<std::int32_t>{0, 1, 2, 0, 2, 3}, {0, 2, 1, 0, 2, 3}}) {
-    const Picture picture = render(vertices, triangles, {-2, -2, 13, 13});
-    CHECK(sound(picture, 2));
-    CHECK(picture.count(0) + picture.count(1) == 64);
-    CHECK(picture.at(0, 0) >= 0 && picture.at(7, 7) >= 0);
-    CHECK(picture.at(8, 0) == -1 && picture.at(0, 8) == -1 && picture.at(-1, 0) == -1);
+    const Rendering rendering = render(vertices, triangles, {-2, -2, 13, 13});
+    CHECK(sound(rendering, 2));
+    CHECK(rendering.count(0) + rendering.count(1) == 64);
+    CHECK(rendering.at(0, 0) >= 0 && rendering.at(7, 7) >= 0);
+    CHECK(rendering.at(8, 0) == -1 && rendering.at(0, 8) == -1 && rendering.at(-1, 0) == -1);
     // Each alone draws what it draws beside the other: no pixel twice.
     std::int64_t alone = 0;
     for (int half = 0; half < 2; ++half)
@@ -140,19 +140,19 @@ void test_values() {
       for (const float other_x : wild)
         for (const float other_y : wild) {
           const std::vector<float> vertices = {x, y, 1, other_x, other_y, 2, 4, 6, 3};
-          const Picture picture = render(vertices, {0, 1, 2, 2, 1, 0}, window);
-          CHECK(sound(picture, 2));
+          const Rendering rendering = render(vertices, {0, 1, 2, 2, 1, 0}, window);
+          CHECK(sound(rendering, 2));
           if (!std::isfinite(x) || !std::isfinite(y) || !std::isfinite(other_x) || !std::isfinite(other_y))
-            CHECK(picture.count(-1) == 12 * 11);
+            CHECK(rendering.count(-1) == 12 * 11);
         }
   for (const float z : wild) {
-    const Picture picture = render({0, 0, z, 9, 0, -1, 0, 9, HUGE_FLOAT}, {0, 1, 2}, window);
-    CHECK(sound(picture, 1));
-    CHECK((picture.count(0) > 0) == std::isfinite(z));
+    const Rendering rendering = render({0, 0, z, 9, 0, -1, 0, 9, HUGE_FLOAT}, {0, 1, 2}, window);
+    CHECK(sound(rendering, 1));
+    CHECK((rendering.count(0) > 0) == std::isfinite(z));
   }
   // Much larger than the window: every pixel of it, one of the two.
   const float far = 1e7f;
-  const Picture all =
+  const Rendering all =
       render({-far, -far, 0, far, -far, 0, far, far, 0, -far, far, 0}, {0, 1, 2, 0, 2, 3}, window);
   CHECK(all.count(-1) == 0 && all.count(0) > 0 && all.count(1) > 0);
 }
@@ -160,10 +160,10 @@ void test_values() {
 void test_tall() {
   // More pixels in short rows than the core keeps on its list.
   for (const float width : {1.0f, 2.0f, 3.0f, 4.0f, 5.0f}) {
-    const Picture picture =
+    const Rendering rendering =
         render({0, 0, 1, width, 0, 1, 0, 3000, 1, width, 3000, 1}, {0, 1, 2, 2, 1, 3}, {-1, -1, 8, 3002});
-    CHECK(sound(picture, 2));
-    CHECK(picture.count(0) + picture.count(1) == static_cast<std::int64_t>(width) * 3000);
+    CHECK(sound(rendering, 2));
+    CHECK(rendering.count(0) + rendering.count(1) == static_cast<std::int64_t>(width) * 3000);
   }
 }
 
@@ -178,7 +178,7 @@ private:
   std::uint32_t state_ = 1;
 };
 
-bool same(const Picture &a, const Picture &b) {
+bool same(const Rendering &a, const Rendering &b) {
   return a.id == b.id && std::memcmp(a.depth.data(), b.depth.data(), 4 * a.depth.size()) == 0 &&
          std::memcmp(a.barycentric.data(), b.barycentric.data(), 4 * a.barycentric.size()) == 0;
 }
@@ -196,7 +196,7 @@ void test_windows_and_threads() {
     }
   }
   const Window all = {0, 0, 301, 300};
-  const Picture whole = render(vertices, triangles, all);
+  const Rendering whole = render(vertices, triangles, all);
   CHECK(sound(whole, 60000));
   for (std::size_t i = 0; i < whole.id.size(); ++i) {
     std::uint32_t bits[4];
@@ -210,7 +210,7 @@ void test_windows_and_threads() {
     CHECK(same(whole, render(vertices, triangles, all, Cull::none, threads)));
   for (const std::int32_t width : {1, 3, 7, 8, 9, 50}) {
     const Window window = {301 - width, 13, width, 40};
-    const Picture part = render(vertices, triangles, window);
+    const Rendering part = render(vertices, triangles, window);
     bool equal = true;
     for (std::int32_t row = 0; row < 40; ++row)
       for (std::int32_t column = 0; column < width; ++column) {
@@ -230,11 +230,11 @@ void test_slivers() {
   for (int i = 0; i < 20000; ++i) {
     const float x = random(40) - 10, y = random(40) - 10, dx = random(40) - 20, dy = random(40) - 20;
     const float thin = i % 2 ? 1e-6f : 1e-2f;
-    const Picture picture =
+    const Rendering rendering =
         render({x, y, 1, x + dx, y + dy, 2, x + dx * 0.5f + random(thin), y + dy * 0.5f + random(thin), 3},
                {0, 1, 2}, {0, 0, 20, 20});
-    CHECK(sound(picture, 1));
-    for (const float depth : picture.depth)
+    CHECK(sound(rendering, 1));
+    for (const float depth : rendering.depth)
       CHECK(depth == -INF || (depth >= 0.9999f && depth <= 3.0001f));
   }
 }
@@ -334,25 +334,25 @@ void test_holes() {
   sim3dr::close_holes(0, 0, 100.0, 1.0f, nullptr, nullptr, nullptr);
 }
 
-void test_lay() {
+void test_composite() {
   for (const std::int32_t width : {1, 2, 3, 17, 700})
     for (const std::int32_t height : {1, 2, 5, 800}) {
       const auto n = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
       std::vector<std::int32_t> id(n, 0);
       for (std::size_t i = 0; i < n; i += 7)
         id[i] = -1;
-      const std::vector<std::uint8_t> layer(3 * n, 200), levels(n, 3), under(3 * n, 100);
+      const std::vector<std::uint8_t> layer(3 * n, 200), levels(n, 3), background(3 * n, 100);
       std::vector<std::uint8_t> palette(768, 0), one(3 * n, 100), two = one, three = one;
       std::fill(palette.begin() + 9, palette.begin() + 12, std::uint8_t(200));
-      sim3dr::Layer job = {width,        height,    id.data(),  layer.data(), nullptr,
-                           under.data(), 3 * width, one.data(), 3 * width,    0.5};
-      sim3dr::lay(job, 1);
+      sim3dr::Layer job = {width,     height,     id.data(), layer.data(), nullptr, background.data(),
+                           3 * width, one.data(), 3 * width, 0.5};
+      sim3dr::composite(job, 1);
       job.out = two.data();
-      sim3dr::lay(job, 5);
+      sim3dr::composite(job, 5);
       job.out = three.data();
       job.layer = levels.data();
       job.palette = palette.data();
-      sim3dr::lay(job, 1);
+      sim3dr::composite(job, 1);
       CHECK(one == two && one == three);
       bool right = true;
       for (std::size_t i = 0; i < 3 * n; ++i)
@@ -360,10 +360,10 @@ void test_lay() {
       CHECK(right);
       // The mean of 2 x 2.
       std::vector<std::uint8_t> half(3 * n, 100);
-      job = {width / 2,    height / 2, id.data(),   layer.data(), nullptr,
-             under.data(), 3 * width,  half.data(), 3 * width,    1.0};
+      job = {width / 2,         height / 2, id.data(),   layer.data(), nullptr,
+             background.data(), 3 * width,  half.data(), 3 * width,    1.0};
       if (width % 2 == 0 && height % 2 == 0) {
-        sim3dr::lay_average(job, 2);
+        sim3dr::composite_averaged(job, 2);
         CHECK(half[0] == 150 || half[0] == 175); // one or two of its four pixels are bare
       }
     }
@@ -407,11 +407,11 @@ int main() {
   test_interpolate();
   test_normals();
   test_holes();
-  test_lay();
+  test_composite();
   test_memory();
   if (failures)
     std::fprintf(stderr, "%d checks failed\n", failures);
   else
-    std::printf("all checks passed, picture %08x\n", static_cast<unsigned>(fingerprint));
+    std::printf("all checks passed, rendering %08x\n", static_cast<unsigned>(fingerprint));
   return failures != 0;
 }

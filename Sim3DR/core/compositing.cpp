@@ -1,4 +1,4 @@
-#include "picture.h"
+#include "compositing.h"
 
 #include "bytes.h"
 #include "parallel.h"
@@ -22,7 +22,7 @@ constexpr std::int32_t REACH = 4, TILE = 8;
 #define RESTRICT
 #endif
 
-// Calls run(begin, end) for each stretch of ones in bytes that are 0 or 1.
+// Calls run(begin, end) for each run of ones in bytes that are 0 or 1.
 template <class Run> void for_each_run(const std::uint8_t *bytes, std::size_t count, const Run &run) {
   const std::uint8_t *at = bytes, *end = bytes + count;
   while (at < end &&
@@ -45,7 +45,7 @@ std::size_t root(std::vector<std::size_t> &parents, std::size_t i) {
   return i;
 }
 
-// Takes a row's depths into the lowest, of those with a surface, and the highest of each column.
+// Updates the lowest depth (of pixels with a surface) and the highest depth of each column with a row.
 void widen(const float *RESTRICT depth, std::int64_t count, float *RESTRICT low, float *RESTRICT high) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float z = depth[i], covered = z > -INF ? z : INF;
@@ -54,12 +54,12 @@ void widen(const float *RESTRICT depth, std::int64_t count, float *RESTRICT low,
   }
 }
 
-// Marks pixels that lie more than `gap` behind what is near them. Whole tiles are known not to: few are left
-// where pixels have to be looked at.
+// Marks pixels more than `gap` behind their neighbourhood. Most tiles are excluded as a whole by their lowest
+// and highest depth; pixels are tested one by one in the few that are left.
 void mark_behind(std::int32_t width, std::int32_t height, float gap, const float *depth,
                  std::uint8_t *empty) {
   const std::int32_t across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
-  // a rim of tiles without a surface
+  // with a border of empty tiles
   const std::size_t stride = static_cast<std::size_t>(across) + 2;
   std::vector<float> lowest(stride * (static_cast<std::size_t>(down) + 2), INF), highest(lowest.size(), -INF);
   std::vector<float> low(static_cast<std::size_t>(across) * TILE), high(low.size());
@@ -110,7 +110,7 @@ std::vector<Run> runs_of(const std::uint8_t *empty, std::int32_t width, std::int
   return runs;
 }
 
-// Of each run, the run that stands for its hole.
+// For each run, the run that represents its hole.
 std::vector<std::size_t> joined(const std::vector<Run> &runs) {
   std::vector<std::size_t> parents(runs.size());
   std::size_t above = 0;
@@ -119,7 +119,7 @@ std::vector<std::size_t> joined(const std::vector<Run> &runs) {
     while (above < i && (runs[above].row < runs[i].row - 1 ||
                          (runs[above].row == runs[i].row - 1 && runs[above].end < runs[i].begin)))
       ++above;
-    // corners touch: one beyond either end
+    // corners connect: one pixel beyond either end
     for (std::size_t k = above; k < i && runs[k].row == runs[i].row - 1 && runs[k].begin <= runs[i].end;
          ++k) {
       const std::size_t a = root(parents, k), b = root(parents, i);
@@ -131,7 +131,8 @@ std::vector<std::size_t> joined(const std::vector<Run> &runs) {
   return parents;
 }
 
-// The colours of a row of a layer: where they lie, or from the palette into `row`, which has a byte to spare.
+// The colours of a row of a layer: in place, or looked up in the palette into `row`, which has one extra
+// byte.
 class Colors {
 public:
   explicit Colors(const std::uint8_t *palette) : indexed_(palette != nullptr) {
@@ -144,7 +145,7 @@ public:
   const std::uint8_t *of(const std::uint8_t *line, std::int32_t width, std::uint8_t *row) const {
     if (!indexed_)
       return line;
-    // four bytes are one move; the fourth is written over by the next pixel's first
+    // four bytes are one move; the fourth is overwritten by the first byte of the next pixel
     for (std::int32_t column = 0; column < width; ++column)
       std::memcpy(row + 3 * column, table_[line[column]], 4);
     return row;
@@ -155,14 +156,14 @@ private:
   std::uint8_t table_[256][4] = {};
 };
 
-void mix(const std::uint8_t *RESTRICT over, const std::uint8_t *RESTRICT under, std::int32_t count,
+void mix(const std::uint8_t *RESTRICT over, const std::uint8_t *RESTRICT background, std::int32_t count,
          float alpha, float rest, std::uint8_t *RESTRICT mixed) {
   for (std::int32_t i = 0; i < count; ++i)
-    mixed[i] = rounded(static_cast<float>(over[i]) * alpha + static_cast<float>(under[i]) * rest);
+    mixed[i] = rounded(static_cast<float>(over[i]) * alpha + static_cast<float>(background[i]) * rest);
 }
 
-// Functions of their own, for bytes may be anything's, members too: only of arguments can it be said that
-// they lie apart, and only then are these loops vector code.
+// Separate functions: byte pointers may alias anything, members included. Only arguments can be declared not
+// to alias, and only then are these loops vectorised.
 void mark_covered(const std::int32_t *RESTRICT ids, std::int64_t count, std::uint8_t *RESTRICT mask) {
   for (std::int64_t i = 0; i < count; ++i)
     mask[i] = ids[i] >= 0;
@@ -193,17 +194,17 @@ public:
   explicit Outline(const Layer &layer)
       : layer_(layer), colors_(layer.palette), width_(static_cast<std::uint32_t>(layer.width)),
         row_(3 * width_ + 1), mixed_(3 * width_), sums_(width_ + 2), edge_(width_), mask_(3 * width_) {
-    // a pixel on a straight outline has a third of its neighbours outside, one on a corner more
+    // a pixel on a straight outline has a third of its neighbourhood outside, one at a corner more
     for (int covered = 0; covered <= 9; ++covered)
-      shares_[covered] = std::clamp(std::nearbyint(covered * 255.0 / 9.0) * (2.0 / 255.0) - 0.8, 0.2, 1.0);
+      weights_[covered] = std::clamp(std::nearbyint(covered * 255.0 / 9.0) * (2.0 / 255.0) - 0.8, 0.2, 1.0);
   }
 
-  void lay(std::int32_t begin, std::int32_t end) {
+  void composite(std::int32_t begin, std::int32_t end) {
     cover(begin - 1);
     cover(begin);
     for (std::int32_t row = begin; row < end; ++row) {
       cover(row + 1);
-      lay_row(row);
+      composite_row(row);
     }
   }
 
@@ -212,7 +213,7 @@ private:
     return mask_.data() + static_cast<std::size_t>((row + 3) % 3) * width_;
   }
 
-  // What is covered of a row; beyond the first and the last, their neighbours are seen as in a mirror.
+  // Marks the covered pixels of a row; rows beyond the first and the last are mirrored.
   void cover(std::int32_t row) {
     const std::int32_t inner = row < 0 ? 1 : row < layer_.height ? row : layer_.height - 2;
     const std::int64_t first =
@@ -220,7 +221,7 @@ private:
     mark_covered(layer_.triangle_id + first, layer_.width, covered(row));
   }
 
-  void lay_row(std::int32_t row) {
+  void composite_row(std::int32_t row) {
     const std::uint8_t *mask = covered(row);
     std::uint8_t *sums = sums_.data() + 1;
     add(covered(row - 1), mask, covered(row + 1), layer_.width, sums);
@@ -229,19 +230,19 @@ private:
     mark_edge(mask, sums_.data(), layer_.width, edge_.data());
 
     const std::uint8_t *line = layer_.layer + colors_.channels() * row * layer_.width;
-    const std::uint8_t *under = layer_.under + row * layer_.under_stride;
+    const std::uint8_t *background = layer_.background + row * layer_.background_stride;
     std::uint8_t *out = layer_.out + row * layer_.out_stride;
     for_each_run(mask, width_, [&](std::int64_t from, std::int64_t to) {
-      lay_run(line + from * colors_.channels(), under + 3 * from, out + 3 * from, from, to - from);
+      composite_run(line + from * colors_.channels(), background + 3 * from, out + 3 * from, from, to - from);
     });
   }
 
-  // Covered pixels side by side.
-  void lay_run(const std::uint8_t *line, const std::uint8_t *under, std::uint8_t *out, std::int64_t from,
-               std::int64_t count) {
+  // Composites a run of covered pixels.
+  void composite_run(const std::uint8_t *line, const std::uint8_t *background, std::uint8_t *out,
+                     std::int64_t from, std::int64_t count) {
     const std::uint8_t *colors = colors_.of(line, static_cast<std::int32_t>(count), row_.data());
     if (layer_.alpha < 1.0) {
-      mix(colors, under, static_cast<std::int32_t>(3 * count), static_cast<float>(layer_.alpha),
+      mix(colors, background, static_cast<std::int32_t>(3 * count), static_cast<float>(layer_.alpha),
           static_cast<float>(1.0 - layer_.alpha), mixed_.data());
       colors = mixed_.data();
     }
@@ -251,9 +252,9 @@ private:
           std::memcpy(out + 3 * done, colors + 3 * done, static_cast<std::size_t>(3 * (begin - done)));
           for (std::int64_t i = begin; i < end; ++i) {
             const std::uint8_t *sums = sums_.data() + from + i;
-            const double share = shares_[sums[0] + sums[1] + sums[2]];
+            const double weight = weights_[sums[0] + sums[1] + sums[2]];
             for (std::int64_t c = 3 * i; c < 3 * i + 3; ++c)
-              out[c] = static_cast<std::uint8_t>(colors[c] * share + out[c] * (1.0 - share));
+              out[c] = static_cast<std::uint8_t>(colors[c] * weight + out[c] * (1.0 - weight));
           }
           done = end;
         });
@@ -264,12 +265,12 @@ private:
   Colors colors_;
   std::size_t width_;
   std::vector<std::uint8_t> row_, mixed_, sums_, edge_, mask_;
-  double shares_[10];
+  double weights_[10];
 };
 
 } // namespace
 
-void close_holes(std::int32_t width, std::int32_t height, double most, float gap, float *depth,
+void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
                  std::int32_t *triangle_id, float *barycentric) {
   const std::int64_t pixel_count = static_cast<std::int64_t>(width) * height;
   std::vector<std::uint8_t> empty(static_cast<std::size_t>(pixel_count));
@@ -281,19 +282,20 @@ void close_holes(std::int32_t width, std::int32_t height, double most, float gap
   std::vector<std::int64_t> area(runs.size());
   for (std::size_t i = 0; i < runs.size(); ++i)
     area[holes[i]] += runs[i].end - runs[i].begin;
-  // nothing lies farther off than the other side
-  const double reach = std::min(std::sqrt(std::max(most, 0.0)), static_cast<double>(std::max(width, height)));
+  // no pixel is farther away than the opposite side
+  const double reach =
+      std::min(std::sqrt(std::max(max_px, 0.0)), static_cast<double>(std::max(width, height)));
   const std::int32_t farthest = static_cast<std::int32_t>(reach) + 1;
   constexpr std::int32_t ASIDE[4] = {-1, 1, 0, 0}, DOWN[4] = {0, 0, -1, 1};
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    if (!(static_cast<double>(area[holes[i]]) <= most))
+    if (!(static_cast<double>(area[holes[i]]) <= max_px))
       continue;
     for (std::int32_t column = runs[i].begin; column < runs[i].end; ++column) {
       bool found = false;
       for (std::int32_t step = 1; step <= farthest && !found; ++step)
-        for (int way = 0; way < 4 && !found; ++way) {
-          const std::int32_t x = std::clamp(column + ASIDE[way] * step, 0, width - 1);
-          const std::int32_t y = std::clamp(runs[i].row + DOWN[way] * step, 0, height - 1);
+        for (int side = 0; side < 4 && !found; ++side) {
+          const std::int32_t x = std::clamp(column + ASIDE[side] * step, 0, width - 1);
+          const std::int32_t y = std::clamp(runs[i].row + DOWN[side] * step, 0, height - 1);
           const std::int64_t of = static_cast<std::int64_t>(y) * width + x;
           if (empty[static_cast<std::size_t>(of)])
             continue;
@@ -308,19 +310,20 @@ void close_holes(std::int32_t width, std::int32_t height, double most, float gap
   }
 }
 
-void lay(const Layer &layer, std::int32_t threads) {
+void composite(const Layer &layer, std::int32_t threads) {
   constexpr std::int32_t WORTH_A_THREAD = 1 << 18; // pixels
   const auto parts = static_cast<std::int32_t>(std::clamp<std::int64_t>(
       static_cast<std::int64_t>(layer.width) * layer.height / WORTH_A_THREAD, 1, std::max(threads, 1)));
   std::vector<Outline> outlines(static_cast<std::size_t>(parts), Outline(layer));
   in_parallel(parts, [&](std::int32_t part) {
     const std::int64_t height = layer.height;
-    outlines[static_cast<std::size_t>(part)].lay(static_cast<std::int32_t>(height * part / parts),
-                                                 static_cast<std::int32_t>(height * (part + 1) / parts));
+    outlines[static_cast<std::size_t>(part)].composite(
+        static_cast<std::int32_t>(height * part / parts),
+        static_cast<std::int32_t>(height * (part + 1) / parts));
   });
 }
 
-void lay_average(const Layer &layer, std::int32_t factor) {
+void composite_averaged(const Layer &layer, std::int32_t factor) {
   const std::int32_t fine_width = layer.width * factor, each = factor * factor;
   const Colors colors(layer.palette);
   std::vector<std::uint8_t> color_row(3 * static_cast<std::size_t>(fine_width) + 1);
@@ -343,17 +346,17 @@ void lay_average(const Layer &layer, std::int32_t factor) {
         }
     }
     std::uint8_t *out = layer.out + row * layer.out_stride;
-    const std::uint8_t *under = layer.under + row * layer.under_stride;
+    const std::uint8_t *background = layer.background + row * layer.background_stride;
     const std::int32_t *sum = sums.data();
-    for (std::int32_t column = 0; column < layer.width; ++column, sum += 4, out += 3, under += 3) {
+    for (std::int32_t column = 0; column < layer.width; ++column, sum += 4, out += 3, background += 3) {
       if (!sum[3])
         continue;
-      const float share = static_cast<float>(sum[3]) / static_cast<float>(each);
-      // where the picture under the surface is not what `out` holds, a nearer surface lies over a farther one
-      const std::uint8_t *below = sum[3] < each ? out : under;
+      const float weight = static_cast<float>(sum[3]) / static_cast<float>(each);
+      // at the outline: background and `out` differ where a nearer surface covers a farther one
+      const std::uint8_t *below = sum[3] < each ? out : background;
       for (int c = 0; c < 3; ++c) {
         const auto mean = static_cast<float>((sum[c] + each / 2) / each);
-        out[c] = to_byte(mean * alpha + static_cast<float>(below[c]) * (1.0f - share * alpha));
+        out[c] = to_byte(mean * alpha + static_cast<float>(below[c]) * (1.0f - weight * alpha));
       }
     }
   }
