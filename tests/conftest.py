@@ -30,10 +30,10 @@ def upstream():
 
 @pytest.fixture(scope="session")
 def evaluation():
-    """Photos with truth."""
+    """Photos with ground truth."""
     folder = SHARED / "eval"
     if not folder.is_dir():
-        pytest.skip("../shared/eval is missing: photos with true landmarks")
+        pytest.skip("../shared/eval is missing: photos with ground-truth landmarks")
     return folder
 
 
@@ -66,7 +66,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory, astronaut):
-    """A video of 24 frames: the astronaut, sliding to the right by two px a frame; nobody in the first three."""
+    """A video of 24 frames: the astronaut, sliding to the right by two px a frame; no face in the first three."""
     path = tmp_path_factory.mktemp("clip") / "slide.mp4"
     with video.Writer(path, fps=25) as writer:
         for number in range(24):

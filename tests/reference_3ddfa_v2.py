@@ -60,7 +60,7 @@ def mobilenet(state, crop):
 
 
 def faceboxes(state, image):
-    """Scores (n,) and offsets (n, 4) of a picture (h, w, 3) uint8."""
+    """Scores (n,) and offsets (n, 4) of an image (h, w, 3) uint8."""
 
     def block(name, x, stride=1):
         return normalize(state, f"{name}.bn", convolve(x, state[f"{name}.conv.weight"], stride=stride))

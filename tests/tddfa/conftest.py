@@ -65,8 +65,8 @@ def rendered_head(face_model):
         matrix = centred(Camera.from_pose(*pose), face_model, head.shape, weights)
         size = Camera(matrix).scale * float(np.ptp(mean[:, :2], axis=0).max())
         state = State(*pose, size, *matrix[:2, 3].tolist(), expression or {})
-        image, (truth,) = render((STORED_SIZE,) * 2, [(head, state)], backdrop((STORED_SIZE,) * 2, seed))
-        return Sample(image, "made", truth.camera.matrix, truth.shape, truth.expression)
+        image, (target,) = render((STORED_SIZE,) * 2, [(head, state)], backdrop((STORED_SIZE,) * 2, seed))
+        return Sample(image, "made", target.camera.matrix, target.shape, target.expression)
 
     return rendered
 
@@ -78,7 +78,7 @@ def made_samples(rendered_head):
 
 @pytest.fixture(scope="session")
 def made_crops(tmp_path_factory, made_samples, face_model):
-    """The folder: six heads, one photo with true landmarks alone, one picture without a face."""
+    """The folder: six heads, one photo with ground-truth landmarks alone, one image without a face."""
     folder = tmp_path_factory.mktemp("crops")
     first = made_samples[0]
     points = Camera(first.camera).project(face_model.landmarks(first.shape, first.expression))[:, :2].copy()

@@ -48,7 +48,7 @@ BOXES = [[10, 10, 30, 34], [50, 20, 80, 50], [-10, 60, 12, 90]]
 
 
 class TestFlow:
-    def test_all_faces_of_all_pictures_go_through_one_call(self, image):
+    def test_all_faces_of_all_images_take_one_call(self, image):
         regressor = FakeRegressor()
         aligner = Aligner(regressor, Decoder(make_face_model(), RULE), detector=FakeDetector(*BOXES))
         one = aligner(image)
@@ -60,7 +60,7 @@ class TestFlow:
         for a, b in zip(one, two[0], strict=True):
             np.testing.assert_array_equal(a.landmarks, b.landmarks)
 
-    def test_a_crowd_is_cut_into_batches_that_fit_memory(self, image):
+    def test_a_crowd_is_split_into_batches_that_fit_memory(self, image):
         regressor = FakeRegressor()
         aligner = Aligner(regressor, Decoder(make_face_model(), RULE))
         faces = aligner(image, boxes=BOXES * 50)
@@ -68,7 +68,7 @@ class TestFlow:
         assert [len(call) for call in regressor.calls] == [64, 64, 22]
         np.testing.assert_array_equal(faces[0].landmarks, faces[147].landmarks)
 
-    def test_nobody(self, image):
+    def test_no_face(self, image):
         regressor = FakeRegressor()
         aligner = Aligner(regressor, Decoder(make_face_model(), RULE), detector=FakeDetector())
         assert aligner(image) == []
@@ -87,7 +87,7 @@ class TestFlow:
         in_image = in_crop * scale
         in_image[:, 0] += face.roi.left + (scale - 1) / 2 + 0.5
         in_image[:, 1] += face.roi.top + (scale - 1) / 2 + 0.5
-        # pixel u's centre lies at left + (u + 0.5) * scale
+        # the centre of pixel u is at left + (u + 0.5) * scale
         np.testing.assert_allclose(aligner.decoder.mesh(face).vertices, in_image, atol=1e-3)
         corners = in_image[model.landmark_triangles]
         np.testing.assert_allclose(face.landmarks, corners.mean(axis=1), atol=1e-3)
@@ -103,7 +103,7 @@ class TestFlow:
             for a, b in zip(detected, given, strict=True):
                 np.testing.assert_array_equal(a.landmarks, b.landmarks)
 
-    def test_refine_cuts_around_the_landmarks(self, image):
+    def test_refine_crops_around_the_landmarks(self, image):
         regressor = FakeRegressor()
         first = Aligner(regressor, Decoder(make_face_model(), RULE))(image, boxes=BOXES)
         again = Aligner(regressor, Decoder(make_face_model(), RULE), refine=1)(image, boxes=BOXES)
@@ -120,7 +120,7 @@ class TestConvention:
             Aligner(FakeRegressor(), Decoder(model, RULE, convention), **options) for convention in (None, "theirs")
         ], offsets
 
-    def test_landmarks_by_either(self, image):
+    def test_landmarks_in_both_conventions(self, image):
         (own, theirs), offsets = self.both(image)
         (a,), (b,) = own(image, boxes=BOXES[:1]), theirs(image, boxes=BOXES[:1])
         np.testing.assert_allclose(b.landmarks - a.landmarks, a.camera.scale * offsets * (1, -1, 1), atol=1e-3)
@@ -131,7 +131,7 @@ class TestConvention:
             own.decoder.landmarks(a, "mine")
 
     @pytest.mark.parametrize("flip", [False, True])
-    def test_where_it_looks_does_not_depend_on_it(self, image, flip):
+    def test_the_squares_do_not_depend_on_it(self, image, flip):
         (own, theirs), _ = self.both(image, refine=2, flip=flip)
         for a, b in zip(own(image, boxes=BOXES), theirs(image, boxes=BOXES), strict=True):
             assert a.roi.side == pytest.approx(b.roi.side, rel=1e-4)
@@ -163,7 +163,7 @@ class TestScores:
 
 
 class TestMesh:
-    def test_colours_are_the_pictures(self):
+    def test_colours_are_those_of_the_image(self):
         aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))
         image = np.zeros((80, 100, 3), np.uint8)
         image[:] = (10, 100, 200)  # BGR
@@ -182,15 +182,15 @@ class TestMesh:
                 face.model_landmarks, model.landmarks(face.params.shape, face.params.expression), atol=1e-5
             )
 
-    def test_what_is_seen_is_told_where_it_is_asked_for(self, image):
+    def test_visibility_is_computed_on_request(self, image):
         plain, asked = (
-            Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), visibility=told) for told in (False, True)
+            Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), visibility=visible) for visible in (False, True)
         )
         (without,), (face,) = plain(image, boxes=BOXES[2:]), asked(image, boxes=BOXES[2:])
         assert without.visible is None
         np.testing.assert_array_equal(face.visible, plain.decoder.visible(face))
         x, y = face.landmarks[:, :2].T
-        assert not face.visible[(x < -0.5) | (y > 79.5)].any(), "outside of the picture"
+        assert not face.visible[(x < -0.5) | (y > 79.5)].any(), "outside the image"
 
     def test_expression_by_name_stays_in_range(self, image):
         aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))
@@ -212,7 +212,7 @@ class TestBadInput:
             ([np.zeros((5, 5, 3), np.uint8)], TypeError, r"got a list; batch\(\) takes several"),
         ],
     )
-    def test_pictures(self, image, error, message):
+    def test_images(self, image, error, message):
         with pytest.raises(error, match=message):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=FakeDetector())(image)
 
@@ -232,56 +232,56 @@ class TestBadInput:
         with pytest.raises((TypeError, ValueError), match=message):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))(image, **arguments)
 
-    def test_as_many_entries_as_pictures(self, image):
+    def test_as_many_entries_as_images(self, image):
         with pytest.raises(ValueError, match="boxes: expected one entry for each of 2 images, got 1"):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE)).batch([image, image], boxes=[BOXES])
 
-    def test_a_regressor_of_another_make(self, image):
+    def test_a_regressor_with_other_outputs(self, image):
         with pytest.raises(ValueError, match="regressor: expected an output 'camera', got params"):
             Aligner(lambda crops: {"params": crops}, Decoder(make_face_model(), RULE))(image, boxes=BOXES)
         with pytest.raises(ValueError, match="refine"):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), refine=-1)
 
 
-class TestMirrored:
-    """A second look, at the face turned over."""
+class TestFlip:
+    """Two-pass inference with flip."""
 
     @pytest.fixture
-    def looks(self, aligner):
-        """The same model with one look, with two, and with two that are mirrored."""
+    def passes(self, aligner):
+        """The same model with one pass, with two, and with two of which the second is flipped."""
         parts = aligner.regressor, aligner.decoder
         return Aligner(*parts), Aligner(*parts, refine=1), Aligner(*parts, refine=1, flip=True)
 
     @staticmethod
-    def turned_over(aligner, image, roi):
-        """Landmarks of a picture that was turned over as a whole, turned back."""
+    def flipped_back(aligner, image, roi):
+        """Landmarks of the horizontally flipped image, flipped back."""
         width = image.shape[1]
         (face,) = aligner(
             np.ascontiguousarray(image[:, ::-1]), rois=[Roi(width - 1 - roi.left - roi.side, roi.top, roi.side)]
         )
         return face.landmarks[MIRRORED] * (-1, 1, 1) + (width - 1, 0, 0)
 
-    def test_it_is_the_mean_of_both_looks(self, looks, astronaut):
-        one, _, mirrored = looks
+    def test_it_is_the_mean_of_both_passes(self, passes, astronaut):
+        one, _, flipped = passes
         (first,) = one(astronaut, boxes=[[180, 50, 270, 180]])
-        (face,) = mirrored(astronaut, boxes=[[180, 50, 270, 180]])
+        (face,) = flipped(astronaut, boxes=[[180, 50, 270, 180]])
         assert face.roi == roi_from_landmarks(first.landmarks, one.crop)
-        second = self.turned_over(one, astronaut, face.roi)
+        second = self.flipped_back(one, astronaut, face.roi)
         assert np.abs(first.landmarks - second).mean() > 0.3
-        # that of coefficients and cameras, not quite that of points; and the mesh is not quite symmetric
+        # the mean is of coefficients and cameras, not of points; and the mesh is not quite symmetric
         assert np.abs(face.landmarks - (first.landmarks + second) / 2).mean() < 0.03
 
-    def test_a_first_square_that_was_wrong_does_not_count(self, looks, astronaut):
-        one, refined, mirrored = looks
+    def test_a_wrong_first_square_is_ignored(self, passes, astronaut):
+        one, refined, flipped = passes
         boxes = [[150, 10, 330, 200]]
         (first,) = one(astronaut, boxes=boxes)
-        (face,) = mirrored(astronaut, boxes=boxes)
+        (face,) = flipped(astronaut, boxes=boxes)
         assert first.roi.iou(face.roi) < 0.7
-        assert np.abs(face.landmarks - self.turned_over(one, astronaut, face.roi)).mean() < 0.04
+        assert np.abs(face.landmarks - self.flipped_back(one, astronaut, face.roi)).mean() < 0.04
         np.testing.assert_allclose(face.landmarks, refined(astronaut, boxes=boxes)[0].landmarks, atol=8)
 
-    def test_params_camera_and_landmarks_say_the_same(self, looks, astronaut, two_people):
-        *_, aligner = looks
+    def test_params_camera_and_landmarks_agree(self, passes, astronaut, two_people):
+        *_, aligner = passes
         for face in (
             *aligner(astronaut, boxes=[[180, 50, 270, 180]]),
             *aligner(two_people, boxes=[[150, 10, 330, 200], [0, 0, 60, 80]]),
@@ -292,7 +292,7 @@ class TestMirrored:
             np.testing.assert_allclose(face.landmarks, again.project(points), atol=1e-2)
         assert face.image_size == two_people.shape[:2]
 
-    def test_every_other_look_is_turned_over(self, aligner, astronaut):
+    def test_every_other_pass_is_flipped(self, aligner, astronaut):
         seen = []
 
         def regressor(crops):
@@ -306,38 +306,38 @@ class TestMirrored:
         assert nearer[0] < 0.7 * nearer[1]
         assert np.abs(first - third).mean() < 0.7 * np.abs(first - third[:, ::-1]).mean()
 
-    def test_one_look_has_no_mirror_image(self, aligner, astronaut):
+    def test_a_single_pass_is_not_flipped(self, aligner, astronaut):
         parts = aligner.regressor, aligner.decoder
         a, b = (Aligner(*parts, flip=flip)(astronaut, boxes=BOXES) for flip in (False, True))
         for one, other in zip(a, b, strict=True):
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
 
-    def test_a_photo_and_its_mirror_image_agree_better(self, looks, astronaut):
-        one, _, mirrored = looks
+    def test_an_image_and_its_flip_agree_better(self, passes, astronaut):
+        one, _, flipped = passes
         roi = one(astronaut, boxes=[[180, 50, 270, 180]])[0].roi
         apart = [
-            np.abs(a(astronaut, rois=[roi])[0].landmarks - self.turned_over(a, astronaut, roi)).mean()
-            for a in (one, mirrored)
+            np.abs(a(astronaut, rois=[roi])[0].landmarks - self.flipped_back(a, astronaut, roi)).mean()
+            for a in (one, flipped)
         ]
         assert apart[1] < 0.7 * apart[0]
 
-    def test_faces_that_move_a_little_jitter_less(self, looks, astronaut):
-        one, _, mirrored = looks
+    def test_faces_that_move_a_little_jitter_less(self, passes, astronaut):
+        one, _, flipped = passes
         roi = one(astronaut, boxes=[[180, 50, 270, 180]])[0].roi
         moved = [Roi(roi.left + dx, roi.top + dy, roi.side) for dx, dy in ((0, 0), (2, 1), (-1, 2), (1, -2), (-2, 0))]
-        spread = [np.std([face.landmarks for face in a(astronaut, rois=moved)], axis=0).mean() for a in (one, mirrored)]
+        spread = [np.std([face.landmarks for face in a(astronaut, rois=moved)], axis=0).mean() for a in (one, flipped)]
         assert spread[1] < 0.8 * spread[0]
 
-    def test_nobody(self, aligner, astronaut):
+    def test_no_face(self, aligner, astronaut):
         assert aligner.flip
         assert aligner.refine == 1
         assert aligner(astronaut, boxes=[]) == []
 
-    def test_how_often_is_the_config_s_to_say_unless_told(self):
+    def test_refine_is_the_config_s_by_default(self):
         assert Aligner.load("open_mb05", device="cpu", refine=0).refine == 0
         assert Aligner.load("open_mb05", device="cpu", refine=3).refine == 3
 
-    def test_markup_is_the_config_s_unless_told(self):
+    def test_the_convention_is_the_face_model_s_by_default(self):
         assert Aligner.load("open_mb05", device="cpu").decoder.convention == "300w"
         assert Aligner.load("open_mb05", device="cpu", convention="300w-lp").decoder.convention == "300w-lp"
         with pytest.raises(ValueError, match="open_mb05: convention: expected one of 300w, 300w-lp, got '300W'"):
@@ -348,7 +348,7 @@ class TestRealPhotos:
     def test_one_face(self, aligner, astronaut):
         (face,) = aligner(astronaut)
         assert face.score > 0.99
-        # where a person sees eyes, nose tip, mouth and chin
+        # eyes, nose tip, mouth and chin, as a person sees them
         for index, (x, y) in {
             36: (195, 101),
             45: (259, 103),
@@ -362,12 +362,12 @@ class TestRealPhotos:
         assert abs(yaw) < 8
         assert abs(roll) < 10
 
-    def test_two_faces_in_a_batch_of_two_pictures(self, aligner, astronaut, two_people):
+    def test_two_faces_in_a_batch_of_two_images(self, aligner, astronaut, two_people):
         one, two = aligner.batch([astronaut, two_people])
         assert (len(one), len(two)) == (1, 2)
         np.testing.assert_allclose(one[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.05)
 
-    def test_a_mirrored_photo_gives_the_mirrored_face(self, aligner, astronaut):
+    def test_a_flipped_photo_gives_the_mirrored_face(self, aligner, astronaut):
         (face,) = aligner(astronaut)
         (mirrored,) = aligner(np.ascontiguousarray(astronaut[:, ::-1]))
         pairs = [*range(16, -1, -1), *range(26, 16, -1)]
@@ -376,11 +376,11 @@ class TestRealPhotos:
         )
         assert mirrored.camera.euler_degrees().roll == pytest.approx(-face.camera.euler_degrees().roll, abs=4)
 
-    def test_nobody(self, aligner):
+    def test_no_face(self, aligner):
         assert aligner(np.full((200, 200, 3), 128, np.uint8)) == []
         assert aligner(np.zeros((1, 1, 3), np.uint8)) == []
 
-    def test_a_face_cut_off_by_the_border(self, aligner, astronaut):
+    def test_a_face_at_the_border(self, aligner, astronaut):
         (whole,) = aligner(astronaut)
         half = np.ascontiguousarray(astronaut[:, 215:])
         (face,) = aligner(half, boxes=[whole.box - (215, 0, 215, 0)])
@@ -398,7 +398,7 @@ class TestRealPhotos:
 class TestRoundedCrop:
     RULE = CropRule(size=24, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.5, rounded=True)
 
-    def test_it_is_cut_at_whole_px_and_mapped_back_by_the_square(self, image):
+    def test_it_is_cropped_at_whole_px_and_mapped_back_by_the_square(self, image):
         regressor = FakeRegressor()
         roi = Roi(10.4, 20.3, 48)
         (face,) = Aligner(regressor, Decoder(make_face_model(), self.RULE))(image, rois=[roi])
@@ -417,7 +417,7 @@ class TestRoundedCrop:
 
 
 class TestPrecision:
-    def test_eight_bits_say_nearly_the_same(self, aligner, two_people):
+    def test_int8_is_nearly_equal(self, aligner, two_people):
         eight = Aligner.load("open_mb05", device="cpu", precision="int8")
         assert eight.regressor.path.name == "open_mb05_int8.onnx"
         assert eight.detector.model.path.name == "faceboxes_int8.onnx"
@@ -427,7 +427,7 @@ class TestPrecision:
             size = np.ptp(other.landmarks[:, 0])
             assert 0 < np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() < 0.02 * size
 
-    def test_a_model_without_them_says_so(self, tmp_path, root):
+    def test_a_model_without_int8_is_refused(self, tmp_path, root):
         text = (root / "configs/open_mb05.yml").read_text()
         text = "".join(line for line in text.splitlines(keepends=True) if "model_int8" not in line)
         (tmp_path / "mine.yml").write_text(text)
@@ -435,10 +435,10 @@ class TestPrecision:
             Aligner.load(tmp_path / "mine.yml", precision="int8")
 
 
-def test_the_regressor_says_how_many_crops_it_takes_at_once():
+def test_the_regressor_limits_the_batch():
     regressor = FakeRegressor()
     regressor.max_batch = 3
     aligner = Aligner(regressor, Decoder(make_face_model(), RULE))
-    picture = np.full((40, 40, 3), 128, np.uint8)
-    assert len(aligner(picture, boxes=[[5, 5, 30, 30]] * 7)) == 7
+    image = np.full((40, 40, 3), 128, np.uint8)
+    assert len(aligner(image, boxes=[[5, 5, 30, 30]] * 7)) == 7
     assert [len(crops) for crops in regressor.calls] == [3, 3, 1]

@@ -9,7 +9,7 @@ from tddfa.crop import crop_image, roi_from_box, roi_from_landmarks, to_crop, to
 RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
 
 
-def reference_cut(image, roi, size):
+def reference_crop(image, roi, size):
     """Bilinear samples at the crop's pixel centres, black outside, in NumPy."""
     padded = np.zeros((image.shape[0] + 2, image.shape[1] + 2, 3))
     padded[1:-1, 1:-1] = image
@@ -23,13 +23,13 @@ def reference_cut(image, roi, size):
     return rows[:, x0] * (1 - fx) + rows[:, x0 + 1] * fx
 
 
-def smooth_picture(rng, height, width):
+def smooth_image(rng, height, width):
     import cv2
 
     return cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)
 
 
-class TestCut:
+class TestCrop:
     @pytest.mark.parametrize(
         "roi",
         [
@@ -43,11 +43,11 @@ class TestCut:
         ],
     )
     def test_agrees_with_numpy_also_at_borders(self, rng, roi):
-        image = smooth_picture(rng, 230, 200)
+        image = smooth_image(rng, 230, 200)
         crop = np.full((120, 120, 3), 99, np.uint8)
         crop_image(image, roi, crop)
         # OpenCV's bilinear weights have 5 bits: a step of 1/32 between pixels that differ by as much as these
-        difference = np.abs(crop - reference_cut(image, roi, 120))
+        difference = np.abs(crop - reference_crop(image, roi, 120))
         assert difference.mean() < 0.7
         assert np.percentile(difference, 99) < 5
 
@@ -58,19 +58,19 @@ class TestCut:
         np.testing.assert_array_equal(crop, image)
 
     @pytest.mark.parametrize("roi", [Roi(500, 10, 50), Roi(-90, 10, 50), Roi(10, -90, 50), Roi(1e7, 1e7, 3)])
-    def test_outside_the_picture_is_black(self, rng, roi):
+    def test_outside_the_image_is_black(self, rng, roi):
         crop = np.full((120, 120, 3), 99, np.uint8)
         crop_image(rng.integers(1, 255, (100, 100, 3), dtype=np.uint8), roi, crop)
         assert not crop.any()
 
-    def test_pictures_with_a_side_over_32767(self, rng):
+    def test_images_with_a_side_over_32767(self, rng):
         strip = np.zeros((40, 40000, 3), np.uint8)
         strip[:, 39000:39040] = patch = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
         crop = np.empty((40, 40, 3), np.uint8)
         crop_image(strip, Roi(38999.5, -0.5, 40), crop)
         np.testing.assert_array_equal(crop, patch)
 
-    def test_strided_read_only_pictures(self, rng):
+    def test_strided_read_only_images(self, rng):
         image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
         image.setflags(write=False)
         crops = np.empty((2, 120, 120, 3), np.uint8)
@@ -150,7 +150,7 @@ class TestRounded:
         np.testing.assert_array_equal(*crops)
         assert crops[0].any()
 
-    def test_strided_read_only_pictures(self, rng):
+    def test_strided_read_only_images(self, rng):
         image = rng.integers(0, 255, (60, 60, 3), dtype=np.uint8)[:, ::-1]
         image.setflags(write=False)
         crops = np.empty((2, 120, 120, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""The names of the 68 landmarks, held against a face whose landmarks are known."""
+"""The names of the 68 landmarks, compared with the points of the face model."""
 
 import numpy as np
 import pytest

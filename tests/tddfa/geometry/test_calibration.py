@@ -44,12 +44,12 @@ class TestKinds:
             np.testing.assert_allclose(camera.matrix, MATRIX)
             np.testing.assert_allclose(camera.distortion, bent)
 
-    def test_a_picture_of_another_size_is_the_same_view(self, tmp_path):
+    def test_an_image_of_another_size_is_the_same_view(self, tmp_path):
         path = opencvs(tmp_path / "a.yml", image_width=640, image_height=480, camera_matrix=MATRIX)
         small = read(path, (240, 320)).matrix
         rays = np.array([(-0.3, 0.2, 1), (0.1, -0.2, 1)])
         whole, half = ((k @ rays.T)[:2] for k in (MATRIX, small))
-        # a pixel of the small picture holds four: 0 and 1 lie around 0, and so on
+        # a pixel of the small image covers four: 0 and 1 are around 0, and so on
         np.testing.assert_allclose(half, (whole - 0.5) / 2)
         np.testing.assert_allclose(read(path).matrix, MATRIX)
         with pytest.raises(ValueError, match=r"a\.yml: made for images of 640 x 480 px, .* than 640 x 360"):

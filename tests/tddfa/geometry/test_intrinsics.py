@@ -68,7 +68,7 @@ class TestIntrinsics:
         )
 
     @pytest.mark.parametrize(("axis", "length"), [("horizontal", 640), ("vertical", 480), ("diagonal", 800)])
-    def test_the_angle_is_that_between_the_pictures_edges(self, axis, length):
+    def test_the_angle_is_that_between_the_edges_of_the_image(self, axis, length):
         camera = Intrinsics.from_field_of_view(70, (480, 640), axis)
         assert 2 * math.degrees(math.atan(length / 2 / camera.focal)) == pytest.approx(70)
         np.testing.assert_array_equal(camera.matrix[:2, 2], [319.5, 239.5])  # the middle of the pixels' centres
@@ -95,7 +95,7 @@ class TestIntrinsics:
 
 class TestExif:
     def test_by_35_mm_film(self, tmp_path):
-        # 4:3 pictures have a diagonal of 5 parts, and film one of 43.27 mm
+        # 4:3 images have a diagonal of 5 parts, and film one of 43.27 mm
         camera = Intrinsics.from_exif(photo(tmp_path / "a.jpg", film=50))
         assert camera.focal == pytest.approx(500 * 50 / math.hypot(36, 24))
         np.testing.assert_array_equal(camera.matrix[:2, 2], [199.5, 149.5])
@@ -106,7 +106,7 @@ class TestExif:
         path = photo(tmp_path / "a.jpg", focal=rational(8.0), per_unit=rational(2540.0), **tags)
         assert Intrinsics.from_exif(path).focal == pytest.approx(8 * 2540 / millimetres)
 
-    def test_a_smaller_picture_of_it(self, tmp_path):
+    def test_a_smaller_version_of_the_image(self, tmp_path):
         path = photo(tmp_path / "a.jpg", film=50)
         assert Intrinsics.from_exif(path, (150, 200)).focal == pytest.approx(Intrinsics.from_exif(path).focal / 2)
         path = photo(tmp_path / "b.jpg", focal=rational(8.0), per_unit=rational(2540.0))
@@ -116,8 +116,8 @@ class TestExif:
         path = photo(tmp_path / "a.jpg", orientation=6, film=50)
         height, width = image_io.read(path).shape[:2]
         assert (height, width) == (400, 300)
-        told, given = Intrinsics.from_exif(path), Intrinsics.from_exif(path, (height, width))
-        np.testing.assert_array_equal(told.matrix, given.matrix)
+        read, given = Intrinsics.from_exif(path), Intrinsics.from_exif(path, (height, width))
+        np.testing.assert_array_equal(read.matrix, given.matrix)
 
     @pytest.mark.parametrize(
         "tags",
@@ -129,7 +129,7 @@ class TestExif:
             {"focal": TiffImagePlugin.IFDRational(8, 0), "per_unit": rational(2540.0)},
         ],
     )
-    def test_nothing_told(self, tmp_path, tags):
+    def test_no_focal_length(self, tmp_path, tags):
         path = photo(tmp_path / "a.jpg", **tags)
         with pytest.raises(ValueError, match=r"a\.jpg: its EXIF block has no focal length"):
             Intrinsics.from_exif(path)

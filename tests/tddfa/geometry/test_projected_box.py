@@ -75,7 +75,7 @@ def test_factors(points):
     np.testing.assert_allclose(wide[2:] + wide[:2], plain[2:] + plain[:2], rtol=1e-5)
 
 
-def test_it_is_cut_at_the_picture(points):
+def test_it_is_clipped_to_the_image(points):
     left = projected_box(pose(at=(-40.0, -33.0, 150.0)), points, SIZE)
     assert (left[0], left[1]) == (0, 0)
     assert left[2] > left[0]
@@ -86,7 +86,7 @@ def test_it_is_cut_at_the_picture(points):
 
 
 def test_behind_the_camera(points):
-    # the face's front lies before its middle: a middle at 5 cm has the jaw's ends before the lens, and no nose
+    # with its middle at 5 cm, the ends of the jaw are before the lens, the nose is behind it
     assert np.isfinite(projected_box(pose(at=(0.0, 0.0, 5.0)), points, SIZE)).all()
     with pytest.raises(ValueError, match="points: expected some before the camera"):
         projected_box(pose(at=(0.0, 0.0, -50.0)), points, SIZE)

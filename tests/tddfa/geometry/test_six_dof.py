@@ -1,4 +1,4 @@
-"""Heads before a real perspective camera, whose place and turn are known."""
+"""Heads before a perspective camera, at known positions and rotations."""
 
 import pickle
 from dataclasses import replace
@@ -22,7 +22,7 @@ SIZE = (720, 1280)
 CAMERA = Intrinsics.centered(1000, SIZE)
 BENT = Intrinsics(CAMERA.matrix, (-0.2, 0.05, 0.001, 0.002, 0.0))
 POSES = [(0, 0, 0), (30, 0, 0), (60, 10, 0), (-80, 0, 20), (89, 0, 0), (20, -25, 40), (10, 70, 100), (0, 0, 175)]
-# where the head's middle lies beside the camera's axis, shares of the distance
+# offsets of the head's middle from the camera's axis, fractions of the distance
 PLACES = [(0, 0), (0.25, 0.1), (-0.5, 0.3)]
 DISTANCES = [30, 300]  # cm
 
@@ -39,12 +39,12 @@ def head(model):
 
 
 def facing(yaw, pitch, roll):
-    """The rotation to OpenCV's camera: a head at 0, 0, 0 looks against its z, upright against its y."""
+    """The rotation to OpenCV's camera: a head at 0, 0, 0 passes against its z, upright against its y."""
     return np.diag([1.0, -1.0, -1.0]) @ rotation_from_euler(yaw, pitch, roll)
 
 
 def photographed(points, rotation, translation, camera=CAMERA):
-    """The camera's picture of points, px, by the textbook."""
+    """Projection of points, px, by the textbook's formula."""
     x, y, z = rotation @ points.T + np.reshape(translation, (3, 1))
     assert z.min() > 0
     x, y = x / z, y / z
@@ -91,11 +91,11 @@ class TestFromWeakPerspective:
 
     @pytest.mark.parametrize("distance", DISTANCES)
     def test_it_is_needed(self, head, distance):
-        """What the weak-perspective camera says by itself is off, near the lens and at the picture's edge."""
+        """The rotation of the weak-perspective camera alone is wrong near the lens and at the edge of the image."""
         rotation, translation = facing(20, 0, 0), distance * np.array([0.5, 0.1, 1])
         matrix = weak_perspective(head, photographed(head, rotation, translation), rotation)
-        said = np.diag([1, -1, -1]) @ Camera(matrix).rotation
-        assert degrees_between(said, rotation) > 20
+        weak = np.diag([1, -1, -1]) @ Camera(matrix).rotation
+        assert degrees_between(weak, rotation) > 20
 
     @pytest.mark.parametrize("distance", DISTANCES)
     def test_another_choice_of_points_changes_little(self, model, head, distance):
@@ -162,11 +162,11 @@ class TestFromWeakPerspective:
             (np.full((3, 4), np.inf), None, "matrix: expected finite values"),
             (np.eye(3), None, r"matrix: expected shape \(3, 4\)"),
             (np.zeros((3, 4)), None, "points: no pose before the camera"),
-            # as large as the picture of a lens of 170 degrees: its surface would reach behind the lens
+            # as large as the image of a lens of 170 degrees: its surface would reach behind the lens
             (Camera.from_pose(0, 0, 0, 60, (640, 360, 0)).matrix, None, "points: no pose before the camera"),
         ],
     )
-    def test_what_has_no_pose_is_said(self, head, matrix, points, message):
+    def test_points_without_a_pose_are_refused(self, head, matrix, points, message):
         camera = Intrinsics.from_field_of_view(170, SIZE)
         with pytest.raises(ValueError, match=message):
             from_weak_perspective(matrix, head if points is None else points, camera)
@@ -211,13 +211,13 @@ class TestFromImagePoints:
             (np.outer(np.arange(7.0), (1, 2, 3)), np.outer(np.arange(7.0), (4, 5)), "no pose before the camera"),
         ],
     )
-    def test_what_has_no_pose_is_said(self, points, seen, message):
+    def test_points_without_a_pose_are_refused(self, points, seen, message):
         with pytest.raises(ValueError, match=message):
             from_image_points(points, seen, CAMERA)
 
 
 class TestSixDof:
-    def test_ways_to_say_a_rotation_agree(self):
+    def test_forms_of_a_rotation_agree(self):
         for pose in (*POSES, (0, -90, 30), (180, 0, 0)):
             found = SixDof(facing(*pose), np.array([1.0, 2, 30]), CAMERA, 0.0)
             scipys = Rotation.from_matrix(found.rotation)
@@ -231,7 +231,7 @@ class TestSixDof:
             angles = found.euler_degrees()
             np.testing.assert_allclose(facing(*angles), scipys.as_matrix(), atol=1e-6)
 
-    def test_no_turn(self):
+    def test_no_rotation(self):
         np.testing.assert_array_equal(quaternion_from_rotation(np.eye(3)), [1, 0, 0, 0])
         frontal = SixDof(facing(0, 0, 0), np.array([0.0, 0, 50]), CAMERA, 0.0)
         np.testing.assert_allclose(frontal.euler_degrees(), 0, atol=1e-9)
@@ -245,11 +245,11 @@ class TestSixDof:
         theirs = points * (1, -1, -1)
         seen, _ = cv2.projectPoints(theirs, pose.img2pose_vector, pose.translation, CAMERA.matrix, None)
         np.testing.assert_allclose(pose.project(points), seen[:, 0], atol=1e-3)
-        # clockwise in the picture
+        # clockwise in the image
         assert SixDof(facing(0, 0, 60), pose.translation, CAMERA, 0.0).img2pose_vector[2] == pytest.approx(np.pi / 3)
 
-    def test_angles_are_those_of_the_picture(self, model):
-        """The head's left is the picture's right, and up is up; by the textbook's projection alone."""
+    def test_angles_are_those_of_the_image(self, model):
+        """The subject's left is the image's right, and up is up; by the textbook's projection alone."""
         nose, ears = model.mean[model.landmark_triangles[30, 0]], model.mean[model.regions["left_ear"]].mean(axis=0)
         ears[0] = 0
 
@@ -320,16 +320,18 @@ def rendered(head, rotation, translation, camera, size):
     normals = vertex_normals((points @ rotation.T * (1, 1, -1)).astype(np.float32), head.bust.triangles)
     light = shade(normals, **LIGHT)
     sheet = head.atlas[0]
-    at = interpolate(raster, head.bust.atlas_triangles, head.bust.atlas_points * np.float32(sheet.shape[1]) - np.float32(0.5))
+    at = interpolate(
+        raster, head.bust.atlas_triangles, head.bust.atlas_points * np.float32(sheet.shape[1]) - np.float32(0.5)
+    )
     color = cv2.remap(sheet, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     color *= interpolate(raster, head.bust.triangles, (light.diffuse + light.specular)[:, None])
-    picture = np.where(raster.mask[..., None], color, 128)
-    return cv2.resize(np.clip(picture, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA)
+    image = np.where(raster.mask[..., None], color, 128)
+    return cv2.resize(np.clip(image, 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA)
 
 
-def test_from_picture_to_place(aligner, astronaut):
-    """All the way: a perspective photo of a head, aligned, and where it was. How far off it is, is mostly the
-    regressor's doing: at 3 m, where perspective plays no part, it turns such heads by 5 degrees too.
+def test_from_image_to_pose(aligner, astronaut):
+    """Align a perspective image of a head, and compare its pose with the ground truth. Most of the error is the
+    regressor's: at 3 m, where perspective has no effect, it rotates such heads by 5 degrees too.
     """
     head, size = Head.from_photo(astronaut, aligner, size=256), (480, 640)
     turns, distances = [], []

@@ -37,8 +37,8 @@ def points(rng):
     return rng.normal(0, 0.15, (68, 3))
 
 
-def test_a_pinhole_sees_the_origin_in_the_middle_of_the_picture(perspective):
-    # half the picture from the left edge, which lies half a px before the first centre
+def test_a_pinhole_sees_the_origin_in_the_middle_of_the_image(perspective):
+    # half the image from the left edge, which is half a px before the first centre
     assert np.allclose(project(perspective, np.zeros((1, 3))), [[[255.5, 239.5]]] * 5)
 
 
@@ -91,7 +91,7 @@ def test_more_views_err_less(perspective, points, rng):
     assert five < 0.8 * two
 
 
-def test_views_from_one_direction_do_not_tell_the_depth(affine, points):
+def test_views_from_one_direction_do_not_determine_the_depth(affine, points):
     same = affine[[0, 0, 0]]
     with pytest.raises(ValueError, match="do not determine the depth"):
         triangulate(same, project(same, points))

@@ -43,7 +43,7 @@ def test_twice_is_the_same_face(mirror, faces):
 
 
 def test_the_surface_is_turned_over(mirror, faces, face_model):
-    """Each vertex of the mirrored face lies on the turned over surface of the face."""
+    """Each vertex of the mirrored face is on the reflected surface of the face."""
     face = face_model.vertices(*faces) * np.array([-1, 1, 1], np.float32)
     turned = face_model.vertices(*mirror.coefficients(*faces))
     spacing = 0.2  # cm between vertices
@@ -89,7 +89,7 @@ def test_a_name_without_its_other_side_is_told(face_model):
         Mirror.of(replace(face_model, expression_names=names))
 
 
-def test_the_camera_sees_the_turned_over_picture(rng):
+def test_the_camera_of_the_flipped_image(rng):
     camera = Camera.from_pose(25, -10, 15, 7, (70, 85, 3))
     points = rng.normal(0, 5, (20, 3)).astype(np.float32)
     seen = camera.project(points)
