@@ -1,4 +1,6 @@
-"""3DDFA_V2's converted weights, one thread, on its own emma.jpg; beside its figures in ../shared/upstream/README.md.
+"""Stages of `tddfa bench` with 3DDFA_V2's converted weights on its own emma.jpg, one thread.
+
+3DDFA_V2's own times are in ../shared/upstream/README.md.
 
 pytest benchmarks/test_3ddfa.py --benchmark-columns=min,median
 """
@@ -6,54 +8,34 @@ pytest benchmarks/test_3ddfa.py --benchmark-columns=min,median
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from tddfa import Aligner
+from tddfa.bench.material import Material
+from tddfa.bench.stages import Context, chosen, stages
+from tddfa.bench.timing import opencv_threads
 from tddfa.compat.fetch import fetch
 
 UPSTREAM = Path(__file__).resolve().parents[2] / "shared/upstream"
+STAGES = chosen(stages(), "detect,detect.network,network.1,align.1,decode.dense")
 
 pytestmark = pytest.mark.upstream
 
 
 @pytest.fixture(scope="module")
-def image(aligner):
-    assert aligner.device == "cpu"
-    return cv2.imread(str(UPSTREAM / "examples/emma.jpg"))
-
-
-@pytest.fixture(scope="module")
-def aligner(tmp_path_factory):
+def context(tmp_path_factory):
     if not UPSTREAM.is_dir():
         pytest.skip("../shared/upstream is missing: 3DDFA_V2's released files")
-    with pytest.MonkeyPatch.context() as patch:
+    path = UPSTREAM / "examples/emma.jpg"
+    with pytest.MonkeyPatch.context() as patch, opencv_threads(1):
         patch.setenv("TDDFA_CACHE", str(tmp_path_factory.mktemp("cache")))
         fetch(UPSTREAM, UPSTREAM / "bfm_standin.npz")
-        return Aligner.load("mb05_120x120", device="cpu", threads=1)
+        aligner = Aligner.load("mb05_120x120", device="cpu", threads=1)
+        boxes = tuple(tuple(map(float, face.box)) for face in aligner(cv2.imread(str(path)))[:1])
+        material = Material(path, path, (path,), boxes, boxes)
+        yield Context(aligner, material, tmp_path_factory.mktemp("scratch"), threads=1)
 
 
-@pytest.fixture(scope="module")
-def face(aligner, image):
-    return aligner(image)[0]
-
-
-def test_detector_network_alone(benchmark, aligner, image):
-    small = cv2.resize(image, (1080, 524))
-    benchmark(aligner.detector.model, small[None])
-
-
-def test_detector_whole_call(benchmark, aligner, image):
-    benchmark(aligner.detector, image)
-
-
-def test_network_one_face(benchmark, aligner):
-    benchmark(aligner.regressor, np.zeros((1, 120, 120, 3), np.uint8))
-
-
-def test_crop_network_and_landmarks(benchmark, aligner, image, face):
-    benchmark(aligner, image, boxes=[face.box])
-
-
-def test_dense_vertices(benchmark, aligner, face):
-    benchmark(aligner.decoder.mesh, face)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_stage(benchmark, context, stage):
+    benchmark(stage.make(context))

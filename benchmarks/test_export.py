@@ -1,4 +1,4 @@
-"""Meshes to bytes, at the sizes of the open face model and of 3DDFA_V2's."""
+"""Encoding of meshes, at the sizes of the open face model and of 3DDFA_V2's face model."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,9 @@
-"""The renderer on the open face, 530 px wide: ``pytest benchmarks/test_sim3dr.py``.
+"""The renderer on the open face, 530 px wide: numbers of threads, channels and dtypes.
 
-`extra_info` (``--benchmark-json``) compares it with a lower bound: triangles and pixels per second, and the fraction of
-the time that writing the bytes of the result alone would take.
+`benchmarks/test_stages.py` has the stages as drawing uses them. `extra_info` (``--benchmark-json``) has triangles and
+pixels per second, and a lower bound: the fraction of the time that writing the bytes of the result would take.
+
+pytest benchmarks/test_sim3dr.py --benchmark-columns=min,median
 """
 
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Sim3DR import close_holes, composite, interpolate, rasterize, shade, vertex_normals
+from Sim3DR import close_holes, composite, interpolate, rasterize
 
 FACE = Path(__file__).parent.parent / "configs" / "open_face.npz"
 THREADS = [1, 2, 4]
@@ -30,7 +32,7 @@ def window(face):
 
 
 @pytest.fixture(scope="module")
-def bytes_a_second():
+def bytes_per_second():
     """Speed at which this machine overwrites memory in the cache."""
     block, best = np.empty(4 << 20, np.uint8), np.inf
     for _ in range(50):
@@ -42,20 +44,22 @@ def bytes_a_second():
 
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("cull", ["none", "back"])
-def test_rasterize(benchmark, face, window, bytes_a_second, cull, threads):
+def test_rasterize(benchmark, face, window, bytes_per_second, cull, threads):
     raster = benchmark(rasterize, *face, window, cull=cull, threads=threads)
     assert raster.mask.any()
+    if benchmark.stats is None:  # --benchmark-disable
+        return
     seconds = benchmark.stats["min"]
     benchmark.extra_info["million triangles per second"] = round(len(face[1]) / seconds / 1e6, 1)
     benchmark.extra_info["million covered pixels per second"] = round(np.count_nonzero(raster.mask) / seconds / 1e6, 1)
-    # cleared, then written: 16 bytes a pixel each
+    # 16 bytes per pixel: all are cleared, the covered ones are written
     moved = 16 * (raster.mask.size + np.count_nonzero(raster.mask))
-    benchmark.extra_info["fraction of the time for writing the bytes"] = round(moved / bytes_a_second / seconds, 3)
+    benchmark.extra_info["fraction of the time for writing the bytes"] = round(moved / bytes_per_second / seconds, 3)
 
 
 @pytest.mark.parametrize("threads", THREADS)
-def test_rasterize_a_small_face(benchmark, face, window, threads):
-    """60 px wide: threads must not slow it."""
+def test_rasterize_small_face(benchmark, face, window, threads):
+    """A face 60 px wide, which more threads must not slow down."""
     vertices = face[0] * np.float32(60 / 530)
     small = tuple(int(v * 60 / 530) for v in window)
     assert benchmark(rasterize, vertices, face[1], small, cull="back", threads=threads).mask.any()
@@ -81,23 +85,3 @@ def test_composite(benchmark, face, window, alpha):
     layer = np.full((*raster.depth.shape, 3), 99, np.uint8)
     benchmark(composite, image, raster, layer, alpha=alpha)
     assert image.any()
-
-
-def test_vertex_normals(benchmark, face):
-    assert benchmark(vertex_normals, *face).any()
-
-
-def test_shade(benchmark, face):
-    assert benchmark(shade, vertex_normals(*face)).diffuse.any()
-
-
-@pytest.mark.parametrize("threads", THREADS)
-def test_all_of_a_lit_face(benchmark, face, window, threads):
-    vertices, triangles = face
-
-    def draw():
-        raster = rasterize(vertices, triangles, window, cull="back", threads=threads)
-        light = shade(vertex_normals(vertices, triangles))
-        return interpolate(raster, triangles, (light.diffuse + light.specular)[:, None], threads=threads)
-
-    assert benchmark(draw).any()

@@ -1,4 +1,4 @@
-"""Whole processes on 100 frames of 720p, start-up and encoding included.
+"""Whole processes on 100 frames of 720p video, with start-up and encoding.
 
 pytest benchmarks/test_video.py --benchmark-columns=min,median
 """

@@ -60,9 +60,9 @@ def make(folder: Path) -> Material:
     background, rng = backdrop(SIZE, seed=1), np.random.default_rng(0)
 
     def save(name: str, states: Sequence[tuple[Head, State]]) -> list[tuple[float, ...]]:
-        image, truths = render(SIZE, states, background)
+        image, targets = render(SIZE, states, background)
         image_io.write(folder / name, degrade(image, rng, noise=_NOISE))
-        return [_box(truth) for truth in truths if truth is not None]
+        return [_box(target) for target in targets if target is not None]
 
     large = State(yaw=15, size=_LARGE, x=width / 2, y=0.5 * height)
     small = []
@@ -77,8 +77,8 @@ def make(folder: Path) -> Material:
     return load(folder)
 
 
-def _box(truth: GroundTruth) -> tuple[float, ...]:
-    low, high = truth.box[:2].astype(np.float64), truth.box[2:].astype(np.float64)
+def _box(target: GroundTruth) -> tuple[float, ...]:
+    low, high = target.box[:2].astype(np.float64), target.box[2:].astype(np.float64)
     side = float((high - low).max())
     x, y = ((low + high) / 2).tolist()
     y, half = y - _BOX_UP * side, _BOX_SIDE * side / 2
