@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Set up and run: everything goes into .venv, nothing outside this folder is changed.
+# Install into .venv. Nothing outside this folder is changed.
 #   ./build.sh         install and compile
-#   ./build.sh demo    and align the example photo
-#   ./build.sh test    and run the whole test suite
+#   ./build.sh demo    also run the demo on an example photo
+#   ./build.sh test    also run the whole test suite
 set -euo pipefail
 cd "$(dirname "$0")"
 
-say() { printf 'build.sh: %s\n' "$*"; }
+info() { printf 'build.sh: %s\n' "$*"; }
 fail() { printf 'build.sh: error: %s\n' "$*" >&2; exit 1; }
 
 task=${1:-}
 case "$task" in
   "" | demo) extras="" ;;
   test) extras="[test]" ;;
-  *) fail "expected nothing, demo or test, got '$task'" ;;
+  *) fail "expected demo, test or no argument, got '$task'" ;;
 esac
 
 python=${PYTHON:-}
@@ -24,7 +24,7 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || fail "no Python found; install Python 3.10 or later, or set PYTHON"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-  fail "expected Python 3.10 or later, got $("$python" --version 2>&1); set PYTHON to another one"
+  fail "expected Python 3.10 or later, got $("$python" --version 2>&1); set PYTHON to another interpreter"
 case "$(uname -s)" in
   Linux | Darwin)
     command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 ||
@@ -32,23 +32,23 @@ case "$(uname -s)" in
 esac
 
 [ -d .venv/bin ] || [ -d .venv/Scripts ] || "$python" -m venv .venv ||
-  fail "the virtual environment could not be made (Debian, Ubuntu: apt install python3-venv)"
+  fail "cannot create the virtual environment (Debian, Ubuntu: apt install python3-venv)"
 bin=.venv/bin
 [ -d "$bin" ] || bin=.venv/Scripts
-say "installing and compiling into .venv (the first time takes some minutes)"
+info "installing and compiling into .venv (a few minutes the first time)"
 "$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".$extras"
 
-# opencv-python opens windows, and needs the system's libraries for that even when it opens none.
+# opencv-python needs system libraries for windows, even if no window is opened.
 if ! reason=$("$bin/python" -c 'import cv2' 2>&1); then
-  say "opencv-python does not load here: ${reason##*$'\n'}"
-  say "putting opencv-python-headless in its place: it does all but open windows"
+  info "opencv-python cannot be loaded: ${reason##*$'\n'}"
+  info "replacing it with opencv-python-headless, which cannot open windows"
   "$bin/python" -m pip uninstall --quiet --yes opencv-python opencv-python-headless
   "$bin/python" -m pip install --quiet --disable-pip-version-check opencv-python-headless
-  "$bin/python" -c 'import cv2' || fail "opencv-python-headless does not load either"
+  "$bin/python" -c 'import cv2' || fail "opencv-python-headless cannot be loaded either"
 fi
 
 case "$task" in
   demo) "$bin/python" demo.py -f examples/inputs/astronaut.jpg -o 3d ;;
   test) "$bin/python" -m pytest ;;
-  *) say "done; try: $bin/python demo.py -f examples/inputs/astronaut.jpg -o 3d" ;;
+  *) info "done; try: $bin/python demo.py -f examples/inputs/astronaut.jpg -o 3d" ;;
 esac

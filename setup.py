@@ -1,4 +1,4 @@
-"""The compiled extensions, and the package data that lives beside the packages; metadata is in pyproject.toml."""
+"""Compiled extensions and package data. The metadata is in pyproject.toml."""
 
 import re
 import shutil
@@ -11,15 +11,15 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 MSVC = sys.platform == "win32"
-# No -march=native: a wheel runs on any machine of its platform. No contraction: the same image on each of them.
+# No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
 FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
 
 
 class BuildExt(build_ext):
-    """Build the extensions, and leave a copy beside their sources.
+    """Build the extensions, and copy them beside their sources.
 
-    After a plain ``pip install .`` a script that runs in the checkout (``demo.py``) imports the packages of
-    the checkout, not the installed ones, and needs the extensions there too.
+    After ``pip install .``, a script in the checkout (``demo.py``) imports the packages of the checkout, not the
+    installed ones. So it needs the extensions there too.
     """
 
     def run(self) -> None:
@@ -31,10 +31,10 @@ class BuildExt(build_ext):
             target = ROOT / self.get_ext_filename(extension.name)
             part = target.with_name(f"{target.name}.part")
             try:
-                # never written over: a process that runs has it mapped, and would crash
+                # replaced, not overwritten: a running process that has the file mapped would crash
                 shutil.copy2(built, part)
                 part.replace(target)
-            except OSError as error:  # a read-only checkout is no reason to fail
+            except OSError as error:  # a read-only checkout is no error
                 self.announce(f"extension not copied into the checkout: {error}", level=3)
 
 
@@ -48,7 +48,7 @@ assert version is not None
 setup(
     version=version[1],
     packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), "tddfa.configs", "tddfa.weights"],
-    # configs/ and weights/ stand at the top of the repository and travel inside the package
+    # configs/ and weights/ are at the top of the repository, and become part of the package
     package_dir={"tddfa.configs": "configs", "tddfa.weights": "weights"},
     package_data={
         "tddfa": ["py.typed"],
@@ -74,6 +74,6 @@ setup(
         compiler_directives={"language_level": 3, "freethreading_compatible": True},
     ),
     cmdclass={"build_ext": BuildExt},
-    include_package_data=False,  # or the C++ that Cython writes would travel too
+    include_package_data=False,  # else the C++ files that Cython writes would be included
     zip_safe=False,
 )

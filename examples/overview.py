@@ -1,4 +1,4 @@
-"""Make the image at the top of the README: one photo and all kinds of output."""
+"""Write the image at the top of the README: a photo and every kind of output."""
 
 import dataclasses
 from pathlib import Path
@@ -16,11 +16,11 @@ WIDTH, HEIGHT, GAP = 400, 440, 6
 
 
 def rotated(outputs, yaw):
-    """Draw the mesh in the colours of the photo, rotated to the side, on a plain background."""
+    """Draw the mesh with the colours of the photo, rotated by `yaw` degrees, on a plain background."""
     mesh = outputs.aligner.decoder.mesh(outputs.faces[0], outputs.image)
     flip = np.diag([1.0, -1.0, 1.0])
-    middle = mesh.vertices.mean(axis=0)
-    vertices = (mesh.vertices - middle) @ (flip @ rotation_from_euler(yaw, 0, 0) @ flip).T + middle
+    center = mesh.vertices.mean(axis=0)
+    vertices = (mesh.vertices - center) @ (flip @ rotation_from_euler(yaw, 0, 0) @ flip).T + center
     background = np.full_like(outputs.image, 245)
     return draw.mesh(background, [dataclasses.replace(mesh, vertices=vertices.astype(np.float32))], alpha=1.0)
 

@@ -1,14 +1,14 @@
-"""A golden record of the product: what every command writes, kept to be compared with what it writes later.
+"""Golden record: the output files of every command, to compare two versions of the package.
 
-Run it before and after a change that must not change results::
+Record before and after a change that must not affect results, then compare::
 
     python tests/golden.py record BEFORE --source OLD_CHECKOUT
     python tests/golden.py record AFTER
-    python tests/golden.py compare BEFORE AFTER                    # equal to the bit
-    python tests/golden.py compare BEFORE AFTER --tolerance 1e-5   # numbers may differ by so much
+    python tests/golden.py compare BEFORE AFTER                    # equal bytes or values
+    python tests/golden.py compare BEFORE AFTER --tolerance 1e-5   # maximum difference of numbers
 
-It uses the command line alone, so that it can record any version, whatever its modules are called. Jobs whose inputs
-(../shared) or packages (torch) are missing are skipped, and the record says so. Times and versions are not recorded.
+Only the command line is used, so any version can be recorded, whatever the names of its modules. Jobs without their
+inputs (../shared) are skipped, and the output lists them. Times and versions are not compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 IMAGE_KINDS = "2d_sparse,2d_dense,3d,depth,pncc,pose,uv_tex,6dof,ply,obj,glb"
 FRAME_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof")
-# What differs from run to run, or says who made a file: no result.
+# Keys that differ from run to run, or that describe the machine.
 VOLATILE_KEYS = {
     "tddfa",
     "commit",
@@ -49,13 +49,13 @@ VOLATILE_KEYS = {
     "packages",
     "worked",
 }
-# Files that hold only copies of other results, or times.
+# Files with copies of other results, or with times.
 SKIPPED_NAMES = re.compile(r"events\.out\.tfevents|^log|latency|\.part$|metrics\.jsonl$")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command: its arguments, the folder it writes, and what it needs."""
+    """A command: its arguments, required inputs and accepted exit statuses. It writes to the folder of its name."""
 
     name: str
     arguments: tuple[str, ...]
@@ -64,7 +64,7 @@ class Job:
 
 
 def jobs(inputs: Path, out: Path) -> Iterator[Job]:
-    """All jobs; the outputs of one may be the inputs of a later one."""
+    """All jobs. A job may read the output of an earlier one."""
     photos = ROOT / "examples/inputs"
     clip = photos / "videos/crossing.mp4"
 
@@ -171,7 +171,7 @@ def jobs(inputs: Path, out: Path) -> Iterator[Job]:
 
 
 def training_jobs(out: Path) -> Iterator[Job]:
-    """Labels, more crops, and one step of each training from a fixed seed."""
+    """Labels, additional crops, and one step of each training with a fixed seed."""
     crops, lfpw, detect = out / "train_fit", SHARED / "eval/lfpw", SHARED / "eval/detect"
 
     def train(name: str, *arguments: str) -> Job:
@@ -214,7 +214,7 @@ def training_jobs(out: Path) -> Iterator[Job]:
 
 
 def write_training_settings(source: Path, out: Path) -> None:
-    """The shipped settings of each task, made small; `source` is the version that is recorded, whose keys they have."""
+    """Write the settings of each task at a small size, with the keys of the recorded version in `source`."""
     import yaml
 
     for name, config in (
@@ -244,7 +244,7 @@ def _absolute(node: Any, folder: Path) -> None:
 
 
 def write_inputs(folder: Path) -> None:
-    """Made images: no face, grey, tiny, cut off, rolled, and a file that is none."""
+    """Write images without a face, grey, tiny, cropped and rotated, and a file that is no image."""
     folder.mkdir(parents=True)
     astronaut = cv2.imread(str(ROOT / "examples/inputs/astronaut.jpg"))
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
@@ -263,9 +263,9 @@ def write_inputs(folder: Path) -> None:
 
 
 def record(target: Path, source: Path, pattern: str) -> int:
-    """Run all jobs whose name matches with the packages of `source`; leave their files in `target`."""
+    """Run the jobs whose names match, with the packages of `source`; keep their files in `target`."""
     if target.exists():
-        raise SystemExit(f"{target}: it exists; expected a new folder")
+        raise SystemExit(f"{target}: expected a new folder, it exists")
     target = target.resolve()
     write_inputs(target / "inputs")
     out = target / "out"
@@ -297,10 +297,10 @@ def record(target: Path, source: Path, pattern: str) -> int:
             text=True,
             check=False,
         )
-        wrong = done.returncode not in job.statuses
-        failed += wrong
-        sys.stdout.write(f"{'FAILED' if wrong else 'done'} {job.name}: status {done.returncode}\n")
-        if wrong:
+        unexpected = done.returncode not in job.statuses
+        failed += unexpected
+        sys.stdout.write(f"{'FAILED' if unexpected else 'done'} {job.name}: status {done.returncode}\n")
+        if unexpected:
             sys.stdout.write(f"{done.stdout[-2000:]}{done.stderr[-4000:]}\n")
         sys.stdout.flush()
     shutil.rmtree(target / "inputs")
@@ -308,7 +308,7 @@ def record(target: Path, source: Path, pattern: str) -> int:
 
 
 def compare(before: Path, after: Path, tolerance: float, renamed: dict[str, str]) -> int:
-    """Report every difference of two records; 0 where there is none."""
+    """Print every difference between two records; return the exit status, 0 for equal records."""
     differences = list(_differences(before, after, tolerance, renamed))
     sys.stdout.write("".join(f"{line}\n" for line in differences))
     count = sum(1 for _ in _files(before))
@@ -332,17 +332,17 @@ def _differences(before: Path, after: Path, tolerance: float, renamed: dict[str,
         if first == second:
             continue
         if reader is None:
-            yield f"{path}: other bytes"
+            yield f"{path}: bytes differ"
             continue
         a, b = (_flat(reader(content), renamed if i == 0 else {}) for i, content in enumerate((first, second)))
         lines = list(_unequal(a, b, tolerance))
         yield from (f"{path}: {line}" for line in lines[:5])
         if len(lines) > 5:
-            yield f"{path}: and {len(lines) - 5} more"
+            yield f"{path}: {len(lines) - 5} more differences"
 
 
 def _unequal(a: dict[str, Any], b: dict[str, Any], tolerance: float) -> Iterator[str]:
-    yield from (f"{key} is gone" for key in sorted(a.keys() - b.keys()))
+    yield from (f"{key} is missing" for key in sorted(a.keys() - b.keys()))
     yield from (f"{key} is new" for key in sorted(b.keys() - a.keys()))
     for key in sorted(a.keys() & b.keys()):
         x, y = a[key], b[key]
@@ -435,15 +435,13 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     recorder = commands.add_parser("record")
     recorder.add_argument("target", type=Path)
-    recorder.add_argument("--source", type=Path, default=ROOT, help="the checkout to record, built")
-    recorder.add_argument("--jobs", default="", metavar="REGEX", help="only jobs whose name matches")
+    recorder.add_argument("--source", type=Path, default=ROOT, help="checkout to record, with compiled extensions")
+    recorder.add_argument("--jobs", default="", metavar="REGEX", help="record only jobs whose names match")
     comparer = commands.add_parser("compare")
     comparer.add_argument("before", type=Path)
     comparer.add_argument("after", type=Path)
     comparer.add_argument("--tolerance", type=float, default=0.0)
-    comparer.add_argument(
-        "--renamed", action="append", default=[], metavar="OLD=NEW", help="a key that changed its name"
-    )
+    comparer.add_argument("--renamed", action="append", default=[], metavar="OLD=NEW", help="a key with a new name")
     options = parser.parse_args()
     if options.command == "record":
         return record(options.target, options.source.resolve(), options.jobs)
