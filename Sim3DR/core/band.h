@@ -1,5 +1,5 @@
-// The triangles of one band of rows: what `rasterize` (rasterize.h) does, on one thread. Included by each
-// file that compiles it for one kind of machine; those files include the standard headers first.
+// Draws the triangles in one band of rows: the work of `rasterize` (rasterize.h) on one thread. Included by
+// each file that compiles it for one instruction set; those files include the standard headers first.
 #pragma once
 
 #include "band_arguments.h"
@@ -21,14 +21,14 @@ inline Vertex load_vertex(const float *vertices, std::int32_t index) {
   return {v[0], v[1], v[2]};
 }
 
-// The corners of a triangle from high to low, and whether it takes an odd number of swaps to get there.
+// The corners of a triangle from top to bottom, and whether that order is an odd permutation.
 struct Order {
   std::uint8_t high, middle, low;
   bool odd;
 };
 
-// Indexed by three bits: 0 above 1, 0 above 2, 1 above 2. Two of the eight cannot be. A table, since the
-// order is as good as random, and branches on it cost more than all the comparisons.
+// Indexed by three bits: 0 above 1, 0 above 2, 1 above 2. Two of the eight cannot occur. A table, since the
+// order is practically random, and mispredicted branches would cost more than all the comparisons.
 constexpr Order ORDERS[8] = {
     {2, 1, 0, true},  {1, 2, 0, false}, {0, 1, 2, false}, {1, 0, 2, true},
     {2, 0, 1, false}, {0, 1, 2, false}, {0, 2, 1, true},  {0, 1, 2, false},
@@ -38,10 +38,10 @@ inline const Order &order_of(const Vertex (&p)[3]) {
   return ORDERS[4 * (p[0].y < p[1].y) + 2 * (p[0].y < p[2].y) + (p[1].y < p[2].y)];
 }
 
-// Whether a pixel centre lies on an edge or to the right of it: the one test that decides, where a pixel is
-// so near to an edge that rounding matters. An edge is always given from its upper end to its lower, so the
-// two triangles that share it compute with the same numbers. It does not fall with the column, even as
-// rounded.
+// Whether a pixel centre is on an edge or to the right of it: the test that decides for a pixel so near to an
+// edge that rounding matters. An edge is always given from its upper end to its lower end, so the two
+// triangles that share it compute with the same numbers. Even as rounded, the result is monotonic in the
+// column.
 inline bool reached(const Vertex &upper, const Vertex &lower, double column, double row) {
   return (lower.x - upper.x) * (row - upper.y) - (lower.y - upper.y) * (column - upper.x) <= 0.0;
 }
@@ -55,28 +55,28 @@ inline bool covers(const Vertex (&p)[3], double area, double column, double row)
   const bool behind_long = reached(high, low, column, row);
   const bool behind_short =
       row < middle.y ? reached(high, middle, column, row) : reached(middle, low, column, row);
-  // The area in that order is negative where the middle lies on the left of the edge from high to low.
+  // The area in that order is negative if the middle corner is on the left of the edge from top to bottom.
   const bool middle_on_left = (area < 0.0) != order.odd;
   return middle_on_left ? behind_short && !behind_long : behind_long && !behind_short;
 }
 
-// The columns of the window, and how far a crossing may be off.
+// The columns of the window, and the error bound of a crossing.
 struct Columns {
   std::int32_t left, right;
   double width;
   double doubt;
 };
 
-// Where an edge crosses the rows of pixels. A horizontal edge crosses no row: its slope is not a number, and
-// nobody asks for its columns.
+// The crossings of an edge with the rows of pixels. A horizontal edge crosses no row: its slope is NaN, and
+// its columns are never requested.
 class Edge {
 public:
   Edge(const Vertex &upper, const Vertex &lower, const Columns &columns)
       : upper_(upper), lower_(lower), slope_((lower.x - upper.x) / (lower.y - upper.y)),
         start_(upper.x - (columns.left - 1.0)) {}
 
-  // The first column of left .. right whose centre lies on the edge or to the right of it; `right` if none
-  // does.
+  // The first column of left .. right whose centre is on the edge or to the right of it; `right` if there is
+  // none.
   std::int32_t first_column(std::int32_t row, const Columns &columns) const {
     // Counted from left - 1, so positive: the conversion rounds down.
     const double crossing = clamp(start_ + slope_ * (row - upper_.y), 0.5, columns.width + 0.5);
@@ -84,7 +84,7 @@ public:
     const double rest = crossing - whole;
     std::int32_t column = columns.left + whole;
     if (!(rest > columns.doubt && rest < 1.0 - columns.doubt)) {
-      // Too near to a pixel centre for the quotient. The search ends at one place, wherever it starts from.
+      // Too near to a pixel centre for the quotient. The search ends at the same column from any start.
       while (column < columns.right && !reached(upper_, lower_, column, row))
         ++column;
       while (column > columns.left && reached(upper_, lower_, column - 1.0, row))
@@ -98,7 +98,7 @@ private:
   double slope_, start_;
 };
 
-// A large triangle, or one so thin that floats do not do: row by row, in double.
+// A large triangle, or one too thin for the precision of float: row by row, in double.
 inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pixel first, Pixel end,
                          const BandArguments &band) {
   const std::int32_t left = band.window.left, right = left + band.window.width;
@@ -106,7 +106,7 @@ inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pix
   const Vertex &high = p[order.high], &middle = p[order.middle], &low = p[order.low];
   const bool middle_on_left = (area < 0.0) != order.odd;
 
-  // 2^-47 is some five times the worst that rounding does, to the quotient and to the exact test together.
+  // 2^-47 is about five times the largest rounding error of the quotient and the exact test together.
   const double doubt =
       (std::abs(p[0].x) + std::abs(p[1].x) + std::abs(p[2].x) + std::abs(double(left)) + 1.0) * 0x1p-47;
   const Columns columns = {left, right, double(band.window.width), doubt};
@@ -119,7 +119,7 @@ inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pix
   const double v_right = (p[2].y - p[0].y) * inverse, v_down = (p[0].x - p[2].x) * inverse;
   const double z0 = p[0].z - p[2].z, z1 = p[1].z - p[2].z;
 
-  // Rows are rounded up: top edges are in, bottom edges are out.
+  // Rows are rounded up: top edges are inside, bottom edges outside.
   for (std::int32_t row = first.row; row < end.row; ++row) {
     const std::int32_t on_long = long_edge.first_column(row, columns);
     const std::int32_t on_short = short_edges[row >= middle.y].first_column(row, columns);
@@ -128,8 +128,8 @@ inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pix
     std::int64_t pixel = band.pixel(left, row);
     for (std::int32_t column = middle_on_left ? on_short : on_long; column < stop; ++column) {
       const double across = column - p[2].x;
-      // The weights of a sliver may be rounded far off: clamped they give a point of the triangle all the
-      // same.
+      // The weights of a sliver may have a large rounding error; clamped, they still are a point of the
+      // triangle.
       const double u = clamp(u_down * down + u_right * across, 0.0, 1.0);
       const double v = clamp(v_down * down + v_right * across, 0.0, 1.0 - u);
       const auto z = static_cast<float>(p[2].z + (u * z0 + v * z1));
@@ -144,8 +144,8 @@ inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pix
   }
 }
 
-// Triangles are prepared by the hundred: loops without a branch over few arrays, which the compiler makes
-// vector code of.
+// Triangles are prepared in batches of about a hundred: loops without branches over few arrays, which the
+// compiler vectorises.
 constexpr int BATCH = 128;
 
 struct Batch {
@@ -159,7 +159,7 @@ struct Batch {
   std::uint8_t small[BATCH];
 };
 
-// Those of the batch that may have a pixel in the window, by their boxes alone.
+// Selects the triangles of the batch that may have a pixel in the window, by their bounding boxes.
 inline int gather(Batch &batch, const BandArguments &band, std::int64_t begin, std::int64_t end) {
   const std::int32_t top = band.window.top, bottom = top + band.window.height;
   int count = 0;
@@ -180,7 +180,7 @@ inline int gather(Batch &batch, const BandArguments &band, std::int64_t begin, s
   return count;
 }
 
-// Those that have an area, finite coordinates, and the right side to the viewer.
+// Selects the triangles with an area, with finite coordinates, and with the right side towards the viewer.
 inline int sift(Batch &batch, const BandArguments &band, int gathered) {
   const int front = band.cull != Cull::front, back = band.cull != Cull::back;
   int count = 0;
@@ -193,7 +193,7 @@ inline int sift(Batch &batch, const BandArguments &band, int gathered) {
       batch.y[corner][count] = p[corner].y;
       batch.z[corner][count] = p[corner].z;
     }
-    // Not finite if an x or a y is not. Finite floats give 1e78 at most, and none is lost.
+    // Not finite if an x or a y is not. Finite floats give at most 1e78, which does not overflow.
     const double area = (p[1].x - p[0].x) * (p[2].y - p[0].y) - (p[2].x - p[0].x) * (p[1].y - p[0].y);
     const double all_z = p[0].z + p[1].z + p[2].z;
     batch.id[count] = batch.id[i];
@@ -216,7 +216,7 @@ inline void prepare(Batch &batch, int count) {
     const double inverse = 1.0 / batch.area[i];
     const double u_right = (y1 - y2) * inverse, u_down = (x2 - x1) * inverse;
     const double v_right = (y2 - y0) * inverse, v_down = (x0 - x2) * inverse;
-    // A pixel of the triangle's own, so that the result does not depend on the window.
+    // A pixel chosen by the triangle, so that the result does not depend on the window.
     const auto origin_column = static_cast<std::int32_t>(clamp(leftmost, -FAR, FAR));
     const auto origin_row = static_cast<std::int32_t>(clamp(upmost, -FAR, FAR));
     const double across = origin_column - x2, down = origin_row - y2;
@@ -236,7 +236,7 @@ inline void prepare(Batch &batch, int count) {
     batch.z_step[1][i] = static_cast<float>(batch.z[1][i] - batch.z[2][i]);
 
     // A weight in float is off by up to 2^-23 times the square of the extent over the area, and a depth by
-    // that times what the depths of the corners differ by.
+    // that times the difference of the depths of the corners.
     const double size = std::max(rightmost - leftmost, lowest - upmost) + 1.0;
     const double thinness = std::abs(inverse), stretch = size * size * thinness;
     const double relief = std::abs(batch.z[0][i] - batch.z[2][i]) + std::abs(batch.z[1][i] - batch.z[2][i]);
@@ -261,7 +261,7 @@ inline void draw_by_lanes(const Batch &batch, int i, const BandArguments &band) 
   const Pixel first = batch.first[i], end = batch.end[i];
   const std::int32_t last_start = band.window.left + band.window.width - LANES;
   for (std::int32_t start = first.column; start < end.column; start += LANES) {
-    // Eight pixels never reach into the next row: it may be another thread's.
+    // Eight pixels never extend into the next row: another thread may be writing it.
     const std::int32_t column = std::min(start, last_start);
     const Floats across = count_from(static_cast<float>(column - batch.origin_column[i]));
     const Floats u_left = all(batch.u[0][i]) + all(batch.u[1][i]) * across;

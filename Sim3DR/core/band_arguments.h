@@ -1,4 +1,4 @@
-// What is handed to the code that draws a band of rows, whatever machine that is compiled for.
+// Arguments of the code that draws a band of rows, for every instruction set.
 #pragma once
 
 #include "rasterize.h"
@@ -9,7 +9,7 @@
 
 namespace sim3dr {
 
-// Coordinates up to here are counted in int32, and their differences in float, without loss.
+// Up to here, coordinates are exact as int32, and their differences as float.
 constexpr double FAR = 1e6;
 
 // lo <= hi; NaN gives hi. Clamping before a conversion to int is what keeps the conversion defined.
@@ -28,7 +28,7 @@ struct BandArguments {
   const float *vertices;
   const std::int32_t *triangles;
   std::int64_t triangle_count;
-  const std::int32_t *columns, *rows; // of each vertex: the first pixel centre right of it, and under it
+  const std::int32_t *columns, *rows; // of each vertex: the first pixel centre to the right, and below
   Window window;                      // the band
   Cull cull;
   float *depth; // of the band's first pixel

@@ -1,4 +1,4 @@
-// The band drawn with AVX2, on machines that have it; rasterize.cpp asks. Empty elsewhere.
+// Draws a band with AVX2; rasterize.cpp checks that the machine has it. Empty on other platforms.
 #include "band_arguments.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 #ifdef SIM3DR_HAS_AVX2_VARIANT
 
-// What is included from here on may use AVX2, so it has to be this file's own: no standard header.
+// Code included from here on may use AVX2, so it must be local to this file: no standard header.
 #define SIM3DR_AVX2
 #if defined(__clang__)
 #include <immintrin.h>

@@ -1,6 +1,5 @@
-// Eight floats at a time. AVX2 where the including file says that it may be used, else SSE2, which every
-// x86-64 has, else the compiler's own vectors. Each rounds the same, so a rendering is the same on all of
-// them.
+// Eight floats at a time: AVX2 if the including file permits it, else SSE2, which every x86-64 has, else the
+// vector extensions of the compiler. All of them round alike, so a rendering is the same on every machine.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +64,7 @@ inline Mask mask_of(int flags) {
   return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(flags), bits), bits))};
 }
 
-// Each writes only where the mask says so, to what comes after `at`; the rest is read and written back.
+// Each writes only masked elements, starting at `at`; the others are read and written back.
 inline void store(Mask mask, Floats values, float *at) {
   _mm256_storeu_ps(at, _mm256_blendv_ps(_mm256_loadu_ps(at), values.v, mask.v));
 }
@@ -135,7 +134,7 @@ inline Mask mask_of(int flags) {
   return {half(_mm_setr_epi32(1, 2, 4, 8)), half(_mm_setr_epi32(16, 32, 64, 128))};
 }
 
-// Each writes only where the mask says so, to what comes after `at`; the rest is read and written back.
+// Each writes only masked elements, starting at `at`; the others are read and written back.
 inline void store(__m128 mask, __m128 values, float *at) {
   _mm_storeu_ps(at, _mm_or_ps(_mm_and_ps(mask, values), _mm_andnot_ps(mask, _mm_loadu_ps(at))));
 }
@@ -163,7 +162,7 @@ inline void store_pairs(Mask mask, Floats first, Floats second, float *at) {
 
 #elif defined(__GNUC__)
 
-// GCC's and Clang's own vectors, which become NEON on ARM.
+// The vector extensions of GCC and Clang, which compile to NEON on ARM.
 typedef float Four __attribute__((vector_size(16)));
 typedef std::int32_t FourInts __attribute__((vector_size(16)));
 
@@ -223,7 +222,7 @@ inline Mask mask_of(int flags) {
   return {(every & low) == low, (every & high) == high};
 }
 
-// Each writes only where the mask says so, to what comes after `at`; the rest is read and written back.
+// Each writes only masked elements, starting at `at`; the others are read and written back.
 inline void store(FourInts mask, Four values, void *at) {
   const Four mixed = choose(mask, values, load_four(at));
   std::memcpy(at, &mixed, sizeof(mixed));

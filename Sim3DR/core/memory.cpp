@@ -9,9 +9,9 @@ namespace sim3dr {
 namespace {
 
 constexpr std::size_t MAX_KEPT = std::size_t(64) << 20;
-// The system's own allocator is quick with what is smaller.
+// The allocator of the system is fast for smaller blocks.
 constexpr std::size_t MIN_KEPT = std::size_t(64) << 10;
-// What takes memory holds on to all of it: no more than so many times what it asked for.
+// A request occupies the whole of a reused block: at most this many times its own size.
 constexpr std::size_t MAX_TIMES = 4;
 constexpr std::size_t PLACES = 16;
 
@@ -20,11 +20,11 @@ struct Spare {
   std::size_t capacity;
 };
 
-// The latest first, then empty ones, of capacity 0.
+// The most recent first, then empty ones, of capacity 0.
 std::mutex mutex;
 Spare spares[PLACES] = {};
 
-// Keeps `fresh` in place of the oldest, as many as have to go: those are written to `gone`, which is empty.
+// Keeps `fresh` and drops as many of the oldest as necessary: those are written to `gone`, which is empty.
 void keep(Spare fresh, Spare (&gone)[PLACES]) {
   Spare kept[PLACES] = {fresh};
   std::size_t total = fresh.capacity, kept_count = 1, gone_count = 0;
@@ -43,7 +43,7 @@ void keep(Spare fresh, Spare (&gone)[PLACES]) {
 
 Memory::Memory(std::size_t bytes) : data_(nullptr), capacity_(std::max<std::size_t>(bytes, 1)) {
   if (capacity_ >= MIN_KEPT) {
-    // Not waited for: a process may have been forked while another thread held it.
+    // Without waiting: the process may have been forked while another thread held the lock.
     const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) {
       Spare *best = nullptr;

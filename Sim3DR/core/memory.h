@@ -1,14 +1,14 @@
-// Memory that stays with the process: giving it back to the system and getting it anew takes longer than most
-// of what is done with it, for each fresh page has to be faulted in and cleared.
+// Memory that is kept by the process. Returning it to the system and requesting it again takes longer than
+// most of the work on it, because each fresh page is faulted in and cleared.
 #pragma once
 
 #include <cstddef>
 
 namespace sim3dr {
 
-// At least one byte, uninitialised, aligned for anything. When it goes, it is kept for the next of its size,
-// or down to a quarter of it. What is kept comes to 64 MiB at most; the oldest make room for the latest. Any
-// thread may make and end one.
+// At least one byte, uninitialised, aligned for any type. When it is released, it is kept for the next
+// request of a quarter of its size up to its size. At most 64 MiB are kept; the oldest are dropped first. Any
+// thread may construct and destroy one.
 class Memory {
 public:
   explicit Memory(std::size_t bytes); // throws std::bad_alloc

@@ -1,4 +1,4 @@
-// Parts of a job on threads of their own.
+// Runs the parts of a job on separate threads.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,9 @@
 
 namespace sim3dr {
 
-// Calls work(0) .. work(parts - 1), each on its own thread, the first on the caller's. Where a thread cannot
-// be had, the caller does its part. Threads are started anew for each job: no pool outlives a call, so
-// nothing is there to go wrong in a process that forks.
+// Calls work(0) .. work(parts - 1), each on its own thread, the first on that of the caller. If a thread
+// cannot be started, the caller does its part. Threads are started for each job: no pool outlives a call, so
+// the process may fork.
 template <class Work> void in_parallel(std::int32_t parts, const Work &work) {
   std::vector<std::thread> threads;
   threads.reserve(static_cast<std::size_t>(parts));

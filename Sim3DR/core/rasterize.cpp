@@ -33,8 +33,8 @@ bool has_avx2() {
 #endif
 }
 
-// Rows that cut the window into bands with about the same number of vertices in each, for a band's work goes
-// with its triangles more than with its pixels.
+// Rows that divide the window into bands of about the same number of vertices: the work of a band depends on
+// its triangles more than on its pixels.
 std::vector<std::int32_t> even_cuts(const std::int32_t *rows, std::int64_t vertex_count, Window window,
                                     std::int32_t bands) {
   std::vector<std::int32_t> cuts = {window.top};
@@ -108,7 +108,7 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
                std::int64_t triangle_count, Window window, Cull cull, std::int32_t threads, float *depth,
                std::int32_t *triangle_id, float *barycentric) {
   if (window.width < LANES && window.width > 0) {
-    // Drawn eight columns wide, so that a pixel comes out the same in any window.
+    // Rendered at least eight columns wide, so that a pixel has the same value in any window.
     const auto pixels = static_cast<std::size_t>(LANES) * static_cast<std::size_t>(window.height);
     std::vector<float> wide_depth(pixels), wide_barycentric(2 * pixels);
     std::vector<std::int32_t> wide_id(pixels);
@@ -134,7 +134,7 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
   }
 
   const auto draw = has_avx2() ? draw_band_avx2 : draw_band_plain;
-  // A band is a window like any other, and what a pixel shows does not depend on the window.
+  // A band is a window like any other, and the value of a pixel does not depend on the window.
   const auto draw_rows = [&](std::int32_t begin, std::int32_t end) {
     const std::int64_t first = static_cast<std::int64_t>(begin - window.top) * window.width;
     const Window band = {window.left, begin, window.width, end - begin};
@@ -168,7 +168,7 @@ void interpolate(const std::int32_t *triangle_id, const float *barycentric, std:
 
 void vertex_normals(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
                     std::int64_t triangle_count, float *normals) {
-  // In double: a cross product of floats neither overflows nor vanishes there.
+  // In double: the cross product of floats neither overflows nor underflows.
   std::vector<double> sums(static_cast<std::size_t>(3 * vertex_count));
   for (std::int64_t id = 0; id < triangle_count; ++id) {
     const std::int32_t *triangle = triangles + 3 * id;

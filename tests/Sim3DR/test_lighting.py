@@ -12,7 +12,7 @@ def test_a_normal_towards_light_and_viewer_gets_everything():
     np.testing.assert_allclose(light.specular, [0.25], atol=1e-6)
 
 
-def test_what_turns_away_or_has_no_normal_gets_ambient_light_alone():
+def test_surfaces_that_face_away_or_have_no_normal_get_ambient_light_only():
     light = shade([[0, 0, -1], [1, 0, 0], [0, 0, 0]], ambient=0.2)
     np.testing.assert_allclose(light.diffuse, 0.2, atol=1e-6)
     np.testing.assert_array_equal(light.specular, 0)
@@ -50,7 +50,7 @@ def test_the_highlight_depends_on_the_angle_alone():
     np.testing.assert_allclose(shade(directions).specular, 0.1 * np.cos(2 * turn) ** 5, atol=1e-6)
 
 
-def test_light_from_above_falls_on_what_looks_up():
+def test_light_from_above_falls_on_surfaces_that_face_up():
     up, down = [0, -1, 0], [0, 1, 0]
     diffuse = shade([up, down], light_direction=(0, -7, 0)).diffuse
     np.testing.assert_allclose(diffuse, [0.9, 0.3], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Memory that is used again: never what somebody still has, and never far more than was asked for."""
+"""Reused memory: never memory that is still referenced, and never much more than requested."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ def picture(side, value):
     return interpolate(raster, TRIANGLE, [[value]] * 3, dtype=np.uint8)
 
 
-def test_what_lives_is_not_written_over():
+def test_live_arrays_are_not_overwritten():
     kept = [picture(50 + k, k) for k in range(40)]
     for k, array in enumerate(kept):
         assert (array == k).all()

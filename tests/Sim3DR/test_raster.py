@@ -1,4 +1,4 @@
-"""The rasteriser against one written the slow way, and what it does with bad input."""
+"""The rasteriser against a slow reference implementation, and its errors for bad input."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def random_mesh(rng, triangles, extent, size, z=100.0):
 def assert_same(raster, vertices, triangles, window, cull="none"):
     depth, ids, weights = oracle(vertices, triangles, window, cull)
     differ = raster.triangle_id != ids
-    # where two surfaces cross, float32 may see the other one
+    # where two surfaces cross, float32 may select the other one
     tied = np.isclose(raster.depth, depth, rtol=0, atol=1e-5)
     assert not (differ & ~tied).any()
     assert differ.mean() < 1e-3
@@ -171,7 +171,7 @@ def test_a_tall_narrow_triangle_agrees_with_the_oracle(width):
     assert np.count_nonzero(rasterize(quad, [[0, 1, 2], [2, 1, 3]], window).mask) == 900
 
 
-def test_edges_that_come_from_afar_through_pixel_centres_agree_with_the_oracle(rng):
+def test_edges_with_distant_ends_through_pixel_centres_agree_with_the_oracle(rng):
     # their slopes are no binary fractions: where they cross a row is known by rounding error only
     window = (0, 0, 20, 20)
     for _ in range(300):
@@ -218,7 +218,7 @@ def test_the_nearer_mesh_hides_the_farther_in_any_order():
         assert (raster.depth[raster.mask] == 9).all()
 
 
-def test_the_lower_index_is_seen_at_equal_depth():
+def test_the_lower_index_is_visible_at_equal_depth():
     raster = rasterize(TRIANGLE, [[0, 1, 2], [2, 1, 0], [1, 2, 0]], (0, 0, 4, 4))
     assert set(raster.triangle_id[raster.mask]) == {0}
 
@@ -385,7 +385,7 @@ def test_a_sphere_shows_its_front():
         (TRIANGLE * 0.1 + 0.2, ONE, (0, 0, 4, 3)),
     ],
 )
-def test_nothing_to_see_is_an_empty_raster(vertices, triangles, window):
+def test_an_empty_scene_is_an_empty_raster(vertices, triangles, window):
     raster = rasterize(vertices, triangles, window)
     assert raster.triangle_id.shape == (window[3], window[2])
     assert raster.barycentric.shape == (window[3], window[2], 2)
@@ -531,7 +531,7 @@ def test_constants_stay_exactly_constant(rng, channels):
     assert (picture[~raster.mask] == -1).all()
 
 
-def test_a_linear_function_comes_back_at_pixel_centres(rng):
+def test_a_linear_function_is_reproduced_at_pixel_centres(rng):
     vertices, triangles = jittered_grid(rng, 10, 4, "some")
     vertices[:, :2] += np.float32(0.3)
     window = (-3, 2, 50, 50)
@@ -612,7 +612,7 @@ def test_bad_attributes_are_refused(triangles, attributes, background, error, me
         interpolate(raster, triangles, attributes, background=background)
 
 
-def test_interpolate_wants_a_raster():
+def test_interpolate_requires_a_raster():
     with pytest.raises(TypeError, match="raster: expected a Raster, got tuple"):
         interpolate((1, 2), ONE, TRIANGLE)
 
@@ -641,7 +641,7 @@ def test_interpolate_wants_a_raster():
         ),
     ],
 )
-def test_a_raster_checks_itself(changed, error, message):
+def test_arrays_of_a_raster_are_checked(changed, error, message):
     fields = {
         "depth": np.zeros((2, 3), np.float32),
         "triangle_id": np.zeros((2, 3), np.int32),
@@ -660,7 +660,7 @@ def test_normals_of_a_sphere_point_outward():
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
 
 
-def test_a_front_face_looks_at_the_viewer():
+def test_the_normal_of_a_front_face_points_to_the_viewer():
     down_then_right = [[0, 0, 0], [0, 4, 0], [4, 0, 0]]
     assert rasterize(down_then_right, ONE, (0, 0, 4, 4), cull="back").mask.any()
     np.testing.assert_array_equal(vertex_normals(down_then_right, ONE), [[0, 0, 1]] * 3)
@@ -694,7 +694,7 @@ def test_normals_do_not_depend_on_the_unit(scale):
     )
 
 
-def test_without_the_extension_the_message_says_what_to_run():
+def test_without_the_extension_the_error_names_the_build_command():
     code = (
         "import sys; sys.modules['Sim3DR._native'] = None\n"
         "try:\n    import Sim3DR\n"

@@ -27,13 +27,13 @@ def face_of(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(240.0, 240.0, 0
 
 @pytest.fixture(scope="module")
 def image():
-    """Noise, so that any pixel that is written shows; read-only, so that whoever draws on it fails."""
+    """Noise, so that any written pixel is noticed; read-only, so that drawing on it fails."""
     noise = np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     noise.setflags(write=False)
     return noise
 
 
-# how to draw each kind on a picture, given some heads: those that take Face and those that take Mesh
+# how to draw each kind on an image, for given heads: the kinds that take Face and those that take Mesh
 ON_FACES = {
     "landmarks": draw.landmarks,
     "box": lambda image, faces: draw.pose(image, faces),
@@ -48,7 +48,7 @@ ON_MESHES = {
 
 
 def drawn(kind, image, model, heads):
-    """A kind drawn for heads that are given by the arguments of `face_of`."""
+    """Draw a kind for heads given by the arguments of `face_of`."""
     if kind in ON_FACES:
         return ON_FACES[kind](image, [face_of(model, **head) for head in heads])
     return ON_MESHES[kind](image, [mesh_of(model, **head) for head in heads], model)
@@ -63,7 +63,7 @@ def silhouette(mesh, size=SIZE):
 
 
 def inner(mesh, px=3, size=SIZE):
-    """What the mesh covers, short of its outline; the mouth's opening and the gaps at the eyes are cut out too."""
+    """Pixels covered by the mesh, without its outline, the opening of the mouth and the gaps at the eyes."""
     return cv2.erode(silhouette(mesh, size).view(np.uint8), np.ones((2 * px + 1, 2 * px + 1))) > 0
 
 
@@ -73,25 +73,25 @@ def changed(before, after):
 
 class TestEveryKind:
     @pytest.mark.parametrize("kind", KINDS)
-    def test_a_new_picture_and_nothing_far_from_the_face_changes(self, image, model, kind):
+    def test_a_new_image_that_differs_only_near_the_face(self, image, model, kind):
         result = drawn(kind, image, model, [{"yaw": 20, "at": (150.0, 160.0, 0.0), "scale": 8.0}])
         assert result.shape == image.shape
         assert result.dtype == np.uint8
         assert not np.shares_memory(result, image)
-        result[0, 0] = 0  # it may be written to
+        result[0, 0] = 0  # it is writeable
         there = changed(image, result)[1:, 1:]
         assert there[40:280, 40:300].sum() > 500
         there[:300, :320] = False
         assert not there.any()
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_nobody(self, image, model, kind):
+    def test_no_faces(self, image, model, kind):
         result = drawn(kind, image, model, [])
         np.testing.assert_array_equal(result, image)
         assert not np.shares_memory(result, image)
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_strided_pictures(self, image, model, kind):
+    def test_strided_images(self, image, model, kind):
         heads = [{"yaw": 20, "at": (120.0, 200.0, 0.0), "scale": 8.0}]
         for view in (image[:, ::2], image[::-1], image[..., ::-1], np.asfortranarray(image)):
             expected = drawn(kind, np.ascontiguousarray(view), model, heads)
@@ -109,7 +109,7 @@ class TestEveryKind:
             at = (240.0 - columns.start, 240.0 - rows.start, 0.0)
             part = drawn(kind, image[rows, columns], model, [{"yaw": 20, "scale": scale, "at": at}])
             difference = np.abs(part.astype(int) - whole[rows, columns]).max(axis=-1)
-            # a dot that stands for a cell of 2.5 px may be another one of the cell
+            # the dot of a cell of 2.5 px may be another one of the cell
             allowed = 0.15 if kind == "points" else 0.01
             assert (difference[4:-4, 4:-4] > 3).mean() < allowed
             assert changed(part, image[rows, columns]).mean() > 0.001
@@ -122,19 +122,19 @@ class TestEveryKind:
     @pytest.mark.parametrize("kind", ["box", "axes"])
     @pytest.mark.parametrize("at", [(-900.0, 240.0, 0.0), (240.0, 5000.0, 0.0), (1e6, 1e6, 0.0), (-1e8, 50.0, 0.0)])
     def test_the_pose_of_a_face_outside(self, image, model, kind, at):
-        there = changed(drawn(kind, image, model, [{"at": at}]), image)  # nothing, or the line of text
+        there = changed(drawn(kind, image, model, [{"at": at}]), image)  # nothing, or the label
         assert not there.any() or np.ptp(np.nonzero(there)[0]) < 60
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (300, 1, 3), (7, 5, 3)])
-    def test_small_pictures(self, model, kind, shape):
+    def test_small_images(self, model, kind, shape):
         grey = np.full(shape, 77, np.uint8)
         assert drawn(kind, grey, model, [{"at": (2.0, 2.0, 0.0)}]).shape == shape
         assert (grey == 77).all()
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_slivers_of_a_face(self, model, kind):
-        # so little of the face lies in the picture that arrays of a few numbers stand for pictures
+        # so little of the face is inside that the images are arrays of a few numbers
         for height in range(1, 6):
             for width in range(1, 6):
                 grey = np.full((40, 60, 3), 77, np.uint8)
@@ -166,20 +166,25 @@ class TestEveryKind:
         black, over = paint([{"yaw": 20}]), drawn(kind, image, model, [{"yaw": 20}])
         head = mesh_of(model, yaw=20)
         outside = cv2.dilate(silhouette(head).view(np.uint8), np.ones((5, 5))) == 0
-        # pinholes at the eyes are closed, so what is inside the outline is looked at no further
+        # pinholes at the eyes are closed, so pixels inside the outline are not checked
         flooded = cv2.floodFill(np.pad(1 - outside.view(np.uint8), 1), None, (0, 0), 2)[1][1:-1, 1:-1] == 2
         assert not black[flooded].any()
         np.testing.assert_array_equal(over[flooded], image[flooded])
-        if kind != "mesh":  # which is translucent
+        if kind != "mesh":  # translucent
             np.testing.assert_array_equal(black[inner(head)], over[inner(head)])
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize(
         ("wrong", "error"),
-        [(None, TypeError), (np.zeros((4, 4, 3)), TypeError), (np.zeros((4, 4), np.uint8), ValueError),
-         (np.zeros((4, 4, 4), np.uint8), ValueError), (np.zeros((0, 4, 3), np.uint8), ValueError)],
-    )  # fmt: skip
-    def test_bad_pictures_are_named(self, model, kind, wrong, error):
+        [
+            (None, TypeError),
+            (np.zeros((4, 4, 3)), TypeError),
+            (np.zeros((4, 4), np.uint8), ValueError),
+            (np.zeros((4, 4, 4), np.uint8), ValueError),
+            (np.zeros((0, 4, 3), np.uint8), ValueError),
+        ],
+    )
+    def test_bad_images_are_named(self, model, kind, wrong, error):
         with pytest.raises(error, match="image: expected"):
             drawn(kind, wrong, model, [{}])
 
@@ -197,7 +202,7 @@ class TestEveryKind:
 
 
 class TestThreads:
-    def test_they_do_not_show(self, model):
+    def test_the_result_does_not_depend_on_them(self, model):
         mesh = mesh_of(model, yaw=20, scale=30, at=(480.0, 480.0, 0.0))
         photo = np.random.default_rng(1).integers(0, 256, (960, 960, 3), dtype=np.uint8)
         for function, *rest in (
@@ -219,12 +224,12 @@ class TestLandmarks:
         face = face_of(model, yaw=15, roll=10, scale=20)
         result = draw.landmarks(np.zeros_like(image), [face])
         at = face.landmarks[:, :2]
-        apart = np.linalg.norm(at[:, None] - at, axis=-1) + 1e3 * np.eye(68) > 8  # lips that are shut share their dots
+        apart = np.linalg.norm(at[:, None] - at, axis=-1) + 1e3 * np.eye(68) > 8  # closed lips share their dots
         assert apart.all(axis=1).sum() > 55
         for x, y in np.rint(at[apart.all(axis=1)]).astype(int):
             assert result[y, x].min() > 200
 
-    def test_parts_are_joined_and_eyes_closed(self, image, model):
+    def test_parts_are_connected_and_eyes_are_closed_lines(self, image, model):
         face = face_of(model, scale=20)
         result = draw.landmarks(np.zeros_like(image), [face])
         joined = [(i, i + 1) for part in (range(16), range(36, 41), range(48, 59)) for i in part]
@@ -232,13 +237,13 @@ class TestLandmarks:
         for start, end in joined:
             x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
             assert result[y - 1 : y + 2, x - 1 : x + 2].max() > 100, (start, end)
-        for start, end in ((16, 17), (21, 22), (26, 27)):  # parts end here
+        for start, end in ((16, 17), (21, 22), (26, 27)):  # between two parts
             x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
             assert not result[y, x].any(), (start, end)
 
 
 class TestPoints:
-    def test_dots_lie_on_vertices_that_face_the_viewer(self, model):
+    def test_dots_are_on_vertices_that_face_the_viewer(self, model):
         mesh = mesh_of(model, yaw=40)
         there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
         front = np.zeros_like(there)
@@ -248,13 +253,13 @@ class TestPoints:
         assert not (there & ~front).any()
         assert 1500 < there.sum() <= front.sum()
 
-    def test_density_does_not_follow_the_meshs(self, model):
+    def test_density_does_not_depend_on_the_mesh(self, model):
         mesh = mesh_of(model, scale=20)
         there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
         dots = cv2.blur(there.astype(np.float32), (31, 31))[inner(mesh, 16)]
         assert dots.max() < 5 * np.median(dots)
 
-    def test_a_nearer_face_lies_over_a_farther_one(self, image, model):
+    def test_a_nearer_face_is_drawn_over_a_farther_one(self, image, model):
         near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
         one, other = draw.points(image, [near, far]), draw.points(image, [far, near])
         np.testing.assert_array_equal(one, other)
@@ -277,7 +282,7 @@ class TestMesh:
 
     @pytest.mark.parametrize("scale", [8.0, 16.0])
     def test_opaque(self, image, model, scale):
-        # what lies under an opaque surface does not matter, but for its outline
+        # the background of an opaque surface does not matter, except at its outline
         mesh = mesh_of(model, yaw=20, scale=scale)
         over, on_black = draw.mesh(image, [mesh], alpha=1), draw.mesh(image, [mesh], alpha=1, background="black")
         differs = changed(over, on_black)[inner(mesh)]
@@ -316,7 +321,7 @@ class TestMesh:
 
     def test_light_comes_from_above_and_from_the_left(self, image):
         def brightness(x, y):
-            """Of a plate that turns its face up, down, left or right."""
+            """Brightness of a plate that faces up, down, left or right."""
             corners = np.array([[100, 100], [100, 400], [400, 100], [400, 400]], np.float32)
             z = corners @ np.float32([x, y]) * 0.7
             plate = Mesh(np.column_stack([corners, z]), np.array([[0, 1, 2], [2, 1, 3]]))
@@ -368,7 +373,7 @@ class TestDepth:
         assert np.isnan(draw.depth_px(image, [])).all()
         assert np.isnan(draw.depth_px(image, [mesh_of(model, at=(-900.0, 0.0, 0.0))])).all()
 
-    def test_grey_is_the_share_of_the_faces_depth(self, image, model):
+    def test_grey_is_proportional_to_the_depth_of_the_face(self, image, model):
         mesh = mesh_of(model, yaw=25)
         numbers, result = draw.depth_px(image, [mesh]), draw.depth(image, [mesh])
         where = inner(mesh, 1)
@@ -473,14 +478,14 @@ class TestPose:
             ):
                 for share in (0.0, 0.3, 0.5, 0.8):
                     point = start + share * (end - start)
-                    if point[1] < face.landmarks[:, 1].max():  # under it lies the text
+                    if point[1] < face.landmarks[:, 1].max():  # the label is below
                         assert any(self.near(result, point, color) for color in colors)
                         seen += 1
         assert seen > 20
-        # the box opens to where the face looks
+        # the box widens in the direction of view
         looks = (front.mean(axis=0) - rear.mean(axis=0)) / (d * 4 / 3)
         np.testing.assert_allclose(looks, rotation[:2, 2] * (1, -1), atol=1e-9)
-        assert (looks[0] > 0.1) == (angles[0] > 5)  # yaw > 0 is to the picture's right
+        assert (looks[0] > 0.1) == (angles[0] > 5)  # yaw > 0 is to the right of the image
 
     @pytest.mark.parametrize("angles", POSES)
     def test_axes(self, model, angles):
@@ -506,7 +511,7 @@ class TestPose:
         other = draw.pose(canvas, [face_of(model, 30, scale=12, at=(400.0, 300.0, 0.0))], style="axes")
         assert (other[bottom:] != draw.pose(canvas, [face], style="axes")[bottom:]).any()
 
-    def test_text_of_a_face_below_moves_into_the_picture(self, image, model):
+    def test_the_label_of_a_face_at_the_bottom_moves_into_the_image(self, image, model):
         face = face_of(model, scale=12, at=(240.0, 420.0, 0.0))
         assert face.landmarks[:, 1].max() > SIZE
         white = np.full_like(image, 255)
@@ -529,9 +534,9 @@ class TestPose:
 class TestTextures:
     def test_side_by_side(self, rng):
         images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-        sheets = [Texture(image, np.zeros((16, 16), np.uint8)) for image in images]
-        np.testing.assert_array_equal(draw.textures(sheets), np.concatenate(list(images), axis=1))
-        alone = draw.textures(sheets[:1])
+        given = [Texture(image, np.zeros((16, 16), np.uint8)) for image in images]
+        np.testing.assert_array_equal(draw.textures(given), np.concatenate(list(images), axis=1))
+        alone = draw.textures(given[:1])
         np.testing.assert_array_equal(alone, images[0])
         assert not np.shares_memory(alone, images)
 

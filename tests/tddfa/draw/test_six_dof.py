@@ -37,10 +37,10 @@ def draw(image, heads, **options):
     return draw_6dof.six_dof(image, faces, meshes, poses, **options)
 
 
-def near(picture, color, tolerance=40):
-    """Pixels of about that colour; an arrow's tip is lighter than its shaft."""
+def near(drawn, color, tolerance=40):
+    """Pixels of about that colour; the tip of an arrow is lighter than its shaft."""
     light = np.minimum(255, 1.12 * color + 18)
-    return np.minimum(*(np.abs(picture - each).max(axis=-1) for each in (color, light))) < tolerance
+    return np.minimum(*(np.abs(drawn - each).max(axis=-1) for each in (color, light))) < tolerance
 
 
 class TestPicture:
@@ -54,19 +54,19 @@ class TestPicture:
         changed[40:260, 30:260] = False
         assert not changed.any()
 
-    def test_nobody(self, image):
+    def test_no_faces(self, image):
         np.testing.assert_array_equal(draw(image, []), image)
         assert not draw(image, [], background="black").any()
 
-    def test_without_a_pose_a_face_is_left_out(self, image, model):
+    def test_a_face_without_a_pose_is_not_drawn(self, image, model):
         face, mesh, _ = head(model)
         np.testing.assert_array_equal(draw(image, [(face, mesh, None)]), image)
         other = head(model, at=(120.0, 200.0), scale=6)
         np.testing.assert_array_equal(draw(image, [(face, mesh, None), other]), draw(image, [other]))
 
     def test_the_surface_is_silver_and_where_the_mesh_is(self, image, model):
-        _, mesh, _ = found = head(model)
-        result = draw(image, [found], alpha=1, background="black")
+        _, mesh, _ = given = head(model)
+        result = draw(image, [given], alpha=1, background="black")
         mask = rasterize(mesh.vertices, mesh.triangles, (0, 0, SIZE[1], SIZE[0]), cull="back").mask
         inside = cv2.erode(mask.view(np.uint8), np.ones((7, 7))) > 0
         spread = np.ptp(result.astype(int), axis=-1)
@@ -88,9 +88,13 @@ class TestPicture:
 
     @pytest.mark.parametrize(
         ("pose", "red", "green", "blue"),
-        [((0, 0, 0), (1, 0), (0, -1), None), ((70, 0, 0), None, (0, -1), (1, 0)), ((0, 0, 90), (0, 1), (1, 0), None),
-         ((0, -60, 0), (1, 0), None, (0, 1))],
-    )  # fmt: skip
+        [
+            ((0, 0, 0), (1, 0), (0, -1), None),
+            ((70, 0, 0), None, (0, -1), (1, 0)),
+            ((0, 0, 90), (0, 1), (1, 0), None),
+            ((0, -60, 0), (1, 0), None, (0, 1)),
+        ],
+    )
     def test_axes_point_where_the_head_does(self, image, model, pose, red, green, blue):
         face, mesh, six = head(model, *pose)
         result = draw(np.full_like(image, 128), [(face, mesh, six)], background="black").astype(float)
@@ -105,25 +109,25 @@ class TestPicture:
                 assert abs(away[along > 20] @ (direction[1], -direction[0])).max() < 45
 
     @pytest.mark.parametrize("yaw", [-45, 0, 45])
-    def test_axes_of_a_head_at_the_lens_leave_its_face_free(self, image, model, yaw):
+    def test_axes_of_a_head_near_the_camera_do_not_hide_its_face(self, image, model, yaw):
         face, mesh, _ = head(model, yaw=yaw, scale=9)
         pose = face.six_dof(Intrinsics.centered(120, SIZE), points=model.mean)
-        picture = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
+        drawn = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
         box = draw_6dof.projected_box(pose, face.model_landmarks, SIZE)
         for color in (RED, GREEN):
-            places = np.argwhere(near(picture, color))
+            places = np.argwhere(near(drawn, color))
             assert len(places)
             far = np.linalg.norm(places[:, ::-1] - face.landmarks[30, :2], axis=1).max()
             assert far < 0.65 * (box[2:] - box[:2]).max()
 
-    def test_what_is_nearer_the_lens_is_larger(self, image, model):
+    def test_parts_nearer_to_the_camera_are_larger(self, image, model):
         face, mesh, _ = head(model, yaw=-45, scale=9)
         tips = []
         for focal in (300, 1e5):
             pose = face.six_dof(Intrinsics.centered(focal, SIZE), points=model.mean)
-            picture = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
-            # the face looks to the left and at the viewer: red comes to the viewer, and its tip with it
-            tips.append(int(near(picture, RED).sum()))
+            drawn = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
+            # the face looks to the left and at the viewer: the red axis points to the viewer, and so does its tip
+            tips.append(int(near(drawn, RED).sum()))
         assert tips[0] > 1.15 * tips[1]
 
     def test_the_nearer_head_is_drawn_over_the_farther(self, image, model):
@@ -133,12 +137,12 @@ class TestPicture:
         alone = draw(image, [close], alpha=1)
         mask = rasterize(close[1].vertices, close[1].triangles, (0, 0, SIZE[1], SIZE[0]), cull="back").mask
         inside = cv2.erode(mask.view(np.uint8), np.ones((9, 9))) > 0
-        inside[:110] = False  # where the farther one's words are
+        inside[:110] = False  # the label of the farther head
         same = (np.abs(result.astype(int) - alone).max(axis=-1) < 12)[inside]
         assert same.mean() > 0.98
 
-    def test_distance_orders_not_size(self, image, model):
-        """A larger face that a pose puts farther away is drawn first."""
+    def test_the_order_is_by_distance_not_size(self, image, model):
+        """A larger face whose pose is farther away is drawn first."""
         large, small = head(model, scale=9, at=(260.0, 210.0)), head(model, scale=8, at=(240.0, 205.0))
         farther = large[0].six_dof(Intrinsics.centered(5000, SIZE), points=model.mean)
         moved = (large[0], large[1], farther)
@@ -153,12 +157,12 @@ class TestPicture:
         assert draw(image, [head(model, yaw=30, scale=scale, at=at)]).shape == image.shape
 
     @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (300, 1, 3), (7, 5, 3)])
-    def test_small_pictures(self, model, shape):
+    def test_small_images(self, model, shape):
         grey = np.full(shape, 77, np.uint8)
         assert draw(grey, [head(model, at=(2.0, 2.0))]).shape == shape
         assert (grey == 77).all()
 
-    def test_strided_pictures(self, image, model):
+    def test_strided_images(self, image, model):
         for view in (image[::-1], image[..., ::-1], np.asfortranarray(image)):
             np.testing.assert_array_equal(draw(view, [head(model)]), draw(np.ascontiguousarray(view), [head(model)]))
 
@@ -177,28 +181,35 @@ class TestPicture:
 class TestWords:
     @pytest.mark.parametrize(
         ("distance", "unit", "text"),
-        [(62.4, "cm", "62 cm"), (99.4, "cm", "99 cm"), (99.6, "cm", "1.0 m"), (1234, "cm", "12.3 m"),
-         (6.2e5, "um", "62 cm"), (1.5, "", "1.5"), (123456.0, "", "1.235e+05")],
-    )  # fmt: skip
+        [
+            (62.4, "cm", "62 cm"),
+            (99.4, "cm", "99 cm"),
+            (99.6, "cm", "1.0 m"),
+            (1234, "cm", "12.3 m"),
+            (6.2e5, "um", "62 cm"),
+            (1.5, "", "1.5"),
+            (123456.0, "", "1.235e+05"),
+        ],
+    )
     def test_distances(self, distance, unit, text):
         assert format_distance(distance, unit) == text
 
     def plate(self, image, model, **options):
-        """How much of the picture above the box a word darkens."""
-        found = head(model, **options)
-        result = draw(np.full_like(image, 200), [found], alpha=0)
-        top = int(projected_box(found[2], found[0].model_landmarks, SIZE)[1])
+        """Part of the image above the box that a label darkens."""
+        given = head(model, **options)
+        result = draw(np.full_like(image, 200), [given], alpha=0)
+        top = int(projected_box(given[2], given[0].model_landmarks, SIZE)[1])
         return int((result[: top - 2] < 60).all(axis=-1).sum())
 
     def test_small_faces_have_none(self, image, model):
         assert self.plate(image, model, scale=6) > 200
         assert self.plate(image, model, scale=1.2) == 0
 
-    def test_whose_it_is(self, image, model):
-        # the plate is as long as the word
+    def test_the_label_has_the_track_id(self, image, model):
+        # the plate is as long as the text
         assert self.plate(image, model, track_id=12) > self.plate(image, model)
 
-    def test_a_crowd_has_words_that_do_not_overlap(self, image, model, monkeypatch):
+    def test_labels_of_a_crowd_do_not_overlap(self, image, model, monkeypatch):
         plates = []
         original = draw_6dof._write
 
@@ -213,7 +224,7 @@ class TestWords:
         made = [plate for plate in plates if plate.any()]
         assert 3 < len(made) < 18
         assert np.sum(made, axis=0).max() == 1
-        # the nearest has its word, over its box
+        # the nearest has its label, above its box
         face, _, pose = min(heads, key=lambda each: each[2].distance)
         left, top, *_ = projected_box(pose, face.model_landmarks, SIZE).astype(int)
         assert made[0][top - 3, left + 2]

@@ -5,7 +5,7 @@ from tddfa.surface.sampling import sample
 
 
 def bilinear(image, points):
-    """The same in NumPy, in float64; the border's colour beyond it."""
+    """The same in NumPy, in float64; points outside get the colour of the border."""
     height, width = image.shape[:2]
     x, y = (np.asarray(points[..., i], dtype=np.float64) for i in (0, 1))
     left, top = np.floor(x), np.floor(y)
@@ -28,7 +28,7 @@ def noise(rng):
 
 
 def points_in_32nds(rng, count, low, high):
-    """Points whose fractions have few bits: interpolation that rounds its weights has nothing to round."""
+    """Points whose fractions have few bits, so that rounded interpolation weights are exact."""
     return (rng.integers(np.multiply(low, 32), np.multiply(high, 32), (count, 2)) / 32).astype(np.float32)
 
 
@@ -93,10 +93,10 @@ def test_many_points(noise, rng, count):
 
 
 @pytest.mark.parametrize("shape", [(3, 70000, 3), (70000, 3, 3), (1, 32768, 3), (2, 32767, 3)])
-def test_wide_pictures(rng, shape):
+def test_wide_images(rng, shape):
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     high = shape[1], shape[0]
-    # a face somewhere far right, and one that leaves the picture
+    # a face far on the right, and one that is partly outside of the image
     for low, up in (
         (np.maximum(np.subtract(high, 300), 0), high),
         (np.subtract(high, 300), np.add(high, 200)),
@@ -107,13 +107,13 @@ def test_wide_pictures(rng, shape):
 
 
 @pytest.mark.parametrize("shape", [(3, 70000, 3), (70000, 3, 3)])
-def test_points_from_end_to_end_of_a_wide_picture(rng, shape):
+def test_points_across_a_wide_image(rng, shape):
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     points = points_in_32nds(rng, 500, (-3, -3), (shape[1] + 3, shape[0] + 3))
     np.testing.assert_allclose(sample(image, points), bilinear(image, points), atol=1)
 
 
-def test_points_wholly_beyond_a_wide_picture(rng):
+def test_points_outside_of_a_wide_image(rng):
     image = rng.integers(0, 256, (3, 40000, 3), dtype=np.uint8)
     points = np.array([[50000, 1], [-70, 1], [50000, 900], [1e7, -1e7]], np.float32)
     for row in (points, *points[:, None]):
@@ -128,7 +128,7 @@ def test_one_pixel(rng):
 
 def test_strided_and_read_only(noise, rng):
     points = points_in_32nds(rng, 200, (0, 0), (29, 39))
-    wide = np.repeat(points, 2, axis=0)[::2][:, [1, 0]][:, ::-1]  # no step of it is that of a plain array
+    wide = np.repeat(points, 2, axis=0)[::2][:, [1, 0]][:, ::-1]  # no stride is that of a contiguous array
     wide.setflags(write=False)
     view = noise[::-1, ::2]
     np.testing.assert_array_equal(sample(view, wide), sample(np.ascontiguousarray(view), points))

@@ -9,7 +9,7 @@ from tddfa.surface.sampling import sample
 from tddfa.surface.texture import FILLED, MIRRORED, SEEN, _uv_map, unwrap, vertex_colors
 from tddfa.surface.visibility import visibility
 
-# below it lie the eyeballs on the sheet of the open face model
+# the eyeballs are below it on the UV map of the open face model
 EYEBALLS_UNDER_V = 0.108
 
 
@@ -24,7 +24,7 @@ def head(model, yaw=0.0, pitch=0.0, roll=0.0, scale=14.0, at=(200.0, 200.0, 0.0)
 
 
 def lopsided(uv):
-    """A colour for each point of the sheet, another one on each side of it."""
+    """A colour for each point of the UV map, different on its two sides."""
     u, v = uv[..., 0], uv[..., 1]
     return np.stack([40 + 170 * u, 60 + 150 * v, 130 + 60 * np.sin(6 * u) * np.cos(5 * v)], axis=-1)
 
@@ -34,12 +34,12 @@ def symmetric(uv):
 
 
 def gentle(uv):
-    """Symmetric, and so slow that what is filled in from around a hole is right too."""
+    """Symmetric, and so smooth that filled holes have the right colour too."""
     return np.stack([110 + 20 * uv[..., 1], 130 + 15 * np.abs(uv[..., 0] - 0.5), 90 - 15 * uv[..., 1]], axis=-1)
 
 
 def photo(mesh, color, size=400):
-    """A picture of the mesh, painted with a function on its sheet."""
+    """An image of the mesh, coloured by a function on its UV map."""
     raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, size, size), cull="back")
     uv = interpolate(raster, mesh.triangles, mesh.uv)
     image = np.where(raster.mask[..., None], np.rint(color(uv)), 0).astype(np.uint8)
@@ -47,30 +47,30 @@ def photo(mesh, color, size=400):
     return image
 
 
-def sheet(size):
+def texels(size):
     """u and v of each texel's centre; v is up."""
     y, x = np.mgrid[:size, :size]
     return np.stack([(x + 0.5) / size, 1 - (y + 0.5) / size], axis=-1)
 
 
 def errors(texture, color):
-    expected = color(sheet(len(texture.mask)))
+    expected = color(texels(len(texture.mask)))
     return np.abs(texture.image - expected).max(axis=-1)
 
 
 def skin(size):
-    return sheet(size)[..., 1] > EYEBALLS_UNDER_V
+    return texels(size)[..., 1] > EYEBALLS_UNDER_V
 
 
 def covered(model, size):
-    """Which texels the sheet's triangles cover, by the rasteriser."""
+    """Texels that the triangles of the UV map cover, by the rasteriser."""
     flat = np.column_stack([model.uv[:, 0] * size - 0.5, (1 - model.uv[:, 1]) * size - 0.5, np.zeros(len(model.uv))])
     return rasterize(flat, model.triangles, (0, 0, size, size)).mask
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024])
 @pytest.mark.parametrize("yaw", [50, -50])
-def test_a_turned_head_gives_the_seen_side_and_mirrors_it(model, size, yaw):
+def test_a_turned_head_gives_the_visible_side_and_mirrors_it(model, size, yaw):
     mesh = head(model, yaw)
     texture = unwrap(photo(mesh, lopsided), mesh, size=size)
     assert texture.image.shape == (size, size, 3)
@@ -87,7 +87,7 @@ def test_a_turned_head_gives_the_seen_side_and_mirrors_it(model, size, yaw):
     # the other side's own colours are far from those
     assert np.median(errors(texture, lopsided)[mirrored]) > 50
 
-    # a head turned to its left (yaw > 0) shows its right side, which is the left half of the sheet
+    # a head turned to its left (yaw > 0) shows its right side, which is the left half of the UV map
     shown, hidden = (slice(None), slice(size // 2)), (slice(None), slice(size // 2, None))
     if yaw < 0:
         shown, hidden = hidden, shown
@@ -99,7 +99,7 @@ def test_a_turned_head_gives_the_seen_side_and_mirrors_it(model, size, yaw):
 
 
 @pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (25, 0, 0), (-35, 10, 20), (0, -20, 90), (10, 5, 180)])
-def test_a_symmetric_head_gives_its_whole_sheet(model, yaw, pitch, roll):
+def test_a_symmetric_head_gives_its_whole_texture(model, yaw, pitch, roll):
     mesh = head(model, yaw, pitch, roll)
     texture = unwrap(photo(mesh, symmetric), mesh)
     known = (texture.mask >= MIRRORED) & skin(512)
@@ -111,16 +111,18 @@ def test_a_symmetric_head_gives_its_whole_sheet(model, yaw, pitch, roll):
 
 
 @pytest.mark.parametrize("color", [lopsided, symmetric])
-def test_both_sides_of_a_frontal_face_are_its_own(model, color):
+def test_both_sides_of_a_frontal_face_keep_their_colours(model, color):
     mesh = head(model)
     texture = unwrap(photo(mesh, color), mesh)
     weight = interpolate(
         rasterize(
             np.column_stack([model.uv[:, 0] * 512 - 0.5, (1 - model.uv[:, 1]) * 512 - 0.5, np.zeros(len(model.uv))]),
-            model.triangles, (0, 0, 512, 512),
+            model.triangles,
+            (0, 0, 512, 512),
         ),
-        model.triangles, visibility(mesh, (400, 400))[:, None],
-    )[..., 0]  # fmt: skip
+        model.triangles,
+        visibility(mesh, (400, 400))[:, None],
+    )[..., 0]
     wholly = (weight > 0.999) & (weight[:, ::-1] > 0.999) & skin(512)
     assert wholly[:, :256].sum() > 15000
     assert wholly[:, 256:].sum() > 15000
@@ -129,7 +131,7 @@ def test_both_sides_of_a_frontal_face_are_its_own(model, color):
 
 
 @pytest.mark.parametrize("size", [256, 512, 1000])
-def test_the_mask_covers_the_sheet(model, size):
+def test_the_mask_covers_the_uv_map(model, size):
     mesh = head(model, 20)
     texture = unwrap(photo(mesh, lopsided), mesh, size=size)
     assert set(np.unique(texture.mask)) == {0, FILLED, MIRRORED, SEEN}
@@ -142,7 +144,7 @@ def test_the_mask_covers_the_sheet(model, size):
     assert painted[beside].mean() > 0.97
 
 
-def test_eyeballs_hidden_behind_lids_are_not_seen(model):
+def test_eyeballs_behind_lids_are_hidden(model):
     mesh = head(model, scale=28, at=(400, 400, 0))
     raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, 800, 800), cull="back")
     white = (model.part > 0)[:, None].astype(np.float32).repeat(3, axis=1) * 200
@@ -152,7 +154,7 @@ def test_eyeballs_hidden_behind_lids_are_not_seen(model):
     assert (texture.image[balls] > 150).all(axis=-1).mean() > 0.75
 
 
-def test_the_picture_may_be_strided_and_nothing_is_changed(model):
+def test_strided_images_and_unchanged_arguments(model):
     mesh = head(model, 30)
     image = photo(mesh, lopsided)
     wide = np.repeat(image, 2, axis=1)
@@ -171,7 +173,7 @@ def test_the_picture_may_be_strided_and_nothing_is_changed(model):
         np.testing.assert_array_equal(before, after)
 
 
-def test_two_faces_in_turn_do_not_share_what_is_kept(model):
+def test_alternating_faces_do_not_share_cached_results(model):
     left, right = head(model, 40), head(model, -40)
     expected = unwrap(photo(right, lopsided), right, size=256)
     first = unwrap(photo(left, lopsided), left, size=256)
@@ -187,7 +189,7 @@ def test_two_faces_in_turn_do_not_share_what_is_kept(model):
     np.testing.assert_array_equal(unwrap(photo(right, lopsided), turned, size=256).mask, expected.mask[::-1])
 
 
-def test_equal_arrays_share_a_sheet(model):
+def test_equal_arrays_share_a_uv_map(model):
     mesh = head(model)
     image = photo(mesh, gentle)
     _uv_map.cache_clear()
@@ -201,11 +203,11 @@ def test_equal_arrays_share_a_sheet(model):
     assert _uv_map.cache_info().misses == 2
 
 
-def test_a_large_picture_is_averaged_and_not_thinned_out(model):
+def test_a_large_image_is_averaged_not_subsampled(model):
     mesh = head(model, scale=60, at=(800, 800, 0))
     image = photo(mesh, lambda uv: np.full((*uv.shape[:-1], 3), 128.0), 1600)
     stripes = image.copy()
-    stripes[::2] = np.clip(stripes[::2].astype(int) * 2, 0, 254)  # 254 and 128 by turns: 191 on the average
+    stripes[::2] = np.clip(stripes[::2].astype(int) * 2, 0, 254)  # 254 and 128 alternate: 191 on average
     texture = unwrap(stripes, mesh, size=128)
     inner = (texture.mask == SEEN) & skin(128)
     assert inner.sum() > 2000
@@ -217,7 +219,7 @@ class TestVertexColors:
     """RGB in 0..1, where a texture is BGR."""
 
     @pytest.mark.parametrize("given", [False, True])
-    def test_seen_ones_are_the_pictures_and_hidden_ones_the_other_sides(self, model, given):
+    def test_visible_ones_come_from_the_image_and_hidden_ones_from_the_other_side(self, model, given):
         mesh = head(model, 50)
         image = photo(mesh, lopsided)
         colors = vertex_colors(image, mesh, unwrap(image, mesh) if given else None)
@@ -237,33 +239,33 @@ class TestVertexColors:
         assert far.sum() > 1500
         assert np.percentile(np.abs(colors * 255 - mirrored).max(axis=1)[far], 90) < 4
 
-    def test_without_uv_the_pictures_all_over(self, model):
+    def test_without_uv_all_come_from_the_image(self, model):
         mesh = head(model, 50)
         image = photo(mesh, lopsided)
         colors = vertex_colors(image, Mesh(mesh.vertices, mesh.triangles))
         np.testing.assert_allclose(colors * 255, sample(image, mesh.vertices)[:, ::-1], atol=1e-3)
 
-    def test_nothing(self):
+    def test_no_vertices(self):
         empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
         assert vertex_colors(np.zeros((4, 4, 3), np.uint8), empty).shape == (0, 3)
 
 
 class TestPictureBorders:
-    def test_a_side_outside_the_picture_is_mirrored(self, model):
+    def test_a_side_outside_of_the_image_is_mirrored(self, model):
         mesh = head(model, at=(200, 200, 0))
-        image = photo(mesh, symmetric)[:, :200]  # half of it: the right side of the face, the left half of the sheet
+        image = photo(mesh, symmetric)[:, :200]  # half of it: the right side of the face, the left half of the UV map
         texture = unwrap(image, mesh)
         assert ((texture.mask == SEEN) & skin(512))[:, 262:].sum() == 0
         assert ((texture.mask == MIRRORED) & skin(512))[:, 262:].sum() > 20000
         known = (texture.mask >= MIRRORED) & skin(512)
         assert np.percentile(errors(texture, symmetric)[known], 95) < 3
 
-    def test_a_face_outside_the_picture(self, model):
+    def test_a_face_outside_of_the_image(self, model):
         mesh = head(model, at=(5000, 200, 0))
         texture = unwrap(np.full((50, 50, 3), 90, np.uint8), mesh, size=64)
         assert set(np.unique(texture.mask)) == {0, FILLED}
 
-    def test_the_far_end_of_a_very_wide_picture(self, model):
+    def test_the_right_end_of_a_very_wide_image(self, model):
         near, far = head(model, 20), head(model, 20, at=(39800.0, 200.0, 0.0))
         image = photo(near, lopsided)
         wide = np.zeros((400, 40000, 3), np.uint8)
@@ -342,7 +344,7 @@ class TestVisibility:
             skin_far = (model.mean[:, 0] * side > 5) & (model.part == 0)
             assert (weight[skin_far] > 0).mean() < 0.01
 
-    def test_outside_of_the_picture(self, model):
+    def test_outside_of_the_image(self, model):
         mesh = head(model)
         weight = visibility(mesh, (400, 400))
         cropped = visibility(mesh, (190, 210))
@@ -353,13 +355,13 @@ class TestVisibility:
         moved = Mesh(mesh.vertices - np.float32([1000, 0, 0]), mesh.triangles)
         assert not visibility(moved, (400, 400)).any()
 
-    def test_the_pictures_place_and_depth_do_not_matter(self, model):
+    def test_position_and_depth_do_not_matter(self, model):
         mesh = head(model, 20)
         moved = Mesh(mesh.vertices + np.float32([512, 256, 4096]), mesh.triangles)
         difference = visibility(moved, (2000, 2000)) - visibility(mesh, (2000, 2000))
         assert (np.abs(difference) > 0.05).mean() < 0.005
 
-    def test_nothing(self):
+    def test_no_vertices(self):
         empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
         assert visibility(empty, (10, 10)).shape == (0,)
 
@@ -370,10 +372,14 @@ class TestVisibility:
 class TestArguments:
     @pytest.mark.parametrize(
         ("image", "error"),
-        [(None, TypeError), (np.zeros((4, 4, 3)), TypeError), (np.zeros((4, 4), np.uint8), ValueError),
-         (np.zeros((0, 4, 3), np.uint8), ValueError)],
-    )  # fmt: skip
-    def test_pictures(self, model, image, error):
+        [
+            (None, TypeError),
+            (np.zeros((4, 4, 3)), TypeError),
+            (np.zeros((4, 4), np.uint8), ValueError),
+            (np.zeros((0, 4, 3), np.uint8), ValueError),
+        ],
+    )
+    def test_images(self, model, image, error):
         with pytest.raises(error, match="image: expected"):
             unwrap(image, head(model))
 
@@ -392,7 +398,7 @@ class TestArguments:
         with pytest.raises((TypeError, ValueError), match="size: expected"):
             unwrap(np.zeros((4, 4, 3), np.uint8), head(model), size=size)
 
-    def test_a_mesh_of_nothing(self):
+    def test_an_empty_mesh(self):
         empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32), None, np.zeros((0, 2)))
         texture = unwrap(np.full((9, 9, 3), 50, np.uint8), empty, size=32)
         assert not texture.mask.any()

@@ -51,21 +51,23 @@ def nearest_surfaces(mesh, points):
 
 @pytest.mark.parametrize("pose", POSES)
 def test_it_agrees_with_ray_casting(model, pose):
-    """A point is seen if a line of sight at it, or a 256th of the face beside it, meets nothing well before it."""
+    """A point is visible if a ray at it, or 1/256 of the face beside it, hits no surface well in front of it."""
     mesh = mesh_of(model, *pose)
     points = (mesh.vertices[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
     extent = np.ptp(mesh.vertices, axis=0).max()
     reach = extent / 256
-    around = np.array([
-        nearest_surfaces(mesh, points[:, :2] + (dx * reach, dy * reach))
-        for dx, dy in itertools.product((-1, 0, 1), repeat=2)
-    ])  # fmt: skip
+    around = np.array(
+        [
+            nearest_surfaces(mesh, points[:, :2] + (dx * reach, dy * reach))
+            for dx, dy in itertools.product((-1, 0, 1), repeat=2)
+        ]
+    )
     expected = (around.min(axis=0) <= points[:, 2] + 0.03 * extent) & np.isfinite(around).any(axis=0)
     assert (seen(model, mesh) == expected).mean() >= 0.97
 
 
 def test_clear_cases(model):
-    """By the exact line of sight: what lies on the surface, and what lies a tenth of the face behind it all around."""
+    """By exact rays: points on the surface, and points a tenth of the face behind it all around."""
     clear = wrong = 0
     for pose in POSES[1::2]:
         mesh = mesh_of(model, *pose)
@@ -75,20 +77,20 @@ def test_clear_cases(model):
         around = np.array([nearest_surfaces(mesh, points[:, :2] + shift) for shift in shifts])
         on_top = np.abs(around[0] - points[:, 2]) < 0.005 * extent
         buried = (around > points[:, 2] + 0.1 * extent).all(axis=0)
-        found = seen(model, mesh)
-        assert found[on_top].all(), pose
-        wrong += int(found[buried].sum())
+        visible = seen(model, mesh)
+        assert visible[on_top].all(), pose
+        wrong += int(visible[buried].sum())
         clear += int((on_top | buried).sum())
     assert clear > 200
     # the rays may miss a gap between the lips
     assert wrong <= 0.01 * clear
 
 
-def test_what_a_person_would_say(model):
+def test_obvious_cases(model):
     assert seen(model, mesh_of(model, 0, 0, 0)).all()
     assert not seen(model, mesh_of(model, 180, 0, 0))[17:31].any(), "from behind, no brows, no nose"
     right, left = seen(model, mesh_of(model, 75, 0, 0)), seen(model, mesh_of(model, -75, 0, 0))
-    # turned to the subject's left, the right cheek (the first of the jaw) and eye are seen, and the left are not
+    # turned to the subject's left, the right cheek (the first of the jaw) and eye are visible, and the left are not
     assert right[[1, 2, 3, 36, 48, 17, 30]].all()
     assert not right[[12, 13, 14, 15, 45, 46, 42]].any()
     assert left[[13, 14, 15, 45, 54, 26, 30]].all()
@@ -96,20 +98,20 @@ def test_what_a_person_would_say(model):
 
 
 @pytest.mark.parametrize("scale", [0.5, 2, 60])
-def test_size_and_place_do_not_matter(model, scale):
+def test_size_and_position_do_not_matter(model, scale):
     expected = seen(model, mesh_of(model, 50, 10, 20))
     moved = seen(model, mesh_of(model, 50, 10, 20, scale, (-3e4, 5e4, 777.0)))
     assert (moved == expected).mean() >= 0.97
 
 
-def test_beyond_the_pictures_edge_nothing_is_seen(model):
+def test_points_outside_of_the_image_are_hidden(model):
     mesh = mesh_of(model, 0, 0, 0, 10, (0.0, 100.0, 0.0))
     x = (mesh.vertices[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)[:, 0]
-    found = seen(model, mesh, (300, 300))
-    assert found[x > -0.4].all()
-    assert not found[x < -0.6].any()
+    visible = seen(model, mesh, (300, 300))
+    assert visible[x > -0.4].all()
+    assert not visible[x < -0.6].any()
     assert not seen(model, mesh, (10, 10)).any()
-    assert seen(model, mesh).all(), "of a picture of unknown size"
+    assert seen(model, mesh).all(), "in an image of unknown size"
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
@@ -137,11 +139,11 @@ def test_aligners_with_visibility(aligner, astronaut):
     try:
         (face,) = aligner(astronaut)
         half = np.ascontiguousarray(astronaut[:, 225:])
-        (cut,) = aligner(half, boxes=[face.box - (225, 0, 225, 0)])
+        (part,) = aligner(half, boxes=[face.box - (225, 0, 225, 0)])
     finally:
         aligner.visibility = False
     assert face.visible.shape == (68,)
     np.testing.assert_array_equal(face.visible, aligner.decoder.visible(plain))
-    assert face.visible.sum() >= 64  # she looks a little aside
-    assert not cut.visible[cut.landmarks[:, 0] < -1].any()
-    assert cut.visible[42:48].all()
+    assert face.visible.sum() >= 64  # her head is turned slightly
+    assert not part.visible[part.landmarks[:, 0] < -1].any()
+    assert part.visible[42:48].all()
