@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import cv2
 import numpy as np
@@ -86,6 +86,7 @@ class Detector:
     """
 
     model: Model
+    _: KW_ONLY
     max_height: int = 720
     max_width: int = 1080
     score: float = 0.5

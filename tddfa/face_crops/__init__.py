@@ -1,4 +1,4 @@
-"""Face crops for recognition: aligned to a template, or turned to the front."""
+"""Face crops for recognition: aligned to a template, or frontalised."""
 
 from tddfa.face_crops.aligned import align_face, alignment, five_points, ordered
 from tddfa.face_crops.frontal import frontalise

@@ -1,1 +1,1 @@
-"""A mesh over its image: which points are visible, and which colours they have."""
+"""A mesh in its image: visibility, texture and colours of its points."""

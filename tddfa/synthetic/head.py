@@ -91,7 +91,7 @@ class Head:
             object.__setattr__(self, name, tuple(color.tolist()))
 
     @classmethod
-    def from_photo(cls, image: Image, aligner: Aligner, size: int = 512, face: Face | None = None) -> Head:
+    def from_photo(cls, image: Image, aligner: Aligner, *, size: int = 512, face: Face | None = None) -> Head:
         """Make a head from a photo.
 
         Parameters
@@ -144,7 +144,7 @@ class Head:
         )
 
     @classmethod
-    def procedural(cls, model: FaceModel, seed: int = 0, size: int = 256) -> Head:
+    def procedural(cls, model: FaceModel, seed: int = 0, *, size: int = 256) -> Head:
         """Make a procedural head.
 
         Parameters

@@ -40,7 +40,7 @@ def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: in
         The same seed gives the same images.
     """
     model = FaceModel.load(verified(Config.load(config_path("open_mb05")).face_model))
-    people = [Head.procedural(model, 10 * seed + k, 256) for k in range(_PEOPLE)]
+    people = [Head.procedural(model, 10 * seed + k, size=256) for k in range(_PEOPLE)]
     for i in range(heads + empty):
         rng = np.random.default_rng((seed, i))
         image = backdrop((_SIZE, _SIZE), int(rng.integers(2**31)))

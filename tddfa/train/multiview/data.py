@@ -199,7 +199,7 @@ class _Rendered:
             expression = np.zeros(self.model.expression_count, dtype=np.float32)
             some = rng.permutation(self.model.expression_count)[:_EXPRESSIONS]
             expression[some] = rng.uniform(0, _MAX_EXPRESSION, len(some))
-            return Head.procedural(self.model, int(rng.integers(2**31)), _TEXTURE_SIZE), expression
+            return Head.procedural(self.model, int(rng.integers(2**31)), size=_TEXTURE_SIZE), expression
         expression = self.crops.labels.expression[self.row].clip(0, 1)
         if rng.random() < 0.5:
             expression = another_expression(expression, self.model.expression_names, rng)

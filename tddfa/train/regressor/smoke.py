@@ -104,7 +104,7 @@ def heldout_error(network: Path, model: FaceModel, config: Config) -> float:
     errors = []
     for seed, (yaw, pitch, roll) in _HELD_OUT:
         state = State(yaw, pitch, roll, size=0.5 * _SIZE, x=_SIZE / 2, y=_SIZE / 2)
-        head = Head.procedural(model, seed, _SIZE)
+        head = Head.procedural(model, seed, size=_SIZE)
         image, (target,) = render((_SIZE, _SIZE), [(head, state)], backdrop((_SIZE, _SIZE), seed))
         assert target is not None
         (face,) = aligner(image, rois=[roi_from_landmarks(target.landmarks, config.crop)])

@@ -60,7 +60,7 @@ def synthetic_samples(crops: Crops, count: int, seed: int, model: FaceModel) -> 
         rng = np.random.default_rng((seed, 0, i))
         if head is None or i % _VIEWS == 0:
             if rng.random() < _PROCEDURAL:
-                head = Head.procedural(model, int(rng.integers(2**31)), _TEXTURE_SIZE)
+                head = Head.procedural(model, int(rng.integers(2**31)), size=_TEXTURE_SIZE)
             else:
                 # a crop shows little of the clothes
                 clothes = rng.uniform(10, 235) + rng.normal(0, 25, 3)
