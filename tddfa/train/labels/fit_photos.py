@@ -71,7 +71,9 @@ def read_landmarks(
     """
     if path is None:
         photos = first_by_name(folder, first)
-        return photos, np.array([read_pts(photo.with_suffix(".pts")) for photo in photos])
+        # the files' own numbers, from 1, in single precision: the shipped labels were fitted to these
+        numbers = np.array([read_pts(photo.with_suffix(".pts")) + 1 for photo in photos], dtype=np.float32)
+        return photos, (numbers - np.float32(1)).astype(np.float64)
     arrays = read_arrays(path)
     for name in ("names", "landmarks"):
         if name not in arrays:
