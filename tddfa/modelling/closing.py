@@ -17,7 +17,12 @@ Floats = NDArray[np.float64]
 _SNAP = 0.08
 # The cut behind the jaw, cm: how far below the ear lobes it begins, its z there, how far it leans forward, and over
 # which height.
-_BELOW_LOBES, _NECK_TOP_Z, _NECK_SLOPE, _NECK_LENGTH = 0.02, 1.0, 1.3, 4.8
+# The cut behind the jaw, cm: below the ear lobes; its z at their height, how far it leans forward, and over which height.
+_LOBES_Y, _NECK_TOP_Z, _NECK_SLOPE, _NECK_LENGTH = -1.93, 1.0, 1.3, 4.8
+# Where the lobes begin, from the inside, and over which width the cut comes down to them, cm.
+_LOBES_X, _LOBES_EDGE = 6.8, 0.15
+# How far towards the middle of the head the surface that closes an ear reaches, cm: it must not touch the concha.
+_PLUG_DEPTH = 2.0
 # Of each eyeball: polar angles of new rings from the front, degrees. The first edition ends at about 64.
 _EYEBALL_RINGS = (76.0, 88.0, 100.0, 112.0)
 # cm: how far the socket lies outside the eyeball.
@@ -84,13 +89,11 @@ def clip(draft: Draft, height: Floats) -> Draft:
 
 def trimmed(draft: Draft) -> Draft:
     """Cut a straight rim: an even line over the forehead, and no flap behind the jaw."""
-    _, y, z = draft.mean.astype(np.float64).T
+    x, y, z = draft.mean.astype(np.float64).T
     forehead = _forehead_height(draft)
     # Behind the jaw, from below the ear lobes down: a line in the side view, well behind the landmarks of the jaw.
-    ears = np.concatenate([draft.extra["region_left_ear"], draft.extra["region_right_ear"]])
-    lobes = float(y[ears].min()) - _BELOW_LOBES
-    along = np.clip((lobes - y) / _NECK_LENGTH, 0, 1)
-    neck = z - (_NECK_TOP_Z + _NECK_SLOPE * along)
+    neck = z - (_NECK_TOP_Z + _NECK_SLOPE * np.clip((_LOBES_Y - y) / _NECK_LENGTH, 0, 1))
+    lobes = _LOBES_Y + np.clip((_LOBES_X - np.abs(x)) / _LOBES_EDGE, 0, 1)  # the skin beside them goes farther up
     cut = clip(draft, np.minimum(forehead, np.maximum(neck, y - lobes)))
     # the first edition is open behind both ears
     ears_open = [loop for loop in boundary_loops(cut.triangles) if len(loop) < 20]
@@ -98,14 +101,18 @@ def trimmed(draft: Draft) -> Draft:
         cut = _closed(cut, loop)
     for name in ("region_left_ear", "region_right_ear"):
         own = np.isin(cut.triangles, draft.extra[name]).all(axis=1)
-        # seen from the inside of the head, an ear is closed where it joins the head: a piece of its own, so that the
-        # surface stays a manifold
-        loop = boundary_loops(cut.triangles[own])[0]
-        first = len(cut.mean)
-        cut = cut.with_blended_vertices(loop[:, None], np.ones((len(loop), 1)), cut.part[loop])
-        cut = _closed(cut, np.arange(first, first + len(loop)))
-        cut = cut.marked("region_ear_plugs", np.arange(first, len(cut.mean)))
+        cut = _plugged(cut, boundary_loops(cut.triangles[own])[0])
     return cut
+
+
+def _plugged(draft: Draft, loop: NDArray[np.intp]) -> Draft:
+    """Close an ear where it joins the head, seen from the inside: a surface of its own, so that the skin is a manifold."""
+    first = len(draft.mean)
+    draft = draft.with_blended_vertices(loop[:, None], np.ones((len(loop), 1)), draft.part[loop])
+    draft = _closed(draft, np.arange(first, first + len(loop)))
+    mean = draft.mean.copy()
+    mean[-1, 0] -= np.sign(mean[-1, 0]) * _PLUG_DEPTH
+    return replace(draft, mean=mean).marked("region_ear_plugs", np.arange(first, len(mean)))
 
 
 def _closed(draft: Draft, loop: NDArray[np.intp]) -> Draft:
