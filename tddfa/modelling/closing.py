@@ -96,6 +96,14 @@ def trimmed(draft: Draft) -> Draft:
     ears_open = [loop for loop in boundary_loops(cut.triangles) if len(loop) < 20]
     for loop in ears_open:
         cut = _closed(cut, loop)
+    for name in ("region_left_ear", "region_right_ear"):
+        own = np.isin(cut.triangles, draft.extra[name]).all(axis=1)
+        # seen from the inside of the head, an ear is closed where it joins the head: a piece of its own, so that the
+        # surface stays a manifold
+        loop = boundary_loops(cut.triangles[own])[0]
+        first = len(cut.mean)
+        cut = cut.with_blended_vertices(loop[:, None], np.ones((len(loop), 1)), cut.part[loop])
+        cut = _closed(cut, np.arange(first, first + len(loop)))
     return cut
 
 
