@@ -104,6 +104,7 @@ def trimmed(draft: Draft) -> Draft:
         first = len(cut.mean)
         cut = cut.with_blended_vertices(loop[:, None], np.ones((len(loop), 1)), cut.part[loop])
         cut = _closed(cut, np.arange(first, first + len(loop)))
+        cut = cut.marked("region_ear_plugs", np.arange(first, len(cut.mean)))
     return cut
 
 
@@ -134,7 +135,7 @@ def with_sockets(draft: Draft) -> Draft:
     return draft
 
 
-def _front_of_eye(draft: Draft, part: int) -> NDArray[np.intp]:
+def front_of_eye(draft: Draft, part: int) -> NDArray[np.intp]:
     """The outer one of the two shells that the first edition has for an eye: it hides the other."""
     own = draft.triangles[draft.part[draft.triangles[:, 0]] == part]
     label = np.arange(len(draft.mean))
@@ -151,7 +152,7 @@ def _front_of_eye(draft: Draft, part: int) -> NDArray[np.intp]:
 
 
 def _with_socket(draft: Draft, part: int) -> Draft:
-    front = _front_of_eye(draft, part)
+    front = front_of_eye(draft, part)
     sphere = Sphere.fit(draft.mean[front])
     own = draft.part[draft.triangles[:, 0]] == part
     shell = own & np.isin(draft.triangles[:, 0], front)
@@ -176,6 +177,7 @@ def _with_socket(draft: Draft, part: int) -> Draft:
     draft, socket = _with_ring(draft, ball[near], sphere.centre + away, FACE)
     draft, (behind,) = _with_ring(draft, ball[:1], (sphere.centre - (0, 0, 0.6 * sphere.radius))[None], FACE)
     new += [_strip(lids, socket), _fan(socket, int(behind))]
+    draft = draft.marked("region_socket", np.append(socket, behind))
     return replace(draft, triangles=np.concatenate([draft.triangles, *new]).astype(np.int32))
 
 

@@ -61,6 +61,12 @@ class Draft:
         """Row of `expression_basis` of a named expression."""
         return self.extra["expression_names"].tolist().index(name)
 
+    def marked(self, name: str, vertices: ArrayLike) -> Draft:
+        """Add vertices to a region, which is made if it does not exist yet."""
+        known = self.extra.get(name, np.zeros(0, dtype=np.int32))
+        region = np.union1d(known, np.asarray(vertices)).astype(np.int32)
+        return replace(self, extra={**self.extra, name: region})
+
     def with_blended_vertices(self, sources: ArrayLike, weights: ArrayLike, part: ArrayLike) -> Draft:
         """Append vertices that are weighted means of existing ones: position, both bases, and uv.
 
