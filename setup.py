@@ -55,6 +55,7 @@ setup(
         "FaceBoxes": ["py.typed", "*.pyi"],
         "Sim3DR": ["py.typed", "*.pyi"],
         "tddfa.export": ["*.pyi"],
+        "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
         "tddfa.weights": ["*.onnx", "*.md"],
     },
