@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from tddfa._shared.files import write_atomic
 from tddfa.modelling.arkit import with_arkit
 from tddfa.modelling.attributes import with_attributes
-from tddfa.modelling.closing import trimmed, with_mouth, with_sockets
+from tddfa.modelling.closing import trimmed, with_mouth, with_sockets, without_inverted
 from tddfa.modelling.draft import Draft
 from tddfa.modelling.gaze import with_gaze
+from tddfa.modelling.mediapipe import stored_arrays
+from tddfa.modelling.unwrap import unwrapped
 
 # Arrays whose bytes hardly shrink are stored as they are: they are read faster.
 _STORED = ("shape_basis",)
@@ -27,9 +30,9 @@ def build(first: Draft) -> Draft:
     Vertices of the first edition keep their indices, positions and basis rows, but for the eyeballs, which now turn
     with the eyeLook expressions. The landmarks are the same to the bit.
     """
-    draft = with_mouth(with_sockets(trimmed(first)))
-    draft = with_gaze(draft)
-    return with_arkit(with_attributes(draft, len(first.mean)))
+    draft = unwrapped(with_mouth(with_sockets(trimmed(without_inverted(first)))))
+    draft = with_arkit(with_attributes(with_gaze(draft), len(first.mean)))
+    return replace(draft, extra={**draft.extra, **stored_arrays()})
 
 
 def write(draft: Draft, path: str | os.PathLike[str]) -> Path:
@@ -40,6 +43,6 @@ def write(draft: Draft, path: str | os.PathLike[str]) -> Path:
             entry = zipfile.ZipInfo(f"{name}.npy", _DATE)
             entry.compress_type = zipfile.ZIP_STORED if name in _STORED else zipfile.ZIP_DEFLATED
             content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
             archive.writestr(entry, content.getvalue(), compresslevel=9)
     return write_atomic(path, buffer.getvalue())

@@ -22,7 +22,7 @@ _LOBES_Y, _NECK_TOP_Z, _NECK_SLOPE, _NECK_LENGTH = -1.93, 1.0, 1.3, 4.8
 # Where the lobes begin, from the inside, and over which width the cut comes down to them, cm.
 _LOBES_X, _LOBES_EDGE = 6.8, 0.15
 # How far towards the middle of the head the surface that closes an ear reaches, cm: it must not touch the concha.
-_PLUG_DEPTH = 2.0
+_PLUG_DEPTH = 0.05
 # Of each eyeball: polar angles of new rings from the front, degrees. The first edition ends at about 64.
 _EYEBALL_RINGS = (76.0, 88.0, 100.0, 112.0)
 # cm: how far the socket lies outside the eyeball.
@@ -106,13 +106,43 @@ def trimmed(draft: Draft) -> Draft:
 
 
 def _plugged(draft: Draft, loop: NDArray[np.intp]) -> Draft:
-    """Close an ear where it joins the head, seen from the inside: a surface of its own, so that the skin is a manifold."""
-    first = len(draft.mean)
-    draft = draft.with_blended_vertices(loop[:, None], np.ones((len(loop), 1)), draft.part[loop])
-    draft = _closed(draft, np.arange(first, first + len(loop)))
+    """Close an ear where it joins the head, seen from the inside: a box of its own, so that the skin is a manifold."""
+    first, count = len(draft.mean), len(loop)
+    twice = np.concatenate([loop, loop])
+    draft = draft.with_blended_vertices(twice[:, None], np.ones((2 * count, 1)), draft.part[twice])
     mean = draft.mean.copy()
-    mean[-1, 0] -= np.sign(mean[-1, 0]) * _PLUG_DEPTH
-    return replace(draft, mean=mean).marked("region_ear_plugs", np.arange(first, len(mean)))
+    side = float(np.sign(mean[first, 0]))
+    mean[first + count :, 0] = side * (np.abs(mean[loop, 0]).min() - _PLUG_DEPTH)
+    edge, bottom = np.arange(first, first + count), np.arange(first + count, first + 2 * count)
+    cap = _ear_clipped(mean[bottom][:, [2, 1]].astype(np.float64))
+    new = np.concatenate([_strip(edge, bottom), bottom[cap][:, ::-1]])
+    draft = replace(draft, mean=mean, triangles=np.concatenate([draft.triangles, new]).astype(np.int32))
+    return draft.marked("region_ear_plugs", np.arange(first, len(mean)))
+
+
+def _ear_clipped(polygon: Floats) -> NDArray[np.intp]:
+    """Triangles (n - 2, 3) of a simple polygon (n, 2), in the direction in which it runs (Meisters, 1975)."""
+    x, y = polygon.T
+    order = list(range(len(polygon)))
+    if (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() < 0:
+        return _ear_clipped(polygon[::-1])[:, ::-1] * -1 + len(polygon) - 1
+
+    def area(a: int, b: int, c: int | NDArray[np.intp]) -> Any:
+        return (x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a])
+
+    triangles = []
+    while len(order) > 3:
+        for k in range(len(order)):
+            a, b, c = order[k - 1], order[k], order[(k + 1) % len(order)]
+            others = np.array([v for v in order if v not in (a, b, c)])
+            inside = (area(a, b, others) >= 0) & (area(b, c, others) >= 0) & (area(c, a, others) >= 0)
+            if area(a, b, c) > 0 and not inside.any():
+                break
+        else:
+            raise ValueError("polygon: expected one whose edges do not cross")
+        triangles.append((a, b, c))
+        del order[k]
+    return np.array([*triangles, tuple(order)], dtype=np.intp)
 
 
 def _closed(draft: Draft, loop: NDArray[np.intp]) -> Draft:
@@ -120,6 +150,28 @@ def _closed(draft: Draft, loop: NDArray[np.intp]) -> Draft:
     wider = draft.with_blended_vertices(loop[None], np.full((1, len(loop)), 1 / len(loop)), draft.part[loop[:1]])
     fan = _fan(loop, len(draft.mean))
     return replace(wider, triangles=np.concatenate([draft.triangles, fan]).astype(np.int32))
+
+
+def without_inverted(draft: Draft) -> Draft:
+    """Flip an edge of each triangle whose normal points against those of its vertices: slivers of the first edition."""
+    triangles = draft.triangles.copy()
+    for row in _inverted(draft.mean, triangles):
+        corners = draft.mean[triangles[row]].astype(np.float64)
+        k = int(np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1).argmax())
+        a, b, c = np.roll(triangles[row], -k)  # the longest edge is a, b
+        (other,) = (i for i in np.flatnonzero((triangles == a).any(axis=1) & (triangles == b).any(axis=1)) if i != row)
+        (d,) = set(triangles[other].tolist()) - {int(a), int(b)}
+        triangles[row], triangles[other] = (a, d, c), (d, b, c)
+    return replace(draft, triangles=triangles)
+
+
+def _inverted(mean: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.intp]:
+    a, b, c = (mean[triangles[:, k]].astype(np.float64) for k in range(3))
+    normals = np.cross(b - a, c - a)
+    vertices = np.zeros(mean.shape)
+    for corner in range(3):
+        np.add.at(vertices, triangles[:, corner], normals)
+    return np.flatnonzero((normals * vertices[triangles].sum(axis=1)).sum(axis=1) <= 0)
 
 
 def _forehead_height(draft: Draft) -> Floats:
