@@ -124,7 +124,8 @@ class Decoder:
         True
         """
         vertices = face.camera.project(self._decoded(face))
-        mesh = Mesh(vertices, self.face_model.triangles, None, self.face_model.uv)
+        model = self.face_model
+        mesh = Mesh(vertices, model.triangles, None, model.uv, model.shade)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 
     def _decoded(self, face: Face) -> Floats:
@@ -160,6 +161,33 @@ class Decoder:
         offset = self.face_model.landmark_offset(convention)
         points = self.face_model.landmarks(face.params.shape, face.params.expression)
         return face.camera.project(points + offset)
+
+    def points(self, face: Face, name: str) -> Floats:
+        """Named points on the surface of a face, such as MediaPipe's.
+
+        Parameters
+        ----------
+        face : Face
+            A face of this model.
+        name : str
+            A point set of the face model. "mediapipe" gives the 478 points of MediaPipe's Face Landmarker, in order.
+
+        Returns
+        -------
+        ndarray (k, 3) float32
+            In image px.
+
+        Raises
+        ------
+        ValueError
+            If the face model does not have this point set.
+
+        Examples
+        --------
+        >>> aligner.decoder.points(face, "mediapipe").shape
+        (478, 3)
+        """
+        return face.camera.project(self.face_model.points(name, face.params.shape, face.params.expression))
 
     def visible(self, face: Face) -> NDArray[np.bool_]:
         """Which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.

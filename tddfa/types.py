@@ -332,6 +332,9 @@ class Mesh:
         RGB in 0..1.
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up.
+    shade : ndarray (n,) float32 or None
+        Factor of a vertex's brightness, 0..1: dark inside the mouth. For drawing without colours, and for parts of a
+        texture that no photo shows.
 
     Examples
     --------
@@ -344,6 +347,7 @@ class Mesh:
     triangles: NDArray[np.int32]
     colors: NDArray[np.float32] | None = None
     uv: NDArray[np.float32] | None = None
+    shade: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -356,7 +360,7 @@ class Mesh:
             )
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "triangles", triangles)
-        for name, width in (("colors", 3), ("uv", 2)):
+        for name, shape in (("colors", (count, 3)), ("uv", (count, 2)), ("shade", (count,))):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, checked(f"Mesh.{name}", value, (count, width)))
+                object.__setattr__(self, name, checked(f"Mesh.{name}", value, shape))

@@ -209,6 +209,8 @@ def mesh(
             continue
         light = shade(vertex_normals(surface.vertices, surface.triangles), **_LIGHT)
         intensity = light.diffuse + light.specular
+        if surface.shade is not None and surface.colors is None:
+            intensity = intensity * surface.shade
         albedo = np.float32(255) if surface.colors is None else 255 * surface.colors[:, ::-1]
         layer = interpolate(raster, surface.triangles, albedo * intensity[:, None], dtype=np.uint8, threads=threads)
         palette = _CLAY_RAMP if surface.colors is None else None

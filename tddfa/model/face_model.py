@@ -21,6 +21,34 @@ OFFSET_PREFIX = "landmark_offset_"
 """Prefix of the names of `FaceModel.landmark_offsets` in a file, before the landmark convention."""
 
 
+_INNER_MOUTH = 3
+
+
+@dataclass(frozen=True, eq=False)
+class PointSet:
+    """Points at fixed places of a face model's surface.
+
+    Attributes
+    ----------
+    triangles : ndarray (k, 3) int32
+        Vertices around each point.
+    weights : ndarray (k, 3) float32
+        Their weights.
+    licence : str
+        Terms of use of the places.
+    """
+
+    triangles: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other."""
+        triangles = checked("PointSet.triangles", self.triangles, (None, 3), np.int32)
+        object.__setattr__(self, "triangles", triangles)
+        object.__setattr__(self, "weights", checked("PointSet.weights", self.weights, (len(triangles), 3)))
+
+
 @dataclass(frozen=True, eq=False)
 class FaceModel:
     """Linear face model: ``vertices = mean + shape @ shape_basis + expression @ expression_basis``.
@@ -42,9 +70,10 @@ class FaceModel:
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up; the UV map is symmetric about u = 0.5.
     part : ndarray (n,) uint8
-        0 face, 1 left eyeball, 2 right eyeball.
+        0 face, 1 left eyeball, 2 right eyeball, 3 inside of the mouth.
     regions : dict of str to ndarray (k,) int32
-        Vertices by part of the face: eyes, lips, nose, brows, ears, jaw.
+        Vertices by part of the face: eyes, lips, nose, brows, ears, jaw; and, where the model has them, eyeballs,
+        irises, pupils, sockets, the inside of the mouth, and rings along the rim (``rim_forehead_0`` is the outermost).
     expression_names : tuple of str
         Names of the expression offsets (ARKit's where the model has them).
     expression_range : tuple of float or None
@@ -60,6 +89,23 @@ class FaceModel:
     landmark_offsets : dict of str to ndarray (68, 3) float32
         Landmark convention to the vectors from the landmarks on the surface to its own, in the model's frame and unit;
         medians over many faces (`tddfa.train.labels.convention`). Zeros for `convention`.
+    shade : ndarray (n,) float32 or None
+        Factor of a vertex's brightness, 0..1: dark inside the mouth.
+    feather : ndarray (n,) float32 or None
+        Opacity, 0..1: 0 on the rim (forehead, neck, behind the ears), 1 from a short way inwards on.
+    material : ndarray (n,) uint8 or None
+        Index into `material_names`.
+    material_names : tuple of str
+        Skin, lip, sclera, iris, pupil, inside of the mouth, socket.
+    eye_centres, gaze_axes : ndarray (2, 3) float32 or None
+        Centres of rotation of the left and the right eyeball of the mean face, and the directions in which they look.
+        The eyeLook expressions rotate the eyeballs about the centres (`tddfa.modelling.gaze`).
+    arkit_names : tuple of str
+        Apple's 52 blendshapes.
+    arkit_table : ndarray (52, e) float32 or None
+        ``arkit = clip(arkit_table @ expression, 0, 1)`` (`tddfa.modelling.arkit`).
+    point_sets : dict of str to PointSet
+        Further points on the surface, such as "mediapipe".
 
     Examples
     --------
@@ -85,6 +131,15 @@ class FaceModel:
     licence: str
     convention: str = "300w"
     landmark_offsets: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    shade: NDArray[np.float32] | None = None
+    feather: NDArray[np.float32] | None = None
+    material: NDArray[np.uint8] | None = None
+    material_names: tuple[str, ...] = ()
+    eye_centres: NDArray[np.float32] | None = None
+    gaze_axes: NDArray[np.float32] | None = None
+    arkit_names: tuple[str, ...] = ()
+    arkit_table: NDArray[np.float32] | None = None
+    point_sets: dict[str, PointSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -97,6 +152,12 @@ class FaceModel:
             ("landmark_weights", (68, 3), np.float32),
             ("uv", (n, 2), np.float32),
             ("part", (n,), np.uint8),
+            ("shade", (n,), np.float32),
+            ("feather", (n,), np.float32),
+            ("material", (n,), np.uint8),
+            ("eye_centres", (2, 3), np.float32),
+            ("gaze_axes", (2, 3), np.float32),
+            ("arkit_table", (len(self.arkit_names), len(self.basis) - self.shape_count), np.float32),
         ):
             value = getattr(self, name)
             if value is not None:
@@ -105,6 +166,7 @@ class FaceModel:
             ("triangles", self.triangles),
             ("landmark_triangles", self.landmark_triangles),
             *((f"regions[{name!r}]", index) for name, index in self.regions.items()),
+            *((f"point_sets[{name!r}].triangles", points.triangles) for name, points in self.point_sets.items()),
         ):
             if index.size and (index.min() < 0 or index.max() >= n):
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
@@ -128,8 +190,10 @@ class FaceModel:
     def load(cls, path: str | os.PathLike[str]) -> FaceModel:
         """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
 
-        `uv`, `part`, `region_<name>`, `expression_names`, `expression_range`, `unit`, `licence`, `convention` and
-        `landmark_offset_<convention>` are optional.
+        Optional are `uv`, `part`, `region_<name>`, `rim_<name>` (a region too), `expression_names`,
+        `expression_range`, `unit`, `licence`, `convention`, `landmark_offset_<convention>`, `shade`, `feather`,
+        `material`, `material_names`, `eye_centres`, `gaze_axes`, `arkit_names`, `arkit_table`, and
+        `points_<name>_triangles`, `points_<name>_weights` and `points_<name>_licence`.
 
         Raises
         ------
@@ -151,7 +215,7 @@ class FaceModel:
                 raise ValueError(f"{path}: {name}: expected shape (k, {len(mean)}, 3), got {array.shape}")
         basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float32)
         basis[: len(shape)], basis[len(shape) :] = shape, expression
-        names = tuple(str(name) for name in arrays.get("expression_names", ()))
+        names = _names(arrays, "expression_names")
         bounds = arrays.get("expression_range")
         # older files of the Basel Face Model, the only one in um, do not name their convention
         convention = str(arrays.get("convention", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
@@ -171,7 +235,7 @@ class FaceModel:
                 regions={
                     name.removeprefix("region_"): checked(name, array, (None,), np.int32)
                     for name, array in arrays.items()
-                    if name.startswith("region_")
+                    if name.startswith(("region_", "rim_"))
                 },
                 expression_names=names or tuple(f"expression_{i}" for i in range(len(expression))),
                 expression_range=None if bounds is None else (float(bounds[0]), float(bounds[1])),
@@ -179,6 +243,13 @@ class FaceModel:
                 licence=str(arrays.get("licence", "")),
                 convention=convention,
                 landmark_offsets=offsets,
+                material_names=_names(arrays, "material_names"),
+                arkit_names=_names(arrays, "arkit_names"),
+                point_sets=_point_sets(arrays),
+                **{
+                    name: arrays.get(name)
+                    for name in ("shade", "feather", "material", "eye_centres", "gaze_axes", "arkit_table")
+                },
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
@@ -196,21 +267,26 @@ class FaceModel:
         return self.landmark_offsets[convention]
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the mouth has an inside, so that eyes and mouth show no hole."""
+        return bool((self.part == _INNER_MOUTH).any())
+
+    @property
     def expression_count(self) -> int:
         """Number of expression offsets."""
         return len(self.basis) - self.shape_count
 
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
-        return self._at_landmarks(self.mean)
+        return _at(self.mean, self._landmark_set)
 
     @cached_property
     def _landmark_basis(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self._at_landmarks(self.basis))
+        return np.ascontiguousarray(_at(self.basis, self._landmark_set))
 
-    def _at_landmarks(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        corners = points[..., self.landmark_triangles, :]
-        return np.asarray((corners * self.landmark_weights[..., None]).sum(axis=-2), dtype=np.float32)
+    @property
+    def _landmark_set(self) -> PointSet:
+        return PointSet(self.landmark_triangles, self.landmark_weights)
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
@@ -265,6 +341,31 @@ class FaceModel:
         """The landmarks (..., 68, 3) on the surface alone, without the other vertices; arguments as of `vertices`."""
         return self._linear(self._landmark_mean, self._landmark_basis, shape, expression)
 
+    def points(self, name: str, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A point set (..., k, 3) of `point_sets`, in the model's frame and unit; the others as of `vertices`.
+
+        Raises
+        ------
+        ValueError
+            If the model does not have this point set.
+
+        Examples
+        --------
+        >>> model = aligner.decoder.face_model
+        >>> model.points("mediapipe", face.params.shape, face.params.expression).shape
+        (478, 3)
+        """
+        if name not in self.point_sets:
+            raise ValueError(f"name: expected one of {', '.join(self.point_sets) or 'none'}, got {name!r}")
+        return self._linear(*self._point_bases[name], shape, expression)
+
+    @cached_property
+    def _point_bases(self) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        return {
+            name: (_at(self.mean, points), np.ascontiguousarray(_at(self.basis, points)))
+            for name, points in self.point_sets.items()
+        }
+
     def _linear(
         self,
         mean: NDArray[np.float32],
@@ -276,6 +377,29 @@ class FaceModel:
         points = coefficients @ basis.reshape(len(basis), -1)
         points += mean.reshape(-1)
         return np.asarray(points.reshape(*coefficients.shape[:-1], *mean.shape))
+
+
+def _at(values: NDArray[np.float32], points: PointSet) -> NDArray[np.float32]:
+    """Values (..., n, 3) of the vertices, at points (..., k, 3)."""
+    corners = values[..., points.triangles, :]
+    return np.asarray((corners * points.weights[..., None]).sum(axis=-2), dtype=np.float32)
+
+
+def _names(arrays: dict[str, NDArray[Any]], name: str) -> tuple[str, ...]:
+    return tuple(str(entry) for entry in arrays.get(name, ()))
+
+
+def _point_sets(arrays: dict[str, NDArray[Any]]) -> dict[str, PointSet]:
+    start, end = "points_", "_triangles"
+    names = [name[len(start) : -len(end)] for name in arrays if name.startswith(start) and name.endswith(end)]
+    return {
+        name: PointSet(
+            arrays[f"{start}{name}{end}"],
+            arrays.get(f"{start}{name}_weights", np.zeros((0, 3), dtype=np.float32)),
+            str(arrays.get(f"{start}{name}_licence", "")),
+        )
+        for name in names
+    }
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -117,9 +117,9 @@ def _mirrored_points(model: FaceModel) -> tuple[NDArray[np.intp], NDArray[np.int
     at = np.arange(0, len(model.mean), step)
     wanted = model.mean[at] * np.array([-1, 1, 1], dtype=np.float32)
     neighbours = np.empty((len(at), _NEIGHBOURS), dtype=np.intp)
-    part = np.minimum(model.part, 2)
     # the mirror image of an eye is the other eye, not the lid on it
-    for own, other in ((0, 0), (1, 2), (2, 1)):
+    part = model.part
+    for own, other in ((0, 0), (1, 2), (2, 1), (3, 3)):
         rows, others = np.flatnonzero(part[at] == own), np.flatnonzero(part == other)
         if not len(others):  # a model with one eye
             others = np.arange(len(part))

@@ -12,7 +12,9 @@ from tddfa.modelling.draft import Draft
 def main() -> int:
     """Parse the command line and write the file; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tddfa.modelling", description=__doc__, allow_abbrev=False)
-    parser.add_argument("first", type=Path, metavar="FIRST.npz", help="the first edition (configs/open_face.npz of commit 88fa32a)")
+    parser.add_argument(
+        "first", type=Path, metavar="FIRST.npz", help="first edition: configs/open_face.npz of commit 88fa32a"
+    )
     parser.add_argument("second", type=Path, metavar="SECOND.npz", help="file to write")
     options = parser.parse_args()
     write(build(Draft.load(options.first)), options.second)

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from tddfa.modelling.closing import front_of_eye
 from tddfa.modelling.draft import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE, Draft, boundary_loops
+from tddfa.modelling.gaze import iris_centres
 
 Index = NDArray[np.int32]
 
@@ -91,13 +92,12 @@ def _edges(triangles: NDArray[np.int32]) -> NDArray[np.int64]:
 
 def _eye_regions(draft: Draft, used: NDArray[np.bool_]) -> dict[str, Index]:
     regions = {}
-    for part, side, centre in zip((LEFT_EYE, RIGHT_EYE), ("left", "right"), draft.extra["eye_centres"], strict=True):
+    for part, side, centre in zip((LEFT_EYE, RIGHT_EYE), ("left", "right"), iris_centres(draft), strict=True):
         regions[f"region_{side}_eyeball"] = np.flatnonzero(used & (draft.part == part)).astype(np.int32)
         front = front_of_eye(draft, part)
-        away = np.linalg.norm(draft.mean[front, :2] - centre[:2], axis=1)
+        away = np.linalg.norm(draft.mean[front] - centre, axis=1)
         for name, radius in (("iris", _IRIS_RADIUS), ("pupil", _PUPIL_RADIUS)):
-            near = front[(away <= radius) & (draft.mean[front, 2] > centre[2])]
-            regions[f"region_{side}_{name}"] = near.astype(np.int32)
+            regions[f"region_{side}_{name}"] = np.sort(front[away <= radius]).astype(np.int32)
     return regions
 
 

@@ -1,7 +1,8 @@
-"""Surfaces that close the first edition: a clean rim, sockets behind the lids, eyeballs to beyond their equator, a mouth."""
+"""Surfaces that close the first edition: a straight rim, sockets, whole eyeballs, the inside of the mouth."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +16,7 @@ Floats = NDArray[np.float64]
 
 # Crossings nearer than this fraction of an edge to its end move the rim to that end: no slivers.
 _SNAP = 0.08
-# The cut behind the jaw, cm: how far below the ear lobes it begins, its z there, how far it leans forward, and over
-# which height.
-# The cut behind the jaw, cm: below the ear lobes; its z at their height, how far it leans forward, and over which height.
+# The cut behind the jaw, cm: height of the ear lobes, its z there, how far it leans forward, and over which height.
 _LOBES_Y, _NECK_TOP_Z, _NECK_SLOPE, _NECK_LENGTH = -1.93, 1.0, 1.3, 4.8
 # Where the lobes begin, from the inside, and over which width the cut comes down to them, cm.
 _LOBES_X, _LOBES_EDGE = 6.8, 0.15
@@ -227,7 +226,7 @@ def _with_socket(draft: Draft, part: int) -> Draft:
     for degrees in _EYEBALL_RINGS:
         draft, ring = _with_ring(draft, rings[0], _on_sphere(draft.mean[rings[0]], sphere, degrees), part)
         rings.append(ring)
-    new = [_strip(a, b) for a, b in zip(rings, rings[1:], strict=False)]
+    new = [_strip(a, b) for a, b in itertools.pairwise(rings)]
     # the socket: from the lids back to the equator, then closed behind it
     away = draft.mean[lids].astype(np.float64) - sphere.centre
     away[:, 2] = 0

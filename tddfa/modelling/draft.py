@@ -51,7 +51,8 @@ class Draft:
     def load(cls, path: str | os.PathLike[str]) -> Draft:
         """Read a face model's file; errors as of `tddfa.FaceModel.load`."""
         arrays: dict[str, Any] = dict(read_npz(Path(path), MAX_BYTES))
-        return cls(*(arrays.pop(name) for name in _FIELDS), extra=arrays)
+        fields = {name: arrays.pop(name) for name in _FIELDS}
+        return cls(**fields, extra=arrays)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by the names that they have in the file."""

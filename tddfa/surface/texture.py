@@ -157,7 +157,10 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     mirrored = cv2.flip(direct, 1, dst=empty(direct.shape, np.uint8))
     colors = cv2.blendLinear(direct, mirrored, weight, other, dst=empty(direct.shape, np.uint8))
     known = np.minimum(np.add(weight, other, out=buffer), 1, out=buffer)
-    cv2.copyTo(_fill(colors, known), uv_map.coloured, dst=texture.image[uv_map.rows])
+    filled = _fill(colors, known)
+    if mesh.shade is not None:
+        _darken(filled, interpolate(uv_map.raster, mesh.triangles, mesh.shade[:, None])[..., 0], known, uv_map.inside)
+    cv2.copyTo(filled, uv_map.coloured, dst=texture.image[uv_map.rows])
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = uv_map.inside + (known >= 0.5) * uv_map.inside + (weight >= 0.5) * uv_map.inside
     mask *= np.uint8(FILLED)
@@ -219,6 +222,16 @@ def _shrunk(
     shrunk = np.maximum(sides // factor, 1)
     small = cv2.resize(image, shrunk.tolist(), interpolation=cv2.INTER_AREA)
     return np.asarray(small), (points + np.float32(0.5)) * (shrunk / sides).astype(np.float32) - np.float32(0.5)
+
+
+def _darken(
+    image: NDArray[np.uint8], shade: NDArray[np.float32], known: NDArray[np.float32], inside: NDArray[np.uint8]
+) -> None:
+    """Darken, in place, what no photo shows of dark parts, such as the inside of the mouth."""
+    dark = np.flatnonzero((inside > 0) & (shade < 1))
+    factor = 1 - (1 - shade.reshape(-1)[dark]) * (1 - known.reshape(-1)[dark])
+    pixels = image.reshape(-1, 3)
+    pixels[dark] = np.rint(pixels[dark] * factor[:, None]).astype(np.uint8)
 
 
 def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -172,7 +172,12 @@ def bust_of(model: FaceModel) -> Bust:
     length = [float(np.linalg.norm(np.diff(model.mean[loop], axis=0), axis=1).sum()) for loop in loops]
     outer = int(np.argmax(length))
     loop = loops[outer]
-    plugs = tuple(other for k, other in enumerate(loops) if k != outer and model.part[other[0]] == 0)
+    # a model with an inner mouth is closed by itself
+    plugs = (
+        ()
+        if model.is_closed
+        else tuple(other for k, other in enumerate(loops) if k != outer and model.part[other[0]] == 0)
+    )
 
     landmarks = (model.mean[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
     scale = float(np.ptp(landmarks[:, 1])) / _LANDMARK_HEIGHT

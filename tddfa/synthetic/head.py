@@ -303,7 +303,7 @@ def _face_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
 @lru_cache(maxsize=8)
 def _eye_texels(model: FaceModel, size: int) -> NDArray[np.bool_]:
     """The texels of the eyeballs."""
-    return _on_uv_map(model, size, (model.part > 0)[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
+    return _on_uv_map(model, size, np.isin(model.part, (1, 2))[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
 
 
 @lru_cache(maxsize=8)

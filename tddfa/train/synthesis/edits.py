@@ -21,7 +21,7 @@ from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample
 from tddfa.train.data.sources import usable_rows
 from tddfa.train.synthesis.profiling import follow
-from tddfa.train.synthesis.rerender import MOUTH, Drawing, Pixels, moved_colors, surface_of
+from tddfa.train.synthesis.rerender import Drawing, Pixels, moved_colors, surface_of
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -218,7 +218,7 @@ def _lid(model: FaceModel, name: str) -> Floats:
     moves = model.basis[model.shape_count + model.expression_names.index(name)]
     travel = np.linalg.norm(moves, axis=1) * (model.part == 0)
     first, last = _LID
-    folded = np.zeros(len(surface_of(model).uv), dtype=np.float32)
+    folded = np.zeros(len(model.mean), dtype=np.float32)
     folded[: len(travel)] = np.clip((travel / travel.max() - first) / (last - first), 0, 1)
     return folded
 
@@ -271,9 +271,11 @@ def _with_mouth(color: Image, pixels: Pixels, crop: Image, landmarks: Floats, rn
     """Paint the inside of a mouth that is closed in the photo."""
     at = np.rint(np.clip(landmarks[[2, 14, 31, 35, 30, 33, 48, 54]], 0, len(crop) - 1)).astype(np.intp)
     paint = _painted_mouth(np.median(crop[at[:, 1], at[:, 0]], axis=0), rng)
-    left, low, right, high = MOUTH
+    left, low, right, high = pixels.surface.mouth
     height, width = paint.shape[:2]
-    on_map = pixels.blend(pixels.surface.uv)
+    uv = pixels.surface.model.uv
+    assert uv is not None
+    on_map = pixels.blend(uv)
     columns = (on_map[..., 0] - np.float32(left)) * np.float32((width - 1) / (right - left))
     rows = (np.float32(high) - on_map[..., 1]) * np.float32((height - 1) / (high - low))
     painted = cv2.remap(paint, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -19,9 +19,8 @@ from tddfa.types import Mesh
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-MOUTH = (0.35, 0.83, 0.65, 0.97)
-"""Left, bottom, right and top, in u and v, of the inside of the mouth on the UV map; the face model leaves it free."""
-
+# Value of `FaceModel.part`.
+_INNER_MOUTH = 3
 # Large enough that texels are smaller than the px of a 160 px crop.
 _TEXTURE_SIZE = 256
 # Factor of `visibility`, which is small on a slanted surface: a slanted view is still better than the mirrored side.
@@ -30,77 +29,39 @@ _CERTAINTY = 6.0
 _SUPERSAMPLE = 2
 # Width of the fade at the mesh's edge, as a fraction of the face's height: colours seldom match there.
 _FADE = 0.11
-# The inside of the mouth: the scale of each ring relative to the rim, and its depth behind the rim, in mouth widths.
-_RINGS = ((1.0, 0.0), (0.85, 0.12), (0.5, 0.25), (0.0, 0.3))
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A face model's surface with the mouth closed from within, so that an open mouth shows no hole.
+    """A face model's surface with a soft edge.
 
     Attributes
     ----------
     model : FaceModel
-        Of the face.
-    triangles : ndarray (m, 3) int32
-        Its own first.
-    uv : ndarray (n, 2) float32
-        Of the face model, with the inside of the mouth in a free place.
+        Of the face, with `uv`.
     fade : ndarray (n,) float32
         0 at the outer edge to 1 a little inside.
-    rim : ndarray (k,) int
-        Vertices around the opening of the mouth; empty if the face model has no opening.
+    mouth : tuple of float
+        Left, bottom, right and top, in u and v, of the inside of the mouth on the UV map; empty if there is none.
     """
 
     model: FaceModel
-    triangles: NDArray[np.int32]
-    uv: Floats
     fade: Floats
-    rim: NDArray[np.intp]
-
-    def vertices(self, face: Floats) -> Floats:
-        """All vertices (n, 3), from those of the face model, in its frame."""
-        if not len(self.rim):
-            return face
-        rim = face[self.rim]
-        width = float(np.ptp(rim[:, 0]))
-        middle = rim.mean(axis=0)
-        back = np.array([0, 0, width])
-        rings = [
-            np.asarray(middle + (rim - middle) * ring_scale - depth * back, np.float32) for ring_scale, depth in _RINGS
-        ]
-        return np.asarray(np.concatenate([face, *rings]), dtype=np.float32)
+    mouth: tuple[float, ...]
 
     def mesh(self, camera: Floats, face: Floats) -> Mesh:
         """Project the surface to px, from a face model's vertices and a camera (3, 4)."""
-        projected = self.vertices(face) @ camera[:, :3].T + camera[:, 3]
-        return Mesh(np.ascontiguousarray(projected, dtype=np.float32), self.triangles, uv=self.uv)
+        projected = face @ camera[:, :3].T + camera[:, 3]
+        return Mesh(np.ascontiguousarray(projected, dtype=np.float32), self.model.triangles, uv=self.model.uv)
 
 
 @lru_cache(maxsize=4)
 def surface_of(model: FaceModel) -> Surface:
     """The surface of a face model that has `uv`; computed once per model."""
     assert model.uv is not None
-    rim = _mouth_rim(model)
-    count, n = len(rim), len(model.mean)
-    triangles: list[NDArray[np.integer]] = [model.triangles]
-    uv: list[NDArray[np.floating]] = [model.uv]
-    if count:
-        uv += [_mouth_uv(model, rim, ring_scale) for ring_scale, _ in _RINGS]
-        k = np.arange(count)
-        after = (k + 1) % count
-        for ring in range(len(_RINGS) - 1):
-            outer, inner = n + ring * count, n + (ring + 1) * count
-            triangles.append(np.column_stack([outer + after, outer + k, inner + k]))
-            triangles.append(np.column_stack([outer + after, inner + k, inner + after]))
-    fade = np.concatenate([_fade(model), np.ones(len(_RINGS) * count)])
-    return Surface(
-        model,
-        np.concatenate(triangles).astype(np.int32),
-        np.concatenate(uv).astype(np.float32),
-        fade.astype(np.float32),
-        rim,
-    )
+    inside = model.uv[model.part == _INNER_MOUTH]
+    mouth = (*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist()) if len(inside) else ()
+    return Surface(model, _fade(model).astype(np.float32), mouth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +100,21 @@ class Pixels:
 
     def __init__(self, surface: Surface, vertices: Floats, size: int) -> None:
         self.surface, self.size = surface, size
-        self._raster = rasterize(vertices, surface.triangles, (0, 0, size, size), cull="back", factor=_SUPERSAMPLE)
+        self._raster = rasterize(
+            vertices, surface.model.triangles, (0, 0, size, size), cull="back", factor=_SUPERSAMPLE
+        )
 
     @property
     def in_mouth(self) -> NDArray[np.bool_]:
         """Where the inside of the mouth is visible, (2 size, 2 size)."""
-        return self._raster.triangle_id >= len(self.surface.model.triangles)
+        model = self.surface.model
+        inside = model.part[model.triangles[:, 0]] == _INNER_MOUTH
+        covered = self._raster.triangle_id
+        return np.asarray((covered >= 0) & inside[covered])
 
     def blend(self, attributes: NDArray[np.generic]) -> Floats:
         """Interpolate attributes (n, c) of the vertices: (2 size, 2 size, c), 0 outside the surface."""
-        return interpolate(self._raster, self.surface.triangles, attributes)
+        return interpolate(self._raster, self.surface.model.triangles, attributes)
 
     def blend_reduced(self, attribute: Floats) -> Floats:
         """Interpolate an attribute (n,) of the vertices, averaged to the size of the image: (size, size)."""
@@ -200,34 +166,3 @@ def _fade(model: FaceModel) -> NDArray[np.float64]:
     fade = np.clip(distance / (_FADE * float(np.ptp(model.mean[:, 1]))), 0, 1)
     fade[model.part > 0] = 1
     return np.asarray(fade * fade * (3 - 2 * fade))
-
-
-def _mouth_rim(model: FaceModel) -> NDArray[np.intp]:
-    """The edge of the mesh around the mouth, in order; empty without an opening, or without a place on the UV map."""
-    none = np.zeros(0, dtype=np.intp)
-    assert model.uv is not None
-    landmarks = (model.mean[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
-    mouth, width = landmarks[60:68].mean(axis=0), float(np.linalg.norm(landmarks[54] - landmarks[48]))
-    if model.uv[:, 1].max() > MOUTH[1] - 0.02:
-        return none
-    for loop in bust_of(model).plugs:
-        edge = model.mean[loop]
-        if np.linalg.norm(edge.mean(axis=0) - mouth) < 0.4 * width and np.ptp(edge[:, 0]) > 0.4 * width:
-            return np.asarray(loop, dtype=np.intp)
-    return none
-
-
-def _mouth_uv(model: FaceModel, rim: NDArray[np.intp], ring_scale: float) -> NDArray[np.float64]:
-    """UV coordinates of a ring of the inside of the mouth: an ellipse, with the upper lip on its upper half."""
-    left, low, right, high = MOUTH
-    x = model.mean[rim, 0] - model.mean[rim, 0].mean()
-    across = np.clip(x / np.abs(x).max(), -1, 1)
-    # the lips touch at rest; the order along the rim separates them
-    order = np.arange(len(rim))
-    corners = sorted((int(np.argmin(x)), int(np.argmax(x))))
-    between = (order > corners[0]) & (order < corners[1])
-    y = model.mean[rim, 1]
-    upper = between if y[between].mean() > y[~between].mean() else ~between
-    height = np.sqrt(1 - across * across) * np.where(upper, 1, -1)
-    u = (left + right) / 2 + ring_scale * across * (right - left) / 2
-    return np.column_stack([u, (low + high) / 2 + ring_scale * height * (high - low) / 2])

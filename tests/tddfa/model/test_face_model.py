@@ -131,7 +131,12 @@ class TestOpenModel:
     def test_the_uv_sheet_is_symmetric(self, model):
         mirrored = model.mean * (-1, 1, 1)
         rng = np.random.default_rng(1)
-        for i in rng.choice(np.flatnonzero(model.part == 0), 300, replace=False):
+        # a socket has copies of the vertices of the lids, at another place of the map
+        vertices = np.arange(len(model.mean))
+        alone = np.isin(vertices, [*model.regions["socket"], *model.regions["ear_plugs"]])
+        alone |= ~np.isin(vertices, model.triangles)
+        mirrored[alone] = np.inf
+        for i in rng.choice(np.flatnonzero((model.part == 0) & ~alone), 300, replace=False):
             nearest = np.linalg.norm(mirrored - model.mean[i], axis=1).argmin()
             if np.linalg.norm(mirrored[nearest] - model.mean[i]) < 0.1:
                 assert np.abs(model.uv[nearest] * (-1, 1) + (1, 0) - model.uv[i]).max() < 0.02

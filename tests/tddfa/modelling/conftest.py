@@ -1,6 +1,9 @@
+import subprocess
+
 import numpy as np
 import pytest
 
+from tddfa import FaceModel
 from tddfa.modelling.draft import Draft
 
 
@@ -11,14 +14,38 @@ def second(root):
 
 
 @pytest.fixture(scope="session")
+def first_path(root, tmp_path_factory):
+    """File of the first edition, from the history of the repository."""
+    command = ["git", "-C", str(root), "show", "88fa32a:configs/open_face.npz"]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("git is missing: the first edition is in the history")
+    if done.returncode:
+        pytest.skip("commit 88fa32a is missing: the first edition is in the history")
+    path = tmp_path_factory.mktemp("first") / "open_face.npz"
+    path.write_bytes(done.stdout)
+    return path
+
+
+@pytest.fixture(scope="session")
+def first(first_path):
+    return Draft.load(first_path)
+
+
+@pytest.fixture(scope="session")
+def first_model(first_path):
+    return FaceModel.load(first_path)
+
+
+@pytest.fixture(scope="session")
 def random_faces(second):
-    """Vertices, yaw and pitch of random faces: up to 5 expressions, shapes within 2 sigma, yaw +-60, pitch +-30 degrees."""
+    """Vertices, yaw and pitch of faces: up to 5 expressions, shapes within 2 sigma, yaw within 60, pitch 30 degrees."""
 
     def faces(count, seed=0):
         rng = np.random.default_rng(seed)
         shape_basis, expression_basis = (
-            basis.astype(np.float32).reshape(len(basis), -1)
-            for basis in (second.shape_basis, second.expression_basis)
+            basis.astype(np.float32).reshape(len(basis), -1) for basis in (second.shape_basis, second.expression_basis)
         )
         for _ in range(count):
             shape = np.clip(rng.normal(size=len(shape_basis)), -2, 2).astype(np.float32)
