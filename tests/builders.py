@@ -68,7 +68,7 @@ def make_mesh(model, camera=None, shape=None, expression=None):
     camera = Camera.from_pose(0, 0, 0) if camera is None else camera
     zeros = neutral(model)
     vertices = model.vertices(zeros[0] if shape is None else shape, zeros[1] if expression is None else expression)
-    return Mesh(camera.project(vertices), model.triangles, None, model.uv)
+    return Mesh(camera.project(vertices), model.triangles, None, model.uv, model.shade)
 
 
 def make_face_model(seed=3, **changes):

@@ -114,6 +114,7 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     samples = max(1, _WORKING_PX // size)
     working = size * samples
     rotation = face.camera.rotation
+    mesh = _without_inside(mesh)
     vertices, scale = _from_the_front(face, mesh, (template + 0.5) * samples - 0.5)
     raster = rasterize(vertices, mesh.triangles, (0, 0, working, working), cull="back")
     silhouette = without_holes(raster.mask.view(np.uint8)) > 0
@@ -142,6 +143,13 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     if samples > 1:
         out = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(out, dtype=np.uint8)
+
+
+def _without_inside(mesh: Mesh) -> Mesh:
+    """The mesh without the inside of the mouth and the sockets: the photo continues there as it is, teeth included."""
+    if mesh.shade is None:
+        return mesh
+    return replace(mesh, triangles=mesh.triangles[mesh.shade[mesh.triangles].max(axis=1) == 1])
 
 
 def _from_the_front(face: Face, mesh: Mesh, template: NDArray[np.float64]) -> tuple[Floats, float]:

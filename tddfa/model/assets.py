@@ -10,7 +10,7 @@ from pathlib import Path
 from tddfa._shared.errors import TddfaError
 
 REGISTRY = {
-    "configs/open_face.npz": "be69ee629172671a5d58d808adf9e4ea72bcf752a3141516e558ba47541a352b",
+    "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
     "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
     "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
     "weights/open_mb05+.onnx": "4874a021ea4298d7828f30d7684d2f300405acbfc474279c2a02e8a9160b35c4",

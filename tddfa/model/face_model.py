@@ -106,6 +106,8 @@ class FaceModel:
         ``arkit = clip(arkit_table @ expression, 0, 1)`` (`tddfa.modelling.arkit`).
     point_sets : dict of str to PointSet
         Further points on the surface, such as "mediapipe".
+    mirror_shape, mirror_expression : ndarray (s, s), (e, e) float32 or None
+        Maps of `tddfa.model.mirror.Mirror`, where they are stored; it computes them otherwise.
 
     Examples
     --------
@@ -140,6 +142,8 @@ class FaceModel:
     arkit_names: tuple[str, ...] = ()
     arkit_table: NDArray[np.float32] | None = None
     point_sets: dict[str, PointSet] = field(default_factory=dict)
+    mirror_shape: NDArray[np.float32] | None = None
+    mirror_expression: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -158,6 +162,8 @@ class FaceModel:
             ("eye_centres", (2, 3), np.float32),
             ("gaze_axes", (2, 3), np.float32),
             ("arkit_table", (len(self.arkit_names), len(self.basis) - self.shape_count), np.float32),
+            ("mirror_shape", (self.shape_count,) * 2, np.float32),
+            ("mirror_expression", (len(self.basis) - self.shape_count,) * 2, np.float32),
         ):
             value = getattr(self, name)
             if value is not None:
@@ -192,7 +198,8 @@ class FaceModel:
 
         Optional are `uv`, `part`, `region_<name>`, `rim_<name>` (a region too), `expression_names`,
         `expression_range`, `unit`, `licence`, `convention`, `landmark_offset_<convention>`, `shade`, `feather`,
-        `material`, `material_names`, `eye_centres`, `gaze_axes`, `arkit_names`, `arkit_table`, and
+        `material`, `material_names`, `eye_centres`, `gaze_axes`, `arkit_names`, `arkit_table`, `mirror_shape`,
+        `mirror_expression`, and
         `points_<name>_triangles`, `points_<name>_weights` and `points_<name>_licence`.
 
         Raises
@@ -248,7 +255,16 @@ class FaceModel:
                 point_sets=_point_sets(arrays),
                 **{
                     name: arrays.get(name)
-                    for name in ("shade", "feather", "material", "eye_centres", "gaze_axes", "arkit_table")
+                    for name in (
+                        "shade",
+                        "feather",
+                        "material",
+                        "eye_centres",
+                        "gaze_axes",
+                        "arkit_table",
+                        "mirror_shape",
+                        "mirror_expression",
+                    )
                 },
             )
         except (TypeError, ValueError) as error:
@@ -290,8 +306,12 @@ class FaceModel:
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
-        """Vertices (n,) no farther back than the landmarks: not ears and neck, which the regressor predicts poorly."""
-        return np.asarray(self.mean[:, 2] >= self._landmark_mean[:, 2].min())
+        """Vertices (n,) no farther back than the landmarks: not ears and neck, which the regressor predicts poorly.
+
+        Nor vertices behind the visible surface: those of the sockets and of the inside of the mouth.
+        """
+        front = self.mean[:, 2] >= self._landmark_mean[:, 2].min()
+        return np.asarray(front if self.shade is None else front & (self.shade == 1))
 
     @cached_property
     def normalized_coordinates(self) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ class Mirror:
 
     @classmethod
     def of(cls, model: FaceModel) -> Mirror:
-        """Compute the maps of a face model.
+        """The maps of a face model: the stored ones, or computed.
 
         A face is mirrored about the plane x = 0 by ``v'(p) = R v(R p)`` with R = diag(-1, 1, 1): the mirrored offset
         of a vertex p is that of the surface at R p, reflected. The basis is fitted to it (least squares), and the map
@@ -60,6 +60,8 @@ class Mirror:
 
         Expressions whose names end in ``Left`` and ``Right`` swap by name.
         """
+        if model.mirror_shape is not None and model.mirror_expression is not None:
+            return cls(model.mirror_shape, model.mirror_expression)
         shape_basis, expression_basis = np.split(model.basis, [model.shape_count])
         at, neighbours, weights = _mirrored_points(model)
         named = _swapped_names(model.expression_names)

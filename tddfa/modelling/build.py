@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
+from tddfa.model.face_model import FaceModel
+from tddfa.model.mirror import Mirror
 from tddfa.modelling.arkit import with_arkit
 from tddfa.modelling.attributes import with_attributes
 from tddfa.modelling.closing import trimmed, with_mouth, with_sockets, without_inverted
@@ -32,7 +34,27 @@ def build(first: Draft) -> Draft:
     """
     draft = unwrapped(with_mouth(with_sockets(trimmed(without_inverted(first)))))
     draft = with_arkit(with_attributes(with_gaze(draft), len(first.mean)))
-    return replace(draft, extra={**draft.extra, **stored_arrays()})
+    mirror = Mirror.of(_face_model(first))
+    maps = {"mirror_shape": mirror.shape, "mirror_expression": mirror.expression}
+    return replace(draft, extra={**draft.extra, **stored_arrays(), **maps})
+
+
+def _face_model(draft: Draft) -> FaceModel:
+    return FaceModel(
+        draft.mean,
+        np.concatenate([draft.shape_basis, draft.expression_basis]).astype(np.float32),
+        len(draft.shape_basis),
+        draft.triangles,
+        draft.extra["landmark_triangles"],
+        draft.extra["landmark_weights"],
+        draft.uv,
+        draft.part,
+        {},
+        tuple(draft.extra["expression_names"].tolist()),
+        None,
+        "cm",
+        "",
+    )
 
 
 def write(draft: Draft, path: str | os.PathLike[str]) -> Path:

@@ -369,6 +369,8 @@ def _painted(
     hidden[from_edge < 1.5] = 0  # nothing hides the edge
     inside = np.flatnonzero(model.part == 0)
     stain(inside, skin * 0.35, 0.75 * hidden[inside])
+    if model.shade is not None:
+        paint *= model.shade[:, None]
     colors = _on_uv_map(model, size, paint, 0.0)
     coarse = rng.normal(0, 1, (size, size, 1)).astype(np.float32)
     blotches = cv2.GaussianBlur(coarse, (0, 0), size / 40)[..., None]

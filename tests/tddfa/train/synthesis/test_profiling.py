@@ -33,7 +33,7 @@ def test_a_turned_head_looks_like_a_rendering_of_that_pose(rendered_head, face_m
     other = cv2.GaussianBlur(cv2.cvtColor(front.crop, cv2.COLOR_BGR2GRAY), (0, 0), 1.5)[face]
     alike, unlike = np.corrcoef(*grey)[0, 1], np.corrcoef(other, grey[1])[0, 1]
     assert alike > 0.6
-    assert alike > unlike + 0.2
+    assert alike > unlike + 0.15
 
 
 def test_the_same_pose_gives_the_same_image(rendered_head, face_model):
