@@ -159,7 +159,9 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     known = np.minimum(np.add(weight, other, out=buffer), 1, out=buffer)
     filled = _fill(colors, known)
     if mesh.shade is not None:
-        _darken(filled, interpolate(uv_map.raster, mesh.triangles, mesh.shade[:, None])[..., 0], known, uv_map.inside)
+        _darken(
+            filled, known, *_dark_texels(SameArray(mesh.uv), SameArray(mesh.triangles), size, SameArray(mesh.shade))
+        )
     cv2.copyTo(filled, uv_map.coloured, dst=texture.image[uv_map.rows])
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = uv_map.inside + (known >= 0.5) * uv_map.inside + (weight >= 0.5) * uv_map.inside
@@ -225,13 +227,23 @@ def _shrunk(
 
 
 def _darken(
-    image: NDArray[np.uint8], shade: NDArray[np.float32], known: NDArray[np.float32], inside: NDArray[np.uint8]
+    image: NDArray[np.uint8], known: NDArray[np.float32], dark: NDArray[np.intp], shade: NDArray[np.float32]
 ) -> None:
     """Darken, in place, what no photo shows of dark parts, such as the inside of the mouth."""
-    dark = np.flatnonzero((inside > 0) & (shade < 1))
-    factor = 1 - (1 - shade.reshape(-1)[dark]) * (1 - known.reshape(-1)[dark])
+    factor = 1 - (1 - shade) * (1 - known.reshape(-1)[dark])
     pixels = image.reshape(-1, 3)
     pixels[dark] = np.rint(pixels[dark] * factor[:, None]).astype(np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _dark_texels(
+    uv: SameArray, triangles: SameArray, size: int, shade: SameArray
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Indices and shades of the texels of a UV map (its rows alone) that are darker than the skin."""
+    uv_map = _uv_map(uv, triangles, size)
+    values = interpolate(uv_map.raster, triangles.array, shade.array[:, None])[..., 0].reshape(-1)
+    dark = np.flatnonzero((uv_map.inside.reshape(-1) > 0) & (values < 1))
+    return dark, values[dark]
 
 
 def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -86,7 +86,7 @@ def test_without_names_expressions_are_fitted(face_model, mirror, faces):
 def test_a_name_without_its_other_side_is_told(face_model):
     names = tuple("jawAside" if name == "jawLeft" else name for name in face_model.expression_names)
     with pytest.raises(ValueError, match="expected 'jawLeft' beside 'jawRight'"):
-        Mirror.of(replace(face_model, expression_names=names))
+        Mirror.of(replace(face_model, expression_names=names, mirror_shape=None))
 
 
 def test_the_camera_of_the_flipped_image(rng):

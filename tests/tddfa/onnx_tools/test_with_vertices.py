@@ -59,7 +59,7 @@ def test_a_wrong_face_model_or_file_gives_an_error(root, path, regressor, face_m
         with_vertices((root / "weights/faceboxes.onnx").read_bytes(), face_model)
     other = FaceModel(
         **{name: getattr(face_model, name) for name in face_model.__dataclass_fields__}
-        | {"basis": face_model.basis[1:], "shape_count": face_model.shape_count - 1}
+        | {"basis": face_model.basis[1:], "shape_count": face_model.shape_count - 1, "mirror_shape": None}
     )
     with pytest.raises(GraphError, match="expected the face model's 39 shapes and 55 expressions, got 40 and 55"):
         with_vertices(regressor, other)

@@ -56,9 +56,8 @@ def test_a_lost_face_does_not_count(pairs):
 def test_labels_must_be_of_one_of_the_models(aligner, made_crops):
     crops = Crops.open([made_crops])
     crops = crops.take(crops.labels.has_params)
-    bare = replace(
-        aligner.face_model, basis=aligner.face_model.basis[:41], expression_names=("jawOpen",), arkit_table=None
-    )
+    tables = {"arkit_table": None, "mirror_expression": None}
+    bare = replace(aligner.face_model, basis=aligner.face_model.basis[:41], expression_names=("jawOpen",), **tables)
     other = Aligner(aligner.regressor, Decoder(bare, aligner.crop))
     with pytest.raises(ValueError, match="got 40 shapes and 55 expressions"):
         aligned_pairs(crops, other, other)
