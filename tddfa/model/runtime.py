@@ -29,6 +29,9 @@ _MAX_ON_CPU, _MAX_ON_GPU = 16, 512
 
 @lru_cache(maxsize=1)
 def _onnxruntime() -> Any:
+    # ONNX Runtime collects usage data: an id of the device and events in ~/.cache/Microsoft, which it sends. It reads
+    # the variable when it is loaded, so that its disable_telemetry_events() would be too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     # Errors only: the GPU build warns about every machine that has no GPU.

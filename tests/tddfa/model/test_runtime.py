@@ -1,4 +1,5 @@
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -238,3 +239,36 @@ def test_it_runs_on_a_gpu(weights, rng):
     on_cpu = Model(weights, "cpu")(crops)
     for name, value in model(crops).items():
         np.testing.assert_allclose(value, on_cpu[name], rtol=1e-2, atol=2e-2)
+
+
+class TestTelemetry:
+    """ONNX Runtime collects usage data, unless it is told not to before it is loaded."""
+
+    @staticmethod
+    def run(*arguments, **variables):
+        """Run Python as a new user would: CI and test runs are not counted by ONNX Runtime anyway."""
+        silent = {"CI", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "TDDFA_CACHE"}
+        environment = {name: value for name, value in os.environ.items() if name not in silent}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env=environment | variables, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    def test_a_command_writes_no_file_but_its_output(self, root, tmp_path):
+        home, temporary, out = (tmp_path / name for name in ("home", "temporary", "out"))
+        home.mkdir()
+        temporary.mkdir()
+        photo = root / "examples/inputs/astronaut.jpg"
+        homes = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA")}
+        temporaries = {name: str(temporary) for name in ("TMPDIR", "TMP", "TEMP")}
+        self.run("-m", "tddfa", "image", "-f", photo, "-o", "3d", "--out", out, **homes, **temporaries)
+        files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+        assert files == ["out/astronaut_3d.jpg"]
+
+    def test_the_choice_of_the_user_is_kept(self, tmp_path):
+        code = (
+            "import os, sys\nfrom tddfa.model import runtime\nassert 'onnxruntime' not in sys.modules\n"
+            "runtime._onnxruntime()\nprint(os.environ['ORT_DISABLE_TELEMETRY'])"
+        )
+        assert self.run("-c", code).split() == ["1"]
+        assert self.run("-c", code, HOME=str(tmp_path), ORT_DISABLE_TELEMETRY="0").split() == ["0"]
