@@ -180,12 +180,10 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
 
     A config of 3DDFA_V2 is converted, and replaced in `options` by the converted file.
     """
-    import cv2
-
+    from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
 
-    # OpenCV prints its own lines about a damaged file; we print one
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    opencv_log.silence()  # OpenCV prints its own lines about a damaged file; we print one
     options.config = own_config(options.config)
     return Aligner.load(
         options.config,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 
 import cv2
 
+from tddfa._shared import opencv_log
 from tddfa.video.frame import MAX_FPS, Frame, VideoError
 from tddfa.video.reader import Reader
 
@@ -25,7 +25,7 @@ class CameraReader(Reader):
         if index < 0:
             raise VideoError(f"camera {index}: expected an index of 0 or more")
         self.live = True
-        with _quiet_opencv():
+        with opencv_log.silent():  # it prints several lines to stderr if there is no camera
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             self._capture.release()
@@ -56,14 +56,3 @@ class CameraReader(Reader):
     def close(self) -> None:
         """Release the camera."""
         self._capture.release()
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing several lines to stderr if there is no camera."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tddfa._shared import image_io
+from tddfa._shared import image_io, opencv_log
 from tddfa._shared.image_io import ImageError
 
 
 @pytest.fixture(scope="module", autouse=True)
 def silent_opencv():
     """Silence OpenCV, as the command line does: errors are in the exception."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    yield
-    cv2.utils.logging.setLogLevel(before)
+    with opencv_log.silent():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -350,12 +348,9 @@ class TestWriting:
 
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
     def test_opencv_prints_no_warning(self, tmp_path, photo, suffix, capfd):
-        before = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
-        try:
+        with opencv_log.silent():  # restores the level
+            opencv_log._LOG.setLogLevel(3)  # warnings
             image_io.write(tmp_path / f"x{suffix}", photo)
-        finally:
-            cv2.utils.logging.setLogLevel(before)
         assert capfd.readouterr().err == ""
 
     def test_grey_and_16_bit(self, tmp_path, photo):
