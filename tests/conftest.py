@@ -38,6 +38,15 @@ def evaluation():
 
 
 @pytest.fixture(scope="session")
+def cases():
+    """Folder of files on which earlier versions failed."""
+    folder = SHARED / "cases"
+    if not folder.is_dir():
+        pytest.skip("../shared/cases is missing: files on which earlier versions failed")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def aligner():
     return Aligner.load("open_mb05", device="cpu")
 

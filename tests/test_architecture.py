@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_FILES = 14
 # Packages that `import tddfa` and aligning must not load: the extras, and what is slow to load.
 HEAVY = {
-    "PIL", "av", "gradio", "imageio", "matplotlib", "onnx", "onnxruntime", "pooch", "pyarrow", "ray",
+    "PIL", "av", "gradio", "imageio", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pooch", "pyarrow", "ray",
     "requests", "scipy", "torch", "tqdm", "trimesh", "urllib3",
 }  # fmt: skip
 

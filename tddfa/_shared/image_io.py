@@ -12,10 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared import phone_formats
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2",
+    *phone_formats.SUFFIXES,
+)  # fmt: skip
 """Suffixes of the images of a folder."""
 
 # Limits of an image; its header is read before memory is allocated.
@@ -83,21 +87,25 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     if data.startswith(_PNG_START) and (end < 0 or len(data) < end + 8):  # its checksum follows
         raise ImageError(f"{name}: the file is truncated: a PNG without its end")
     try:
-        if kind == "TIFF" and mode.endswith("A"):
-            return _without_alpha(data)
+        # OpenCV multiplies the colours of a TIFF by its alpha channel, and only some builds read the formats of phones
+        if (kind == "TIFF" and mode.endswith("A")) or phone_formats.format_of(data) is not None:
+            return _decode_with_pillow(data)
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError, SyntaxError):
+    except (cv2.error, OSError, SyntaxError, ValueError, RuntimeError, EOFError):
         image = None
     if image is None:
         raise ImageError(f"{name}: the file is damaged, or its format is not supported")
     return np.asarray(image)
 
 
-def _without_alpha(data: bytes) -> NDArray[np.uint8]:
-    """Decode with Pillow, because OpenCV multiplies the colours of a TIFF by its alpha channel."""
+def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
+    """Decode to BGR; the EXIF orientation is applied, an alpha channel is dropped."""
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(data)) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a large image: its size was checked
+        image = Image.open(io.BytesIO(data))
+    with image:
         return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
 
 
@@ -117,6 +125,10 @@ def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
     """Width, height, format and mode from the file header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
+    phone_format = phone_formats.format_of(data)
+    missing = None if phone_format is None else phone_formats.prepare(phone_format)
+    if missing is not None:
+        raise ImageError(f"{name}: {missing}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa._shared import phone_formats
 from tddfa._shared.arrays import checked
 
 Axis = Literal["horizontal", "vertical", "diagonal"]
@@ -169,6 +170,8 @@ def _exif(path: Path) -> tuple[tuple[int, int], dict[int, object]]:
     """Height and width of a photo, rotated as it is to be shown, and the tags of its camera."""
     from PIL import Image
 
+    if path.suffix.lower() in phone_formats.SUFFIXES:
+        phone_formats.prepare("HEIC")  # lets Pillow open it; if it cannot, the error of reading says so
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about an odd block, or about a large image

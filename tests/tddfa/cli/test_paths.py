@@ -11,9 +11,10 @@ def test_names_that_differ_in_case_alone_get_numbers():
 
 
 def test_a_folder_gives_its_images_and_no_other_files(tmp_path, capsys):
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    images = ["a.jpg", "b.PNG", "c.HEIC", "d.avif"]
+    for name in (*images, "notes.txt"):
         (tmp_path / name).touch()
-    assert input_files([str(tmp_path)]) == ([tmp_path / "a.jpg", tmp_path / "b.PNG"], True)
+    assert input_files([str(tmp_path)]) == ([tmp_path / name for name in images], True)
     assert capsys.readouterr().err == ""
 
 

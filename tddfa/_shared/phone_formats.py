@@ -1,0 +1,42 @@
+"""HEIC and AVIF, the formats of phones: OpenCV does not decode them everywhere, Pillow does, HEIC with a plugin."""
+
+from __future__ import annotations
+
+SUFFIXES = (".avif", ".heic", ".heif", ".hif")
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"}
+_COMMON_BRANDS = {b"mif1", b"msf1", b"mif2"}
+_MAX_BRANDS_END = 1024
+_NEEDS = {
+    "HEIC": "to read HEIC, install the package pi-heif: pip install pi-heif",
+    "AVIF": "to read AVIF, install Pillow 11.3 or later: pip install 'pillow>=11.3'",
+}
+
+
+def format_of(data: bytes) -> str | None:
+    """``HEIC``, ``AVIF``, or None for any other format, from the first bytes of a file."""
+    if data[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(data[:4], "big"), _MAX_BRANDS_END)
+    main, others = data[8:12], {data[at : at + 4] for at in range(16, end - 3, 4)}
+    for brands in ({main}, others if main in _COMMON_BRANDS else set()):
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIC_BRANDS:
+            return "HEIC"
+    return None
+
+
+def prepare(kind: str) -> str | None:
+    """Let Pillow open files of a format; None, or the package that has to be installed, as a sentence."""
+    if kind == "AVIF":
+        from PIL import features
+
+        # Pillow before 11.3 does not know the name
+        return None if "avif" in features.modules and features.check_module("avif") else _NEEDS[kind]
+    try:
+        import pi_heif
+    except ImportError:
+        return _NEEDS[kind]
+    pi_heif.register_heif_opener()
+    return None
