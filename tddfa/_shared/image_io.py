@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared import phone_formats
+from tddfa._shared import phone_formats, tiff, tones
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
+
+_LOG = logging.getLogger(__name__)
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2",
@@ -25,6 +29,7 @@ SUFFIXES = (
 # Limits of an image; its header is read before memory is allocated.
 MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses slightly larger images
 _MAX_BYTES = 1 << 30
+_MAX_DECODED_BYTES = 1 << 31  # of an image whose pixels have more than 8 bits
 
 _QUALITY = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -42,11 +47,18 @@ class ImageError(TddfaError, ValueError):
     """A file is not an image, is damaged, or is too large."""
 
 
-def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np.uint8]:
     """Read an image.
 
-    Grey, 16-bit, CMYK and palette images are converted, an alpha channel is dropped, and the EXIF orientation is
-    applied.
+    Grey, CMYK and palette images are converted, an alpha channel is dropped, and the EXIF orientation is applied.
+    `tddfa._shared.tones` has the rule for pixels of more than 8 bits.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    page : int, optional
+        Page of a TIFF file, from 1. Without it the first is read, with a warning if there are more.
 
     Returns
     -------
@@ -58,7 +70,15 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     ImageError
         If the file is missing, is not an image, is truncated or too large. The message is one line that names the file.
     """
-    path = Path(path)
+    return decode(_content(Path(path)), str(path), page=page)
+
+
+def page_count(path: str | os.PathLike[str]) -> int:
+    """Count the pages of a TIFF file; 1 for other formats. Raises `ImageError` as `read` does."""
+    return max(len(tiff.pages(_content(Path(path)))), 1)
+
+
+def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if path.is_dir():
@@ -67,19 +87,27 @@ def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             raise ImageError(f"{path}: the file is empty")
         if size > _MAX_BYTES:
             raise ImageError(f"{path}: expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return decode(data, str(path))
 
 
-def decode(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode(data: bytes, name: str, *, page: int | None = None) -> NDArray[np.uint8]:
     """Decode the bytes of an image file; messages begin with `name`. See `read`."""
-    width, height, kind, mode = _header(data, name)
+    pages = tiff.pages(data)
+    if page is not None and not 1 <= page <= max(len(pages), 1):
+        raise ImageError(f"{name}: expected a page from 1 to {max(len(pages), 1)}, got {page}")
+    chosen = pages[(page or 1) - 1] if pages else None
+    if chosen is not None:
+        data = tiff.starting_at(data, chosen)
+    width, height, kind, mode = _header(data, name, chosen)
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}")
+    if chosen is not None and chosen.byte_count > _MAX_DECODED_BYTES:
+        limit, size = _MAX_DECODED_BYTES >> 20, chosen.byte_count >> 20
+        raise ImageError(f"{name}: expected at most {limit} MiB of pixels, got {size} MiB")
     # OpenCV fills the missing part with grey, without an error
     if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
         raise ImageError(f"{name}: the file is truncated: a JPEG without its end")
@@ -87,15 +115,34 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     if data.startswith(_PNG_START) and (end < 0 or len(data) < end + 8):  # its checksum follows
         raise ImageError(f"{name}: the file is truncated: a PNG without its end")
     try:
-        # OpenCV multiplies the colours of a TIFF by its alpha channel, and only some builds read the formats of phones
-        if (kind == "TIFF" and mode.endswith("A")) or phone_formats.format_of(data) is not None:
-            return _decode_with_pillow(data)
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        image = _pixels(data, kind, mode, chosen)
     except (cv2.error, OSError, SyntaxError, ValueError, RuntimeError, EOFError):
         image = None
     if image is None:
         raise ImageError(f"{name}: the file is damaged, or its format is not supported")
-    return np.asarray(image)
+    if page is None and len(pages) > 1:
+        _LOG.warning("%s: page 1 of %d is read; the option --page N or all chooses others", name, len(pages))
+    return tones.to_8_bits(image, name)
+
+
+def _pixels(data: bytes, kind: str, mode: str, page: tiff.Page | None) -> NDArray[Any] | None:
+    """Decode to BGR, of any number type; None if OpenCV cannot."""
+    if page is not None and (page.bits > 16 or not page.unsigned):
+        # with other flags OpenCV reads such numbers for colour only; with these it rotates a TIFF all the same
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        return None if image is None else _three_channels(image)
+    # OpenCV multiplies the colours of a TIFF by its alpha channel, and only some builds read the formats of phones
+    if (kind == "TIFF" and mode.endswith("A") and page is not None and page.bits <= 8) or (
+        phone_formats.format_of(data) is not None
+    ):
+        return _decode_with_pillow(data)
+    return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+
+
+def _three_channels(image: NDArray[Any]) -> NDArray[Any]:
+    if image.ndim == 2 or image.shape[2] < 3:
+        return np.repeat(image.reshape(*image.shape[:2], -1)[..., :1], 3, axis=2)
+    return np.ascontiguousarray(image[..., :3])
 
 
 def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
@@ -121,7 +168,7 @@ def _jpeg_has_its_end(data: bytes) -> bool:
     return False
 
 
-def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
+def _header(data: bytes, name: str, page: tiff.Page | None) -> tuple[int, int, str, str]:
     """Width, height, format and mode from the file header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
@@ -137,6 +184,8 @@ def _header(data: bytes, name: str) -> tuple[int, int, str, str]:
                     header.verify()  # checksums; libpng would print an error to stderr by itself
                 return *header.size, str(header.format), header.mode
     except UnidentifiedImageError:
+        if page is not None and not page.unsigned and min(page.width, page.height) > 0:
+            return page.width, page.height, "TIFF", ""  # Pillow knows no such colour images, OpenCV does
         raise ImageError(f"{name}: not an image") from None
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got more") from None

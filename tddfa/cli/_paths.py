@@ -1,7 +1,8 @@
-"""Input files of a command, names of its outputs, and checks that the outputs can be written and replace no input."""
+"""Input files and pages of a command, names of outputs, and checks: outputs can be written, and replace no input."""
 
 from __future__ import annotations
 
+import argparse
 import glob
 import itertools
 import os
@@ -9,9 +10,75 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tddfa.cli._common import print_error
+from tddfa.cli._common import integer, print_error
+
+ALL_PAGES = "all"
+_MAX_PAGE = 10_000
+
+
+class Photo(NamedTuple):
+    """An image to align: a file, or a page of it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    page : int or None
+        Its page, from 1, if one was asked for.
+    stem : str
+        Beginning of the names of its outputs.
+    """
+
+    path: Path
+    page: int | None
+    stem: str
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return str(self.path) if self.page is None else f"{self.path}, page {self.page}"
+
+
+def add_page_option(parser: Any) -> None:
+    """Add ``--page``."""
+    parser.add_argument(
+        "--page", type=_page, metavar="N|all",
+        help="page of multi-page TIFF files, from 1, or all of them; outputs of all are named <photo>_page<N> "
+        "(default: 1)",
+    )  # fmt: skip
+
+
+def _page(text: str) -> int | str:
+    if text == ALL_PAGES:
+        return ALL_PAGES
+    try:
+        return int(integer(1, _MAX_PAGE)(text))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"expected a page from 1, or {ALL_PAGES}, got {text!r}") from error
+
+
+def photos(paths: Sequence[Path], page: int | str | None) -> list[Photo]:
+    """Return the images of files, with names of outputs that differ; `page` is the value of ``--page``."""
+    if page != ALL_PAGES:
+        number = None if page is None else int(page)
+        return [Photo(path, number, stem) for path, stem in zip(paths, output_stems(paths), strict=True)]
+    pages = [(path, number) for path in paths for number in _page_numbers(path)]
+    named = [path if k is None else path.with_name(f"{path.stem}_page{k}{path.suffix}") for path, k in pages]
+    return [Photo(path, k, stem) for (path, k), stem in zip(pages, output_stems(named), strict=True)]
+
+
+def _page_numbers(path: Path) -> list[int] | list[None]:
+    """Numbers of the pages of a file of several."""
+    from tddfa._shared.image_io import ImageError, page_count
+
+    try:
+        count = page_count(path)
+    except ImageError:
+        count = 1  # reading the file gives the error
+    return list(range(1, count + 1)) if count > 1 else [None]
 
 
 def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:

@@ -22,7 +22,7 @@ from tddfa.cli._common import (
     print_error,
     print_line,
 )
-from tddfa.cli._paths import check_targets, input_files, output_stems
+from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> None:
         "--json", action="store_true",
         help="also write DIR/<photo>.json: box, score, pose, five points and matrix of each crop (default: no)",
     )  # fmt: skip
+    add_page_option(parser)
     parser.add_argument(
         "--format", choices=("jpg", "png"), default="jpg", help="format of crops (default: %(default)s)"
     )
@@ -102,49 +103,49 @@ def add_parser(commands: Any) -> None:
 
 def run_align(options: argparse.Namespace) -> int:
     """Run ``tddfa align``; return the exit status."""
-    photos = [*options.images, *(options.images_path or [])]
-    if not photos:
+    patterns = [*options.images, *(options.images_path or [])]
+    if not patterns:
         print_error("PATH: expected photos, folders of photos, or patterns")
         return MISUSED
-    paths, complete = input_files(photos)
-    stems = output_stems(paths)
+    paths, complete = input_files(patterns)
+    images = photos(paths, options.page)
     endings = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
-    check_targets(options.out, stems, endings, paths)
+    check_targets(options.out, [photo.stem for photo in images], endings, paths)
     aligner = load_aligner(options)
     _set_thresholds(aligner, options)
     steps = Steps(failed=not complete)
     faces = 0
-    for path, stem in zip(paths, stems, strict=True):
-        with steps.step(path):
-            faces += _align_photo(path, stem, options, aligner, steps)
+    for photo in images:
+        with steps.step(photo.name):
+            faces += _align_photo(photo, options, aligner, steps)
     if steps.failed:
         return FAILED
     return 0 if faces else NO_FACE
 
 
-def _align_photo(path: Path, stem: str, options: argparse.Namespace, aligner: Aligner, steps: Steps) -> int:
+def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, steps: Steps) -> int:
     """Crop the faces of a photo; return how many faces it has."""
     from tddfa._shared import image_io
     from tddfa.face_crops.aligned import ordered
 
     started = time.perf_counter()
-    image = image_io.read(path)
+    image = image_io.read(photo.path, page=photo.page)
     detected = aligner(image)
     elapsed = f"{1000 * (time.perf_counter() - started):.0f} ms, {aligner.device}"
     faces = ordered(detected, options.order, image.shape[:2])[: options.max_faces]
     left_out = "" if len(faces) == len(detected) else f", {len(faces)} wanted"
-    print_line(f"{path}: {faces_text(len(detected))}{left_out} ({elapsed})")
+    print_line(f"{photo.name}: {faces_text(len(detected))}{left_out} ({elapsed})")
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     for k, face in enumerate(faces):
-        target = options.out / f"{stem}_{k}.{options.format}"
-        with steps.step("cannot be aligned", prefix=f"{path}: face {k}: "):
+        target = options.out / f"{photo.stem}_{k}.{options.format}"
+        with steps.step("cannot be aligned", prefix=f"{photo.name}: face {k}: "):
             written.append(image_io.write(target, _crop(image, face, options, aligner)))
             records.append({"file": target.name, **_describe(face, options)})
     if written:
         print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(map(str, written))}")
     if options.json:
-        print_line(f"  {'json':10} {_write_json(path, stem, image.shape[:2], records, options)}")
+        print_line(f"  {'json':10} {_write_json(photo.path, photo.stem, image.shape[:2], records, options)}")
     return len(detected)
 
 

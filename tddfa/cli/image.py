@@ -31,7 +31,7 @@ from tddfa.cli._output_options import (
     uses_camera,
     warn_without_effect,
 )
-from tddfa.cli._paths import check_targets, input_files, output_stems
+from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +72,7 @@ def add_parser(commands: Any) -> None:
         "--json", action="store_true",
         help="also write DIR/<photo>.json: boxes, landmarks, pose, expression, 6DoF (default: no)",
     )  # fmt: skip
+    add_page_option(parser)
     parser.add_argument(
         "--boxes", type=Path, metavar="FILE",
         help="boxes to use in place of the detector, in px: lines 'x1 y1 x2 y2' for one photo, or a .json file of "
@@ -95,15 +96,15 @@ def run_image(options: argparse.Namespace) -> int:
     camera = camera_choice(options)
     check_needs(options.opt)
     warn_without_effect(options, options.opt, "--json", options.json)
-    stems = output_stems(paths)
+    images = photos(paths, options.page)
     # "exif" and "assumed" are no files, and no outputs either
     sources = [*paths, Path(options.intrinsics), *([] if options.boxes is None else [options.boxes])]
-    check_targets(options.out, stems, _endings(options), sources)
+    check_targets(options.out, [photo.stem for photo in images], _endings(options), sources)
     aligner = load_aligner(options)
     run = _Run(options, aligner, camera, boxes, failed=not complete)
-    for path, stem in zip(paths, stems, strict=True):
-        with run.steps.step(path):
-            run.photo(path, options.out / stem)
+    for photo in images:
+        with run.steps.step(photo.name):
+            run.photo(photo)
     if run.steps.failed:
         return FAILED
     return 0 if run.faces else NO_FACE
@@ -126,33 +127,35 @@ class _Run:
         self.steps = Steps(failed=failed)
         self.faces = 0
 
-    def photo(self, path: Path, stem: Path) -> None:
+    def photo(self, photo: Photo) -> None:
         """Align the faces of a photo, print how many there are, and save all that is asked for."""
-        outputs = self._align(path)
+        outputs = self._align(photo)
+        stem = self.options.out / photo.stem
         self.faces += len(outputs.faces)
         if self.options.json:
-            print_line(f"  {'json':10} {outputs.save_json(stem, path.name)}")
+            print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name)}")
         for kind in self.options.opt if outputs.faces else ():
             # an image that is too large for one format is not too large for the others
-            with self.steps.step(f"{path}: {kind}"):
+            with self.steps.step(f"{photo.name}: {kind}"):
                 self._save(outputs, kind, stem)
-                self._show(outputs, kind, path)
+                self._show(outputs, kind, photo.path)
 
-    def _align(self, path: Path) -> Outputs:
+    def _align(self, photo: Photo) -> Outputs:
         from tddfa._shared import image_io
         from tddfa.outputs import Outputs
 
         started = time.perf_counter()
-        image = image_io.read(path)
+        path = photo.path
+        image = image_io.read(path, page=photo.page)
         # without EXIF data a photo fails only if a kind needs its camera
         needed = self.options.json or uses_camera(self.options.opt)
         intrinsics = self.camera(image.shape[:2], path) if needed else None
         try:
             faces = self.aligner(image, boxes=None if self.boxes is None else self.boxes[str(path)])
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{photo.name}: {error}") from error
         elapsed = 1000 * (time.perf_counter() - started)
-        print_line(f"{path}: {faces_text(len(faces))} ({elapsed:.0f} ms, {self.aligner.device})")
+        print_line(f"{photo.name}: {faces_text(len(faces))} ({elapsed:.0f} ms, {self.aligner.device})")
         return Outputs(image, faces, self.aligner, output_options(self.options, intrinsics))
 
     def _save(self, outputs: Outputs, kind: str, stem: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tddfa.cli import align as cli_align
 from tddfa.cli import main
@@ -270,3 +271,12 @@ class TestOptions:
         assert tuple(actions["order"].choices) == recognition.ORDERS
         assert tuple(actions["template"].choices) == recognition.TEMPLATES
         assert cli_align._SIZES == (recognition.MIN_CROP_SIZE, recognition.MAX_CROP_SIZE)
+
+
+def test_pages(run, out, tmp_path, astronaut):
+    photo = Image.fromarray(np.ascontiguousarray(astronaut[..., ::-1]))
+    photo.save(tmp_path / "p.tif", save_all=True, append_images=[photo])
+    status, printed, err = run(tmp_path / "p.tif", "--page", "all")
+    assert (status, err) == (0, [])
+    assert written(out) == ["p_page1_0.jpg", "p_page2_0.jpg"]
+    assert [line.split(": ")[0] for line in printed[::2]] == [f"{tmp_path}/p.tif, page {k}" for k in (1, 2)]

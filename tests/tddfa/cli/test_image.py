@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from tddfa import draw
 from tddfa.cli import image as cli_image
@@ -443,6 +444,41 @@ class TestBoxes:
         )  # fmt: skip
         assert (status, err) == (0, [])
         assert len(written(tmp_path / "out")) == len(KINDS) + 4  # and raw depth, .mtl, two textures
+
+
+class TestPages:
+    @pytest.fixture
+    def pages(self, tmp_path, astronaut):
+        """Two pages: one without a face, one with."""
+        photo = Image.fromarray(np.ascontiguousarray(astronaut[..., ::-1]))
+        Image.new("RGB", (64, 64)).save(tmp_path / "p.tif", save_all=True, append_images=[photo])
+        return tmp_path / "p.tif"
+
+    def test_one_of_them(self, run, tmp_path, pages, caplog):
+        assert run("-f", pages)[0] == NO_FACE
+        assert caplog.messages == [f"{pages}: page 1 of 2 is read; the option --page N or all chooses others"]
+        caplog.clear()
+        status, out, err = run("-f", pages, "--page", "2")
+        assert (status, err) == (0, [])
+        assert out[0].startswith(f"{pages}, page 2: 1 face (")
+        assert written(tmp_path / "out") == ["p_2d_sparse.jpg"]
+        assert not caplog.messages
+
+    def test_all(self, run, tmp_path, pages, inputs):
+        status, _, err = run("-f", pages, inputs / "astronaut.jpg", "--page", "all", "--json")
+        assert (status, err) == (0, [])
+        assert written(tmp_path / "out") == [
+            "astronaut.json", "astronaut_2d_sparse.jpg", "p_page1.json", "p_page2.json", "p_page2_2d_sparse.jpg",
+        ]  # fmt: skip
+
+    def test_a_page_that_is_not_there(self, run, pages):
+        status, _, err = run("-f", pages, "--page", "3")
+        assert status == FAILED
+        assert err == [f"tddfa: error: {pages}: expected a page from 1 to 2, got 3"]
+
+    @pytest.mark.parametrize("value", ["0", "-1", "first", ""])
+    def test_wrong_values(self, capsys, value):
+        assert f"--page: expected a page from 1, or all, got {value!r}" in wrong(capsys, f"--page={value}")
 
 
 def test_demo_is_the_same_command(root, tmp_path):

@@ -2,8 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tddfa.cli._paths import check_file, check_folder, input_files, output_stems, source_stem
+from tddfa.cli._paths import Photo, check_file, check_folder, input_files, output_stems, photos, source_stem
 
 
 def test_names_that_differ_in_case_alone_get_numbers():
@@ -35,6 +36,22 @@ def test_a_pattern_without_a_file_gives_an_error_and_the_others_count(tmp_path, 
 def test_an_empty_folder_gives_an_error(tmp_path, capsys):
     assert input_files([str(tmp_path)]) == ([], False)
     assert "no image in this folder" in capsys.readouterr().err
+
+
+def test_pages_get_names_of_their_own(tmp_path):
+    many, one, damaged = (tmp_path / name for name in ("x.tif", "x_page1.png", "no.tif"))
+    page = Image.new("L", (8, 8))
+    page.save(many, save_all=True, append_images=[page])
+    page.save(one)
+    assert photos([many, one, damaged], "all") == [
+        Photo(many, 1, "x_page1"),
+        Photo(many, 2, "x_page2"),
+        Photo(one, None, "x_page1-2"),
+        Photo(damaged, None, "no"),
+    ]
+    assert photos([many], None) == [Photo(many, None, "x")]
+    assert photos([many], 2) == [Photo(many, 2, "x")]
+    assert Photo(many, 2, "x").name == f"{many}, page 2"
 
 
 @pytest.mark.parametrize(
