@@ -205,7 +205,8 @@ class Aligner:
         image : ndarray (h, w, 3) uint8
             BGR, as OpenCV reads it.
         boxes : array_like (n, 4 or 5), optional
-            x1, y1, x2, y2 in px and, in a fifth column, a score: the faces, in place of the detector.
+            x1, y1, x2, y2 in px and, in a fifth column, a score: the faces, in place of the detector. A box may leave
+            the image, but not wholly.
         rois : sequence of Roi, optional
             The squares to crop, in place of boxes.
 
@@ -288,7 +289,7 @@ class Aligner:
             if rois is not None:
                 targets += _given_rois(i, rois[i])
             elif boxes is not None:
-                targets += self._given_boxes(i, boxes[i])
+                targets += self._given_boxes(i, image, boxes[i])
             else:
                 targets += self._detected(i, image)
         predictions = self._predict(images, targets)
@@ -299,10 +300,11 @@ class Aligner:
                 result[target.image].append(self._face(target, predicted, images[target.image]))
         return result
 
-    def _given_boxes(self, image: int, boxes: ArrayLike) -> Iterator[_Target]:
+    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Iterator[_Target]:
         for row in _box_rows(boxes):
+            _check_box(row[:4], image)
             score = float(row[4]) if len(row) == 5 else 1.0
-            yield _Target(image, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
+            yield _Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
 
     def _detected(self, index: int, image: Image) -> Iterator[_Target]:
         assert self.detector is not None
@@ -419,6 +421,16 @@ def _box_rows(boxes: ArrayLike) -> Floats:
         return np.zeros((0, 4), dtype=np.float32)
     width = 5 if rows.ndim == 2 and rows.shape[1] == 5 else 4
     return checked("boxes", rows, (None, width))
+
+
+def _check_box(box: Floats, image: Image) -> None:
+    """Refuse a box of fractions of the image, and one that does not overlap it."""
+    height, width = image.shape[:2]
+    numbers = " ".join(f"{edge:g}" for edge in box)
+    if box.min() >= 0 and box.max() <= 1 and max(height, width) > 1:
+        raise ValueError(f"boxes: expected px, got {numbers}, fractions: multiply x by {width} and y by {height}")
+    if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
+        raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {numbers}")
 
 
 def _output(outputs: Mapping[str, Floats], name: str, count: int) -> Floats:

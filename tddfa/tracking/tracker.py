@@ -285,7 +285,8 @@ class Tracker:
         if continued and not self._active and not detected:
             # the last track was lost in this frame: detect now, not in the next frame
             boxes = self._detect(image, [], full=True)
-            self._start(self.aligner(image, boxes=boxes), now)
+            faces = self.aligner(image, rois=[roi_from_box(box, self.aligner.crop) for box in boxes])
+            self._start([replace(face, box=box) for face, box in zip(faces, boxes, strict=True)], now)
         self._active.sort(key=lambda track: track.track_id)
         result = [replace(track.face, track_id=track.track_id) for track in self._active]
         self.jitter_before.add(result)

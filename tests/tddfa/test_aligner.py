@@ -223,6 +223,13 @@ class TestBadInput:
             ({"boxes": [0, 0, 10, 10]}, "boxes: expected shape"),
             ({"boxes": [[0, 0, np.nan, 10]]}, "boxes: expected finite"),
             ({"boxes": [[10, 10, 5, 20]]}, "box: expected x1 < x2"),
+            ({"boxes": [[0.1, 0.2, 0.5, 1]]}, "boxes: expected px, got 0.1 0.2 0.5 1, .* x by 100 and y by 80"),
+            ({"boxes": [BOXES[0], [0, 0, 1, 1]]}, "boxes: expected px, got 0 0 1 1"),
+            ({"boxes": [[100, 10, 120, 30]]}, "boxes: expected a part of the image of 100 x 80 px, got 100 10 120 30"),
+            ({"boxes": [[10, 80, 30, 99]]}, "boxes: expected a part of the image"),
+            ({"boxes": [[-20, 10, 0, 30]]}, "boxes: expected a part of the image"),
+            ({"boxes": [[10, -20, 30, 0]]}, "boxes: expected a part of the image"),
+            ({"boxes": [[1e38, 1e38, 3e38, 3e38]]}, "boxes: expected a part of the image"),
             ({"boxes": [[0, 0, 9, 9]], "rois": [Roi(0, 0, 5)]}, "expected one of them at most"),
             ({"rois": [(0, 0, 5)]}, "rois: expected Roi, got tuple"),
             ({}, "this aligner has no detector"),
@@ -231,6 +238,14 @@ class TestBadInput:
     def test_boxes_and_rois(self, image, arguments, message):
         with pytest.raises((TypeError, ValueError), match=message):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))(image, **arguments)
+
+    @pytest.mark.parametrize("box", [[99, 79, 120, 99], [-20, -20, 1, 1], [-500, -500, 900, 900], [0, 0, 1.5, 1.5]])
+    def test_boxes_may_leave_the_image_in_part(self, image, box):
+        assert len(Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))(image, boxes=[box])) == 1
+
+    def test_detections_outside_are_not_boxes_of_the_caller(self, image):
+        detector = FakeDetector([200, 200, 230, 230])
+        assert len(Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=detector)(image)) == 1
 
     def test_as_many_entries_as_images(self, image):
         with pytest.raises(ValueError, match="boxes: expected one entry for each of 2 images, got 1"):

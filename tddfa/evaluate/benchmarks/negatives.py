@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from FaceBoxes import Detector
 from tddfa._shared import image_io
 from tddfa._shared.image_io import SUFFIXES
+from tddfa.crop import roi_from_box
 from tddfa.datasets.files import parallel_map, relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.benchmarks.detection import corners
@@ -48,7 +49,8 @@ def evaluate(setup: Setup) -> Result:
         detections = detector(image)
         upright = (detections.xyxy[:, :2] < detections.xyxy[:, 2:]).all(axis=1)
         xyxy, confidence = detections.xyxy[upright], detections.scores[upright]
-        scores = np.array([face.score for face in aligner(image, boxes=xyxy)], dtype=np.float32)
+        rois = [roi_from_box(box, aligner.crop) for box in xyxy]
+        scores = np.array([face.score for face in aligner(image, rois=rois)], dtype=np.float32)
         return xyxy, confidence, scores
 
     threshold = aligner.min_score

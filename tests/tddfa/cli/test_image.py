@@ -436,14 +436,28 @@ class TestBoxes:
         assert (status, len(err)) == (FAILED, 1)
         assert "expected one photo for lines of boxes, got 2" in err[0]
 
-    def test_boxes_outside_the_image(self, run, tmp_path, inputs):
-        (tmp_path / "b.txt").write_text("5000 5000 5100 5100\n-300 -300 -200 -200\n")
+    def test_boxes_that_leave_the_image(self, run, tmp_path, inputs):
+        (tmp_path / "b.txt").write_text("500 500 600 600\n-90 -90 10 10\n")
         status, _, err = run(
             "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", ",".join(KINDS), "--uv_size", "64",
             "--raw", "png",
         )  # fmt: skip
         assert (status, err) == (0, [])
         assert len(written(tmp_path / "out")) == len(KINDS) + 4  # and raw depth, .mtl, two textures
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ("5000 5000 5100 5100", "expected a part of the image of 512 x 512 px, got 5000 5000 5100 5100"),
+            ("0.3 0.1 0.5 0.4", "expected px, got 0.3 0.1 0.5 0.4"),
+        ],
+    )
+    def test_boxes_that_are_refused(self, run, tmp_path, inputs, line, words):
+        (tmp_path / "b.txt").write_text(f"180 62 272 176\n{line}\n")
+        status, _, err = run("-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt")
+        assert (status, len(err)) == (FAILED, 1)
+        assert f"astronaut.jpg: boxes: {words}" in err[0]
+        assert written(tmp_path / "out") == []
 
 
 class TestPages:
