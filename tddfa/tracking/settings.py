@@ -35,6 +35,11 @@ class TrackerSettings:
     lost_face_size : float
         Between detections on the whole frame, lost tracks are searched in a frame scaled down so that the smallest
         face has this size, px.
+    fast_distance : float
+        Where a frame does not resemble the one before, a track may continue at most this far from its last or
+        predicted position, face sizes.
+    fast_correlation : float
+        There, the face before and the face after correlate at least this much, -1..1; otherwise it is a cut.
     spare_boxes : int
         Boxes aligned beyond `max_faces`, so that a large false detection does not keep a face out.
     velocity_gain : float
@@ -42,7 +47,7 @@ class TrackerSettings:
     shape_frames : int
         Frames over which the mean shape of a track is taken; it tells faces apart when a lost one reappears.
     cut_correlation : float
-        A new scene starts where the thumbnails of two frames correlate less than this, -1..1.
+        A new scene may start where the thumbnails of two frames correlate less than this, -1..1.
 
     Examples
     --------
@@ -61,6 +66,8 @@ class TrackerSettings:
     revival_growth: float = 2.0
     lost_detect_every: int = 2
     lost_face_size: float = 80.0
+    fast_distance: float = 2.0
+    fast_correlation: float = 0.6
     spare_boxes: int = 8
     velocity_gain: float = 0.5
     shape_frames: int = 30
@@ -86,6 +93,7 @@ _RANGES = {
     "velocity_gain": (0.0, 1.0),
     "shape_frames": (1, float("inf")),
     "cut_correlation": (-1.0, 1.0),
+    "fast_correlation": (-1.0, 1.0),
 }
 
 

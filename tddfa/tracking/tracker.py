@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +22,9 @@ Smooth = Literal["one_euro", "lookahead", "none"]
 SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
 
 _FRAME_TIME = 1 / 30  # s, where the time of a frame is not known
+_PATCH_SIZE = 16  # side of the patches by which two faces are compared, px
+_MIN_FACE_SAMPLES = 12  # the patch of a smaller face has its surroundings too
+_BRIEF_LOSS = 0.1  # s; the velocity of a face that was lost for longer is unknown
 
 Frame = TypeVar("Frame")
 
@@ -57,6 +60,13 @@ class _Track:
         self.frames += 1
         self.shape = self.shape + (face.params.shape - self.shape) / min(self.frames, settings.shape_frames)
         self.face, self.time = face, time
+
+    def restart(self, face: Face, time: float) -> None:
+        """Go on with a face that was detected again."""
+        dt = time - self.time
+        step = _position(face.landmarks) - _position(self.face.landmarks)
+        self.velocity = step / dt if 0 < dt <= _BRIEF_LOSS else np.zeros(2)
+        self.face, self.time, self.misses, self.smoother = face, time, 0, None
 
 
 class Tracker:
@@ -155,6 +165,7 @@ class Tracker:
         self._since_detection = self._since_full_detection = 0  # frames
         self._time: float | None = None
         self._thumbnail: NDArray[np.float32] | None = None
+        self._grey: _Grey | None = None
         self._size: tuple[int, ...] = ()
         self.jitter_before, self.jitter_after = JitterMeter(), JitterMeter()
 
@@ -265,7 +276,13 @@ class Tracker:
         dt = _FRAME_TIME if self._time is None or time is None else max(time - self._time, 0.0)
         now = (0.0 if self._time is None else self._time + dt) if time is None else time
         self._time = now
+        grey_before = self._grey
+        moved: _Moved | None = None
         if self._is_new_scene(image):
+            # a cut, or fast motion of the camera or of a large face: the faces that are detected now decide
+            assert grey_before is not None
+            assert self._grey is not None
+            moved = _Moved(self._active, self._lost, grey_before, self._grey)
             self._active, self._lost = [], []
         self._lost = [track for track in self._lost if now - track.time <= self.remember]
 
@@ -275,28 +292,39 @@ class Tracker:
         interval = min(self.detect_every, self.settings.lost_detect_every) if self._lost else self.detect_every
         detected = not self._active or self._since_detection >= interval
         if detected:
-            self._since_full_detection += self._since_detection
-            full = not self._active or self._since_full_detection >= self.detect_every
+            full = not self._active or self._since_full_detection + self._since_detection >= self.detect_every
             boxes = self._detect(image, rois, full=full)
         faces = self.aligner(image, rois=[*rois, *(roi_from_box(box, self.aligner.crop) for box in boxes)])
         continued = list(zip(self._active, faces[: len(rois)], strict=True))
         self._continue(continued, now)
-        self._start([replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)], now)
-        if continued and not self._active and not detected:
-            # the last track was lost in this frame: detect now, not in the next frame
-            boxes = self._detect(image, [], full=True)
-            faces = self.aligner(image, rois=[roi_from_box(box, self.aligner.crop) for box in boxes])
-            self._start([replace(face, box=box) for face, box in zip(faces, boxes, strict=True)], now)
+        new = [replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)]
+        self._start(new, now, moved)
+        lost = [track for track, _ in continued if track not in self._active]
+        if not detected and lost and (not self._active or any(self._may_have_jumped(track) for track in lost)):
+            # detect now, not in the next frame
+            boxes = self._detect(image, [self.aligner.roi(track.face) for track in self._active], full=not self._active)
+            if boxes:
+                faces = self.aligner(image, rois=[roi_from_box(box, self.aligner.crop) for box in boxes])
+                self._start([replace(face, box=box) for face, box in zip(faces, boxes, strict=True)], now)
         self._active.sort(key=lambda track: track.track_id)
         result = [replace(track.face, track_id=track.track_id) for track in self._active]
         self.jitter_before.add(result)
         return result, dt
 
+    def _may_have_jumped(self, track: _Track) -> bool:
+        """Whether a face that was lost in this frame was clear before, and no other face can hide it."""
+        return track.clear is track.face and all(
+            float(np.linalg.norm(_position(track.face.landmarks) - _position(other.face.landmarks)))
+            > max(track.size, other.size)
+            for other in self._active
+        )
+
     def _is_new_scene(self, image: NDArray[np.uint8]) -> bool:
-        """Whether a cut lies between the last frame and this one: their thumbnails do not correlate."""
+        """Whether a cut may lie between the last frame and this one: their thumbnails do not correlate."""
         height, width = image.shape[:2]
         step = max(1, min(height, width) // 64)
         grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
+        self._grey = _Grey(np.asarray(grey), step)
         thumbnail = cv2.resize(grey, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
         before, size = self._thumbnail, self._size
         self._thumbnail, self._size = thumbnail, image.shape
@@ -321,12 +349,11 @@ class Tracker:
         Unless `full`, only lost faces are searched, on an image as small as the sizes of the tracked faces allow.
         """
         settings = self.settings
+        self._since_full_detection = 0 if full else self._since_full_detection + self._since_detection
         self._since_detection = 0
         assert self.aligner.detector is not None
         sizes = [track.size for track in (*self._active, *self._lost)]
         scale = 1.0 if full else min(1.0, settings.lost_face_size / min(sizes))
-        if full:
-            self._since_full_detection = 0
         if scale < 1:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
@@ -384,8 +411,8 @@ class Tracker:
             return face.score >= settings.kept_score_fraction * self.aligner.min_score
         return track.misses < settings.max_misses
 
-    def _start(self, faces: list[Face], now: float) -> None:
-        """Start tracks on new faces; a face that was lost recently continues its old track."""
+    def _start(self, faces: list[Face], now: float, moved: _Moved | None = None) -> None:
+        """Start tracks on new faces; a face that moved fast, or was lost recently, continues its old track."""
         limit = self.aligner.min_score
         new: list[Face] = []
         for face in faces:
@@ -394,18 +421,25 @@ class Tracker:
                 new.append(face)
         if self.max_faces is not None:
             new = new[: max(0, self.max_faces - len(self._active))]
-        cost = np.array([[self._revival_cost(track, face, now) for face in new] for track in self._lost])
-        cost = cost.reshape(len(self._lost), len(new))
-        revived = {j: self._lost[i] for i, j in _assignment(np.minimum(cost, 1e6)) if np.isfinite(cost[i, j])}
+        old: dict[int, _Track] = {}
+        if moved is not None:
+            old = _pairs(moved.tracks, new, lambda track, face: self._moved_cost(track, face, now, moved))
+            if old:  # the same scene
+                self._lost = [*moved.lost, *(track for track in moved.tracks if track not in old.values())]
+                self._lost = [track for track in self._lost if now - track.time <= self.remember]
+        rest = [j for j in range(len(new)) if j not in old]
+        revived = _pairs(self._lost, [new[j] for j in rest], lambda track, face: self._revival_cost(track, face, now))
+        for j, track in revived.items():
+            old[rest[j]] = track
+            self._lost.remove(track)
         for j, face in enumerate(new):
-            track = revived.get(j)
-            if track is None:
+            known_track = old.get(j)
+            if known_track is None:
                 track = _Track(self._next_id, face, now, shape=face.params.shape.astype(np.float64))
                 self._next_id += 1
             else:
-                self._lost.remove(track)
-                track.face, track.time, track.velocity, track.misses = face, now, np.zeros(2), 0
-                track.smoother = None
+                track = known_track
+                track.restart(face, now)
             track.clear = face
             self._active.append(track)
 
@@ -418,21 +452,77 @@ class Tracker:
             for other in others
         )
 
+    def _moved_cost(self, track: _Track, face: Face, now: float, moved: _Moved) -> float:
+        """Dissimilarity of a track and a face of the next frame, which moved fast; infinite if they cannot match."""
+        settings, distance = self.settings, _distance(track, face, now)
+        growth = abs(float(np.log(_size(face.landmarks) / track.size)))
+        if distance > settings.fast_distance or growth > np.log(settings.max_growth):
+            return float("inf")
+        likeness = _likeness(moved.before.patch(track.face), moved.after.patch(face))
+        if likeness < settings.fast_correlation:
+            return float("inf")
+        return distance + growth + 1 - likeness
+
     def _revival_cost(self, track: _Track, face: Face, now: float) -> float:
         """Dissimilarity of a lost track and a new face in position, size and shape; infinite if they cannot match."""
         # the last faces of one that leaves the image are distorted, so their size is not compared
         growth = abs(float(np.log(_size(face.landmarks) / _size((track.clear or track.face).landmarks))))
-        position = _position(face.landmarks)
-        # the face went on as before, or it turned back near the position where it was lost
-        distance = min(
-            float(np.linalg.norm(position - track.position_at(now))),
-            float(np.linalg.norm(position - _position(track.face.landmarks))),
-        )
-        distance /= track.size
+        distance = _distance(track, face, now)
         if distance > self.settings.revival_distance or growth > np.log(self.settings.revival_growth):
             return float("inf")
         shape_change = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
         return distance + growth + shape_change
+
+
+@dataclass(frozen=True, eq=False)
+class _Grey:
+    """A frame in grey, reduced to every `step`-th pixel."""
+
+    image: NDArray[np.uint8]
+    step: int
+
+    def patch(self, face: Face) -> NDArray[np.float32]:
+        """The square around a face, of `_PATCH_SIZE` px."""
+        low, high = face.landmarks[:, :2].min(axis=0), face.landmarks[:, :2].max(axis=0)
+        scale = _PATCH_SIZE / max(float((high - low).max()) / self.step, _MIN_FACE_SAMPLES)
+        x, y = _PATCH_SIZE / 2 - scale * (low + high) / 2 / self.step
+        matrix = np.array([[scale, 0, x], [0, scale, y]])
+        size = (_PATCH_SIZE, _PATCH_SIZE)
+        return np.asarray(cv2.warpAffine(self.image, matrix, size, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """The tracks before a frame that does not resemble the last one, and both frames."""
+
+    tracks: list[_Track]
+    lost: list[_Track]
+    before: _Grey
+    after: _Grey
+
+
+def _likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Highest correlation, -1..1, of two patches shifted by at most 2 px; 0 where one is uniform."""
+    inner = b[2:-2, 2:-2]
+    if np.ptp(a) < 1 or np.ptp(inner) < 1:
+        return 0.0
+    return float(cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _distance(track: _Track, face: Face, now: float) -> float:
+    """Distance of a face from a track, in face sizes: the nearer of its predicted and its last position.
+
+    The face went on as before, or it turned back.
+    """
+    position = _position(face.landmarks)
+    predicted = float(np.linalg.norm(position - track.position_at(now)))
+    return min(predicted, float(np.linalg.norm(position - _position(track.face.landmarks)))) / track.size
+
+
+def _pairs(tracks: list[_Track], faces: list[Face], cost_of: Callable[[_Track, Face], float]) -> dict[int, _Track]:
+    """The track of each face that has one, by the face's index, with the lowest sum of costs."""
+    cost = np.array([[cost_of(track, face) for face in faces] for track in tracks]).reshape(len(tracks), len(faces))
+    return {j: tracks[i] for i, j in _assignment(np.minimum(cost, 1e6)) if np.isfinite(cost[i, j])}
 
 
 def _assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 
@@ -200,6 +201,61 @@ class TestLostTracks:
         seen = play(world, 90, detect_every=5)
         assert seen[29] == {0: 1}
         assert seen[-1] == {}
+
+
+class TestFastMotion:
+    """Speeds are in face widths a frame; a path that reaches the border turns back."""
+
+    SPEEDS = (0.6, 0.8, 1.0, 1.25, 1.5)
+
+    def to_and_fro(self, low, high, step, start):
+        return lambda t: (low + abs((start - low + step * round(t * FPS)) % (2 * (high - low)) - (high - low)), 180, 80)
+
+    @pytest.mark.parametrize("speed", SPEEDS)
+    def test_one_moving_face_keeps_one_id(self, speed):
+        seen = play(World(Person(self.to_and_fro(60, 580, speed * 80, 60), 1)), 12)
+        assert seen == [{0: 1}] * 12
+
+    @pytest.mark.parametrize("speed", SPEEDS)
+    def test_a_face_that_moves_above_still_ones_keeps_its_id(self, speed):
+        def moving(t):
+            x, _, size = self.to_and_fro(60, 580, speed * 80, 60)(t)
+            return x, 60, size
+
+        world = World(Person(moving, 1), Person(still(200, 280), 2), Person(still(450, 280), 3))
+        seen = play(world, 12)
+        ids = {identity: track for track, identity in seen[0].items()}
+        assert seen == [{ids[1]: 1, ids[2]: 2, ids[3]: 3}] * 12
+
+    @pytest.mark.parametrize("speed", SPEEDS)
+    def test_a_camera_that_pans_fast_keeps_the_id(self, aligner, astronaut, speed):
+        (face,) = aligner(astronaut)
+        path = self.to_and_fro(-150, 220, speed * (face.box[2] - face.box[0]), -150)
+        tracker = Tracker(aligner, smooth="none")
+        ids = [[f.track_id for f in tracker(np.roll(astronaut, round(path(n / FPS)[0]), axis=1))] for n in range(12)]
+        assert ids == [[0]] * 12
+
+    def test_a_fast_pan_keeps_the_ids_of_two_people(self, aligner, two_people):
+        tracker = Tracker(aligner, smooth="none")
+        ids = []
+        for shift in (0, 90, 0, -90, 0, 45, -45):
+            faces = tracker(np.roll(two_people, shift, axis=1))
+            ids.append([face.track_id for face in sorted(faces, key=lambda face: face.landmarks[0, 0])])
+        assert ids == [ids[0]] * len(ids)
+        assert len(ids[0]) == 2
+
+    def test_another_person_in_the_same_place_after_a_cut_gets_a_new_id(self, aligner, astronaut, two_people):
+        (face,) = aligner(astronaut)
+        other = max(aligner(two_people), key=lambda other: other.landmarks[:, 0].mean())
+        side, target = np.ptp(other.landmarks[:, 0]), np.ptp(face.landmarks[:, 0])
+        move = np.array([[target / side, 0, 0], [0, target / side, 0]])
+        move[:, 2] = (face.landmarks - other.landmarks * target / side)[:, :2].mean(axis=0)
+        second = cv2.warpAffine(two_people, move, astronaut.shape[1::-1], borderValue=(200, 40, 90))
+        tracker = Tracker(aligner, smooth="none")
+        assert [face.track_id for face in tracker(astronaut)] == [0]
+        (new,) = tracker(second)[:1]
+        assert np.linalg.norm((new.landmarks - face.landmarks).mean(axis=0)) < 0.2 * target
+        assert new.track_id == 1
 
 
 class TestCrossing:
