@@ -122,6 +122,7 @@ class Aligner:
         exact_crop: bool = False,
         visibility: bool = False,
         convention: str | None = None,
+        tiles: str | None = None,
     ) -> Aligner:
         """Load a shipped or fetched config by its name, or a ``.yml`` file.
 
@@ -146,6 +147,9 @@ class Aligner:
         convention : str or None
             Landmark convention: ``300w``, or ``300w-lp`` for the convention of 3DDFA_V2. None takes the face model's
             own: ``300w`` for ``open_mb05``.
+        tiles : {"auto", "off"} or None
+            ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, see
+            `FaceBoxes.Detector`. None takes the config's value: ``auto`` for ``open_mb05``.
 
         Raises
         ------
@@ -169,6 +173,9 @@ class Aligner:
                 Model(verified(detector.model), device, threads),
                 max_height=detector.max_height,
                 max_width=detector.max_width,
+                max_area=detector.max_area,
+                small_area=detector.small_area,
+                tiles=detector.tiles if tiles is None else tiles,
                 score=detector.score,
                 iou=detector.iou,
                 max_candidates=detector.max_candidates,

@@ -109,10 +109,8 @@ class Context:
     @cached_property
     def small_size(self) -> tuple[int, int]:
         """Width and height of the detector's input, px."""
-        height, width = self.images[MANY].shape[:2]
-        scale = min(1.0, self.detector.max_height / height)
-        scale = min(scale, self.detector.max_width / width)
-        return int(scale * width), int(scale * height)
+        height, width = self.detector.scales.whole_size(*self.images[MANY].shape[:2])
+        return width, height
 
     @cached_property
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

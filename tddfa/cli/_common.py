@@ -139,6 +139,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         help="extra passes per face, each on a crop around its landmarks; 0 is fastest "
         "(default: as in the config; open_mb05: 1)",
     )  # fmt: skip
+    group.add_argument(
+        "--tiles", choices=("auto", "off"),
+        help="auto also detects on tiles at native resolution if the image would be shrunk more than twice; off is "
+        "faster and misses small faces of large images (default: as in the config; open_mb05: auto)",
+    )  # fmt: skip
     if convention:
         group.add_argument(
             "--landmarks", metavar="NAME",
@@ -193,6 +198,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
         refine=options.refine,
         exact_crop=options.exact_crop,
         convention=getattr(options, "landmarks", None),
+        tiles=options.tiles,
     )
 
 

@@ -68,6 +68,9 @@ class DetectorConfig:
     iou: float = 0.3
     max_height: int = 720
     max_width: int = 1080
+    max_area: int | None = None
+    small_area: int | None = None
+    tiles: str = "off"
     max_candidates: int = 5000
     max_faces: int = 750
 

@@ -1,0 +1,147 @@
+"""The views of an image that the detector's network takes: the whole image, a small copy of it, and tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# A small copy is of use only if its sides are less than half of those of the whole view.
+_MIN_SMALL_SHRINK = 2.0
+# Images that would be shrunk more than this are tiled.
+_MAX_SHRINK = 2.0
+# Scale between two levels of tiles. A face too large for the overlap has 64 px or more at the next level, and
+# 32 px or more in a whole view that follows directly.
+_LEVEL_SHRINK = 3.0
+# Overlap of neighbouring tiles, px: a smaller face is whole in at least one of them.
+_OVERLAP = 192
+# A box that comes this close to the seam is cut by it, px.
+_SEAM = 4
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An input of the network, and where it is in the image.
+
+    Attributes
+    ----------
+    pixels : ndarray (h, w, 3) uint8, C-contiguous
+        Input of the network.
+    scale : float
+        Pixels of the view per pixel of the image.
+    left, top : int
+        Position in the scaled image, px of the view.
+    seams : (bool, bool, bool, bool)
+        Whether the left, top, right and bottom border is inside the image.
+    """
+
+    pixels: NDArray[np.uint8]
+    scale: float
+    left: int = 0
+    top: int = 0
+    seams: tuple[bool, bool, bool, bool] = (False, False, False, False)
+
+    def whole(self, xyxy: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether boxes (n, 4), px of the view, are not cut by a seam."""
+        height, width = self.pixels.shape[:2]
+        inner = [[_SEAM, _SEAM], [width - _SEAM, height - _SEAM]]
+        low, high = np.where(np.reshape(self.seams, (2, 2)), inner, [[-np.inf], [np.inf]])
+        kept: NDArray[np.bool_] = (xyxy[:, :2] >= low).all(axis=1) & (xyxy[:, 2:] <= high).all(axis=1)
+        return kept
+
+    def to_image(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes (n, 4), px of the view, in px of the image."""
+        if self.left or self.top:
+            xyxy = xyxy + np.array([self.left, self.top] * 2, dtype=np.float32)
+        return xyxy / np.float32(self.scale)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Sizes of the views of an image.
+
+    Parameters
+    ----------
+    max_height, max_width : int
+        The whole view is shrunk to at most this height, then to at most this width; the aspect ratio is kept.
+    max_area : int or None
+        Limit of its height times width, px, in place of the two sides.
+    small_area : int or None
+        Height times width of the small view, px. It is left out if it is more than half as wide as the whole view.
+    tiles : bool
+        Whether an image that would be shrunk more than twice is also read in overlapping tiles at its own resolution.
+
+    Examples
+    --------
+    >>> scales = Scales(max_height=720, max_width=1080, max_area=None, small_area=None, tiles=False)
+    >>> scales.whole_size(1000, 1000)
+    (720, 720)
+    """
+
+    max_height: int
+    max_width: int
+    max_area: int | None
+    small_area: int | None
+    tiles: bool
+
+    def scale(self, height: int, width: int) -> float:
+        """Scale of the whole view, at most 1."""
+        if self.max_area is not None:
+            return float(min(1.0, (self.max_area / (height * width)) ** 0.5))
+        return min(min(1.0, self.max_height / height), self.max_width / width)
+
+    def whole_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the whole view, px."""
+        return _scaled(height, width, self.scale(height, width))
+
+    def views(self, image: NDArray[np.uint8]) -> Iterator[View]:
+        """Yield the views of an image one after the other: the whole, the small one, then the tiles."""
+        whole = self.scale(*image.shape[:2])
+        yield (view := _view(image, image, whole, cv2.INTER_LINEAR))
+        height, width = view.pixels.shape[:2]
+        if self.small_area is not None and height * width > _MIN_SMALL_SHRINK**2 * self.small_area:
+            small = whole * (self.small_area / (height * width)) ** 0.5
+            # from the whole view, not from the image: faster
+            yield _view(view.pixels, image, small, cv2.INTER_AREA)
+        scale = 1.0
+        while self.tiles and whole * _MAX_SHRINK < scale:
+            level = _view(image, image, scale, cv2.INTER_AREA)
+            yield from _tiles(level, self.max_area or self.max_height * self.max_width)
+            scale /= _LEVEL_SHRINK
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    return max(1, int(scale * height)), max(1, int(scale * width))
+
+
+def _view(source: NDArray[np.uint8], image: NDArray[np.uint8], scale: float, interpolation: int) -> View:
+    """Resize `source`, a copy of the image at some size, to a scale of the image."""
+    height, width = _scaled(*image.shape[:2], scale)
+    if (height, width) != source.shape[:2]:
+        source = np.asarray(cv2.resize(source, (width, height), interpolation=interpolation))
+    return View(source, scale)
+
+
+def _tiles(level: View, area: int) -> Iterator[View]:
+    """Cut a view into overlapping tiles of equal size, at most `area` px each."""
+    height, width = level.pixels.shape[:2]
+    side = max(int(area**0.5), 1)
+    rows = height if height <= side else area // width if width <= side else side
+    columns = width if width <= side else area // height if height <= side else side
+    for top, left in product(_starts(height, rows), _starts(width, columns)):
+        pixels = np.ascontiguousarray(level.pixels[top : top + rows, left : left + columns])
+        seams = (left > 0, top > 0, left + columns < width, top + rows < height)
+        yield View(pixels, level.scale, left, top, seams)
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    """First px of each tile: evenly spread from one end to the other, with at least the overlap between two."""
+    if tile >= length:
+        return [0]
+    step = max(tile - _OVERLAP, tile // 2, 1)
+    count = -(-(length - tile) // step) + 1
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
