@@ -178,9 +178,9 @@ class Detector:
             )
         candidates = np.flatnonzero(scores > self.score)
         xyxy, scores = decode(prior[candidates], offsets[candidates]), scores[candidates]
-        if any(view.seams):
-            whole = view.whole(xyxy)
-            xyxy, scores = xyxy[whole], scores[whole]
+        if view.min_side or any(view.seams):
+            counts = view.counts(xyxy)
+            xyxy, scores = xyxy[counts], scores[counts]
         xyxy, scores = self._best(xyxy, scores)
         # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
         xyxy = view.to_image(xyxy)
