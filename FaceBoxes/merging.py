@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # A part of a face is a box with this fraction of its area inside the box of the face, …
-MIN_INSIDE = 0.75
+MIN_INSIDE = 0.6
 # … with less than this fraction of the area of the face, …
 MAX_AREA = 0.5
 # … if the score of the face is at least this fraction of its own.

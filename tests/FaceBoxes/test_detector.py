@@ -6,6 +6,10 @@ import pytest
 
 from FaceBoxes import Detections, Detector
 from FaceBoxes.anchors import priors
+from tddfa import Aligner
+
+# around the 68 landmarks of examples/inputs/grace_hopper.jpg
+HOPPER = np.array([173, 164, 353, 338])
 
 
 def iou(a, b):
@@ -69,7 +73,18 @@ def test_limits_and_thresholds_are_arguments():
     assert model.seen.shape == (1, 64, 350, 3)
 
 
-@pytest.mark.parametrize("value", [{"score": 1.5}, {"iou": 0}, {"max_height": 0}, {"max_faces": -1}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"score": 1.5},
+        {"iou": 0},
+        {"max_height": 0},
+        {"max_faces": -1},
+        {"max_area": 0},
+        {"small_area": 0},
+        {"tiles": "on"},
+    ],
+)
 def test_bad_limits_are_named(value):
     with pytest.raises(ValueError, match=next(iter(value))):
         Detector(FakeModel(), **value)
@@ -96,6 +111,50 @@ def test_a_model_for_other_priors_is_refused():
 
     with pytest.raises(ValueError, match="model: expected scores"):
         Detector(model)(np.zeros((64, 64, 3), np.uint8))
+
+
+class Recorder(FakeModel):
+    """A fake model that records the shapes of all its inputs."""
+
+    def __init__(self, *hits):
+        super().__init__(*hits)
+        self.shapes = []
+
+    def __call__(self, batch):
+        self.shapes.append(batch.shape[1:3])
+        return super().__call__(batch)
+
+
+def test_one_pass_by_default():
+    model = Recorder((64, 64, 128, 0.9), (80, 80, 32, 0.8))
+    assert len(Detector(model)(np.zeros((2000, 3000, 3), np.uint8))) == 2, "a part was dropped"
+    assert model.shapes == [(720, 1080)]
+
+
+def test_a_small_pass_and_tiles():
+    model = Recorder()
+    detector = Detector(model, max_area=777_600, small_area=24_576, tiles="auto")
+    assert len(detector(np.zeros((720, 1080, 3), np.uint8))) == 0
+    assert model.shapes == [(720, 1080), (128, 192)]
+    model.shapes.clear()
+    detector(np.zeros((2000, 3000, 3), np.uint8))
+    assert model.shapes[:2] == [(720, 1080), (128, 192)]
+    assert len(model.shapes) == 2 + 15
+    assert all(height * width <= 777_600 for height, width in model.shapes)
+
+
+def test_a_large_face_of_the_small_pass_drops_its_parts():
+    class Model(FakeModel):
+        def __call__(self, batch):
+            # the face in the small view, an eye in the whole view
+            self.hits = [(96, 64, 128, 0.7)] if batch.shape[1] < 200 else [(432, 304, 64, 0.9)]
+            return super().__call__(batch)
+
+    image = np.zeros((720, 1080, 3), np.uint8)
+    (box,) = Detector(Model(), small_area=24_576)(image).xyxy
+    assert box[2] - box[0] == pytest.approx(128 * 1080 / 192, rel=0.02)
+    (box,) = Detector(Model())(image).xyxy
+    assert box[2] - box[0] == 64
 
 
 def test_shapes_of_detections_are_checked():
@@ -145,3 +204,57 @@ class TestRealPhotos:
         expected = aligner.detector(np.ascontiguousarray(astronaut[:, ::-1]))
         mirrored = aligner.detector(astronaut[:, ::-1])
         np.testing.assert_array_equal(mirrored.xyxy, expected.xyxy)
+
+
+class TestScales:
+    """With the shipped weights: each kind of image that one pass at one resolution fails on."""
+
+    @pytest.fixture
+    def hopper(self, root):
+        return cv2.imread(str(root / "examples/inputs/grace_hopper.jpg")), HOPPER
+
+    @staticmethod
+    def closeup(image, box, frame, size):
+        """Crop a square around a box, `frame` times as large, and scale it; return it with the box in it."""
+        side = frame * max(box[2] - box[0], box[3] - box[1])
+        left, top = ((box[:2] + box[2:] - side) / 2).round().astype(int)
+        left, top = max(left, 0), max(top, 0)
+        crop = image[top : top + round(side), left : left + round(side)]
+        scale = size / max(crop.shape[:2])
+        return cv2.resize(crop, None, fx=scale, fy=scale), (box - [left, top] * 2) * scale
+
+    @pytest.mark.parametrize("size", [300, 500, 720, 1080, 2000])
+    @pytest.mark.parametrize("frame", [1.1, 1.3, 1.6])
+    def test_closeups(self, aligner, hopper, frame, size):
+        image, box = self.closeup(*hopper, frame, size)
+        best = aligner(image)[0]
+        assert iou(best.box, box) > 0.5
+
+    @pytest.mark.parametrize(
+        ("size", "face"), [((9000, 600), 60), ((600, 9000), 60), ((4000, 6000), 60), ((9000, 600), 200)]
+    )
+    def test_long_and_large_images(self, aligner, hopper, size, face):
+        patch, box = self.closeup(*hopper, 1.8, 1.8 * face)
+        image = np.full((*size, 3), 120, np.uint8)
+        height, width = patch.shape[:2]
+        for left, top in ((size[1] // 3, size[0] // 3), (size[1] - width, size[0] - height)):
+            image[:] = 120
+            image[top : top + height, left : left + width] = patch
+            found = aligner(image)
+            assert len(found) == 1
+            assert iou(found[0].box, box + [left, top] * 2) > 0.4
+
+    def test_a_face_at_every_place_of_a_tiled_image_is_detected_once(self, aligner, hopper):
+        patch, box = self.closeup(*hopper, 1.8, 180)
+        height, width = patch.shape[:2]
+        for offset in range(0, 200, 25):
+            image = np.full((1800, 2600, 3), 120, np.uint8)
+            image[800 + offset : 800 + offset + height, 800 + offset : 800 + offset + width] = patch
+            (face,) = aligner(image)
+            assert iou(face.box, box + 800 + offset) > 0.4
+
+    def test_tiles_off(self, hopper):
+        image, _ = self.closeup(*hopper, 1.8, 100)
+        large = np.full((6000, 4000, 3), 120, np.uint8)
+        large[3000 : 3000 + image.shape[0], 2000 : 2000 + image.shape[1]] = image
+        assert len(Aligner.load("open_mb05", device="cpu", tiles="off")(large)) == 0

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from FaceBoxes.scales import Scales
+
+SETTINGS = {"max_height": 720, "max_width": 1080, "max_area": 777_600, "small_area": 24_576, "tiles": True}
+
+
+def scales(**changes):
+    return Scales(**{**SETTINGS, **changes})
+
+
+@pytest.mark.parametrize(
+    ("size", "whole"),
+    [
+        ((720, 1080), (720, 1080)),
+        ((1440, 2160), (720, 1080)),
+        ((1000, 1000), (881, 881)),
+        ((300, 2500), (300, 2500)),
+        ((9000, 600), (3415, 227)),
+        ((1, 10_000_000), (1, 2_788_548)),
+    ],
+)
+def test_the_whole_view_is_limited_by_area(size, whole):
+    assert scales().whole_size(*size) == whole
+
+
+@pytest.mark.parametrize(("size", "whole"), [((1000, 1000), (720, 720)), ((9000, 600), (720, 48))])
+def test_or_by_both_sides(size, whole):
+    assert scales(max_area=None).whole_size(*size) == whole
+
+
+@pytest.mark.parametrize(
+    ("size", "shapes"),
+    [
+        ((720, 1080), [(720, 1080), (128, 192)]),
+        ((900, 900), [(881, 881), (156, 156)]),
+        ((300, 300), [(300, 300)]),  # half of it would be larger than the small view
+    ],
+)
+def test_a_small_view(size, shapes):
+    views = list(scales().views(np.zeros((*size, 3), np.uint8)))
+    assert [view.pixels.shape[:2] for view in views] == shapes
+    assert len(list(scales(small_area=None).views(np.zeros((*size, 3), np.uint8)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "levels"),
+    [
+        ((1440, 2160), []),  # shrunk twice, not more
+        ((9000, 600), [1.0]),
+        ((600, 9000), [1.0]),
+        ((3000, 4000), [1.0]),
+        ((100, 600_000), [1.0, 1 / 3]),
+    ],
+)
+def test_tiles_cover_images_that_would_be_shrunk_more_than_twice(size, levels):
+    tiles = list(scales().views(np.zeros((*size, 3), np.uint8)))[2:]
+    assert sorted({tile.scale for tile in tiles}, reverse=True) == pytest.approx(levels)
+    assert not list(scales(tiles=False).views(np.zeros((*size, 3), np.uint8)))[2:]
+    for scale in {tile.scale for tile in tiles}:
+        height, width = (int(scale * side) for side in size)
+        covered = np.zeros((height, width), np.uint8)
+        level = [tile for tile in tiles if tile.scale == scale]
+        assert len({tile.pixels.shape for tile in level}) == 1
+        for tile in level:
+            rows, columns = tile.pixels.shape[:2]
+            assert rows * columns <= SETTINGS["max_area"]
+            covered[tile.top : tile.top + rows, tile.left : tile.left + columns] += 1
+            borders = (tile.left, tile.top, width - tile.left - columns, height - tile.top - rows)
+            assert tile.seams == tuple(border > 0 for border in borders)
+        assert covered.min() >= 1
+
+
+def test_a_face_up_to_the_overlap_is_whole_in_a_tile():
+    tiles = list(scales().views(np.zeros((3000, 4000, 3), np.uint8)))[2:]
+    for x, y in np.random.default_rng(0).integers(0, (4000 - 180, 3000 - 180), (300, 2)):
+        boxes = [np.array([[x, y, x + 180, y + 180]], np.float32) - [tile.left, tile.top] * 2 for tile in tiles]
+        inside = [
+            tile.counts(box)[0] and box.min() >= 0 and (box[0, 2:] <= tile.pixels.shape[1::-1]).all()
+            for tile, box in zip(tiles, boxes, strict=True)
+        ]
+        assert any(inside)
+
+
+def test_boxes_in_px_of_the_image(rng):
+    image = rng.integers(0, 255, (3000, 4000, 3), dtype=np.uint8)
+    for view in list(scales().views(image))[2:]:
+        x1, y1, x2, y2 = view.to_image(np.float32([[10, 20, 40, 60]]))[0].astype(int)
+        np.testing.assert_array_equal(view.pixels[20:60, 10:40], image[y1:y2, x1:x2])
+
+
+def test_boxes_at_seams_and_small_boxes_do_not_count():
+    whole, small, first, *_ = scales().views(np.zeros((3000, 4000, 3), np.uint8))
+    columns = first.pixels.shape[1]
+    at_border, at_seam = [-20, -10, 60, 70], [columns - 60, 100, columns - 1, 160]
+    assert first.counts(np.float32([at_border, at_seam])).tolist() == [True, False]
+    assert whole.counts(np.float32([at_border, at_seam])).tolist() == [True, True]
+    side = 192 * small.scale / whole.scale
+    assert small.counts(np.float32([[0, 0, side - 1, 9], [0, 0, 9, side + 1]])).tolist() == [False, True]
+    assert first.counts(np.zeros((0, 4), np.float32)).tolist() == []
