@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,44 @@ from numpy.typing import NDArray
 
 from tddfa import landmarks68
 from tddfa.datasets.files import read_text
+
+SPLIT = "lfpw"
+"""Training may use the first 70 % by name of a folder of this name."""
+_TRAINING_FRACTION = 0.7
+_DEPTH = 3
+
+
+def pts_folders(root: Path) -> list[Path]:
+    """Find the folders with ``.pts`` files: `root` and the folders in it, at most three deep, sorted by name.
+
+    Examples
+    --------
+    >>> pts_folders(tmp)
+    []
+    """
+    return [folder for folder in _folders(root, _DEPTH) if next(iter(folder.glob("*.pts")), None)]
+
+
+def held_out(folder: Path) -> list[Path]:
+    """List the ``.pts`` files of a folder that no training may use: of `SPLIT` the last 30 % by name, else all.
+
+    Examples
+    --------
+    >>> held_out(tmp)
+    []
+    """
+    paths = sorted(folder.glob("*.pts"))
+    return paths[int(_TRAINING_FRACTION * len(paths)) :] if folder.name == SPLIT else paths
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    yield folder
+    if depth:
+        for inside in sorted(folder.iterdir()):
+            if inside.is_dir() and not inside.name.startswith("."):
+                yield from _folders(inside, depth - 1)
 
 
 def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float64]:

@@ -14,7 +14,9 @@ FACE = [100, 100, 200, 240]
         ([125, 200, 175, 230], True),  # a mouth
         ([70, 190, 125, 240], False),  # at the border of the face, most of it outside
         ([150, 110, 250, 250], False),  # a neighbour that overlaps
-        ([105, 105, 195, 230], False),  # the same face: left to the suppression
+        ([115, 110, 200, 230], True),  # without the brow and an ear
+        ([130, 110, 220, 230], False),  # another face, as large as that and not inside
+        ([102, 102, 198, 235], False),  # the same face: left to the suppression
         ([300, 100, 330, 130], False),  # elsewhere
     ],
 )

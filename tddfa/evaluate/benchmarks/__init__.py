@@ -109,6 +109,11 @@ _RECORDS = (
         sheet_title="ground truth green, detected red, at the detector's own score threshold",
     ),
     Benchmark(
+        "detection-stress",
+        "tddfa.evaluate.benchmarks.detection_stress",
+        data="DIR/lfpw and other folders: images with a .pts of 68 points beside each; DIR/negatives for backgrounds",
+    ),
+    Benchmark(
         "negatives",
         "tddfa.evaluate.benchmarks.negatives",
         data="DIR/negatives: images without a face",

@@ -23,7 +23,7 @@ import numpy as np
 
 from tddfa import landmarks68
 from tddfa.datasets import files as sources
-from tddfa.datasets.pts import read_pts
+from tddfa.datasets.pts import SPLIT, held_out, pts_folders, read_pts
 from tddfa.evaluate import crops, metrics
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.crops import CROP_SOURCES, CROPS, Aligned
@@ -41,10 +41,7 @@ _PARTS = {
     "eyes": ("eyes", landmarks68.EYES),
     "mouth": ("mouth", landmarks68.MOUTH),
 }
-_DEPTH = 3
 _CONVENTION = "300w"
-# Training may use the first 70 % by name of a folder of this name.
-_SPLIT, _TRAINING_FRACTION = "lfpw", 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ def evaluate(setup: Setup) -> Result:
     ValueError
         If a file is damaged; the message names it.
     """
-    folders = [folder for folder in _folders(setup.data, _DEPTH) if next(iter(folder.glob("*.pts")), None)]
+    folders = pts_folders(setup.data)
     if not folders:
         raise DataMissing(f"no .pts files in {setup.data}: expected {_BENCHMARK.data}")
 
@@ -84,8 +81,8 @@ def evaluate(setup: Setup) -> Result:
         done = sources.parallel_map(job, labels)
         images = [image for _, image in zip(setup.track(labels, name), done, strict=True)]
         groups = {name: images}
-        if folder.name == _SPLIT:
-            last = set(everything[int(_TRAINING_FRACTION * len(everything)) :])
+        if folder.name == SPLIT:
+            last = set(held_out(folder))
             kept = [image for image, path in zip(images, labels, strict=True) if path in last]
             groups = {f"{name} (last 30 %)": kept, name: images}
             notes.append(f"Training may use the first 70 % by name of {name}, and not the last 30 %.")
@@ -112,16 +109,6 @@ def evaluate(setup: Setup) -> Result:
         [image.aligned for image in every],
     )
     return Result(_BENCHMARK.name, settings, tuple(figures), tuple(rows), tuple(curves), shown, tuple(notes))
-
-
-def _folders(folder: Path, depth: int) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    yield folder
-    if depth:
-        for inside in sorted(folder.iterdir()):
-            if inside.is_dir() and not inside.name.startswith("."):
-                yield from _folders(inside, depth - 1)
 
 
 def _read(setup: Setup, path: Path) -> _Image:
