@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 # A box is a part of a face if this fraction of its area is inside the box of the face, and its area is less than this
 # fraction of that of the face. The second row is for half a face; chosen on LFPW, 60-70 % by name.
 PARTS = ((0.6, 0.5), (0.9, 0.75))
-# The score of the face is at least this fraction of that of the part.
-MIN_SCORE = 0.5
+# The score of the face is at least this, and at least this fraction of that of the part.
+MIN_SCORE = MIN_SCORE_RATIO = 0.5
 
 # Boxes that are compared with all others at once: bounds the memory.
 _CHUNK = 256
@@ -47,7 +47,7 @@ def is_part(xyxy: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
         rows = slice(start, start + _CHUNK)
         common = np.minimum(high[rows, None], high) - np.maximum(low[rows, None], low)
         common_area, own = common.clip(min=0).prod(axis=2), area[rows, None]
-        sure = values >= MIN_SCORE * values[rows, None]
+        sure = (values >= MIN_SCORE) & (values >= MIN_SCORE_RATIO * values[rows, None])
         for inside, ratio in PARTS:
             parts[rows] |= (sure & (common_area >= inside * own) & (own < ratio * area)).any(axis=1)
     return parts

@@ -127,7 +127,7 @@ def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
 
 def _view(source: NDArray[np.uint8], image: NDArray[np.uint8], scale: float, interpolation: int) -> View:
     """Resize `source`, a copy of the image at some size, to a scale of the image."""
-    height, width = _scaled(*image.shape[:2], scale)
+    height, width = _scaled(image.shape[0], image.shape[1], scale)
     if (height, width) != source.shape[:2]:
         source = np.asarray(cv2.resize(source, (width, height), interpolation=interpolation))
     return View(source, scale)

@@ -26,7 +26,8 @@ T = TypeVar("T")
 def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[str, str] | None = None) -> T:
     """Read a ``.yml`` file into a dataclass.
 
-    Fields may be numbers, texts, booleans, paths, tuples, dataclasses, and each of them or None.
+    Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples, dataclasses, and each of
+    them or None.
 
     Parameters
     ----------
@@ -126,6 +127,12 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
             return None
         kind = next(argument for argument in arguments if argument is not type(None))
         return _convert(kind, value, path, key)
+    if typing.get_origin(kind) is typing.Literal:
+        # YAML reads the words on and off as booleans
+        word = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+        if not isinstance(word, str) or word not in arguments:
+            raise ConfigError(f"{path}: {key}: expected one of {', '.join(arguments)}, got {reprlib.repr(value)}")
+        return word
     if typing.get_origin(kind) is tuple:
         any_length = arguments[-1] is Ellipsis
         if not isinstance(value, list) or not (any_length or len(value) == len(arguments)):

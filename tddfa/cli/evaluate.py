@@ -92,6 +92,8 @@ def _default_folder(options: argparse.Namespace, config: str) -> Path:
     variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
     if options.refine is not None:
         variants.append(f"refine{options.refine}")
+    if options.tiles is not None:
+        variants.append(f"tiles_{options.tiles}")
     if options.landmarks is not None:
         variants.append(f"landmarks_{options.landmarks}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]

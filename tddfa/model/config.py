@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tddfa._shared.errors import ConfigError as ConfigError
 from tddfa._shared.settings import build_settings, read_mapping
@@ -70,7 +70,7 @@ class DetectorConfig:
     max_width: int = 1080
     max_area: int | None = None
     small_area: int | None = None
-    tiles: str = "off"
+    tiles: Literal["auto", "off"] = "off"
     max_candidates: int = 5000
     max_faces: int = 750
 

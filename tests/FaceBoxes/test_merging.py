@@ -27,6 +27,7 @@ def test_parts_of_a_face(box, part):
 def test_an_uncertain_box_around_a_face_does_not_drop_it():
     around = [0, 0, 400, 500]
     assert is_part([FACE, around], [0.9, 0.3]).tolist() == [False, False]
+    assert is_part([FACE, around], [0.4, 0.45]).tolist() == [False, False]
     assert is_part([FACE, around], [0.9, 0.6]).tolist() == [True, False]
 
 

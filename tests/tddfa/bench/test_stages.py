@@ -67,7 +67,7 @@ def test_results_of_stages(context):
     assert run("network.8")["camera"].shape == (8, 3, 4)
     assert len(run("detect")) >= 18
     assert len(run("detect.nms")) == len(run("detect"))
-    assert run("detect.resize").shape == (607, 1080, 3)
+    assert run("detect.resize").shape == (661, 1175, 3)
     assert run("3d.1").shape == (720, 1280, 3)
     assert run("rasterise").mask.mean() > 0.4
     assert run("interpolate").shape[-1] == 3

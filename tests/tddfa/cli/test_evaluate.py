@@ -161,10 +161,18 @@ def test_the_video_reaches_jitter(run, monkeypatch):
 
 def test_variants_of_a_model_do_not_overwrite_each_other(data, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    for options in ([], ["--precision", "int8"], ["--exact-crop"], ["--refine", "0"], ["--landmarks", "300w-lp"]):
+    every = (
+        [],
+        ["--precision", "int8"],
+        ["--exact-crop"],
+        ["--refine", "0"],
+        ["--landmarks", "300w-lp"],
+        ["--tiles", "off"],
+    )
+    for options in every:
         assert main(["evaluate", "negatives", "--data", str(data), "--device", "cpu", "--no-plots", *options]) == 0
     made = sorted(path.name for path in (tmp_path / "results/evaluate").iterdir())
-    variants = ("exact_crop", "int8", "landmarks_300w-lp", "refine0")
+    variants = ("exact_crop", "int8", "landmarks_300w-lp", "refine0", "tiles_off")
     assert made == ["open_mb05", *(f"open_mb05_{variant}" for variant in variants)]
 
 

@@ -266,6 +266,15 @@ class TestOptions:
             difference = np.linalg.norm(other[:, :2] - plain[:, :2], axis=1).mean()
             assert 0.01 < difference < 6
 
+    def test_tiles(self, run, tmp_path, astronaut):
+        """A small face of a long image."""
+        long = np.full((6000, 600, 3), 120, np.uint8)
+        face = cv2.resize(astronaut[:280, 90:370], (140, 140), interpolation=cv2.INTER_AREA)
+        long[3100:3240, 200:340] = face
+        cv2.imwrite(str(tmp_path / "long.png"), long)
+        assert run("-f", tmp_path / "long.png", "-o", "2d_sparse")[0] == 0
+        assert run("-f", tmp_path / "long.png", "-o", "2d_sparse", "--tiles", "off")[0] == NO_FACE
+
     def test_convention(self, run, tmp_path, inputs, aligner, astronaut):
         (face,) = aligner(astronaut)
         for arguments, convention in (([], "300w"), (["--landmarks", "300w-lp"], "300w-lp")):
@@ -291,6 +300,7 @@ class TestOptions:
             (["--threads", "0"], ("--threads", "'0'")),
             (["--refine", "-1"], ("--refine", "'-1'")),
             (["--refine", "99"], ("--refine", "from 0 to 10")),
+            (["--tiles", "on"], ("--tiles", "'auto', 'off'", "'on'")),
             (["--show_flag", "perhaps"], ("--show_flag", "true or false", "'perhaps'")),
             (["--device", "tpu"], ("--device", "'tpu'")),
             (["-m", "tpu"], ("--mode", "'tpu'")),

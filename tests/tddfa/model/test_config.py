@@ -70,17 +70,30 @@ def test_the_shipped_config(root):
     assert config.detector.model.is_file()
     assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.9)
     assert (config.refine, config.flip) == (1, True)
+    assert (config.detector.max_area, config.detector.small_area, config.detector.tiles) == (777_600, 24_576, "auto")
 
 
 def test_one_pass_by_default(tmp_path):
     assert (load(tmp_path, GOOD).refine, load(tmp_path, GOOD).flip) == (0, False)
+    detector = load(tmp_path, GOOD).detector
+    assert (detector.max_area, detector.small_area, detector.tiles) == (None, None, "off")
     more = load(tmp_path, GOOD + "refine: 2\nflip: true\n")
     assert (more.refine, more.flip) == (2, True)
+
+
+@pytest.mark.parametrize("word", ["auto", "off", '"off"'])
+def test_tiles_are_words(tmp_path, word):
+    """YAML reads an unquoted off as a boolean."""
+    config = load(tmp_path, GOOD.replace("d.onnx}", f"d.onnx, tiles: {word}}}"))
+    assert config.detector.tiles == word.strip('"')
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("d.onnx}", "d.onnx, tiles: on}"), "detector.tiles: expected one of auto, off, got True"),
+        (("d.onnx}", "d.onnx, tiles: 3}"), "detector.tiles: expected one of auto, off, got 3"),
+        (("d.onnx}", "d.onnx, small_area: much}"), "detector.small_area: expected a whole number, got 'much'"),
         (("model:", "modle:"), "unknown key 'modle'; known are model"),
         (("size: 120, ", ""), "crop: missing key 'size'"),
         (("size: 120", "size: 12.5"), "crop.size: expected a whole number, got 12.5"),
