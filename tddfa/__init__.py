@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from FaceBoxes import Detector
     from tddfa._shared.errors import TddfaError
+    from tddfa._shared.image_source import read_image
     from tddfa.aligner import Aligner
     from tddfa.decoder import Decoder
     from tddfa.geometry.camera import Camera
@@ -48,10 +49,12 @@ _HOMES = {
     "TddfaError": "tddfa._shared.errors",
     "Tracker": "tddfa.tracking.tracker",
     "TrackerSettings": "tddfa.tracking.settings",
+    "read_image": "tddfa._shared.image_source",
 }
 __all__ = [
     "Aligner", "Camera", "Config", "CropRule", "Decoder", "Detector", "Euler", "Face", "FaceModel", "Intrinsics",
     "Mesh", "Params", "Roi", "SixDof", "TddfaError", "Tracker", "TrackerSettings",
+    "read_image",
 ]  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detector
-from tddfa._shared.arrays import checked, checked_image
+from tddfa._shared.arrays import checked
+from tddfa._shared.image_source import Color, ImageSource, as_bgr
 from tddfa.crop import crop_image, roi_from_box, roi_from_landmarks, to_crop, to_image
 from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
@@ -203,19 +204,27 @@ class Aligner:
         return self.decoder.crop_rule
 
     def __call__(
-        self, image: Image, *, boxes: ArrayLike | None = None, rois: Sequence[Roi] | None = None
+        self,
+        image: ImageSource,
+        *,
+        boxes: ArrayLike | None = None,
+        rois: Sequence[Roi] | None = None,
+        color: Color = "bgr",
     ) -> list[Face]:
         """Find and align the faces of an image.
 
         Parameters
         ----------
-        image : ndarray (h, w, 3) uint8
-            BGR, as OpenCV reads it.
+        image : ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+            What `tddfa.read_image` takes. All coordinates refer to the image that it returns: upright, if EXIF data
+            tell the orientation.
         boxes : array_like (n, 4 or 5), optional
             x1, y1, x2, y2 in px and, in a fifth column, a score: the faces, in place of the detector. A box may leave
             the image, but not wholly.
         rois : sequence of Roi, optional
             The squares to crop, in place of boxes.
+        color : {"bgr", "rgb"}
+            Order of the channels of an array: OpenCV reads BGR, Pillow and imageio read RGB.
 
         Returns
         -------
@@ -226,10 +235,15 @@ class Aligner:
         ------
         TypeError, ValueError
             If an argument has the wrong type, shape or dtype; the message names it.
+        tddfa.TddfaError
+            If a file cannot be read as an image.
 
         Examples
         --------
-        >>> (face,) = aligner(image)
+        >>> (face,) = aligner("examples/inputs/astronaut.jpg")
+        >>> (same,) = aligner(image[..., ::-1], color="rgb")
+        >>> bool((face.landmarks == same.landmarks).all())
+        True
         >>> (again,) = aligner(image, boxes=[face.box])
         >>> bool(abs(again.landmarks - face.landmarks).max() < 0.1)
         True
@@ -237,26 +251,29 @@ class Aligner:
         if isinstance(image, list | tuple):
             kind = type(image).__name__
             raise TypeError(f"image: expected one image (height, width, 3) uint8, got a {kind}; batch() takes several")
-        checked_image("image", image)
-        return self._align([image], None if boxes is None else [boxes], None if rois is None else [rois])[0]
+        pixels = as_bgr("image", image, color)
+        return self._align([pixels], None if boxes is None else [boxes], None if rois is None else [rois])[0]
 
     def batch(
         self,
-        images: Sequence[Image],
+        images: Sequence[ImageSource],
         *,
         boxes: Sequence[ArrayLike] | None = None,
         rois: Sequence[Sequence[Roi]] | None = None,
+        color: Color = "bgr",
     ) -> list[list[Face]]:
         """Find and align the faces of several images: all of them go through the regressor together.
 
         Parameters
         ----------
-        images : sequence of ndarray (h, w, 3) uint8
-            BGR; their sizes may differ.
+        images : sequence of ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+            For each, see `__call__`; their sizes may differ.
         boxes : sequence of array_like (n, 4 or 5), optional
             For each image, see `__call__`.
         rois : sequence of sequence of Roi, optional
             For each image, see `__call__`.
+        color : {"bgr", "rgb"}
+            Of the arrays, see `__call__`.
 
         Returns
         -------
@@ -274,12 +291,13 @@ class Aligner:
         >>> [len(faces) for faces in aligner.batch([image, np.zeros((64, 64, 3), np.uint8)])]
         [1, 0]
         """
-        for i, image in enumerate(images):
-            checked_image(f"images[{i}]", image)
+        if isinstance(images, str | os.PathLike):
+            raise TypeError(f"images: expected a sequence of images, got one path, {os.fspath(images)}")
+        pixels = [as_bgr(f"images[{i}]", image, color) for i, image in enumerate(images)]
         for name, value in (("boxes", boxes), ("rois", rois)):
             if value is not None and len(value) != len(images):
                 raise ValueError(f"{name}: expected one entry for each of {len(images)} images, got {len(value)}")
-        return self._align(images, boxes, rois)
+        return self._align(pixels, boxes, rois)
 
     def _align(
         self,

@@ -13,8 +13,10 @@ slice(42, 48, None)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 COUNT = 68
 
@@ -39,6 +41,15 @@ BROWS, NOSE, EYES, MOUTH = slice(17, 27), slice(27, 36), slice(36, 48), slice(48
 
 CLOSED_PARTS = ("right_eye", "left_eye", "outer_lips", "inner_lips")
 """Parts whose last landmark joins the first."""
+
+GROUPS = {
+    "jaw": ("jaw",),
+    "brows": ("right_brow", "left_brow"),
+    "nose": ("nose_bridge", "nose_tip"),
+    "eyes": ("right_eye", "left_eye"),
+    "lips": ("outer_lips", "inner_lips"),
+}
+"""Group of parts -> its parts."""
 
 CHIN, NOSE_TIP = 8, 30
 
@@ -70,3 +81,41 @@ MIRRORED: NDArray[np.intp] = np.array([
 ])  # fmt: skip
 MIRRORED.setflags(write=False)
 """In a horizontally flipped image, landmark i is landmark ``MIRRORED[i]`` of the flipped face."""
+
+
+def contours(points: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
+    """Lines along parts of the face; `tddfa.Face.contours` gives those of a face.
+
+    Parameters
+    ----------
+    points : array_like (68, k)
+        The landmarks, in 2D or 3D.
+    *names : str
+        Parts (a key of `PARTS`) and groups of them (a key of `GROUPS`). Without a name: all parts.
+
+    Returns
+    -------
+    dict of str to ndarray (n, k)
+        Part -> its points, in order; eyes and lips end at the point where they begin. `points` keeps its dtype.
+
+    Raises
+    ------
+    ValueError
+        If `points` has another shape, or if there is no such part or group.
+
+    Examples
+    --------
+    >>> from tddfa import landmarks68
+    >>> lines = landmarks68.contours(face.landmarks[:, :2], "eyes", "jaw")
+    >>> {name: line.shape for name, line in lines.items()}
+    {'right_eye': (7, 2), 'left_eye': (7, 2), 'jaw': (17, 2)}
+    """
+    array = np.asarray(points)
+    if array.ndim != 2 or len(array) != COUNT:
+        raise ValueError(f"points: expected shape ({COUNT}, k), got {array.shape}")
+    for name in names:
+        if name not in GROUPS and name not in PARTS:
+            raise ValueError(f"names: expected some of {', '.join(dict.fromkeys((*GROUPS, *PARTS)))}, got {name!r}")
+    parts = [part for name in names or PARTS for part in GROUPS.get(name, (name,))]
+    numbers = np.arange(COUNT)
+    return {part: array[[*numbers[PARTS[part]], *numbers[PARTS[part]][: part in CLOSED_PARTS]]] for part in parts}

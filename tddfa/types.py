@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa import landmarks68
 from tddfa._shared.arrays import checked
 from tddfa.geometry import plain
 from tddfa.geometry.camera import Camera
@@ -202,6 +203,32 @@ class Face:
             If the camera's matrix cannot be inverted.
         """
         return self.camera.unproject(self.landmarks)
+
+    def contours(self, *names: str) -> dict[str, NDArray[np.float32]]:
+        """Lines along parts of the face, by name: `tddfa.landmarks68.contours` of the landmarks.
+
+        Parameters
+        ----------
+        *names : str
+            Groups (``jaw``, ``brows``, ``nose``, ``eyes``, ``lips``) and parts (``left_eye``, ``outer_lips``, …: the
+            keys of `tddfa.landmarks68.PARTS`). Without a name: all parts.
+
+        Returns
+        -------
+        dict of str to ndarray (n, 3) float32
+            Part -> its landmarks in image px; eyes and lips end at the point where they begin.
+
+        Raises
+        ------
+        ValueError
+            If there is no such part or group; the message lists the names.
+
+        Examples
+        --------
+        >>> {name: line.shape for name, line in face.contours("eyes").items()}
+        {'right_eye': (7, 3), 'left_eye': (7, 3)}
+        """
+        return landmarks68.contours(self.landmarks, *names)
 
     def six_dof(self, intrinsics: Intrinsics | None = None, *, points: ArrayLike | None = None) -> SixDof:
         """Pose of the head in the frame of a perspective camera.

@@ -147,12 +147,34 @@ def _three_channels(image: NDArray[Any]) -> NDArray[Any]:
 
 def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
     """Decode to BGR; the EXIF orientation is applied, an alpha channel is dropped."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a large image: its size was checked
         image = Image.open(io.BytesIO(data))
     with image:
+        return _upright_bgr(image)
+
+
+def from_pillow(image: Any, name: str) -> NDArray[np.uint8]:
+    """Convert a ``PIL.Image.Image`` to BGR, by the rules of `read`; messages begin with `name`."""
+    try:
+        if image.mode.startswith(("I", "F")):  # more than 8 bits
+            from PIL import ImageOps
+
+            return tones.to_8_bits(_three_channels(np.asarray(ImageOps.exif_transpose(image))), name)
+        # no conversion to RGB is defined for colours that are multiplied by their alpha
+        return _upright_bgr(image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode]) if "a" in image.mode else image)
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{name}: Pillow cannot convert this image of mode {image.mode}: {reason}") from error
+
+
+def _upright_bgr(image: Any) -> NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the transparency of a palette, which is dropped
         return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
 
 

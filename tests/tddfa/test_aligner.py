@@ -1,11 +1,12 @@
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from builders import make_face_model
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Decoder, Roi
-from tddfa._shared.errors import ConfigError
+from tddfa._shared.errors import ConfigError, TddfaError
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.landmarks68 import MIRRORED
 
@@ -112,6 +113,44 @@ class TestFlow:
             np.testing.assert_array_equal(b.box, a.box)
 
 
+class TestImages:
+    """Paths, Pillow images and RGB arrays; `tests/tddfa/_shared/test_image_source.py` has their pixels."""
+
+    @pytest.fixture
+    def aligner(self):
+        return Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=FakeDetector(BOXES[1]))
+
+    @pytest.fixture
+    def sources(self, image, tmp_path):
+        path = tmp_path / "photo.png"
+        cv2.imwrite(str(path), image)
+        return [image, path, str(path), PIL.Image.fromarray(image[..., ::-1])]
+
+    def test_one(self, aligner, image, sources):
+        (expected,) = aligner(image)
+        for source in sources:
+            (face,) = aligner(source)
+            np.testing.assert_array_equal(face.landmarks, expected.landmarks)
+        (face,) = aligner(image[..., ::-1], color="rgb")
+        np.testing.assert_array_equal(face.landmarks, expected.landmarks)
+        (face,) = aligner(image, color="rgb")
+        assert abs(face.landmarks - expected.landmarks).max() > 0.01
+
+    def test_a_batch(self, aligner, image, sources):
+        (expected,) = aligner(image)
+        for faces in (*aligner.batch(sources), *aligner.batch([image[..., ::-1], *sources[1:]], color="rgb")):
+            np.testing.assert_array_equal(faces[0].landmarks, expected.landmarks)
+
+    def test_bad_ones_are_named(self, aligner, image):
+        with pytest.raises(TypeError, match=r"images: expected a sequence of images, got one path, a/photo\.jpg"):
+            aligner.batch("a/photo.jpg")
+        with pytest.raises(TypeError, match=r"images\[1\]: expected a NumPy array .* or a Pillow image, got int"):
+            aligner.batch([image, 3])
+        for call in (aligner, lambda image, **options: aligner.batch([image], **options)):
+            with pytest.raises(ValueError, match="color: expected one of bgr, rgb, got 'hsv'"):
+                call(image, color="hsv")
+
+
 class TestConvention:
     def both(self, image, **options):
         offsets = np.random.default_rng(5).normal(size=(68, 3)).astype(np.float32)
@@ -205,7 +244,8 @@ class TestBadInput:
         ("image", "error", "message"),
         [
             (None, TypeError, "image: expected a NumPy array"),
-            ("photo.jpg", TypeError, "image: expected a NumPy array"),
+            ("photo.jpg", TddfaError, "photo.jpg: no such file"),
+            (b"\xff\xd8", TypeError, "image: expected .*, a path or a Pillow image, got bytes"),
             (np.zeros((5, 5)), ValueError, r"image: expected shape \(height, width, 3\)"),
             (np.zeros((5, 5, 3), np.float32), TypeError, "image: expected dtype uint8"),
             (np.zeros((5, 5, 4), np.uint8), ValueError, "image: expected shape"),

@@ -1,0 +1,90 @@
+"""`read_image`: an image in one of the forms that people have, to a BGR array."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Literal, Protocol, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa._shared import image_io
+from tddfa._shared.arrays import checked_image
+
+Color = Literal["bgr", "rgb"]
+COLORS: tuple[Color, ...] = ("bgr", "rgb")
+
+
+class PillowImage(Protocol):
+    """A ``PIL.Image.Image``; Pillow is not imported for its type."""
+
+    @property
+    def mode(self) -> str:
+        """Pixel format, such as ``RGB``."""
+
+    def getexif(self) -> Any:
+        """EXIF data."""
+
+
+ImageSource: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | PillowImage"
+
+
+def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = None) -> NDArray[np.uint8]:
+    """Read an image file, or convert a Pillow image or an array: what an `Aligner` takes.
+
+    Parameters
+    ----------
+    source : path, PIL.Image.Image, or ndarray (h, w, 3) uint8
+        Files and Pillow images may be grey, CMYK, palette images or 16 bits deep; an alpha channel is dropped, and the
+        EXIF orientation is applied.
+    color : {"bgr", "rgb"}
+        Order of the channels of an array. It has no effect on a file or a Pillow image, which tell theirs.
+    page : int, optional
+        Page of a TIFF file, from 1. Without it the first is read, with a warning if there are more.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        BGR, as OpenCV has it. An array that is BGR already is returned as it is.
+
+    Raises
+    ------
+    tddfa.TddfaError
+        If a file is missing, is not an image, is damaged or too large; it is a `ValueError` too.
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype; the message names it.
+
+    Examples
+    --------
+    >>> import tddfa
+    >>> from PIL import Image
+    >>> tddfa.read_image("examples/inputs/astronaut.jpg").shape
+    (512, 512, 3)
+    >>> tddfa.read_image(Image.new("L", (64, 48), 200))[0, 0].tolist()
+    [200, 200, 200]
+    """
+    if page is not None:
+        if not isinstance(source, str | os.PathLike):
+            raise ValueError(f"page: expected None for an image that is no file, got {page}")
+        return image_io.read(source, page=page)
+    return as_bgr("image", source, color)
+
+
+def as_bgr(name: str, source: ImageSource, color: Color = "bgr") -> NDArray[np.uint8]:
+    """Convert a source as `read_image` does; messages about anything but a file begin with `name`."""
+    if color not in COLORS:
+        raise ValueError(f"color: expected one of {', '.join(COLORS)}, got {color!r}")
+    if isinstance(source, str | os.PathLike):
+        return image_io.read(source)
+    pillow = sys.modules.get("PIL.Image")  # without it there is no image of it
+    if pillow is not None and isinstance(source, pillow.Image):
+        return image_io.from_pillow(source, name)
+    if not isinstance(source, np.ndarray):
+        kind = type(source).__name__
+        raise TypeError(
+            f"{name}: expected a NumPy array (height, width, 3) uint8, a path or a Pillow image, got {kind}"
+        )
+    array = checked_image(name, source)
+    return array if color == "bgr" else np.asarray(cv2.cvtColor(array, cv2.COLOR_RGB2BGR), dtype=np.uint8)

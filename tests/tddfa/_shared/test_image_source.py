@@ -1,0 +1,110 @@
+"""`tddfa.read_image`: paths, Pillow images and arrays give the same BGR pixels."""
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+import tddfa
+
+
+@pytest.fixture
+def photo(rng):
+    return rng.integers(0, 255, (20, 30, 3), dtype=np.uint8)
+
+
+def pillow(bgr):
+    return PIL.Image.fromarray(np.ascontiguousarray(bgr[..., ::-1]))
+
+
+class TestArrays:
+    def test_bgr_is_returned_as_it_is(self, photo):
+        assert tddfa.read_image(photo) is photo
+
+    @pytest.mark.parametrize("prepare", [np.ascontiguousarray, lambda rgb: rgb], ids=["contiguous", "view"])
+    def test_rgb_is_converted(self, photo, prepare):
+        image = tddfa.read_image(prepare(photo[..., ::-1]), color="rgb")
+        np.testing.assert_array_equal(image, photo)
+        assert image.flags.c_contiguous
+        assert image.flags.writeable
+
+    @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), None, 3.5])
+    def test_others_are_refused(self, bad):
+        for color in ("bgr", "rgb"):
+            with pytest.raises((TypeError, ValueError), match="image: expected"):
+                tddfa.read_image(bad, color=color)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", [str, lambda path: path])
+    def test_the_color_of_arrays_has_no_effect(self, tmp_path, photo, kind):
+        path = tmp_path / "photo.png"
+        cv2.imwrite(str(path), photo)
+        for color in ("bgr", "rgb"):
+            np.testing.assert_array_equal(tddfa.read_image(kind(path), color=color), photo)
+
+    def test_a_missing_one_is_named(self, tmp_path):
+        with pytest.raises(tddfa.TddfaError, match=r"nothing\.jpg: no such file"):
+            tddfa.read_image(tmp_path / "nothing.jpg")
+
+    def test_a_page(self, tmp_path, photo):
+        path = tmp_path / "pages.tif"
+        pillow(photo).save(path, save_all=True, append_images=[pillow(photo[::-1])])
+        np.testing.assert_array_equal(tddfa.read_image(path, page=2), photo[::-1])
+        with pytest.raises(ValueError, match="page: expected None for an image that is no file, got 2"):
+            tddfa.read_image(photo, page=2)
+
+
+class TestPillowImages:
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "P", "PA"])
+    def test_colours(self, photo, mode):
+        # colours of the web palette, which a conversion to a palette takes
+        flat = (photo // 51 * 51).astype(np.uint8)
+        image = pillow(flat)
+        for step in {"RGBa": ["RGBA", "RGBa"], "PA": ["P", "PA"]}.get(mode, [mode]):
+            image = image.convert(step)
+        tolerance = {"YCbCr": 3, "HSV": 6, "P": 51, "PA": 51}.get(mode, 0)
+        np.testing.assert_allclose(tddfa.read_image(image).astype(int), flat, atol=tolerance)
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "La", "1"])
+    def test_grey(self, photo, mode):
+        levels = np.where(photo[..., 0] > 127, 255, 0).astype(np.uint8)
+        image = PIL.Image.fromarray(levels)
+        for step in {"La": ["LA", "La"]}.get(mode, [mode]):
+            image = image.convert(step)
+        np.testing.assert_array_equal(tddfa.read_image(image), np.repeat(levels[..., None], 3, axis=2))
+
+    @pytest.mark.parametrize(
+        ("kind", "white"), [(np.uint16, 257), ("<u2", 257), (">u2", 257), (np.int32, 257), (np.float32, 1 / 255)]
+    )
+    def test_more_than_8_bits(self, photo, kind, white):
+        levels = photo[..., 0].copy()
+        levels[0, 0] = 255
+        image = PIL.Image.fromarray((levels.astype(np.float64) * white).astype(kind))
+        np.testing.assert_array_equal(tddfa.read_image(image), np.repeat(levels[..., None], 3, axis=2))
+
+    @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+    def test_the_exif_orientation_is_applied_as_for_the_file(self, tmp_path, photo, orientation):
+        image = pillow(photo)
+        image.getexif()[0x0112] = orientation
+        path = tmp_path / "turned.png"
+        image.save(path, exif=image.getexif())
+        turned = np.rot90(photo, {1: 0, 3: 2, 6: 3, 8: 1}[orientation])
+        with PIL.Image.open(path) as opened:
+            for source in (image, opened, path):
+                np.testing.assert_array_equal(tddfa.read_image(source), turned)
+
+    def test_a_palette_with_transparency_warns_of_nothing(self, photo):
+        image = pillow(photo).quantize(8)
+        image.info["transparency"] = bytes([0, 128, 255])
+        assert tddfa.read_image(image).shape == photo.shape
+
+    def test_one_that_cannot_be_loaded_is_named(self, tmp_path, photo):
+        path = tmp_path / "damaged.png"
+        pillow(photo).save(path)
+        path.write_bytes(path.read_bytes()[:-400])
+        with (
+            PIL.Image.open(path) as image,
+            pytest.raises(tddfa.TddfaError, match="image: Pillow cannot convert this image of mode RGB"),
+        ):
+            tddfa.read_image(image)
