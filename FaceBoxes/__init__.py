@@ -1,5 +1,7 @@
 """FaceBoxes: a CPU real-time face detector (Zhang et al., IJCB 2017)."""
 
-from FaceBoxes.detector import Detections, Detector
+from FaceBoxes.anchors import Anchors
+from FaceBoxes.detections import Detections
+from FaceBoxes.detector import Detector
 
-__all__ = ["Detections", "Detector"]
+__all__ = ["Anchors", "Detections", "Detector"]

@@ -2,42 +2,143 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-# stride of a feature map, and the sizes of its square priors with their densification: n x n priors per cell
-_MAPS: tuple[tuple[int, tuple[tuple[int, int], ...]], ...] = (
-    (32, ((32, 4), (64, 2), (128, 1))),
-    (64, ((256, 1),)),
-    (128, ((512, 1),)),
-)
+METADATA_KEY = "anchors"
+"""Key of an ONNX file's metadata that holds `Anchors.to_json`."""
+
 # variances of the offsets of centre and size
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
+Maps = tuple[tuple[int, tuple[tuple[float, int], ...]], ...]
 
-@lru_cache(maxsize=8)
-def priors(height: int, width: int) -> NDArray[np.float32]:
-    """Compute the prior boxes of an image, in the order of the network's outputs.
 
-    Parameters
+@dataclass(frozen=True)
+class Anchors:
+    """Layout of a network's prior boxes.
+
+    Attributes
     ----------
-    height, width : int
-        Size of the network's input, px.
+    maps : tuple of (stride, ((size, density), ...))
+        For each feature map in the order of the network's outputs: px of the image per cell, then the sides of the
+        square priors of a cell, px, each with its densification: ``density * density`` priors of that side per cell.
+        A map has ``ceil(height / stride)`` rows and ``ceil(width / stride)`` columns. The default is the layout of the
+        paper.
 
-    Returns
-    -------
-    ndarray (n, 3) float32, read-only
-        Centre x, centre y and side in px. Cached by size: the frames of a video share one array.
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
 
     Examples
     --------
-    >>> priors(32, 32).shape
+    >>> Anchors().priors(32, 32).shape
     (23, 3)
+    >>> Anchors(((16, ((16, 2),)),)).priors(16, 16).tolist()
+    [[0.0, 0.0, 16.0], [8.0, 0.0, 16.0], [0.0, 8.0, 16.0], [8.0, 8.0, 16.0]]
     """
+
+    maps: Maps = (
+        (32, ((32, 4), (64, 2), (128, 1))),
+        (64, ((256, 1),)),
+        (128, ((512, 1),)),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for stride, sizes in self.maps:
+            if stride < 1:
+                raise ValueError(f"Anchors: expected a stride of 1 px or more, got {stride}")
+            for size, density in sizes:
+                if not 0 < size < float("inf"):
+                    raise ValueError(f"Anchors: expected a size over 0 px, got {size}")
+                if density < 1:
+                    raise ValueError(f"Anchors: expected a density of 1 or more, got {density}")
+        if not any(sizes for _, sizes in self.maps):
+            raise ValueError("Anchors: expected one size or more, got none")
+
+    def priors(self, height: int, width: int) -> NDArray[np.float32]:
+        """Compute the prior boxes of an image, in the order of the network's outputs.
+
+        Parameters
+        ----------
+        height, width : int
+            Size of the network's input, px.
+
+        Returns
+        -------
+        ndarray (n, 3) float32, read-only
+            Centre x, centre y and side in px: map by map, cell by cell along the rows, in a cell size by size. Cached
+            by size: the frames of a video share one array.
+        """
+        return _priors(self.maps, height, width)
+
+    def to_json(self) -> str:
+        """Text for the key ``anchors`` of an ONNX file's metadata.
+
+        Examples
+        --------
+        >>> Anchors().to_json()
+        '[[32,[[32,4],[64,2],[128,1]]],[64,[[256,1]]],[128,[[512,1]]]]'
+        """
+        return json.dumps(self.maps, separators=(",", ":"))
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Anchors:
+        """Read the layout from the metadata of an ONNX file.
+
+        Parameters
+        ----------
+        metadata : mapping of str to str
+            The key ``anchors`` holds the text of `to_json`. Without the key the layout is that of the paper, which
+            older files have.
+
+        Raises
+        ------
+        ValueError
+            If the text is not such a layout.
+
+        Examples
+        --------
+        >>> Anchors.from_metadata({"anchors": "[[8,[[12,1]]],[16,[[24,1],[48,1]]]]"}).maps
+        ((8, ((12, 1),)), (16, ((24, 1), (48, 1))))
+        >>> Anchors.from_metadata({}) == Anchors()
+        True
+        """
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            return cls()
+        try:
+            maps = json.loads(text)
+            return cls(tuple((_int(step), tuple((_number(s), _int(d)) for s, d in sizes)) for step, sizes in maps))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"metadata {METADATA_KEY}: expected [[stride, [[size, density], ...]], ...], got {text!r}: {error}"
+            ) from error
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, got {value!r}")
+    return value
+
+
+def _int(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value
+
+
+@lru_cache(maxsize=8)
+def _priors(layout: Maps, height: int, width: int) -> NDArray[np.float32]:
     maps = []
-    for step, sizes in _MAPS:
+    for step, sizes in layout:
         rows, columns = -(-height // step), -(-width // step)
         cells = []
         for size, density in sizes:
@@ -54,13 +155,24 @@ def priors(height: int, width: int) -> NDArray[np.float32]:
     return result
 
 
+def priors(height: int, width: int) -> NDArray[np.float32]:
+    """Compute the prior boxes (n, 3) of the paper's layout: those of ``Anchors()``.
+
+    Examples
+    --------
+    >>> priors(32, 32).shape
+    (23, 3)
+    """
+    return Anchors().priors(height, width)
+
+
 def decode(prior: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
     """Decode the network's offsets.
 
     Parameters
     ----------
     prior : ndarray (n, 3) float32
-        The prior boxes, see `priors`.
+        The prior boxes, see `Anchors.priors`.
     offsets : ndarray (n, 4) float32
         The network's offsets of centre and size.
 
@@ -77,3 +189,28 @@ def decode(prior: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[
     center = prior[:, :2] + offsets[:, :2] * (CENTER_VARIANCE * prior[:, 2:])
     half = 0.5 * prior[:, 2:] * np.exp(SIZE_VARIANCE * offsets[:, 2:])
     return np.concatenate([center - half, center + half], axis=1)
+
+
+def decode_points(prior: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Decode the network's five points per face.
+
+    Parameters
+    ----------
+    prior : ndarray (n, 3) float32
+        The prior boxes, see `Anchors.priors`.
+    points : ndarray (n, 10) float32
+        The network's x and y of each point in turn, in the order of `FaceBoxes.detections.POINTS`: from the centre of
+        the prior box, in units of ``CENTER_VARIANCE`` times its side.
+
+    Returns
+    -------
+    ndarray (n, 5, 2) float32
+        x and y, px.
+
+    Examples
+    --------
+    >>> decode_points(np.float32([[50, 60, 20]]), np.float32([[-2, -1, 2, -1, 0, 0, -1, 2, 1, 2]]))[0].tolist()
+    [[46.0, 58.0], [54.0, 58.0], [50.0, 60.0], [48.0, 64.0], [52.0, 64.0]]
+    """
+    scale = CENTER_VARIANCE * prior[:, None, 2:]
+    return prior[:, None, :2] + points.reshape(-1, 5, 2) * scale

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes.anchors import decode, priors
+from FaceBoxes.anchors import Anchors, decode, decode_points
+from FaceBoxes.detections import Detections
 from FaceBoxes.merging import is_part
 from FaceBoxes.nms import nms
 from FaceBoxes.scales import Scales, View
@@ -17,43 +19,8 @@ TILES = ("auto", "off")
 """Values of ``tiles``."""
 
 Model = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
-"""``image (1, h, w, 3) uint8`` BGR -> ``scores (1, n)``, ``offsets (1, n, 4)`` for the priors of its size."""
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """The faces of an image, best first.
-
-    Attributes
-    ----------
-    xyxy : ndarray (n, 4) float32
-        x1, y1, x2, y2 in image px; a box may extend beyond the image.
-    scores : ndarray (n,) float32
-        Face probability, 0..1.
-
-    Examples
-    --------
-    >>> len(Detections([[10, 20, 50, 70]], [0.9]))
-    1
-    """
-
-    xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        """Check the shapes of the arrays."""
-        xyxy = np.ascontiguousarray(self.xyxy, dtype=np.float32)
-        scores = np.ascontiguousarray(self.scores, dtype=np.float32)
-        if xyxy.ndim != 2 or xyxy.shape[1] != 4:
-            raise ValueError(f"Detections.xyxy: expected shape (n, 4), got {xyxy.shape}")
-        if scores.shape != (len(xyxy),):
-            raise ValueError(f"Detections.scores: expected shape ({len(xyxy)},), got {scores.shape}")
-        object.__setattr__(self, "xyxy", xyxy)
-        object.__setattr__(self, "scores", scores)
-
-    def __len__(self) -> int:
-        """Return the number of faces."""
-        return len(self.scores)
+"""``image (1, h, w, 3) uint8`` BGR -> ``scores (1, n)``, ``offsets (1, n, 4)`` and, where the network has them,
+``points (1, n, 10)`` for the priors of its size."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +31,9 @@ class Detector:
     ----------
     model : callable
         See `Model`: an ONNX network, or any function of that type.
+    anchors : Anchors or None
+        Layout of the network's prior boxes. None takes it from the attribute ``metadata`` of `model`, where there is
+        one (`FaceBoxes.anchors.Anchors.from_metadata`), else the layout of the paper.
     max_height, max_width : int
         A larger image is shrunk to at most this height, then to at most this width; the aspect ratio is kept. Images
         are never enlarged.
@@ -92,8 +62,9 @@ class Detector:
 
     Examples
     --------
+    >>> from FaceBoxes.anchors import Anchors
     >>> def network(images):
-    ...     count = len(priors(*images.shape[1:3]))
+    ...     count = len(Anchors().priors(*images.shape[1:3]))
     ...     return {"scores": np.zeros((1, count), np.float32), "offsets": np.zeros((1, count, 4), np.float32)}
     >>> len(Detector(network, score=0.5)(image))
     0
@@ -101,6 +72,7 @@ class Detector:
 
     model: Model
     _: KW_ONLY
+    anchors: Anchors | None = None
     max_height: int = 720
     max_width: int = 1080
     max_area: int | None = None
@@ -123,6 +95,11 @@ class Detector:
                 raise ValueError(f"Detector.{name}: expected 1 or more, got {value}")
         if self.tiles not in TILES:
             raise ValueError(f"Detector.tiles: expected one of {', '.join(TILES)}, got {self.tiles!r}")
+
+    @cached_property
+    def layout(self) -> Anchors:
+        """Layout of the prior boxes: `anchors`, or that of the model's metadata, which loads the model."""
+        return self.anchors or Anchors.from_metadata(getattr(self.model, "metadata", {}))
 
     @property
     def scales(self) -> Scales:
@@ -151,47 +128,54 @@ class Detector:
             raise TypeError(f"image: expected a uint8 array, got {getattr(image, 'dtype', type(image).__name__)}")
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image: expected shape (height, width, 3), BGR, got {image.shape}")
-        found = [self._detect(view) for view in self.scales.views(np.ascontiguousarray(image))]
-        if len(found) == 1:
-            xyxy, scores = found[0]
-        else:
-            xyxy, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-            xyxy, scores = self._best(xyxy, scores)
-        if self.small_area is not None or len(found) > 1:
-            whole = ~is_part(xyxy, scores)
-            xyxy, scores = xyxy[whole], scores[whole]
-        if len(found) > 1:
-            kept = nms(xyxy, scores, self.iou, self.max_faces)
-            xyxy, scores = xyxy[kept], scores[kept]
-        return Detections(xyxy, scores)
+        parts = [self._detect(view) for view in self.scales.views(np.ascontiguousarray(image))]
+        found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
+        if self.small_area is not None or len(parts) > 1:
+            found = found[~is_part(found.xyxy, found.scores)]
+        if len(parts) > 1:
+            found = self._suppressed(found)
+        return found
 
-    def _detect(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes (n, 4) in image px and scores (n,) of a view, best first."""
+    def _detect(self, view: View) -> Detections:
+        """Faces of a view, in image px, best first."""
         outputs = self.model(view.pixels[None])
         scores, offsets = outputs["scores"][0], outputs["offsets"][0]
+        points = outputs["points"][0] if "points" in outputs else None
         height, width = view.pixels.shape[:2]
-        prior = priors(height, width)
-        if scores.shape != (len(prior),) or offsets.shape != (len(prior), 4):
-            raise ValueError(
-                f"model: expected scores (1, {len(prior)}) and offsets (1, {len(prior)}, 4) for an image of "
-                f"{width} x {height} px, got {scores.shape} and {offsets.shape}"
-            )
+        prior = self.layout.priors(height, width)
+        _check_outputs(scores, offsets, points, len(prior), f"{width} x {height} px")
         candidates = np.flatnonzero(scores > self.score)
-        xyxy, scores = decode(prior[candidates], offsets[candidates]), scores[candidates]
+        prior = prior[candidates]
+        found = Detections(
+            decode(prior, offsets[candidates]),
+            scores[candidates],
+            None if points is None else decode_points(prior, points[candidates]),
+        )
         if view.min_side or any(view.seams):
-            counts = view.counts(xyxy)
-            xyxy, scores = xyxy[counts], scores[counts]
-        xyxy, scores = self._best(xyxy, scores)
+            found = found[view.counts(found.xyxy)]
+        found = self._best(found)
         # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
-        xyxy = view.to_image(xyxy)
-        kept = nms(xyxy, scores, self.iou, self.max_faces)
-        return xyxy[kept], scores[kept]
+        points = None if found.points is None else view.to_image(found.points)
+        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points))
 
-    def _best(
-        self, xyxy: NDArray[np.float32], scores: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Keep at most `max_candidates` boxes, in their order."""
-        if len(scores) <= self.max_candidates:
-            return xyxy, scores
-        best = np.sort(np.argpartition(-scores, self.max_candidates - 1)[: self.max_candidates])
-        return xyxy[best], scores[best]
+    def _suppressed(self, found: Detections) -> Detections:
+        return found[nms(found.xyxy, found.scores, self.iou, self.max_faces)]
+
+    def _best(self, found: Detections) -> Detections:
+        """Keep at most `max_candidates` faces, in their order."""
+        if len(found) <= self.max_candidates:
+            return found
+        return found[np.sort(np.argpartition(-found.scores, self.max_candidates - 1)[: self.max_candidates])]
+
+
+def _check_outputs(
+    scores: NDArray[np.float32], offsets: NDArray[np.float32], points: NDArray[np.float32] | None, n: int, size: str
+) -> None:
+    """Check the shapes of a network's outputs for an image with n prior boxes."""
+    if scores.shape != (n,) or offsets.shape != (n, 4):
+        raise ValueError(
+            f"model: expected scores (1, {n}) and offsets (1, {n}, 4) for an image of {size}, got {scores.shape} and "
+            f"{offsets.shape}"
+        )
+    if points is not None and points.shape != (n, 10):
+        raise ValueError(f"model: expected points (1, {n}, 10) for an image of {size}, got {points.shape}")

@@ -39,10 +39,12 @@ def is_part(xyxy: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
     array([False,  True, False])
     """
     boxes = np.asarray(xyxy, dtype=np.float32).reshape(-1, 4)
+    parts = np.zeros(len(boxes), dtype=np.bool_)
+    if len(boxes) < 2:
+        return parts
     values = np.asarray(scores, dtype=np.float32)
     low, high = boxes[:, :2], boxes[:, 2:]
     area = (high - low).clip(min=0).prod(axis=1)
-    parts = np.zeros(len(boxes), dtype=np.bool_)
     for start in range(0, len(boxes), _CHUNK):
         rows = slice(start, start + _CHUNK)
         common = np.minimum(high[rows, None], high) - np.maximum(low[rows, None], low)

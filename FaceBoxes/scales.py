@@ -59,11 +59,11 @@ class View:
         kept: NDArray[np.bool_] = large & (xyxy[:, :2] >= low).all(axis=1) & (xyxy[:, 2:] <= high).all(axis=1)
         return kept
 
-    def to_image(self, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (n, 4), px of the view, in px of the image."""
+    def to_image(self, xy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Boxes (n, 4) or points (..., 2), px of the view, in px of the image."""
         if self.left or self.top:
-            xyxy = xyxy + np.array([self.left, self.top] * 2, dtype=np.float32)
-        return xyxy / np.float32(self.scale)
+            xy = xy + np.array([self.left, self.top] * (xy.shape[-1] // 2), dtype=np.float32)
+        return xy if self.scale == 1 else xy / np.float32(self.scale)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detector
-from FaceBoxes.anchors import decode, priors
+from FaceBoxes.anchors import decode
 from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import draw
@@ -122,7 +122,8 @@ class Context:
         """Boxes (n, 4) and scores (n,) above the detector's minimum score."""
         scores, offsets = self.outputs
         kept = np.flatnonzero(scores > self.detector.score)
-        return decode(priors(*self.small.shape[:2])[kept], offsets[kept]), scores[kept]
+        prior = self.detector.layout.priors(*self.small.shape[:2])
+        return decode(prior[kept], offsets[kept]), scores[kept]
 
     @cached_property
     def window(self) -> tuple[int, int, int, int]:

@@ -180,6 +180,11 @@ class Model:
         """Names of the outputs."""
         return tuple(self._names[1])
 
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's own metadata: key -> text."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         """Run the model on a batch; return its outputs by name.
 

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from FaceBoxes.anchors import decode, priors
+from FaceBoxes import Anchors
+from FaceBoxes.anchors import decode, decode_points, priors
 
 
 def by_loops(height, width):
@@ -44,3 +45,41 @@ def test_decode_without_offsets_gives_the_prior():
     boxes = decode(prior, np.zeros((len(prior), 4), np.float32))
     np.testing.assert_allclose((boxes[:, :2] + boxes[:, 2:]) / 2, prior[:, :2], atol=1e-4)
     np.testing.assert_allclose(boxes[:, 2] - boxes[:, 0], prior[:, 2], atol=1e-4)
+
+
+FINER = ((16, ((16, 2), (24.5, 1))), (32, ((64, 1),)))
+
+
+def test_another_layout_has_its_own_priors():
+    anchors = Anchors(FINER)
+    prior = anchors.priors(40, 50)  # 3 x 4 cells of 5 priors, and 2 x 2 of one
+    assert prior.shape == (3 * 4 * 5 + 2 * 2, 3)
+    np.testing.assert_array_equal(prior[:5], [[0, 0, 16], [8, 0, 16], [0, 8, 16], [8, 8, 16], [8, 8, 24.5]])
+    np.testing.assert_array_equal(prior[5 * 4], [0, 16, 16])  # the second row of cells
+    np.testing.assert_array_equal(prior[-4:], [[16, 16, 64], [48, 16, 64], [16, 48, 64], [48, 48, 64]])
+    assert anchors.priors(40, 50) is prior
+    assert len(priors(40, 50)) != len(prior), "two layouts shared the cache"
+
+
+def test_a_layout_survives_the_metadata():
+    anchors = Anchors(FINER)
+    assert Anchors.from_metadata({"model": "x", "anchors": anchors.to_json()}) == anchors
+    assert Anchors.from_metadata({"priors": "FaceBoxes: steps 32, ..."}) == Anchors()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "[[16]]", "[[16, []]]", "[[16, [[16]]]]", "[[0, [[16, 1]]]]", "[[16, [[-1, 1]]]]",
+     "[[16, [[16, 0]]]]", '[["16", [[16, 1]]]]', "[[16, [[16, 1.5]]]]", "[[16, [[true, 1]]]]", "[[16, [[NaN, 1]]]]"],
+)  # fmt: skip
+def test_bad_metadata_is_named(text):
+    with pytest.raises(ValueError, match=r"metadata anchors: expected \[\[stride.*got"):
+        Anchors.from_metadata({"anchors": text})
+
+
+def test_decode_points_scales_with_the_prior():
+    values = np.arange(-5, 5, dtype=np.float32)[None]
+    points = decode_points(np.array([[50, 60, 20]], np.float32), values)
+    # centre + value * 0.1 * 20
+    np.testing.assert_allclose(points, [[[40, 52], [44, 56], [48, 60], [52, 64], [56, 68]]], rtol=1e-6)
+    assert decode_points(np.zeros((0, 3), np.float32), np.zeros((0, 10), np.float32)).shape == (0, 5, 2)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from FaceBoxes import Detections, Detector
+from FaceBoxes import Anchors, Detector
 from FaceBoxes.anchors import priors
 from tddfa import Aligner
 
@@ -157,11 +157,75 @@ def test_a_large_face_of_the_small_pass_drops_its_parts():
     assert box[2] - box[0] == 64
 
 
-def test_shapes_of_detections_are_checked():
-    with pytest.raises(ValueError, match="xyxy"):
-        Detections(np.zeros((2, 3)), np.zeros(2))
-    with pytest.raises(ValueError, match="scores"):
-        Detections(np.zeros((2, 4)), np.zeros(3))
+class PointModel(FakeModel):
+    """A fake model with points: fractions of the side from the centre of its prior box."""
+
+    FACE = np.float32([[-0.2, -0.1], [0.2, -0.1], [0, 0.1], [-0.15, 0.25], [0.15, 0.25]])
+
+    def __call__(self, batch):
+        outputs = super().__call__(batch)
+        count = outputs["scores"].shape[1]
+        return {**outputs, "points": np.tile(self.FACE.reshape(-1) / 0.1, (1, count, 1)).astype(np.float32)}
+
+    @classmethod
+    def expected(cls, xyxy):
+        centre, size = (xyxy[:, None, :2] + xyxy[:, None, 2:]) / 2, xyxy[:, None, 2:] - xyxy[:, None, :2]
+        return centre + cls.FACE * size
+
+
+class TestPoints:
+    """Points keep their place in the box through views, tiles, merging and suppression."""
+
+    def test_one_view(self):
+        found = Detector(PointModel((176, 176, 128, 0.9), (400, 400, 128, 0.6)))(np.zeros((500, 600, 3), np.uint8))
+        assert found.points.shape == (2, 5, 2)
+        np.testing.assert_allclose(found.points, PointModel.expected(found.xyxy), atol=1e-3)
+        assert found.points[0, 0, 0] < found.points[0, 1, 0] < found.xyxy[0, 2]
+
+    def test_all_views(self):
+        model = PointModel((64, 64, 128, 0.9), (100, 64, 32, 0.8), (400, 300, 64, 0.7))
+        detector = Detector(model, max_area=777_600, small_area=24_576, tiles="auto", max_candidates=20)
+        found = detector(np.zeros((2000, 3000, 3), np.uint8))
+        sides = found.xyxy[:, 2] - found.xyxy[:, 0]
+        assert sides.max() > 1500 and sides.min() < 40, "one of the views gave nothing"
+        np.testing.assert_allclose(found.points, PointModel.expected(found.xyxy), rtol=1e-4, atol=1e-2)
+
+    def test_without_points(self):
+        assert Detector(FakeModel((176, 176, 128, 0.9)))(np.zeros((500, 600, 3), np.uint8)).points is None
+
+    def test_no_face(self):
+        assert Detector(PointModel())(np.zeros((50, 60, 3), np.uint8)).points.shape == (0, 5, 2)
+
+    def test_points_of_a_wrong_shape_are_refused(self):
+        def model(batch):
+            return {**FakeModel()(batch), "points": np.zeros((1, 3, 10), np.float32)}
+
+        with pytest.raises(ValueError, match=r"model: expected points \(1, \d+, 10\)"):
+            Detector(model)(np.zeros((64, 64, 3), np.uint8))
+
+
+class TestLayout:
+    """The network's metadata tell its prior boxes."""
+
+    class Model:
+        metadata = {"anchors": "[[16,[[24,1]]]]"}
+
+        def __call__(self, batch):
+            count = len(Anchors(((16, ((24, 1),)),)).priors(*batch.shape[1:3]))
+            scores = np.zeros((1, count), np.float32)
+            scores[0, 5] = 0.9
+            return {"scores": scores, "offsets": np.zeros((1, count, 4), np.float32)}
+
+    def test_the_model_tells_it(self):
+        found = Detector(self.Model())(np.zeros((64, 64, 3), np.uint8))
+        np.testing.assert_allclose(found.xyxy, [[12, 12, 36, 36]])  # cell (1, 1): centre (24, 24)
+
+    def test_an_argument_wins(self):
+        with pytest.raises(ValueError, match="model: expected scores"):
+            Detector(self.Model(), anchors=Anchors())(np.zeros((64, 64, 3), np.uint8))
+
+    def test_the_shipped_file_has_the_layout_of_the_paper(self, aligner):
+        assert aligner.detector.layout == Anchors()
 
 
 class TestRealPhotos:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from FaceBoxes.detector import Detections, Detector
+from FaceBoxes import Anchors, Detections, Detector
+from FaceBoxes.anchors import METADATA_KEY
 from tddfa._shared.files import write_atomic
 from tddfa.evaluate.detections import Sample, match, precision
 from tddfa.geometry.boxes import box_iou
@@ -196,6 +197,7 @@ def export_best(out: Path, settings: DetectorSettings) -> Path:
     metadata = {
         "model": "faceboxes",
         "priors": "FaceBoxes: steps 32,64,128; sizes 32 (4x4), 64 (2x2), 128; 256; 512; variances 0.1, 0.2",
+        METADATA_KEY: Anchors().to_json(),
     }
     notes = "FaceBoxes (Zhang et al., IJCB 2017). Offsets without their variances."
     network = load_best(out)

@@ -1,0 +1,111 @@
+"""The result of a detector: boxes, scores and, where the detector has them, five points per face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
+"""Names of the five points in order. Right and left are the face's own: of an upright face that looks into the camera,
+the first eye and the first mouth corner are at the left of the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The faces of an image, best first.
+
+    Attributes
+    ----------
+    xyxy : ndarray (n, 4) float32
+        x1, y1, x2, y2 in image px; a box may extend beyond the image.
+    scores : ndarray (n,) float32
+        Face probability, 0..1.
+    points : ndarray (n, 5, 2) float32 or None
+        x and y in image px of `POINTS`: the face's right eye, left eye, nose tip, right mouth corner and left mouth
+        corner. Right and left are the face's own, so an upright face has its right eye at the left of the image. None
+        if the detector predicts no points.
+
+    Raises
+    ------
+    ValueError
+        If an array has the wrong shape.
+
+    Examples
+    --------
+    >>> faces = Detections([[10, 20, 50, 70], [80, 20, 120, 70]], [0.9, 0.6])
+    >>> len(faces), faces.points is None
+    (2, True)
+    >>> faces[faces.scores > 0.8].xyxy.tolist()
+    [[10.0, 20.0, 50.0, 70.0]]
+    """
+
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    points: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shapes of the arrays."""
+        xyxy = np.ascontiguousarray(self.xyxy, dtype=np.float32)
+        scores = np.ascontiguousarray(self.scores, dtype=np.float32)
+        if xyxy.ndim != 2 or xyxy.shape[1] != 4:
+            raise ValueError(f"Detections.xyxy: expected shape (n, 4), got {xyxy.shape}")
+        if scores.shape != (len(xyxy),):
+            raise ValueError(f"Detections.scores: expected shape ({len(xyxy)},), got {scores.shape}")
+        object.__setattr__(self, "xyxy", xyxy)
+        object.__setattr__(self, "scores", scores)
+        if self.points is not None:
+            points = np.ascontiguousarray(self.points, dtype=np.float32)
+            if points.shape != (len(xyxy), 5, 2):
+                raise ValueError(f"Detections.points: expected shape ({len(xyxy)}, 5, 2), got {points.shape}")
+            object.__setattr__(self, "points", points)
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self.scores)
+
+    def __getitem__(self, rows: ArrayLike | slice) -> Detections:
+        """Select faces.
+
+        Parameters
+        ----------
+        rows : array_like (k,) int, array_like (n,) bool or slice
+            Indices in the wanted order, or a mask.
+
+        Returns
+        -------
+        Detections
+            k faces.
+        """
+        chosen = rows if isinstance(rows, slice) else np.atleast_1d(rows)
+        if not isinstance(chosen, slice) and not chosen.size:
+            chosen = chosen.astype(np.intp)  # [] is an array of floats
+        values: list[Any] = [None if value is None else value[chosen] for value in self._values()]
+        return Detections(*values)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Detections]) -> Detections:
+        """Join the faces of several views of one image, in their order.
+
+        Parameters
+        ----------
+        parts : sequence of Detections
+            At least one; `points` are joined if all have them.
+
+        Examples
+        --------
+        >>> one = Detections([[10, 20, 50, 70]], [0.9])
+        >>> len(Detections.concatenate([one, one]))
+        2
+        """
+        columns = zip(*(part._values() for part in parts), strict=True)
+        joined: list[Any] = [
+            None if any(value is None for value in values) else np.concatenate(values) for values in columns
+        ]
+        return cls(*joined)
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)]
