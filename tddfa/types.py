@@ -275,7 +275,8 @@ class Face:
     ) -> dict[str, Any]:
         """The record of the face: plain numbers in px of the image, degrees, and cm.
 
-        ``.json``, ``.jsonl``, ``.npz`` and Parquet files of faces use its keys; `SCHEMA` is its version.
+        ``.json``, ``.jsonl``, ``.npz`` and Parquet files of faces use its keys; `SCHEMA` is its version, and
+        ``docs/face.schema.json`` its JSON Schema.
 
         Parameters
         ----------

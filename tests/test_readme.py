@@ -87,6 +87,6 @@ class TestTableOfKinds:
 
 
 def test_files_that_it_names_exist(root):
-    for name in re.findall(r"`((?:examples|configs|weights|tddfa|tests)/[\w/.]+\.\w+)`", README):
+    for name in re.findall(r"`((?:examples|configs|docs|weights|tddfa|tests)/[\w/.]+\.\w+)`", README):
         assert (root / name).exists() or name.startswith("examples/results/"), name
     assert (root / "examples/results/overview.jpg").is_file()
