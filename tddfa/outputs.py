@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,8 +95,8 @@ class Kind:
         What it shows or holds: a lower-case fragment.
     options : tuple of str
         The fields of `Options` that have an effect, besides `Options.suffix`.
-    needs : mapping of str to str
-        Optional module -> the requirement that installs it.
+    needs : tuple of str
+        The modules of optional packages (`tddfa._shared.packages.REQUIREMENTS`).
     summary : function, optional
         `Outputs` -> a line of text per face, to be printed.
     """
@@ -104,7 +104,7 @@ class Kind:
     name: str
     help: str
     options: tuple[str, ...] = ()
-    needs: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
     summary: Callable[[Outputs], list[str]] | None = None
 
     def endings(self, options: Options) -> list[str]:
@@ -466,7 +466,7 @@ _ROWS: tuple[Kind, ...] = (
         make=_save_glb,
         suffix=".glb",
         options=("uv_size",),
-        needs={"trimesh": "tddfa[glb]"},
+        needs=("trimesh",),
     ),
 )
 

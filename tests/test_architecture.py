@@ -3,11 +3,13 @@
 import ast
 import functools
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import tddfa
+from tddfa._shared.packages import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_FILES = 14
@@ -146,6 +148,14 @@ def test_imports_inside_functions_are_for_commands_and_heavy_packages():
         if found.in_function and not name.startswith(("tddfa.cli", "tddfa.bench.peers")) and found.target not in allowed
     ]
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_messages_know_the_requirement_of_every_package_that_is_imported():
+    own = {"tddfa", "FaceBoxes", "Sim3DR"}
+    come_with_pooch = {"requests", "urllib3"}
+    # the drivers of peers import the modules of another toolkit
+    tops = {found.target.split(".")[0] for name in modules() if ".peers." not in name for found in imports()[name]}
+    assert tops - own - come_with_pooch - set(sys.stdlib_module_names) <= set(REQUIREMENTS)
 
 
 def test_no_folder_has_more_files_than_a_reader_can_take_in():

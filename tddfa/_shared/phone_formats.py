@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from tddfa._shared.packages import needs
+
 SUFFIXES = (".avif", ".heic", ".heif", ".hif")
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"}
 _COMMON_BRANDS = {b"mif1", b"msf1", b"mif2"}
 _MAX_BRANDS_END = 1024
-_NEEDS = {
-    "HEIC": "to read HEIC, install the package pi-heif: pip install pi-heif",
-    "AVIF": "to read AVIF, install Pillow 11.3 or later: pip install 'pillow>=11.3'",
-}
+_NEEDS = {"HEIC": "pi-heif", "AVIF": "pillow>=11.3"}
 
 
 def format_of(data: bytes) -> str | None:
@@ -33,10 +32,10 @@ def prepare(kind: str) -> str | None:
         from PIL import features
 
         # Pillow before 11.3 does not know the name
-        return None if "avif" in features.modules and features.check_module("avif") else _NEEDS[kind]
+        return None if "avif" in features.modules and features.check_module("avif") else needs(kind, _NEEDS[kind])
     try:
         import pi_heif
     except ImportError:
-        return _NEEDS[kind]
+        return needs(kind, _NEEDS[kind])
     pi_heif.register_heif_opener()
     return None

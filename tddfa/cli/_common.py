@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
+from tddfa._shared.packages import reason
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -42,9 +43,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
     `BrokenPipeError` is among them, an `OSError`: re-raise it first, for `tddfa.cli.main` to handle.
     """
-    import cv2
-
-    return TddfaError, ValueError, OSError, ImportError, MemoryError, cv2.error
+    # asked for after an error, which may be that OpenCV cannot be loaded
+    of_opencv = getattr(sys.modules.get("cv2"), "error", TddfaError)
+    return TddfaError, ValueError, OSError, ImportError, MemoryError, of_opencv
 
 
 class Steps:
@@ -67,7 +68,7 @@ class Steps:
         except BrokenPipeError:
             raise  # the reader of the output is gone: no error of this step
         except expected_errors() as error:
-            print_error(prefix + (str(error) or f"{name}: {type(error).__name__}"))
+            print_error(prefix + (reason(error) or f"{name}: {type(error).__name__}"))
             self.failed = True
 
 
@@ -89,7 +90,7 @@ def print_warning(text: str) -> None:
 
 def print_failure(error: BaseException) -> None:
     """Print the error that ends a run."""
-    print_error(str(error) or type(error).__name__)
+    print_error(reason(error) or type(error).__name__)
 
 
 def fraction(text: str) -> float:

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.packages import REQUIREMENTS, needs
 from tddfa.cli._camera_options import is_asked_for
 from tddfa.cli._common import fraction, integer, print_warning
 
@@ -100,10 +101,10 @@ def kinds_help(parser: argparse.ArgumentParser, *, files: bool) -> str:
     lines = ["kinds of output, and the options for them:"]
     for name, kind in (KINDS if files else image_kinds()).items():
         options = [flags[option] for option in kind.options if option in flags]
-        needs = [f"needs pip install '{requirement}'" for requirement in kind.needs.values()]
+        required = [f"needs pip install {REQUIREMENTS[module]}" for module in kind.needs]
         lines.append(f"  {name:10}  {kind.help}")
-        if options or needs:
-            lines.append(f"  {'':10}  ({', '.join([*options, *needs])})")
+        if options or required:
+            lines.append(f"  {'':10}  ({', '.join([*options, *required])})")
     return "\n".join(lines)
 
 
@@ -118,9 +119,9 @@ def check_needs(kinds: Sequence[str]) -> None:
     from tddfa.outputs import KINDS
 
     for name in kinds:
-        for module, requirement in KINDS[name].needs.items():
+        for module in KINDS[name].needs:
             if importlib.util.find_spec(module) is None:
-                raise ImportError(f"-o {name} needs {module}: pip install '{requirement}'")
+                raise ImportError(needs(f"-o {name}", REQUIREMENTS[module]))
 
 
 def uses_camera(kinds: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.packages import reason
 from tddfa._shared.settings import read_mapping
 from tddfa.compat import bfm, fetch
 from tddfa.model.assets import AssetError, cache_folder
@@ -159,7 +160,7 @@ class _Files:
             if not converted.is_file():
                 write_atomic(converted, convert(there))
         except ImportError as error:
-            raise ConfigError(f"{self.path}: converting {names[0]}: {fetch.needs_extra(error)}") from error
+            raise ConfigError(f"{self.path}: converting {names[0]}: {reason(error)}") from error
         except AssetError:
             raise
         except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.packages import reason
 from tddfa.compat import bfm, networks
 from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
 from tddfa.compat.torch_file import read_state
@@ -247,18 +248,13 @@ def _make(
     try:
         done = made.make(name, {path: sources.paths[path] for path in needed}, convert)
     except ImportError as error:
-        report.problems.append(f"{name}: not made: {needs_extra(error)}")
+        report.problems.append(f"{name}: not made: {reason(error)}")
         return None
     except ValueError as error:
         report.problems.append(f"{name}: not made: {error}")
         return None
     report.notes.append(f"{name}: {'converted' if done else 'already there'}")
     return name
-
-
-def needs_extra(error: ImportError) -> str:
-    """Message that names the extra to install."""
-    return f"{error.name or error} is not installed: pip install 'tddfa[convert]'"
 
 
 def _detector(sources: _Sources, made: _Made, report: Report) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import vertex_normals
+from tddfa._shared.packages import needs
 from tddfa.export.frame import to_file_frame
 from tddfa.export.png import encode_png
 from tddfa.types import Mesh
@@ -90,7 +91,7 @@ def encode_glb(
         trimesh: Any = importlib.import_module("trimesh")
         pillow: Any = importlib.import_module("PIL.Image")
     except ImportError as error:
-        raise ImportError("glb needs trimesh: pip install 'tddfa[glb]'") from error
+        raise ImportError(needs("glb", "trimesh")) from error
 
     scene = trimesh.Scene()
     for index, mesh in enumerate(meshes):

@@ -75,7 +75,7 @@ def _choices(device: str) -> tuple[tuple[str, ...], ...]:
         return (cpu,)
     preload = getattr(_onnxruntime(), "preload_dlls", None)
     if preload is not None:
-        preload()  # CUDA and cuDNN installed by pip (tddfa[cuda]) are not on the library path
+        preload()  # CUDA and cuDNN installed by pip (onnxruntime-gpu[cuda,cudnn]) are not on the library path
     cuda = ("CUDAExecutionProvider", *cpu)
     if device != "tensorrt":
         return (cuda, cpu)

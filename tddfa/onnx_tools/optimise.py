@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.packages import reason
 from tddfa.onnx_tools.graph import Graph, GraphError, attributes
 
 # Channels per block of ONNX Runtime: 16 with AVX-512, 8 with AVX2.
@@ -291,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         write_atomic(options.target, optimise(options.source.read_bytes(), options.block))
     except (OSError, GraphError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {options.source}: {error}\n")
+        sys.stderr.write(f"tddfa: error: {options.source}: {reason(error)}\n")
         return 1
     return 0
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.packages import reason
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.graph import Graph, GraphError
 
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         crops = np.load(options.crops, allow_pickle=False)
         write_atomic(options.target, quantise(options.source.read_bytes(), crops, options.keep))
     except (OSError, ValueError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {options.source}: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"tddfa: error: {options.source}: {' '.join(reason(error).split())}\n")
         return 1
     return 0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.packages import reason
 from tddfa.model.face_model import FaceModel
 from tddfa.onnx_tools.graph import Graph, GraphError
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"tddfa: error: {options.regressor}: {error}\n")
         return 1
     except (OSError, ValueError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"tddfa: error: {' '.join(reason(error).split())}\n")
         return 1
     return 0
 

@@ -3,7 +3,7 @@
 ======== ==============================================================================================
 .jsonl   a line per frame, flushed at once: an interrupted run leaves what it had
 .npz     arrays with a row per face, written when the recorder closes
-.parquet a table with a row per face, written in groups of rows; needs ``pip install 'tddfa[parquet]'``
+.parquet a table with a row per face, written in groups of rows; needs ``pip install pyarrow``
 ======== ==============================================================================================
 
 All use the keys of `Face.to_dict`, and ``schema`` for their version: a key of each line, an array, an entry of the
@@ -27,6 +27,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.packages import needs
 from tddfa.geometry.rotation import Euler
 from tddfa.types import SCHEMA, Face
 from tddfa.video import Frame
@@ -258,7 +259,7 @@ class _Table(Recorder):
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            raise ImportError(f"{path}: a .parquet file needs pyarrow: pip install 'tddfa[parquet]'") from error
+            raise ImportError(needs(f"{path}: a .parquet file", "pyarrow")) from error
         self._pyarrow: Any = pyarrow
         self._schema: Any = None
         self._writer: Any = None

@@ -9,13 +9,14 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_line
+from tddfa._shared.packages import needs
+from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_failure, print_line
 
 if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
     from tddfa.train.engine.settings import Schedule
 
-MISSING_TORCH = "training needs torch: pip install 'tddfa[train]'"
+MISSING_TORCH = needs("training", "torch", "onnx")
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Training:
         try:
             return self._run(options)
         except failures as error:
-            print_error(str(error) or type(error).__name__)
+            print_failure(error)
             return FAILED
 
     def _run(self, options: argparse.Namespace) -> int:

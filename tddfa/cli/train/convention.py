@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import FAILED, expected_errors, integer, own_config, print_error, print_line
+from tddfa.cli._common import FAILED, expected_errors, integer, own_config, print_failure, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         config, like = own_config(options.config), own_config(options.like)
         added = add_convention(options.target, config, like, crops, options.name, options.count)
     except expected_errors() as error:
-        print_error(str(error))
+        print_failure(error)
         return FAILED
     length = np.linalg.norm(added.offsets, axis=1)
     print_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import FAILED, expected_errors, fraction, own_config, print_error, print_line
+from tddfa.cli._common import FAILED, expected_errors, fraction, own_config, print_failure, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
             max_error=options.max_error,
         )
     except expected_errors() as error:
-        print_error(str(error))
+        print_failure(error)
         return FAILED
     print_line(
         f"{options.out}: {fitted.faces} faces, mean error {fitted.error:.2f} % of their size; "

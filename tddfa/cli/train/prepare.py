@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tddfa.cli._common import FAILED, expected_errors, fraction, integer, own_config, print_error, print_line
+from tddfa.cli._common import FAILED, expected_errors, fraction, integer, own_config, print_failure, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         total = None if options.kind == "photos" else options.count
         count = write_samples(options.out, tqdm(kind.samples(options, model), total=total), model)
     except expected_errors() as error:
-        print_error(str(error))
+        print_failure(error)
         return FAILED
     seconds = time.perf_counter() - begin
     print_line(f"{options.out}: {count} crops in {seconds:.0f} s, {1e3 * seconds / count:.1f} ms each")

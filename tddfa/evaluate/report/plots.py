@@ -1,4 +1,4 @@
-"""Plots of results: cumulative error curves, and errors over the yaw. Needs matplotlib (``tddfa[evaluate]``)."""
+"""Plots of results: cumulative error curves, and errors over the yaw. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tddfa._shared.packages import needs
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import Curve
-
-HINT = "no plots without matplotlib: pip install 'tddfa[evaluate]'"
 
 _COLORS = ("#1f5fa8", "#d1495b", "#2a9d6f", "#e09f3e", "#7a4fa3", "#6c757d", "#0b8a9e", "#a8572b")
 # Fraction of the errors up to which an axis reaches by default.
@@ -142,7 +141,7 @@ def _panels(title: str, units: Sequence[str]) -> tuple[Any, list[Any]]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(HINT) from error
+        raise ImportError(needs("a plot", "matplotlib")) from error
     # no pyplot: it would choose a backend and keep figures alive
     figure = Figure(figsize=(6.8 * len(units), 4.4), layout="constrained")
     FigureCanvasAgg(figure)

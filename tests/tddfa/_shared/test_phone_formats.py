@@ -59,12 +59,12 @@ def test_without_the_package_the_line_names_format_and_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(ImageError) as caught:
         image_io.decode(box(b"heic"), "x.heic")
-    assert str(caught.value) == "x.heic: to read HEIC, install the package pi-heif: pip install pi-heif"
+    assert str(caught.value) == "x.heic: HEIC needs pi-heif: pip install pi-heif"
 
 
 def test_an_old_pillow_is_named(monkeypatch):
     monkeypatch.delitem(features.modules, "avif", raising=False)
-    with pytest.raises(ImageError, match=r"^x: to read AVIF, install Pillow 11\.3 or later: pip install 'pillow>="):
+    with pytest.raises(ImageError, match=r"^x: AVIF needs pillow>=11\.3: pip install 'pillow>=11\.3'$"):
         image_io.decode(box(b"avif"), "x")
 
 

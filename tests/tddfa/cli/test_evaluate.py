@@ -193,7 +193,7 @@ def test_without_matplotlib_all_else_is_written(run, data, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     status, out, err = run("300w", "--data", data)
     assert (status, err) == (0, [])
-    assert [line for line in out if "pip install 'tddfa[evaluate]'" in line]
+    assert [line for line in out if "a plot needs matplotlib: pip install matplotlib" in line]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["300w.json", "300w_worst.jpg"]
 
 

@@ -111,7 +111,7 @@ class TestMadeUpMeshKind:
             np.savetxt(path, drawn.meshes[0].vertices)
             return [path]
 
-        row = MeshKind(name="cloud", help="points as text", make=write, suffix=".xyz", needs={"json": "tddfa[json]"})
+        row = MeshKind(name="cloud", help="points as text", make=write, suffix=".xyz", needs=("onnx",))
         monkeypatch.setitem(outputs.KINDS, row.name, row)
 
     def test_image(self, photo, tmp_path, aligner):
@@ -129,11 +129,11 @@ class TestMadeUpMeshKind:
     def test_a_missing_package_is_reported_before_the_work(self, photo, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         assert main(["image", "-f", str(photo), "-o", "cloud", "--out", str(tmp_path)]) == 1
-        message = "tddfa: error: -o cloud needs json: pip install 'tddfa[json]'\n"
+        message = "tddfa: error: -o cloud needs onnx: pip install onnx\n"
         assert capsys.readouterr() == ("", message)
 
     def test_help(self, help_text):
-        assert re.search(r"cloud +points as text\n +\(needs pip install 'tddfa\[json\]'\)", help_text("image"))
+        assert re.search(r"cloud +points as text\n +\(needs pip install onnx\)", help_text("image"))
 
 
 class TestHelp:

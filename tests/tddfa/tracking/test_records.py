@@ -245,7 +245,7 @@ def test_other_suffixes(tmp_path):
 
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'tddfa\[parquet\]'$"):
+    with pytest.raises(ImportError, match=r"a \.parquet file needs pyarrow: pip install pyarrow$"):
         Recorder.open(tmp_path / "faces.parquet")
     assert names(tmp_path) == []
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from tddfa.cli import main  # noqa: E402

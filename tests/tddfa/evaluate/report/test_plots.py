@@ -79,10 +79,10 @@ def test_curves_without_errors_are_refused():
         plots.cumulative("a", [Curve("one", (), "%", missed=3)])
 
 
-def test_the_error_without_matplotlib_names_the_extra(curves, monkeypatch):
+def test_the_error_without_matplotlib_names_it(curves, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
-    with pytest.raises(ImportError, match=r"pip install 'tddfa\[evaluate\]'"):
+    with pytest.raises(ImportError, match=r"^a plot needs matplotlib: pip install matplotlib$"):
         plots.cumulative("a", curves)
 
 

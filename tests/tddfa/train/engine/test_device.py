@@ -2,7 +2,7 @@ from contextlib import nullcontext
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.train.engine.device import autocast, torch_device  # noqa: E402
 

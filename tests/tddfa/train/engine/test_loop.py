@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint  # noqa: E402
 from tddfa.train.engine.loop import BEST, CHECKPOINT, LOG, train  # noqa: E402

@@ -1,6 +1,6 @@
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.train.engine.meta_joint import look_ahead  # noqa: E402
 

@@ -1,6 +1,6 @@
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, make_optimizer  # noqa: E402
 from tddfa.train.engine.settings import Schedule  # noqa: E402

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.geometry.camera import Camera  # noqa: E402
 from tddfa.landmarks68 import LID_PAIRS, LIP_PAIRS  # noqa: E402

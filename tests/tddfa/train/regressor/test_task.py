@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from tddfa.geometry.camera import Camera  # noqa: E402

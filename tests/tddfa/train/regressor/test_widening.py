@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 
 from tddfa.train.regressor.networks import Regressor  # noqa: E402
 from tddfa.train.regressor.widening import widened  # noqa: E402
