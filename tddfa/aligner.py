@@ -71,8 +71,8 @@ class Aligner:
     detector : callable or None
         Image to `FaceBoxes.Detections`. None if boxes or Rois are always given.
     min_score : float or None
-        A *detected* face with a lower face score of the regressor is dropped. Faces whose box or Roi was given are
-        kept, so that the results correspond to the input.
+        A *detected* face with a lower face score of the regressor, 0..1, is dropped; None keeps all. Faces whose box or
+        Roi was given are kept, so that the results correspond to the input.
     refine : int
         Number of further passes, each on a crop around the landmarks of the pass before.
     flip : bool
@@ -103,6 +103,8 @@ class Aligner:
     ) -> None:
         if refine < 0:
             raise ValueError(f"refine: expected 0 or more, got {refine}")
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
         self.regressor = regressor
         self.decoder = decoder
         self.detector = detector
@@ -124,6 +126,7 @@ class Aligner:
         visibility: bool = False,
         convention: str | None = None,
         tiles: str | None = None,
+        min_score: float | None = None,
     ) -> Aligner:
         """Load a shipped or fetched config by its name, or a ``.yml`` file.
 
@@ -151,6 +154,8 @@ class Aligner:
         tiles : {"auto", "off"} or None
             ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, see
             `FaceBoxes.Detector`. None takes the config's value: ``auto`` for ``open_mb05``.
+        min_score : float or None
+            See `Aligner`; 0 keeps every detection. None takes the config's value (``docs/thresholds.md``).
 
         Raises
         ------
@@ -182,7 +187,7 @@ class Aligner:
                 max_candidates=detector.max_candidates,
                 max_faces=detector.max_faces,
             ),
-            min_score=settings.min_score,
+            min_score=settings.min_score if min_score is None else min_score,
             refine=settings.refine if refine is None else refine,
             flip=settings.flip,
             visibility=visibility,

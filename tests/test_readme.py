@@ -1,4 +1,4 @@
-"""Every Python block and every command of the README runs, and writes the files that it names."""
+"""Every Python block and every command of the README and of docs/ runs, and writes the files that it names."""
 
 import itertools
 import re
@@ -13,11 +13,13 @@ import pytest
 from tddfa._shared.packages import REQUIREMENTS
 from tddfa.outputs import KINDS
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join([README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))])
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    return re.findall(rf"```{language}\n(.*?)```", PAGES, re.S)
 
 
 def commands():

@@ -145,6 +145,10 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         help="auto also detects on tiles at native resolution if the image would be shrunk more than twice; off is "
         "faster and misses small faces of large images (default: as in the config; open_mb05: auto)",
     )  # fmt: skip
+    group.add_argument(
+        "--min-score", "--min_score", type=fraction, metavar="0..1",
+        help="lowest score of an aligned face; 0 keeps every detection (default: as in the config)",
+    )  # fmt: skip
     if convention:
         group.add_argument(
             "--landmarks", metavar="NAME",
@@ -200,6 +204,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
         exact_crop=options.exact_crop,
         convention=getattr(options, "landmarks", None),
         tiles=options.tiles,
+        min_score=options.min_score,
     )
 
 

@@ -188,9 +188,20 @@ class TestScores:
         assert [face.score for face in aligner(image)] == [score for score in scores if score >= limit]
 
     def test_given_boxes_keep_their_order_whatever_the_score(self, image):
-        aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=FakeDetector(), min_score=2.0)
+        aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=FakeDetector(), min_score=1.0)
         assert len(aligner(image, boxes=BOXES)) == 3
         assert len(aligner(image, rois=[Roi(0, 0, 10)])) == 1
+
+    @pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
+    def test_a_score_out_of_range_is_named(self, score):
+        with pytest.raises(ValueError, match="min_score: expected a number from 0 to 1, got"):
+            Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), min_score=score)
+
+    def test_load_takes_a_score_in_place_of_the_config_s(self, aligner):
+        assert Aligner.load("open_mb05", device="cpu").min_score == aligner.min_score != 0
+        assert Aligner.load("open_mb05", device="cpu", min_score=0).min_score == 0
+        with pytest.raises(ValueError, match="min_score"):
+            Aligner.load("open_mb05", device="cpu", min_score=2)
 
     def test_without_a_score_of_its_own_the_detectors_stands(self, image):
         aligner = Aligner(

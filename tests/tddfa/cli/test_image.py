@@ -275,6 +275,19 @@ class TestOptions:
         assert run("-f", tmp_path / "long.png", "-o", "2d_sparse")[0] == 0
         assert run("-f", tmp_path / "long.png", "-o", "2d_sparse", "--tiles", "off")[0] == NO_FACE
 
+    def test_min_score(self, run, tmp_path, inputs):
+        """A score above that of every face, and one that keeps every detection."""
+
+        def scores(*arguments):
+            run("-f", inputs / "two_people.jpg", "--json", *arguments)
+            faces = json.loads((tmp_path / "out/two_people.json").read_text())["faces"]
+            return [face["score"] for face in faces]
+
+        usual = scores()
+        assert len(usual) == 2 and scores("--min-score", "1") == []
+        assert sorted(scores("--min_score", "0"), reverse=True)[:2] == sorted(usual, reverse=True)
+        assert len(scores("--min-score", str((usual[0] + usual[1]) / 2))) == 1
+
     def test_convention(self, run, tmp_path, inputs, aligner, astronaut):
         (face,) = aligner(astronaut)
         for arguments, convention in (([], "300w"), (["--landmarks", "300w-lp"], "300w-lp")):
@@ -300,6 +313,7 @@ class TestOptions:
             (["--threads", "0"], ("--threads", "'0'")),
             (["--refine", "-1"], ("--refine", "'-1'")),
             (["--refine", "99"], ("--refine", "from 0 to 10")),
+            (["--min-score", "2"], ("--min-score", "from 0 to 1", "'2'")),
             (["--tiles", "on"], ("--tiles", "'auto', 'off'", "'on'")),
             (["--show_flag", "perhaps"], ("--show_flag", "true or false", "'perhaps'")),
             (["--device", "tpu"], ("--device", "'tpu'")),
