@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from FaceBoxes.anchors import Anchors, decode, decode_points
 from FaceBoxes.detections import Detections
-from FaceBoxes.merging import is_part
-from FaceBoxes.nms import nms
-from FaceBoxes.scales import Scales, View
+from FaceBoxes.scales import Scales
+from FaceBoxes.search import Search
 
 TILES = ("auto", "off")
 """Values of ``tiles``."""
@@ -128,44 +127,22 @@ class Detector:
             raise TypeError(f"image: expected a uint8 array, got {getattr(image, 'dtype', type(image).__name__)}")
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image: expected shape (height, width, 3), BGR, got {image.shape}")
-        parts = [self._detect(view) for view in self.scales.views(np.ascontiguousarray(image))]
-        found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
-        if self.small_area is not None or len(parts) > 1:
-            found = found[~is_part(found.xyxy, found.scores)]
-        if len(parts) > 1:
-            found = self._suppressed(found)
-        return found
+        search = Search(self.scales, self.iou, self.max_candidates, self.max_faces)
+        return search(image, self._candidates)
 
-    def _detect(self, view: View) -> Detections:
-        """Faces of a view, in image px, best first."""
-        outputs = self.model(view.pixels[None])
+    def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
+        """Boxes above the minimum score, in px of the network's input."""
+        outputs = self.model(pixels[None])
         scores, offsets = outputs["scores"][0], outputs["offsets"][0]
         points = outputs["points"][0] if "points" in outputs else None
-        height, width = view.pixels.shape[:2]
+        height, width = pixels.shape[:2]
         prior = self.layout.priors(height, width)
         _check_outputs(scores, offsets, points, len(prior), f"{width} x {height} px")
-        candidates = np.flatnonzero(scores > self.score)
-        prior = prior[candidates]
-        found = Detections(
-            decode(prior, offsets[candidates]),
-            scores[candidates],
-            None if points is None else decode_points(prior, points[candidates]),
+        rows = np.flatnonzero(scores > self.score)
+        prior = prior[rows]
+        return Detections(
+            decode(prior, offsets[rows]), scores[rows], None if points is None else decode_points(prior, points[rows])
         )
-        if view.min_side or any(view.seams):
-            found = found[view.counts(found.xyxy)]
-        found = self._best(found)
-        # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
-        points = None if found.points is None else view.to_image(found.points)
-        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points))
-
-    def _suppressed(self, found: Detections) -> Detections:
-        return found[nms(found.xyxy, found.scores, self.iou, self.max_faces)]
-
-    def _best(self, found: Detections) -> Detections:
-        """Keep at most `max_candidates` faces, in their order."""
-        if len(found) <= self.max_candidates:
-            return found
-        return found[np.sort(np.argpartition(-found.scores, self.max_candidates - 1)[: self.max_candidates])]
 
 
 def _check_outputs(

@@ -83,16 +83,16 @@ class Scales:
 
     Examples
     --------
-    >>> scales = Scales(max_height=720, max_width=1080, max_area=None, small_area=None, tiles=False)
+    >>> scales = Scales(max_height=720, max_width=1080)
     >>> scales.whole_size(1000, 1000)
     (720, 720)
     """
 
-    max_height: int
-    max_width: int
-    max_area: int | None
-    small_area: int | None
-    tiles: bool
+    max_height: int = 720
+    max_width: int = 1080
+    max_area: int | None = None
+    small_area: int | None = None
+    tiles: bool = False
 
     def scale(self, height: int, width: int) -> float:
         """Scale of the whole view, at most 1."""

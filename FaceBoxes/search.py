@@ -1,0 +1,85 @@
+"""Detect faces at several scales: a network's detections in each view of an image, merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FaceBoxes.detections import Detections
+from FaceBoxes.merging import is_part
+from FaceBoxes.nms import nms
+from FaceBoxes.scales import Scales, View
+
+Candidates = Callable[[NDArray[np.uint8]], Detections]
+"""Pixels of a view (h, w, 3) uint8 BGR -> all boxes of a network above its minimum score, in px of the view."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search faces in the views of an image.
+
+    Parameters
+    ----------
+    scales : Scales
+        Sizes of the views.
+    iou : float
+        Intersection over union from which the worse of two boxes is suppressed.
+    max_candidates, max_faces : int
+        Maximum number of boxes that enter the suppression, and that it returns, best first.
+
+    Examples
+    --------
+    >>> search = Search(Scales(max_area=100_000), iou=0.3, max_candidates=5000, max_faces=750)
+    >>> len(search(image, lambda pixels: Detections([[10, 10, 50, 60], [12, 10, 50, 60]], [0.6, 0.9])))
+    1
+    """
+
+    scales: Scales
+    iou: float
+    max_candidates: int
+    max_faces: int
+
+    def __call__(self, image: NDArray[np.uint8], candidates: Candidates) -> Detections:
+        """Detect the faces of an image.
+
+        Parameters
+        ----------
+        image : ndarray (h, w, 3) uint8
+            BGR.
+        candidates : callable
+            See `Candidates`.
+
+        Returns
+        -------
+        Detections
+            Best first. With several views, or a small one allowed, parts of a face are dropped.
+        """
+        parts = [self._view(view, candidates) for view in self.scales.views(np.ascontiguousarray(image))]
+        found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
+        if self.scales.small_area is not None or len(parts) > 1:
+            found = found[~is_part(found.xyxy, found.scores)]
+        if len(parts) > 1:
+            found = self._suppressed(found)
+        return found
+
+    def _view(self, view: View, candidates: Candidates) -> Detections:
+        """Faces of a view, in image px, best first."""
+        found = candidates(view.pixels)
+        if view.min_side or any(view.seams):
+            found = found[view.counts(found.xyxy)]
+        found = self._best(found)
+        # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
+        points = None if found.points is None else view.to_image(found.points)
+        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points))
+
+    def _suppressed(self, found: Detections) -> Detections:
+        return found[nms(found.xyxy, found.scores, self.iou, self.max_faces)]
+
+    def _best(self, found: Detections) -> Detections:
+        """Keep at most `max_candidates` faces, in their order."""
+        if len(found) <= self.max_candidates:
+            return found
+        return found[np.sort(np.argpartition(-found.scores, self.max_candidates - 1)[: self.max_candidates])]
