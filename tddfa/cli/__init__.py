@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tddfa import __version__
 from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, Parser, expected_errors, print_failure
+from tddfa.cli.installation.completion import PrintCompletion
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = Parser(prog="tddfa", description="Dense 3D face alignment of photos and videos.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tddfa {__version__}")
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, metavar="SHELL",
+        help="print a completion script for bash, zsh, fish, …; needs the package shtab",
+    )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     image.add_parser(commands)
     video.add_parser(commands)

@@ -47,6 +47,18 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("tddfa"))
 
 
+def config_files() -> list[Path]:
+    """Files of the shipped configs, then of the fetched ones, each sorted by name.
+
+    Examples
+    --------
+    >>> [path.stem for path in config_files()][:2]
+    ['open_mb05', 'open_mb05+']
+    """
+    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=lambda path: path.stem)
+    return [*shipped, *sorted(cache_folder().glob("*/*.yml"))]
+
+
 def config_path(name: str | os.PathLike[str]) -> Path:
     """Path of a config, by its name or its file.
 
@@ -68,17 +80,13 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.suffix in (".yml", ".yaml") and path.is_file():
         return path
-    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=lambda path: path.stem)
     # `configs/open_mb05.yml` means the shipped one, whatever the working folder is
     wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
-    for candidate in shipped:
+    files = config_files()
+    for candidate in files:
         if candidate.stem == wanted:
             return candidate
-    fetched = sorted(cache_folder().glob("*/*.yml"))
-    for candidate in fetched:
-        if candidate.stem == wanted:
-            return candidate
-    names = ", ".join(candidate.stem for candidate in (*shipped, *fetched))
+    names = ", ".join(candidate.stem for candidate in files)
     hint = "; `tddfa fetch 3ddfa_v2` gets it" if wanted in FETCHED_CONFIGS else ""
     raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
 
