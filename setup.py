@@ -57,7 +57,7 @@ setup(
         "tddfa.export": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
-        "tddfa.weights": ["*.onnx", "*.md"],
+        "tddfa.weights": ["*.onnx", "*.md", "*.yml"],
     },
     ext_modules=cythonize(
         [

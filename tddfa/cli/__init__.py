@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tddfa import __version__
 from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, Parser, expected_errors, print_failure
+from tddfa.cli.installation import models
 from tddfa.cli.installation.completion import PrintCompletion
 
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.add_parser(commands)
     train.add_parser(commands)
     fetch.add_parser(commands)
+    models.add_parser(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)
     try:

@@ -42,7 +42,7 @@ class PrintCompletion(argparse.Action):
     def __call__(
         self,
         parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
+        namespace: argparse.Namespace,  # noqa: ARG002
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:

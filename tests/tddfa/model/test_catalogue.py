@@ -1,0 +1,49 @@
+"""The table of models has the figures of RESULTS.md and weights/README.md."""
+
+import re
+
+import pytest
+
+from tddfa._shared.errors import ConfigError
+from tddfa.model import catalogue
+from tddfa.model.assets import FETCHED_CONFIGS, data_folder
+
+ROWS = {
+    "aflw2000_3d": "AFLW2000-3D: 2D NME, mean of the yaw bins, convention of the labels, % ↓",
+    "lfpw": "LFPW, last 30 %: NME, inner 51 points, % ↓",
+    "pose": "AFLW2000-3D: head pose, mean error of the angles, deg ↓",
+}
+
+
+def cells(text, row):
+    (line,) = re.findall(rf"^\| {re.escape(row)} \|(.*)\|$", text, re.MULTILINE)
+    return [cell.strip() for cell in line.split("|")]
+
+
+def test_it_has_every_shipped_and_fetched_model():
+    shipped = {path.stem for path in (data_folder() / "configs").glob("*.yml")}
+    assert set(catalogue.model_cards()) == shipped | set(FETCHED_CONFIGS)
+
+
+@pytest.mark.parametrize("field", ROWS)
+def test_figures_are_those_of_the_results(root, field):
+    summary = (root / "RESULTS.md").read_text(encoding="utf-8").split("## ")[1]
+    names = re.search(r"^\|  \|(.*)\|$", summary, re.MULTILINE)[1].split("|")
+    expected = {name.strip(): float(cell) for name, cell in zip(names, cells(summary, ROWS[field]), strict=True)}
+    measured = {name: getattr(card.accuracy, field) for name, card in catalogue.model_cards().items()}
+    assert {name: value for name, value in measured.items() if value is not None} == expected
+
+
+def test_figures_in_8_bits_are_those_of_the_model_card(root):
+    text = (root / "weights/README.md").read_text(encoding="utf-8")
+    _, expected = cells(text, "LFPW, last 30 %, crop from the ground truth, inner 51, NME")
+    assert catalogue.model_cards()["open_mb05"].accuracy_int8 == catalogue.Accuracy(lfpw=float(expected))
+
+
+def test_a_damaged_table_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "data_folder", lambda: tmp_path)
+    (tmp_path / "weights").mkdir()
+    table = tmp_path / "weights/models.yml"
+    table.write_text("mine: {licence: MIT}")
+    with pytest.raises(ConfigError, match=r"models\.yml: unknown key 'licence'"):
+        catalogue.model_cards()
