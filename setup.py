@@ -1,25 +1,33 @@
 """Compiled extensions and package data. The metadata is in pyproject.toml."""
 
+import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).parent
 MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
 FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
 
+# configs/ and weights/ are at the top of the repository, and become part of the package
+DATA = {"tddfa.configs": "configs", "tddfa.weights": "weights"}
+COMPILER_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
+
 
 class BuildExt(build_ext):
-    """Build the extensions, and copy them beside their sources.
+    """Build the extensions that have changed, and copy them beside their sources.
 
     After ``pip install .``, a script in the checkout (``demo.py``) imports the packages of the checkout, not the
-    installed ones. So it needs the extensions there too.
+    installed ones. So it needs the extensions there too. A copy that is newer than all it is made of is used again:
+    pip builds every installation in an empty folder, and a compilation takes half a minute.
     """
 
     def run(self) -> None:
@@ -28,7 +36,7 @@ class BuildExt(build_ext):
             return
         for extension in self.extensions:
             built = Path(self.get_ext_fullpath(extension.name))
-            target = ROOT / self.get_ext_filename(extension.name)
+            target = self.in_checkout(extension)
             part = target.with_name(f"{target.name}.part")
             try:
                 # replaced, not overwritten: a running process that has the file mapped would crash
@@ -36,6 +44,38 @@ class BuildExt(build_ext):
                 part.replace(target)
             except OSError as error:  # a read-only checkout is no error
                 self.announce(f"extension not copied into the checkout: {error}", level=3)
+
+    def build_extension(self, ext: Extension) -> None:
+        there, built = self.in_checkout(ext), Path(self.get_ext_fullpath(ext.name))
+        made_of = [*ext.sources, *ext.depends, __file__]
+        other_compiler = self.force or any(os.environ.get(name) for name in COMPILER_VARIABLES)
+        if there == built.absolute() or other_compiler or not is_newer(there, made_of):
+            super().build_extension(ext)
+            return
+        built.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(there, built)
+
+    def in_checkout(self, extension: Extension) -> Path:
+        # the file name has the Python's version and the platform
+        return ROOT / self.get_ext_filename(extension.name)
+
+
+class EditableWheel(editable_wheel):
+    """An editable installation by the path of the checkout.
+
+    With folders outside of the packages, setuptools would install an import hook, which loses to any folder of the
+    name ``tddfa`` on the path: a script beside the checkout would import that. In a checkout, configs/ and weights/ are
+    read where they are (tddfa/model/assets.py).
+    """
+
+    def finalize_options(self) -> None:
+        self.distribution.packages = [name for name in self.distribution.packages or [] if name not in DATA]
+        self.distribution.package_dir = {"": "."}
+        super().finalize_options()
+
+
+def is_newer(path: Path, sources: Sequence[str]) -> bool:
+    return path.is_file() and path.stat().st_mtime > max(Path(source).stat().st_mtime for source in sources)
 
 
 def extension(name: str, *sources: str, **options: object) -> Extension:
@@ -47,9 +87,8 @@ assert version is not None
 
 setup(
     version=version[1],
-    packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), "tddfa.configs", "tddfa.weights"],
-    # configs/ and weights/ are at the top of the repository, and become part of the package
-    package_dir={"tddfa.configs": "configs", "tddfa.weights": "weights"},
+    packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), *DATA],
+    package_dir=DATA,
     package_data={
         "tddfa": ["py.typed"],
         "FaceBoxes": ["py.typed", "*.pyi"],
@@ -74,7 +113,7 @@ setup(
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},
     ),
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "editable_wheel": EditableWheel},
     include_package_data=False,  # else the C++ files that Cython writes would be included
     zip_safe=False,
 )

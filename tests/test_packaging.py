@@ -73,28 +73,46 @@ def test_names_at_the_top():
         _ = tddfa.nothing
 
 
+def copy_of_checkout(root, folder):
+    """Copy what an installation reads: a build leaves files behind, and this process has loaded the extensions."""
+    skipped = shutil.ignore_patterns(".*", "build", "tests", "*.egg-info", "__pycache__", "results")
+    shutil.copytree(root, folder, ignore=skipped)
+    return folder
+
+
+def environment(folder):
+    """Path of the Python of a new, empty environment."""
+    venv.create(folder, with_pip=False)
+    return folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+
+
+def add_paths(target):
+    """Let an environment find the packages of this one."""
+    # A plain path in a .pth adds a folder, but reads no .pth file in it: an editable install stays out of sight.
+    paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
+    paths |= {path for path in sys.path if Path(path).name == "site-packages"}
+    (Path(target) / "dependencies.pth").write_text("\n".join(sorted(paths)))
+
+
+def site_packages(python):
+    """Folder of the packages of an environment."""
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_paths()['platlib'])"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def installed(root, tmp_path_factory):
     """A fresh environment with the built wheel; what it depends on comes from this one."""
     folder = tmp_path_factory.mktemp("wheel")
-    # built from a copy: a build leaves files behind, and what this process has loaded is none of its business
-    skipped = shutil.ignore_patterns(".*", "build", "tests", "*.egg-info", "*.so", "*.pyd", "__pycache__", "results")
-    shutil.copytree(root, folder / "source", ignore=skipped)
+    copy_of_checkout(root, folder / "source")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(folder / "source")], check=True, capture_output=True)
     (wheel,) = folder.glob("tddfa-*.whl")
-    venv.create(folder / "env", with_pip=False)
-    scripts = "Scripts" if sys.platform == "win32" else "bin"
-    python = folder / "env" / scripts / "python"
-    target = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_paths()['platlib'])"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+    python = environment(folder / "env")
+    target = site_packages(python)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    # A plain path in a .pth adds a folder, but reads no .pth file in it: an editable install stays out of sight.
-    paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
-    (Path(target) / "dependencies.pth").write_text("\n".join(paths))
+    add_paths(target)
     return folder, python, wheel
 
 
@@ -125,3 +143,55 @@ class TestWheel:
         } <= names  # fmt: skip
         assert "tddfa/bench/peers/threeddfa_v2.py" in names  # read as text by `tddfa bench --peer`
         assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]
+
+
+def install(folder):
+    """Install where there is no compiler."""
+    command = ["env/bin/python", "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", "tddfa"]
+    unset = {"PYTHONPATH", "CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"}
+    variables = {name: value for name, value in os.environ.items() if name not in unset}
+    variables["PATH"] = str(folder / "env/bin")
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def beside(root, tmp_path_factory):
+    """Folder with the clone and its environment."""
+    folder = tmp_path_factory.mktemp("beside")
+    clone = copy_of_checkout(root, folder / "tddfa")
+    extensions = [*clone.rglob("*.so"), *clone.rglob("*.pyd")]
+    assert len(extensions) >= 3
+    for path in extensions:
+        path.touch()
+    python = environment(folder / "env")
+    add_paths(site_packages(python))
+    done = install(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class TestEditable:
+    """``pip install -e .`` in a clone whose folder is called ``tddfa``."""
+
+    def test_a_script_beside_the_clone_imports_it(self, beside):
+        code = "import FaceBoxes, Sim3DR, tddfa\nfrom tddfa import Decoder\n"
+        code += "Decoder.load('open_mb05')\nprint(tddfa.__file__, FaceBoxes.__file__, Sim3DR.__file__)"
+        (beside / "script.py").write_text(code)
+        variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            ["env/bin/python", "script.py"], cwd=beside, env=variables, capture_output=True, text=True, check=False
+        )
+        names = ("tddfa", "FaceBoxes", "Sim3DR")
+        assert done.stdout.split() == [str(beside / "tddfa" / name / "__init__.py") for name in names], done.stderr
+
+    def test_the_command_runs_in_the_parent_folder(self, beside):
+        for command in (["env/bin/tddfa"], ["env/bin/python", "-m", "tddfa"]):
+            done = subprocess.run([*command, "--version"], cwd=beside, capture_output=True, text=True, check=False)
+            assert re.fullmatch(r"tddfa \d\S+\n", done.stdout), done.stderr
+
+    def test_what_has_changed_is_compiled(self, beside):
+        (beside / "tddfa/Sim3DR/core/band.h").touch()
+        done = install(beside)
+        assert done.returncode != 0
+        assert "Sim3DR._native" in done.stdout + done.stderr
+        assert "FaceBoxes._nms" not in done.stdout + done.stderr
