@@ -35,15 +35,26 @@ def sine(count, channels=1):
 
 
 def make_video(
-    path, count=48, times=None, size=(96, 64), codec="libx264", sound=None, container=None, gop=12, seconds=None
+    path,
+    count=48,
+    times=None,
+    size=(96, 64),
+    codec="libx264",
+    sound=None,
+    container=None,
+    gop=12,
+    seconds=None,
+    aspect=None,
 ):
-    """Encode a video with PyAV alone; `sound` is a codec."""
+    """Encode a video with PyAV alone; `sound` is a codec, `aspect` the ratio of a pixel's width to its height."""
     times = [i / 24 for i in range(count)] if times is None else times
     with av.open(str(path), "w", format=container) as output:
         options = {"crf": "8", "preset": "ultrafast", "g": str(gop)} if codec == "libx264" else {"qscale": "1"}
         stream = output.add_stream(codec, rate=24, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         stream.codec_context.time_base = base = Fraction(1, 24 if codec != "libx264" else 24000)
         if sound:
             track = output.add_stream(sound, rate=RATE)
@@ -94,4 +105,29 @@ def damaged(source, path, first=0.35, last=0.45):
     noise = np.random.default_rng(3).integers(0, 256, int(length * (last - first)), dtype=np.uint8)
     data[at + int(length * first) : at + int(length * first) + len(noise)] = noise.tobytes()
     path.write_bytes(data)
+    return path
+
+
+def flat_video(path, planes, pix_fmt, aspect=None, **tags):
+    """Encode one frame without loss, with pixels of `aspect`.
+
+    `planes` is an array (h, w, 3) of Y, Cb and Cr, even in height and width; `tags` are attributes of the codec.
+    """
+    height, width = planes.shape[:2]
+    values = planes.astype(np.uint16 if pix_fmt.endswith("le") else np.uint8)
+    frame = av.VideoFrame(width, height, pix_fmt)
+    for plane, part in zip(frame.planes, (values[..., 0], values[::2, ::2, 1], values[::2, ::2, 2]), strict=True):
+        rows = np.zeros((plane.height, plane.line_size // values.itemsize), values.dtype)
+        rows[:, : plane.width] = part
+        plane.update(rows.tobytes())
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=24)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        frame.pts, frame.time_base = 0, Fraction(1, 24)
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
     return path

@@ -158,8 +158,12 @@ class _Run:
 
         if self.writer is None:
             sound = self.options.video_fp if self.reader.has_audio else None
+            # the clock of the source, and of the records, unless frames before the first are left out
+            begin = 0.0 if frame.index == 0 and not self.reader.live else None
             self.writer = stack.enter_context(
-                video.Writer(self.target, fps=self.reader.fps or 30.0, audio_from=sound, shortest=shortest)
+                video.Writer(
+                    self.target, fps=self.reader.fps or 30.0, audio_from=sound, audio_start=begin, shortest=shortest
+                )
             )
         settings = output_options(self.options, intrinsics)
         image = draw_frame(frame.image, faces, self.aligner, self.options.opt, settings)

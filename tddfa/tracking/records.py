@@ -7,10 +7,11 @@
 ======== ==============================================================================================
 
 All use the keys of `Face.to_dict`, and ``schema`` for their version: a key of each line, an array, an entry of the
-table's metadata. ``frame`` and ``time`` (s) are the frame's. In the tables, ``expression`` holds the coefficients as
-they were predicted, not clipped to the face model's range; a face without ``track_id`` has -1 in ``.npz`` and null in
-``.parquet``, whose lists are flat (``landmarks``: 204 numbers). A frame without faces is a line with an empty list; in
-the tables, ``frames`` is the number of frames.
+table's metadata. ``frame`` and ``time`` (s) are the frame's, on the clock of the source. The video that ``tddfa video``
+writes has the same clock, unless frames before the first are left out (``--start``). In the tables, ``expression``
+holds the coefficients as they were predicted, not clipped to the face model's range; a face without ``track_id`` has -1
+in ``.npz`` and null in ``.parquet``, whose lists are flat (``landmarks``: 204 numbers). A frame without faces is a line
+with an empty list; in the tables, ``frames`` is the number of frames.
 """
 
 from __future__ import annotations

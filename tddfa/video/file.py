@@ -7,15 +7,16 @@ import logging
 import math
 import threading
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from typing import Any
 
 import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from tddfa.video.colors import ToBgr
 from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 
@@ -23,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 _MAX_FRAME_SECONDS = 3600.0  # mp4 does not hold much more
 _MAX_STEP_BACK_SECONDS = 1.0
+# of pixels, width by height: ratios beyond are damage, nearer to 1 the rounding of an encoder
+_MAX_ASPECT, _MIN_ASPECT_DEVIATION = 8, 0.01
 _TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would show a text file as a video of its letters
 
 
@@ -91,9 +94,26 @@ class FileReader(Reader):
         if self._first is None:
             raise VideoError(f"{self.name}: not one frame can be decoded")
         self._matrix = _display_matrix(self._first)
-        self._reformatter = VideoReformatter()
-        width, height = self._first.width, self._first.height
+        self._pixel_aspect = self._usable_aspect(stream.sample_aspect_ratio)
+        self._to_bgr = ToBgr(context.color_trc, context.color_primaries)  # known once a frame is decoded
+        width, height = self._display_size(self._first)
         self.size = (height, width) if self._matrix is not None and _is_transposed(self._matrix) else (width, height)
+
+    def _usable_aspect(self, aspect: Fraction | None) -> Fraction:
+        """Width of a pixel by its height: what the file says, or 1."""
+        if aspect is None or aspect <= 0 or abs(aspect - 1) < _MIN_ASPECT_DEVIATION:
+            return Fraction(1)
+        if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
+            _LOG.warning("%s: pixels of %s are read as square", self.name, f"{aspect.numerator}:{aspect.denominator}")
+            return Fraction(1)
+        return aspect
+
+    def _display_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of a frame with square pixels, before it is rotated; no side shrinks."""
+        width = round(frame.width * max(self._pixel_aspect, Fraction(1)))
+        height = round(frame.height / min(self._pixel_aspect, Fraction(1)))
+        check_size(self.name, width, height)
+        return width, height
 
     def _demux(self) -> Iterator[Any]:
         errors = 0
@@ -142,7 +162,6 @@ class FileReader(Reader):
                 time = self._time(decoded, last)
                 last = time
                 if index >= start:
-                    check_size(self.name, decoded.width, decoded.height)
                     yield Frame(self._image(decoded), index, time)
             if (
                 not self._closed
@@ -170,9 +189,7 @@ class FileReader(Reader):
         return following
 
     def _image(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        # one thread: more would compete with the decoder's, at half the speed
-        bgr = self._reformatter.reformat(frame, format="bgr24", **_one_thread())
-        image = np.asarray(bgr.to_ndarray(), dtype=np.uint8)
+        image = self._to_bgr(frame, self._display_size(frame))
         return image if self._matrix is None else _upright(image, self._matrix)
 
     def _report(self) -> None:
@@ -214,20 +231,6 @@ def _has_length(container: Any) -> bool:
 
 def _is_cover(stream: av.VideoStream) -> bool:
     return "attached_pic" in str(stream.disposition)
-
-
-def _one_thread() -> dict[str, Any]:
-    global _threads_option
-    if _threads_option is None:
-        try:
-            VideoReformatter().reformat(av.VideoFrame(2, 2, "yuv420p"), format="bgr24", threads=1)
-            _threads_option = {"threads": 1}
-        except TypeError:  # PyAV before 17 has no such option
-            _threads_option = {}
-    return _threads_option
-
-
-_threads_option: dict[str, Any] | None = None
 
 
 def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:

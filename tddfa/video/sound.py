@@ -19,6 +19,7 @@ from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, OPEN_SECONDS, READ_SECO
 _LOG = logging.getLogger(__name__)
 
 _COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")  # mp4 holds them and players play them
+_SAME_TIME_SECONDS = 1e-3
 _SOUND_GAP_SECONDS = 0.1  # a smaller gap is the container's rounding
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -53,10 +54,22 @@ class Sound:
         self._errors = 0
         self._base = float(stream.time_base or 1)
         self._file_start = 0.0 if container.start_time is None else container.start_time / av.time_base
+        self._first_frame = self._start_of_frames()
         self._copied = stream.codec_context.codec.canonical_name in _COPIED_CODECS
         self._sample: int | None = None  # the next sample to encode, where the sound is re-encoded
         self._waiting: deque[tuple[float, Any]] = deque()
         self._packets = self._demux()
+
+    def _start_of_frames(self) -> float:
+        """Time of the first frame of the source, s."""
+        frames = self._container.streams.best("video")
+        if frames is None or frames.start_time is None:
+            return 0.0
+        return float(frames.start_time * frames.time_base) - self._file_start
+
+    def is_whole_from(self, time: float) -> bool:
+        """Whether `time`, s, is that of the first frame of the source: then no sound is cut off."""
+        return time < self._first_frame + _SAME_TIME_SECONDS
 
     def attach(self, output: Any, start: float) -> None:
         """Add an audio stream to `output`, whose second 0 is second `start` of the source."""

@@ -16,9 +16,11 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
+from tddfa.video.colors import BT709, LIMITED_RANGE, matrix, one_thread
 from tddfa.video.frame import MAX_FPS, VideoError, reason
 from tddfa.video.sound import Sound
 
@@ -30,11 +32,10 @@ _LOG = logging.getLogger(__name__)
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
-_SMPTE170M, _BT709, _SRGB, _LIMITED = 6, 1, 13, 1  # FFmpeg's numbers: matrix, primaries, transfer, range
-
-
 class Writer:
     """Write frames to an H.264 mp4 (yuv420p, index at the front), with their own times and with sound.
+
+    Colours are tagged: the matrix is that of BT.709 for HD and of BT.601 for smaller frames, which players assume too.
 
     The file gets its name when it is complete. If the ``with`` block ends with an exception or Ctrl-C, the frames
     written so far become a playable file. Without a frame, no file is left.
@@ -49,8 +50,8 @@ class Writer:
         Source of the sound. Its packets are copied if mp4 can hold their codec, otherwise re-encoded as AAC.
         None, or a source without sound, gives a silent video.
     audio_start : float, optional
-        Time of the source at which the written video begins, s. By default the time of the first frame, so that
-        sound and frames stay in sync.
+        Time of the source at which the written video begins, s. By default 0 if the first frame is that of
+        `audio_from`, so that sound before it is kept; otherwise the time of the first frame.
     audio_end : float, optional
         Time of the source at which the sound ends, s. By default its own end, or the last frame if an exception
         stops the writing.
@@ -123,6 +124,7 @@ class Writer:
         self._shortest = shortest
         self._closed = False
         self._container: Any = None
+        self._reformatter = VideoReformatter()
         self._time = -math.inf
         self._ticks = -1
         self._sound = None if audio_from is None else Sound.open(audio_from)
@@ -165,8 +167,7 @@ class Writer:
         assert self._size is not None
         self._time = max(time, self._time)
         self._ticks = max(round((time - self._origin) * TICKS_PER_SECOND), self._ticks + 1)
-        yuv = cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_BGR2YUV_I420)
-        frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        frame = self._converted(_fitted(image, self._size))
         frame.pts, frame.time_base = self._ticks, Fraction(1, TICKS_PER_SECOND)
         try:
             packets = self._stream.encode(frame)
@@ -185,7 +186,8 @@ class Writer:
             self._size = (image.shape[1], image.shape[0])
         self._size = (self._size[0] + self._size[0] % 2, self._size[1] + self._size[1] % 2)
         if self._origin is None:
-            self._origin = time
+            self._origin = 0.0 if self._sound is not None and self._sound.is_whole_from(time) else time
+        self._matrix = matrix(*self._size)
         container = av.open(
             f"file:{self._part}",
             "w",
@@ -200,8 +202,8 @@ class Writer:
             stream.thread_type = "FRAME"
             context = stream.codec_context
             context.time_base = Fraction(1, TICKS_PER_SECOND)
-            context.colorspace, context.color_range = _SMPTE170M, _LIMITED
-            context.color_primaries, context.color_trc = _BT709, _SRGB
+            context.colorspace, context.color_range = self._matrix, LIMITED_RANGE
+            context.color_primaries = context.color_trc = BT709
             if self._sound is not None:
                 self._sound.attach(container, self._origin)
         except BaseException:
@@ -209,6 +211,16 @@ class Writer:
             raise
         self._stream = stream
         self._container = container
+
+    def _converted(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        if self._matrix != BT709:  # OpenCV knows BT.601 alone, and is faster than FFmpeg
+            return av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), format="yuv420p")
+        return self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(image, format="bgr24"),
+            format="yuv420p",
+            dst_colorspace=BT709,
+            **one_thread(),
+        )
 
     def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
         for packet in packets:

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from builders_video import RATE, decoded_sound
 from tddfa import video
 from tddfa.cli import main
 from tddfa.cli._frames import draw_frame
@@ -56,6 +57,18 @@ class TestVideo:
             assert set(data["track_id"]) == {0}
             x = data["landmarks"][:, :, 0].mean(axis=1)
         np.testing.assert_allclose(np.diff(x)[2:-2].mean(), 2, atol=0.3)
+
+    def test_records_have_the_clock_of_the_video(self, cases, tmp_path):
+        """Sound begins 1.5 s before the first frame, and is kept."""
+        source, out = cases / "sound_begins_before_picture.mp4", tmp_path / "f.jsonl"
+        assert run("video", "-f", source, "-e", 5, "--refine", 0, "--out", tmp_path, "--save", out) == 0
+        (target,) = tmp_path.glob("*.mp4")
+        records = [json.loads(line)["time"] for line in out.read_text().splitlines()]
+        np.testing.assert_allclose(records, 1.5 + np.arange(6) / 25, atol=1e-6)
+        np.testing.assert_allclose([frame.time for frame in video.frames(target)], records, atol=1e-4)
+        before, after = decoded_sound(source), decoded_sound(target)
+        assert after[0] == pytest.approx(before[0], abs=1e-3)
+        np.testing.assert_array_equal(after[1][:RATE], before[1][:RATE])
 
     def test_compare_puts_the_source_beside_the_result(self, clip, tmp_path):
         assert run("video", "-f", clip, "--compare", "-o", "depth", "--out", tmp_path) == 0

@@ -133,6 +133,34 @@ def test_a_part_of_a_video_has_its_part_of_the_sound(tmp_path, sound, container)
     assert np.corrcoef(samples[at], expected)[0, 1] > 0.98
 
 
+LATE = [1.5 + i / 24 for i in range(24)]
+
+
+@pytest.mark.parametrize(("container", "sound"), [("mp4", "aac"), ("mkv", "aac"), ("mov", "pcm_s16le")])
+def test_sound_that_begins_before_the_frames_is_kept(tmp_path, container, sound):
+    source = make_video(tmp_path / f"in.{container}", times=LATE, sound=sound)
+    with Writer(tmp_path / "out.mp4", fps=24, audio_from=source) as writer:
+        for frame in frames(source):
+            writer.write(frame.image, frame.time)
+    times = [frame.time for frame in frames(tmp_path / "out.mp4")]
+    np.testing.assert_allclose(times, LATE, atol=0.03)  # some containers begin with the delay of the sound's codec
+    np.testing.assert_allclose(times, [frame.time for frame in frames(source)], atol=1e-3)
+    begin, samples = decoded_sound(tmp_path / "out.mp4")
+    assert begin == pytest.approx(0, abs=0.03)
+    assert len(samples) / RATE == pytest.approx(2.54, abs=0.06)
+    if sound == "aac":
+        assert [data for _, data in packets(source)] == [data for _, data in packets(tmp_path / "out.mp4")]
+
+
+def test_a_part_that_begins_later_has_no_sound_before_its_frames(tmp_path):
+    source = make_video(tmp_path / "in.mp4", times=LATE, sound="aac")
+    with Writer(tmp_path / "out.mp4", fps=24, audio_from=source) as writer:
+        for frame in frames(source, start=12):
+            writer.write(frame.image, frame.time)
+    assert next(frames(tmp_path / "out.mp4")).time == pytest.approx(0, abs=1e-3)
+    assert decoded_sound(tmp_path / "out.mp4")[1].size / RATE == pytest.approx(0.5, abs=0.06)
+
+
 def test_the_part_of_the_sound_can_be_chosen(short_video, tmp_path):
     with Writer(tmp_path / "out.mp4", fps=24, audio_from=short_video, audio_start=0.5, audio_end=1.0) as writer:
         for frame in frames(short_video, start=12):
