@@ -14,7 +14,7 @@ _WHITES = (1, 255, 65535)
 _DARKEST, _OVERSHOOT = 0.25, 0.1
 
 
-def to_8_bits(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def to_8_bits(values: NDArray[Any], name: str | None) -> NDArray[np.uint8]:
     """Convert an image to 8 bits.
 
     - 16 bits, unsigned: the upper 8 bits. If no value reaches 16384, the numbers are of fewer bits (10, 12 or 14 from
@@ -27,8 +27,8 @@ def to_8_bits(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     ----------
     values : ndarray
         An image of any shape and number type.
-    name : str
-        Beginning of a warning.
+    name : str or None
+        Beginning of a warning; None gives none.
     """
     if values.dtype == np.uint8:
         return values
@@ -36,7 +36,7 @@ def to_8_bits(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return _integers_to_8_bits(values, name)
     finite = np.isfinite(values)
     if not finite.all():
-        _LOG.warning("%s: pixels that are no finite numbers are read as black", name)
+        _warn(name, "pixels that are no finite numbers are read as black")
         values = np.where(finite, values, 0)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     white = next((w for w in _WHITES if _DARKEST * w <= high <= (1 + _OVERSHOOT) * w and low >= -_OVERSHOOT * w), None)
@@ -45,15 +45,20 @@ def to_8_bits(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
     low = min(low, 0.0)
     if low == high:
         return np.zeros(values.shape, dtype=np.uint8)
-    _LOG.warning("%s: values from %.6g to %.6g are stretched to the range from black to white", name, low, high)
+    _warn(name, f"values from {low:.6g} to {high:.6g} are stretched to the range from black to white")
     return _scaled(values, low, high)
 
 
-def _integers_to_8_bits(values: NDArray[np.uint16], name: str) -> NDArray[np.uint8]:
+def _warn(name: str | None, text: str) -> None:
+    if name is not None:
+        _LOG.warning("%s: %s", name, text)
+
+
+def _integers_to_8_bits(values: NDArray[np.uint16], name: str | None) -> NDArray[np.uint8]:
     high = int(values.max(initial=0))
     bits = 16 if high >= _DARKEST * 65535 else max(high.bit_length(), 8)
     if bits < 16 and high > 0:
-        _LOG.warning("%s: no value of 16 bits is over %d; stretched, as an image of %d bits", name, high, bits)
+        _warn(name, f"no value of 16 bits is over {high}; stretched, as an image of {bits} bits")
     return (values >> (bits - 8)).astype(np.uint8)
 
 

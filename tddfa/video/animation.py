@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tddfa._shared import tones
 from tddfa.video.frame import Frame, VideoError, reason
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 
 _LOG = logging.getLogger(__name__)
+_TIFF = (".tif", ".tiff")
+_DEEP_GREY = ("I", "F")  # Pillow's modes, and those that begin with "I;"
 # raised by damaged files
 _ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 
@@ -20,7 +24,7 @@ _ERRORS = (OSError, ValueError, EOFError, SyntaxError)
 def is_animation(path: Path) -> bool:
     """Whether a file is one for `AnimationReader`: a WebP, or a TIFF with more than one page."""
     suffix = path.suffix.lower()
-    if suffix not in (".tif", ".tiff"):
+    if suffix not in _TIFF:
         return suffix == ".webp"
     try:
         with _open(path) as file:
@@ -41,6 +45,7 @@ class AnimationReader(Reader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
+        self._is_tiff = path.suffix.lower() in _TIFF
         try:
             self._file = _open(path)
         except Exception as error:  # Pillow's error about too many pixels shares no base class with the others
@@ -67,8 +72,8 @@ class AnimationReader(Reader):
             try:
                 height, width = self._file.properties(index=index).shape[:2]
                 check_size(self.name, width, height)
-                rgb = np.asarray(self._file.read(index=index, mode="RGB"))
-                milliseconds = self._file.metadata(index=index).get("duration") or 0
+                image = self._image(index)
+                milliseconds = self._file.metadata(index=index).get("duration") or 0  # known once it is decoded
             except VideoError:
                 raise
             except _ERRORS as error:
@@ -77,8 +82,17 @@ class AnimationReader(Reader):
                 _LOG.warning("%s: the file is cut short: %d of %d frames", self.name, index, self.count)
                 return
             if index >= start:
-                yield Frame(rgb[..., ::-1], index, time)
+                yield Frame(image, index, time)
             time += milliseconds / 1000 if milliseconds > 0 else 1 / IMAGES_PER_SECOND
+
+    def _image(self, index: int) -> NDArray[np.uint8]:
+        """Decode a frame to BGR."""
+        mode = str(self._file.metadata(index=index).get("mode")) if self._is_tiff else ""
+        if mode not in _DEEP_GREY and not mode.startswith("I;"):
+            return np.asarray(self._file.read(index=index, mode="RGB"))[..., ::-1]
+        # Pillow would clip the numbers of more than 8 bits
+        grey = tones.to_8_bits(np.asarray(self._file.read(index=index)), self.name if index == 0 else None)
+        return np.repeat(grey[..., None], 3, axis=2)
 
     def close(self) -> None:
         """Close the file."""

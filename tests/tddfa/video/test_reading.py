@@ -13,17 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from builders_video import (
-    RATE,
-    VARYING,
-    damaged,
-    flat_video,
-    make_video,
-    moving_square,
-    packets,
-    sine,
-    square_left,
-)
+from builders_video import RATE, VARYING, damaged, make_video, moving_square, packets, sine, square_left
 from tddfa import video
 from tddfa._shared import image_io
 from tddfa.video import Frame, VideoError, Writer, frames, open_source, threaded
@@ -99,92 +89,6 @@ def test_a_reader_that_is_closed_while_a_thread_reads_ends(short_video):
         next(ahead)
         reader.close()
         assert len(list(ahead)) <= 4 + i
-
-
-@pytest.mark.parametrize(
-    ("matrix", "turn"),
-    [
-        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
-        ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
-        ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
-        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
-        ((1, 0, 0, -1), lambda image: image[::-1]),
-        ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
-        ((1, 0, 0, 1), lambda image: image),
-    ],
-)
-def test_the_display_rotation_is_applied(short_video, tmp_path, matrix, turn):
-    data = bytearray(short_video.read_bytes())
-    header = data.find(b"tkhd") + 4 + 40  # the matrix: a b u c d v x y w, in 16.16
-    for at, value in zip((0, 1, 3, 4), matrix, strict=True):
-        data[header + 4 * at : header + 4 * at + 4] = (value * 65536).to_bytes(4, "big", signed=True)
-    path = tmp_path / "turned.mp4"
-    path.write_bytes(data)
-    straight = next(frames(short_video)).image
-    with open_source(path) as reader:
-        frame = next(iter(reader))
-        assert reader.size == (frame.image.shape[1], frame.image.shape[0])
-    np.testing.assert_array_equal(frame.image, turn(straight))
-    assert frame.image.flags.c_contiguous
-
-
-@pytest.mark.parametrize(
-    ("aspect", "size"),
-    [
-        (Fraction(2), (192, 64)),
-        (Fraction(8, 9), (96, 72)),
-        (Fraction(16, 11), (140, 64)),
-        (Fraction(1, 2), (96, 128)),
-        (Fraction(1), (96, 64)),
-        (Fraction(401, 400), (96, 64)),
-    ],
-)
-def test_pixels_become_square(tmp_path, aspect, size):
-    y, x = np.mgrid[:64, :96]
-    planes = np.stack([16 + 2 * x + (y > 31), np.full_like(x, 128), np.full_like(x, 128)], axis=-1)
-    with open_source(flat_video(tmp_path / "in.mp4", planes, "yuv420p", aspect)) as reader:
-        assert reader.size == size
-        [frame] = reader
-    assert frame.image.shape == (size[1], size[0], 3)
-    columns = frame.image.mean(axis=(0, 2))
-    expected = (2 * (np.arange(size[0]) + 0.5) * 96 / size[0] - 0.5) * 255 / 219
-    assert np.abs(columns - expected)[4:-4].max() < 3, "from edge to edge"
-
-
-def test_pixels_become_square_before_the_display_rotation(tmp_path):
-    path = make_video(tmp_path / "in.mp4", 1, aspect=Fraction(2))
-    data = bytearray(path.read_bytes())
-    header = data.find(b"tkhd") + 4 + 40
-    for at, value in zip((0, 1, 3, 4), (0, 1, -1, 0), strict=True):
-        data[header + 4 * at : header + 4 * at + 4] = (value * 65536).to_bytes(4, "big", signed=True)
-    (tmp_path / "turned.mp4").write_bytes(data)
-    with open_source(tmp_path / "turned.mp4") as reader:
-        assert reader.size == (64, 192)
-        [frame] = reader
-    [straight] = frames(path)
-    np.testing.assert_array_equal(frame.image, np.rot90(straight.image, -1))
-
-
-def test_an_impossible_aspect_of_pixels_is_ignored(tmp_path, caplog):
-    planes = np.full((64, 96, 3), 128)
-    path = flat_video(tmp_path / "in.mp4", planes, "yuv420p", Fraction(20))
-    assert next(frames(path)).image.shape == (64, 96, 3)
-    assert [record.getMessage() for record in caplog.records] == [f"{path}: pixels of 20:1 are read as square"]
-
-
-def test_a_frame_that_is_too_large_with_square_pixels_is_refused(tmp_path, monkeypatch):
-    path = flat_video(tmp_path / "in.mp4", np.full((64, 96, 3), 128), "yuv420p", Fraction(2))
-    monkeypatch.setattr(image_io, "MAX_PIXELS", 96 * 64 + 1)
-    with pytest.raises(VideoError, match="got 192 x 64"):
-        open_source(path)
-
-
-def test_an_anamorphic_video(cases, astronaut):
-    """Half as wide as it should be shown, with the ratio in the container."""
-    image = next(frames(cases / "anamorphic_sar2.mp4")).image
-    assert image.shape == (384, 512, 3)
-    expected = cv2.resize(astronaut, (512, 384), interpolation=cv2.INTER_AREA).astype(int)
-    assert np.abs(image - expected).mean() < 8
 
 
 def test_odd_sizes_are_read(tmp_path):
@@ -457,46 +361,6 @@ def test_an_image_is_a_video_of_one_frame(tmp_path):
     cv2.imwrite(str(tmp_path / "x.png"), moving_square(3))
     [frame] = frames(tmp_path / "x.png")
     np.testing.assert_array_equal(frame.image, moving_square(3))
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_animated_images(tmp_path, suffix):
-    from PIL import Image
-
-    pictures = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(5)]
-    path = tmp_path / f"x{suffix}"
-    more = {"lossless": True} if suffix == ".webp" else {}
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 50, 200, 100, 100], **more)
-    seen = list(frames(path))
-    np.testing.assert_allclose([frame.time for frame in seen], [0, 0.1, 0.15, 0.35, 0.45], atol=1e-6)
-    for frame in seen:
-        assert np.abs(frame.image.astype(int) - moving_square(frame.index)).mean() < (9 if suffix == ".gif" else 0.1)
-
-
-def test_the_pages_of_a_tiff_are_frames(tmp_path):
-    from PIL import Image
-
-    pages = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(3)]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    with open_source(tmp_path / "x.tif") as reader:
-        assert (reader.count, reader.size) == (3, (96, 64))
-        read = list(reader)
-    assert [frame.time for frame in read] == [0, 0.04, 0.08]
-    for frame in read:
-        np.testing.assert_array_equal(frame.image, moving_square(frame.index))
-    # one page is an image like any other
-    pages[0].save(tmp_path / "one.tif")
-    assert open_source(tmp_path / "one.tif").count == 1
-
-
-def test_a_page_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
-    from PIL import Image
-
-    pages = [Image.new("RGB", (8, 8)), Image.new("RGB", (80, 60))]
-    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
-    monkeypatch.setattr(image_io, "MAX_PIXELS", 100)
-    with open_source(tmp_path / "x.tif") as reader, pytest.raises(VideoError, match="80 x 60"):
-        list(reader)
 
 
 def test_an_iterable_of_images():

@@ -1,0 +1,57 @@
+"""Animated images, and the pages of a TIFF."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from builders_video import moving_square
+from tddfa._shared import image_io
+from tddfa.video import VideoError, frames, open_source
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_animated_images(tmp_path, suffix):
+    pictures = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(5)]
+    path = tmp_path / f"x{suffix}"
+    more = {"lossless": True} if suffix == ".webp" else {}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 50, 200, 100, 100], **more)
+    seen = list(frames(path))
+    np.testing.assert_allclose([frame.time for frame in seen], [0, 0.1, 0.15, 0.35, 0.45], atol=1e-6)
+    for frame in seen:
+        assert np.abs(frame.image.astype(int) - moving_square(frame.index)).mean() < (9 if suffix == ".gif" else 0.1)
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path):
+    pages = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(3)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    with open_source(tmp_path / "x.tif") as reader:
+        assert (reader.count, reader.size) == (3, (96, 64))
+        read = list(reader)
+    assert [frame.time for frame in read] == [0, 0.04, 0.08]
+    for frame in read:
+        np.testing.assert_array_equal(frame.image, moving_square(frame.index))
+    # one page is an image like any other
+    pages[0].save(tmp_path / "one.tif")
+    assert open_source(tmp_path / "one.tif").count == 1
+
+
+def test_a_page_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    pages = [Image.new("RGB", (8, 8)), Image.new("RGB", (80, 60))]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(image_io, "MAX_PIXELS", 100)
+    with open_source(tmp_path / "x.tif") as reader, pytest.raises(VideoError, match="80 x 60"):
+        list(reader)
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "warnings"), [(16, np.uint16, 1), (257, np.uint16, 0), (1 / 255, np.float32, 0)]
+)
+def test_pages_of_more_than_8_bits(tmp_path, astronaut, caplog, scale, dtype, warnings):
+    """By the rule of photos, and with one warning, not one a page."""
+    grey = astronaut[:64, :96, 0]
+    pages = [Image.fromarray((page * float(scale)).astype(dtype)) for page in (grey, grey[::-1], grey[:, ::-1])]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    seen = [frame.image for frame in frames(tmp_path / "x.tif")]
+    for image, expected in zip(seen, (grey, grey[::-1], grey[:, ::-1]), strict=True):
+        assert np.abs(image - expected[..., None].astype(int)).max() <= 1
+    assert len(caplog.records) == warnings
