@@ -1,8 +1,6 @@
 """Track the faces of a video, smoothed by look-ahead: ``python demo_video_smooth.py -f in.mp4``."""
 
-import sys
-
-from tddfa.cli import main
+from tddfa.cli import demo
 
 if __name__ == "__main__":
-    raise SystemExit(main(["video", "--smooth", "lookahead", *sys.argv[1:]]))
+    raise SystemExit(demo("video", "--smooth", "lookahead"))

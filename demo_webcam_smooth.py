@@ -1,8 +1,6 @@
 """Track the faces in front of a camera, smoothed, as ``tddfa webcam`` does: ``python demo_webcam_smooth.py -o 3d``."""
 
-import sys
-
-from tddfa.cli import main
+from tddfa.cli import demo
 
 if __name__ == "__main__":
-    raise SystemExit(main(["webcam", *sys.argv[1:]]))
+    raise SystemExit(demo("webcam"))

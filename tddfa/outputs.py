@@ -61,6 +61,8 @@ class Options:
         Write .ply as text.
     vertex_colors : bool
         Give the vertices of .ply and .obj the colours of the image.
+    kind_in_mesh_names : bool
+        Name meshes as 3DDFA_V2 does: ``me_obj.obj`` instead of ``me.obj``.
     intrinsics : Intrinsics or None
         The camera, for 6dof and the JSON. None assumes the one of img2pose (`Intrinsics.assumed`).
 
@@ -80,6 +82,7 @@ class Options:
     raw_depth: Literal["png", "npy"] | None = None
     ascii: bool = False
     vertex_colors: bool = False
+    kind_in_mesh_names: bool = False
     intrinsics: Intrinsics | None = None
 
 
@@ -185,21 +188,23 @@ class MeshKind(Kind):
     suffix : str
         Of the main file.
     side_files : tuple of str
-        Endings of the names of the files beside it, after ``<stem>_<kind>``: regular expressions.
+        Endings of the names of the files beside it: regular expressions. Those of images begin with ``_<kind>``, so
+        that they neither replace photos nor the images of other kinds.
     """
 
     make: Callable[[Outputs, Path], list[Path]]
     suffix: str
     side_files: tuple[str, ...] = ()
 
-    def endings(self, options: Options) -> list[str]:  # noqa: ARG002 - the same for all options
+    def endings(self, options: Options) -> list[str]:
         """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
-        base = re.escape(f"_{self.name}")
-        return [base + re.escape(self.suffix), *(base + ending for ending in self.side_files)]
+        kind = re.escape(f"_{self.name}") if options.kind_in_mesh_names else ""
+        return [kind + re.escape(self.suffix), *self.side_files]
 
     def save(self, outputs: Outputs, stem: Path) -> list[Path]:
         """Write the files; return their paths, the main one first."""
-        return self.make(outputs, stem.with_name(f"{stem.name}_{self.name}{self.suffix}"))
+        kind = f"_{self.name}" if outputs.options.kind_in_mesh_names else ""
+        return self.make(outputs, stem.with_name(f"{stem.name}{kind}{self.suffix}"))
 
 
 @dataclass(frozen=True)
@@ -270,7 +275,7 @@ class Outputs:
         return drawn[kind].make(self)
 
     def save(self, kind: str, stem: Path) -> list[Path]:
-        """Write a kind of `KINDS` to ``<stem>_<kind>`` and its suffix.
+        """Write a kind of `KINDS`: an image to ``<stem>_<kind>`` and its suffix, a mesh to ``<stem>.<kind>``.
 
         Returns
         -------
@@ -342,9 +347,10 @@ def _save_ply(outputs: Outputs, path: Path) -> list[Path]:
 
 def _save_obj(outputs: Outputs, path: Path) -> list[Path]:
     textures = [texture.image for texture in outputs.textures]
+    stem = path.stem if outputs.options.kind_in_mesh_names else f"{path.stem}_obj"
     return export.save(
         path, _colored(outputs), textures=textures, image_height=outputs.image.shape[0],
-        vertex_colors=outputs.options.vertex_colors,
+        vertex_colors=outputs.options.vertex_colors, image_stem=stem,
     )  # fmt: skip
 
 
@@ -457,7 +463,7 @@ _ROWS: tuple[Kind, ...] = (
         help="the mesh with .mtl and texture",
         make=_save_obj,
         suffix=".obj",
-        side_files=(r"\.mtl", r"(_\d+)?\.png"),
+        side_files=(r"(_obj)?\.mtl", r"_obj(_\d+)?\.png"),
         options=("vertex_colors", "uv_size"),
     ),
     MeshKind(

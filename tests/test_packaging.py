@@ -132,7 +132,7 @@ class TestWheel:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         assert {p.name for p in (installed[0] / "here").iterdir()} == {
-            "astronaut_3d.jpg", "astronaut_obj.obj", "astronaut_obj.mtl", "astronaut_obj.png",
+            "astronaut_3d.jpg", "astronaut.obj", "astronaut.mtl", "astronaut_obj.png",
         }  # fmt: skip
 
     def test_models_and_configs_travel_in_it_and_sources_do_not(self, installed):

@@ -62,12 +62,12 @@ def test_commands_run(checkout, command):
     program, *arguments = shlex.split(command, comments=True)
     written = run(checkout, [sys.executable, *(["-m", program] if program == "tddfa" else []), *arguments])
     options = dict(itertools.pairwise(arguments))
-    folder = checkout / options.get("--out", "examples/results")
+    folder = checkout / options.get("--out", "results" if program == "tddfa" else "examples/results")
     assert any(folder in path.parents for path in written)
     if "--save" in options:
         assert checkout / options["--save"] in written
     assert ("--json" in arguments) == any(path.suffix == ".json" for path in written)
-    for kind in options.get("-o", "").split(","):
+    for kind in KINDS.keys() & set(arguments):
         assert any(f"_{kind}" in path.stem for path in written)
 
 
@@ -80,8 +80,8 @@ class TestTableOfKinds:
     @pytest.mark.parametrize("kind", KINDS)
     def test_its_options_have_an_effect_on_the_kind(self, kind):
         fields = {"--raw": "raw_depth", **dict.fromkeys(("--fov", "--focal", "--intrinsics"), "intrinsics")}
-        for flag in re.findall(r"`(--\w+)", self.ROWS[kind]):
-            assert fields.get(flag, flag[2:]) in KINDS[kind].options, flag
+        for flag in re.findall(r"`(--[\w-]+)", self.ROWS[kind]):
+            assert fields.get(flag, flag[2:].replace("-", "_")) in KINDS[kind].options, flag
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_names_what_has_to_be_installed(self, kind):

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tddfa._shared.terminal.parser import UsageError
+
 if TYPE_CHECKING:
     from tddfa.geometry.intrinsics import Intrinsics
 
@@ -22,7 +24,7 @@ def add_camera_options(parser: argparse.ArgumentParser, *, exif: bool) -> None:
     """Add the options; with `exif`, for photos, whose files may have EXIF data about the camera."""
     group = parser.add_argument_group("camera, for 6dof and saved numbers").add_mutually_exclusive_group()
     group.add_argument(
-        "--intrinsics", default=_ASSUMED, metavar=f"{_ASSUMED}|{f'{_EXIF}|' if exif else ''}FILE",
+        "--intrinsics", default=_ASSUMED, type=_source, metavar=f"{_ASSUMED}|{f'{_EXIF}|' if exif else ''}FILE",
         help="assumed: focal length = width + height, as in img2pose"
         + ("; exif: focal length of the photo's EXIF data" if exif else "")
         + "; FILE: a calibration of OpenCV (.npz, .json, .yml) with camera_matrix and dist_coeffs (default: assumed)",
@@ -52,7 +54,7 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
     from tddfa.geometry.intrinsics import Intrinsics
 
     if options.intrinsics == _EXIF and not options.exif:
-        raise ValueError("--intrinsics: expected assumed or a file, for frames have no EXIF data")
+        raise UsageError("--intrinsics: expected assumed or a file, for frames have no EXIF data")
     calibrated = options.intrinsics not in (_ASSUMED, _EXIF)
     if calibrated:
         try:
@@ -78,6 +80,11 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
         return of(size)
 
     return choose
+
+
+def _source(text: str) -> str:
+    """Parse a name in any case, or the name of a file."""
+    return text.lower() if text.lower() in (_ASSUMED, _EXIF) and not Path(text).exists() else text
 
 
 def _degrees(text: str) -> float:

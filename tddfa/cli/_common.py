@@ -1,4 +1,4 @@
-"""Shared by the commands of ``tddfa``: the parser, messages, errors, and the options of a model."""
+"""Shared by the commands of ``tddfa``: messages, errors, and the options of a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
@@ -17,25 +17,8 @@ if TYPE_CHECKING:
     from tddfa.aligner import Aligner
 
 FAILED = 1
-MISUSED = 2  # that of argparse
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 NO_FACE = 255  # exit(-1) in 3DDFA_V2
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose epilog may be a function, called only when the help is printed.
-
-    A command can so list what takes long to import, and ``tddfa --help`` stays fast.
-    """
-
-    def __init__(self, *arguments: Any, epilog: str | Callable[[], str] | None = None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.late_epilog = epilog
-
-    def format_help(self) -> str:
-        """Return the help, with the epilog."""
-        self.epilog = self.late_epilog() if callable(self.late_epilog) else self.late_epilog
-        return super().format_help()
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
@@ -45,7 +28,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     """
     # asked for after an error, which may be that OpenCV cannot be loaded
     of_opencv = getattr(sys.modules.get("cv2"), "error", TddfaError)
-    return TddfaError, ValueError, OSError, ImportError, MemoryError, of_opencv
+    return TddfaError, ValueError, FloatingPointError, OSError, ImportError, MemoryError, of_opencv
 
 
 class Steps:
@@ -146,17 +129,17 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "faster and misses small faces of large images (default: as in the config; open_mb05: auto)",
     )  # fmt: skip
     group.add_argument(
-        "--min-score", "--min_score", type=fraction, metavar="0..1",
+        "--min-score", type=fraction, metavar="0..1",
         help="lowest score of an aligned face; 0 keeps every detection (default: as in the config)",
     )  # fmt: skip
     if convention:
         group.add_argument(
-            "--landmarks", metavar="NAME",
+            "--landmarks", type=_convention, metavar="NAME",
             help="landmark convention: 300w, that of its annotators, or 300w-lp, that of 3DDFA_V2 "
             "(default: as in the face model; open_mb05: 300w)",
         )  # fmt: skip
     group.add_argument(
-        "--exact-crop", "--exact_crop", action="store_true",
+        "--exact-crop", action="store_true",
         help="crop at the exact edges of the box even if the config asks for rounded ones, as those of 3DDFA_V2 do "
         "(default: as in the config)",
     )  # fmt: skip
@@ -164,6 +147,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "-m", "--mode", choices=("cpu", "gpu"), help="option of 3DDFA_V2: the same as --device cpu or cuda"
     )
     group.add_argument("--onnx", action="store_true", help="option of 3DDFA_V2: accepted; networks are always ONNX")
+
+
+def _convention(text: str) -> str:
+    """Parse the name of a landmark convention; those of the shipped models in any case."""
+    return text.lower() if text.lower() in ("300w", "300w-lp") else text
 
 
 def device_of(options: argparse.Namespace) -> str:

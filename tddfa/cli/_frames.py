@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa.cli._camera_options import add_camera_options
 from tddfa.cli._common import add_model_options, integer, print_warning
-from tddfa.cli._output_options import add_output_options, image_kind
+from tddfa.cli._output_options import add_output_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from tddfa.types import Face
 
 
-def add_kind_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``-o``, one kind that can be drawn on frames."""
-    parser.add_argument(
-        "-o", "--opt", type=image_kind, default="2d_sparse", metavar="KIND",
-        help="kind of output, listed below (default: %(default)s)",
-    )  # fmt: skip
-
-
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of both commands: tracking, model, camera, and how the output looks."""
     group = parser.add_argument_group("tracking")
@@ -39,18 +31,16 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "3DDFA_V2 (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "-n_pre", type=integer(0, 100), default=1, metavar="N",
+        "--n-pre", type=integer(0, 100), default=1, metavar="N",
         help="frames before, for --smooth lookahead (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "-n_next", type=integer(0, 100), default=1, metavar="N",
+        "--n-next", type=integer(0, 100), default=1, metavar="N",
         help="frames after, for --smooth lookahead (default: %(default)s)",
     )  # fmt: skip
+    group.add_argument("--max-faces", type=integer(1, 1000), metavar="N", help="track at most N faces (default: all)")
     group.add_argument(
-        "--max-faces", "--max_faces", type=integer(1, 1000), metavar="N", help="track at most N faces (default: all)"
-    )
-    group.add_argument(
-        "--detect_every", "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
+        "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
         help="run the detector on every Nth frame, for new faces (default: %(default)s)",
     )  # fmt: skip
     add_model_options(parser)
@@ -61,7 +51,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def warn_about_smoothing(options: argparse.Namespace) -> None:
     """Print a warning if options of smoothing have no effect."""
     if options.smooth != "lookahead" and (options.n_pre, options.n_next) != (1, 1):
-        print_warning("-n_pre, -n_next: no effect without --smooth lookahead")
+        print_warning("--n-pre, --n-next: no effect without --smooth lookahead")
 
 
 def make_tracker(options: argparse.Namespace, aligner: Aligner) -> Tracker:

@@ -7,11 +7,15 @@ parser is built.
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.util
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.packages import REQUIREMENTS, needs
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import is_asked_for
 from tddfa.cli._common import fraction, integer, print_warning
 
@@ -43,7 +47,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
             "--alpha", type=fraction, default=0.85, metavar="0..1", help="opacity of surfaces (default: %(default)s)"
         ),
         group.add_argument(
-            "--pose_style", "--pose-style", choices=("box", "axes"), default="box",
+            "--pose-style", choices=("box", "axes"), default="box",
             help="how the head pose is drawn (default: %(default)s)",
         ),
     ]  # fmt: skip
@@ -53,11 +57,11 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
         )
         actions += [
             group.add_argument(
-                "--uv_size", "--uv-size", type=integer(16, 8192), default=512, metavar="PX",
+                "--uv-size", type=integer(16, 8192), default=512, metavar="PX",
                 help="side of the UV texture (default: %(default)s)",
             ),
             group.add_argument(
-                "--uv_mask", "--uv-mask", action="store_true",
+                "--uv-mask", action="store_true",
                 help="also write which pixels of the UV texture were visible, mirrored or filled (default: no)",
             ),
             group.add_argument(
@@ -67,30 +71,72 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
             ),
             group.add_argument("--ascii", action="store_true", help="write .ply as text (default: binary)"),
             group.add_argument(
-                "--vertex_colors", "--vertex-colors", action="store_true",
+                "--vertex-colors", action="store_true",
                 help="give vertices the colours of the photo (default: no)",
             ),
         ]  # fmt: skip
     parser.set_defaults(output_actions=actions)
 
 
-def kind_list(text: str) -> list[str]:
-    """Parse names of kinds with commas between them."""
+def add_kinds_option(parser: Parser) -> None:
+    """Add ``-o``, names of kinds with spaces or commas between them. The first word after them is an input."""
+    parser.add_argument(
+        "-o", "--opt", nargs="+", action=_Kinds, metavar="KIND", default=["2d_sparse"],
+        help="kinds of output, listed below, with spaces or commas between them (default: 2d_sparse)",
+    )  # fmt: skip
+
+
+def add_kind_option(parser: Parser) -> None:
+    """Add ``-o``, one kind that can be drawn on frames."""
+    parser.add_argument(
+        "-o", "--opt", type=_image_kind, default="2d_sparse", metavar="KIND",
+        help="kind of output, listed below (default: %(default)s)",
+    )  # fmt: skip
+
+
+class _Kinds(argparse.Action):
+    """Takes words as kinds as long as they are names of kinds; the others are inputs."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        from tddfa.outputs import KINDS
+
+        assert isinstance(parser, Parser)
+        words = list(values)
+        count = next((number for number, word in enumerate(words) if not _kinds(word)), len(words))
+        if not count:
+            raise argparse.ArgumentError(self, f"expected one or more of {', '.join(KINDS)}, got {words[0]!r}")
+        other = words[count] if count < len(words) else ""
+        near = difflib.get_close_matches(other.lower(), KINDS, n=1)
+        if near and re.fullmatch(r"\w+", other) and not Path(other).exists():
+            raise argparse.ArgumentError(
+                self, f"expected a kind or an input after {words[count - 1]}, got {other!r}; did you mean {near[0]}?"
+            )
+        kinds = [kind for word in words[:count] for kind in _kinds(word)]
+        setattr(namespace, self.dest, list(dict.fromkeys(kinds)))
+        parser.collect_inputs(namespace, words[count:])
+
+
+def _kinds(word: str) -> list[str]:
+    """Return the kinds that a word names, with commas between them; none if it names anything else."""
     from tddfa.outputs import KINDS
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or not set(names) <= set(KINDS):
-        raise argparse.ArgumentTypeError(f"expected one or more of {','.join(KINDS)}, got {text!r}")
-    return list(dict.fromkeys(names))
+    names = [name.strip().lower() for name in word.split(",") if name.strip()]
+    return names if set(names) <= set(KINDS) else []
 
 
-def image_kind(text: str) -> str:
+def _image_kind(text: str) -> str:
     """Parse the name of a kind that can be drawn on frames."""
     from tddfa.outputs import image_kinds
 
-    if text not in image_kinds():
+    if text.lower() not in image_kinds():
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(image_kinds())}, got {text!r}")
-    return text
+    return text.lower()
 
 
 def kinds_help(parser: argparse.ArgumentParser, *, files: bool) -> str:
@@ -167,7 +213,7 @@ def output_options(options: argparse.Namespace, intrinsics: Intrinsics | None) -
 
     fields: dict[str, Any] = {action.dest: getattr(options, action.dest) for action in options.output_actions}
     if hasattr(options, "format"):
-        fields["suffix"] = f".{options.format}"
+        fields |= {"suffix": f".{options.format}", "kind_in_mesh_names": options.kind_in_mesh_names}
     return Options(**fields, intrinsics=intrinsics)
 
 

@@ -52,7 +52,7 @@ def add_page_option(parser: Any) -> None:
 
 
 def _page(text: str) -> int | str:
-    if text == ALL_PAGES:
+    if text.lower() == ALL_PAGES:
         return ALL_PAGES
     try:
         return int(integer(1, _MAX_PAGE)(text))

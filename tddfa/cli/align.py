@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._common import (
     FAILED,
-    MISUSED,
     NO_FACE,
     Steps,
     add_model_options,
@@ -19,7 +19,6 @@ from tddfa.cli._common import (
     fraction,
     integer,
     load_aligner,
-    print_error,
     print_line,
 )
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
@@ -37,26 +36,23 @@ _MAX_FACES = 100_000
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``. It accepts the option names of img2pose too."""
-    parser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         "align",
         help="crop aligned faces from photos, for face recognition",
         description="Crop every face of photos as networks for face recognition expect it: upright, of one size,\n"
         "with eyes, nose and mouth at the points of ArcFace's template. Crops are named DIR/<photo>_<k>,\n"
         "where k counts from 0 in the order of --order.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_align)
-    # no required group: argparse would report the value of a misspelt option as a second PATH
+    parser.add_inputs(
+        "-f", "--images-path", metavar="PHOTO", help="photos, folders of photos, or patterns such as 'photos/*.jpg'"
+    )
     parser.add_argument(
-        "images", nargs="*", default=[], metavar="PATH",
-        help="photos, folders of photos, or patterns such as 'photos/*.jpg'",
-    )  # fmt: skip
-    parser.add_argument("-f", "--images_path", "--images-path", nargs="+", metavar="PATH", help="the same")
-    parser.add_argument(
-        "--out", "--output_path", "--output-path", type=Path, default=Path("aligned"), metavar="DIR",
+        "--out", type=Path, default=Path("results/aligned"), metavar="DIR",
         help="folder for the crops (default: %(default)s)",
     )  # fmt: skip
+    parser.add_aliases("--out", "--output-path")
     parser.add_argument(
         "--json", action="store_true",
         help="also write DIR/<photo>.json: box, score, pose, five points and matrix of each crop (default: no)",
@@ -66,9 +62,10 @@ def add_parser(commands: Any) -> None:
         "--format", choices=("jpg", "png"), default="jpg", help="format of crops (default: %(default)s)"
     )
     parser.add_argument(
-        "--size", "--face_size", "--face-size", type=integer(*_SIZES), default=112, metavar="PX",
+        "--size", type=integer(*_SIZES), default=112, metavar="PX",
         help="side of a crop; most networks expect 112 (default: %(default)s; img2pose: 224)",
     )  # fmt: skip
+    parser.add_aliases("--size", "--face-size")
     parser.add_argument(
         "--template", choices=("arcface", "auto"), default="arcface",
         help="five points of ArcFace, or auto: the best of the five views of img2pose (default: %(default)s)",
@@ -79,35 +76,33 @@ def add_parser(commands: Any) -> None:
         "(default: no)",
     )  # fmt: skip
     parser.add_argument(
-        "--order", "--order_method", "--order-method", choices=("position", "confidence", "size"), default="position",
+        "--order", choices=("position", "confidence", "size"), default="position",
         help="nearest to the centre of the photo, in head sizes; highest score; or largest first "
         "(default: %(default)s)",
     )  # fmt: skip
+    parser.add_aliases("--order", "--order-method")
     parser.add_argument(
-        "--max-faces", "--max_faces", type=integer(1, _MAX_FACES), metavar="N",
+        "--max-faces", type=integer(1, _MAX_FACES), metavar="N",
         help="crop the first N faces of each photo, in the order of --order (default: all; img2pose: 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--det-threshold", "--det_threshold", type=fraction, metavar="0..1",
+        "--det-threshold", type=fraction, metavar="0..1",
         help="lowest score of a detection (default: as in the config, usually 0.5; img2pose: 0.7)",
     )  # fmt: skip
     parser.add_argument(
-        "--nms-threshold", "--nms_threshold", type=_overlap, metavar="0..1",
+        "--nms-threshold", type=_overlap, metavar="0..1",
         help="overlap (IoU) from which only the better of two detections is kept "
         "(default: as in the config, usually 0.3; img2pose: 0.6)",
     )  # fmt: skip
-    parser.add_argument("--min_size", "--max_size", metavar="PX", help="options of img2pose: accepted, without effect")
+    parser.add_argument("--min-size", metavar="PX", help="option of img2pose, as --max-size: accepted, without effect")
+    parser.add_aliases("--min-size", "--max-size")
     # crops are the same in every landmark convention
     add_model_options(parser, convention=False)
 
 
 def run_align(options: argparse.Namespace) -> int:
     """Run ``tddfa align``; return the exit status."""
-    patterns = [*options.images, *(options.images_path or [])]
-    if not patterns:
-        print_error("PATH: expected photos, folders of photos, or patterns")
-        return MISUSED
-    paths, complete = input_files(patterns)
+    paths, complete = input_files(options.inputs)
     images = photos(paths, options.page)
     endings = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
     check_targets(options.out, [photo.stem for photo in images], endings, paths)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import UsageError, as_usage_error
+from tddfa._shared.terminal.progress import is_watched
 from tddfa.cli._common import add_model_options, device_of, integer, load_aligner, print_line
 from tddfa.cli._paths import check_file
 
@@ -25,7 +27,6 @@ def add_parser(commands: Any) -> None:
         "bench",
         help="measure the speed of every stage on this machine",
         description="Time every stage on rendered images, in turn, round by round. Measure its memory too.",
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_bench)
     parser.add_argument(
@@ -43,7 +44,7 @@ def add_parser(commands: Any) -> None:
         help="also time a checkout of 3DDFA_V2, built and with its weights (default: no)",
     )  # fmt: skip
     parser.add_argument(
-        "--peer-python", "--peer_python", metavar="FILE",
+        "--peer-python", metavar="FILE",
         help="interpreter with the packages of the checkout, for --peer (default: this Python)",
     )  # fmt: skip
     add_model_options(parser)
@@ -99,11 +100,15 @@ def _print_report(report: Report) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Check the options now that would fail only after minutes of work."""
+    from tddfa.bench.stages import chosen, stages
+
+    with as_usage_error():
+        chosen(stages(gpu=True), options.stages)
     if options.json is not None:
         check_file("--json", options.json)
     if options.peer is None:
         if options.peer_python is not None:
-            raise ValueError("--peer-python: expected --peer DIR with it")
+            raise UsageError("--peer-python: expected --peer DIR with it")
         return
     if not options.peer.is_dir():
         raise ValueError(f"--peer: {options.peer}{' is not a folder' if options.peer.exists() else ': no such folder'}")
@@ -115,6 +120,6 @@ def _check(options: argparse.Namespace) -> None:
 
 def _progress(text: str) -> None:
     """Print a line that the next one replaces, if the output is a terminal."""
-    if sys.stderr.isatty():
+    if is_watched():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import UsageError, as_usage_error
+from tddfa._shared.terminal.progress import progress
 from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_aligner, print_line
 from tddfa.cli._paths import check_file, check_folder
 
@@ -25,7 +26,6 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="measure the accuracy of a model",
-        allow_abbrev=False,
         description="Run benchmarks. Each prints a table and writes a .json file; those with an error per face also\n"
         "write plots, and those with images a contact sheet of the worst.",
         epilog="benchmarks and their data (DIR is that of --data):\n"
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
         help="use at most N images of each data set, evenly spread (default: all)",
     )
     parser.add_argument(
-        "--no-plots", "--no_plots", action="store_true", help="write neither plots nor contact sheets (default: both)"
+        "--no-plots", action="store_true", help="write neither plots nor contact sheets (default: both)"
     )
     parser.add_argument(
         "--video", type=Path, metavar="FILE", help="video for the benchmark jitter (default: DIR/video/carphone.mp4)"
@@ -106,10 +106,11 @@ def _chosen(options: argparse.Namespace) -> list[str]:
     from tddfa.evaluate.benchmarks import BENCHMARKS, benchmark
 
     if options.all == bool(options.benchmark):
-        raise ValueError(f"BENCHMARK: expected names or --all, not both; names are {', '.join(BENCHMARKS)}")
-    names = list(BENCHMARKS) if options.all else list(dict.fromkeys(options.benchmark))
-    for name in options.benchmark:
-        benchmark(name)  # raises for a wrong name, before any work is done
+        raise UsageError(f"BENCHMARK: expected names or --all, not both; names are {', '.join(BENCHMARKS)}")
+    names = list(BENCHMARKS) if options.all else list(dict.fromkeys(map(str.lower, options.benchmark)))
+    with as_usage_error():
+        for name in names:
+            benchmark(name)  # raises for a wrong name, before any work is done
     # the default folder may be missing if no benchmark needs data
     if not options.data.is_dir() and (options.all or options.data != _DATA):
         raise ValueError(f"--data: {options.data}{' is not a folder' if options.data.exists() else ': no such folder'}")
@@ -117,10 +118,7 @@ def _chosen(options: argparse.Namespace) -> list[str]:
 
 
 def _with_progress(items: Sequence[Any], label: str) -> Iterator[Any]:
-    from tqdm import tqdm
-
-    # in a pipe, each update of the bar would be a line
-    return iter(tqdm(items, desc=label, disable=not sys.stderr.isatty(), leave=False))
+    return progress(items, label=label)
 
 
 class _Run:
@@ -203,11 +201,11 @@ def _write(options: argparse.Namespace) -> int:
 
     folders = [Path(folder) for folder in options.benchmark]
     if not folders or options.all:
-        raise ValueError("--write: expected folders of results after it, such as results/evaluate/open_mb05")
+        raise UsageError("--write: expected folders of results after it, such as results/evaluate/open_mb05")
     check_file("--write", options.write)
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
-        raise ValueError(f"--write: expected folders with different names, which head the columns, got {names}")
+        raise UsageError(f"--write: expected folders with different names, which head the columns, got {names}")
     columns = {name: load_folder(folder) for name, folder in zip(names, folders, strict=True)}
     print_line(str(write_atomic(options.write, markdown(columns).encode())))
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from tddfa._shared.terminal.progress import is_watched
 from tddfa.cli._common import FAILED, print_error, print_line
 
 
@@ -17,7 +17,6 @@ def add_parser(commands: Any) -> None:
         help="download the models of other projects",
         description="Download, check and convert the released files of 3DDFA_V2. Then -c mb05_120x120 and "
         "-c mb1_120x120 work.",
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_fetch)
     parser.add_argument("what", choices=("3ddfa_v2",), help="project whose models are fetched")
@@ -32,16 +31,16 @@ def add_parser(commands: Any) -> None:
 
 
 def run_fetch(options: argparse.Namespace) -> int:
-    """Run ``tddfa fetch``; return the exit status: 0 if a model can be used now."""
+    """Run ``tddfa fetch``; return the exit status: 0 if all models can be used now."""
     from tddfa.compat import fetch
 
     if options.checkout is not None and not options.checkout.is_dir():
         raise ValueError(f"{options.checkout}: no such folder")
-    report = fetch.fetch(options.checkout, options.bfm, progress=sys.stderr.isatty(), print_line=print_line)
+    report = fetch.fetch(options.checkout, options.bfm, progress=is_watched(), print_line=print_line)
     for note in report.notes:
         print_line(note)
     for problem in report.problems:
         print_error(problem)
     for name in report.ready:
         print_line(f"ready: -c {name} ({fetch.folder() / name}.yml)")
-    return 0 if report.ready else FAILED
+    return 0 if set(report.ready) == set(fetch.REGRESSORS) else FAILED

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, add_camera_options, camera_choice
 from tddfa.cli._common import (
     FAILED,
     NO_FACE,
-    Parser,
     Steps,
     add_model_options,
     faces_text,
@@ -23,9 +23,9 @@ from tddfa.cli._common import (
     print_line,
 )
 from tddfa.cli._output_options import (
+    add_kinds_option,
     add_output_options,
     check_needs,
-    kind_list,
     kinds_help,
     output_options,
     uses_camera,
@@ -40,7 +40,13 @@ if TYPE_CHECKING:
     from tddfa.aligner import Aligner
     from tddfa.outputs import Outputs
 
-_EXAMPLE = "examples/inputs/astronaut.jpg"
+DEMO: dict[str, Any] = {
+    "inputs": ["examples/inputs/astronaut.jpg"],
+    "out": Path("examples/results"),
+    "kind_in_mesh_names": True,
+}
+"""Defaults of demo.py."""
+
 _MAX_BOX_BYTES = 64 << 20
 
 
@@ -50,24 +56,19 @@ def add_parser(commands: Any) -> None:
         "image",
         help="align the faces of photos",
         description="Align every face of photos. Draw the faces, and save them as 3D files and numbers.\n"
-        "Files are named DIR/<photo>_<kind>. Exit status: 0; 1 if a photo failed; 255 if there was no face.",
+        "Images are named DIR/<photo>_<kind>.jpg, meshes DIR/<photo>.<kind>.\n"
+        "Exit status: 0; 1 if a photo failed; 255 if there was no face.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=lambda: kinds_help(parser, files=True),
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run_image)
+    parser.set_defaults(run=run_image, kind_in_mesh_names=False)
+    parser.add_inputs(
+        "-f", "--img-fp", metavar="PHOTO", help="photos, folders of photos, or patterns such as 'photos/*.jpg'"
+    )
+    add_kinds_option(parser)
     parser.add_argument(
-        "-f", "--img_fp", nargs="+", metavar="PATH", default=[_EXAMPLE],
-        help=f"photos, folders of photos, or patterns such as 'photos/*.jpg' (default: {_EXAMPLE})",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--opt", type=kind_list, metavar="KIND[,KIND…]", default=["2d_sparse"],
-        help="kinds of output, listed below (default: 2d_sparse)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, default=Path("examples/results"), metavar="DIR",
-        help="folder for the files (default: %(default)s)",
-    )  # fmt: skip
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the files (default: %(default)s)"
+    )
     parser.add_argument(
         "--json", action="store_true",
         help="also write DIR/<photo>.json: boxes, landmarks, pose, expression, 6DoF (default: no)",
@@ -79,7 +80,7 @@ def add_parser(commands: Any) -> None:
         "photo names and lists of boxes (default: run the detector)",
     )  # fmt: skip
     parser.add_argument(
-        "--show_flag", "--show-flag", type=_boolean, default=True, metavar="true|false",
+        "--show-flag", type=_boolean, default=True, metavar="true|false",
         help="show each image in a window, if there is a display (default: true)",
     )  # fmt: skip
     add_model_options(parser)
@@ -89,9 +90,7 @@ def add_parser(commands: Any) -> None:
 
 def run_image(options: argparse.Namespace) -> int:
     """Run ``tddfa image``; return the exit status."""
-    if options.img_fp == [_EXAMPLE] and not Path(_EXAMPLE).exists():
-        raise ValueError("-f: expected photos")
-    paths, complete = input_files(options.img_fp)
+    paths, complete = input_files(options.inputs)
     boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
     camera = camera_choice(options)
     check_needs(options.opt)

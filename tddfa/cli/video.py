@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import Parser, UsageError
+from tddfa._shared.terminal.progress import progress
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
-from tddfa.cli._common import INTERRUPTED, Parser, load_aligner, print_line
+from tddfa.cli._common import INTERRUPTED, load_aligner, print_line
 from tddfa.cli._frames import (
     add_common_options,
-    add_kind_option,
     draw_frame,
     make_tracker,
     sigterm_as_interrupt,
     warn_about_smoothing,
 )
-from tddfa.cli._output_options import check_needs, kinds_help, output_options, uses_camera, warn_without_effect
+from tddfa.cli._output_options import (
+    add_kind_option,
+    check_needs,
+    kinds_help,
+    output_options,
+    uses_camera,
+    warn_without_effect,
+)
 from tddfa.cli._paths import check_folder, source_stem
 
 if TYPE_CHECKING:
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
 # Frames that may wait between two stages: enough to even out a slow one, few enough to bound the memory.
 _QUEUE_LENGTH = 8
 
+DEMO: dict[str, Any] = {"inputs": ["examples/inputs/videos/crossing.mp4"], "out": Path("examples/results/videos")}
+"""Defaults of demo_video.py and demo_video_smooth.py."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
@@ -43,27 +53,22 @@ def add_parser(commands: Any) -> None:
         "The video is named DIR/<source>_<kind>_smooth.mp4, without _smooth if nothing is smoothed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=lambda: kinds_help(parser, files=False),
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_video)
-    parser.add_argument(
-        "-f", "--video_fp", default="examples/inputs/videos/crossing.mp4", metavar="SOURCE",
-        help="a video file, a URL, or a folder of images (default: %(default)s)",
-    )  # fmt: skip
+    parser.add_inputs(
+        "-f", "--video-fp", metavar="SOURCE", help="a video file, a URL, or a folder of images", many=False
+    )
     add_kind_option(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
-        help="folder for the video (default: %(default)s)",
-    )  # fmt: skip
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the video (default: %(default)s)"
+    )
     parser.add_argument(
         "--save",
         type=Path,
         metavar="FILE",
         help="also write the faces to a .jsonl, .npz or .parquet file (default: no)",
     )
-    parser.add_argument(
-        "--no_video", "--no-video", action="store_true", help="write no video, only the file of --save (default: no)"
-    )
+    parser.add_argument("--no-video", action="store_true", help="write no video, only the file of --save (default: no)")
     parser.add_argument("--compare", action="store_true", help="put the source on the left of the result (default: no)")
     parser.add_argument(
         "-s", "--start", type=int, default=-1, metavar="N", help="first frame, from 0 (default: the first)"
@@ -78,9 +83,10 @@ def run_video(options: argparse.Namespace) -> int:
     """Run ``tddfa video``; return the exit status."""
     from tddfa import video
 
+    (source,) = options.inputs
     start, end = _range(options)
     if options.no_video and options.save is None:
-        raise ValueError("--no_video: expected --save FILE with it, or nothing would be written")
+        raise UsageError("--no-video: expected --save FILE with it, or nothing would be written")
     if not options.no_video:
         check_folder("--out", options.out)
     camera = camera_choice(options)
@@ -89,7 +95,7 @@ def run_video(options: argparse.Namespace) -> int:
     warn_about_smoothing(options)
     aligner = load_aligner(options)
     tracker = make_tracker(options, aligner)
-    with sigterm_as_interrupt(), video.open_source(options.video_fp) as reader:
+    with sigterm_as_interrupt(), video.open_source(source) as reader:
         run = _Run(options, aligner, camera, reader)
         interrupted = run.all(tracker, start, end)
         if not run.frames and not interrupted:
@@ -102,7 +108,7 @@ def _range(options: argparse.Namespace) -> tuple[int, int | None]:
     """Return the first frame and the last one, None for the last of the video."""
     start, end = max(options.start, 0), options.end if options.end >= 0 else None
     if end is not None and end < start:
-        raise ValueError(f"-e/--end: expected {start} or more, got {end}")
+        raise UsageError(f"-e/--end: expected {start} or more, got {end}")
     return start, end
 
 
@@ -111,8 +117,9 @@ class _Run:
 
     def __init__(self, options: argparse.Namespace, aligner: Aligner, camera: CameraChoice, reader: Any) -> None:
         self.options, self.aligner, self.camera, self.reader = options, aligner, camera, reader
+        (self.source,) = options.inputs
         suffix = "" if options.smooth == "none" else "_smooth"
-        self.target = options.out / f"{source_stem(options.video_fp)}_{options.opt}{suffix}.mp4"
+        self.target = options.out / f"{source_stem(self.source)}_{options.opt}{suffix}.mp4"
         # these numbers take longer than all others
         self.dense = uses_camera([options.opt]) or is_asked_for(options)
         self.frames = self.frames_with_faces = 0
@@ -131,7 +138,7 @@ class _Run:
                 # reading, tracking, and drawing with encoding run at the same time, each in a thread
                 decoded = stack.enter_context(contextlib.closing(_threaded(self.reader.frames(start, end))))
                 tracked = stack.enter_context(contextlib.closing(_threaded(tracker.run(decoded))))
-                for frame, faces in _with_progress(tracked, total):
+                for frame, faces in progress(tracked, total, unit="frame"):
                     self._frame(frame, faces, stack, shortest=end is not None)
         except KeyboardInterrupt:
             return True
@@ -157,7 +164,7 @@ class _Run:
         from tddfa import video
 
         if self.writer is None:
-            sound = self.options.video_fp if self.reader.has_audio else None
+            sound = self.source if self.reader.has_audio else None
             # the clock of the source, and of the records, unless frames before the first are left out
             begin = 0.0 if frame.index == 0 and not self.reader.live else None
             self.writer = stack.enter_context(
@@ -201,10 +208,3 @@ def _threaded(frames: Any) -> Any:
     from tddfa import video
 
     return video.threaded(frames, _QUEUE_LENGTH)
-
-
-def _with_progress(tracked: Any, total: int | None) -> Iterator[tuple[Frame, list[Face]]]:
-    from tqdm import tqdm
-
-    # in a pipe, each update of the bar would be a line
-    return iter(tqdm(tracked, total=total, unit="frame", disable=not sys.stderr.isatty(), leave=False))

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, camera_choice
-from tddfa.cli._common import Parser, faces_text, has_display, integer, load_aligner, print_line
+from tddfa.cli._common import faces_text, has_display, integer, load_aligner, print_line
 from tddfa.cli._frames import (
     add_common_options,
-    add_kind_option,
     draw_frame,
     make_tracker,
     sigterm_as_interrupt,
     warn_about_smoothing,
 )
-from tddfa.cli._output_options import check_needs, kinds_help, output_options
+from tddfa.cli._output_options import add_kind_option, check_needs, kinds_help, output_options
 from tddfa.cli._paths import check_folder
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _WINDOW = "tddfa"
 _ESCAPE = 27
 
+DEMO: dict[str, Any] = {"out": Path("examples/results/videos")}
+"""Defaults of demo_webcam_smooth.py."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
@@ -46,15 +49,15 @@ def add_parser(commands: Any) -> None:
         "Keys: 1, 2, 3, … switch the kind, in the order below; space pauses; s saves the image; q quits.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=lambda: kinds_help(parser, files=False),
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_webcam)
-    parser.add_argument(
-        "--source", default="0", metavar="N|URL|FILE", help="number of a camera, URL, or video file (default: 0)"
-    )
+    parser.add_inputs(
+        "--source", metavar="SOURCE", help="number of a camera, URL, or video file (default: 0)", many=False,
+        default=["0"],
+    )  # fmt: skip
     add_kind_option(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("examples/results/videos"), metavar="DIR",
+        "--out", type=Path, default=Path("results"), metavar="DIR",
         help="folder for saved images, and for the video (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--mirror", action="store_true", help="flip frames horizontally, as in a mirror (default: no)")
@@ -75,7 +78,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         warn_about_smoothing(options)
         aligner = load_aligner(options)
         tracker = make_tracker(options, aligner)
-        with sigterm_as_interrupt(), video.open_source(options.source) as reader:
+        with sigterm_as_interrupt(), video.open_source(options.inputs[0]) as reader:
             windows = has_display()
             if not windows:
                 print_line("no display, or an OpenCV without windows: writing a video instead")

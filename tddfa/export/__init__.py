@@ -29,7 +29,7 @@ __all__ = ["SUFFIXES", "encode", "save"]
 # suffix -> its encoder and the options that it takes
 _FORMATS: dict[str, tuple[Callable[..., dict[str, bytes]], tuple[str, ...]]] = {
     ".ply": (encode_ply, ("ascii",)),
-    ".obj": (encode_obj, ("vertex_colors",)),
+    ".obj": (encode_obj, ("vertex_colors", "image_stem")),
     ".glb": (encode_glb, ("metres_per_px",)),
 }
 
@@ -70,6 +70,7 @@ def encode(
     image_height: float = 0.0,
     ascii: bool | None = None,
     vertex_colors: bool | None = None,
+    image_stem: str | None = None,
     metres_per_px: float | None = None,
 ) -> dict[str, bytes]:
     """Encode meshes as the contents of one or several files, without touching the disk.
@@ -89,6 +90,8 @@ def encode(
         PLY only: text instead of binary (default False).
     vertex_colors : bool, optional
         OBJ only: write RGB after each position (default False).
+    image_stem : str, optional
+        OBJ only: beginning of the names of the texture images (default: the stem of the file).
     metres_per_px : float, optional
         GLB only: scale of the nodes (default 0.001).
 
@@ -119,7 +122,12 @@ def encode(
     if suffix.lower() not in _FORMATS:
         raise ValueError(f"suffix: expected one of {', '.join(SUFFIXES)}, got {suffix!r} of {name!r}")
     encoder, accepted = _FORMATS[suffix.lower()]
-    given = {"ascii": ascii, "vertex_colors": vertex_colors, "metres_per_px": metres_per_px}
+    given = {
+        "ascii": ascii,
+        "vertex_colors": vertex_colors,
+        "image_stem": image_stem,
+        "metres_per_px": metres_per_px,
+    }
     options = {option: value for option, value in given.items() if value is not None}
     for option in options.keys() - accepted:
         raise TypeError(f"{option}: not an option of {suffix.lower()}, which has {', '.join(accepted)}")
@@ -135,6 +143,7 @@ def save(
     image_height: float = 0.0,
     ascii: bool | None = None,
     vertex_colors: bool | None = None,
+    image_stem: str | None = None,
     metres_per_px: float | None = None,
 ) -> list[Path]:
     """Write meshes to `path`; missing folders are created.
@@ -175,6 +184,7 @@ def save(
         image_height=image_height,
         ascii=ascii,
         vertex_colors=vertex_colors,
+        image_stem=image_stem,
         metres_per_px=metres_per_px,
     )
     try:

@@ -19,10 +19,10 @@ _COLOR_DECIMALS = (4, 4, 4)
 _UV_DECIMALS = (5, 5)
 
 
-def _side_stem(name: str) -> str:
+def _side_stem(stem: str) -> str:
     # `mtllib` takes a list of names separated by spaces, `map_Kd` takes options before its name, and many readers
     # end a line at "#" and join lines at a backslash. Every reader finds a file whose name has none of these.
-    return re.sub(r"[\s#\\]|^-", "_", Path(name).stem)
+    return re.sub(r"[\s#\\]|^-", "_", stem)
 
 
 def _vertex_lines(mesh: Mesh, image_height: float, vertex_colors: bool) -> bytes:
@@ -41,15 +41,16 @@ def encode_obj(
     image_height: float,
     *,
     vertex_colors: bool = False,
+    image_stem: str | None = None,
 ) -> dict[str, bytes]:
     """Encode an OBJ file with one object per mesh (``face_1`` …); with textures, also its materials and images.
 
     Parameters
     ----------
     name : str
-        File name. The other files take its stem: ``x.mtl``, ``x.png``, or ``x_1.png`` … for several
-        faces. White space, ``#``, a backslash and a leading ``-`` become ``_`` in their names (not in the OBJ
-        file's own), because many readers fail on them in lines that refer to files.
+        File name. The other files take its stem: ``x.mtl``, ``x.png``, or ``x_1.png`` … for several faces. White
+        space, ``#``, a backslash and a leading ``-`` become ``_`` in their names (not in the OBJ file's own), because
+        many readers fail on them in lines that refer to files.
     meshes : list of Mesh
         Image px; written with 3 decimals, uv with 5.
     textures : list of ndarray (h, w, 3) uint8, or None
@@ -58,6 +59,8 @@ def encode_obj(
         px; the files' y is ``image_height - y``.
     vertex_colors : bool
         Write RGB after each position, in 0..1 with 4 decimals. Not part of the format, but many readers accept it.
+    image_stem : str, optional
+        Beginning of the names of the images, in place of the stem of `name`.
 
     Returns
     -------
@@ -72,10 +75,11 @@ def encode_obj(
     for index, mesh in enumerate(meshes):
         if vertex_colors and mesh.colors is None:
             raise ValueError(f"vertex_colors: expected colors in every mesh, got none in meshes[{index}]")
-    stem = _side_stem(name)
-    images = [f"{stem}_{face}.png" for face in range(1, len(meshes) + 1)]
+    stem = _side_stem(Path(name).stem)
+    start = stem if image_stem is None else _side_stem(image_stem)
+    images = [f"{start}_{face}.png" for face in range(1, len(meshes) + 1)]
     if len(images) == 1:
-        images = [f"{stem}.png"]
+        images = [f"{start}.png"]
     parts = [b"# px: x right, y up, z towards the viewer\n"]
     if textures:
         parts.append(b"mtllib " + os.fsencode(f"{stem}.mtl") + b"\n")

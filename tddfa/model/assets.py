@@ -65,7 +65,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     name : str or path
-        Name of a shipped or fetched config, or a ``.yml`` file.
+        Name of a shipped or fetched config, in any case, or a ``.yml`` file.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
     files = config_files()
     for candidate in files:
-        if candidate.stem == wanted:
+        if candidate.stem.casefold() == wanted.casefold():
             return candidate
     names = ", ".join(candidate.stem for candidate in files)
     hint = "; `tddfa fetch 3ddfa_v2` gets it" if wanted in FETCHED_CONFIGS else ""

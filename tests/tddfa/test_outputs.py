@@ -107,7 +107,7 @@ def test_dots_and_non_ascii_letters_in_names(outputs, tmp_path, name):
     written.append(made.save_json(tmp_path / name, "x"))
     assert [path.name for path in written] == [
         f"{name}_depth.jpg", f"{name}_depth.npy", f"{name}_uv_tex.jpg", f"{name}_uv_tex_mask.png",
-        f"{name}_ply.ply", f"{name}.json",
+        f"{name}.ply", f"{name}.json",
     ]  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
 
@@ -118,7 +118,7 @@ class TestMeshes:
     def test_ply(self, outputs, tmp_path, aligner, two_people, ascii, vertex_colors):
         made = outputs(ascii=ascii, vertex_colors=vertex_colors, uv_size=128)
         (path,) = made.save("ply", tmp_path / "x")
-        assert path.name == "x_ply.ply"
+        assert path.name == "x.ply"
         assert (b"format ascii" in path.read_bytes()[:40]) == ascii
         loaded = trimesh.load(path, process=False)
         n = len(aligner.face_model.mean)
@@ -137,7 +137,7 @@ class TestMeshes:
     def test_obj(self, outputs, tmp_path, aligner, vertex_colors):
         made = outputs(vertex_colors=vertex_colors, uv_size=128)
         written = made.save("obj", tmp_path / "x")
-        assert [path.name for path in written] == ["x_obj.obj", "x_obj.mtl", "x_obj_1.png", "x_obj_2.png"]
+        assert [path.name for path in written] == ["x.obj", "x.mtl", "x_obj_1.png", "x_obj_2.png"]
         lines = written[0].read_text().splitlines()
         vertices = [line.split() for line in lines if line.startswith("v ")]
         assert len(vertices) == 2 * len(aligner.face_model.mean)
@@ -148,7 +148,7 @@ class TestMeshes:
 
     def test_glb(self, outputs, tmp_path, aligner):
         (path,) = outputs(uv_size=128).save("glb", tmp_path / "x")
-        assert path.name == "x_glb.glb"
+        assert path.name == "x.glb"
         scene = trimesh.load(path, process=False)
         assert len(scene.geometry) == 2
         for geometry in scene.geometry.values():
@@ -319,7 +319,7 @@ class TestTable:
     @pytest.mark.parametrize("kind", KINDS)
     def test_exactly_its_options_have_an_effect(self, outputs, tmp_path, kind):
         assert set(KINDS[kind].options) <= {field.name for field in fields(Options)}
-        assert set(self.OTHER) == {field.name for field in fields(Options)} - {"suffix"}
+        assert set(self.OTHER) == {field.name for field in fields(Options)} - {"suffix", "kind_in_mesh_names"}
         for option, value in self.OTHER.items():
             # the size of the texture reaches a .ply by its colours
             base = {"suffix": ".png", "uv_size": 96, "vertex_colors": kind == "ply" and option == "uv_size"}

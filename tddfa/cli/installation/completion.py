@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from tddfa.cli._common import FAILED, print_error, print_line
 
-_ONE_KIND, _KINDS = "KIND", "KIND[,KIND…]"
+_KIND = "KIND"
 _FOLDERS = {"DIR", "FOLDER"}
-_FILES = {"CROPS", "FILE", "OUT", "PATH", "PHOTOS", "SOURCE"}
+_FILES = {"CROPS", "FILE", "OUT", "PATH", "PHOTO", "PHOTOS", "SOURCE"}
 
 
 class Values(NamedTuple):
@@ -77,10 +77,11 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 def values_of(action: argparse.Action) -> Values | None:
     """What an option or argument takes, by its metavar; None if that is a number or any name."""
     metavar = action.metavar if isinstance(action.metavar, str) else ""
-    if metavar in (_ONE_KIND, _KINDS):
+    if metavar == _KIND:
         from tddfa.outputs import KINDS, image_kinds
 
-        return Values(tuple(KINDS if metavar == _KINDS else image_kinds()), listed=metavar == _KINDS)
+        several = action.nargs == argparse.ONE_OR_MORE
+        return Values(tuple(KINDS if several else image_kinds()), listed=several)
     names = [name for name in re.split(r"[^\w.]+", metavar) if name]
     words = [name for name in names if name.islower()]
     if {"NAME", "FILE.yml"} <= set(names):

@@ -27,7 +27,6 @@ def add_parser(commands: Any) -> None:
         "models",
         help="list the models",
         description="List the models that -c takes by name, with size, accuracy and licence.",
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_models)
 

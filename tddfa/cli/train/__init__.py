@@ -12,11 +12,11 @@ from tddfa.cli.train._training import TRAININGS
 def add_parser(commands: Any) -> None:
     """Add ``train`` to the commands of ``tddfa``."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "train", help="train the networks, and make training data", description=__doc__, allow_abbrev=False
+        "train", help="train the networks, and make training data", description=__doc__
     )
     own = parser.add_subparsers(dest="train_command", required=True, metavar="COMMAND")
     for training in TRAININGS:
-        sub = own.add_parser(training.name, help=training.help, description=training.description, allow_abbrev=False)
+        sub = own.add_parser(training.name, help=training.help, description=training.description)
         training.add_arguments(sub)
         sub.set_defaults(run=training.run)
     for name, module, help_text in (
@@ -24,6 +24,6 @@ def add_parser(commands: Any) -> None:
         ("prepare", prepare, "make more crops to train on: turned, edited, synthetic, ..."),
         ("convention", convention, "add another landmark convention to a face model"),
     ):
-        sub = own.add_parser(name, help=help_text, description=module.__doc__, allow_abbrev=False)
+        sub = own.add_parser(name, help=help_text, description=module.__doc__)
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)

@@ -10,7 +10,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.packages import needs
-from tddfa.cli._common import FAILED, expected_errors, integer, print_error, print_failure, print_line
+from tddfa._shared.terminal.parser import UsageError
+from tddfa.cli._common import FAILED, integer, print_error, print_line
 
 if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
@@ -95,32 +96,25 @@ class Training:
 
         Raises
         ------
+        UsageError
+            If there is no file.
         ConfigError
-            If a file or an option is not understood.
+            If the file or an option is not understood.
         """
-        from tddfa._shared.errors import ConfigError
         from tddfa._shared.settings import load_settings
 
         if options.config is None:
-            raise ConfigError("--config: expected a file of settings, got none")
+            raise UsageError("--config: expected a file of settings, got none")
         return self.override(load_settings(resolve_name(self.settings), options.config), options)
 
     def run(self, options: argparse.Namespace) -> int:
-        """Train; 0, or 1 with a message."""
+        """Train; return the exit status."""
         try:
             import torch
         except ImportError:
             print_error(MISSING_TORCH)
             return FAILED
         del torch
-        failures: tuple[type[Exception], ...] = (*expected_errors(), FloatingPointError)
-        try:
-            return self._run(options)
-        except failures as error:
-            print_failure(error)
-            return FAILED
-
-    def _run(self, options: argparse.Namespace) -> int:
         if options.smoke:
             result = resolve_name(self.smoke)(options.out)
             report(result.outcome, self.samples)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import FAILED, expected_errors, integer, own_config, print_failure, print_line
+from tddfa.cli._common import integer, own_config, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,19 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the offsets and write the copy; 0, or 1 with a message."""
-    try:
-        import numpy as np
+    """Measure the offsets and write the copy; return the exit status."""
+    import numpy as np
 
-        from tddfa.train.data.crops import Crops
-        from tddfa.train.labels.convention import add_convention
+    from tddfa.train.data.crops import Crops
+    from tddfa.train.labels.convention import add_convention
 
-        crops = Crops.open(options.crops)
-        config, like = own_config(options.config), own_config(options.like)
-        added = add_convention(options.target, config, like, crops, options.name, options.count)
-    except expected_errors() as error:
-        print_failure(error)
-        return FAILED
+    crops = Crops.open(options.crops)
+    config, like = own_config(options.config), own_config(options.like)
+    added = add_convention(options.target, config, like, crops, options.name, options.count)
     length = np.linalg.norm(added.offsets, axis=1)
     print_line(
         f"{options.target}: {options.name}, from {added.faces} of {added.tried} faces: mean {length.mean():.2f} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import FAILED, expected_errors, fraction, own_config, print_failure, print_line
+from tddfa.cli._common import fraction, own_config, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,29 +73,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fit, write the crops and the contact sheet; 0, or 1 with a message."""
-    try:
-        from tddfa.model.assets import config_path, verified
-        from tddfa.model.config import Config
-        from tddfa.model.face_model import FaceModel
-        from tddfa.train.labels.fit_photos import fit_photos, read_landmarks, read_vertex_map
-        from tddfa.train.labels.fitting import Prior
+    """Fit, write the crops and the contact sheet; return the exit status."""
+    from tddfa.model.assets import config_path, verified
+    from tddfa.model.config import Config
+    from tddfa.model.face_model import FaceModel
+    from tddfa.train.labels.fit_photos import fit_photos, read_landmarks, read_vertex_map
+    from tddfa.train.labels.fitting import Prior
 
-        model = FaceModel.load(verified(Config.load(config_path(own_config(options.config))).face_model))
-        fitted = fit_photos(
-            options.out,
-            *read_landmarks(options.photos, options.landmarks, options.first),
-            model,
-            vertex_map=None if options.map is None else read_vertex_map(options.map, model),
-            prior=Prior() if options.deviation == "unit" else Prior(shape=None, expression=None),
-            source=options.source,
-            validation=options.validation,
-            max_yaw=options.max_yaw,
-            max_error=options.max_error,
-        )
-    except expected_errors() as error:
-        print_failure(error)
-        return FAILED
+    model = FaceModel.load(verified(Config.load(config_path(own_config(options.config))).face_model))
+    fitted = fit_photos(
+        options.out,
+        *read_landmarks(options.photos, options.landmarks, options.first),
+        model,
+        vertex_map=None if options.map is None else read_vertex_map(options.map, model),
+        prior=Prior() if options.deviation == "unit" else Prior(shape=None, expression=None),
+        source=options.source,
+        validation=options.validation,
+        max_yaw=options.max_yaw,
+        max_error=options.max_error,
+    )
     print_line(
         f"{options.out}: {fitted.faces} faces, mean error {fitted.error:.2f} % of their size; "
         f"{fitted.left_out} left out; {fitted.validation} marked for validation"

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tddfa.cli._common import FAILED, expected_errors, fraction, integer, own_config, print_failure, print_line
+from tddfa._shared.terminal.parser import UsageError
+from tddfa._shared.terminal.progress import progress
+from tddfa.cli._common import fraction, integer, own_config, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -77,30 +79,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a folder of crops; 0, or 1 with a message."""
+    """Make a folder of crops; return the exit status."""
+    from tddfa.model.assets import config_path, verified
+    from tddfa.model.config import Config
+    from tddfa.model.face_model import FaceModel
+    from tddfa.train.data.samples import write_samples
+
     begin = time.perf_counter()
     kind = KINDS[options.kind]
-    try:
-        from tqdm import tqdm
-
-        from tddfa.model.assets import config_path, verified
-        from tddfa.model.config import Config
-        from tddfa.model.face_model import FaceModel
-        from tddfa.train.data.samples import write_samples
-
-        options.config = own_config(options.config)
-        model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
-        if kind.relabel is not None:
-            crops, left_out = kind.relabel(options, model)
-            crops.write(options.out)
-            print_line(f"{options.out}: {len(crops)} crops; {left_out} left out")
-            return 0
-        assert kind.samples is not None
-        total = None if options.kind == "photos" else options.count
-        count = write_samples(options.out, tqdm(kind.samples(options, model), total=total), model)
-    except expected_errors() as error:
-        print_failure(error)
-        return FAILED
+    options.config = own_config(options.config)
+    model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
+    if kind.relabel is not None:
+        crops, left_out = kind.relabel(options, model)
+        crops.write(options.out)
+        print_line(f"{options.out}: {len(crops)} crops; {left_out} left out")
+        return 0
+    assert kind.samples is not None
+    total = None if options.kind == "photos" else options.count
+    count = write_samples(options.out, progress(kind.samples(options, model), total, unit="crop"), model)
     seconds = time.perf_counter() - begin
     print_line(f"{options.out}: {count} crops in {seconds:.0f} s, {1e3 * seconds / count:.1f} ms each")
     return 0
@@ -164,7 +160,7 @@ def _crops(options: argparse.Namespace) -> Crops:
     from tddfa.train.data.crops import Crops
 
     if not options.crops:
-        raise ValueError(f"--crops: expected a folder for {options.kind}, got none")
+        raise UsageError(f"--crops: expected a folder for {options.kind}, got none")
     crops = Crops.open(options.crops)
     return crops.take(~np.isin(crops.labels.source, options.without))
 
@@ -177,7 +173,7 @@ def _photo_paths(options: argparse.Namespace) -> list[Path]:
     from tddfa.train.data.photos import first_by_name
 
     if options.photos is None:
-        raise ValueError(f"--photos: expected a folder for {options.kind}, got none")
+        raise UsageError(f"--photos: expected a folder for {options.kind}, got none")
     return first_by_name(options.photos, options.first)
 
 

@@ -19,8 +19,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from tddfa._shared.terminal.progress import progress_bar
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from tddfa.train.engine.meta_joint import look_ahead
 from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, make_optimizer
@@ -128,7 +128,7 @@ def train(
     resume : bool
         Continue from the folder's checkpoint.
     show : bool
-        Show a progress bar.
+        Print the validation, and show a progress bar if stderr is a terminal.
 
     Raises
     ------
@@ -202,7 +202,7 @@ class _Loop(Generic[B]):
         with (
             _Log(self.out) as log,
             _stoppable(batches(self.drawn)) as (stream, stopped),
-            tqdm(total=100, initial=100 * self.progress(), disable=not show, mininterval=5, bar_format=_BAR) as bar,
+            progress_bar(100, show=show, initial=100 * self.progress(), mininterval=5, bar_format=_BAR) as bar,
         ):
             before = time.monotonic() - self.worked
             saved, logged, logged_step, checked, validated = self.worked, self.worked, self.step, self.step, -1
@@ -215,7 +215,7 @@ class _Loop(Generic[B]):
                     self.write_log(log, bar, speed)
                     logged, logged_step = self.worked, self.step
                 if self.step // self.schedule.validate_every > checked // self.schedule.validate_every:
-                    validation = self.validate(log, bar)
+                    validation = self.validate(log, bar, show)
                     checked = validated = self.step
                     self.worked = logged = time.monotonic() - before
                     logged_step = self.step
@@ -224,7 +224,7 @@ class _Loop(Generic[B]):
                     saved = self.worked
             finished = self.progress() >= 1
             if finished and validated != self.step:
-                validation = self.validate(log, bar)
+                validation = self.validate(log, bar, show)
             self.save()
         first, last = (self.losses[0], self.losses[-1]) if self.losses else (math.nan, math.nan)
         return Outcome(
@@ -301,11 +301,11 @@ class _Loop(Generic[B]):
         self.terms.clear()
         self.winners.clear()
 
-    def validate(self, log: _Log, bar: Any) -> dict[str, float]:
+    def validate(self, log: _Log, bar: Any, show: bool) -> dict[str, float]:
         values = self.task.validate(self.average.network)
         log.write("validation", self.step, {**values, "minutes": self.worked / 60})
         shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-        if not bar.disable:
+        if show:
             bar.write(f"step {self.step}, {self.worked / 60:.1f} min: {shown}")
         if math.isfinite(values["error"]) and (not self.best or values["error"] < self.best["error"]):
             self.best = dict(values)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tddfa._shared.npz import add_arrays
+from tddfa._shared.terminal.progress import progress
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_landmarks
 from tddfa.landmarks68 import INNER
@@ -112,7 +112,7 @@ def aligned_pairs(crops: Crops, own: Aligner, other: Aligner) -> list[tuple[Face
             f"{counts[1]} expressions"
         )
     pairs = []
-    for row, points in enumerate(tqdm(labelled_landmarks(crops.labels, known[0]), "faces", leave=False)):
+    for row, points in enumerate(progress(labelled_landmarks(crops.labels, known[0]), label="faces")):
         image = np.ascontiguousarray(crops.image(row))
         (a,), (b,) = (each(image, rois=[roi_from_landmarks(points, each.crop)]) for each in (own, other))
         pairs.append((a, b))

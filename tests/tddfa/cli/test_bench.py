@@ -63,7 +63,6 @@ def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
         (["--peer", tmp_path / "none"], f"--peer: {tmp_path / 'none'}: no such folder"),
         (["--peer", tmp_path / "full/TDDFA.py"], f"--peer: {tmp_path / 'full/TDDFA.py'} is not a folder"),
         (["--peer", tmp_path], f"--peer: {tmp_path}: expected a checkout of 3DDFA_V2, it has no TDDFA.py"),
-        (["--peer-python", "python"], "--peer-python: expected --peer DIR with it"),
         (
             ["--peer", tmp_path / "full", "--peer-python", "no-such-python"],
             "--peer-python: no-such-python: not a program that can be run",
@@ -86,13 +85,22 @@ def test_ctrl_c_ends_the_progress_line(run, monkeypatch, capfd):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--stages", "nothing"], "'nothing' matches none"), (["-c", "no_such_model"], "no_such_model")],
+    [
+        (["--stages", "nothing"], "'nothing' matches none"),
+        (["--peer-python", "python"], "--peer-python: expected --peer DIR with it"),
+    ],
 )
-def test_wrong_arguments_are_one_line(run, arguments, message):
+def test_wrong_arguments(run, arguments, message):
     status, _, err = run("--quick", *arguments)
-    assert status == 1
-    assert len(err) == 1
-    assert message in err[0]
+    assert status == 2
+    assert err[0] == "usage: tddfa bench [OPTION]..."
+    assert message in err[1]
+
+
+def test_an_unknown_model_is_one_line(run):
+    status, _, err = run("--quick", "-c", "no_such_model")
+    assert (status, len(err)) == (1, 1)
+    assert "no_such_model" in err[0]
 
 
 def test_rounds_must_be_positive(run, capfd):

@@ -159,7 +159,7 @@ def test_options_without_effect_are_warned_about(run, photo):
     assert status == 0
     assert err.splitlines() == [
         "tddfa: warning: --intrinsics, --fov, --focal: no effect without -o 6dof or --json",
-        "tddfa: warning: --uv_mask: no effect without -o uv_tex",
+        "tddfa: warning: --uv-mask: no effect without -o uv_tex",
         "tddfa: warning: --raw: no effect without -o depth",
     ]
     assert run("image", "-f", photo, "-o", "depth,6dof", "--fov", "60", "--raw", "png")[2] == ""
@@ -169,8 +169,6 @@ def test_a_missing_package_is_reported_before_the_work_begins(run, photo, tmp_pa
     monkeypatch.setitem(sys.modules, "trimesh", None)
     status, out, err = run("image", "-f", photo, "-o", "glb")
     assert (status, out, err) == (1, "", "tddfa: error: -o glb needs trimesh: pip install trimesh\n")
-    monkeypatch.chdir(tmp_path)
-    assert main(["image"]) == 1
 
 
 @pytest.mark.parametrize("command", ["image", "align", "video", "webcam"])
@@ -215,7 +213,7 @@ class TestVideo:
     def test_frames_have_no_exif(self, run, clip, command):
         source = "-f" if command == "video" else "--source"
         status, _, err = run(command, source, clip, "--intrinsics", "exif")
-        assert status == 1
+        assert status == 2
         assert "--intrinsics: expected assumed or a file" in err
 
     def test_webcam(self, run, clip, tmp_path, calibration):

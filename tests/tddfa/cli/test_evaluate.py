@@ -199,22 +199,27 @@ def test_without_matplotlib_all_else_is_written(run, data, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "expected", "message"),
     [
-        ([], "BENCHMARK: expected names or --all"),
-        (["300w", "--all"], "BENCHMARK: expected names or --all"),
-        (["300w", "aflw3000"], "aflw3000: no such benchmark"),
-        (["300w", "-c", "none"], "none: no such config"),
-        (["--write", "RESULTS.md"], "--write: expected folders of results"),
-        (["--write", "RESULTS.md", "none"], "none: expected .json files"),
-        (["--write", "RESULTS.md", "a/x", "b/x"], "folders with different names"),
+        ([], 2, "BENCHMARK: expected names or --all"),
+        (["300w", "--all"], 2, "BENCHMARK: expected names or --all"),
+        (["300w", "aflw3000"], 2, "aflw3000: no such benchmark"),
+        (["300w", "-c", "none"], 1, "none: no such config"),
+        (["--write", "RESULTS.md"], 2, "--write: expected folders of results"),
+        (["--write", "RESULTS.md", "none"], 1, "none: expected .json files"),
+        (["--write", "RESULTS.md", "a/x", "b/x"], 2, "folders with different names"),
     ],
 )
-def test_wrong_arguments(run, arguments, message):
+def test_wrong_arguments(run, arguments, expected, message):
     status, out, err = run(*arguments)
-    assert (status, out) == (1, [])
-    assert len(err) == 1
-    assert message in err[0]
+    assert (status, out, len(err)) == (expected, [], expected)  # a wrong command line prints its usage too
+    assert message in err[-1]
+
+
+def test_names_in_any_case(run, data, few, tmp_path):
+    status, _, err = run("300W", "--data", data, "--no-plots", "-c", "Open_MB05")
+    assert (status, err) == (0, [])
+    assert (tmp_path / "out/300w.json").is_file()
 
 
 def test_write_compares_results(run, data, tmp_path):

@@ -82,8 +82,8 @@ class TestAllKinds:
         expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in image_kinds()]
         expected += ["astronaut_obj.png", "two_people_obj_1.png", "two_people_obj_2.png"]
         for photo in ("astronaut", "two_people"):
-            expected += [f"{photo}_{kind}.{kind}" for kind in ("ply", "obj", "glb")]
-            expected += [f"{photo}_obj.mtl", f"{photo}_depth.npy", f"{photo}_uv_tex_mask.png", f"{photo}.json"]
+            expected += [f"{photo}.{kind}" for kind in ("ply", "obj", "glb")]
+            expected += [f"{photo}.mtl", f"{photo}_depth.npy", f"{photo}_uv_tex_mask.png", f"{photo}.json"]
         assert written(folder) == sorted(expected)
 
     def test_printed_lines(self, printed, folder, inputs):
@@ -121,8 +121,8 @@ class TestAllKinds:
     @pytest.mark.parametrize(("photo", "count"), [("astronaut", 1), ("two_people", 2)])
     def test_meshes(self, printed, folder, aligner, photo, count):
         n = len(aligner.face_model.mean)
-        assert len(trimesh.load(folder / f"{photo}_ply.ply", process=False).vertices) == n * count
-        assert len(trimesh.load(folder / f"{photo}_glb.glb", process=False).geometry) == count
+        assert len(trimesh.load(folder / f"{photo}.ply", process=False).vertices) == n * count
+        assert len(trimesh.load(folder / f"{photo}.glb", process=False).geometry) == count
 
 
 class TestPhotos:
@@ -237,12 +237,12 @@ class TestOptions:
             "-f", inputs / "astronaut.jpg", "-o", "ply,obj", "--ascii", "--vertex_colors", "--uv_size", "64",
         )  # fmt: skip
         assert status == 0
-        assert (tmp_path / "out/astronaut_ply.ply").read_text().startswith("ply\nformat ascii 1.0\n")
-        loaded = trimesh.load(tmp_path / "out/astronaut_ply.ply", process=False)
+        assert (tmp_path / "out/astronaut.ply").read_text().startswith("ply\nformat ascii 1.0\n")
+        loaded = trimesh.load(tmp_path / "out/astronaut.ply", process=False)
         assert loaded.visual.kind == "vertex"
         assert len(loaded.vertices) == len(aligner.face_model.mean)
         first = next(
-            line for line in (tmp_path / "out/astronaut_obj.obj").read_text().splitlines() if line.startswith("v ")
+            line for line in (tmp_path / "out/astronaut.obj").read_text().splitlines() if line.startswith("v ")
         )
         assert len(first.split()) == 7
 
@@ -302,29 +302,30 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["-o", "2d_sparse,4d"], ("--opt", "2d_sparse,2d_dense", "'2d_sparse,4d'")),
+            (["-o", "2d_sparse,4d"], ("--opt", "2d_sparse, 2d_dense", "'2d_sparse,4d'")),
             (["-o", ""], ("--opt", "expected one or more")),
             (["-o", ","], ("--opt", "','")),
             (["--alpha", "1.5"], ("--alpha", "from 0 to 1", "'1.5'")),
             (["--alpha", "nan"], ("--alpha", "'nan'")),
             (["--alpha", "much"], ("--alpha", "'much'")),
-            (["--uv_size", "8"], ("--uv_size", "from 16 to 8192", "'8'")),
-            (["--uv_size", "1e3"], ("--uv_size", "'1e3'")),
+            (["--uv_size", "8"], ("--uv-size", "from 16 to 8192", "'8'")),
+            (["--uv_size", "1e3"], ("--uv-size", "'1e3'")),
             (["--threads", "0"], ("--threads", "'0'")),
             (["--refine", "-1"], ("--refine", "'-1'")),
             (["--refine", "99"], ("--refine", "from 0 to 10")),
             (["--min-score", "2"], ("--min-score", "from 0 to 1", "'2'")),
             (["--tiles", "on"], ("--tiles", "'auto', 'off'", "'on'")),
-            (["--show_flag", "perhaps"], ("--show_flag", "true or false", "'perhaps'")),
+            (["--show_flag", "perhaps"], ("--show-flag", "true or false", "'perhaps'")),
             (["--device", "tpu"], ("--device", "'tpu'")),
             (["-m", "tpu"], ("--mode", "'tpu'")),
             (["--format", "gif"], ("--format", "'gif'")),
             (["--background", "white"], ("--background", "'white'")),
-            (["--pose_style", "cube"], ("--pose_style", "'cube'")),
+            (["--pose_style", "cube"], ("--pose-style", "'cube'")),
             (["--raw", "tiff"], ("--raw", "'tiff'")),
-            (["--nonsense"], ("unrecognized arguments: --nonsense",)),
-            (["--form", "png"], ("unrecognized arguments: --form",)),
-            (["-f"], ("--img_fp", "expected at least one argument")),
+            (["a.jpg", "--nonsense"], ("tddfa image: error: unknown option --nonsense; see tddfa image --help",)),
+            (["a.jpg", "--form", "png"], ("tddfa image: error: unknown option --form; did you mean --format?",)),
+            (["--uvsize=9", "a.jpg"], ("unknown option --uvsize; did you mean --uv-size?",)),
+            (["-f"], ("--img-fp", "expected at least one argument")),
         ],
     )
     def test_wrong_values_are_named(self, capsys, arguments, words):

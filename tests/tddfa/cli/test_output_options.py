@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from tddfa import outputs, video
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
 from tddfa.cli import webcam as cli_webcam
-from tddfa.cli._common import Parser
 from tddfa.outputs import ExtraFile, ImageKind, MeshKind
 
 # required arguments, and options that are there for the users of other tools
-NO_DEFAULT = {"help", "images", "images_path", "benchmark", "what", "write", "mode", "onnx", "min_size"}
+NO_DEFAULT = {"help", "inputs", "benchmark", "what", "write", "mode", "onnx", "min_size"}
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +116,8 @@ class TestMadeUpMeshKind:
 
     def test_image(self, photo, tmp_path, aligner):
         assert main(["image", "-f", str(photo), "-o", "cloud", "--out", str(tmp_path / "o"), "--device", "cpu"]) == 0
-        assert [path.name for path in (tmp_path / "o").iterdir()] == ["astronaut_cloud.xyz"]
-        assert np.loadtxt(tmp_path / "o/astronaut_cloud.xyz").shape == aligner.face_model.mean.shape
+        assert [path.name for path in (tmp_path / "o").iterdir()] == ["astronaut.xyz"]
+        assert np.loadtxt(tmp_path / "o/astronaut.xyz").shape == aligner.face_model.mean.shape
 
     def test_it_is_no_kind_of_a_video(self, clip, capsys, help_text):
         with pytest.raises(SystemExit) as caught:
@@ -165,8 +165,8 @@ class TestHelp:
     ("options", "message"),
     [
         ("-o 2d_sparse --alpha 0.5", "--alpha: no effect without -o 3d or -o 6dof"),
-        ("-o 3d --pose_style axes", "--pose_style: no effect without -o pose"),
-        ("-o glb --vertex_colors", "--vertex_colors: no effect without -o ply or -o obj"),
+        ("-o 3d --pose_style axes", "--pose-style: no effect without -o pose"),
+        ("-o glb --vertex_colors", "--vertex-colors: no effect without -o ply or -o obj"),
         ("-o pose --background black", "--background: no effect without -o 3d, -o depth, -o pncc or -o 6dof"),
         ("-o pose,3d --background black --alpha 0.1 --pose_style axes", None),
         ("-o pose --alpha 0.85", None),

@@ -39,9 +39,9 @@ def test_made_of_photos(tmp_path, capsys, astronaut):
     crops = Crops.open([tmp_path / "out"])
     assert not crops.labels.face.any()
     assert not crops.labels.has_params.any()
-    assert prepare("nonfaces", tmp_path / "out", "--count", "4") == 1
+    assert prepare("nonfaces", tmp_path / "out", "--count", "4") == 2
     assert "--photos: expected a folder for nonfaces" in capsys.readouterr().err
-    assert prepare("turned", tmp_path / "out") == 1
+    assert prepare("turned", tmp_path / "out") == 2
     assert "--crops: expected a folder for turned" in capsys.readouterr().err
     assert prepare("photos", tmp_path / "out", *options) == 1
     assert "a.pts" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from tddfa._shared.errors import ConfigError
+from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli import main
 from tddfa.cli.train._training import TRAININGS, positive, weighted_folder
 from tddfa.train.engine.settings import Folder
@@ -19,7 +19,7 @@ def options(root, tmp_path):
     """Parses options of ``tddfa train regressor``."""
 
     def parse(*arguments):
-        parser = argparse.ArgumentParser()
+        parser = Parser()
         REGRESSOR.add_arguments(parser)
         config = str(root / "configs/train/open_mb05.yml")
         return parser.parse_args(["--config", config, "--out", str(tmp_path), *arguments])
@@ -57,7 +57,7 @@ def test_numbers_over_zero(text):
 def test_settings_are_needed(options):
     given = options()
     given.config = None
-    with pytest.raises(ConfigError, match="--config"):
+    with pytest.raises(UsageError, match="--config"):
         REGRESSOR.settings_of(given)
 
 
@@ -85,7 +85,7 @@ def test_a_missing_file_is_one_line_and_exit_status_1(root, tmp_path, capsys):
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(tmp_path / "none") in error
-    assert main(["train", "regressor", "--out", str(tmp_path)]) == 1
+    assert main(["train", "regressor", "--out", str(tmp_path)]) == 2
     assert "--config: expected a file of settings" in capsys.readouterr().err
 
 

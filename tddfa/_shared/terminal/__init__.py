@@ -1,0 +1,1 @@
+"""What meets a terminal: the parser of the command line, and progress bars."""

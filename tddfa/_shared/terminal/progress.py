@@ -1,0 +1,51 @@
+"""Progress bars: one function for all of them, silent where nobody would see them move."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def is_watched() -> bool:
+    """Whether stderr is a terminal. In a file or a pipe, each update of a bar would be a line."""
+    return sys.stderr.isatty()
+
+
+def progress_bar(total: float | None = None, *, show: bool = True, **options: Any) -> tqdm[Any]:
+    """Return a bar of tqdm, to be updated by hand; it prints nothing if stderr is no terminal or `show` is false."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, disable=not (show and is_watched()), leave=False, **options)
+
+
+def progress(
+    items: Iterable[T], total: int | None = None, *, label: str | None = None, unit: str = "it"
+) -> Iterator[T]:
+    """Give the items; show how many there were, if stderr is a terminal.
+
+    Parameters
+    ----------
+    items : iterable
+        What is done.
+    total : int, optional
+        How many there will be, if `items` has no length.
+    label : str, optional
+        Text before the bar.
+    unit : str
+        Name of an item.
+
+    Examples
+    --------
+    >>> from tddfa._shared.terminal.progress import progress
+    >>> list(progress(range(3), unit="frame"))
+    [0, 1, 2]
+    """
+    from tqdm import tqdm
+
+    return iter(tqdm(items, total=total, desc=label, unit=unit, disable=not is_watched(), leave=False))
