@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from FaceBoxes import Detector
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_source import Color, ImageSource, as_bgr
-from tddfa.crop import crop_image, roi_from_box, roi_from_landmarks, to_crop, to_image
+from tddfa.crop import roi_from_box
 from tddfa.decoder import Decoder
-from tddfa.geometry.camera import Camera
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
-from tddfa.model.mirror import Mirror, mirrored_camera
 from tddfa.model.runtime import Model
+from tddfa.passes import Floats, Image, Passes, Prediction, Regressor, Target
 from tddfa.types import Face, Params, Roi
-
-Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
-"""``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
-the model has one, ``score (n,)``."""
-
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-
-# Crops per call of a regressor that has no limit of its own: bounds the memory of an image with hundreds of faces.
-_MAX_CROPS = 64
-# Two passes are averaged if the IoU of their squares is at least this. Chosen on the photos behind RESULTS.md, where
-# 0.7 and 0.8 give the same but for a few wrong boxes of profiles.
-_MIN_PASS_IOU = 0.75
-
-
-class _Target(NamedTuple):
-    """A face to align: index of its image, box, score of the detector, and square."""
-
-    image: int
-    box: Floats
-    score: float
-    roi: Roi
-
-
-class _Prediction(NamedTuple):
-    """What a pass gives for a face. Landmarks are those on the surface, in image px."""
-
-    roi: Roi
-    score: float
-    crop_camera: Floats
-    shape: Floats
-    expression: Floats
-    camera: Camera
-    landmarks: Floats
 
 
 class Aligner:
@@ -74,7 +37,8 @@ class Aligner:
         A *detected* face with a lower face score of the regressor, 0..1, is dropped; None keeps all. Faces whose box or
         Roi was given are kept, so that the results correspond to the input.
     refine : int
-        Number of further passes, each on a crop around the landmarks of the pass before.
+        Number of further passes, each on a crop around the landmarks of the pass before. A face that is rolled by more
+        than 20 degrees is upright in these crops, unless the crop rule rounds; one pass more follows for it.
     flip : bool
         The first, third, … of these passes take horizontally flipped crops, and where the squares of two consecutive
         passes overlap (IoU of at least 0.75), their mean is kept. The errors on a face and on its mirror image
@@ -314,7 +278,7 @@ class Aligner:
             raise ValueError("boxes, rois: expected one of them at most, got both")
         if boxes is None and rois is None and self.detector is None:
             raise ValueError("boxes: expected boxes or rois, for this aligner has no detector")
-        targets: list[_Target] = []
+        targets: list[Target] = []
         for i, image in enumerate(images):
             if rois is not None:
                 targets += _given_rois(i, rois[i])
@@ -322,7 +286,7 @@ class Aligner:
                 targets += self._given_boxes(i, image, boxes[i])
             else:
                 targets += self._detected(i, image)
-        predictions = self._predict(images, targets)
+        predictions = self._passes(images, targets)
         limit = self.min_score if boxes is None and rois is None else None
         result: list[list[Face]] = [[] for _ in images]
         for target, predicted in zip(targets, predictions, strict=True):
@@ -330,84 +294,25 @@ class Aligner:
                 result[target.image].append(self._face(target, predicted, images[target.image]))
         return result
 
-    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Iterator[_Target]:
+    @property
+    def _passes(self) -> Passes:
+        return Passes(self.regressor, self.decoder, refine=self.refine, flip=self.flip)
+
+    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Iterator[Target]:
         for row in _box_rows(boxes):
             _check_box(row[:4], image)
             score = float(row[4]) if len(row) == 5 else 1.0
-            yield _Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
+            yield Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
 
-    def _detected(self, index: int, image: Image) -> Iterator[_Target]:
+    def _detected(self, index: int, image: Image) -> Iterator[Target]:
         assert self.detector is not None
         detections = self.detector(image)
         for box, score in zip(detections.xyxy, detections.scores, strict=True):
             # the network's offsets may swap the edges of a box: it is no face then
             if box[0] < box[2] and box[1] < box[3]:
-                yield _Target(index, box, float(score), roi_from_box(box, self.crop))
+                yield Target(index, box, float(score), roi_from_box(box, self.crop))
 
-    def _predict(self, images: Sequence[Image], targets: Sequence[_Target]) -> list[_Prediction]:
-        """All passes."""
-        predictions = self._regress(images, targets)
-        for turn in range(self.refine):
-            again = [
-                _Target(target.image, target.box, target.score, roi_from_landmarks(predicted.landmarks, self.crop))
-                for target, predicted in zip(targets, predictions, strict=True)
-            ]
-            later = self._regress(images, again, flip=self.flip and turn % 2 == 0)
-            if self.flip:
-                later = [self._combined(*pair) for pair in zip(predictions, later, strict=True)]
-            predictions = later
-        return predictions
-
-    def _regress(self, images: Sequence[Image], targets: Sequence[_Target], *, flip: bool = False) -> list[_Prediction]:
-        """One pass."""
-        predictions: list[_Prediction] = []
-        rule, model = self.crop, self.face_model
-        most = int(getattr(self.regressor, "max_batch", _MAX_CROPS)) if targets else 1
-        for start in range(0, len(targets), most):
-            part = targets[start : start + most]
-            crops = np.empty((len(part), rule.size, rule.size, 3), dtype=np.uint8)
-            for crop, target in zip(crops, part, strict=True):
-                crop_image(images[target.image], target.roi, crop, rounded=rule.rounded)
-            outputs = self.regressor(np.ascontiguousarray(crops[:, :, ::-1]) if flip else crops)
-            camera, shape, expression = (
-                _output(outputs, name, len(part)) for name in ("camera", "shape", "expression")
-            )
-            scores = _output(outputs, "score", len(part)) if "score" in outputs else None
-            if flip:
-                camera = mirrored_camera(camera, rule.size)
-                shape, expression = self._mirror.coefficients(shape, expression)
-            points = model.landmarks(shape, expression)
-            for k, target in enumerate(part):
-                in_image = to_image(target.roi, camera[k], rule)
-                score = target.score if scores is None else float(scores[k])
-                landmarks = in_image.project(points[k])
-                predictions.append(
-                    _Prediction(target.roi, score, camera[k], shape[k], expression[k], in_image, landmarks)
-                )
-        return predictions
-
-    @cached_property
-    def _mirror(self) -> Mirror:
-        # takes some hundredths of a second, and only flipped passes need it
-        return Mirror.of(self.face_model)
-
-    def _combined(self, first: _Prediction, second: _Prediction) -> _Prediction:
-        """Mean of two passes whose squares nearly agree, else the later one, whose square is the better."""
-        if first.roi.iou(second.roi) < _MIN_PASS_IOU:
-            return second
-        camera = Camera(_mean(first.camera.matrix, second.camera.matrix))
-        shape, expression = _mean(first.shape, second.shape), _mean(first.expression, second.expression)
-        return _Prediction(
-            second.roi,
-            (first.score + second.score) / 2,
-            to_crop(second.roi, camera, self.crop),
-            shape,
-            expression,
-            camera,
-            camera.project(self.face_model.landmarks(shape, expression)),
-        )
-
-    def _face(self, target: _Target, predicted: _Prediction, image: Image) -> Face:
+    def _face(self, target: Target, predicted: Prediction, image: Image) -> Face:
         face = Face(
             box=target.box,
             score=predicted.score,
@@ -420,7 +325,7 @@ class Aligner:
         return replace(face, visible=self.decoder.visible(face)) if self.visibility else face
 
     def roi(self, face: Face) -> Roi:
-        """Square around a face's landmarks: the crop for another pass on this image, or on the next frame.
+        """Square around a face's landmarks, rotated with the face: the crop for another pass, or for the next frame.
 
         It depends on the landmarks on the surface, not on the landmark convention of `Face.landmarks`.
 
@@ -430,19 +335,17 @@ class Aligner:
         >>> roi.side > face.roi.side / 2
         True
         """
-        return roi_from_landmarks(self.decoder.landmarks(face, self.face_model.convention), self.crop)
+        landmarks = self.decoder.landmarks(face, self.face_model.convention)
+        return self._passes.next_roi(landmarks, face.camera, face.roi)
 
 
-def _given_rois(image: int, rois: Sequence[Roi]) -> Iterator[_Target]:
+def _given_rois(image: int, rois: Sequence[Roi]) -> Iterator[Target]:
     for roi in rois:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
-        edges = (roi.left, roi.top, roi.left + roi.side, roi.top + roi.side)
-        yield _Target(image, np.array(edges, dtype=np.float32), 1.0, roi)
-
-
-def _mean(a: Floats, b: Floats) -> Floats:
-    return np.mean((a, b), axis=0, dtype=np.float32)
+        corners = roi.corners()
+        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+        yield Target(image, box.astype(np.float32), 1.0, roi)
 
 
 def _box_rows(boxes: ArrayLike) -> Floats:
@@ -461,12 +364,3 @@ def _check_box(box: Floats, image: Image) -> None:
         raise ValueError(f"boxes: expected px, got {numbers}, fractions: multiply x by {width} and y by {height}")
     if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
         raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {numbers}")
-
-
-def _output(outputs: Mapping[str, Floats], name: str, count: int) -> Floats:
-    if name not in outputs:
-        raise ValueError(f"regressor: expected an output {name!r}, got {', '.join(outputs)}")
-    value = np.asarray(outputs[name])
-    if value.shape[:1] != (count,):
-        raise ValueError(f"regressor: {name}: expected {count} rows, got shape {value.shape}")
-    return value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.rotation import rotation_in_image
 from tddfa.model.config import CropRule
 from tddfa.types import Roi
 
@@ -17,7 +20,7 @@ _MIN_SIDE = 1.0
 _MAX_PADDED = 1 << 24
 
 
-def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
+def roi_from_box(box: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
     """Square to crop for a face in a box.
 
     Parameters
@@ -26,6 +29,8 @@ def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
         x1, y1, x2, y2 in px; it may leave the image.
     rule : CropRule
         The crops that the regressor was trained on.
+    angle : float
+        Roll of the face, degrees, clockwise: the crop is rotated so that the face is upright in it.
 
     Raises
     ------
@@ -37,7 +42,7 @@ def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
     >>> from tddfa import CropRule
     >>> from tddfa.crop import roi_from_box
     >>> roi_from_box([10, 20, 50, 60], CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25))
-    Roi(left=0.0, top=14.0, side=60.0)
+    Roi(left=0.0, top=14.0, side=60.0, angle=0.0)
     """
     x1, y1, x2, y2 = checked("box", box, (4,), np.float64)
     if x2 <= x1 or y2 <= y1:
@@ -46,11 +51,17 @@ def roi_from_box(box: ArrayLike, rule: CropRule) -> Roi:
     side = max(rule.box_scale * old, _MIN_SIDE)
     if rule.rounded:
         side = float(int(side))
-    return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + rule.box_shift_y * old, side)
+    shift = rule.box_shift_y * old
+    if not angle:
+        return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + shift, side)
+    x, y = rotation_in_image(angle) @ np.array([0.0, shift])  # down for the face
+    return Roi.around((x1 + x2) / 2 + x, (y1 + y2) / 2 + y, side, angle)
 
 
-def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
-    """Square to crop around landmarks (n, 2 or 3) in px; only x and y count.
+def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
+    """Square to crop around landmarks (n, 2 or 3) in px, for a face with a roll of `angle` degrees.
+
+    Only x and y count. The longer side of the landmarks' box is measured along the sides of the square.
 
     Examples
     --------
@@ -58,16 +69,18 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule) -> Roi:
     >>> from tddfa.crop import roi_from_landmarks
     >>> rule = CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25)
     >>> roi_from_landmarks([[10, 20], [50, 60]], rule)
-    Roi(left=5.0, top=15.0, side=50.0)
+    Roi(left=5.0, top=15.0, side=50.0, angle=0.0)
     """
     points = np.asarray(landmarks)
     points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
     if not len(points):
         raise ValueError("landmarks: expected one point at least, got none")
+    if angle:
+        points = points @ rotation_in_image(angle)  # the inverse, for rows
     low, high = points.min(axis=0), points.max(axis=0)
     side = max(rule.landmark_scale * float((high - low).max()), _MIN_SIDE)
-    x, y = (low + high) / 2
-    return Roi.around(x, y, side)
+    x, y = (low + high) / 2 if not angle else rotation_in_image(angle) @ ((low + high) / 2)
+    return Roi.around(x, y, side, angle)
 
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
@@ -81,14 +94,14 @@ def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
 
 
 def _as_mapped(roi: Roi, rule: CropRule) -> Roi:
-    if not rule.rounded:
+    if not rule.rounded or roi.angle:
         return roi
     half = 0.5 * roi.side / rule.size  # 3DDFA_V2 puts the first px of the crop at the edge itself
     return Roi(roi.left - half, roi.top - half, roi.side)
 
 
 def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, rounded: bool = False) -> None:
-    """Crop a square of an image, scaled to the size of `out`.
+    """Crop a square of an image, scaled to the size of `out`; a rotated square becomes upright.
 
     Bilinear, at the square's exact edges: nothing is rounded to whole pixels. The crop is black where the square leaves
     the image.
@@ -103,7 +116,7 @@ def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, ro
         The crop is written here.
     rounded : bool
         See `CropRule`: crop as 3DDFA_V2 does, from the px nearest to the left and top edges up to the px nearest to the
-        right and bottom edges, exclusive.
+        right and bottom edges, exclusive. A rotated square, which 3DDFA_V2 does not have, is cropped exactly.
 
     Examples
     --------
@@ -116,18 +129,22 @@ def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, ro
     True
     """
     size = len(out)
-    if rounded:
+    if rounded and not roi.angle:
         _crop_rounded(image, roi, out)
         return
-    scale, dx, dy = roi.crop_to_image(size)
+    matrix = roi.crop_to_image(size)
+    x1, y1, x2, y2 = roi.left, roi.top, roi.left + roi.side, roi.top + roi.side
+    if roi.angle:
+        corners = roi.corners()
+        (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     # Only the part under the square is passed on: OpenCV refuses images with a side over 32767 px here.
-    left, top = max(int(np.floor(roi.left)) - 1, 0), max(int(np.floor(roi.top)) - 1, 0)
-    right, bottom = int(np.ceil(roi.left + roi.side)) + 2, int(np.ceil(roi.top + roi.side)) + 2
+    left, top = max(math.floor(x1) - 1, 0), max(math.floor(y1) - 1, 0)
+    right, bottom = math.ceil(x2) + 2, math.ceil(y2) + 2
     part = image[top : max(bottom, 0), left : max(right, 0)]
     if part.size == 0:
         out[:] = 0
         return
-    matrix = np.array([[scale, 0, dx - left], [0, scale, dy - top]])
+    matrix[:, 2] -= left, top
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(part, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -14,7 +15,7 @@ from tddfa._shared.arrays import checked
 from tddfa.geometry import plain
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.geometry.rotation import euler_from_rotation
+from tddfa.geometry.rotation import euler_from_rotation, rotation_in_image
 from tddfa.geometry.six_dof import SixDof, from_weak_perspective
 
 SCHEMA = 1
@@ -42,72 +43,107 @@ class FaceDecoder(Protocol):
 
 @dataclass(frozen=True)
 class Roi:
-    """Square region of an image: the part that the regressor sees.
+    """Square region of an image, upright or rotated: the part that the regressor sees.
 
     Attributes
     ----------
     left, top : float
-        Left and top *edges*, px. Pixel centres are at whole numbers, so the image's own edges are at -0.5.
+        Left and top *edges* before the rotation, px. Pixel centres are at whole numbers, so the image's own edges are
+        at -0.5.
     side : float
         Width and height, px.
+    angle : float
+        Rotation about the centre of the square, degrees, clockwise in the image, -180..180: a head with this roll is
+        upright in the crop.
 
     Examples
     --------
     >>> from tddfa import Roi
     >>> roi = Roi.around(100, 80, side=40)
     >>> roi
-    Roi(left=80.0, top=60.0, side=40.0)
+    Roi(left=80.0, top=60.0, side=40.0, angle=0.0)
     >>> round(roi.iou(Roi(80, 70, 40)), 3)
     0.6
+    >>> Roi.around(100, 80, side=40, angle=90).corners().tolist()  # its left top corner is at the right of the image
+    [[120.0, 60.0], [120.0, 100.0], [80.0, 100.0], [80.0, 60.0]]
     """
 
     left: float
     top: float
     side: float
+    angle: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("left", "top", "side"):
+        for name in ("left", "top", "side", "angle"):
             value = float(getattr(self, name))
             if not np.isfinite(value):
                 raise ValueError(f"Roi.{name}: expected a finite number, got {value}")
             object.__setattr__(self, name, value)
         if self.side <= 0:
             raise ValueError(f"Roi.side: expected more than 0 px, got {self.side}")
+        if not -180 <= self.angle <= 180:
+            object.__setattr__(self, "angle", (self.angle + 180) % 360 - 180)
 
     @classmethod
-    def around(cls, x: float, y: float, side: float) -> Roi:
-        """Square of `side` px centred on (x, y)."""
-        return cls(x - side / 2, y - side / 2, side)
+    def around(cls, x: float, y: float, side: float, angle: float = 0.0) -> Roi:
+        """Square of `side` px centred on (x, y), rotated by `angle` degrees."""
+        return cls(x - side / 2, y - side / 2, side, angle)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its centre (x, y), px."""
+        return self.left + self.side / 2, self.top + self.side / 2
+
+    def corners(self) -> NDArray[np.float64]:
+        """Corners (4, 2), px: left top, right top, right bottom and left bottom of the crop."""
+        half = self.side / 2
+        corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
+        return corners @ rotation_in_image(self.angle).T + self.centre
 
     def iou(self, other: Roi) -> float:
         """Intersection over union of two squares: 0 (apart) to 1 (the same)."""
+        if self.angle or other.angle:
+            common = _common_area(self.corners(), other.corners())
+            return common / (self.side**2 + other.side**2 - common)
         width = min(self.left + self.side, other.left + other.side) - max(self.left, other.left)
         height = min(self.top + self.side, other.top + other.side) - max(self.top, other.top)
         if width <= 0 or height <= 0:
             return 0.0
         return width * height / (self.side**2 + other.side**2 - width * height)
 
-    def crop_to_image(self, crop_size: int) -> tuple[float, float, float]:
-        """Scale and offsets that map px of a crop of `crop_size` to px of the image: ``x = scale * u + dx``."""
+    def crop_to_image(self, crop_size: int) -> NDArray[np.float64]:
+        """Matrix (2, 3) that maps px of a crop of `crop_size` to px of the image."""
         scale = self.side / crop_size
-        return scale, self.left + 0.5 * scale, self.top + 0.5 * scale
+        if not self.angle:  # to the bit, without the rounding of a rotation about the centre
+            return np.array([[scale, 0.0, self.left + 0.5 * scale], [0.0, scale, self.top + 0.5 * scale]])
+        linear = scale * rotation_in_image(self.angle)
+        return np.column_stack([linear, self.centre - linear @ np.full(2, (crop_size - 1) / 2)])
 
     def fold(self, camera: ArrayLike, crop_size: int) -> Camera:
         """Camera to image px from a camera matrix (3, 4) to crop px; z is scaled as x and y are."""
-        scale, dx, dy = self.crop_to_image(crop_size)
-        matrix = np.asarray(camera, dtype=np.float64) * scale
-        matrix[0, 3] += dx
-        matrix[1, 3] += dy
+        to_image = self.crop_to_image(crop_size)
+        matrix = np.asarray(camera, dtype=np.float64) * (self.side / crop_size)
+        if self.angle:
+            matrix[:2] = rotation_in_image(self.angle) @ matrix[:2]
+        matrix[:2, 3] += to_image[:, 2]
         return Camera(matrix.astype(np.float32))
 
     def unfold(self, camera: Camera, crop_size: int) -> NDArray[np.float32]:
         """Camera matrix (3, 4) to crop px from a camera to image px: the inverse of `fold`."""
-        scale, dx, dy = self.crop_to_image(crop_size)
+        to_image = self.crop_to_image(crop_size)
         matrix = camera.matrix.astype(np.float64)
-        matrix[0, 3] -= dx
-        matrix[1, 3] -= dy
-        return np.asarray(matrix / scale, dtype=np.float32)
+        matrix[:2, 3] -= to_image[:, 2]
+        if self.angle:
+            matrix[:2] = rotation_in_image(-self.angle) @ matrix[:2]
+        return np.asarray(matrix / (self.side / crop_size), dtype=np.float32)
+
+
+def _common_area(corners: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    """Area that two squares have in common; in float32, so about a centre of both."""
+    origin = (corners.mean(axis=0) + others.mean(axis=0)) / 2
+    area, _ = cv2.intersectConvexConvex((corners - origin).astype(np.float32), (others - origin).astype(np.float32))
+    return float(area)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +177,7 @@ class Face:
     Attributes
     ----------
     box : ndarray (4,) float32
-        x1, y1, x2, y2 in px: the detector's, the caller's, or the Roi's edges where only a Roi was given.
+        x1, y1, x2, y2 in px: the detector's, the caller's, or the box around the Roi where only a Roi was given.
     score : float
         The regressor's face score where the model has one, else the detector's, else 1.
     roi : Roi
@@ -308,7 +344,7 @@ class Face:
         record = {
             "box": plain.rounded(self.box, 2),
             "score": round(self.score, 5),
-            "roi": {name: round(getattr(self.roi, name), 3) for name in ("left", "top", "side")},
+            "roi": {name: round(getattr(self.roi, name), 3) for name in ("left", "top", "side", "angle")},
             "pose": plain.angles(euler_from_rotation(rotation)),
             "pose_order": plain.VIEW_ORDER,
             "rotation": plain.rounded(rotation, 6),

@@ -6,7 +6,8 @@ Frames
 z is in px too, larger is nearer to the viewer. One view does not define the depth z = 0, and no face is shifted.
 
 **Crop** (px): the same frame, in the square crop that the regressor sees. `Roi` relates it to the image: pixel u of a
-crop of n pixels is at ``left + (u + 0.5) * side / n`` in the image, where `left` is the left *edge* of the Roi.
+crop of n pixels is at ``left + (u + 0.5) * side / n`` in the image, where `left` is the left *edge* of the Roi. A Roi
+with an angle is rotated about its centre, clockwise in the image, so that a head with this roll is upright in the crop.
 
 **Model** (the face model's unit, cm for the open model): x to the subject's left, y up, z out of the face.
 

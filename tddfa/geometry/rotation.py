@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -77,6 +78,19 @@ def euler_from_rotation(rotation: ArrayLike) -> Euler:
     else:
         yaw, roll = np.arctan2(r[0, 2], r[2, 2]), np.arctan2(-r[1, 0], r[1, 1])
     return Euler(*(float(angle) for angle in np.degrees([yaw, pitch, roll])))
+
+
+def rotation_in_image(angle: float) -> NDArray[np.float64]:
+    """Rotation (2, 2) of image px by `angle` degrees, clockwise as the image is seen: as a roll turns a head.
+
+    Examples
+    --------
+    >>> from tddfa.geometry.rotation import rotation_in_image
+    >>> (rotation_in_image(30) @ [0, -2]).round(3).tolist()  # up becomes up and right
+    [1.0, -1.732]
+    """
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    return np.array([[c, -s], [s, c]])
 
 
 def vector_from_rotation(rotation: ArrayLike) -> NDArray[np.float64]:

@@ -341,7 +341,7 @@ class Tracker:
     def _next_roi(self, track: _Track, now: float) -> Roi:
         roi = self.aligner.roi(track.face)
         dx, dy = track.velocity * (now - track.time)
-        return Roi(roi.left + dx, roi.top + dy, roi.side)
+        return replace(roi, left=roi.left + dx, top=roi.top + dy)
 
     def _detect(self, image: NDArray[np.uint8], rois: list[Roi], *, full: bool) -> list[NDArray[np.float32]]:
         """Boxes of faces without a track, best first; the other boxes confirm their tracks.

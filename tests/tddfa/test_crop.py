@@ -13,14 +13,16 @@ def reference_crop(image, roi, size):
     """Bilinear samples at the crop's pixel centres, black outside, in NumPy."""
     padded = np.zeros((image.shape[0] + 2, image.shape[1] + 2, 3))
     padded[1:-1, 1:-1] = image
-    scale = roi.side / size
-    x = np.clip(roi.left + (np.arange(size) + 0.5) * scale, -1, image.shape[1]) + 1
-    y = np.clip(roi.top + (np.arange(size) + 0.5) * scale, -1, image.shape[0]) + 1
+    offset = (np.arange(size) + 0.5) * roi.side / size - roi.side / 2
+    c, s = np.cos(np.radians(roi.angle)), np.sin(np.radians(roi.angle))
+    x = roi.left + roi.side / 2 + c * offset - s * offset[:, None]
+    y = roi.top + roi.side / 2 + s * offset + c * offset[:, None]
     # clipped to the black frame, a sample outside is black
+    x, y = np.clip(x, -1, image.shape[1]) + 1, np.clip(y, -1, image.shape[0]) + 1
     x0, y0 = np.minimum(x.astype(int), padded.shape[1] - 2), np.minimum(y.astype(int), padded.shape[0] - 2)
-    fx, fy = (x - x0)[None, :, None], (y - y0)[:, None, None]
-    rows = padded[y0] * (1 - fy) + padded[y0 + 1] * fy
-    return rows[:, x0] * (1 - fx) + rows[:, x0 + 1] * fx
+    fx, fy = (x - x0)[..., None], (y - y0)[..., None]
+    top = padded[y0, x0] * (1 - fx) + padded[y0, x0 + 1] * fx
+    return top * (1 - fy) + (padded[y0 + 1, x0] * (1 - fx) + padded[y0 + 1, x0 + 1] * fx) * fy
 
 
 def smooth_image(rng, height, width):
@@ -40,6 +42,10 @@ class TestCrop:
             Roi(-100, -100, 600),
             Roi(60, 60, 7.7),
             Roi(-0.5, -0.5, 200),
+            Roi(50.3, 40.7, 96.5, 33),
+            Roi(-40.5, -30.2, 120.0, -101.5),
+            Roi(150, 200, 130.3, 180),
+            Roi(60, 60, 7.7, 90),
         ],
     )
     def test_agrees_with_numpy_also_at_borders(self, rng, roi):
@@ -57,7 +63,17 @@ class TestCrop:
         crop_image(image, Roi(-0.5, -0.5, 120), crop)
         np.testing.assert_array_equal(crop, image)
 
-    @pytest.mark.parametrize("roi", [Roi(500, 10, 50), Roi(-90, 10, 50), Roi(10, -90, 50), Roi(1e7, 1e7, 3)])
+    def test_a_quarter_turn_is_exact(self, rng):
+        image = rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)
+        crops = np.empty((2, 120, 120, 3), np.uint8)
+        for turns, angle in enumerate((0, 90, 180, -90)):  # a head with a roll of 90 degrees is turned back by rot90
+            crop_image(image, Roi(19.5, 29.5, 120), crops[0])
+            crop_image(image, Roi(19.5, 29.5, 120, angle), crops[1])
+            np.testing.assert_array_equal(crops[1], np.rot90(crops[0], turns))
+
+    @pytest.mark.parametrize(
+        "roi", [Roi(500, 10, 50), Roi(-90, 10, 50), Roi(10, -90, 50), Roi(1e7, 1e7, 3), Roi(500, 10, 50, 45)]
+    )
     def test_outside_the_image_is_black(self, rng, roi):
         crop = np.full((120, 120, 3), 99, np.uint8)
         crop_image(rng.integers(1, 255, (100, 100, 3), dtype=np.uint8), roi, crop)
@@ -95,6 +111,22 @@ class TestRois:
             assert roi.side == pytest.approx(1.25 * 60, rel=1e-6)
             assert roi.left + roi.side / 2 == pytest.approx(50, rel=1e-6)
             assert roi.top + roi.side / 2 == pytest.approx(50, rel=1e-6)
+
+    @pytest.mark.parametrize("angle", [25.0, 90.0, -140.0, 180.0])
+    def test_a_rolled_face_has_the_square_of_the_upright_one_rotated(self, rng, angle):
+        points = rng.uniform(20, 80, (68, 2))
+        c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        rotation = np.array([[c, -s], [s, c]])  # clockwise in the image, as a roll
+        upright, rolled = roi_from_landmarks(points, RULE), roi_from_landmarks(points @ rotation.T, RULE, angle)
+        assert rolled.angle == angle
+        assert rolled.side == pytest.approx(upright.side)
+        np.testing.assert_allclose(rolled.centre, rotation @ upright.centre, atol=1e-9)
+
+    def test_a_box_of_a_rolled_face_is_shifted_towards_its_chin(self):
+        roi = roi_from_box([100, 200, 180, 320], RULE, angle=90)  # the chin is at the left
+        assert roi.side == pytest.approx(111)
+        np.testing.assert_allclose(roi.centre, (140 - 15.5, 260), atol=1e-9)
+        assert roi.angle == 90
 
     def test_points_in_one_place_still_give_a_square(self):
         assert roi_from_landmarks(np.ones((68, 2)), RULE).side == 1
@@ -158,6 +190,16 @@ class TestRounded:
         crop_image(np.ascontiguousarray(image), Roi(3, 4, 50), crops[1], rounded=True)
         np.testing.assert_array_equal(*crops)
 
+    def test_a_rotated_square_is_cropped_and_mapped_back_exactly(self, rng):
+        image, roi = rng.integers(0, 255, (230, 200, 3), dtype=np.uint8), Roi(50.3, 40.7, 96.5, 33)
+        crops = np.full((2, 120, 120, 3), 99, np.uint8)
+        for crop, rounded in zip(crops, (False, True), strict=True):
+            crop_image(image, roi, crop, rounded=rounded)
+        np.testing.assert_array_equal(*crops)
+        camera = rng.normal(0, 30, (3, 4)).astype(np.float32)
+        exact = replace(self.RULE, rounded=False)
+        np.testing.assert_array_equal(to_image(roi, camera, self.RULE).matrix, to_image(roi, camera, exact).matrix)
+
     def test_side_of_a_box_is_whole(self):
         roi = roi_from_box([100, 200, 180, 321], self.RULE)  # w 80, h 121, old 100.5
         assert roi.side == 158  # of 158.79
@@ -171,8 +213,9 @@ class TestRounded:
         exact = replace(self.RULE, rounded=False)
         np.testing.assert_allclose(to_image(roi, camera, exact).matrix[:, 3], (31.3, 41.2, 0), rtol=1e-6)
 
+    @pytest.mark.parametrize("angle", [0, 41, -170])
     @pytest.mark.parametrize("rounded", [False, True])
-    def test_there_and_back(self, rng, rounded):
+    def test_there_and_back(self, rng, rounded, angle):
         camera = rng.normal(0, 30, (3, 4)).astype(np.float32)
-        roi, rule = Roi(-30.3, 40.2, 77.7), replace(self.RULE, rounded=rounded)
+        roi, rule = Roi(-30.3, 40.2, 77.7, angle), replace(self.RULE, rounded=rounded)
         np.testing.assert_allclose(to_crop(roi, to_image(roi, camera, rule), rule), camera, atol=1e-4)

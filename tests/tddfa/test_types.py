@@ -26,11 +26,39 @@ class TestRoi:
 
     def test_edges_of_the_crop_are_edges_of_the_roi(self):
         roi = Roi(10.25, -3.5, 60)
-        scale, dx, dy = roi.crop_to_image(120)
+        (scale, _, dx), (_, _, dy) = roi.crop_to_image(120)
         # the crop's first pixel reaches from -0.5 to 0.5, its last to 119.5
         assert scale * -0.5 + dx == pytest.approx(roi.left)
         assert scale * 119.5 + dx == pytest.approx(roi.left + roi.side)
         assert scale * 119.5 + dy == pytest.approx(roi.top + roi.side)
+
+    @pytest.mark.parametrize("angle", [0, 17.3, 90, -135, 180])
+    def test_corners_of_the_crop_are_corners_of_the_roi(self, angle):
+        roi = Roi(10.25, -3.5, 60, angle)
+        matrix = roi.crop_to_image(120)
+        corners = np.array([[-0.5, -0.5], [119.5, -0.5], [119.5, 119.5], [-0.5, 119.5]])
+        np.testing.assert_allclose(corners @ matrix[:, :2].T + matrix[:, 2], roi.corners(), atol=1e-10)
+
+    def test_the_angle_turns_the_square_clockwise(self):
+        corners = Roi.around(100, 50, 20, angle=30).corners()
+        up = corners[:2].mean(axis=0) - (100, 50)
+        np.testing.assert_allclose(up, 10 * np.array([np.sin(np.radians(30)), -np.cos(np.radians(30))]), atol=1e-12)
+        assert Roi(0, 0, 5, 190).angle == pytest.approx(-170)
+        assert Roi(0, 0, 5, -180.5).angle == pytest.approx(179.5)
+        assert Roi(0, 0, 5, 180).angle == 180
+
+    def test_bad_angles_are_named(self):
+        with pytest.raises(ValueError, match=r"Roi\.angle: expected a finite number, got nan"):
+            Roi(0, 0, 5, float("nan"))
+
+    def test_iou_of_rotated_squares(self):
+        octagon = 100 * 2 * (2**0.5 - 1)  # what a square has in common with one rotated by 45 degrees about its centre
+        roi = Roi(2, 3, 10)
+        assert roi.iou(Roi(2, 3, 10, 45)) == pytest.approx(octagon / (200 - octagon), abs=1e-5)
+        assert Roi(2, 3, 10, 30).iou(Roi(2, 3, 10, -60)) == pytest.approx(1, abs=1e-5)
+        assert roi.iou(Roi(7, 3, 10, 180)) == pytest.approx(50 / 150, abs=1e-5)
+        assert Roi(5000, 3000, 10, 20).iou(Roi(5003, 3003, 4, 65)) == pytest.approx(0.16, abs=1e-5)
+        assert Roi(2, 3, 10, 45).iou(Roi(30, 3, 10)) == 0
 
     @pytest.mark.parametrize(
         ("other", "expected"),
@@ -47,14 +75,18 @@ class TestRoi:
         roi = Roi(2, 3, 10)
         assert roi.iou(other) == other.iou(roi) == pytest.approx(expected)
 
-    def test_fold_equals_the_two_steps(self, rng):
+    @pytest.mark.parametrize("angle", [0, 33, 90, -120, 180])
+    def test_fold_equals_the_two_steps(self, rng, angle):
         camera = rng.normal(size=(3, 4)) * 5
         points = rng.normal(size=(50, 3)).astype(np.float32)
-        roi = Roi(-20.5, 300.25, 77.7)
+        roi = Roi(-20.5, 300.25, 77.7, angle)
         in_crop = points @ camera[:, :3].T + camera[:, 3]
-        scale, dx, dy = roi.crop_to_image(120)
-        expected = in_crop * scale + np.array([dx, dy, 0])
-        np.testing.assert_allclose(roi.fold(camera, 120).project(points), expected, atol=1e-3)
+        matrix = roi.crop_to_image(120)
+        expected = in_crop[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        folded = roi.fold(camera, 120)
+        np.testing.assert_allclose(folded.project(points)[:, :2], expected, atol=1e-3)
+        np.testing.assert_allclose(folded.project(points)[:, 2], in_crop[:, 2] * 77.7 / 120, atol=1e-3)
+        np.testing.assert_allclose(roi.unfold(folded, 120), camera, atol=1e-4)
 
 
 class TestFace:
@@ -97,7 +129,7 @@ class TestRecord:
         record = face().to_dict()
         assert tuple(record) == self.KEYS
         assert record["box"] == [1, 2, 3, 4]
-        assert record["roi"] == {"left": 0, "top": 0, "side": 10}
+        assert record["roi"] == {"left": 0, "top": 0, "side": 10, "angle": 0}
         assert record["expression"] == [0] * 55
         assert (record["landmark_convention"], record["visible"], record["six_dof"]) == (None, None, None)
         assert json.loads(json.dumps(record, allow_nan=False)) == record

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.aligner import Aligner, Regressor
+from tddfa.aligner import Aligner
 from tddfa.geometry.boxes import box_iou
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
+from tddfa.passes import Regressor
 from tddfa.train.data.batches import in_order
 from tddfa.train.data.crops import Crops
 

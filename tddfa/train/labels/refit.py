@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.aligner import Regressor
 from tddfa.landmarks68 import JAW
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import mirrored_landmarks
+from tddfa.passes import Regressor
 from tddfa.train.data.augment import Augment, Placement, place
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.shards import Labels

@@ -39,7 +39,7 @@ def test_vertices_of_a_batch_are_those_of_the_face_model_and_camera(path, aligne
     outputs = Model(path, "cpu", 1)(crops)
     for vertices, face in zip(outputs["vertices"], faces, strict=True):
         expected = aligner.decoder.mesh(face).vertices
-        scale, dx, dy = face.roi.crop_to_image(120)
+        (scale, _, dx), (_, _, dy) = face.roi.crop_to_image(120)
         assert np.ptp(expected[:, 0]) > 60
         np.testing.assert_allclose(vertices * scale + np.float32([dx, dy, 0]), expected, atol=1e-3 * scale)
 
