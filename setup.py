@@ -17,8 +17,8 @@ MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
 FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
 
-# configs/ and weights/ are at the top of the repository, and become part of the package
-DATA = {"tddfa.configs": "configs", "tddfa.weights": "weights"}
+# these folders are at the top of the repository, and become part of the package
+DATA = {"tddfa.configs": "configs", "tddfa.weights": "weights", "tddfa.examples.inputs": "examples/inputs"}
 COMPILER_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
@@ -64,8 +64,8 @@ class EditableWheel(editable_wheel):
     """An editable installation by the path of the checkout.
 
     With folders outside of the packages, setuptools would install an import hook, which loses to any folder of the
-    name ``tddfa`` on the path: a script beside the checkout would import that. In a checkout, configs/ and weights/ are
-    read where they are (tddfa/model/assets.py).
+    name ``tddfa`` on the path: a script beside the checkout would import that. In a checkout, these folders are read
+    where they are (tddfa/model/assets.py).
     """
 
     def finalize_options(self) -> None:
@@ -96,6 +96,7 @@ setup(
         "tddfa.export": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
+        "tddfa.examples.inputs": ["astronaut.jpg"],  # for the self-test of `tddfa info`
         "tddfa.weights": ["*.onnx", "*.md", "*.yml"],
     },
     ext_modules=cythonize(

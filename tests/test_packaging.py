@@ -135,11 +135,17 @@ class TestWheel:
             "astronaut_3d.jpg", "astronaut.obj", "astronaut.mtl", "astronaut_obj.png",
         }  # fmt: skip
 
+    def test_the_self_test_runs_away_from_the_source(self, installed):
+        done = self.run(installed, "-m", "tddfa", "info")
+        assert re.search(r"^self-test +passed: one face in the example photo", done.stdout, re.M), done.stdout
+        assert done.stderr == ""
+
     def test_models_and_configs_travel_in_it_and_sources_do_not(self, installed):
         names = set(zipfile.ZipFile(installed[2]).namelist())
         assert {
             "tddfa/configs/open_mb05.yml", "tddfa/configs/open_face.npz", "tddfa/weights/open_mb05.onnx",
-            "tddfa/weights/faceboxes.onnx", "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
+            "tddfa/weights/faceboxes.onnx", "tddfa/weights/models.yml", "tddfa/examples/inputs/astronaut.jpg",
+            "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
         } <= names  # fmt: skip
         assert "tddfa/bench/peers/threeddfa_v2.py" in names  # read as text by `tddfa bench --peer`
         assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]

@@ -21,6 +21,7 @@ REQUIREMENTS = {
     "pooch": "pooch",
     "pyarrow": "pyarrow",
     "scipy": "scipy",
+    "shtab": "shtab",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "tqdm": "tqdm",

@@ -12,7 +12,7 @@ from tddfa import __version__
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, expected_errors, print_failure
-from tddfa.cli.installation import models
+from tddfa.cli.installation import info, models
 from tddfa.cli.installation.completion import PrintCompletion
 
 
@@ -76,6 +76,7 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
     train.add_parser(commands)
     fetch.add_parser(commands)
     models.add_parser(commands)
+    info.add_parser(commands)
     return parser, commands.choices
 
 

@@ -39,6 +39,17 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
+def available_providers() -> tuple[str, ...]:
+    """Execution providers that the installed ONNX Runtime was built with, the preferred first.
+
+    Examples
+    --------
+    >>> available_providers()[-1]
+    'CPUExecutionProvider'
+    """
+    return tuple(_onnxruntime().get_available_providers())
+
+
 @lru_cache(maxsize=1)
 def cuda_device_count() -> int:
     """Number of CUDA devices that the driver reports; 0 without a driver."""

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from tddfa._shared.packages import REQUIREMENTS, needs
 from tddfa.cli._common import FAILED, print_error, print_line
 
 _KIND = "KIND"
@@ -50,7 +51,7 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            print_error(f"{option_string} needs shtab: pip install shtab")
+            print_error(needs(str(option_string), REQUIREMENTS["shtab"]))
             parser.exit(FAILED)
         if values not in shtab.SUPPORTED_SHELLS:
             parser.error(f"{option_string}: expected one of {', '.join(shtab.SUPPORTED_SHELLS)}, got {values!r}")
