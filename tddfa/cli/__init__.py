@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tddfa import __version__
 from tddfa._shared.terminal.parser import Parser, UsageError
+from tddfa._shared.terminal.printing import LogHandler
 from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, expected_errors, print_failure
 from tddfa.cli.installation import info, models
@@ -82,7 +83,7 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
 
 def _run(parser: Parser, arguments: Sequence[str] | None) -> int:
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
     try:
         return int(options.run(options))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.packages import reason
+from tddfa._shared.terminal.printing import above_bars
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -36,12 +37,12 @@ class Steps:
 
     Attributes
     ----------
-    failed : bool
-        Whether a step failed.
+    failures : int
+        How many steps failed.
     """
 
-    def __init__(self, *, failed: bool = False) -> None:
-        self.failed = failed
+    def __init__(self) -> None:
+        self.failures = 0
 
     @contextlib.contextmanager
     def step(self, name: object, *, prefix: str = "") -> Iterator[None]:
@@ -52,23 +53,26 @@ class Steps:
             raise  # the reader of the output is gone: no error of this step
         except expected_errors() as error:
             print_error(prefix + (reason(error) or f"{name}: {type(error).__name__}"))
-            self.failed = True
+            self.failures += 1
 
 
 def print_line(text: str) -> None:
     """Print a result, at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    with above_bars():
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def print_error(text: str) -> None:
     """Print an error, in one line."""
-    sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
+    with above_bars():
+        sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
 
 
 def print_warning(text: str) -> None:
     """Print a warning: nothing failed, but an option may not do what was meant."""
-    sys.stderr.write(f"tddfa: warning: {text}\n")
+    with above_bars():
+        sys.stderr.write(f"tddfa: warning: {text}\n")
 
 
 def print_failure(error: BaseException) -> None:

@@ -8,7 +8,7 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -81,47 +81,87 @@ def _page_numbers(path: Path) -> list[int] | list[None]:
     return list(range(1, count + 1)) if count > 1 else [None]
 
 
-def input_files(patterns: Sequence[str]) -> tuple[list[Path], bool]:
-    """Expand names, folders and patterns to files; print an error for each that gives none.
+class Skipped(NamedTuple):
+    """An entry of a folder, or of what matches a pattern, that is no photo."""
 
-    A missing file is kept: reading it gives the error.
+    path: Path
+    reason: str
 
-    Returns
-    -------
+
+class Inputs(NamedTuple):
+    """What the names, folders and patterns of a command line stand for.
+
+    Attributes
+    ----------
     paths : list of Path
+        The files. A missing one that was named is among them: reading it gives the error.
+    skipped : list of Skipped
+        The other entries of folders and patterns.
     complete : bool
-        Whether every pattern gave at least one file.
+        Whether each of them gave at least one file.
     """
+
+    paths: list[Path]
+    skipped: list[Skipped]
+    complete: bool
+
+
+def input_files(patterns: Sequence[str]) -> Inputs:
+    """Expand names, folders and patterns to files; print an error for each that gives none."""
     paths: list[Path] = []
+    skipped: list[Skipped] = []
     complete = True
     for pattern in patterns:
         try:
-            found = _expand(pattern)
+            found, others = _expand(pattern)
         except OSError as error:  # a folder that may not be read, a name that is too long
             print_error(f"{pattern}: {error.strerror or error}")
-            found = []
+            found, others = [], []
         complete &= bool(found)
         paths += found
-    return paths, complete
+        skipped += others
+    return Inputs(paths, skipped, complete)
 
 
-def _expand(pattern: str) -> list[Path]:
-    """Expand a name, a folder or a pattern to files; print an error if there are none."""
+def _expand(pattern: str) -> tuple[list[Path], list[Skipped]]:
+    """Expand a name, a folder or a pattern to files and what is skipped; print an error if there are no files."""
     from tddfa._shared.image_io import SUFFIXES
 
     path = Path(pattern)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        found, skipped = _sorted_out(path.iterdir(), SUFFIXES)
         if not found:
             print_error(f"{path}: no image in this folder")
-        return found
+        return found, skipped
     if path.exists() or not glob.has_magic(pattern):
-        return [path]  # reading a missing file gives the error
+        return [path], []  # reading a missing file gives the error
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
-    found = sorted(p for p in map(Path, names) if p.is_file())
+    found, skipped = _sorted_out(map(Path, names), None)
     if not found:
         print_error(f"{pattern}: no file matches")
-    return found
+    if "**" in pattern:  # it matches folders on the way to their files
+        skipped = [entry for entry in skipped if not entry.path.is_dir()]
+    return found, skipped
+
+
+def _sorted_out(entries: Iterable[Path], suffixes: Sequence[str] | None) -> tuple[list[Path], list[Skipped]]:
+    """Files, of `suffixes` if they are given, and the other entries; both sorted."""
+    found: list[Path] = []
+    skipped: list[Skipped] = []
+    for entry in sorted(entries):
+        if not entry.is_file():
+            skipped.append(Skipped(entry, _kind(entry)))
+        elif suffixes is not None and entry.suffix.lower() not in suffixes:
+            skipped.append(Skipped(entry, "not an image"))
+        else:
+            found.append(entry)
+    return found, skipped
+
+
+def _kind(entry: Path) -> str:
+    if entry.is_dir():
+        return "folder"
+    return "not a file" if entry.exists() else "link to a missing file"
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._common import (
-    FAILED,
-    NO_FACE,
     Steps,
     add_model_options,
     faces_text,
@@ -22,6 +20,7 @@ from tddfa.cli._common import (
     print_line,
 )
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
+from tddfa.cli._summary import do_photos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,20 +101,14 @@ def add_parser(commands: Any) -> None:
 
 def run_align(options: argparse.Namespace) -> int:
     """Run ``tddfa align``; return the exit status."""
-    paths, complete = input_files(options.inputs)
-    images = photos(paths, options.page)
+    inputs = input_files(options.inputs)
+    images = photos(inputs.paths, options.page)
     endings = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
-    check_targets(options.out, [photo.stem for photo in images], endings, paths)
+    check_targets(options.out, [photo.stem for photo in images], endings, inputs.paths)
     aligner = load_aligner(options)
     _set_thresholds(aligner, options)
-    steps = Steps(failed=not complete)
-    faces = 0
-    for photo in images:
-        with steps.step(photo.name):
-            faces += _align_photo(photo, options, aligner, steps)
-    if steps.failed:
-        return FAILED
-    return 0 if faces else NO_FACE
+    steps = Steps()
+    return do_photos(images, inputs, steps, lambda photo: _align_photo(photo, options, aligner, steps))
 
 
 def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, steps: Steps) -> int:

@@ -135,7 +135,7 @@ class _Run:
         for name in names:
             with self.steps.step(name, prefix=f"{name}: "):
                 self._run(name)
-        return FAILED if self.steps.failed or not self.done else 0
+        return FAILED if self.steps.failures or not self.done else 0
 
     def _run(self, name: str) -> None:
         from tddfa.evaluate.benchmarks import benchmark

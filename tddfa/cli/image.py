@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, add_camera_options, camera_choice
 from tddfa.cli._common import (
-    FAILED,
-    NO_FACE,
     Steps,
     add_model_options,
     faces_text,
@@ -32,6 +30,7 @@ from tddfa.cli._output_options import (
     warn_without_effect,
 )
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
+from tddfa.cli._summary import do_photos
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +89,8 @@ def add_parser(commands: Any) -> None:
 
 def run_image(options: argparse.Namespace) -> int:
     """Run ``tddfa image``; return the exit status."""
-    paths, complete = input_files(options.inputs)
+    inputs = input_files(options.inputs)
+    paths = inputs.paths
     boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
     camera = camera_choice(options)
     check_needs(options.opt)
@@ -100,13 +100,8 @@ def run_image(options: argparse.Namespace) -> int:
     sources = [*paths, Path(options.intrinsics), *([] if options.boxes is None else [options.boxes])]
     check_targets(options.out, [photo.stem for photo in images], _endings(options), sources)
     aligner = load_aligner(options)
-    run = _Run(options, aligner, camera, boxes, failed=not complete)
-    for photo in images:
-        with run.steps.step(photo.name):
-            run.photo(photo)
-    if run.steps.failed:
-        return FAILED
-    return 0 if run.faces else NO_FACE
+    steps = Steps()
+    return do_photos(images, inputs, steps, _Run(options, aligner, camera, boxes, steps).photo)
 
 
 class _Run:
@@ -118,19 +113,15 @@ class _Run:
         aligner: Aligner,
         camera: CameraChoice,
         boxes: dict[str, NDArray[np.float64]] | None,
-        *,
-        failed: bool,
+        steps: Steps,
     ) -> None:
-        self.options, self.aligner, self.camera, self.boxes = options, aligner, camera, boxes
+        self.options, self.aligner, self.camera, self.boxes, self.steps = options, aligner, camera, boxes, steps
         self.windows = options.show_flag and has_display()
-        self.steps = Steps(failed=failed)
-        self.faces = 0
 
-    def photo(self, photo: Photo) -> None:
-        """Align the faces of a photo, print how many there are, and save all that is asked for."""
+    def photo(self, photo: Photo) -> int:
+        """Align the faces of a photo, save all that is asked for, and return how many faces there are."""
         outputs = self._align(photo)
         stem = self.options.out / photo.stem
-        self.faces += len(outputs.faces)
         if self.options.json:
             print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name)}")
         for kind in self.options.opt if outputs.faces else ():
@@ -138,6 +129,7 @@ class _Run:
             with self.steps.step(f"{photo.name}: {kind}"):
                 self._save(outputs, kind, stem)
                 self._show(outputs, kind, photo.path)
+        return len(outputs.faces)
 
     def _align(self, photo: Photo) -> Outputs:
         from tddfa._shared import image_io

@@ -19,6 +19,8 @@ from tddfa.video.reader import IMAGES_PER_SECOND, Reader
 
 _LOG = logging.getLogger(__name__)
 
+_MAX_REASONS = 5  # in a message
+
 
 class ImageFilesReader(Reader):
     """Image files as frames."""
@@ -57,9 +59,12 @@ class ImageFilesReader(Reader):
         finally:
             if self._skipped:
                 _LOG.warning(
-                    "%s: %d damaged images were skipped; the first: %s",
-                    self.name, len(self._skipped), self._skipped[0],
-                )  # fmt: skip
+                    "%s: %d of %d images skipped: %s", self.name, len(self._skipped), self.count, self._reasons()
+                )
+
+    def _reasons(self) -> str:
+        more = len(self._skipped) - _MAX_REASONS
+        return "; ".join(self._skipped[:_MAX_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
     def close(self) -> None:
         """Forget the images that were not read yet."""
@@ -76,7 +81,8 @@ def open_folder(path: Path) -> ImageFilesReader:
         If the folder cannot be read or has no image.
     """
     try:
-        paths = [p for p in path.iterdir() if p.suffix.lower() in image_io.SUFFIXES and p.is_file()]
+        # a link to a missing file too: reading it gives the reason why it is skipped
+        paths = [p for p in path.iterdir() if p.suffix.lower() in image_io.SUFFIXES and not p.is_dir()]
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {reason(error)}") from error
     if not paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,11 +18,20 @@ def is_watched() -> bool:
     return sys.stderr.isatty()
 
 
+def _shape() -> dict[str, Any]:
+    """Size of a terminal that does not know its own, such as one of a CI: tqdm would draw nothing."""
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):  # stderr is no terminal
+        known = True
+    return {} if known else {"ncols": 80, "nrows": 24}
+
+
 def progress_bar(total: float | None = None, *, show: bool = True, **options: Any) -> tqdm[Any]:
     """Return a bar of tqdm, to be updated by hand; it prints nothing if stderr is no terminal or `show` is false."""
     from tqdm import tqdm
 
-    return tqdm(total=total, disable=not (show and is_watched()), leave=False, **options)
+    return tqdm(total=total, disable=not (show and is_watched()), leave=False, **{**_shape(), **options})
 
 
 def progress(
@@ -48,4 +58,4 @@ def progress(
     """
     from tqdm import tqdm
 
-    return iter(tqdm(items, total=total, desc=label, unit=unit, disable=not is_watched(), leave=False))
+    return iter(tqdm(items, total=total, desc=label, unit=unit, disable=not is_watched(), leave=False, **_shape()))

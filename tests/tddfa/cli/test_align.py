@@ -160,7 +160,8 @@ class TestPhotos:
             str(tmp_path / name) for name in ("text.jpg", "empty.png", "missing.jpg")
         ]
         assert written(out) == ["astronaut_0.jpg"]
-        assert len(printed) == 2
+        assert len(printed) == 3
+        assert printed[-1] == "1 of 4 done, 3 failed"
 
     def test_an_empty_folder(self, run, out, tmp_path):
         (tmp_path / "empty").mkdir()
@@ -275,4 +276,4 @@ def test_pages(run, out, tmp_path, astronaut):
     status, printed, err = run(tmp_path / "p.tif", "--page", "all")
     assert (status, err) == (0, [])
     assert written(out) == ["p_page1_0.jpg", "p_page2_0.jpg"]
-    assert [line.split(": ")[0] for line in printed[::2]] == [f"{tmp_path}/p.tif, page {k}" for k in (1, 2)]
+    assert [line.split(": ")[0] for line in printed[:-1:2]] == [f"{tmp_path}/p.tif, page {k}" for k in (1, 2)]

@@ -133,6 +133,7 @@ class TestPhotos:
             cv2.imwrite(str(folder / name), astronaut)
         (folder / "notes.txt").write_text("no photo")
         (folder / "folder.jpg").mkdir()
+        (folder / "gone.jpg").symlink_to(folder / "nowhere")
         status, out, err = run("-f", folder, folder / "*" / "c.*", folder / "[no pattern].jpg")
         assert status == FAILED  # for the last one
         assert err == [f"tddfa: error: {folder / '[no pattern].jpg'}: no file matches"]
@@ -140,6 +141,8 @@ class TestPhotos:
             str(folder / "a.png"), str(folder / "b.JPG"), str(folder / "deeper" / "c.jpg"),
         ]  # fmt: skip
         assert written(tmp_path / "out") == ["a_2d_sparse.jpg", "b_2d_sparse.jpg", "c_2d_sparse.jpg"]
+        skipped = "deeper, folder.jpg (folder), gone.jpg (link to a missing file), notes.txt (not an image)"
+        assert out[-1] == f"3 of 3 done, 4 skipped: {skipped}"
 
     def test_a_name_that_looks_like_a_pattern(self, run, tmp_path, astronaut):
         cv2.imwrite(str(tmp_path / "me [1].jpg"), astronaut)
@@ -197,7 +200,7 @@ class TestPhotos:
         status, out, err = run("-f", tmp_path / "grey.png", tmp_path / "dot.png", "-o", ",".join(KINDS), "--json")
         assert (status, err) == (NO_FACE, [])
         assert [line.split(" (")[0] for line in out if not line.startswith(" ")] == [
-            f"{tmp_path / 'grey.png'}: no face", f"{tmp_path / 'dot.png'}: no face",
+            f"{tmp_path / 'grey.png'}: no face", f"{tmp_path / 'dot.png'}: no face", "2 of 2 done",
         ]  # fmt: skip
         assert written(tmp_path / "out") == ["dot.json", "grey.json"]
         assert json.loads((tmp_path / "out/grey.json").read_text()) == {

@@ -15,26 +15,30 @@ def test_a_folder_gives_its_images_and_no_other_files(tmp_path, capsys):
     images = ["a.jpg", "b.PNG", "c.HEIC", "d.avif"]
     for name in (*images, "notes.txt"):
         (tmp_path / name).touch()
-    assert input_files([str(tmp_path)]) == ([tmp_path / name for name in images], True)
+    assert input_files([str(tmp_path)])[:2] == (
+        [tmp_path / name for name in images],
+        [(tmp_path / "notes.txt", "not an image")],
+    )
     assert capsys.readouterr().err == ""
 
 
 def test_a_missing_file_is_kept_and_reading_it_gives_the_error(tmp_path):
-    assert input_files([str(tmp_path / "no.jpg")]) == ([tmp_path / "no.jpg"], True)
+    assert input_files([str(tmp_path / "no.jpg")]) == ([tmp_path / "no.jpg"], [], True)
 
 
 def test_a_pattern_without_a_file_gives_an_error_and_the_others_count(tmp_path, capsys):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "only_folders_here").mkdir()
     patterns = [str(tmp_path / "*.png"), str(tmp_path / "only*"), str(tmp_path / "*.jpg")]
-    assert input_files(patterns) == ([tmp_path / "a.jpg"], False)
+    skipped = [(tmp_path / "only_folders_here", "folder")]
+    assert input_files(patterns) == ([tmp_path / "a.jpg"], skipped, False)
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
     assert all("no file matches" in line for line in errors)
 
 
 def test_an_empty_folder_gives_an_error(tmp_path, capsys):
-    assert input_files([str(tmp_path)]) == ([], False)
+    assert input_files([str(tmp_path)]) == ([], [], False)
     assert "no image in this folder" in capsys.readouterr().err
 
 

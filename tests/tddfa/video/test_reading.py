@@ -335,16 +335,18 @@ def test_a_folder_of_images(tmp_path, caplog):
     for i in (0, 2, 10, 1):
         cv2.imwrite(str(tmp_path / f"f{i}.png"), moving_square(i, 60 + i, 40))
     (tmp_path / "f3.png").write_bytes(b"no picture")
+    (tmp_path / "f4.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "notes.txt").write_text("no picture either")
     with open_source(str(tmp_path)) as reader:
-        assert (reader.size, reader.fps, reader.count, reader.has_audio) == ((60, 40), None, 5, False)
+        assert (reader.size, reader.fps, reader.count, reader.has_audio) == ((60, 40), None, 6, False)
         seen = list(reader)
     assert [frame.image.shape[1] for frame in seen] == [60, 61, 62, 70]
     np.testing.assert_array_equal(seen[3].image, moving_square(10, 70, 40))
     assert [frame.index for frame in seen] == [0, 1, 2, 3]
     assert [frame.time for frame in seen] == [0, 0.04, 0.08, 0.12]
     [record] = caplog.records
-    assert "1 damaged images were skipped" in record.getMessage()
+    reasons = f"{tmp_path / 'f3.png'}: not an image; {tmp_path / 'f4.png'}: no such file"
+    assert record.getMessage() == f"{tmp_path}: 2 of 6 images skipped: {reasons}"
     assert [frame.image.shape[1] for frame in frames(tmp_path, start=1, end=2)] == [61, 62]
 
 

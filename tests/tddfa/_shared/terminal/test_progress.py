@@ -1,5 +1,8 @@
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,17 @@ def test_nothing_else_makes_bars():
         file for file in folder.rglob("*.py") if re.search(r"^ *(from|import) tqdm", file.read_text("utf-8"), re.M)
     ]
     assert users == [folder / "_shared/terminal/progress.py"]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="pseudo-terminals")
+def test_a_terminal_that_does_not_know_its_size():
+    """One of a CI, or of a program, has 0 columns and rows."""
+    ours, theirs = os.openpty()
+    code = "from tddfa._shared.terminal.progress import progress; print(list(progress('abc', unit='letter')))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert done.stdout == "['a', 'b', 'c']\n"
+    assert "0/3" in shown
+    assert "letter/s" in shown
