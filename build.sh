@@ -1,20 +1,26 @@
 #!/usr/bin/env bash
 # Install into .venv. Nothing outside this folder is changed.
-#   ./build.sh         install and compile
-#   ./build.sh demo    also run the demo on an example photo
-#   ./build.sh test    also run the whole test suite
+#   ./build.sh              install and compile
+#   ./build.sh demo         also run the demo on an example photo
+#   ./build.sh test         also run the whole test suite, on all cores
+#   ./build.sh --headless   OpenCV without windows: needs no libraries of a desktop
+#   ./build.sh --cpu        ONNX Runtime without CUDA: smaller
+# The options combine with each other, with demo and with test. .venv keeps them; to undo one, delete .venv.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 info() { printf 'build.sh: %s\n' "$*"; }
 fail() { printf 'build.sh: error: %s\n' "$*" >&2; exit 1; }
 
-task=${1:-}
-case "$task" in
-  "" | demo) extras="" ;;
-  test) extras="[test]" ;;
-  *) fail "expected demo, test or no argument, got '$task'" ;;
-esac
+task="" headless="" cpu=""
+for word in "$@"; do
+  case "$word" in
+    --headless) headless=headless ;;
+    --cpu) cpu=cpu ;;
+    demo | test) [ -z "$task" ] || fail "expected demo or test, got both"; task=$word ;;
+    *) fail "expected demo, test, --headless or --cpu, got '$word'" ;;
+  esac
+done
 
 python=${PYTHON:-}
 if [ -z "$python" ]; then
@@ -35,20 +41,59 @@ esac
   fail "cannot create the virtual environment (Debian, Ubuntu: apt install python3-venv)"
 bin=.venv/bin
 [ -d "$bin" ] || bin=.venv/Scripts
-info "installing and compiling into .venv (a few minutes the first time)"
-"$bin/python" -m pip install --quiet --disable-pip-version-check --editable ".$extras"
+pip() { "$bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
 
-# opencv-python needs system libraries for windows, even if no window is opened.
-if ! reason=$("$bin/python" -c 'import cv2' 2>&1); then
-  info "opencv-python cannot be loaded: ${reason##*$'\n'}"
-  info "replacing it with opencv-python-headless, which cannot open windows"
-  "$bin/python" -m pip uninstall --quiet --yes opencv-python opencv-python-headless
-  "$bin/python" -m pip install --quiet --disable-pip-version-check opencv-python-headless
+there=" $("$bin/python" -c 'import importlib.metadata as m; print(*{str(d.metadata["Name"]).lower() for d in m.distributions()})') "
+has() { case "$there" in *" $1 "*) ;; *) return 1 ;; esac; }
+! has opencv-python-headless || headless=headless
+! has onnxruntime || cpu=cpu
+# Packages that share a folder overwrite each other's files: both have to go.
+if [ -n "$headless" ] && has opencv-python; then pip uninstall --yes opencv-python opencv-python-headless; fi
+if [ -n "$cpu" ] && has onnxruntime-gpu; then pip uninstall --yes onnxruntime-gpu onnxruntime; fi
+
+info "installing and compiling into .venv (a few minutes the first time)"
+if [ -z "$headless$cpu" ]; then
+  pip install --editable "."
+else
+  pip install --requirement "requirements/$headless${headless:+${cpu:+-}}$cpu.txt"
+  pip install --no-deps --editable .
+fi
+if [ "$task" = test ]; then
+  # by name: the extra of tddfa would bring the packages that --headless and --cpu leave out
+  requirements=$("$bin/python" -c '
+import importlib.metadata
+for line in importlib.metadata.requires("tddfa"):
+    requirement, _, marker = line.replace(" ", "").partition(";")
+    if marker[:7] == "extra==" and marker[8:-1] == "test":
+        print(requirement)
+')
+  # shellcheck disable=SC2086  # one word for each
+  pip install $requirements
+fi
+
+# opencv-python needs libraries of the system for windows, even if no window is opened.
+if ! reason=$("$bin/python" -c '
+import sys
+from tddfa._shared.packages import reason
+try:
+    import cv2
+except ImportError as error:
+    sys.exit(reason(error))
+' 2>&1); then
+  info "OpenCV cannot be loaded: ${reason##*$'\n'}"
+  info "replacing it with opencv-python-headless, as --headless does"
+  pip uninstall --yes opencv-python opencv-python-headless
+  pip install --requirement requirements/common.txt opencv-python-headless
   "$bin/python" -c 'import cv2' || fail "opencv-python-headless cannot be loaded either"
 fi
 
 case "$task" in
   demo) "$bin/python" demo.py -f examples/inputs/astronaut.jpg -o 3d ;;
-  test) "$bin/python" -m pytest ;;
+  test)
+    cores=$("$bin/python" -c 'import os; print(min(8, len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))))')
+    info "running the tests on $cores cores (some minutes)"
+    # Unbuffered, so that a log shows the progress too. One thread each: the cores are taken by the other tests.
+    PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+      "$bin/python" -m pytest -n "$cores" --dist worksteal -p no:benchmark ;;
   *) info "done; try: $bin/python demo.py -f examples/inputs/astronaut.jpg -o 3d" ;;
 esac

@@ -82,9 +82,9 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
 
 
 def _run(parser: Parser, arguments: Sequence[str] | None) -> int:
-    options = parser.parse_args(arguments)
-    logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
     try:
+        options = parser.parse_args(arguments)
+        logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
         return int(options.run(options))
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
-from tddfa._shared.packages import reason
+from tddfa._shared.packages import conflicts, reason
 from tddfa._shared.terminal.printing import above_bars
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
 
+    for line in conflicts():
+        print_warning(line)
     opencv_log.silence()  # OpenCV prints its own lines about a damaged file; we print one
     options.config = own_config(options.config)
     return Aligner.load(

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -5,7 +6,8 @@ import textwrap
 
 import pytest
 
-from tddfa._shared.packages import REQUIREMENTS, needs, reason
+from tddfa._shared.packages import REQUIREMENTS, conflicts, needs, reason
+from tddfa.cli import main
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,3 +77,55 @@ def test_a_command_names_the_package_that_is_missing(root, tmp_path, arguments, 
     assert done.stderr.startswith("tddfa: error: ")
     assert done.stderr.endswith(f"pip install {REQUIREMENTS[module]}\n")
     assert done.stderr.count("\n") == 1
+
+
+class TestVariants:
+    def test_two_are_named(self, tmp_path):
+        for name in ("opencv_python", "opencv_python_headless", "opencv_contrib_python", "onnxruntime_gpu", "numpy"):
+            (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        (line,) = conflicts([str(tmp_path)])
+        assert line.startswith("opencv-python and opencv-python-headless and opencv-contrib-python are installed")
+        assert line.endswith("uninstall all, then install one")
+        (tmp_path / "onnxruntime-1.0.dist-info").mkdir()
+        assert conflicts([str(tmp_path)])[1].startswith("onnxruntime and onnxruntime-gpu are installed")
+
+    def test_one_in_two_folders_is_one(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / name / "opencv_python-1.0.dist-info").mkdir(parents=True)
+        assert conflicts([str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "python.zip")]) == []
+
+    def test_a_command_warns(self, root, tmp_path, monkeypatch, capsys):
+        for name in ("opencv_python", "opencv_python_headless"):
+            (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        monkeypatch.syspath_prepend(tmp_path)
+        photo = root / "examples/inputs/astronaut.jpg"
+        assert main(["image", "-f", str(photo), "-o", "pose", "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+        warning = "tddfa: warning: opencv-python and opencv-python-headless are installed, and share their files: "
+        assert warning in capsys.readouterr().err
+
+
+class TestWithoutALibrary:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["image", "-f", "x.jpg"], ["video", "-f", "x.mp4"], ["webcam"], ["align", "-f", "x.jpg"],
+            ["evaluate", "300w", "--data", "x"], ["bench"], ["train", "fit", "photos", "crops"],
+        ],
+        ids=lambda arguments: arguments[0],
+    )  # fmt: skip
+    def test_a_command_names_the_package_of_the_system(self, tmp_path, arguments):
+        (tmp_path / "cv2.py").write_text(
+            "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory', name='cv2')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "tddfa", *arguments],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("tddfa: error: opencv-python needs libGL.so.1: apt install libgl1 (Debian, Ubun")
+        assert "dnf install libglvnd-glx (Fedora)" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_an_unknown_library_is_left_as_it_is(self):
+        text = "libother.so.3: cannot open shared object file: No such file or directory"
+        assert reason(ImportError(text)) == text
