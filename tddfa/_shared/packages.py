@@ -34,10 +34,16 @@ REQUIREMENTS = {
 }
 """What pip calls the packages that tddfa imports, by the name of the module."""
 
-_VARIANTS = (
-    ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
-    ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-migraphx"),
-)
+VARIANTS = {
+    "opencv-python": (
+        "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
+    ),
+    "onnxruntime": (
+        "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-migraphx",
+    ),
+}  # fmt: skip
+"""Packages that have the same module: the usual one, and all of them."""
+
 # Libraries of the system that opencv-python loads for its windows: their packages in Debian and in Fedora.
 _LIBRARIES = {
     "libGL.so.1": ("libgl1", "libglvnd-glx"),
@@ -112,7 +118,7 @@ def conflicts(folders: Iterable[str] | None = None) -> list[str]:
             for name in names
             if name.endswith(".dist-info") and name.lower().startswith(("opencv", "onnxruntime"))
         )
-    groups = [[name for name in group if name in installed] for group in _VARIANTS]
+    groups = [[name for name in group if name in installed] for group in VARIANTS.values()]
     return [
         f"{' and '.join(group)} are installed, and share their files: "
         f"uninstall {'both' if len(group) == 2 else 'all'}, then install one"

@@ -16,17 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tddfa import __version__
+from tddfa._shared.packages import VARIANTS
 from tddfa.cli._common import FAILED, print_line
 from tddfa.model import assets
 
 _TIMEOUT = 120  # s
-# Packages that have the same module: the usual one, and all of them.
-_VARIANTS = {
-    "opencv-python": (
-        "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
-    ),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
-}  # fmt: skip
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<extras>[^]]*)\])?")
 _EXTRA = re.compile(r"""extra == ["']([\w-]+)["']""")
 
@@ -102,14 +96,14 @@ def _requirements(package: str, extra: str | None) -> dict[str, str]:
 
 def _installed(name: str) -> list[str]:
     """The packages that meet a requirement, with their versions: it, or variants of it."""
-    versions = ((variant, _version(variant)) for variant in _VARIANTS.get(name, (name,)))
+    versions = ((variant, _version(variant)) for variant in VARIANTS.get(name, (name,)))
     return [f"{variant} {version}" for variant, version in versions if version is not None]
 
 
 def _packages() -> str:
     if _version("tddfa") is None:
         raise _FailedError("tddfa is not installed as a package, so its requirements are not known")
-    usual = {variant: name for name, variants in _VARIANTS.items() for variant in variants}
+    usual = {variant: name for name, variants in VARIANTS.items() for variant in variants}
     found = {name: _installed(name) for name in dict.fromkeys(usual.get(n, n) for n in _requirements("tddfa", None))}
     missing = [name for name, versions in found.items() if not versions]
     if missing:
