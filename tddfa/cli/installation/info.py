@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +76,8 @@ def _system() -> str:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata  # takes as long to load as all commands together
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -85,6 +86,8 @@ def _version(name: str) -> str | None:
 
 def _requirements(package: str, extra: str | None) -> dict[str, str]:
     """What a package requires, or what an extra of it adds: name -> extras of that package."""
+    from importlib import metadata
+
     found = {}
     for text in metadata.requires(package) or ():
         marked = _EXTRA.search(text)
@@ -114,6 +117,8 @@ def _packages() -> str:
 
 
 def _extras() -> str:
+    from importlib import metadata
+
     if _version("tddfa") is None:
         raise _FailedError("tddfa is not installed as a package, so its extras are not known")
     names = metadata.metadata("tddfa").get_all("Provides-Extra") or []
