@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from tddfa._shared.packages import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parent
 # training needs torch, an extra: without it its modules cannot be imported, and are not searched for examples
@@ -35,3 +39,27 @@ def _examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, objec
     if isinstance(request.node, pytest.DoctestItem):
         doctest_namespace.update(request.getfixturevalue("example"))
         doctest_namespace["tmp"] = request.getfixturevalue("tmp_path")
+
+
+def how_to_run(reason: str) -> str:
+    """What a skipped test needs, from the reason that it gave."""
+    missing = re.search(r"could not import '(\w+)", reason)
+    if missing is None:
+        return reason.removeprefix("Skipped: ")
+    if missing[1] == "torch":
+        return "needs torch: pip install torch onnx"
+    package = REQUIREMENTS.get(missing[1], missing[1])
+    return f"needs {package}: pip install {package}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was skipped, and how to get it."""
+    # a file that is skipped as a whole counts as one
+    skipped = Counter(how_to_run(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
+    if not importlib.util.find_spec("torch"):
+        skipped["the examples of tddfa.train need torch: pip install torch onnx"] += 1
+    if config.option.markexpr == "not slow":
+        skipped["the tests that install environments: pytest -m slow tests"] += 1
+    terminalreporter.section("skipped tests and files, and how to get them")
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count:4}  {reason}")
