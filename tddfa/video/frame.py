@@ -30,7 +30,7 @@ class Frame:
     Attributes
     ----------
     image : ndarray (h, w, 3) uint8
-        BGR, C-contiguous, upright.
+        BGR of BT.709, C-contiguous, upright, with square pixels.
     index : int
         Index in the source, from 0. Frames before `start` count; damaged frames that were skipped do not.
     time : float

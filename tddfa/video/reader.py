@@ -20,7 +20,7 @@ class Reader:
     name : str
         Name in messages: path, URL, "camera 0".
     size : tuple of int or None
-        Width and height of the first frame, upright, px; None if unknown before it is read.
+        Width and height of the first frame, upright, with square pixels, px; None if unknown before it is read.
     fps : float or None
         Frame rate, 1/s, on average if it varies; None if unknown.
     count : int or None
