@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from FaceBoxes import Detector
     from tddfa._shared.errors import TddfaError
     from tddfa._shared.image_source import read_image
     from tddfa.aligner import Aligner
     from tddfa.decoder import Decoder
+    from tddfa.detector import Detector
     from tddfa.geometry.camera import Camera
     from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.geometry.rotation import Euler
@@ -37,7 +37,7 @@ _HOMES = {
     "Config": "tddfa.model.config",
     "CropRule": "tddfa.model.config",
     "Decoder": "tddfa.decoder",
-    "Detector": "FaceBoxes",
+    "Detector": "tddfa.detector",
     "Euler": "tddfa.geometry.rotation",
     "Face": "tddfa.types",
     "FaceModel": "tddfa.model.face_model",

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from FaceBoxes import Detector
 from tddfa._shared.arrays import checked
-from tddfa._shared.image_source import Color, ImageSource, as_bgr
+from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
 from tddfa.crop import roi_from_box
 from tddfa.decoder import Decoder
+from tddfa.detector import Detector, Find
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
@@ -32,7 +32,8 @@ class Aligner:
     decoder : Decoder
         Meaning of the regressor's output: face model, crop rule, landmark convention.
     detector : callable or None
-        Image to `FaceBoxes.Detections`. None if boxes or Rois are always given.
+        Image to `FaceBoxes.Detections`: a `tddfa.Detector`, or any function, which becomes one. None if boxes or Rois
+        are always given.
     min_score : float or None
         A *detected* face with a lower face score of the regressor, 0..1, is dropped; None keeps all. Faces whose box or
         Roi was given are kept, so that the results correspond to the input.
@@ -59,7 +60,7 @@ class Aligner:
         regressor: Regressor,
         decoder: Decoder,
         *,
-        detector: Detector | None = None,
+        detector: Find | None = None,
         min_score: float | None = None,
         refine: int = 0,
         flip: bool = False,
@@ -71,7 +72,7 @@ class Aligner:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
         self.regressor = regressor
         self.decoder = decoder
-        self.detector = detector
+        self.detector = detector if detector is None or isinstance(detector, Detector) else Detector(detector)
         self.min_score = min_score
         self.refine = refine
         self.flip = flip
@@ -91,6 +92,7 @@ class Aligner:
         convention: str | None = None,
         tiles: str | None = None,
         min_score: float | None = None,
+        detector: Find | None = None,
     ) -> Aligner:
         """Load a shipped or fetched config by its name, or a ``.yml`` file.
 
@@ -121,6 +123,9 @@ class Aligner:
         min_score : float or None
             See `Aligner`; 0 keeps every detection. None takes the config's value (``docs/thresholds.md``).
 
+        detector : callable or None
+            See `Aligner`. None takes that of the config, whose network is not loaded otherwise.
+
         Raises
         ------
         AssetError, ConfigError, FileNotFoundError, ValueError
@@ -134,23 +139,13 @@ class Aligner:
         ('cpu', 0)
         """
         settings = Config.load(config_path(config)).with_precision(precision)
-        detector = settings.detector
         decoder = Decoder.from_config(settings, convention=convention, exact_crop=exact_crop)
+        if detector is None:
+            detector = Detector.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
         return cls(
             Model(verified(settings.model), device, threads),
             decoder,
-            detector=Detector(
-                Model(verified(detector.model), device, threads),
-                max_height=detector.max_height,
-                max_width=detector.max_width,
-                max_area=detector.max_area,
-                small_area=detector.small_area,
-                tiles=detector.tiles if tiles is None else tiles,
-                score=detector.score,
-                iou=detector.iou,
-                max_candidates=detector.max_candidates,
-                max_faces=detector.max_faces,
-            ),
+            detector=detector,
             min_score=settings.min_score if min_score is None else min_score,
             refine=settings.refine if refine is None else refine,
             flip=settings.flip,
@@ -179,6 +174,7 @@ class Aligner:
         boxes: ArrayLike | None = None,
         rois: Sequence[Roi] | None = None,
         color: Color = "bgr",
+        name: str | os.PathLike[str] | None = None,
     ) -> list[Face]:
         """Find and align the faces of an image.
 
@@ -194,6 +190,8 @@ class Aligner:
             The squares to crop, in place of boxes.
         color : {"bgr", "rgb"}
             Order of the channels of an array: OpenCV reads BGR, Pillow and imageio read RGB.
+        name : path or None
+            Name of the image, for a detector that reads boxes from a file. None takes that of a file.
 
         Returns
         -------
@@ -221,7 +219,8 @@ class Aligner:
             kind = type(image).__name__
             raise TypeError(f"image: expected one image (height, width, 3) uint8, got a {kind}; batch() takes several")
         pixels = as_bgr("image", image, color)
-        return self._align([pixels], None if boxes is None else [boxes], None if rois is None else [rois])[0]
+        names = [source_name(image) if name is None else name]
+        return self._align([pixels], None if boxes is None else [boxes], None if rois is None else [rois], names)[0]
 
     def batch(
         self,
@@ -266,13 +265,14 @@ class Aligner:
         for name, value in (("boxes", boxes), ("rois", rois)):
             if value is not None and len(value) != len(images):
                 raise ValueError(f"{name}: expected one entry for each of {len(images)} images, got {len(value)}")
-        return self._align(pixels, boxes, rois)
+        return self._align(pixels, boxes, rois, [source_name(image) for image in images])
 
     def _align(
         self,
         images: Sequence[Image],
         boxes: Sequence[ArrayLike] | None,
         rois: Sequence[Sequence[Roi]] | None,
+        names: Sequence[str | os.PathLike[str] | None],
     ) -> list[list[Face]]:
         if boxes is not None and rois is not None:
             raise ValueError("boxes, rois: expected one of them at most, got both")
@@ -285,7 +285,7 @@ class Aligner:
             elif boxes is not None:
                 targets += self._given_boxes(i, image, boxes[i])
             else:
-                targets += self._detected(i, image)
+                targets += self._detected(i, image, names[i])
         predictions = self._passes(images, targets)
         limit = self.min_score if boxes is None and rois is None else None
         result: list[list[Face]] = [[] for _ in images]
@@ -304,13 +304,11 @@ class Aligner:
             score = float(row[4]) if len(row) == 5 else 1.0
             yield Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
 
-    def _detected(self, index: int, image: Image) -> Iterator[Target]:
+    def _detected(self, index: int, image: Image, name: str | os.PathLike[str] | None) -> Iterator[Target]:
         assert self.detector is not None
-        detections = self.detector(image)
+        detections = self.detector(image, name=name)
         for box, score in zip(detections.xyxy, detections.scores, strict=True):
-            # the network's offsets may swap the edges of a box: it is no face then
-            if box[0] < box[2] and box[1] < box[3]:
-                yield Target(index, box, float(score), roi_from_box(box, self.crop))
+            yield Target(index, box, float(score), roi_from_box(box, self.crop))
 
     def _face(self, target: Target, predicted: Prediction, image: Image) -> Face:
         face = Face(

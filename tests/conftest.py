@@ -38,6 +38,15 @@ def evaluation():
 
 
 @pytest.fixture(scope="session")
+def yunet_file():
+    """YuNet's released network."""
+    file = SHARED / "teachers/yunet_n_dynamic.onnx"
+    if not file.is_file():
+        pytest.skip("../shared/teachers is missing: YuNet's released file")
+    return file
+
+
+@pytest.fixture(scope="session")
 def cases():
     """Folder of files on which earlier versions failed."""
     folder = SHARED / "cases"

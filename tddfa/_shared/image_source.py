@@ -88,3 +88,11 @@ def as_bgr(name: str, source: ImageSource, color: Color = "bgr") -> NDArray[np.u
         )
     array = checked_image(name, source)
     return array if color == "bgr" else np.asarray(cv2.cvtColor(array, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def source_name(source: Any) -> str | None:
+    """Path of an image that is a file, or that Pillow has read from one; None of any other."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "filename", None)
+    return name if isinstance(name, str) and name else None

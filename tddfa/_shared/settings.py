@@ -27,7 +27,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[s
     """Read a ``.yml`` file into a dataclass.
 
     Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples, dataclasses, and each of
-    them or None.
+    them or None. Of several dataclasses (``A | B``), the key ``kind`` chooses: each has a field ``kind`` that is a
+    ``Literal`` of its word, with this word as its default; without the key it is the first.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ def build_settings(
     path: str | os.PathLike[str],
     *,
     renamed: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> T:
     """Make the dataclass `cls` of what a file holds, as `load_settings` does.
@@ -83,13 +85,23 @@ def build_settings(
         See `read_mapping`.
     path : path
         The file, for messages and for relative paths.
+    defaults : mapping, optional
+        Values of fields that the file leaves out.
     **given
         Fields of `cls` that the caller sets; as keys of the file they are unknown.
     """
-    return _build(cls, content, Path(path), "", renamed or {}, given)
+    return _build(cls, content, Path(path), "", renamed or {}, given, defaults or {})
 
 
-def _build(cls: type[T], content: Any, path: Path, key: str, renamed: Mapping[str, str], given: Mapping[str, Any]) -> T:
+def _build(
+    cls: type[T],
+    content: Any,
+    path: Path,
+    key: str,
+    renamed: Mapping[str, str],
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> T:
     """Make a dataclass of the value of `key`, which is empty at the top and ``augment.scale`` below it."""
     where = f"{path}: {key}: " if key else f"{path}: "
     prefix = f"{key}." if key else ""
@@ -104,11 +116,11 @@ def _build(cls: type[T], content: Any, path: Path, key: str, renamed: Mapping[st
             raise ConfigError(f"{where}unknown key {name!r}; known are {', '.join(fields)}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in content:
+        if required and name not in content and name not in defaults:
             raise ConfigError(f"{where}missing key {name!r}")
     values = {name: _convert(hints[name], value, path, f"{prefix}{name}") for name, value in content.items()}
     try:
-        return cls(**values, **given)
+        return cls(**{**defaults, **values}, **given)
     except ValueError as error:
         raise ConfigError(f"{path}: {prefix}{error}") from error
 
@@ -125,6 +137,10 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
     if isinstance(kind, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        choices = [argument for argument in arguments if dataclasses.is_dataclass(argument)]
+        if len(choices) > 1:
+            kind = _chosen(choices, _mapping(value, f"{path}: {key}"), path, key)
+            return _convert(kind, value, path, key)
         kind = next(argument for argument in arguments if argument is not type(None))
         return _convert(kind, value, path, key)
     if typing.get_origin(kind) is typing.Literal:
@@ -141,7 +157,7 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
         kinds = arguments[:1] * len(value) if any_length else arguments
         return tuple(_convert(kinds[i], item, path, f"{key}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value, path, key, {}, {})
+        return _build(kind, value, path, key, {}, {}, {})
     if kind is Path and isinstance(value, str) and value:
         return Path(os.path.normpath(path.parent / value))
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -149,3 +165,12 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
     if kind in (int, str, bool) and type(value) is kind:
         return value
     raise ConfigError(f"{path}: {key}: expected {_EXPECTED.get(kind, kind)}, got {reprlib.repr(value)}")
+
+
+def _chosen(choices: list[Any], content: Mapping[str, Any], path: Path, key: str) -> Any:
+    """Choose a dataclass by the word of the key ``kind``."""
+    by_word = {str(field.default): c for c in choices for field in dataclasses.fields(c) if field.name == "kind"}
+    word = content.get("kind", next(iter(by_word)))
+    if not isinstance(word, str) or word not in by_word:
+        raise ConfigError(f"{path}: {key}.kind: expected one of {', '.join(by_word)}, got {reprlib.repr(word)}")
+    return by_word[word]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes import Detector
+from FaceBoxes import Detector as FaceBoxes
 from FaceBoxes.anchors import decode
 from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
@@ -23,6 +23,7 @@ from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import crop_image
+from tddfa.detector import YuNet
 from tddfa.model.runtime import Model
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 from tddfa.tracking.tracker import Tracker
@@ -41,8 +42,8 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
         return Model(model.path, model.device, threads) if isinstance(model, Model) else model
 
     detector = aligner.detector
-    if isinstance(detector, Detector):
-        detector = replace(detector, model=reload(detector.model))  # type: ignore[arg-type]
+    if detector is not None and isinstance(detector.find, FaceBoxes | YuNet):
+        detector = detector.with_options(model=reload(detector.find.model))
     return Aligner(
         reload(aligner.regressor),  # type: ignore[arg-type]
         aligner.decoder,
@@ -78,11 +79,14 @@ class Context:
         return min(self.threads or os.cpu_count() or 1, _MAX_DRAWING_THREADS)
 
     @cached_property
-    def detector(self) -> Detector:
+    def detector(self) -> FaceBoxes:
         """The FaceBoxes detector."""
-        if not isinstance(self.aligner.detector, Detector):
+        if self.aligner.detector is None:
             raise ValueError("this model has no detector")
-        return self.aligner.detector
+        find = self.aligner.detector.find
+        if not isinstance(find, FaceBoxes):
+            raise ValueError(f"expected a FaceBoxes detector, this model has {type(find).__name__}")
+        return find
 
     @cached_property
     def images(self) -> dict[int, NDArray[np.uint8]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -118,7 +117,7 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
 
     started = time.perf_counter()
     image = image_io.read(photo.path, page=photo.page)
-    detected = aligner(image)
+    detected = aligner(image, name=photo.path)
     elapsed = f"{1000 * (time.perf_counter() - started):.0f} ms, {aligner.device}"
     faces = ordered(detected, options.order, image.shape[:2])[: options.max_faces]
     left_out = "" if len(faces) == len(detected) else f", {len(faces)} wanted"
@@ -186,7 +185,7 @@ def _set_thresholds(aligner: Aligner, options: argparse.Namespace) -> None:
     given = {"score": options.det_threshold, "iou": options.nms_threshold}
     changes = {name: value for name, value in given.items() if value is not None}
     if changes and aligner.detector is not None:
-        aligner.detector = dataclasses.replace(aligner.detector, **changes)
+        aligner.detector = aligner.detector.with_options(**changes)
 
 
 def _overlap(text: str) -> float:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +43,6 @@ DEMO: dict[str, Any] = {
     "kind_in_mesh_names": True,
 }
 """Defaults of demo.py."""
-
-_MAX_BOX_BYTES = 64 << 20
 
 
 def add_parser(commands: Any) -> None:
@@ -91,7 +87,7 @@ def run_image(options: argparse.Namespace) -> int:
     """Run ``tddfa image``; return the exit status."""
     inputs = input_files(options.inputs)
     paths = inputs.paths
-    boxes = None if options.boxes is None else _read_boxes(options.boxes, paths)
+    boxes = _given_boxes(options.boxes, paths)
     camera = camera_choice(options)
     check_needs(options.opt)
     warn_without_effect(options, options.opt, "--json", options.json)
@@ -142,7 +138,7 @@ class _Run:
         needed = self.options.json or uses_camera(self.options.opt)
         intrinsics = self.camera(image.shape[:2], path) if needed else None
         try:
-            faces = self.aligner(image, boxes=None if self.boxes is None else self.boxes[str(path)])
+            faces = self.aligner(image, boxes=None if self.boxes is None else self.boxes[str(path)], name=path)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{photo.name}: {error}") from error
         elapsed = 1000 * (time.perf_counter() - started)
@@ -192,58 +188,19 @@ def _boolean(text: str) -> bool:
     return text.lower() in ("true", "yes", "1")
 
 
-def _read_boxes(file: Path, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
+def _given_boxes(file: Path | None, paths: Sequence[Path]) -> dict[str, NDArray[np.float64]] | None:
     """Read the boxes of every photo from a text file (for one photo) or a JSON file.
 
     Raises
     ------
-    ValueError
+    ConfigError, ValueError
         If the file cannot be read, has another content, or lacks a photo.
     """
-    content = _box_lists(file, paths)
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected photo names and their boxes, got {type(content).__name__}")
-    return {str(path): _box_rows(file, path, content) for path in paths}
+    if file is None:
+        return None
+    from tddfa.detector import BoxFile
 
-
-def _box_lists(file: Path, paths: Sequence[Path]) -> Any:
-    """Read the file as JSON, or its lines as those of the only photo."""
-    try:
-        if file.stat().st_size > _MAX_BOX_BYTES:
-            raise ValueError(f"{file}: expected at most {_MAX_BOX_BYTES >> 20} MiB of boxes")
-        text = file.read_text(encoding="utf-8")
-        parse = json.loads if file.suffix.lower() == ".json" else partial(_box_lines, file, paths)
-        return parse(text)
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{file}: not a file of boxes: {error}") from error
-    except ValueError as error:
-        if str(error).startswith(str(file)):
-            raise
-        raise ValueError(f"{file}: expected numbers of boxes, {error}") from error
-
-
-def _box_lines(file: Path, paths: Sequence[Path], text: str) -> dict[str, list[list[float]]]:
-    if len(paths) != 1:
+    boxes = BoxFile(file)
+    if not boxes.has_names and len(paths) != 1:
         raise ValueError(f"{file}: expected one photo for lines of boxes, got {len(paths)}; give a .json file")
-    lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
-    try:
-        return {paths[0].name: [[float(word) for word in line] for line in lines if line]}
-    except ValueError as error:
-        raise ValueError(f"{file}: expected lines 'x1 y1 x2 y2', {error}") from error
-
-
-def _box_rows(file: Path, path: Path, content: dict[str, Any]) -> NDArray[np.float64]:
-    import numpy as np
-
-    rows = content.get(path.name, content.get(str(path)))
-    if rows is None:
-        raise ValueError(f"{file}: no boxes for {path.name}")
-    try:
-        boxes = np.asarray(rows, dtype=np.float64)
-    except (TypeError, ValueError):
-        boxes = np.zeros(1)
-    if boxes.size and (boxes.ndim != 2 or boxes.shape[1] not in (4, 5)):
-        raise ValueError(f"{file}: {path.name}: expected rows x1 y1 x2 y2, in px")
-    return boxes
+    return {str(path): boxes.rows(path)[:, :5] for path in paths}

@@ -13,7 +13,7 @@ from tddfa._shared.packages import reason
 from tddfa._shared.settings import read_mapping
 from tddfa.compat import bfm, fetch
 from tddfa.model.assets import AssetError, cache_folder
-from tddfa.model.config import Config, ConfigError, CropRule, DetectorConfig
+from tddfa.model.config import Config, ConfigError, CropRule, FaceBoxesConfig
 
 CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=2**0.5, rounded=True)
 """The crop of 3DDFA_V2."""
@@ -53,7 +53,7 @@ def convert_config(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     config = resolve(path, read_mapping(path))
-    files = (str(file.resolve()) for file in (config.model, config.face_model, config.detector.model))
+    files = (str(file.resolve()) for file in (config.model, config.face_model, config.detector.file))
     text = fetch.config_text(config.name, *files)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     converted = cache_folder() / "converted" / key / f"{config.name}.yml"
@@ -132,7 +132,7 @@ class _Files:
             ),
             face_model=self._face_model(str(content["bfm_fp"])),
             crop=CROP,
-            detector=DetectorConfig(self.detector()),
+            detector=FaceBoxesConfig(self.detector()),
         )
 
     def detector(self) -> Path:

@@ -58,12 +58,21 @@ crop:
   landmark_scale: 1.4142135623730951
   rounded: true        # crop as 3DDFA_V2 does; false (or --exact-crop) crops at the exact edges
 
+"""
+_DETECTOR = """\
 detector:
   model: {detector}
   score: 0.5
   iou: 0.3
   max_height: 720
   max_width: 1080
+"""
+WITH_OURS = "open_mb05_3ddfa_v2"
+"""Name of the config of ``open_mb05`` with 3DDFA_V2's detector."""
+_WITH_OURS = """\
+# open_mb05 with 3DDFA_V2's detector, converted by tddfa. What each key means: tddfa/model/config.py.
+base: open_mb05
+
 """
 
 
@@ -95,7 +104,9 @@ def config_text(name: str, model: str, face_model: str, detector: str) -> str:
     """Text of the config of one of 3DDFA_V2's regressors."""
     # a JSON string is a YAML one: a path may hold any character
     paths = {"model": model, "face_model": face_model, "detector": detector}
-    return _CONFIG.format(name=name, **{key: json.dumps(path, ensure_ascii=False) for key, path in paths.items()})
+    return (_CONFIG + _DETECTOR).format(
+        name=name, **{key: json.dumps(path, ensure_ascii=False) for key, path in paths.items()}
+    )
 
 
 def fetch(
@@ -139,6 +150,10 @@ def fetch(
     try:
         made = _Made(target)
         detector = _detector(sources, made, report)
+        if detector:
+            text = _WITH_OURS + _DETECTOR.format(detector=detector)
+            write_atomic(target / f"{WITH_OURS}.yml", text.encode())
+            report.notes.append(f"{WITH_OURS}.yml: open_mb05 with this detector")
         face_model = _face_model(sources, made, report)
         for name, path in REGRESSORS.items():
             model = _regressor(name, path, sources, made, report)

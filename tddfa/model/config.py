@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tddfa._shared.errors import ConfigError as ConfigError
 from tddfa._shared.settings import build_settings, read_mapping
+from tddfa.model.assets import AssetError, config_path
 
 PRECISIONS = ("float", "int8")
+
+BASE_KEY = "base"
+"""Key that names the config on which a file is based."""
 
 UPSTREAM_KEY = "checkpoint_fp"
 """Key that every config of 3DDFA_V2 has, and none of ours."""
@@ -59,10 +63,11 @@ class CropRule:
 
 
 @dataclass(frozen=True)
-class DetectorConfig:
-    """The detector's network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
+class FaceBoxesConfig:
+    """A FaceBoxes network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
 
     model: Path
+    kind: Literal["faceboxes"] = "faceboxes"
     model_int8: Path | None = None
     score: float = 0.5
     iou: float = 0.3
@@ -73,6 +78,49 @@ class DetectorConfig:
     tiles: Literal["auto", "off"] = "off"
     max_candidates: int = 5000
     max_faces: int = 750
+
+    @property
+    def file(self) -> Path:
+        """The file with the network."""
+        return self.model
+
+
+@dataclass(frozen=True)
+class YuNetConfig:
+    """YuNet's network and the arguments of `tddfa.detector.YuNet`."""
+
+    model: Path
+    kind: Literal["yunet"] = "yunet"
+    score: float = 0.5
+    iou: float = 0.3
+    max_area: int = 2_073_600
+    small_area: int | None = None
+    tiles: Literal["auto", "off"] = "off"
+    max_candidates: int = 5000
+    max_faces: int = 750
+
+    @property
+    def file(self) -> Path:
+        """The file with the network."""
+        return self.model
+
+
+@dataclass(frozen=True)
+class BoxFileConfig:
+    """A file of boxes in place of a network: the arguments of `tddfa.detector.BoxFile`."""
+
+    boxes: Path
+    kind: Literal["boxes"] = "boxes"
+    score: float = 0.0
+
+    @property
+    def file(self) -> Path:
+        """The file with the boxes."""
+        return self.boxes
+
+
+DetectorConfig = FaceBoxesConfig | YuNetConfig | BoxFileConfig
+"""The section ``detector`` of a config; its key ``kind`` chooses (default: ``faceboxes``)."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +137,9 @@ class Config:
         Face model, ``.npz``.
     crop : CropRule
         Crop that the regressor takes.
-    detector : DetectorConfig
-        Face detector.
+    detector : FaceBoxesConfig, YuNetConfig or BoxFileConfig
+        Face detector. In the file, ``kind: faceboxes|yunet|boxes`` chooses one and the other keys set it up; or it is
+        the name of another config, whose detector it takes: ``detector: mb05_120x120`` is that of 3DDFA_V2.
     min_score : float or None
         Faces with a lower face score of the regressor are dropped; None keeps all.
     model_int8 : Path or None
@@ -154,23 +203,60 @@ class Config:
             return self
         if self.model_int8 is None:
             raise ConfigError(f"{self.name}: this model has no int8 network (its config has no key model_int8)")
-        detector = replace(self.detector, model=self.detector.model_int8 or self.detector.model)
+        detector = self.detector
+        if isinstance(detector, FaceBoxesConfig) and detector.model_int8 is not None:
+            detector = replace(detector, model=detector.model_int8)
         return replace(self, model=self.model_int8, detector=detector)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Config:
         """Read a ``.yml`` file. Nothing is converted or written.
 
+        Its key ``base`` names another config, which has the keys that the file leaves out.
+
         Raises
         ------
         ConfigError
-            If the file cannot be read, if a key is unknown, renamed, missing or of the wrong type, or if it is a config
-            of 3DDFA_V2, which `tddfa.compat.convert_config` converts; the message names the file and the key.
+            If the file cannot be read, if a key is unknown, renamed, missing or of the wrong type, if it is based on
+            itself, or if it is a config of 3DDFA_V2, which `tddfa.compat.convert_config` converts; the message names
+            the file and the key.
+
+        Examples
+        --------
+        >>> written = (tmp / "fast.yml").write_text("{base: open_mb05, refine: 0}")
+        >>> fast = Config.load(tmp / "fast.yml")
+        >>> fast.name, fast.refine, fast.model.name
+        ('fast', 0, 'open_mb05.onnx')
         """
-        path = Path(path)
+        return cls._load(Path(path), ())
+
+    @classmethod
+    def _load(cls, path: Path, based: tuple[Path, ...]) -> Config:
+        """Read a file on which the files of `based` are based, one on the other."""
         content = read_mapping(path)
         if UPSTREAM_KEY in content:
             raise ConfigError(
                 f"{path}: a config of 3DDFA_V2: expected the file that tddfa.compat.convert_config({str(path)!r}) makes"
             )
-        return build_settings(cls, content, path, name=path.stem)
+        based = (*based, path.resolve())
+        defaults: dict[str, Any] = {}
+        if BASE_KEY in content:
+            base = cls._named(path, BASE_KEY, content.pop(BASE_KEY), based)
+            defaults = {field.name: getattr(base, field.name) for field in fields(base) if field.name != "name"}
+        if isinstance(content.get("detector"), str):
+            defaults["detector"] = cls._named(path, "detector", content.pop("detector"), based).detector
+        return build_settings(cls, content, path, defaults=defaults, name=path.stem)
+
+    @classmethod
+    def _named(cls, path: Path, key: str, name: Any, based: tuple[Path, ...]) -> Config:
+        """Read the config that a key of the file `path` names: by its name, or by its path from that file."""
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"{path}: {key}: expected the name of a config, got {name!r}")
+        try:
+            beside = path.parent / name
+            other = beside if beside.suffix in (".yml", ".yaml") and beside.is_file() else config_path(name)
+        except AssetError as error:
+            raise ConfigError(f"{path}: {key}: {error}") from error
+        if other.resolve() in based:
+            raise ConfigError(f"{path}: {key}: expected another config, got {name}, which is based on this one")
+        return cls._load(other, based)

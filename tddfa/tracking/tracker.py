@@ -358,7 +358,7 @@ class Tracker:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
-        boxes = [box for box in detections.xyxy / scale if box[0] < box[2] and box[1] < box[3]]
+        boxes = list(detections.xyxy / scale)
         overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois])
         overlap = overlap.reshape(len(rois), len(boxes))
         pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]

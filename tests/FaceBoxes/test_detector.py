@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -225,7 +223,7 @@ class TestLayout:
             Detector(self.Model(), anchors=Anchors())(np.zeros((64, 64, 3), np.uint8))
 
     def test_the_shipped_file_has_the_layout_of_the_paper(self, aligner):
-        assert aligner.detector.layout == Anchors()
+        assert aligner.detector.find.layout == Anchors()
 
 
 class TestRealPhotos:
@@ -233,7 +231,7 @@ class TestRealPhotos:
 
     @pytest.fixture
     def detector(self, aligner):
-        return replace(aligner.detector, score=0.5)
+        return aligner.detector.with_options(score=0.5)
 
     def test_no_face(self, aligner, rng):
         assert len(aligner.detector(np.full((300, 400, 3), 127, np.uint8))) == 0

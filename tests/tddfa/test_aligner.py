@@ -486,7 +486,7 @@ class TestPrecision:
     def test_int8_is_nearly_equal(self, aligner, two_people):
         eight = Aligner.load("open_mb05", device="cpu", precision="int8")
         assert eight.regressor.path.name == "open_mb05_int8.onnx"
-        assert eight.detector.model.path.name == "faceboxes_int8.onnx"
+        assert eight.detector.find.model.path.name == "faceboxes_int8.onnx"
         expected, faces = aligner(two_people), eight(two_people)
         assert len(faces) == len(expected) == 2
         for face, other in zip(faces, expected, strict=True):

@@ -7,17 +7,17 @@ DIR/voc/JPEGImages, or WIDER FACE's DIR/wider_face_split/wider_face_val_bbx_gt.t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes import Detector
 from tddfa._shared import image_io
 from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import BoxedImage
 from tddfa.datasets.files import parallel_map, relative_name
+from tddfa.detector import Detector
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.detections import SIZES, Sample, match, precision
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup, Worst
@@ -56,7 +56,7 @@ def evaluate(setup: Setup) -> Result:
         If the aligner has no detector, or if a file of boxes is damaged.
     """
     detector = setup.aligner.detector
-    if not isinstance(detector, Detector):
+    if detector is None:
         raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
     sources = [
         ("detect", labelled_boxes.load_folder(setup.data / "detect")),
@@ -70,8 +70,9 @@ def evaluate(setup: Setup) -> Result:
     items: list[dict[str, object]] = []
     curves: list[Curve] = []
     worst: list[Worst] = []
-    settings: dict[str, object] = {"lowest score": _LOWEST_SCORE, "score": detector.score}
-    lowered = replace(detector, score=min(_LOWEST_SCORE, detector.score))
+    own = detector.score or 0.0
+    settings: dict[str, object] = {"lowest score": _LOWEST_SCORE, "score": own}
+    lowered = detector.with_options(score=_LOWEST_SCORE) if own > _LOWEST_SCORE else detector
     for name, source in sources:
         images = _detect(setup, lowered, name, setup.chosen(source))
         settings[f"{name} images"] = len(images)
@@ -81,9 +82,9 @@ def evaluate(setup: Setup) -> Result:
             first = names[min(int(_TRAINING_FRACTION * len(names)), len(names) - 1)]
             subsets = {"last-30": [image for image in images if image.path.name >= first], **subsets}
         for subset, chosen in subsets.items():
-            figures += _figures(f"{name}.{subset}", f"{name}, {_SUBSETS[subset]}", chosen, detector.score)
+            figures += _figures(f"{name}.{subset}", f"{name}, {_SUBSETS[subset]}", chosen, own)
         for image in images:
-            row, case = _row(image, relative_name(image.path, setup.data), detector.score)
+            row, case = _row(image, relative_name(image.path, setup.data), own)
             items.append(row)
             worst.append(case)
         errors = list(_box_errors(images))
@@ -120,7 +121,7 @@ _LABELS = {
 
 def _detect(setup: Setup, detector: Detector, name: str, source: list[BoxedImage]) -> list[_Image]:
     def one(labelled: BoxedImage) -> _Image:
-        detections = detector(image_io.read(labelled.path))
+        detections = detector(image_io.read(labelled.path), name=labelled.path)
         boxes, scores = detections.xyxy.astype(np.float64), detections.scores.astype(np.float64)
         return _Image(labelled.path, Sample(boxes, scores, labelled.xyxy, labelled.ignored))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes import Detector
 from tddfa._shared import image_io
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.crop import roi_from_box
@@ -46,9 +45,8 @@ def evaluate(setup: Setup) -> Result:
 
     def one(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         image = image_io.read(path)
-        detections = detector(image)
-        upright = (detections.xyxy[:, :2] < detections.xyxy[:, 2:]).all(axis=1)
-        xyxy, confidence = detections.xyxy[upright], detections.scores[upright]
+        detections = detector(image, name=path)
+        xyxy, confidence = detections.xyxy, detections.scores
         rois = [roi_from_box(box, aligner.crop) for box in xyxy]
         scores = np.array([face.score for face in aligner(image, rois=rois)], dtype=np.float32)
         return xyxy, confidence, scores
@@ -75,7 +73,7 @@ def evaluate(setup: Setup) -> Result:
         benchmark=_BENCHMARK.name,
         settings={
             "images": len(chosen),
-            "score": detector.score if isinstance(detector, Detector) else None,
+            "score": detector.score,
             "face score": threshold,
         },
         figures=[

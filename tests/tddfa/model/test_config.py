@@ -1,6 +1,9 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from tddfa.model.config import Config, ConfigError, CropRule
+from tddfa.model.config import BoxFileConfig, Config, ConfigError, CropRule, FaceBoxesConfig, YuNetConfig
 
 GOOD = """
 model: ../weights/a.onnx
@@ -105,7 +108,19 @@ def test_tiles_are_words(tmp_path, word):
         (("box_scale: 1.1", "box_scale: .nan"), "crop.box_scale: expected a number over 0"),
         (("face_model: face.npz", "face_model: 7"), "face_model: expected a path, got 7"),
         (("detector: {", "detector: {colour: red, "), "detector: unknown key 'colour'"),
-        (("detector: {model: ../weights/d.onnx}", "detector: d.onnx"), "detector: expected keys and values"),
+        (("detector: {model: ../weights/d.onnx}", "detector: 5"), "detector: expected keys and values"),
+        (("detector: {model: ../weights/d.onnx}", "detector: d.onnx"), "detector: d.onnx: no such config"),
+        (
+            ("detector: {", "detector: {kind: dlib, "),
+            "detector.kind: expected one of faceboxes, yunet, boxes, got 'dlib'",
+        ),
+        (("detector: {", "detector: {kind: 3, "), "detector.kind: expected one of faceboxes, yunet, boxes, got 3"),
+        (("detector: {", "detector: {kind: yunet, max_width: 9, "), "detector: unknown key 'max_width'"),
+        (("detector: {model: ../weights/d.onnx}", "detector: {kind: boxes}"), "detector: missing key 'boxes'"),
+        ((GOOD, "base: open_mb06"), "base: open_mb06: no such config"),
+        ((GOOD, "base: [open_mb05]"), r"base: expected the name of a config, got \['open_mb05'\]"),
+        ((GOOD, "base: mine.yml"), "base: expected another config, got mine.yml, which is based on this one"),
+        ((GOOD, "base: open_mb05\nrefin: 1"), "unknown key 'refin'; known are model"),
         (("crop: {", "crop: {{"), "not a readable yml file"),
         ((GOOD, "- a\n- b\n"), r"expected keys and values, got \['a', 'b'\]"),
         ((GOOD, "!!python/object/apply:os.system [echo]"), "not a readable yml file"),
@@ -150,3 +165,54 @@ def test_a_config_of_3ddfa_v2_is_refused_and_nothing_is_written(tmp_path, monkey
     with pytest.raises(ConfigError, match=r"mine\.yml: a config of 3DDFA_V2: .*tddfa\.compat\.convert_config\('.*mine"):
         load(tmp_path, "arch: mobilenet\ncheckpoint_fp: weights/a.pth\n")
     assert not (tmp_path / "cache").exists()
+
+
+class TestDetectors:
+    @pytest.mark.parametrize(
+        ("section", "expected"),
+        [
+            ("{kind: faceboxes, model: d.onnx, score: 0.3}", FaceBoxesConfig(Path("d.onnx"), score=0.3)),
+            ("{kind: yunet, model: y.onnx, tiles: auto}", YuNetConfig(Path("y.onnx"), tiles="auto")),
+            ("{kind: boxes, boxes: b.json}", BoxFileConfig(Path("b.json"))),
+        ],
+    )
+    def test_the_kind_chooses(self, tmp_path, section, expected):
+        detector = load(tmp_path, GOOD.replace("{model: ../weights/d.onnx}", section)).detector
+        assert type(detector) is type(expected)
+        assert detector.file == tmp_path / "configs" / expected.file
+        changed = "boxes" if isinstance(expected, BoxFileConfig) else "model"
+        assert replace(detector, **{changed: expected.file}) == expected
+
+    def test_the_detector_of_another_config(self, tmp_path, root):
+        config = load(tmp_path, GOOD.replace("{model: ../weights/d.onnx}", "open_mb05"))
+        assert config.detector == Config.load(root / "configs/open_mb05.yml").detector
+        assert config.model == tmp_path / "weights/a.onnx"
+
+    def test_int8_of_a_detector_without(self, tmp_path, root):
+        config = load(tmp_path, "base: open_mb05\ndetector: {kind: boxes, boxes: b.txt}").with_precision("int8")
+        assert config.detector == BoxFileConfig(tmp_path / "configs/b.txt")
+        assert config.model.name == "open_mb05_int8.onnx"
+
+
+class TestBase:
+    def test_other_keys_are_those_of_the_base(self, tmp_path, root):
+        base = Config.load(root / "configs/open_mb05.yml")
+        assert load(tmp_path, "base: open_mb05\nmin_score: 0.5") == replace(base, name="mine", min_score=0.5)
+        assert load(tmp_path, "base: open_mb05\nmin_score: null").min_score is None
+
+    def test_a_section_is_replaced_as_a_whole(self, tmp_path):
+        config = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}")
+        assert config.detector == FaceBoxesConfig(tmp_path / "configs/d.onnx")
+
+    def test_a_file_beside_it(self, tmp_path):
+        load(tmp_path, GOOD)
+        (tmp_path / "configs/other.yml").write_text("base: mine.yml\nrefine: 3")
+        config = Config.load(tmp_path / "configs/other.yml")
+        assert (config.name, config.refine, config.model) == ("other", 3, tmp_path / "weights/a.onnx")
+
+    def test_a_circle_of_files(self, tmp_path):
+        load(tmp_path, GOOD)
+        (tmp_path / "configs/other.yml").write_text("base: mine.yml")
+        (tmp_path / "configs/mine.yml").write_text("base: other.yml")
+        with pytest.raises(ConfigError, match=r"other.yml: base: expected another config, got mine.yml"):
+            Config.load(tmp_path / "configs/mine.yml")

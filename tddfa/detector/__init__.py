@@ -1,0 +1,183 @@
+"""`Detector`: the faces of an image as boxes, scores and, where they are known, five points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import FaceBoxes
+from FaceBoxes import Detections
+from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
+from tddfa.detector.box_file import BoxFile
+from tddfa.detector.yunet import YuNet
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import BoxFileConfig, Config, DetectorConfig, FaceBoxesConfig
+from tddfa.model.runtime import Model
+
+__all__ = ["BoxFile", "Detections", "Detector", "Find", "YuNet"]
+
+Find = Callable[..., Detections]
+"""``image (h, w, 3) uint8`` BGR -> `Detections`. If its attribute ``needs_name`` is True, it is called with the image
+and its name (`BoxFile`)."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Finds the faces of images: any function from an image to `Detections`, with its input and output checked.
+
+    Parameters
+    ----------
+    find : callable
+        See `Find`: a `FaceBoxes.Detector`, a `YuNet`, a `BoxFile` or a function of your own.
+
+    Examples
+    --------
+    The detector of a config, and one of your own:
+
+    >>> from FaceBoxes import Detections
+    >>> from tddfa import Aligner, Detector
+    >>> detector = Detector.load("open_mb05", device="cpu")
+    >>> found = detector("examples/inputs/astronaut.jpg")
+    >>> found[found.scores > 0.5].xyxy.shape
+    (1, 4)
+    >>> by_hand = Detector(lambda image: Detections([[173, 70, 273, 192]], [1.0]))
+    >>> len(Aligner.load("open_mb05", device="cpu", detector=by_hand)(image))
+    1
+    """
+
+    find: Find
+
+    def __post_init__(self) -> None:
+        """Check that it can be called."""
+        if not callable(self.find):
+            raise TypeError(f"find: expected a function image -> Detections, got {type(self.find).__name__}")
+
+    @classmethod
+    def load(
+        cls,
+        config: str | os.PathLike[str] = "open_mb05",
+        *,
+        device: str = "auto",
+        precision: str = "float",
+        threads: int | None = None,
+        tiles: str | None = None,
+    ) -> Detector:
+        """Load the detector that a config chooses (its key ``detector``), without the regressor.
+
+        Parameters
+        ----------
+        config, device, precision, threads, tiles
+            See `tddfa.Aligner.load`.
+
+        Raises
+        ------
+        AssetError, ConfigError, FileNotFoundError, ValueError
+            If a file is missing, does not match its hash, or has content that is not understood.
+        """
+        settings = Config.load(config_path(config)).with_precision(precision)
+        return cls.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
+
+    @classmethod
+    def from_config(
+        cls, settings: DetectorConfig, *, device: str = "auto", threads: int | None = None, tiles: str | None = None
+    ) -> Detector:
+        """Load a detector from the section ``detector`` of a config; its `tiles` are replaced unless None.
+
+        Raises
+        ------
+        AssetError, ConfigError, FileNotFoundError, ValueError
+            See `load`.
+        """
+        if isinstance(settings, BoxFileConfig):
+            return cls(BoxFile(settings.boxes, settings.score))
+        names = {field.name for field in fields(settings)} - {"kind", "model", "model_int8", "tiles"}
+        options: dict[str, Any] = {name: getattr(settings, name) for name in sorted(names)}
+        options["tiles"] = settings.tiles if tiles is None else tiles
+        kind = FaceBoxes.Detector if isinstance(settings, FaceBoxesConfig) else YuNet
+        return cls(kind(Model(verified(settings.model), device, threads), **options))
+
+    @property
+    def score(self) -> float | None:
+        """Score below which `find` drops boxes; None if it has no such attribute."""
+        return getattr(self.find, "score", None)
+
+    @property
+    def tiles(self) -> str | None:
+        """``auto`` or ``off``, see `FaceBoxes.Detector`; None if `find` has no such attribute."""
+        return getattr(self.find, "tiles", None)
+
+    def with_options(self, **options: Any) -> Detector:
+        """Return the detector with other settings, such as `score` and `iou`.
+
+        Raises
+        ------
+        ValueError
+            If `find` has no such setting, or if a value is out of range.
+
+        Examples
+        --------
+        >>> from tddfa import Detector
+        >>> Detector.load("open_mb05", device="cpu").with_options(score=0.7, iou=0.5).score
+        0.7
+        """
+        find = self.find
+        known = {field.name for field in fields(find)} if is_dataclass(find) else set()
+        for name in options:
+            if name not in known:
+                raise ValueError(f"{name}: this detector has no such setting")
+        return Detector(replace(find, **options)) if options else self  # type: ignore[type-var]
+
+    def __call__(
+        self, image: ImageSource, *, color: Color = "bgr", name: str | os.PathLike[str] | None = None
+    ) -> Detections:
+        """Detect the faces of an image.
+
+        Parameters
+        ----------
+        image : ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+            As `tddfa.Aligner` takes it.
+        color : {"bgr", "rgb"}
+            Order of the channels of an array.
+        name : path or None
+            Name of the image, for a detector that reads its boxes from a file. None takes that of a file.
+
+        Returns
+        -------
+        Detections
+            Best first; empty if there is no face. Boxes without an area are dropped.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, shape or dtype, or if `find` returns something else than finite
+            `Detections`.
+        tddfa.TddfaError
+            If a file cannot be read as an image, or has no boxes for it.
+        """
+        pixels = as_bgr("image", image, color)
+        if getattr(self.find, "needs_name", False):
+            found = self.find(pixels, source_name(image) if name is None else name)
+        else:
+            found = self.find(pixels)
+        return _checked(found)
+
+
+def _checked(found: Any) -> Detections:
+    """Return the detections that have an area, best first."""
+    if not isinstance(found, Detections):
+        raise TypeError(f"detector: expected a function that returns Detections, got {type(found).__name__}")
+    if not len(found):
+        return found
+    if not all(np.isfinite(values).all() for values in (found.xyxy, found.scores, found.points) if values is not None):
+        raise ValueError("detector: expected finite boxes, scores and points, got NaN or infinity")
+    # the offsets of a network may swap the edges of a box: it is no face then
+    area = (found.xyxy[:, :2] < found.xyxy[:, 2:]).all(axis=1)
+    if not area.all():
+        found = found[area]
+    if (found.scores[1:] > found.scores[:-1]).any():
+        found = found[np.argsort(-found.scores, kind="stable")]
+    return found

@@ -1,0 +1,152 @@
+"""Boxes of faces from a file, in place of a network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from FaceBoxes import Detections
+from tddfa._shared.errors import ConfigError
+
+_MAX_BYTES = 64 << 20
+# Numbers in a row: the box; its score; x and y of the five points.
+_WIDTHS = (4, 5, 15)
+
+
+@dataclass(frozen=True)
+class BoxFile:
+    """A detector that reads its boxes from a file.
+
+    Parameters
+    ----------
+    file : path
+        A text file with a box per line, ``x1 y1 x2 y2`` in px of the image: the boxes of every image, such as those of
+        a fixed camera. Or a ``.json`` file with such rows for each image by name:
+        ``{"me.jpg": [[x1, y1, x2, y2], …]}``.
+        All rows of an image may go on with the score, and then with x and y of the five points of
+        `FaceBoxes.detections.POINTS`.
+    score : float
+        Boxes with a lower score are dropped; a box without a score has 1.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or has other content; the message names it.
+    ValueError
+        If `score` is out of range.
+
+    Examples
+    --------
+    >>> written = (tmp / "boxes.json").write_text('{"me.jpg": [[10, 20, 50, 70, 0.9]]}')
+    >>> BoxFile(tmp / "boxes.json")(image, "photos/me.jpg").xyxy.tolist()
+    [[10.0, 20.0, 50.0, 70.0]]
+    """
+
+    needs_name: ClassVar[bool] = True
+    """`tddfa.Detector` calls it with the image and its name."""
+
+    file: str | os.PathLike[str]
+    score: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Read the file."""
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"BoxFile.score: expected a number in [0, 1], got {self.score}")
+        _ = self._content
+
+    @cached_property
+    def _content(self) -> Any:
+        file = Path(self.file)
+        parse: Callable[[str], Any] = json.loads if file.suffix.lower() == ".json" else _lines
+        try:
+            if file.stat().st_size > _MAX_BYTES:
+                raise ConfigError(f"{file}: expected at most {_MAX_BYTES >> 20} MiB of boxes")
+            content = parse(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ConfigError(f"{file}: not a file of boxes: {error}") from error
+        except ConfigError:
+            raise
+        except ValueError as error:  # a word in a line, or a number with thousands of digits
+            wanted = "numbers of boxes" if parse is json.loads else "lines 'x1 y1 x2 y2'"
+            raise ConfigError(f"{file}: expected {wanted}, {error}") from error
+        if parse is json.loads and not isinstance(content, dict):
+            raise ConfigError(f"{file}: expected photo names and their boxes, got {type(content).__name__}")
+        return content
+
+    @property
+    def has_names(self) -> bool:
+        """Whether each image has boxes of its own, by name."""
+        return isinstance(self._content, dict)
+
+    def rows(self, name: str | os.PathLike[str] | None) -> NDArray[np.float64]:
+        """Return the rows (n, 4, 5 or 15) of an image.
+
+        Parameters
+        ----------
+        name : path or None
+            File of the image. Its whole path counts, and else its last part.
+
+        Raises
+        ------
+        ConfigError
+            If the file has boxes by name, and no such name, or if the rows are no boxes.
+        """
+        content, where = self._content, f"{self.file}: "
+        if self.has_names:
+            if name is None:
+                raise ConfigError(f"{where}expected an image with a name, for the boxes are listed by name")
+            short = Path(name).name
+            content = content.get(short, content.get(str(name)))
+            if content is None:
+                raise ConfigError(f"{where}no boxes for {short}")
+            where = f"{where}{short}: "
+        try:
+            rows = np.asarray(content, dtype=np.float64)
+        except (TypeError, ValueError):
+            rows = np.zeros(1)
+        if not rows.size:
+            return np.zeros((0, 4))
+        if rows.ndim != 2 or rows.shape[1] not in _WIDTHS:
+            raise ConfigError(f"{where}expected rows x1 y1 x2 y2, in px")
+        return rows
+
+    def __call__(self, _image: NDArray[np.uint8], name: str | os.PathLike[str] | None = None) -> Detections:
+        """Return the faces of an image.
+
+        Parameters
+        ----------
+        name : path or None
+            See `rows`. The image itself does not matter.
+
+        Returns
+        -------
+        Detections
+            In the order of the file.
+
+        Raises
+        ------
+        ConfigError
+            See `rows`; or if the first corner of a box is not above and to the left of the second.
+        """
+        rows = self.rows(name)
+        if not (np.isfinite(rows).all() and (rows[:, :2] < rows[:, 2:4]).all()):
+            raise ConfigError(f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2")
+        numbers = rows.astype(np.float32)
+        scores = numbers[:, 4] if rows.shape[1] > 4 else np.ones(len(rows), np.float32)
+        found = Detections(numbers[:, :4], scores, numbers[:, 5:].reshape(-1, 5, 2) if rows.shape[1] == 15 else None)
+        return found[found.scores >= self.score]
+
+
+def _lines(text: str) -> list[list[float]]:
+    lines = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
+    return [[float(word) for word in line] for line in lines if line]
