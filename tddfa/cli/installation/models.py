@@ -72,7 +72,7 @@ def _sizes(path: Any) -> Iterator[tuple[str, int]]:
 
 
 def _bytes(config: Config) -> int:
-    return sum(path.stat().st_size for path in (config.model, config.detector.model, config.face_model))
+    return sum(path.stat().st_size for path in (config.model, config.detector.file, config.face_model))
 
 
 def _figures(accuracy: Accuracy) -> tuple[str, str, str]:
