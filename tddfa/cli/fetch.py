@@ -14,29 +14,35 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
     parser = commands.add_parser(
         "fetch",
-        help="download the models of other projects",
-        description="Download, check and convert the released files of 3DDFA_V2. Then -c mb05_120x120 and "
-        "-c mb1_120x120 work.",
+        help="get the models of other projects",
+        description="3ddfa_v2: download, check and convert the released files of 3DDFA_V2. Then -c mb05_120x120 and "
+        "-c mb1_120x120 work, and -c open_mb05_3ddfa_v2 is open_mb05 with 3DDFA_V2's detector. "
+        "yunet: check and copy the file yunet_n_dynamic.onnx of libfacedetection.train. Then -c open_mb05_yunet is "
+        "open_mb05 with YuNet as its detector.",
+        allow_abbrev=False,
     )
     parser.set_defaults(run=run_fetch)
-    parser.add_argument("what", choices=("3ddfa_v2",), help="project whose models are fetched")
+    parser.add_argument("what", choices=("3ddfa_v2", "yunet"), help="project whose models are fetched")
     parser.add_argument(
-        "--from", dest="checkout", type=Path, metavar="DIR",
-        help="folder of a checkout to take the files from (default: download them)",
+        "--from", dest="source", type=Path, metavar="PATH",
+        help="3ddfa_v2: folder of a checkout to take the files from (default: download them); yunet: the file",
     )  # fmt: skip
     parser.add_argument(
         "--bfm", type=Path, metavar="FILE",
-        help="face model to use: bfm_noneck_v3.pkl, or a .npz file with its arrays (default: that of the release)",
+        help="face model for 3ddfa_v2: bfm_noneck_v3.pkl, or a .npz file with its arrays "
+        "(default: that of the release)",
     )  # fmt: skip
 
 
 def run_fetch(options: argparse.Namespace) -> int:
     """Run ``tddfa fetch``; return the exit status: 0 if all models can be used now."""
+    if options.what == "yunet":
+        return _fetch_yunet(options)
     from tddfa.compat import fetch
 
-    if options.checkout is not None and not options.checkout.is_dir():
-        raise ValueError(f"{options.checkout}: no such folder")
-    report = fetch.fetch(options.checkout, options.bfm, progress=is_watched(), print_line=print_line)
+    if options.source is not None and not options.source.is_dir():
+        raise ValueError(f"{options.source}: no such folder")
+    report = fetch.fetch(options.source, options.bfm, progress=is_watched(), print_line=print_line)
     for note in report.notes:
         print_line(note)
     for problem in report.problems:
@@ -44,3 +50,16 @@ def run_fetch(options: argparse.Namespace) -> int:
     for name in report.ready:
         print_line(f"ready: -c {name} ({fetch.folder() / name}.yml)")
     return 0 if set(report.ready) == set(fetch.REGRESSORS) else FAILED
+
+
+def _fetch_yunet(options: argparse.Namespace) -> int:
+    from tddfa.detector.fetch_yunet import FILE, ORIGIN, fetch_yunet
+
+    if options.source is None:
+        raise ValueError(f"--from: expected the file {FILE} ({ORIGIN})")
+    if options.bfm is not None:
+        raise ValueError("--bfm: expected only with 3ddfa_v2")
+    config = fetch_yunet(options.source)
+    print_line(ORIGIN)
+    print_line(f"ready: -c {config.stem} ({config})")
+    return 0

@@ -19,8 +19,13 @@ REGISTRY = {
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""
 
-FETCHED_CONFIGS = ("mb05_120x120", "mb1_120x120")
-"""Configs that ``tddfa fetch 3ddfa_v2`` writes to the cache folder."""
+FETCHED_CONFIGS = {
+    "mb05_120x120": "3ddfa_v2",
+    "mb1_120x120": "3ddfa_v2",
+    "open_mb05_3ddfa_v2": "3ddfa_v2",
+    "open_mb05_yunet": "yunet --from FILE",
+}
+"""Configs that ``tddfa fetch`` writes to the cache folder, and its arguments."""
 
 CACHE_VARIABLE = "TDDFA_CACHE"
 """Environment variable with the path of the cache folder."""
@@ -87,7 +92,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
         if candidate.stem.casefold() == wanted.casefold():
             return candidate
     names = ", ".join(candidate.stem for candidate in files)
-    hint = "; `tddfa fetch 3ddfa_v2` gets it" if wanted in FETCHED_CONFIGS else ""
+    hint = f"; `tddfa fetch {FETCHED_CONFIGS[wanted]}` gets it" if wanted in FETCHED_CONFIGS else ""
     raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
 
 

@@ -56,8 +56,8 @@ def run_models(_options: argparse.Namespace) -> int:
     for row in rows:
         print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print_line(_LEGEND)
-    if any(name not in files for name in FETCHED_CONFIGS):
-        print_line("not fetched  tddfa fetch 3ddfa_v2 gets it")
+    for what in dict.fromkeys(what for name, what in FETCHED_CONFIGS.items() if name not in files):
+        print_line(f"not fetched  tddfa fetch {what}")
     return FAILED if failed else 0
 
 

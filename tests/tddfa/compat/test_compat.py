@@ -74,10 +74,11 @@ class TestReleased:
     def test_one_pass_at_one_resolution(self, upstream):
         """Faces of its configs are those of `FaceBoxes`, which is a single pass, to the bit."""
         detector = Aligner.load("mb05_120x120", device="cpu").detector
-        assert (detector.max_height, detector.max_width, detector.max_area) == (720, 1080, None)
-        assert (detector.small_area, detector.tiles) == (None, "off")
+        find = detector.find
+        assert (find.max_height, find.max_width, find.max_area, find.small_area) == (720, 1080, None, None)
+        assert detector.tiles == "off"
         image = cv2.resize(cv2.imread(str(upstream / "examples/emma.jpg")), (3000, 2400))
-        assert len(list(detector.scales.views(image))) == 1
+        assert len(list(find.scales.views(image))) == 1
         found = detector(image)
         np.testing.assert_array_equal(np.column_stack([found.xyxy, found.scores]), FaceBoxes()(image))
 

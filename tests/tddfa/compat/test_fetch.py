@@ -73,7 +73,7 @@ def test_from_a_checkout(cache, checkout, capsys, rng):
     assert "ready: -c mb1_120x120" in out
     names = {p.name for p in (cache / "3ddfa_v2").iterdir()}
     assert names == {
-        "made.json", "faceboxes.onnx", "bfm_noneck_v3.npz",
+        "made.json", "faceboxes.onnx", "bfm_noneck_v3.npz", "open_mb05_3ddfa_v2.yml",
         *(f"{name}.{suffix}" for name in fetch.REGRESSORS for suffix in ("onnx", "yml")),
     }  # fmt: skip
     image = rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)
@@ -122,11 +122,11 @@ def test_a_missing_file_gives_one_error_and_the_others_are_converted(cache, chec
         config_path("mb1_120x120")
 
 
-def test_without_a_face_model_no_config_is_written(cache, checkout, capsys):
+def test_without_a_face_model_only_the_detector_can_be_used(cache, checkout, capsys):
     (checkout / "configs/bfm_noneck_v3.pkl").unlink()
     assert run("--from", checkout) == 1
     assert "bfm_noneck_v3.npz: not made" in capsys.readouterr().err
-    assert not list((cache / "3ddfa_v2").glob("*.yml"))
+    assert [path.stem for path in (cache / "3ddfa_v2").glob("*.yml")] == [fetch.WITH_OURS]
     assert (cache / "3ddfa_v2/mb05_120x120.onnx").is_file()
     assert run("--from", checkout, "--bfm", checkout / "none.pkl") == 1
     assert "none.pkl: no such face model" in capsys.readouterr().err

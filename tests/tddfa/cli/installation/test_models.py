@@ -35,9 +35,10 @@ def test_shipped_and_fetched_models(models):
         ["open_mb05", "float", size, "3.64 %", "3.47 %", "4.06°", "MIT"],
         ["open_mb05", "int8", small, "-", "3.49 %", "-", "MIT"],
     ]
-    assert [row[0] for row in rows[2:]] == ["open_mb05+", "mb05_120x120", "mb1_120x120"]
-    assert [row[2] for row in rows[3:]] == ["not fetched"] * 2
-    assert all("academic use only" in row[-1] for row in rows[3:])
+    fetched = ["mb05_120x120", "mb1_120x120", "open_mb05_3ddfa_v2", "open_mb05_yunet"]
+    assert [row[0] for row in rows[2:]] == ["open_mb05+", *fetched]
+    assert [row[2] for row in rows[3:]] == ["not fetched"] * 4
+    assert ["academic use only" in row[-1] for row in rows[3:]] == [True, True, False, False]
 
 
 def test_a_model_in_the_cache_is_listed(models, tmp_path):
