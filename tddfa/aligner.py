@@ -101,7 +101,7 @@ class Aligner:
         config : str or path
             ``open_mb05``, a config that ``tddfa fetch`` put into the cache (``mb05_120x120``), or a file; its keys are
             in `tddfa.model.config`.
-        device : {"auto", "cpu", "cuda", "tensorrt"}
+        device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
             Device of the networks; the attribute `device` of the result is the one that is really used.
         precision : {"float", "int8"}
             ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU, with errors
@@ -154,7 +154,7 @@ class Aligner:
 
     @property
     def device(self) -> str:
-        """Device that the regressor really uses: "cpu", "cuda" or "tensorrt"."""
+        """Device that the regressor really uses: "cpu", "cuda", …; not always the one that was asked for."""
         return str(getattr(self.regressor, "device", "cpu"))
 
     @property

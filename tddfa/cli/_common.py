@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+# those of tddfa.model.runtime, whose import would slow --help down
+DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino")
 NO_FACE = 255  # exit(-1) in 3DDFA_V2
 
 
@@ -113,9 +115,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
         help="name or config file of the model (default: %(default)s)",
     )  # fmt: skip
-    group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "tensorrt"), help="where the networks run (default: auto)"
-    )
+    group.add_argument("--device", choices=DEVICES, help="where the networks run (default: auto)")
     group.add_argument(
         "--precision", choices=("float", "int8"), default="float",
         help="numbers in the networks; int8 is about twice as fast on a CPU and slightly less accurate "

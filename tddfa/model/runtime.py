@@ -16,10 +16,27 @@ from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
-"""Devices to choose from. ``auto`` is CUDA if there is a GPU, and never TensorRT, which builds an engine first."""
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""Device -> the execution provider of ONNX Runtime that runs networks on it."""
 
-_NAMES = {"CPUExecutionProvider": "cpu", "CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "tensorrt"}
+DEVICES = ("auto", *PROVIDERS)
+"""Devices to choose from. ``auto`` is CUDA if there is a GPU, and never another: TensorRT builds an engine first."""
+
+_NAMES = {provider: device for device, provider in PROVIDERS.items()}
+# Variants of ONNX Runtime that have providers which are not in onnxruntime-gpu.
+_PACKAGES = {
+    "coreml": "onnxruntime on macOS",
+    "directml": "onnxruntime-directml on Windows",
+    "openvino": "onnxruntime-openvino",
+}
+_CUDA_DEVICES = ("cuda", "tensorrt")
 # ONNX Runtime's default, cuDNN's exhaustive search, is repeated for each image size and batch size.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 # Largest batch of a call. The feature maps take about 1 MB per crop of 120 px, and those of a large batch do not fit
@@ -78,6 +95,14 @@ def _choices(device: str) -> tuple[tuple[str, ...], ...]:
     if device == "cpu":
         return (cpu,)
     built = _onnxruntime().get_available_providers()
+    if device in _PACKAGES:
+        if PROVIDERS[device] in built:
+            return ((PROVIDERS[device], *cpu), cpu)
+        _warn_once(
+            f"device {device} was requested, but this onnxruntime does not have it ({_PACKAGES[device]} does): "
+            "running on the CPU"
+        )
+        return (cpu,)
     # Ask the driver first: without a GPU, loading the CUDA provider fails slowly and prints errors.
     if "CUDAExecutionProvider" not in built or cuda_device_count() == 0:
         if device != "auto":
@@ -106,9 +131,9 @@ class Model:
     ----------
     path : path
         An ``.onnx`` file with one input.
-    device : {"auto", "cpu", "cuda", "tensorrt"}
-        ``auto`` uses the GPU if there is one. If the requested device is missing or fails, the next best is used, and
-        a warning is logged once.
+    device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
+        ``auto`` uses CUDA if there is such a GPU, else the CPU. If the requested device is missing or fails, the next
+        best is used, and a warning is logged once.
     threads : int or None
         Threads of one call on the CPU; None is ONNX Runtime's default, one per core.
 
@@ -151,6 +176,8 @@ class Model:
             options.intra_op_num_threads = self._threads
         # threads that spin while they wait take the cores from decoding and drawing
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._device == "directml":
+            options.enable_mem_pattern = False  # its provider has none, and warns
         choices = _choices(self._device)
         session: Any = None
         failed = ""
@@ -178,13 +205,13 @@ class Model:
 
     @property
     def device(self) -> str:
-        """Device that runs the model: "cpu", "cuda" or "tensorrt"."""
+        """Device that runs the model, one of `PROVIDERS`; not always the one that was asked for."""
         return _name(self._session.get_providers()[0])
 
     @property
     def max_batch(self) -> int:
         """Largest recommended batch of crops for one call."""
-        return _MAX_ON_CPU if self.device == "cpu" else _MAX_ON_GPU
+        return _MAX_ON_GPU if self.device in _CUDA_DEVICES else _MAX_ON_CPU
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -206,10 +233,10 @@ class Model:
         """
         name, outputs = self._names
         try:
-            if self.device == "cpu":
-                values = self._session.run(outputs, {name: batch})
-            else:
+            if self.device in _CUDA_DEVICES:
                 values = self._run_bound(name, outputs, batch)
+            else:
+                values = self._session.run(outputs, {name: batch})
         except Exception as error:  # ONNX Runtime's errors have no common class
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.path}: cannot run on a batch of shape {batch.shape}: {reason}") from error

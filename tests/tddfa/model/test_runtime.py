@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from tddfa.cli import _common
 from tddfa.model import runtime
 from tddfa.model.runtime import Model
 
@@ -55,10 +56,16 @@ def test_a_batch_of_the_wrong_size_gives_an_error(weights):
 def test_wrong_arguments_give_an_error(weights, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such model file"):
         Model(tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match="device: expected one of auto, cpu, cuda, tensorrt, got 'tpu'"):
+    with pytest.raises(
+        ValueError, match="device: expected one of auto, cpu, cuda, tensorrt, coreml, directml, openvino, got 'tpu'"
+    ):
         Model(weights, "tpu")
     with pytest.raises(ValueError, match="threads: expected 1 or more, got 0"):
         Model(weights, threads=0)
+
+
+def test_the_command_line_has_the_same_devices():
+    assert _common.DEVICES == runtime.DEVICES
 
 
 def test_it_can_be_pickled(weights, rng):
@@ -103,6 +110,7 @@ class FakeSession:
             raise RuntimeError(f"{names[0]}: a library\nis missing")
         self.providers = [name for name in names if name not in self.missing]
         self.settings = dict(providers)
+        self.memory_pattern = options.enable_mem_pattern
         self.real = onnxruntime.InferenceSession(path, options, providers=[CPU])
         self.get_inputs, self.get_outputs, self.run = self.real.get_inputs, self.real.get_outputs, self.real.run
         self.bindings = []
@@ -207,6 +215,49 @@ class TestProviders:
         assert caplog.messages == [
             "device tensorrt was requested, but this onnxruntime has no TensorRT: running on CUDA"
         ]
+
+    @pytest.mark.parametrize(
+        ("device", "provider"),
+        [
+            ("coreml", "CoreMLExecutionProvider"),
+            ("directml", "DmlExecutionProvider"),
+            ("openvino", "OpenVINOExecutionProvider"),
+        ],
+    )
+    class TestOthers:
+        def test_one_that_is_there_runs_and_is_named(self, fake, weights, rng, caplog, device, provider):
+            fake.available = [provider, CPU]
+            assert runtime._choices(device) == ((provider, CPU), (CPU,))
+            crops = rng.integers(0, 255, (2, 120, 120, 3), dtype=np.uint8)
+            model = Model(weights, device, threads=1)
+            with caplog.at_level(logging.WARNING):
+                outputs = model(crops)
+            assert model.device == device
+            assert model._session.memory_pattern == (device != "directml")
+            assert not model._session.bindings  # its memory is not CUDA's
+            for name, value in Model(weights, "cpu", threads=1)(crops).items():
+                np.testing.assert_array_equal(outputs[name], value)
+            assert not caplog.records
+
+        def test_one_that_is_missing_gives_a_warning_that_names_its_package(
+            self, fake, weights, caplog, device, provider
+        ):
+            fake.available = [TENSORRT, CUDA, CPU]
+            with caplog.at_level(logging.WARNING):
+                assert Model(weights, device, threads=1).device == "cpu"
+            (message,) = caplog.messages
+            assert message.startswith(f"device {device} was requested, but this onnxruntime does not have it (onnxrun")
+            assert message.endswith("does): running on the CPU")
+
+        def test_one_that_fails_gives_a_warning(self, fake, session, weights, caplog, device, provider):
+            fake.available, session.broken = [provider, CPU], (provider,)
+            with caplog.at_level(logging.WARNING):
+                assert Model(weights, device, threads=1).device == "cpu"
+            assert caplog.messages == [f"running on cpu in place of {device}: {provider}: a library is missing"]
+
+        def test_auto_never_takes_it(self, fake, device, provider):
+            fake.available = [provider, CPU]
+            assert runtime._choices("auto") == ((CPU,),)
 
     def test_a_bad_file_is_not_blamed_on_the_gpu(self, fake, tmp_path, caplog):
         (tmp_path / "bad.onnx").write_bytes(b"not a model")
