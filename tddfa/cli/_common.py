@@ -202,6 +202,30 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     )
 
 
+def load_networks(aligner: Aligner, *, detects: bool = True) -> None:
+    """Load now what is else loaded at the first photo, whose time is then that of the work, as those of the others.
+
+    Parameters
+    ----------
+    aligner : Aligner
+    detects : bool
+        Load the detector too.
+    """
+    import numpy as np
+    from PIL import Image
+
+    Image.preinit()
+    # a detector of another kind has no network
+    detector = getattr(getattr(aligner.detector, "find", None), "model", None) if detects else None
+    for network in (aligner.regressor, detector):
+        getattr(network, "device", None)  # reading it loads the file
+    if aligner.device != "cpu":  # others load their code at the first call
+        black = np.zeros((64, 64, 3), np.uint8)
+        aligner(black, boxes=[[8, 8, 56, 56]])
+        if detector is not None:
+            aligner(black)
+
+
 def faces_text(count: int) -> str:
     """Return ``no face``, ``1 face`` or ``2 faces``."""
     return {0: "no face", 1: "1 face"}.get(count, f"{count} faces")

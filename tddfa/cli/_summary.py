@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from tddfa._shared.terminal.progress import progress
@@ -30,28 +31,29 @@ def do_photos(images: Sequence[Photo], inputs: Inputs, steps: Steps, do: Callabl
         The exit status.
     """
     faces = failed = 0
+    begin = time.perf_counter()
     for photo in progress(images, unit="photo") if len(images) > 1 else images:
         before = steps.failures
         with steps.step(photo.name):
             faces += do(photo)
         failed += steps.failures > before
     if len(images) > 1 or inputs.skipped:
-        print_line(summary(len(images), failed, inputs.skipped))
+        print_line(summary(len(images), failed, inputs.skipped, time.perf_counter() - begin))
     if steps.failures or not inputs.complete:
         return FAILED
     return 0 if faces else NO_FACE
 
 
-def summary(count: int, failed: int, skipped: Sequence[Skipped]) -> str:
-    """One line: how many photos were done and failed, and what was skipped and why.
+def summary(count: int, failed: int, skipped: Sequence[Skipped], seconds: float) -> str:
+    """One line: how many photos were done and failed, what was skipped and why, and how fast the others were done.
 
     Examples
     --------
     >>> from pathlib import Path
     >>> from tddfa.cli._paths import Skipped
     >>> from tddfa.cli._summary import summary
-    >>> summary(200, 40, [Skipped(Path("in/notes.txt"), "not an image"), Skipped(Path("in/old"), "folder")])
-    '160 of 200 done, 40 failed, 2 skipped: notes.txt (not an image), old (folder)'
+    >>> summary(200, 40, [Skipped(Path("in/notes.txt"), "not an image"), Skipped(Path("in/old"), "folder")], 12.5)
+    '160 of 200 done, 40 failed, 2 skipped: notes.txt (not an image), old (folder); 12.5 s, 13 photos/s'
     """
     parts = [f"{count - failed} of {count} done"]
     if failed:
@@ -62,7 +64,9 @@ def summary(count: int, failed: int, skipped: Sequence[Skipped]) -> str:
             reasons.setdefault(reason, []).append(path.name)
         listed = [f"{_some(names)} ({reason})" for reason, names in reasons.items()]
         parts.append(f"{len(skipped)} skipped: {', '.join(listed)}")
-    return " ".join(", ".join(parts).split())  # a name may hold a line break
+    rate = (count - failed) / max(seconds, 1e-9)
+    speed = f"{seconds:.1f} s, {rate:.{0 if rate >= 10 else 1}f} photos/s"
+    return " ".join(f"{', '.join(parts)}; {speed}".split())  # a name may hold a line break
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from tddfa.cli._common import (
     fraction,
     integer,
     load_aligner,
+    load_networks,
     print_line,
 )
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
@@ -106,6 +107,7 @@ def run_align(options: argparse.Namespace) -> int:
     check_targets(options.out, [photo.stem for photo in images], endings, inputs.paths)
     aligner = load_aligner(options)
     _set_thresholds(aligner, options)
+    load_networks(aligner)
     steps = Steps()
     return do_photos(images, inputs, steps, lambda photo: _align_photo(photo, options, aligner, steps))
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import is_watched
 from tddfa.cli._common import FAILED, print_error, print_line
 
@@ -19,7 +20,6 @@ def add_parser(commands: Any) -> None:
         "-c mb1_120x120 work, and -c open_mb05_3ddfa_v2 is open_mb05 with 3DDFA_V2's detector. "
         "yunet: check and copy the file yunet_n_dynamic.onnx of libfacedetection.train. Then -c open_mb05_yunet is "
         "open_mb05 with YuNet as its detector.",
-        allow_abbrev=False,
     )
     parser.set_defaults(run=run_fetch)
     parser.add_argument("what", choices=("3ddfa_v2", "yunet"), help="project whose models are fetched")
@@ -56,9 +56,9 @@ def _fetch_yunet(options: argparse.Namespace) -> int:
     from tddfa.detector.fetch_yunet import FILE, ORIGIN, fetch_yunet
 
     if options.source is None:
-        raise ValueError(f"--from: expected the file {FILE} ({ORIGIN})")
+        raise UsageError(f"--from: expected the file {FILE} ({ORIGIN})")
     if options.bfm is not None:
-        raise ValueError("--bfm: expected only with 3ddfa_v2")
+        raise UsageError("--bfm: expected only with 3ddfa_v2")
     config = fetch_yunet(options.source)
     print_line(ORIGIN)
     print_line(f"ready: -c {config.stem} ({config})")

@@ -16,6 +16,7 @@ from tddfa.cli._common import (
     faces_text,
     has_display,
     load_aligner,
+    load_networks,
     print_line,
 )
 from tddfa.cli._output_options import (
@@ -96,6 +97,7 @@ def run_image(options: argparse.Namespace) -> int:
     sources = [*paths, Path(options.intrinsics), *([] if options.boxes is None else [options.boxes])]
     check_targets(options.out, [photo.stem for photo in images], _endings(options), sources)
     aligner = load_aligner(options)
+    load_networks(aligner, detects=boxes is None)
     steps = Steps()
     return do_photos(images, inputs, steps, _Run(options, aligner, camera, boxes, steps).photo)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
-from tddfa.cli._common import INTERRUPTED, load_aligner, print_line
+from tddfa.cli._common import INTERRUPTED, load_aligner, load_networks, print_line
 from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
@@ -96,6 +96,7 @@ def run_video(options: argparse.Namespace) -> int:
     aligner = load_aligner(options)
     tracker = make_tracker(options, aligner)
     with sigterm_as_interrupt(), video.open_source(source) as reader:
+        load_networks(aligner)
         run = _Run(options, aligner, camera, reader)
         interrupted = run.all(tracker, start, end)
         if not run.frames and not interrupted:

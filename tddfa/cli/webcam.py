@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, camera_choice
-from tddfa.cli._common import faces_text, has_display, integer, load_aligner, print_line
+from tddfa.cli._common import faces_text, has_display, integer, load_aligner, load_networks, print_line
 from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
@@ -79,6 +79,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         aligner = load_aligner(options)
         tracker = make_tracker(options, aligner)
         with sigterm_as_interrupt(), video.open_source(options.inputs[0]) as reader:
+            load_networks(aligner)
             windows = has_display()
             if not windows:
                 print_line("no display, or an OpenCV without windows: writing a video instead")

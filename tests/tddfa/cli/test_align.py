@@ -1,4 +1,5 @@
 import json
+import re
 
 import cv2
 import numpy as np
@@ -58,6 +59,8 @@ class TestCrops:
         assert printed[0].endswith(" ms, cpu)")
         assert printed[1] == f"  aligned    {out / 'astronaut_0.png'}"
         assert printed[3] == f"  aligned    {out / 'two_people_0.png'} {out / 'two_people_1.png'}"
+        assert re.fullmatch(r"2 of 2 done; \d+\.\d s, \d+(\.\d)? photos/s", printed[4])
+        assert len(printed) == 5
         assert same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0]))
         for k, face in enumerate(ordered(aligner(two_people), "position", two_people.shape[:2])):
             assert same(out / f"two_people_{k}.png", align_face(two_people, face))
@@ -161,7 +164,7 @@ class TestPhotos:
         ]
         assert written(out) == ["astronaut_0.jpg"]
         assert len(printed) == 3
-        assert printed[-1] == "1 of 4 done, 3 failed"
+        assert printed[-1].startswith("1 of 4 done, 3 failed; ")
 
     def test_an_empty_folder(self, run, out, tmp_path):
         (tmp_path / "empty").mkdir()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -39,8 +40,8 @@ def test_a_run_ends_with_one_line(capsys):
     skipped = [Skipped(Path("in/notes.txt"), "not an image"), Skipped(Path("in/gone.jpg"), "link to a missing file")]
     assert run(5, failing=(1, 3), skipped=skipped) == FAILED
     out, err = capsys.readouterr()
-    assert out.splitlines()[-1] == (
-        "3 of 5 done, 2 failed, 2 skipped: notes.txt (not an image), gone.jpg (link to a missing file)"
+    assert out.splitlines()[-1].startswith(
+        "3 of 5 done, 2 failed, 2 skipped: notes.txt (not an image), gone.jpg (link to a missing file); "
     )
     assert err.splitlines()[::2] == ["tddfa: error: 1.jpg: one kind", "tddfa: error: 3.jpg: one kind"]
 
@@ -49,16 +50,30 @@ def test_a_photo_alone_needs_no_line(capsys):
     assert run(1) == NO_FACE
     assert capsys.readouterr().out == "did 0\n"
     assert run(2) == 0
-    assert capsys.readouterr().out == "did 0\ndid 1\n2 of 2 done\n"
+    assert re.fullmatch(r"did 0\ndid 1\n2 of 2 done; \d\.\d s, \d+ photos/s\n", capsys.readouterr().out)
     run(1, skipped=[Skipped(Path("old"), "folder")])
-    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 done, 1 skipped: old (folder)"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 of 1 done, 1 skipped: old (folder); ")
 
 
 def test_many_names_are_counted():
     skipped = [Skipped(Path(f"{k}.txt"), "not an image") for k in range(9)] + [Skipped(Path("a\nb"), "folder")]
-    assert summary(2, 0, skipped) == (
-        "2 of 2 done, 10 skipped: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more (not an image), a b (folder)"
+    assert summary(2, 0, skipped, 1.0) == (
+        "2 of 2 done, 10 skipped: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more (not an image), a b (folder); "
+        "1.0 s, 2.0 photos/s"
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "seconds", "text"),
+    [
+        (3, 0, 1.5, "3 of 3 done; 1.5 s, 2.0 photos/s"),
+        (200, 40, 12.5, "160 of 200 done, 40 failed; 12.5 s, 13 photos/s"),
+        (2, 2, 40, "0 of 2 done, 2 failed; 40.0 s, 0.0 photos/s"),
+        (5000, 0, 2.5, "5000 of 5000 done; 2.5 s, 2000 photos/s"),
+    ],
+)
+def test_photos_per_second(count, failed, seconds, text):
+    assert summary(count, failed, [], seconds) == text
 
 
 def test_what_a_folder_holds_beside_images(tmp_path):
@@ -120,4 +135,4 @@ def test_lines_are_printed_above_the_bar(monkeypatch):
         assert before.split("\r")[-2].strip() == "" or before.endswith("\n"), "which was cleared"
         assert "0/3" in before
         assert after
-    assert shown.endswith("2 of 3 done, 1 failed\n")
+    assert "2 of 3 done, 1 failed; " in shown.splitlines()[-1]

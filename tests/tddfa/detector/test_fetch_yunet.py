@@ -43,9 +43,9 @@ def test_a_missing_file(fetch, tmp_path):
     status, _, err = fetch("--from", tmp_path / "none.onnx")
     assert status == 1 and "none.onnx: cannot be read" in err
     status, _, err = fetch()
-    assert status == 1 and "--from: expected the file yunet_n_dynamic.onnx" in err
+    assert status == 2 and "--from: expected the file yunet_n_dynamic.onnx" in err
     status, _, err = fetch("--from", tmp_path, "--bfm", "x")
-    assert status == 1 and "--bfm: expected only with 3ddfa_v2" in err
+    assert status == 2 and "--bfm: expected only with 3ddfa_v2" in err
     with pytest.raises(ValueError, match=r"open_mb05_yunet: no such config; `tddfa fetch yunet --from FILE` gets it"):
         config_path("open_mb05_yunet")
 

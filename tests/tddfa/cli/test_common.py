@@ -1,0 +1,32 @@
+"""What is loaded before the first photo."""
+
+from tddfa._shared import image_io
+from tddfa.cli import image as cli_image
+from tddfa.cli import main
+from tddfa.cli._common import load_networks
+from tddfa.model.runtime import Model
+
+
+def test_the_time_of_the_first_photo_excludes_loading(root, tmp_path, monkeypatch):
+    """Its clock starts when it is read."""
+    load, read = Model._session.func, image_io.read
+    events = []
+    session = type(Model._session)(lambda model: events.append(model.path.name) or load(model))
+    session.__set_name__(Model, "_session")
+    monkeypatch.setattr(Model, "_session", session)
+    monkeypatch.setattr(image_io, "read", lambda *words, **options: events.append("read") or read(*words, **options))
+    monkeypatch.setattr(cli_image, "has_display", lambda: False)
+    photo = str(root / "examples/inputs/astronaut.jpg")
+    assert main(["image", photo, "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert events == ["open_mb05.onnx", "faceboxes.onnx", "read"]
+
+
+def test_the_detector_is_loaded_only_if_it_is_used(monkeypatch):
+    from tddfa import Aligner
+
+    aligner = Aligner.load("open_mb05", device="cpu")
+    load_networks(aligner, detects=False)
+    assert "_session" in vars(aligner.regressor)
+    assert "_session" not in vars(aligner.detector.find.model)
+    load_networks(aligner)
+    assert "_session" in vars(aligner.detector.find.model)
