@@ -107,21 +107,22 @@ def conflicts(folders: Iterable[str] | None = None) -> list[str]:
     >>> conflicts([str(tmp)])
     ['onnxruntime and onnxruntime-gpu are installed, and share their files: uninstall both, then install one']
     """
-    installed: set[str] = set()
+    lines = []
     for folder in sys.path if folders is None else folders:  # noqa: TID251  (read, not changed)
         try:
             names = os.listdir(folder or ".")  # noqa: PTH208  (as fast as it can be: every command calls it)
         except OSError:  # a zip file, or nothing
             continue
-        installed.update(
+        installed = {
             name.partition("-")[0].replace("_", "-").lower()
             for name in names
             if name.endswith(".dist-info") and name.lower().startswith(("opencv", "onnxruntime"))
-        )
-    groups = [[name for name in group if name in installed] for group in VARIANTS.values()]
-    return [
-        f"{' and '.join(group)} are installed, and share their files: "
-        f"uninstall {'both' if len(group) == 2 else 'all'}, then install one"
-        for group in groups
-        if len(group) > 1
-    ]
+        }
+        groups = ([name for name in group if name in installed] for group in VARIANTS.values())
+        lines += [
+            f"{' and '.join(group)} are installed, and share their files: "
+            f"uninstall {'both' if len(group) == 2 else 'all'}, then install one"
+            for group in groups
+            if len(group) > 1
+        ]
+    return lines
