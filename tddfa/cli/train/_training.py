@@ -192,6 +192,12 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--samples", type=integer(2, 10**7), metavar="N", help="aligned crops to train on, in place of the settings'"
+    )
+
+
 def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
     """Options that were given, by the names of the settings they replace."""
     return {key: getattr(options, name) for key, name in names.items() if getattr(options, name) is not None}
@@ -217,6 +223,11 @@ def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
 
 def _override_detector(settings: Any, options: argparse.Namespace) -> Any:
     given = _given(options, init="init", workers="workers", teacher="teacher")
+    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+
+
+def _override_score(settings: Any, options: argparse.Namespace) -> Any:
+    given = _given(options, init="init", workers="workers", samples="samples")
     return replace(settings, schedule=_schedule(settings.schedule, options), **given)
 
 
@@ -270,6 +281,22 @@ TRAININGS = (
         smoke="tddfa.train.multiview.smoke:smoke",
         add_options=_add_views,
         override=_override_multiview,
+    ),
+    Training(
+        name="score",
+        help="train the regressor's score alone: the probability that an alignment is right",
+        description="Train the score of a regressor on crops with known alignment error; its other outputs stay the same "
+        "to the bit. --export --init FILE puts the trained score into another file, such as the one in 8 bits.",
+        config="score.yml",
+        samples="crops",
+        smoke_samples="heads",
+        exported="regressor.onnx",
+        settings="tddfa.train.score.settings:ScoreSettings",
+        train="tddfa.train.score.task:train_score",
+        export="tddfa.train.score.task:export_score",
+        smoke="tddfa.train.score.smoke:smoke",
+        add_options=_add_samples,
+        override=_override_score,
     ),
 )
 """All trainings: a new one is a row here."""

@@ -80,14 +80,14 @@ def nonface_samples(photos: Sequence[Path], count: int, seed: int) -> Iterator[S
         crop = None
         if kind in ("away", "beside"):
             photo = photos[int(rng.integers(len(photos)))]
-            crop = _window(read(photo), _squares(read_lines(photo.with_suffix(".txt"))), kind == "beside", rng)
+            crop = _window(read(photo), squares_of_boxes(read_lines(photo.with_suffix(".txt"))), kind == "beside", rng)
         if crop is None:
             crop = _noise(rng) if kind == "noise" else backdrop((STORED_SIZE, STORED_SIZE), int(rng.integers(2**31)))
         yield Sample(crop, f"nonface-{kind}", face=False)
 
 
-def _squares(boxes: Boxes) -> Boxes:
-    """Centre and side (n, 3) of the squares that the network would see of these boxes."""
+def squares_of_boxes(boxes: Boxes) -> Boxes:
+    """Centre and side (n, 3) of the squares that the network would see of boxes (n, 4)."""
     size = (boxes[:, 2] - boxes[:, 0] + boxes[:, 3] - boxes[:, 1]) / 2
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     return np.column_stack([x, y + _BOX_SHIFT * size, _BOX_SCALE * size])

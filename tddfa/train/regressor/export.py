@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.graph import Graph, GraphError
 from tddfa.onnx_tools.optimise import optimise
 from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
+
+Floats = NDArray[np.float32]
+
+FEATURES = "features"
+"""Output that `tddfa.train.score` adds to a regressor."""
 
 # Readable by ONNX Runtime 1.18 and later.
 _OPSET, _IR_VERSION = 17, 8
@@ -116,18 +122,23 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
             group=layer.groups,
         )
         now = node("Relu", [now])
-    now = node("ReduceMean", [now], axes=[2, 3], keepdims=0)
+    features = node("ReduceMean", [now], axes=[2, 3], keepdims=0)
     weight, bias, mean, std = (
         value.detach().cpu().numpy().astype(np.float64)
         for value in (network.head.weight, network.head.bias, network.mean, network.std)
     )
     weight[:-1] *= std[:, None]
     bias[:-1] = bias[:-1] * std + mean
-    now = node("Gemm", [now, constant(weight), constant(bias)], transB=1)
+    now = node("Gemm", [features, constant(weight), constant(bias)], transB=1)
     counts = [CAMERA_COUNT, network.shape_count, network.expression_count, 1]
     node("Split", [now, constant(counts, np.int64)], ["rows", "shape", "expression", "logits"], axis=1)
     node("Reshape", ["rows", constant([0, 3, 4], np.int64)], ["camera"])
-    node("Sigmoid", [node("Squeeze", ["logits", constant([1], np.int64)])], ["score"])
+    logits = "logits"
+    if network.score is not None:
+        first, first_bias, second = (value.detach().cpu().numpy() for value in network.score.parameters())
+        inside = node("Relu", [node("Gemm", [features, constant(first), constant(first_bias)], transB=1)])
+        logits = node("Add", [logits, node("Gemm", [inside, constant(second)], transB=1)])
+    node("Sigmoid", [node("Squeeze", [logits, constant([1], np.int64)])], ["score"])
 
     outputs: dict[str, list[Any]] = {
         "camera": ["n", 3, 4],
@@ -149,6 +160,64 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
     checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
     return optimise(data)
+
+
+def head_of(graph: Graph) -> Any:
+    """The matrix product that gives all outputs of a regressor; its first input are the features.
+
+    Raises
+    ------
+    GraphError
+        If the file has none.
+    """
+    split = next((node for node in graph.nodes if node.op_type == "Split" and "shape" in node.output), None)
+    head = None if split is None else graph.producer(split.input[0])
+    if head is None or head.op_type != "Gemm" or "score" not in graph.outputs:
+        raise GraphError("expected a regressor with a score, whose outputs come from one matrix product")
+    return head
+
+
+def with_score(model: bytes, weight: Floats, bias: float, layers: Sequence[Floats] = ()) -> bytes:
+    """Replace the score of a regressor; its other outputs stay equal to the bit.
+
+    Parameters
+    ----------
+    model : bytes
+        ONNX, from `regressor_onnx`; also one that was optimised or quantised.
+    weight : ndarray (c,)
+        Weights of the features for the logit.
+    bias : float
+    layers : sequence of ndarray
+        Weights of a hidden layer that is added to it, as of `tddfa.train.regressor.networks.score_layers`: (h, c), (h,)
+        and (1, h).
+
+    Returns
+    -------
+    bytes
+        ONNX with the same inputs and outputs.
+
+    Raises
+    ------
+    GraphError
+        If `model` cannot be read or is no such regressor.
+    ValueError
+        If the weights are for another number of features.
+    """
+    graph = Graph(model)
+    head = head_of(graph)
+    features, weights, biases = head.input[0], graph.constants[head.input[1]].copy(), graph.constants[head.input[2]]
+    if weight.shape != weights.shape[1:]:
+        raise ValueError(f"weight: expected {weights.shape[1]} weights, got shape {weight.shape}")
+    weights[-1], biases = weight, np.append(biases[:-1], np.float32(bias))
+    head.input[1], head.input[2] = graph.constant(weights), graph.constant(biases)
+    logits = graph.only_consumer(head.output[0], "Split").output[-1]
+    graph.remove(graph.producer("score"))
+    if layers:
+        first, first_bias, second = (graph.constant(value) for value in layers)
+        inside = graph.add("Relu", [graph.add("Gemm", [features, first, first_bias], transB=1)])
+        logits = graph.add("Add", [logits, graph.add("Gemm", [inside, second], transB=1)])
+    graph.add("Sigmoid", [graph.add("Squeeze", [logits, graph.constant([1], np.int64)])], ["score"])
+    return graph.to_bytes()
 
 
 def _folded(layer: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
     shape : Tensor (n, s)
     expression : Tensor (n, e)
     logit : Tensor (n,)
-        Logit of the face score; the score is 1 for a well-centred face and 0 without a face.
+        Logit of the face score.
     whitened : Tensor (n, 12 + s + e)
         Camera (row by row), shape and expression as the head outputs them, each of mean 0 and standard deviation 1.
     """
@@ -134,12 +134,15 @@ class Regressor(nn.Module):
         Width multiplier of its `MobileNet`.
     shape_count, expression_count : int
         Numbers of coefficients of the face model.
+    score_hidden : int
+        Width of a hidden layer of the score, which is added to the head's logit; 0 has none
+        (`tddfa.train.score`).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: float, shape_count: int, expression_count: int) -> None:
+    def __init__(self, width: float, shape_count: int, expression_count: int, score_hidden: int = 0) -> None:
         super().__init__()
         self.shape_count, self.expression_count = shape_count, expression_count
         self.backbone = MobileNet(width)
@@ -147,6 +150,8 @@ class Regressor(nn.Module):
         self.head = nn.Linear(self.backbone.channels, count + 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        self.score_hidden = score_hidden
+        self.score = score_layers(self.backbone.channels, score_hidden) if score_hidden else None
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("std", torch.ones(count))
 
@@ -180,11 +185,19 @@ class Regressor(nn.Module):
         """Predict from crops (n, 120, 120, 3), uint8, BGR."""
         # a view with other strides: channels stay last in memory
         images = (crops.to(self.head.weight.dtype) - PIXEL_MEAN) / PIXEL_SCALE
-        raw = self.head(self.backbone(images.permute(0, 3, 1, 2))).float()
+        features = self.backbone(images.permute(0, 3, 1, 2))
+        raw = self.head(features).float()
         whitened, logit = raw[:, :-1], raw[:, -1]
+        if self.score is not None:
+            logit = logit + self.score(features).float()[:, 0]
         values = whitened * self.std + self.mean
         camera, shape, expression = values.split([CAMERA_COUNT, self.shape_count, self.expression_count], dim=1)
         return Prediction(camera.reshape(-1, 3, 4), shape, expression, logit, whitened)
+
+
+def score_layers(channels: int, hidden: int) -> nn.Sequential:
+    """Make the layers of the score that are not linear: features (n, channels) to logits (n, 1)."""
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False))
 
 
 def load_onnx(
@@ -223,8 +236,9 @@ def load_onnx(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such network")
-    convolutions, head, counts = _read_onnx(path)
-    network = Regressor(len(convolutions[0][0]) / _FIRST_CHANNELS, *counts)
+    convolutions, head, score, counts = _read_onnx(path)
+    hidden = len(score[0]) if score else 0
+    network = Regressor(len(convolutions[0][0]) / _FIRST_CHANNELS, counts[0], counts[1], hidden)
     count = network.coefficient_count
     mean = np.zeros(count, dtype=np.float32) if mean is None else mean
     std = np.ones(count, dtype=np.float32) if std is None else std
@@ -246,6 +260,9 @@ def load_onnx(
         bias[:-1] = (bias[:-1] - network.mean) / network.std
         network.head.weight.copy_(weight)
         network.head.bias.copy_(bias)
+        if network.score is not None:
+            for parameter, value in zip(network.score.parameters(), score, strict=True):
+                parameter.copy_(torch.from_numpy(value).reshape(parameter.shape))
         images = (torch.from_numpy(calibration).float() - PIXEL_MEAN) / PIXEL_SCALE
         features = images.permute(0, 3, 1, 2)
         for (layer, norm), (kernel, offset) in zip(layers, convolutions, strict=True):
@@ -280,8 +297,12 @@ def _insert_norm(layer: nn.Conv2d, norm: nn.BatchNorm2d, kernel: Tensor, offset:
     return torch.relu(norm(before))
 
 
-def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]], Any]:
+def _read_onnx(
+    path: Path,
+) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]], Any, Any]:
     """Read weights and biases of the convolutions in order, those of the head, and the numbers of coefficients.
+
+    Before the last, the weights of the score's own layers, as `score_layers` has them; empty if it has none.
 
     The first convolution is returned for pixels (x - 127.5) / 128, wherever the file scales them. One that convolves
     interleaved b, g, r values (`tddfa.onnx_tools.optimise`) is converted back.
@@ -299,10 +320,11 @@ def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tup
         }
         counts = {item.name: item.type.tensor_type.shape.dim[-1].dim_value for item in graph.output}
         convolutions = [(values[n.input[1]], values[n.input[2]]) for n in graph.node if n.op_type == "Conv"]
-        heads = [(values[n.input[1]], values[n.input[2]]) for n in graph.node if n.op_type == "Gemm"]
+        heads = [[values[name] for name in n.input[1:]] for n in graph.node if n.op_type == "Gemm"]
         scales = [float(values[n.input[1]]) for n in graph.node if n.op_type == "Mul" and values[n.input[1]].size == 1]
         first, offset = convolutions[0]
-        ((weight, bias),) = heads
+        (weight, bias), *own = heads
+        score = [np.array(value, dtype=np.float32) for value in (*own[0], own[1][0])] if own else []
         shape, expression = counts["shape"], counts["expression"]
     except Exception as error:  # onnx's and protobuf's errors share no class
         reason = " ".join(str(error).split())
@@ -312,4 +334,4 @@ def _read_onnx(path: Path) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tup
     first = first / np.float32(np.prod(scales) * PIXEL_SCALE if scales else 1 / PIXEL_SCALE)
     layers = [(first, offset), *convolutions[1:], (weight, bias)]
     *owned, head = [(np.array(w, dtype=np.float32), np.array(b, dtype=np.float32)) for w, b in layers]
-    return owned, head, (shape, expression)
+    return owned, head, score, (shape, expression)

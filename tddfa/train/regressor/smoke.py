@@ -35,9 +35,9 @@ _SIZE = 256
 _HELD_OUT = ((9001, (0, 0, 0)), (9002, (20, 5, 0)), (9003, (-25, -5, 10)))
 
 
-def made_crops(folder: Path, model: FaceModel) -> Path:
+def made_crops(folder: Path, model: FaceModel, heads: int = _HEADS, validation_heads: int = _VALIDATION_HEADS) -> Path:
     """Write labelled crops of rendered heads, the last heads for validation, and crops without a face."""
-    samples = list(procedural_samples(model, _HEADS, _VIEWS, seed=0))
+    samples = list(procedural_samples(model, heads, _VIEWS, seed=0))
     rooms = [backdrop((160, 160), seed) for seed in range(len(samples) // 8)]
     count = len(samples) + len(rooms)
     face = np.arange(count) < len(samples)
@@ -51,7 +51,7 @@ def made_crops(folder: Path, model: FaceModel) -> Path:
         padded([sample.shape for sample in samples]),
         padded([sample.expression for sample in samples]),
         "made-up",
-        validation=face & (np.arange(count) >= (_HEADS - _VALIDATION_HEADS) * _VIEWS),
+        validation=face & (np.arange(count) >= (heads - validation_heads) * _VIEWS),
         has_params=face,
         face=face,
     )

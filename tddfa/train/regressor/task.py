@@ -216,6 +216,7 @@ def describe(network: Regressor) -> dict[str, Any]:
         "width": network.backbone.width,
         "shape_count": network.shape_count,
         "expression_count": network.expression_count,
+        "score_hidden": network.score_hidden,
     }
 
 

@@ -25,3 +25,10 @@ def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
     printed = capsys.readouterr().out.split("NME of held-out heads ")[1]
     before, after = (float(text.split("%")[0]) for text in printed.split(" -> "))
     assert after < 0.8 * before
+
+
+def test_a_score_trained_on_rendered_heads_tells_right_from_wrong(tmp_path, capsys):
+    # the status is 0 if the loss fell, the score is right on other heads, and the landmarks stayed
+    assert main(["train", "score", "--smoke", "--out", str(tmp_path)]) == 0
+    assert "other outputs equal to the bit" in capsys.readouterr().out
+    assert (tmp_path / "regressor.onnx").is_file()

@@ -61,7 +61,7 @@ def test_settings_are_needed(options):
         REGRESSOR.settings_of(given)
 
 
-@pytest.mark.parametrize("command", ["regressor", "detector", "multiview", "fit", "prepare", "convention"])
+@pytest.mark.parametrize("command", ["regressor", "detector", "multiview", "score", "fit", "prepare", "convention"])
 def test_each_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", command, "--help"])

@@ -40,7 +40,7 @@ def released(root):
 def made(crops):
     """A narrow network that whitens, with BatchNorm statistics of its own."""
     torch.manual_seed(1)
-    network = Regressor(0.25, 6, 4)
+    network = Regressor(0.25, 6, 4, score_hidden=5)
     rng = np.random.default_rng(1)
     network.whiten_by(rng.normal(0, 1, 22).astype(np.float32), rng.uniform(0.5, 2, 22).astype(np.float32))
     torch.nn.init.normal_(network.head.weight, std=0.1)

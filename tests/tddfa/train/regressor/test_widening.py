@@ -18,7 +18,7 @@ def crops():
 def narrow(crops):
     """A network whose BatchNorms have statistics of their own."""
     torch.manual_seed(1)
-    network = Regressor(0.25, 6, 4)
+    network = Regressor(0.25, 6, 4, score_hidden=5)
     network.whiten_by(np.linspace(-1, 1, 22, dtype=np.float32), np.linspace(0.5, 2, 22, dtype=np.float32))
     torch.nn.init.normal_(network.head.weight, std=0.1)
     with torch.no_grad():

@@ -1,0 +1,1 @@
+"""Training of the face score alone: crops of known alignment error to the probability that the alignment is right."""

@@ -1,0 +1,116 @@
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+pytest.importorskip("onnx")
+
+from tddfa.model.runtime import Model
+from tddfa.train.data.augment import Augment
+from tddfa.train.detector.settings import Folders, ImageFolder
+from tddfa.train.score import samples as score_samples
+from tddfa.train.score.samples import SampleMaker, similarity, square_around, with_features
+from tddfa.train.score.settings import ScoreSettings
+
+
+@pytest.fixture(scope="module")
+def settings(aligner, root, tmp_path_factory):
+    """A photo with the landmarks that the model predicts in it, and a photo without a face."""
+    folder = tmp_path_factory.mktemp("score")
+    image = cv2.imread(str(root / "examples/inputs/grace_hopper.jpg"))
+    (face,) = aligner(image)
+    for name in ("photos", "empty", "boxes"):
+        (folder / name).mkdir()
+    assert cv2.imwrite(str(folder / "photos/hopper.png"), image)
+    lines = "\n".join(f"{x:.3f} {y:.3f}" for x, y in face.landmarks[:, :2] + 1)
+    (folder / "photos/hopper.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+    assert cv2.imwrite(str(folder / "empty/0.png"), np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8))
+    assert cv2.imwrite(str(folder / "boxes/0.png"), image)
+    (folder / "boxes/0.txt").write_text(" ".join(f"{edge:.0f}" for edge in face.box))
+    folders = Folders(
+        landmarks=(ImageFolder(folder / "photos", weight=2),),
+        empty=(ImageFolder(folder / "empty"),),
+        boxes=(ImageFolder(folder / "boxes"),),
+    )
+    return ScoreSettings(
+        data=folders,
+        validation=folders,
+        init=root / "weights/open_mb05.onnx",
+        face_model=root / "configs/open_face.npz",
+        detector=root / "weights/faceboxes.onnx",
+        augment=Augment.none(),
+    )
+
+
+@pytest.fixture(scope="module")
+def network(settings, tmp_path_factory):
+    return with_features(settings.init.read_bytes(), tmp_path_factory.mktemp("network") / "features.onnx")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(score_samples, "BATCH", 24)
+
+
+def test_the_features_are_one_more_output(settings, network):
+    crops = np.random.default_rng(0).integers(0, 256, (3, 120, 120, 3), np.uint8)
+    before, after = (Model(path, "cpu", threads=1)(crops) for path in (settings.init, network))
+    assert set(after) - set(before) == {"features"} and after["features"].shape == (3, 512)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_batch_has_the_errors_of_both_passes(settings, network):
+    maker = SampleMaker(settings, settings.data, network, validation=False)
+    made = maker.batch(0)
+    face = made.kind == "landmarks"
+    assert len(made) <= 48 and 10 < face.sum() < 40
+    assert np.isinf(made.error[~face]).all() and np.isfinite(made.error[face]).all()
+    again = SampleMaker(settings, settings.data, network, validation=False).batch(0)
+    assert np.array_equal(made.features, again.features) and np.array_equal(made.error, again.error)
+    assert not np.array_equal(made.error, maker.batch(1).error)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_a_crop_by_the_crop_rule_is_right(settings, network, monkeypatch, flip):
+    """In flipped crops the labels are those of the mirrored face: else their errors would be those of another face."""
+    monkeypatch.setattr(
+        score_samples,
+        "face_placement",
+        lambda landmarks, rng: similarity(*square_around(landmarks), rng.normal(0, 0.01)),
+    )
+    monkeypatch.setattr(score_samples, "_CUT", 0)
+    only_faces = Folders(landmarks=settings.data.landmarks)
+    augment = Augment(**{**vars(Augment.none()), "flip": flip})
+    made = SampleMaker(
+        ScoreSettings(**{**vars(settings), "augment": augment}), only_faces, network, validation=False
+    ).batch(0)
+    assert len(made) == 48
+    assert made.error.max() < 8
+
+
+def test_windows_keep_away_from_faces(rng):
+    image = np.zeros((300, 400, 3), np.uint8)
+    squares = np.array([[120.0, 150, 100], [300, 80, 60]])
+    for _ in range(100):
+        matrix = score_samples.window_placement(image, squares, np.zeros((0, 3)), rng)
+        inverse = cv2.invertAffineTransform(matrix)
+        side = 120 * np.sqrt(np.linalg.det(inverse[:, :2]))
+        x, y = inverse[:, :2] @ [59.5, 59.5] + inverse[:, 2]
+        for a, b, own in squares:
+            assert np.hypot(x - a, y - b) >= 0.69 * max(side, own) or not 0.15 < own / side < 2.75
+
+
+def test_a_cut_photo_keeps_its_labels(rng):
+    image = np.zeros((200, 200, 3), np.uint8)
+    points = np.stack(np.meshgrid(np.linspace(60, 140, 17), np.linspace(60, 140, 4)), axis=-1).reshape(-1, 2)
+    cv2.circle(image, (100, 113), 3, (255, 255, 255), -1)
+    outside = 0
+    for _ in range(30):
+        part, moved = score_samples.cut(image, points, rng)
+        light = np.argwhere(part[..., 0] > 100)
+        if len(light) == 29:
+            np.testing.assert_allclose(light.mean(axis=0)[::-1] - moved[0], [40, 53], atol=0.01)
+        outside += bool((moved < 0).any() or (moved >= part.shape[1::-1]).any())
+    assert 5 < outside < 30
