@@ -285,8 +285,8 @@ TRAININGS = (
     Training(
         name="score",
         help="train the regressor's score alone: the probability that an alignment is right",
-        description="Train the score of a regressor on crops with known alignment error; its other outputs stay the same "
-        "to the bit. --export --init FILE puts the trained score into another file, such as the one in 8 bits.",
+        description="Train the score of a regressor on crops with known alignment error; its other outputs stay "
+        "equal to the bit. --export --init FILE puts the trained score into another file, such as the one in 8 bits.",
         config="score.yml",
         samples="crops",
         smoke_samples="heads",

@@ -30,7 +30,7 @@ def test_the_shipped_score_tells_right_from_wrong(aligner, labelled, monkeypatch
     for passes in ("first", "all"):
         assert result.value(f"{passes}.right.count") >= 8 and result.value(f"{passes}.wrong.count") >= 8
         assert result.value(f"{passes}.auc") > 0.95
-        assert result.value(f"{passes}.right") >= 90 and result.value(f"{passes}.wrong") >= 90
+        assert result.value(f"{passes}.right") >= 90 and result.value(f"{passes}.wrong") >= 80
         assert result.value(f"{passes}.placed.right") == 100
         assert result.value(f"{passes}.none.wrong") == 100
     assert score.evaluate(Setup(labelled, aligner)).figures == result.figures
