@@ -307,8 +307,9 @@ class Aligner:
     def _detected(self, index: int, image: Image, name: str | os.PathLike[str] | None) -> Iterator[Target]:
         assert self.detector is not None
         detections = self.detector(image, name=name)
-        for box, score in zip(detections.xyxy, detections.scores, strict=True):
-            yield Target(index, box, float(score), roi_from_box(box, self.crop))
+        for k, box in enumerate(detections.xyxy):
+            points = None if detections.points is None else detections.points[k]
+            yield Target(index, box, float(detections.scores[k]), roi_from_box(box, self.crop), points)
 
     def _face(self, target: Target, predicted: Prediction, image: Image) -> Face:
         face = Face(
@@ -319,6 +320,7 @@ class Aligner:
             camera=predicted.camera,
             landmarks=self.decoder.to_convention(predicted.landmarks, predicted.camera),
             image_size=image.shape[:2],
+            detected_points=target.points,
         )
         return replace(face, visible=self.decoder.visible(face)) if self.visibility else face
 

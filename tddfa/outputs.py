@@ -14,11 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from FaceBoxes import Detections
 from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
 from tddfa.draw import six_dof as draw_6dof
+from tddfa.face_crops.aligned import five_points
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.rotation import Euler
 from tddfa.geometry.six_dof import SixDof
@@ -243,6 +245,16 @@ class Outputs:
         return [self.aligner.decoder.mesh(face) for face in self.faces]
 
     @cached_property
+    def detections(self) -> Detections:
+        """Boxes and scores of the faces, and five points: the detector's, or else those of the landmarks."""
+        points = [five_points(face) if face.detected_points is None else face.detected_points for face in self.faces]
+        return Detections(
+            np.reshape([face.box for face in self.faces], (-1, 4)),
+            np.array([face.score for face in self.faces], dtype=np.float32),
+            np.reshape(np.array(points, dtype=np.float32), (-1, 5, 2)),
+        )
+
+    @cached_property
     def textures(self) -> list[Texture]:
         """A UV texture per face."""
         return [unwrap(self.image, mesh, size=self.options.uv_size) for mesh in self.meshes]
@@ -372,6 +384,21 @@ def _draw_6dof(outputs: Outputs) -> Image:
     )
 
 
+def _draw_boxes(outputs: Outputs) -> Image:
+    labels = [
+        f"{face.score:.2f}" if face.track_id is None else f"{face.track_id}:  {face.score:.2f}"
+        for face in outputs.faces
+    ]
+    return draw.boxes(outputs.image, outputs.detections, labels=labels)
+
+
+def _summarise_boxes(outputs: Outputs) -> list[str]:
+    return [
+        f"{' '.join(f'{edge:.0f}' for edge in box)}, score {score:.2f}"
+        for box, score in zip(outputs.detections.xyxy, outputs.detections.scores, strict=True)
+    ]
+
+
 def _angles_text(euler: Euler) -> str:
     yaw, pitch, roll = euler
     return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}"
@@ -450,6 +477,12 @@ _ROWS: tuple[Kind, ...] = (
         make=_draw_6dof,
         options=("alpha", "background", "intrinsics"),
         summary=_summarise_6dof,
+    ),
+    ImageKind(
+        name="box",
+        help="the box, the score and five points of each face",
+        make=_draw_boxes,
+        summary=_summarise_boxes,
     ),
     MeshKind(
         name="ply",

@@ -40,12 +40,13 @@ _MAX_ROLL_STEP = 20.0
 
 
 class Target(NamedTuple):
-    """A face to align: index of its image, box, score of the detector, and square."""
+    """A face to align: index of its image, box, score and five points of the detector, and square."""
 
     image: int
     box: Floats
     score: float
     roi: Roi
+    points: Floats | None = None
 
 
 class Prediction(NamedTuple):

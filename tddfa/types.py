@@ -197,6 +197,9 @@ class Face:
         Height and width of the image, px.
     confidence : ndarray (68,) float32 or None
         How sure the network is of each landmark, 0..1. None if the model does not predict it.
+    detected_points : ndarray (5, 2) float32 or None
+        The detector's five points in image px: right eye, left eye, nose tip, right and left mouth corner of the face
+        (`FaceBoxes.detections.POINTS`). None if the detector predicts none, or did not find this face.
 
     Examples
     --------
@@ -218,6 +221,7 @@ class Face:
     visible: NDArray[np.bool_] | None = None
     image_size: tuple[int, int] | None = None
     confidence: NDArray[np.float32] | None = None
+    detected_points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays."""
@@ -228,6 +232,9 @@ class Face:
             object.__setattr__(self, "visible", checked("Face.visible", self.visible, (68,), np.bool_))
         if self.confidence is not None:
             object.__setattr__(self, "confidence", checked("Face.confidence", self.confidence, (68,)))
+        if self.detected_points is not None:
+            points = checked("Face.detected_points", self.detected_points, (5, 2))
+            object.__setattr__(self, "detected_points", points)
 
     @property
     def model_landmarks(self) -> NDArray[np.float64]:
@@ -359,6 +366,8 @@ class Face:
             "visible": None if self.visible is None else self.visible.tolist(),
             "six_dof": None,
         }
+        if self.detected_points is not None:
+            record["detected_points"] = plain.rounded(self.detected_points, 2)
         if self.confidence is not None:
             record["confidence"] = plain.rounded(self.confidence, 4)
         if decoder is not None:

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-IMAGE_KINDS = "2d_sparse,2d_dense,3d,depth,pncc,pose,uv_tex,6dof,ply,obj,glb"
-FRAME_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof")
+IMAGE_KINDS = "2d_sparse,2d_dense,3d,depth,pncc,pose,uv_tex,6dof,box,ply,obj,glb"
+FRAME_KINDS = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof", "box")
 # Keys that differ from run to run, or that describe the machine.
 VOLATILE_KEYS = {
     "tddfa",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import Raster, close_holes, composite, covered_window, interpolate, rasterize, shade, vertex_normals
 from tddfa._shared.arrays import bounds, checked_image
+from tddfa.draw.detections import boxes as boxes
 from tddfa.landmarks68 import CLOSED_PARTS, NOSE_TIP, PARTS
 from tddfa.surface.texture import Texture
 from tddfa.types import Face, Mesh

@@ -93,6 +93,17 @@ class TestFlow:
         corners = in_image[model.landmark_triangles]
         np.testing.assert_allclose(face.landmarks, corners.mean(axis=1), atol=1e-3)
 
+    def test_points_of_the_detector_stay_with_their_face(self, image):
+        points = np.arange(30).reshape(3, 5, 2)
+        detector = lambda image: Detections(BOXES, [0.5, 0.9, 0.7], points)  # noqa: E731
+        aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=detector, refine=1)
+        faces = aligner(image)
+        assert [face.detected_points[0, 0] for face in faces] == [10, 20, 0]
+        assert [face.box[0] for face in faces] == [50, -10, 10]
+        assert faces[0].to_dict()["detected_points"][4] == [18, 19]
+        (given,) = aligner(image, boxes=BOXES[:1])
+        assert given.detected_points is None and "detected_points" not in given.to_dict()
+
     def test_boxes_rois_and_the_detector_agree(self, image):
         aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), detector=FakeDetector(*BOXES))
         detected = aligner(image)

@@ -30,7 +30,7 @@ def validator(schema):
 def record(aligner, astronaut):
     """A record with every key."""
     (face,) = aligner(astronaut)
-    full = replace(face, track_id=3, confidence=np.linspace(0, 1, 68))
+    full = replace(face, track_id=3, confidence=np.linspace(0, 1, 68), detected_points=np.arange(10).reshape(5, 2))
     return json.loads(json.dumps(full.to_dict(aligner.decoder)))
 
 

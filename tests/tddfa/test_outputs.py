@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tddfa import Decoder, draw
 from tddfa.draw import six_dof as draw_6dof
+from tddfa.face_crops.aligned import five_points
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, image_kinds
 from tddfa.surface.texture import SEEN
@@ -32,8 +33,8 @@ def outputs(aligner, two_people, faces):
     return make
 
 
-def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof():
-    assert set(KINDS) == {*NINE, "glb", "6dof"}
+def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof_and_box():
+    assert set(KINDS) == {*NINE, "glb", "6dof", "box"}
     assert set(KINDS) - set(image_kinds()) == {"ply", "obj", "glb"}
     assert all(name == kind.name for name, kind in KINDS.items())
 
@@ -55,6 +56,7 @@ def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
     meshes = [aligner.decoder.mesh(face) for face in faces]
     expected = {
         "2d_sparse": draw.landmarks(two_people, faces),
+        "box": draw.boxes(two_people, made.detections),
         "2d_dense": draw.points(two_people, meshes),
         "3d": draw.mesh(two_people, meshes, alpha=0.3, background="black"),
         "depth": draw.depth(two_people, meshes, background="black"),
@@ -350,3 +352,31 @@ class TestTable:
         summary = KINDS[kind].summary
         if summary is not None:
             assert len(summary(outputs())) == 2
+
+
+class TestBoxes:
+    def test_points_are_the_detector_s_or_those_of_the_landmarks(self, outputs, faces):
+        own = outputs().detections
+        np.testing.assert_array_equal(own.xyxy, [face.box for face in faces])
+        np.testing.assert_allclose(own.scores, [face.score for face in faces])
+        np.testing.assert_allclose(own.points, [five_points(face) for face in faces], rtol=1e-5)
+        five = np.float32([[1, 2], [3, 2], [2, 3], [1, 4], [3, 4]])
+        first = replace(faces[0], detected_points=five)
+        mixed = replace(outputs(), faces=[first, faces[1]]).detections
+        np.testing.assert_array_equal(mixed.points[0], five)
+        np.testing.assert_array_equal(mixed.points[1], own.points[1])
+
+    def test_the_summary_has_the_numbers(self, outputs, faces):
+        lines = KINDS["box"].summary(outputs())
+        assert len(lines) == 2
+        for line, face in zip(lines, faces, strict=True):
+            assert line == f"{' '.join(f'{edge:.0f}' for edge in face.box)}, score {face.score:.2f}"
+
+    def test_the_id_of_a_track_is_written(self, outputs, faces):
+        tracked = replace(outputs(), faces=[replace(face, track_id=7) for face in faces])
+        assert (tracked.draw("box") != outputs().draw("box")).any()
+
+    def test_no_face(self, outputs, two_people):
+        empty = replace(outputs(), faces=[])
+        assert empty.detections.points.shape == (0, 5, 2)
+        np.testing.assert_array_equal(empty.draw("box"), two_people)
