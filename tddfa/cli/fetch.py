@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("what", choices=("3ddfa_v2", "yunet"), help="project whose models are fetched")
     parser.add_argument(
         "--from", dest="source", type=Path, metavar="PATH",
-        help="3ddfa_v2: folder of a checkout to take the files from (default: download them); yunet: the file",
+        help="yunet: its file; 3ddfa_v2: folder of a checkout to take the files from (default: download them)",
     )  # fmt: skip
     parser.add_argument(
         "--bfm", type=Path, metavar="FILE",

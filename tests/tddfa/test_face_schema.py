@@ -115,12 +115,14 @@ class TestItIsStrict:
             target = target[key]
         for key in target:
             missing = changed(record, path, lambda target, key=key: target.pop(key))
-            assert validator.is_valid(missing) == (key == "confidence"), key
+            assert validator.is_valid(missing) == (key in ("confidence", "detected_points")), key
             # an object that no value of the record is like
             other = changed(record, path, lambda target, key=key: target.update({key: {"a": [None]}}))
             assert not validator.is_valid(other), key
 
-    @pytest.mark.parametrize("key", ["box", "rotation", "camera", "landmarks", "visible", "confidence"])
+    @pytest.mark.parametrize(
+        "key", ["box", "rotation", "camera", "landmarks", "visible", "confidence", "detected_points"]
+    )
     def test_lists_have_their_length(self, validator, record, key):
         assert not validator.is_valid(changed(record, (), lambda target: target[key].pop()))
         assert not validator.is_valid(changed(record, (), lambda target: target[key].append(target[key][0])))

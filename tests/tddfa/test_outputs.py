@@ -303,7 +303,7 @@ def test_unknown_kinds_are_named(aligner, two_people, faces, tmp_path, count):
     made = Outputs(two_people, faces[:count], aligner)
     with pytest.raises(ValueError, match=r"kind: expected one of 2d_sparse, .*, glb, got '4d'"):
         made.save("4d", tmp_path / "x")
-    with pytest.raises(ValueError, match=r"kind: expected one of 2d_sparse, .*, 6dof, got 'ply'"):
+    with pytest.raises(ValueError, match=r"kind: expected one of 2d_sparse, .*, box, got 'ply'"):
         made.draw("ply")
 
 
