@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.packages import conflicts, reason
+from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.printing import above_bars
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def own_config(name: str) -> str:
 
     path = config_path(name)
     if UPSTREAM_KEY not in read_mapping(path):
-        return name
+        return name if name.lower().endswith((".yml", ".yaml")) else path.stem  # a name may be in any case
     from tddfa.compat.config import convert_config
 
     return str(convert_config(path))
@@ -181,25 +182,38 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     """Load the model that the options of `add_model_options` choose.
 
     A config of 3DDFA_V2 is converted, and replaced in `options` by the converted file.
+
+    Raises
+    ------
+    UsageError
+        If the face model does not have the landmark convention.
     """
     from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
+    from tddfa.decoder import Decoder
 
     for line in conflicts():
         print_warning(line)
     opencv_log.silence()  # OpenCV prints its own lines about a damaged file; we print one
     options.config = own_config(options.config)
-    return Aligner.load(
-        options.config,
-        device=device_of(options),
-        precision=options.precision,
-        threads=options.threads,
-        refine=options.refine,
-        exact_crop=options.exact_crop,
-        convention=getattr(options, "landmarks", None),
-        tiles=options.tiles,
-        min_score=options.min_score,
-    )
+    convention = getattr(options, "landmarks", None)
+    try:
+        return Aligner.load(
+            options.config,
+            device=device_of(options),
+            precision=options.precision,
+            threads=options.threads,
+            refine=options.refine,
+            exact_crop=options.exact_crop,
+            convention=convention,
+            tiles=options.tiles,
+            min_score=options.min_score,
+        )
+    except ValueError as error:
+        known = () if convention is None else Decoder.load(options.config).face_model.landmark_offsets
+        if convention is None or convention in known:
+            raise
+        raise UsageError(f"--landmarks: expected one of {', '.join(known)}, got {convention!r}") from error
 
 
 def load_networks(aligner: Aligner, *, detects: bool = True) -> None:

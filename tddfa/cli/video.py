@@ -63,11 +63,9 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the video (default: %(default)s)"
     )
     parser.add_argument(
-        "--save",
-        type=Path,
-        metavar="FILE",
+        "--save", type=_record_file, metavar="FILE",
         help="also write the faces to a .jsonl, .npz or .parquet file (default: no)",
-    )
+    )  # fmt: skip
     parser.add_argument("--no-video", action="store_true", help="write no video, only the file of --save (default: no)")
     parser.add_argument("--compare", action="store_true", help="put the source on the left of the result (default: no)")
     parser.add_argument(
@@ -77,6 +75,16 @@ def add_parser(commands: Any) -> None:
         "-e", "--end", type=int, default=-1, metavar="N", help="last frame, included (default: the last)"
     )
     add_common_options(parser)
+
+
+def _record_file(text: str) -> Path:
+    """Parse the name of a file of faces."""
+    from tddfa.tracking.records import SUFFIXES
+
+    path = Path(text)
+    if path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"expected a name that ends in {', '.join(SUFFIXES)}, got {text!r}")
+    return path
 
 
 def run_video(options: argparse.Namespace) -> int:

@@ -183,7 +183,8 @@ class Parser(argparse.ArgumentParser):
     def _short_usage(self) -> str:
         words = [self.prog, "[OPTION]..."]
         for action in self._actions:
-            name = str(action.metavar or action.dest)
+            among = "" if action.choices is None else f"{{{','.join(map(str, action.choices))}}}"
+            name = str(action.metavar or among or action.dest)
             if action.option_strings:
                 words += [f"{action.option_strings[-1]} {name}"] if action.required else []
             elif action is self._inputs and not action.default:

@@ -301,8 +301,8 @@ class TestOptions:
             np.testing.assert_allclose(record["landmarks"], aligner.decoder.landmarks(face, convention), atol=0.05)
             assert record["landmark_convention"] == convention
         status, _, err = run("-f", inputs / "astronaut.jpg", "--landmarks", "98")
-        assert status != 0
-        assert "convention: expected one of 300w, 300w-lp, got '98'" in err[-1]
+        assert status == 2
+        assert err[-1] == "tddfa image: error: --landmarks: expected one of 300w, 300w-lp, got '98'"
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

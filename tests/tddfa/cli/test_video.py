@@ -119,7 +119,13 @@ class TestVideo:
         capsys.readouterr()
         assert run("video", "-f", clip, "--no_video", "--out", tmp_path) == 2
         assert "--no-video" in capsys.readouterr().err
-        for wrong in (["-o", "ply"], ["-n_pre", "-1"], ["--smooth", "kalman"], ["--max-faces", "0"]):
+        for wrong in (
+            ["-o", "ply"],
+            ["-n_pre", "-1"],
+            ["--smooth", "kalman"],
+            ["--max-faces", "0"],
+            ["--save", "f.csv"],
+        ):
             with pytest.raises(SystemExit) as caught:
                 run("video", "-f", clip, *wrong)
             assert caught.value.code == 2

@@ -147,9 +147,10 @@ def test_the_usage_names_what_is_required():
     parser = Parser(prog="make 100%")
     parser.add_argument("kind")
     parser.add_argument("more", nargs="*", metavar="MORE")
+    parser.add_argument("how", choices=("fast", "well"))
     parser.add_argument("-o", "--out", required=True, metavar="DIR")
     parser.add_argument("--size")
-    assert parser.format_usage() == "usage: make 100% [OPTION]... kind [MORE]... --out DIR\n"
+    assert parser.format_usage() == "usage: make 100% [OPTION]... kind [MORE]... {fast,well} --out DIR\n"
 
 
 def test_a_usage_error_found_later(parser, capsys):
