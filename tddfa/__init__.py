@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.packages import reason
+
 if TYPE_CHECKING:
     from tddfa._shared.errors import TddfaError
     from tddfa._shared.image_source import read_image
@@ -61,5 +63,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # loaded on first use, so that `import tddfa` (and `tddfa --help`) does not load OpenCV
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ImportError as error:
+            error.msg = reason(error)  # names the package that is missing
+            raise
     raise AttributeError(f"module 'tddfa' has no attribute {name!r}")

@@ -65,9 +65,9 @@ class TestBuild:
 case "$*" in
   *distributions*) cat installed ;;
   *'requires("tddfa")'*) printf 'pytest>=8\nruff>=0.6\n' ;;
-  *"import cv2"*) exit ${BROKEN:-0} ;;
+  *"import cv2"*) if [ -e broken ]; then echo "opencv-python needs libGL.so.1: apt install libgl1"; exit 1; fi ;;
   *sched_getaffinity*) echo 2 ;;
-  "-m pip"*) shift 4; echo "pip $*" >> done ;;
+  "-m pip"*) shift 4; echo "pip $*" >> done; if [ "$1" = uninstall ]; then rm -f broken; fi ;;
   *version_info*) ;;
   *) echo "python $*" >> done ;;
 esac
@@ -89,6 +89,7 @@ esac
                 env=os.environ | {"PYTHON": str(python)}, capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
+            run.output = done.stdout
             return (tmp_path / "done").read_text().splitlines()
 
         return run
@@ -123,6 +124,15 @@ esac
             "pip install --requirement requirements/headless-cpu.txt",
             "pip install --no-deps --editable .",
         ]
+
+    def test_an_opencv_that_cannot_be_loaded_is_explained_and_replaced(self, build, tmp_path):
+        (tmp_path / "broken").touch()
+        assert build() == [
+            "pip install --editable .",
+            "pip uninstall --yes opencv-python opencv-python-headless",
+            "pip install --requirement requirements/common.txt opencv-python-headless",
+        ]
+        assert "OpenCV cannot be loaded: opencv-python needs libGL.so.1: apt install libgl1\n" in build.output
 
     def test_wrong_words(self, root):
         for words, message in ((["all"], "got 'all'"), (["demo", "test"], "got both")):

@@ -105,6 +105,8 @@ class TestVariants:
 
 
 class TestWithoutALibrary:
+    OPENCV = "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory', name='cv2')"
+
     @pytest.mark.parametrize(
         "arguments",
         [
@@ -114,9 +116,7 @@ class TestWithoutALibrary:
         ids=lambda arguments: arguments[0],
     )  # fmt: skip
     def test_a_command_names_the_package_of_the_system(self, tmp_path, arguments):
-        (tmp_path / "cv2.py").write_text(
-            "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory', name='cv2')"
-        )
+        (tmp_path / "cv2.py").write_text(self.OPENCV)
         done = subprocess.run(
             [sys.executable, "-m", "tddfa", *arguments],
             env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -125,6 +125,14 @@ class TestWithoutALibrary:
         assert done.stderr.startswith("tddfa: error: opencv-python needs libGL.so.1: apt install libgl1 (Debian, Ubun")
         assert "dnf install libglvnd-glx (Fedora)" in done.stderr
         assert done.stderr.count("\n") == 1
+
+    def test_so_does_the_error_in_python(self, tmp_path):
+        (tmp_path / "cv2.py").write_text(self.OPENCV)
+        done = subprocess.run(
+            [sys.executable, "-c", "from tddfa import Aligner"],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stderr.splitlines()[-1].startswith("ImportError: opencv-python needs libGL.so.1: apt install libgl")
 
     def test_an_unknown_library_is_left_as_it_is(self):
         text = "libother.so.3: cannot open shared object file: No such file or directory"
