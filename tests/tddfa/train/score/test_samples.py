@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from tddfa.model.runtime import Model

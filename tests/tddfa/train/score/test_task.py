@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch: pip install 'tddfa[train]'")
+torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from tddfa.model.runtime import Model  # noqa: E402
