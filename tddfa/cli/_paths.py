@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tddfa._shared.files import safe_stem
 from tddfa.cli._common import integer, print_error
 
 ALL_PAGES = "all"
@@ -166,14 +167,15 @@ def _kind(entry: Path) -> str:
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
     """Names of the outputs without suffix; images of one name get a number, so that no output replaces another."""
+    wanted = [safe_stem(path.stem) for path in paths]
     # file systems of Windows and macOS do not distinguish upper and lower case
-    own = {path.stem.casefold() for path in paths}
+    own = {stem.casefold() for stem in wanted}
     stems: list[str] = []
     taken: set[str] = set()
-    for path in paths:
-        numbered = (f"{path.stem}-{k}" for k in itertools.count(2))
-        free = path.stem.casefold() not in taken
-        stem = path.stem if free else next(s for s in numbered if s.casefold() not in taken | own)
+    for stem in wanted:
+        if stem.casefold() in taken:
+            numbered = (f"{stem}-{k}" for k in itertools.count(2))
+            stem = next(s for s in numbered if s.casefold() not in taken | own)
         stems.append(stem)
         taken.add(stem.casefold())
     return stems
@@ -182,7 +184,8 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
 def source_stem(source: str) -> str:
     """Name of the outputs of a video: that of its file; for a URL without the query, which may hold a secret."""
     path = urlsplit(source).path if "://" in source else source
-    return Path(path.rstrip("/")).stem or "video"
+    stem = Path(path.rstrip("/")).stem
+    return safe_stem(stem) if stem else "video"
 
 
 def check_folder(option: str, path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._common import (
     Steps,
@@ -127,7 +128,7 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
     written: list[Path] = []
     records: list[dict[str, Any]] = []
     for k, face in enumerate(faces):
-        target = options.out / f"{photo.stem}_{k}.{options.format}"
+        target = output_path(options.out, f"{photo.stem}_{k}.{options.format}")
         with steps.step("cannot be aligned", prefix=f"{photo.name}: face {k}: "):
             written.append(image_io.write(target, _crop(image, face, options, aligner)))
             records.append({"file": target.name, **_describe(face, options)})
@@ -141,7 +142,6 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
 def _write_json(
     path: Path, stem: str, size: tuple[int, int], records: list[dict[str, Any]], options: argparse.Namespace
 ) -> Path:
-    from tddfa._shared.files import write_atomic
     from tddfa.types import SCHEMA
 
     content = {
@@ -155,7 +155,7 @@ def _write_json(
         "faces": records,
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    return write_atomic(options.out / f"{stem}.json", text.encode())
+    return write_atomic(output_path(options.out, f"{stem}.json"), text.encode())
 
 
 def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, aligner: Aligner) -> NDArray[np.uint8]:

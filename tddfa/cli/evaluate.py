@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_aligner, print_line
@@ -157,7 +158,7 @@ class _Run:
         self.done += 1
 
     def _save(self, result: Result, record: Benchmark) -> None:
-        print_line(f"  {result.save(self.out / f'{result.benchmark}.json')}")
+        print_line(f"  {result.save(output_path(self.out, f'{result.benchmark}.json'))}")
         if self.options.no_plots:
             return
         if result.worst:
@@ -179,10 +180,9 @@ class _Run:
 
         head = f"{self._title(result)}; the worst: {record.sheet_title}"
         sheet = contact_sheet(result.worst, self.setup.data, head, record.sheet_unit)
-        return image_io.write(self.out / f"{result.benchmark}_worst.jpg", sheet)
+        return image_io.write(output_path(self.out, f"{result.benchmark}_worst.jpg"), sheet)
 
     def _save_plots(self, result: Result, record: Benchmark) -> Iterator[Path]:
-        from tddfa._shared.files import write_atomic
         from tddfa.evaluate.report import plots
 
         for kind, draw, curves in (
@@ -191,11 +191,10 @@ class _Run:
         ):
             if curves:
                 drawn = draw(self._title(result), curves, record.axes)
-                yield write_atomic(self.out / f"{result.benchmark}_{kind}.png", drawn)
+                yield write_atomic(output_path(self.out, f"{result.benchmark}_{kind}.png"), drawn)
 
 
 def _write(options: argparse.Namespace) -> int:
-    from tddfa._shared.files import write_atomic
     from tddfa.evaluate.report.page import markdown
     from tddfa.evaluate.report.table import load_folder
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, add_camera_options, camera_choice
 from tddfa.cli._common import (
@@ -119,7 +120,7 @@ class _Run:
     def photo(self, photo: Photo) -> int:
         """Align the faces of a photo, save all that is asked for, and return how many faces there are."""
         outputs = self._align(photo)
-        stem = self.options.out / photo.stem
+        stem = output_path(self.options.out, photo.stem)
         if self.options.json:
             print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name)}")
         for kind in self.options.opt if outputs.faces else ():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
@@ -128,7 +129,7 @@ class _Run:
         self.options, self.aligner, self.camera, self.reader = options, aligner, camera, reader
         (self.source,) = options.inputs
         suffix = "" if options.smooth == "none" else "_smooth"
-        self.target = options.out / f"{source_stem(self.source)}_{options.opt}{suffix}.mp4"
+        self.target = output_path(options.out, f"{source_stem(self.source)}_{options.opt}{suffix}.mp4")
         # these numbers take longer than all others
         self.dense = uses_camera([options.opt]) or is_asked_for(options)
         self.frames = self.frames_with_faces = 0

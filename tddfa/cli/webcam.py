@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, camera_choice
 from tddfa.cli._common import faces_text, has_display, integer, load_aligner, load_networks, print_line
@@ -169,7 +170,7 @@ class _Live:
         from tddfa import video
 
         if self.writer is None:
-            target = _unused(self.options.out / f"webcam_{self.kind}.mp4")
+            target = _unused(output_path(self.options.out, f"webcam_{self.kind}.mp4"))
             self.writer = stack.enter_context(video.Writer(target, fps=fps))
             print_line(f"  {self.kind:10} {target}")
         self.writer.write(image, at)
@@ -187,7 +188,7 @@ class _Live:
         elif key == ord(" "):
             self.paused = not self.paused
         elif key == ord("s") and self.image is not None:
-            path = _unused(self.options.out / f"webcam_{self.kind}.jpg")
+            path = _unused(output_path(self.options.out, f"webcam_{self.kind}.jpg"))
             print_line(f"  {'image':10} {image_io.write(path, self.image)}")
         elif ord("1") <= key < ord("1") + min(len(kinds), 9):
             self.kind = kinds[key - ord("1")]

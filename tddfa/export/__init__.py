@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa._shared.files import write_atomic
+from tddfa._shared.files import write_together
 from tddfa.export.frame import checked_height
 from tddfa.export.glb import encode_glb
 from tddfa.export.obj import encode_obj
@@ -148,8 +148,8 @@ def save(
 ) -> list[Path]:
     """Write meshes to `path`; missing folders are created.
 
-    Everything is encoded before the first file is written. Each file appears whole. The main file is written
-    last, so that it never refers to a missing file.
+    Everything is encoded before the first file is written, and no file gets its name before all are on the disk. The
+    main file is the last one, so that it never refers to a missing file.
 
     Parameters
     ----------
@@ -194,7 +194,5 @@ def save(
     if path.is_dir():
         raise IsADirectoryError(f"path: expected a file, got the folder {path}")
     main, *sides = (path.with_name(name) for name in files)
-    for side in sides:
-        write_atomic(side, files[side.name])
-    write_atomic(main, files[main.name])
+    write_together({target: files[target.name] for target in (*sides, main)})
     return [main, *sides]

@@ -169,6 +169,18 @@ class TestPhotos:
         sizes = [cv2.imread(path).shape for path in images]
         assert sizes == [image.shape for image in (astronaut, two_people, astronaut, astronaut)]
 
+    def test_a_photo_whose_name_means_a_folder(self, run, tmp_path, inputs):
+        (tmp_path / "in").mkdir()
+        for name in ("..jpg", "...jpg"):
+            (tmp_path / "in" / name).write_bytes((inputs / "astronaut.jpg").read_bytes())
+        before = tmp_path / "out.json"
+        before.write_text("mine")
+        assert run("-f", tmp_path / "in", "-o", "2d_sparse", "obj", "--json", "--refine", 0)[0] == 0
+        assert before.read_text() == "mine"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "out.json"]
+        written = {path.name for path in (tmp_path / "out").iterdir()}
+        assert {"_.json", "_.obj", "__2d_sparse.jpg", "__.json", "__.obj", "___2d_sparse.jpg"} <= written
+
     def test_an_empty_folder(self, run, tmp_path):
         (tmp_path / "empty").mkdir()
         status, out, err = run("-f", tmp_path / "empty")

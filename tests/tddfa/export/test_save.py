@@ -105,7 +105,7 @@ def test_the_mesh_is_not_changed_and_may_be_read_only(octahedron, texture, name)
 
 def test_side_files_come_first(octahedron, texture, tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr("tddfa.export.write_atomic", lambda path, data: order.append(path.name))
+    monkeypatch.setattr("tddfa.export.write_together", lambda files: order.extend(path.name for path in files))
     written = export.save(tmp_path / "x.obj", octahedron(uv=True), textures=[texture])
     assert order == ["x.mtl", "x.png", "x.obj"]
     assert [path.name for path in written] == ["x.obj", "x.mtl", "x.png"]
@@ -132,7 +132,7 @@ def test_nothing_half_written_when_the_disk_is_full(octahedron, texture, tmp_pat
     with pytest.raises(OSError, match="No space"):
         export.save(tmp_path / "x.obj", octahedron(uv=True), textures=[texture])
     assert (tmp_path / "x.obj").read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.mtl", "x.obj", "x.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.obj"]
 
 
 def test_folder_that_cannot_be_made(octahedron, tmp_path):
