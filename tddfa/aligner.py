@@ -19,6 +19,8 @@ from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.passes import Floats, Image, Passes, Prediction, Regressor, Target
+from tddfa.rotations import ROTATIONS, Aligned, merged, realigned, rotated_targets
+from tddfa.rotations import targets as detected
 from tddfa.types import Face, Params, Roi
 
 
@@ -46,6 +48,15 @@ class Aligner:
         differ, so the mean is more accurate.
     visibility : bool
         Compute `Face.visible`. It takes the dense mesh of each face, and a rendering of it.
+    rotations : {"auto", "all", "off"}
+        How faces of any roll are found. ``auto`` also aligns a face that is not sure in crops rotated by 90, 180 and
+        270 degrees, if a box was detected or given; and if no face was found, it detects in the image rotated by these
+        angles. In an image with a sure face, faces under `min_score` are dropped without another try. ``all`` tries
+        everything on every image. ``off`` tries nothing. Of two faces at one place, the one with the higher score is
+        kept.
+    sure_score : float or None
+        A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score.
+        None, for models without a face score, rotates images only.
 
     Examples
     --------
@@ -65,11 +76,17 @@ class Aligner:
         refine: int = 0,
         flip: bool = False,
         visibility: bool = False,
+        rotations: str = "off",
+        sure_score: float | None = None,
     ) -> None:
         if refine < 0:
             raise ValueError(f"refine: expected 0 or more, got {refine}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
+        if sure_score is not None and not 0 <= sure_score <= 1:
+            raise ValueError(f"sure_score: expected a number from 0 to 1, got {sure_score}")
+        if rotations not in ROTATIONS:
+            raise ValueError(f"rotations: expected one of {', '.join(ROTATIONS)}, got {rotations!r}")
         self.regressor = regressor
         self.decoder = decoder
         self.detector = detector if detector is None or isinstance(detector, Detector) else Detector(detector)
@@ -77,6 +94,8 @@ class Aligner:
         self.refine = refine
         self.flip = flip
         self.visibility = visibility
+        self.rotations = rotations
+        self.sure_score = sure_score
 
     @classmethod
     def load(
@@ -93,6 +112,7 @@ class Aligner:
         tiles: str | None = None,
         min_score: float | None = None,
         detector: Find | None = None,
+        rotations: str | None = None,
     ) -> Aligner:
         """Load a shipped or fetched config by its name, or a ``.yml`` file.
 
@@ -122,7 +142,8 @@ class Aligner:
             `FaceBoxes.Detector`. None takes the config's value: ``auto`` for ``open_mb05``.
         min_score : float or None
             See `Aligner`; 0 keeps every detection. None takes the config's value (``docs/thresholds.md``).
-
+        rotations : {"auto", "all", "off"} or None
+            See `Aligner`. None takes the config's value: ``auto`` for ``open_mb05``.
         detector : callable or None
             See `Aligner`. None takes that of the config, whose network is not loaded otherwise.
 
@@ -150,6 +171,8 @@ class Aligner:
             refine=settings.refine if refine is None else refine,
             flip=settings.flip,
             visibility=visibility,
+            rotations=settings.rotations if rotations is None else rotations,
+            sure_score=settings.sure_score,
         )
 
     @property
@@ -285,14 +308,39 @@ class Aligner:
             elif boxes is not None:
                 targets += self._given_boxes(i, image, boxes[i])
             else:
-                targets += self._detected(i, image, names[i])
-        predictions = self._passes(images, targets)
-        limit = self.min_score if boxes is None and rois is None else None
+                assert self.detector is not None
+                targets += detected(self.detector(image, name=names[i]), i, self.crop)
+        aligned = list(zip(targets, self._passes(images, targets), strict=True))
+        if rois is None and self.rotations != "off" and self.sure_score is not None:
+            ignored_below = self.min_score if boxes is None and self.rotations == "auto" else None
+            aligned = realigned(self._passes, images, aligned, self.sure_score, ignored_below=ignored_below)
+        if boxes is None and rois is None:
+            aligned = self._chosen(images, aligned)
         result: list[list[Face]] = [[] for _ in images]
-        for target, predicted in zip(targets, predictions, strict=True):
-            if limit is None or predicted.score >= limit:
-                result[target.image].append(self._face(target, predicted, images[target.image]))
+        for target, predicted in aligned:
+            result[target.image].append(self._face(target, predicted, images[target.image]))
         return result
+
+    def _chosen(self, images: Sequence[Image], aligned: list[Aligned]) -> list[Aligned]:
+        """Choose the detected faces that are reported, and find those of any roll."""
+        assert self.detector is not None
+        sure, passes = self.sure_score, self._passes
+        limit = 0.0 if self.min_score is None else self.min_score
+        aligned = [face for face in aligned if self.min_score is None or face[1].score >= limit]
+        if self.rotations == "off":
+            return aligned
+        by_image: list[list[Aligned]] = [[] for _ in images]
+        for face in aligned:
+            by_image[face[0].image].append(face)
+        again: list[Target] = []
+        for i, (image, faces) in enumerate(zip(images, by_image, strict=True)):
+            # a detector that reads boxes from a file knows no rotated images
+            if (self.rotations == "all" or not faces) and not getattr(self.detector.find, "needs_name", False):
+                again += rotated_targets(self.detector, image, i, self.crop)
+        for target, predicted in zip(again, passes(images, again), strict=True):
+            if sure is None or predicted.score >= max(sure, limit):
+                by_image[target.image].append((target, predicted))
+        return [face for faces in by_image for face in merged(faces)]
 
     @property
     def _passes(self) -> Passes:
@@ -303,13 +351,6 @@ class Aligner:
             _check_box(row[:4], image)
             score = float(row[4]) if len(row) == 5 else 1.0
             yield Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
-
-    def _detected(self, index: int, image: Image, name: str | os.PathLike[str] | None) -> Iterator[Target]:
-        assert self.detector is not None
-        detections = self.detector(image, name=name)
-        for k, box in enumerate(detections.xyxy):
-            points = None if detections.points is None else detections.points[k]
-            yield Target(index, box, float(detections.scores[k]), roi_from_box(box, self.crop), points)
 
     def _face(self, target: Target, predicted: Prediction, image: Image) -> Face:
         face = Face(

@@ -82,14 +82,23 @@ class Passes:
         self.rule, self.face_model = decoder.crop_rule, decoder.face_model
 
     def __call__(self, images: Sequence[Image], targets: Sequence[Target]) -> list[Prediction]:
-        """Predict the faces at the targets."""
-        predictions = before = self._regress(images, targets)
+        """Predict the faces at the targets, in all passes."""
+        return self.further(images, targets, self.first(images, targets))
+
+    def first(self, images: Sequence[Image], targets: Sequence[Target]) -> list[Prediction]:
+        """Predict the faces at the targets, in one pass."""
+        return self._regress(images, targets)
+
+    def further(
+        self, images: Sequence[Image], targets: Sequence[Target], first: Sequence[Prediction]
+    ) -> list[Prediction]:
+        """All passes after the first."""
+        predictions = before = list(first)
         for turn in range(self.refine):
             before = predictions
             predictions = self._again(images, targets, before, flip=self.flip and turn % 2 == 0)
-        rolled = [
-            k for k, pair in enumerate(zip(before, predictions, strict=True)) if _roll_step(*pair) > _MAX_ROLL_STEP
-        ]
+        pairs = enumerate(zip(before, predictions, strict=True))
+        rolled = [k for k, (last, own) in pairs if roll_step(last.roi, own.roi) > _MAX_ROLL_STEP]
         if rolled:
             several, last = [targets[k] for k in rolled], [predictions[k] for k in rolled]
             flip = self.flip and self.refine % 2 == 0
@@ -177,9 +186,9 @@ def _angle(camera: Camera) -> float:
     return roll if excess >= high - low else math.copysign(high * excess / (high - low), roll)
 
 
-def _roll_step(before: Prediction, after: Prediction) -> float:
-    """Angle between the squares of two passes, degrees."""
-    return abs((after.roi.angle - before.roi.angle + 180) % 360 - 180)
+def roll_step(before: Roi, after: Roi) -> float:
+    """Angle between two squares, 0 to 180 degrees."""
+    return abs((after.angle - before.angle + 180) % 360 - 180)
 
 
 @lru_cache(maxsize=2)

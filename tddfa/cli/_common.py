@@ -137,6 +137,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "--min-score", type=fraction, metavar="0..1",
         help="lowest score of an aligned face; 0 keeps every detection (default: as in the config)",
     )  # fmt: skip
+    group.add_argument(
+        "--rotations", choices=("auto", "all", "off"),
+        help="faces of any roll: auto also detects on the image rotated by 90, 180 and 270 degrees if no face was "
+        "found, all in any case; off is for upright faces alone (default: as in the config; open_mb05: auto)",
+    )  # fmt: skip
     if convention:
         group.add_argument(
             "--landmarks", type=_convention, metavar="NAME",
@@ -208,6 +213,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
             convention=convention,
             tiles=options.tiles,
             min_score=options.min_score,
+            rotations=options.rotations,
         )
     except ValueError as error:
         known = () if convention is None else Decoder.load(options.config).face_model.landmark_offsets

@@ -97,6 +97,8 @@ def _default_folder(options: argparse.Namespace, config: str) -> Path:
         variants.append(f"tiles_{options.tiles}")
     if options.min_score is not None:
         variants.append(f"min_score{options.min_score:g}")
+    if options.rotations is not None:
+        variants.append(f"rotations_{options.rotations}")
     if options.landmarks is not None:
         variants.append(f"landmarks_{options.landmarks}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]

@@ -142,6 +142,10 @@ class Config:
         the name of another config, whose detector it takes: ``detector: mb05_120x120`` is that of 3DDFA_V2.
     min_score : float or None
         Faces with a lower face score of the regressor are dropped; None keeps all.
+    rotations : {"auto", "all", "off"}
+        How faces of any roll are found (`tddfa.Aligner`).
+    sure_score : float or None
+        A face with a lower face score is also tried at other rolls; one that was found rotated needs this score.
     model_int8 : Path or None
         The regressor in int8 (`tddfa.onnx_tools.quantise`), if there is one.
     refine : int
@@ -166,6 +170,8 @@ class Config:
     crop: CropRule
     detector: DetectorConfig
     min_score: float | None = None
+    rotations: Literal["auto", "all", "off"] = "off"
+    sure_score: float | None = None
     model_int8: Path | None = None
     refine: int = 0
     flip: bool = False

@@ -73,8 +73,9 @@ class Tracker:
     """Tracks every face of a video.
 
     A call takes one frame and returns its faces, each with a `track_id` that stays the same over the frames. The
-    velocity of each track predicts where to crop, and one call of the regressor aligns all crops of a frame. The
-    detector runs every `detect_every` frames, and at once when there is no track.
+    velocity of each track predicts where to crop, its last roll by which angle, and one call of the aligner aligns all
+    tracks of a frame. The detector runs every `detect_every` frames, and at once when there is no track. While there is
+    none, every `detect_every` frames the aligner also tries all rolls, see `Aligner.rotations`.
 
     Parameters
     ----------
@@ -163,6 +164,7 @@ class Tracker:
         self._lost: list[_Track] = []
         self._next_id = 0
         self._since_detection = self._since_full_detection = 0  # frames
+        self._since_rotated = self.detect_every  # frames, without a face
         self._time: float | None = None
         self._thumbnail: NDArray[np.float32] | None = None
         self._grey: _Grey | None = None
@@ -294,22 +296,27 @@ class Tracker:
         if detected:
             full = not self._active or self._since_full_detection + self._since_detection >= self.detect_every
             boxes = self._detect(image, rois, full=full)
-        faces = self.aligner(image, rois=[*rois, *(roi_from_box(box, self.aligner.crop) for box in boxes)])
-        continued = list(zip(self._active, faces[: len(rois)], strict=True))
+        continued = list(zip(self._active, self.aligner(image, rois=rois) if rois else [], strict=True))
         self._continue(continued, now)
-        new = [replace(face, box=box) for face, box in zip(faces[len(rois) :], boxes, strict=True)]
-        self._start(new, now, moved)
+        self._start(self._aligned(image, boxes), now, moved)
         lost = [track for track, _ in continued if track not in self._active]
         if not detected and lost and (not self._active or any(self._may_have_jumped(track) for track in lost)):
             # detect now, not in the next frame
             boxes = self._detect(image, [self.aligner.roi(track.face) for track in self._active], full=not self._active)
-            if boxes:
-                faces = self.aligner(image, rois=[roi_from_box(box, self.aligner.crop) for box in boxes])
-                self._start([replace(face, box=box) for face, box in zip(faces, boxes, strict=True)], now)
+            self._start(self._aligned(image, boxes), now)
+        self._since_rotated += 1
+        if not self._active and self.aligner.rotations != "off" and self._since_rotated >= self.detect_every:
+            # upside down, or on their sides: the aligner tries all rolls
+            self._since_rotated = 0
+            self._start(self.aligner(image), now)
         self._active.sort(key=lambda track: track.track_id)
         result = [replace(track.face, track_id=track.track_id) for track in self._active]
         self.jitter_before.add(result)
         return result, dt
+
+    def _aligned(self, image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> list[Face]:
+        """Faces in detected boxes, at any roll."""
+        return self.aligner(image, boxes=boxes) if boxes else []
 
     def _may_have_jumped(self, track: _Track) -> bool:
         """Whether a face that was lost in this frame was clear before, and no other face can hide it."""
@@ -358,7 +365,7 @@ class Tracker:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
-        boxes = list(detections.xyxy / scale)
+        boxes = [box / scale for box in detections.xyxy if _is_inside(box, image)]
         overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois])
         overlap = overlap.reshape(len(rois), len(boxes))
         pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]
@@ -523,6 +530,12 @@ def _pairs(tracks: list[_Track], faces: list[Face], cost_of: Callable[[_Track, F
     """The track of each face that has one, by the face's index, with the lowest sum of costs."""
     cost = np.array([[cost_of(track, face) for face in faces] for track in tracks]).reshape(len(tracks), len(faces))
     return {j: tracks[i] for i, j in _assignment(np.minimum(cost, 1e6)) if np.isfinite(cost[i, j])}
+
+
+def _is_inside(box: NDArray[np.float32], image: NDArray[np.uint8]) -> bool:
+    """Whether a detected box covers a part of the image; the network's offsets may swap its edges."""
+    x1, y1, x2, y2 = box.tolist()
+    return x1 < min(x2, image.shape[1]) and y1 < min(y2, image.shape[0]) and min(x2, y2) > 1
 
 
 def _assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -169,11 +169,12 @@ def test_variants_of_a_model_do_not_overwrite_each_other(data, tmp_path, monkeyp
         ["--landmarks", "300w-lp"],
         ["--tiles", "off"],
         ["--min-score", "0.5"],
+        ["--rotations", "all"],
     )
     for options in every:
         assert main(["evaluate", "negatives", "--data", str(data), "--device", "cpu", "--no-plots", *options]) == 0
     made = sorted(path.name for path in (tmp_path / "results/evaluate").iterdir())
-    variants = ("exact_crop", "int8", "landmarks_300w-lp", "min_score0.5", "refine0", "tiles_off")
+    variants = ("exact_crop", "int8", "landmarks_300w-lp", "min_score0.5", "refine0", "rotations_all", "tiles_off")
     assert made == ["open_mb05", *(f"open_mb05_{variant}" for variant in variants)]
 
 

@@ -292,6 +292,15 @@ class TestOptions:
         assert run("-f", tmp_path / "long.png", "-o", "2d_sparse")[0] == 0
         assert run("-f", tmp_path / "long.png", "-o", "2d_sparse", "--tiles", "off")[0] == NO_FACE
 
+    def test_rotations(self, run, tmp_path, astronaut):
+        """An upside-down face, which is found by default; the file says by which roll its crop was rotated."""
+        cv2.imwrite(str(tmp_path / "down.png"), astronaut[::-1, ::-1])
+        assert run("-f", tmp_path / "down.png", "--json", "-o", "2d_sparse")[0] == 0
+        (face,) = json.loads((tmp_path / "out/down.json").read_text())["faces"]
+        assert abs(face["roi"]["angle"]) > 165
+        assert abs(face["pose"]["roll"]) > 165
+        assert run("-f", tmp_path / "down.png", "-o", "2d_sparse", "--rotations", "off")[0] == NO_FACE
+
     def test_min_score(self, run, tmp_path, inputs):
         """A score above that of every face, and one that keeps every detection."""
 

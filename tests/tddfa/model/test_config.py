@@ -73,6 +73,7 @@ def test_the_shipped_config(root):
     assert config.detector.model.is_file()
     assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.155, 1.11, 0.9)
     assert (config.refine, config.flip) == (1, True)
+    assert (config.rotations, config.sure_score) == ("auto", 0.999)
     assert (config.detector.max_area, config.detector.small_area, config.detector.tiles) == (777_600, 24_576, "auto")
 
 
@@ -82,6 +83,14 @@ def test_one_pass_by_default(tmp_path):
     assert (detector.max_area, detector.small_area, detector.tiles) == (None, None, "off")
     more = load(tmp_path, GOOD + "refine: 2\nflip: true\n")
     assert (more.refine, more.flip) == (2, True)
+
+
+def test_rotations_are_words(tmp_path):
+    assert (load(tmp_path, GOOD).rotations, load(tmp_path, GOOD).sure_score) == ("off", None)
+    for word in ("auto", "all", "off"):  # YAML reads an unquoted off as a boolean
+        assert load(tmp_path, f"{GOOD}rotations: {word}\n").rotations == word
+    with pytest.raises(ConfigError, match="rotations: expected one of auto, all, off, got 90"):
+        load(tmp_path, f"{GOOD}rotations: 90\n")
 
 
 @pytest.mark.parametrize("word", ["auto", "off", '"off"'])

@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, *people, noise=0.0, score=True):
         self.people, self.noise = people, noise
-        self.crop, self.min_score = RULE, 0.95 if score else None
+        self.crop, self.min_score, self.rotations = RULE, 0.95 if score else None, "off"
         self.rng = np.random.default_rng(0)
         self.calls = self.detections = 0
         self.face_model = disc_model()

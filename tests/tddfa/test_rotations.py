@@ -1,0 +1,233 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from builders import make_face_model
+from FaceBoxes import Detections
+from tddfa import Aligner, Camera, CropRule, Decoder, Roi, Tracker
+from tddfa.passes import Prediction, Target
+from tddfa.rotations import merged, realigned, rotated_targets
+
+RULE = CropRule(size=120, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.25)
+
+
+def rotated(image, roll):
+    """An image rotated about its centre, clockwise, and the matrix that does it."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -roll, 1)
+    turned = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return turned, matrix
+
+
+def white_box(image):
+    """Detects the white pixels of an image; there may be none."""
+    y, x = np.nonzero(image[..., 0])
+    boxes = [[x.min(), y.min(), x.max(), y.max()]] if len(x) else []
+    return Detections(np.array(boxes, np.float32).reshape(-1, 4), [0.9] * len(boxes))
+
+
+class TestRotatedTargets:
+    def test_boxes_are_in_px_of_the_image_as_it_is(self):
+        image = np.zeros((80, 120, 3), np.uint8)
+        image[10:21, 70:101] = 255
+        found = list(rotated_targets(white_box, image, 3, RULE))
+        assert [target.roi.angle for target in found] == [90, 180, -90]
+        for target in found:
+            assert target.image == 3
+            np.testing.assert_array_equal(target.box, [70, 10, 100, 20])
+            assert target.roi.side == pytest.approx(1.2 * 20)
+
+    def test_each_angle_is_the_roll_of_a_face_that_the_detector_saw_upright(self):
+        # the chin, the end of the face with the white px, is below its centre in the image that the detector takes
+        seen = []
+
+        def detector(image):
+            y, x = np.nonzero(image[..., 0])
+            seen.append((x.mean() - (image.shape[1] - 1) / 2, y.mean() - (image.shape[0] - 1) / 2))
+            return Detections([[0, 0, image.shape[1] - 1, image.shape[0] - 1]], [0.9])
+
+        for k, chin in enumerate((np.s_[40:60, :20], np.s_[:20, 40:60], np.s_[40:60, 80:])):
+            seen.clear()
+            image = np.zeros((100, 100, 3), np.uint8)
+            image[chin] = 255
+            target = list(rotated_targets(detector, image, 0, RULE))[k]
+            assert seen[k][1] > 35
+            shift = np.subtract(target.roi.centre, 49.5)  # towards the chin
+            y, x = np.nonzero(image[..., 0])
+            np.testing.assert_allclose(shift / 9.9, np.sign(np.round((x.mean() - 49.5, y.mean() - 49.5))), atol=1e-3)
+
+
+class TestAnyRoll:
+    @pytest.mark.parametrize("roll", [90, 135, 180, -90, -140])
+    def test_a_rolled_photo_gives_the_points_of_the_upright_one(self, aligner, astronaut, roll):
+        (upright,) = aligner(astronaut)
+        image, matrix = rotated(astronaut, roll)
+        (face,) = aligner(image)
+        expected = upright.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 2.5  # px; the face is 92 px wide
+        turned = (face.camera.euler_degrees().roll - upright.camera.euler_degrees().roll - roll + 180) % 360 - 180
+        assert abs(turned) < 5
+        centre, size = expected.mean(axis=0), np.ptp(expected, axis=0)
+        assert (face.box[:2] < centre - size / 4).all()
+        assert (face.box[2:] > centre + size / 4).all()
+
+    def test_without_rotations_an_upside_down_face_is_wrong_or_missing(self, aligner, astronaut):
+        plain = Aligner.load("open_mb05", device="cpu", rotations="off")
+        (face,), others = aligner(astronaut[::-1, ::-1]), plain(astronaut[::-1, ::-1])
+        assert all(np.abs(other.landmarks - face.landmarks).mean() > 20 for other in others)
+
+    def test_a_given_box_of_an_upside_down_face_gives_its_points(self, aligner, astronaut):
+        (upright,) = aligner(astronaut)
+        x1, y1, x2, y2 = upright.box
+        box = [511 - x2, 511 - y2, 511 - x1, 511 - y1]
+        (face,) = aligner(np.ascontiguousarray(astronaut[::-1, ::-1]), boxes=[box])
+        np.testing.assert_allclose(511 - face.landmarks[:, :2], upright.landmarks[:, :2], atol=4)
+        np.testing.assert_allclose(face.box, box, rtol=1e-6)
+
+    def counting(self, aligner, rotations):
+        calls = {"detector": 0, "crops": 0}
+
+        def detector(image):
+            calls["detector"] += 1
+            return aligner.detector(image)
+
+        def regressor(crops):
+            calls["crops"] += len(crops)
+            return aligner.regressor(crops)
+
+        made = Aligner(
+            regressor, aligner.decoder, detector=detector, min_score=aligner.min_score, refine=1, flip=True,
+            rotations=rotations, sure_score=aligner.sure_score,
+        )  # fmt: skip
+        return made, calls
+
+    @pytest.mark.parametrize(("rotations", "face", "no_face"), [("auto", 1, 4), ("all", 4, 4), ("off", 1, 1)])
+    def test_an_upright_face_costs_nothing_more(self, aligner, astronaut, rotations, face, no_face):
+        made, calls = self.counting(aligner, rotations)
+        image = np.ascontiguousarray(astronaut[:250, 100:400])
+        assert len(made(image)) == 1
+        assert calls["detector"] == face
+        if rotations == "auto":
+            detected = len(aligner.detector(image))
+            assert calls["crops"] == 2 * detected == 2
+        calls["detector"] = 0
+        assert made(np.full((90, 120, 3), 99, np.uint8)) == []
+        assert calls["detector"] == no_face
+
+    def test_a_face_is_reported_once(self, aligner, astronaut):
+        every = Aligner.load("open_mb05", device="cpu", rotations="all")
+        for image in (astronaut, np.ascontiguousarray(astronaut[::-1, ::-1])):
+            (face,), (other,) = aligner(image), every(image)
+            np.testing.assert_allclose(face.landmarks, other.landmarks, atol=4)
+
+    def test_a_detector_without_a_face_score(self, aligner, astronaut):
+        """Without a face score the detector decides: images are rotated, crops are not."""
+
+        def regressor(crops):
+            return {name: value for name, value in aligner.regressor(crops).items() if name != "score"}
+
+        def detector(image):  # sees the upright astronaut only
+            found = aligner.detector(image)
+            return found[(found.scores > 0.9) & (found.xyxy[:, 1] < 100)]
+
+        made = Aligner(regressor, aligner.decoder, detector=detector, refine=1, flip=True, rotations="auto")
+        (face,) = made(np.ascontiguousarray(np.rot90(astronaut)))
+        (upright,) = aligner(astronaut)
+        expected = np.column_stack([upright.landmarks[:, 1], 511 - upright.landmarks[:, 0]])
+        assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 2.5
+        assert 0.9 < face.score < 1
+
+    @pytest.mark.parametrize(("name", "value"), [("rotations", "yes"), ("sure_score", 1.5)])
+    def test_bad_values_are_named(self, name, value):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            Aligner(lambda crops: {}, Decoder(make_face_model(), RULE), **{name: value})
+
+    def test_a_rounding_crop_rule_rotates_no_crop(self, aligner, astronaut):
+        """Those of 3DDFA_V2: the results stay as they are."""
+        rounded = Decoder(aligner.face_model, replace(aligner.crop, rounded=True))
+        image, _ = rotated(astronaut, 40)
+        made = Aligner(aligner.regressor, rounded, detector=aligner.detector, min_score=0.9, refine=1, flip=True)
+        assert [face.roi.angle for face in made(image)] == [0.0]
+
+
+def found(x, y, size, score, angle=0.0, box=None, detected=0.5):
+    """A face with its landmarks in a square of `size` px, as it was detected and aligned."""
+    points = np.zeros((68, 3), np.float32)
+    points[:4, :2] = [[x - size / 2, y - size / 2], [x + size / 2, y + size / 2], [x, y], [x, y]]
+    points[4:, :2] = (x, y)
+    box = np.concatenate([points[0, :2], points[1, :2]]) if box is None else np.array(box, np.float32)
+    roi = Roi.around(x, y, 1.25 * size, angle)
+    none = np.zeros(0, np.float32)
+    predicted = Prediction(roi, score, np.eye(3, 4, dtype=np.float32), none, none, Camera(np.eye(3, 4)), points)
+    return Target(0, box, detected, replace(roi, angle=0.0)), predicted
+
+
+class TestMerged:
+    def scores(self, *faces):
+        return [predicted.score for _, predicted in merged(faces)]
+
+    def test_of_two_faces_at_one_place_the_higher_score_is_kept(self):
+        assert self.scores(found(100, 100, 60, 0.95), found(110, 95, 50, 0.999, 180)) == [0.999]
+        assert self.scores(found(100, 100, 60, 0.9999), found(110, 95, 50, 0.999, 180)) == [0.9999]
+
+    def test_neighbours_are_kept_in_the_order_of_the_detector(self):
+        faces = found(100, 100, 60, 0.95, detected=0.4), found(140, 100, 60, 0.999, 90, detected=0.8)
+        assert self.scores(*faces) == [0.999, 0.95]
+
+    def test_upright_faces_stay_as_they_are(self):
+        faces = [found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(102, 100, 60, 0.99)]
+        assert merged(faces) == faces
+        with_third = [*faces, found(300, 100, 60, 0.999, 90)]
+        assert [predicted.score for _, predicted in merged(with_third)] == [0.95, 0.99, 0.999]
+
+    def test_a_poor_box_of_a_rolled_face_is_replaced(self):
+        part = [100, 100, 130, 130]
+        ((target, _),) = merged([found(100, 100, 60, 0.999, 90, box=part)])
+        np.testing.assert_array_equal(target.box, [70, 70, 130, 130])
+        good = [75, 70, 130, 130]
+        ((target, _),) = merged([found(100, 100, 60, 0.999, 90, box=good)])
+        np.testing.assert_array_equal(target.box, good)
+
+
+def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
+    class Counting:
+        rule = RULE
+
+        def __init__(self):
+            self.tried = 0
+
+        def first(self, images, targets):
+            self.tried += len(targets)
+            return [found(0, 0, 10, 0.1)[1] for _ in targets]
+
+        def further(self, images, targets, first):
+            return list(first)
+
+    sure, unsure, low = found(50, 50, 20, 0.9995), found(90, 50, 20, 0.95), found(20, 90, 20, 0.3)
+    elsewhere = low[0]._replace(image=1), low[1]
+    for faces, expected in (
+        ([sure], 0),
+        ([sure, low], 0),
+        ([sure, unsure, low], 3),
+        ([low], 3),
+        ([sure, elsewhere], 3),
+    ):
+        passes = Counting()
+        assert realigned(passes, [], faces, 0.999, ignored_below=0.9) == faces
+        assert passes.tried == expected
+    realigned(passes := Counting(), [], [sure, low], 0.999)
+    assert passes.tried == 3
+
+
+def test_the_tracker_follows_an_upside_down_face(aligner, astronaut):
+    tracker = Tracker(aligner, smooth="none")
+    image = np.ascontiguousarray(astronaut[::-1, ::-1])
+    (upright,) = aligner(astronaut)
+    seen = [tracker(np.roll(image, 3 * k, axis=1)) for k in range(3)]
+    assert [[face.track_id for face in faces] for faces in seen] == [[0]] * 3
+    for k, (face,) in enumerate(seen):
+        assert abs(face.roi.angle) > 160
+        expected = (511 + 3 * k, 511) - upright.landmarks[:, :2]
+        assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 2.5
