@@ -138,10 +138,11 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename
-        if error.errno is None or not (named is None or str(named).endswith(".part")):
+        if not (error.filename is None or str(error.filename).endswith(".part")):
             raise
-        raise OSError(error.errno, error.strerror or "cannot be written", str(path)) from error
+        if error.errno is None:
+            raise OSError(f"{path}: cannot be written: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:

@@ -1,10 +1,13 @@
 """Files of the faces of a video: one line or some rows per frame.
 
-======== ==============================================================================================
-.jsonl   a line per frame, flushed at once: an interrupted run leaves what it had
+======== ===================================================================================================
+.jsonl   a line per frame, written at once to ``<name>.jsonl.part``, which gets its name when the recorder closes
 .npz     arrays with a row per face, written when the recorder closes
 .parquet a table with a row per face, written in groups of rows; needs ``pip install pyarrow``
-======== ==============================================================================================
+======== ===================================================================================================
+
+A file of an earlier run stays until the new one is whole. A write that fails, as on a full disk, leaves it too; the
+lines before are then in the ``.part`` file, which the next run replaces.
 
 All use the keys of `Face.to_dict`, and ``schema`` for their version: a key of each line, an array, an entry of the
 table's metadata. ``frame`` and ``time`` (s) are the frame's, on the clock of the source. The video that ``tddfa video``
@@ -16,18 +19,19 @@ with an empty list; in the tables, ``frames`` is the number of frames.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.files import naming, new_part
 from tddfa._shared.packages import needs
 from tddfa.geometry.rotation import Euler
 from tddfa.types import SCHEMA, Face
@@ -82,6 +86,7 @@ class Recorder(ABC):
         self.frames = 0
         self.faces = 0
         self._closed = False
+        self._failure: Exception | None = None  # of a write: what is on the disk is not whole
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> Recorder:
@@ -142,10 +147,31 @@ class Recorder(ABC):
         self.faces += len(faces)
 
     def close(self) -> None:
-        """Finish the file. A second call does nothing."""
-        if not self._closed:
-            self._closed = True
+        """Finish the file. A second call does nothing.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, now or before; a file of that name is as it was.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._failure is None:
             self._close()
+            return
+        self._discard()
+        raise OSError(f"{self.path}: not written, because a write before failed") from self._failure
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Writes to the disk: their errors name the file, and it does not get its name after one."""
+        try:
+            with naming(self.path):
+                yield
+        except Exception as error:
+            self._failure = error
+            raise
 
     @abstractmethod
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None: ...
@@ -153,13 +179,20 @@ class Recorder(ABC):
     @abstractmethod
     def _close(self) -> None: ...
 
+    @abstractmethod
+    def _discard(self) -> None: ...
+
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is not None and self._failure is not None:
+            self._closed = True
+            self._discard()  # that write has raised its own error
+        else:
+            self.close()
 
 
 def _row(frame: Frame, face: Face) -> dict[str, Any]:
@@ -179,9 +212,13 @@ def _row(frame: Frame, face: Face) -> dict[str, Any]:
 
 
 class _Lines(Recorder):
+    """Lines of a stream with a name of its own, so that they can be read while it grows."""
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
+        self._part = path.with_name(f"{path.name}.part")
+        self._file = self._part.open("wb", buffering=0)
+        self._whole = 0  # bytes of whole lines
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         height, width = frame.image.shape[:2]
@@ -193,12 +230,28 @@ class _Lines(Recorder):
             "height": height,
             "faces": [describe(face) for face in faces],
         }
-        # in one call, so that an exception leaves no half line
-        self._file.write(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        line = memoryview((json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n").encode())
+        done = 0
+        try:
+            with self._writing():
+                while done < len(line):  # a disk that becomes full takes a part of it first
+                    done += self._file.write(line[done:])
+            self._whole += len(line)
+        except BaseException:
+            # an exception leaves no half line
+            self._file.truncate(self._whole)
+            self._file.seek(self._whole)
+            raise
 
     def _close(self) -> None:
         self._file.close()
+        with naming(self.path):
+            self._part.replace(self.path)
+
+    def _discard(self) -> None:
+        self._file.close()
+        if not self._whole:
+            self._part.unlink(missing_ok=True)
 
 
 class _Arrays(Recorder):
@@ -208,7 +261,7 @@ class _Arrays(Recorder):
         super().__init__(path)
         self._blocks: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
         self._rows = 0
-        self._part = _part_of(path)
+        self._part = _created_part(path)
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         del describe  # rows hold numbers only
@@ -229,11 +282,15 @@ class _Arrays(Recorder):
                 dtype, shape = _COLUMNS[name]
                 arrays[name] = np.concatenate(parts)[: self._rows] if parts else np.zeros((0, *shape), dtype)
                 parts.clear()
-            with self._part.open("wb") as file:
-                np.savez(file, **arrays)
-            self._part.replace(self.path)
+            with naming(self.path):
+                with self._part.open("wb") as file:
+                    np.savez(file, **arrays)
+                self._part.replace(self.path)
         finally:
-            self._part.unlink(missing_ok=True)
+            self._discard()
+
+    def _discard(self) -> None:
+        self._part.unlink(missing_ok=True)
 
 
 def _check_widths(path: Path, rows: Sequence[dict[str, Any]], widths: dict[str, tuple[int, ...]]) -> None:
@@ -244,9 +301,9 @@ def _check_widths(path: Path, rows: Sequence[dict[str, Any]], widths: dict[str, 
                 raise ValueError(f"{path}: {name}: expected shape {shape}, as in the rows before, got {got}")
 
 
-def _part_of(path: Path) -> Path:
+def _created_part(path: Path) -> Path:
     """Create an empty file beside `path`, so that a folder that cannot be written fails at the start."""
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    part = new_part(path)
     part.touch()
     return part
 
@@ -266,7 +323,7 @@ class _Table(Recorder):
         self._writer: Any = None
         self._widths: dict[str, tuple[int, ...]] = {}
         self._rows: list[dict[str, Any]] = []
-        self._part = _part_of(path)
+        self._part = _created_part(path)
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         del describe  # rows hold numbers only
@@ -292,27 +349,33 @@ class _Table(Recorder):
         return self._pyarrow.list_(number, int(np.prod(shape))) if shape else number
 
     def _flush(self) -> None:
-        if self._writer is None:
-            self._start()
-        if not self._rows:
-            return
-        rows, self._rows = self._rows, []
-        arrays = [
-            self._pyarrow.array([_cell(name, row[name]) for row in rows], type=self._schema.field(name).type)
-            for name in _COLUMNS
-        ]
-        self._writer.write_table(self._pyarrow.Table.from_arrays(arrays, schema=self._schema))
+        with self._writing():
+            if self._writer is None:
+                self._start()
+            if not self._rows:
+                return
+            rows, self._rows = self._rows, []
+            arrays = [
+                self._pyarrow.array([_cell(name, row[name]) for row in rows], type=self._schema.field(name).type)
+                for name in _COLUMNS
+            ]
+            self._writer.write_table(self._pyarrow.Table.from_arrays(arrays, schema=self._schema))
 
     def _close(self) -> None:
         try:
             self._flush()
-            self._writer.add_key_value_metadata({"frames": str(self.frames)})
-            self._writer.close()
-            self._part.replace(self.path)
-        finally:
-            if self._writer is not None and self._writer.is_open:
+            with naming(self.path):
+                self._writer.add_key_value_metadata({"frames": str(self.frames)})
                 self._writer.close()
-            self._part.unlink(missing_ok=True)
+                self._part.replace(self.path)
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._writer is not None and self._writer.is_open:
+            with contextlib.suppress(Exception):  # the disk is still full
+                self._writer.close()
+        self._part.unlink(missing_ok=True)
 
 
 def _cell(name: str, value: Any) -> Any:

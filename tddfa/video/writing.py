@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
+from tddfa._shared.files import naming, new_part
 from tddfa.video.colors import BT709, LIMITED_RANGE, matrix, one_thread
 from tddfa.video.frame import MAX_FPS, VideoError, reason
 from tddfa.video.sound import Sound
@@ -123,14 +124,14 @@ class Writer:
         self._audio_end = math.inf if audio_end is None else audio_end
         self._shortest = shortest
         self._closed = False
+        self._broken = False  # a write failed: the file cannot become whole
         self._container: Any = None
         self._reformatter = VideoReformatter()
         self._time = -math.inf
         self._ticks = -1
         self._sound = None if audio_from is None else Sound.open(audio_from)
-        self._part = self.path.with_name(f".{self.path.name[:80]}.{secrets.token_hex(4)}.part")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = new_part(self.path)
             self._part.touch()  # fails now, not after hours of work, if the folder cannot be written
         except BaseException:
             self._close_sound()
@@ -161,6 +162,20 @@ class Writer:
             time = (self._origin or 0.0) if self.count == 0 else self._time + self._step
         if not math.isfinite(time):
             raise ValueError(f"time: expected a finite number of seconds, got {time}")
+        with self._writing():
+            self._write(image, time)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Writes to the disk: their errors name the file, and it does not get its name after one."""
+        try:
+            with naming(self.path):
+                yield
+        except OSError:
+            self._broken = True
+            raise
+
+    def _write(self, image: NDArray[np.uint8], time: float) -> None:
         if self._container is None:
             self._open(image, time)
         assert self._origin is not None
@@ -237,21 +252,29 @@ class Writer:
             return
         self._closed = True
         try:
-            if self.count:
-                self._mux(self._stream.encode(None))
-                if self._sound is not None:
-                    last = self._time + self._step
-                    self._sound.finish(min(self._audio_end, math.inf if whole and not self._shortest else last))
-            self._close_sound()
-            if self._container is not None:
-                self._container.close()  # writes the index
-            if self.count:
-                self._part.replace(self.path)
+            if self._broken:
+                if whole:
+                    raise OSError(f"{self.path}: not written, because a write before failed")
+                return
+            with naming(self.path):
+                self._complete(whole)
         finally:
             self._close_sound()
             if self._container is not None:
                 self._close_quietly()
             self._part.unlink(missing_ok=True)
+
+    def _complete(self, whole: bool) -> None:
+        if self.count:
+            self._mux(self._stream.encode(None))
+            if self._sound is not None:
+                last = self._time + self._step
+                self._sound.finish(min(self._audio_end, math.inf if whole and not self._shortest else last))
+        self._close_sound()
+        if self._container is not None:
+            self._container.close()  # writes the index
+        if self.count:
+            self._part.replace(self.path)
 
     def _close_quietly(self) -> None:
         try:

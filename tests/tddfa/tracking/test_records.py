@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from builders import make_face
+from builders_files import size_limit
 from tddfa.geometry.camera import Camera
 from tddfa.tracking import records
 from tddfa.tracking.records import SUFFIXES, Recorder
@@ -174,12 +175,11 @@ def test_lines_are_written_at_once(tmp_path, seen):
     with Recorder.open(path) as recorder:
         for i, (a_frame, faces) in enumerate(seen):
             recorder.add(a_frame, faces)
-            check_lines(path, seen[: i + 1])
+            check_lines(tmp_path / "faces.jsonl.part", seen[: i + 1])
+    assert names(tmp_path) == ["faces.jsonl"]
 
 
-def test_tables_replace_the_old_file_when_complete(tmp_path, seen, suffix):
-    if suffix == ".jsonl":
-        return
+def test_the_old_file_is_replaced_when_the_new_one_is_complete(tmp_path, seen, suffix):
     path = tmp_path / f"faces{suffix}"
     path.write_bytes(b"the old one")
     with Recorder.open(path) as recorder:
@@ -235,6 +235,42 @@ def test_faces_of_another_model_are_refused(tmp_path, rng, suffix):
         with pytest.raises(ValueError, match=r"expression: expected shape \(5,\), as in the rows before, got \(6,\)"):
             recorder.add(*other)
     CHECKS[suffix](path, [first])
+
+
+@pytest.mark.parametrize("limit", [0, 50, 5000])
+@pytest.mark.parametrize("enough_later", [False, True])
+def test_a_full_disk_leaves_the_old_file(tmp_path, rng, suffix, monkeypatch, limit, enough_later):
+    monkeypatch.setattr(records, "_ROWS_PER_GROUP", 2)
+    path = tmp_path / f"faces{suffix}"
+    path.write_bytes(b"the old one")
+    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), Recorder.open(path) as recorder:  # noqa: PT012
+        with size_limit(limit):
+            for i in range(20):
+                recorder.add(frame(i), [face(rng)])
+            recorder.close()
+    if enough_later:  # a close after the space is there again must not rename either
+        recorder.close()
+    assert path.read_bytes() == b"the old one"
+    kept = tmp_path / "faces.jsonl.part"
+    assert names(tmp_path) == [path.name] + [kept.name] * kept.exists()
+    assert kept.exists() == (suffix == ".jsonl" and limit == 5000)
+    if kept.exists():
+        assert all(json.loads(line)["schema"] == SCHEMA for line in kept.read_text().splitlines())
+
+
+def test_a_write_that_failed_and_was_caught_gives_no_file(tmp_path, rng, suffix, monkeypatch):
+    monkeypatch.setattr(records, "_ROWS_PER_GROUP", 2)
+    recorder = Recorder.open(tmp_path / f"faces{suffix}")
+    if suffix == ".npz":  # it writes only when it closes
+        recorder.close()
+        return
+    recorder.add(frame(0), [])
+    with size_limit(100), pytest.raises(OSError, match="File too large"):
+        for i in range(1, 20):
+            recorder.add(frame(i), [face(rng)])
+    with pytest.raises(OSError, match=rf"faces{suffix}: not written, because a write before failed$"):
+        recorder.close()
+    assert f"faces{suffix}" not in names(tmp_path)
 
 
 def test_other_suffixes(tmp_path):

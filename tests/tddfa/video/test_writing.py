@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from builders_files import size_limit
 from builders_video import (
     RATE,
     VARYING,
@@ -300,6 +301,33 @@ def test_a_file_that_cannot_be_finished_is_not_left(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writer, "_mux", full)
     with pytest.raises(OSError, match="No space"):
+        writer.close()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", [0, 100, 60_000])
+def test_a_full_disk_leaves_the_old_file(tmp_path, rng, limit, caplog):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"the old one")
+    noise = rng.integers(0, 256, (12, 96, 128, 3), dtype=np.uint8)
+    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), Writer(path, fps=24) as writer:  # noqa: PT012
+        with size_limit(limit):
+            for image in np.concatenate([noise] * 6):
+                writer.write(image)
+            writer.close()
+    writer.close()
+    assert path.read_bytes() == b"the old one"
+    assert names(tmp_path) == ["out.mp4"]
+    assert caplog.text == ""
+
+
+def test_a_write_that_failed_and_was_caught_gives_no_file(tmp_path, monkeypatch):
+    writer = Writer(tmp_path / "out.mp4", fps=24)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_mux", lambda packets: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(OSError, match="No space"):
+            writer.write(moving_square(0))
+    with pytest.raises(OSError, match=r"out\.mp4: not written, because a write before failed$"):
         writer.close()
     assert names(tmp_path) == []
 
