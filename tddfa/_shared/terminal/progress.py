@@ -35,7 +35,7 @@ def progress_bar(total: float | None = None, *, show: bool = True, **options: An
 
 
 def progress(
-    items: Iterable[T], total: int | None = None, *, label: str | None = None, unit: str = "it"
+    items: Iterable[T], total: int | None = None, *, label: str | None = None, unit: str = "it", show: bool = True
 ) -> Iterator[T]:
     """Give the items; show how many there were, if stderr is a terminal.
 
@@ -49,6 +49,8 @@ def progress(
         Text before the bar.
     unit : str
         Name of an item.
+    show : bool
+        Whether a terminal sees the bar.
 
     Examples
     --------
@@ -56,6 +58,4 @@ def progress(
     >>> list(progress(range(3), unit="frame"))
     [0, 1, 2]
     """
-    from tqdm import tqdm
-
-    return iter(tqdm(items, total=total, desc=label, unit=unit, disable=not is_watched(), leave=False, **_shape()))
+    return iter(progress_bar(total, show=show, iterable=items, desc=label, unit=unit))

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tddfa._shared.files import write_atomic
+from tddfa._shared.terminal.progress import progress
 from tddfa.evaluate.metrics import area_under_roc
 from tddfa.train.data.shards import read_arrays
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
@@ -239,7 +239,7 @@ def _samples(
     maker = SampleMaker(settings, folders, network, validation=validation)
     batches = -(-count // (2 * BATCH))
     made = stream(maker, 0, batches, min(settings.workers, batches))
-    joined = Samples.joined(list(tqdm(made, path.stem, batches, disable=not show, mininterval=5)))
+    joined = Samples.joined(list(progress(made, batches, label=path.stem, unit="batch", show=show)))
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: getattr(joined, name) for name in Samples.__dataclass_fields__}
     np.savez(buffer, **arrays)
