@@ -94,6 +94,7 @@ setup(
         "FaceBoxes": ["py.typed", "*.pyi"],
         "Sim3DR": ["py.typed", "*.pyi"],
         "tddfa.export": ["*.pyi"],
+        "tddfa.model": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
         "tddfa.examples.inputs": ["astronaut.jpg"],  # for the self-test of `tddfa info`
@@ -111,6 +112,13 @@ setup(
                 extra_link_args=[] if MSVC else ["-pthread"],
             ),
             extension("tddfa.export._text", "tddfa/export/_text.pyx"),
+            extension(
+                "tddfa.model._basis",
+                "tddfa/model/_basis.pyx",
+                "tddfa/model/basis.cpp",
+                include_dirs=["tddfa/model"],
+                depends=["tddfa/model/basis.h"],
+            ),
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,11 @@ class Decoder:
         self.convention = face_model.convention if convention is None else convention
         # None where the landmarks are those on the surface
         self._offset = None if self.convention == face_model.convention else face_model.landmark_offset(self.convention)
+
+    @cached_property
+    def _mean(self) -> Mesh:
+        model = self.face_model
+        return Mesh(model.mean, model.triangles, None, model.uv, model.shade)
 
     @property
     def unit(self) -> str:
@@ -123,9 +129,9 @@ class Decoder:
         >>> mesh.colors.shape == mesh.vertices.shape
         True
         """
-        vertices = face.camera.project(self._decoded(face))
-        model = self.face_model
-        mesh = Mesh(vertices, model.triangles, None, model.uv, model.shade)
+        params = face.params
+        vertices = self.face_model.vertices(params.shape, params.expression, matrix=face.camera.matrix)
+        mesh = self._mean.with_vertices(vertices)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 
     def _decoded(self, face: Face) -> Floats:

@@ -437,3 +437,16 @@ class Mesh:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"Mesh.{name}", value, shape))
+
+    def with_vertices(self, vertices: NDArray[np.float32]) -> Mesh:
+        """The same surface at other vertices (n, 3); only these are checked.
+
+        Examples
+        --------
+        >>> moved = mesh.with_vertices(mesh.vertices + 5)
+        >>> moved.triangles is mesh.triangles
+        True
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, vertices=checked("Mesh.vertices", vertices, self.vertices.shape))
+        return other

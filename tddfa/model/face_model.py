@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.npz import read_npz
+from tddfa.model._basis import combine
 
 MAX_BYTES = 2 << 30
 """Limit of all arrays of a face model together; a larger file is refused before it is read."""
@@ -326,9 +327,15 @@ class FaceModel:
         ):
             if value.shape[-1] != count:
                 raise ValueError(f"{name}: expected {count} coefficients, got {value.shape[-1]}")
-        return np.concatenate([shape, expression], axis=-1)
+        return np.concatenate([shape, expression], axis=-1, dtype=np.float32, casting="same_kind")
 
-    def vertices(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
+    def vertices(
+        self,
+        shape: NDArray[np.float32],
+        expression: NDArray[np.float32],
+        *,
+        matrix: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
         """All vertices.
 
         Parameters
@@ -337,11 +344,13 @@ class FaceModel:
             Shape coefficients.
         expression : ndarray (..., e)
             Expression weights.
+        matrix : ndarray (3, 4) float32, optional
+            `Camera.matrix`: the vertices are projected too.
 
         Returns
         -------
         ndarray (..., n, 3) float32
-            In the model's frame and unit.
+            In the model's frame and unit; with `matrix`, in image px.
 
         Raises
         ------
@@ -355,7 +364,7 @@ class FaceModel:
         >>> vertices.shape == model.mean.shape
         True
         """
-        return self._linear(self.mean, self.basis, shape, expression)
+        return self._linear(self.mean, self.basis, shape, expression, matrix)
 
     def landmarks(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
         """The landmarks (..., 68, 3) on the surface alone, without the other vertices; arguments as of `vertices`."""
@@ -392,11 +401,13 @@ class FaceModel:
         basis: NDArray[np.float32],
         shape: NDArray[np.float32],
         expression: NDArray[np.float32],
+        matrix: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         coefficients = self._coefficients(shape, expression)
-        points = coefficients @ basis.reshape(len(basis), -1)
-        points += mean.reshape(-1)
-        return np.asarray(points.reshape(*coefficients.shape[:-1], *mean.shape))
+        rows = coefficients.reshape(-1, len(basis))
+        points = np.empty((len(rows), *mean.shape), dtype=np.float32)
+        combine(mean, basis, rows, points, matrix)
+        return points.reshape(*coefficients.shape[:-1], *mean.shape)
 
 
 def _at(values: NDArray[np.float32], points: PointSet) -> NDArray[np.float32]:

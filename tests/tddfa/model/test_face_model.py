@@ -69,6 +69,18 @@ class TestDecoding:
             np.testing.assert_allclose(together[i], model.vertices(shape[i], expression[i]), atol=1e-4)
         assert model.landmarks(shape[:0], expression[:0]).shape == (0, 68, 3)
 
+    def test_a_camera_projects_the_vertices(self, model, rng):
+        shape, expression = random_coefficients(model, rng)
+        camera = Camera.from_pose(20, -10, 5, scale=11, translation=(300, 200, 4))
+        projected = model.vertices(shape, expression, matrix=camera.matrix)
+        np.testing.assert_allclose(projected, camera.project(model.vertices(shape, expression)), atol=1e-4)
+
+    def test_points_are_float32_whatever_the_coefficients(self, model, rng):
+        shape, expression = random_coefficients(model, rng)
+        points = model.landmarks(shape.astype(np.float64), expression)
+        assert points.dtype == np.float32
+        np.testing.assert_array_equal(points, model.landmarks(shape, expression))
+
     def test_wrong_counts_are_named(self, model):
         with pytest.raises(ValueError, match="shape: expected 40 coefficients, got 39"):
             model.vertices(np.zeros(39, np.float32), np.zeros(55, np.float32))
