@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,11 +79,11 @@ class Detections:
         Detections
             k faces.
         """
-        chosen = rows if isinstance(rows, slice) else np.atleast_1d(rows)
-        if not isinstance(chosen, slice) and not chosen.size:
-            chosen = chosen.astype(np.intp)  # [] is an array of floats
-        values: list[Any] = [None if value is None else value[chosen] for value in self._values()]
-        return Detections(*values)
+        if not isinstance(rows, slice):
+            rows = np.atleast_1d(rows)
+            rows = rows if rows.size else rows.astype(np.intp)  # [] is an array of floats
+        points = None if self.points is None else self.points[rows]
+        return Detections(self.xyxy[rows], self.scores[rows], points)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
@@ -101,11 +100,9 @@ class Detections:
         >>> len(Detections.concatenate([one, one]))
         2
         """
-        columns = zip(*(part._values() for part in parts), strict=True)
-        joined: list[Any] = [
-            None if any(value is None for value in values) else np.concatenate(values) for values in columns
-        ]
-        return cls(*joined)
-
-    def _values(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
+        points = [part.points for part in parts if part.points is not None]
+        return cls(
+            np.concatenate([part.xyxy for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate(points) if len(points) == len(parts) else None,
+        )

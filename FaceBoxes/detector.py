@@ -127,8 +127,11 @@ class Detector:
             raise TypeError(f"image: expected a uint8 array, got {getattr(image, 'dtype', type(image).__name__)}")
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image: expected shape (height, width, 3), BGR, got {image.shape}")
-        search = Search(self.scales, self.iou, self.max_candidates, self.max_faces)
-        return search(image, self._candidates)
+        return self._search(image, self._candidates)
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self.scales, self.iou, self.max_candidates, self.max_faces)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""
@@ -137,7 +140,7 @@ class Detector:
         points = outputs["points"][0] if "points" in outputs else None
         height, width = pixels.shape[:2]
         prior = self.layout.priors(height, width)
-        _check_outputs(scores, offsets, points, len(prior), f"{width} x {height} px")
+        _check_outputs(outputs, len(prior), height, width)
         rows = np.flatnonzero(scores > self.score)
         prior = prior[rows]
         return Detections(
@@ -145,14 +148,10 @@ class Detector:
         )
 
 
-def _check_outputs(
-    scores: NDArray[np.float32], offsets: NDArray[np.float32], points: NDArray[np.float32] | None, n: int, size: str
-) -> None:
+def _check_outputs(outputs: Mapping[str, NDArray[np.float32]], n: int, height: int, width: int) -> None:
     """Check the shapes of a network's outputs for an image with n prior boxes."""
-    if scores.shape != (n,) or offsets.shape != (n, 4):
-        raise ValueError(
-            f"model: expected scores (1, {n}) and offsets (1, {n}, 4) for an image of {size}, got {scores.shape} and "
-            f"{offsets.shape}"
-        )
-    if points is not None and points.shape != (n, 10):
-        raise ValueError(f"model: expected points (1, {n}, 10) for an image of {size}, got {points.shape}")
+    for name, shape in (("scores", (1, n)), ("offsets", (1, n, 4)), ("points", (1, n, 10))):
+        if name in outputs and outputs[name].shape != shape:
+            raise ValueError(
+                f"model: expected {name} {shape} for an image of {width} x {height} px, got {outputs[name].shape}"
+            )

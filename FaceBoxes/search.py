@@ -59,11 +59,10 @@ class Search:
         """
         parts = [self._view(view, candidates) for view in self.scales.views(np.ascontiguousarray(image))]
         found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
-        if self.scales.small_area is not None or len(parts) > 1:
-            found = found[~is_part(found.xyxy, found.scores)]
-        if len(parts) > 1:
-            found = self._suppressed(found)
-        return found
+        if len(found) > 1 and (self.scales.small_area is not None or len(parts) > 1):
+            part = is_part(found.xyxy, found.scores)
+            found = found[~part] if part.any() else found
+        return self._suppressed(found) if len(found) > 1 and len(parts) > 1 else found
 
     def _view(self, view: View, candidates: Candidates) -> Detections:
         """Faces of a view, in image px, best first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +101,12 @@ class YuNet:
         TypeError, ValueError
             If `image` has the wrong type, shape or dtype, or if the model is another network.
         """
+        return self._search(checked_image("image", image), self._candidates)
+
+    @cached_property
+    def _search(self) -> Search:
         scales = Scales(max_area=self.max_area, small_area=self.small_area, tiles=self.tiles == "auto")
-        search = Search(scales, self.iou, self.max_candidates, self.max_faces)
-        return search(checked_image("image", image), self._candidates)
+        return Search(scales, self.iou, self.max_candidates, self.max_faces)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""
