@@ -127,7 +127,7 @@ class Aligner:
             ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU, with errors
             that are at most 1 % higher (``weights/README.md``).
         threads : int or None
-            CPU threads of one network call; None takes one per core.
+            CPU threads of one network call; None takes one per core that the process may use.
         refine : int or None
             See `Aligner`. None takes the config's number: 1 for ``open_mb05``; 0 is the fastest.
         visibility : bool

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from tddfa import __version__
+from tddfa._shared.cores import available_cores
 from tddfa.aligner import Aligner
 from tddfa.bench import material, memory
 from tddfa.bench.material import Material
@@ -141,7 +142,7 @@ def _selected(plan: Plan, *, gpu: bool) -> list[Stage]:
 def _variants(plan: Plan) -> list[Variant]:
     by_count: dict[int, Variant] = {}
     for threads in plan.threads:
-        count = threads or os.cpu_count() or 1
+        count = threads or available_cores()
         label = "1 thread" if count == 1 else f"{count} threads"
         by_count.setdefault(count, Variant(f"threads-{count}", label, threads=threads))
     return list(by_count.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import draw
 from tddfa._shared import image_io
+from tddfa._shared.cores import available_cores
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import crop_image
@@ -76,7 +76,7 @@ class Context:
     @property
     def drawing_threads(self) -> int:
         """Number of threads of the renderer."""
-        return min(self.threads or os.cpu_count() or 1, _MAX_DRAWING_THREADS)
+        return min(self.threads or available_cores(), _MAX_DRAWING_THREADS)
 
     @cached_property
     def detector(self) -> FaceBoxes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa._shared.cores import available_cores
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.npz import read_npz
 
@@ -46,7 +46,7 @@ def parallel_map(job: Callable[[Item], Done], items: Iterable[Item], workers: in
     >>> list(parallel_map(abs, [-3, 2, -1], workers=2))
     [3, 2, 1]
     """
-    count = workers or min(os.cpu_count() or 1, _MAX_WORKERS)
+    count = workers or min(available_cores(), _MAX_WORKERS)
     waiting: deque[Future[Done]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="parallel_map") as pool:
         try:

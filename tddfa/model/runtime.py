@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.cores import available_cores
+
 logger = logging.getLogger(__name__)
 
 PROVIDERS = {
@@ -135,7 +137,7 @@ class Model:
         ``auto`` uses CUDA if there is such a GPU, else the CPU. If the requested device is missing or fails, the next
         best is used, and a warning is logged once.
     threads : int or None
-        Threads of one call on the CPU; None is ONNX Runtime's default, one per core.
+        Threads of one call on the CPU; None is one per core, of those that the process may use.
 
     Raises
     ------
@@ -172,8 +174,7 @@ class Model:
         ort = _onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = _thread_count(self._threads)
         # threads that spin while they wait take the cores from decoding and drawing
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._device == "directml":
@@ -251,6 +252,14 @@ class Model:
         self._session.run_with_iobinding(binding)
         values: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
         return values
+
+
+def _thread_count(threads: int | None) -> int:
+    if threads is not None:
+        return threads
+    # ONNX Runtime counts the physical cores of the machine (0), whatever the affinity and the quota of the process
+    available = available_cores()
+    return 0 if available >= (os.cpu_count() or 1) else available
 
 
 def _name(provider: str) -> str:

@@ -1,9 +1,9 @@
 import json
-import os
 
 import pytest
 
 from tddfa import Aligner
+from tddfa._shared.cores import available_cores
 from tddfa.bench.run import COLD, Plan, run
 from tddfa.evaluate.benchmarks import latency
 from tddfa.evaluate.result import Setup
@@ -16,7 +16,7 @@ def test_a_short_run(aligner):
     report = run(aligner, Plan("read,crop,network.8,3d.1", rounds=3), progress=progress.append)
     assert [row.stage for row in report.rows] == ["read", "crop", "network.8", "3d.1"]
     assert report.failures == {}
-    threads = sorted({1, os.cpu_count()})
+    threads = sorted({1, available_cores()})
     assert [variant.name for variant in report.variants] == [f"threads-{count}" for count in threads]
     for row in report.rows:
         assert set(row.timings) == {f"threads-{count}" for count in threads}
@@ -30,7 +30,7 @@ def test_a_short_run(aligner):
 
 
 def test_one_column_for_one_number_of_threads(aligner):
-    report = run(aligner, Plan("crop", rounds=1, threads=(os.cpu_count(), None)))
+    report = run(aligner, Plan("crop", rounds=1, threads=(available_cores(), None)))
     assert len(report.variants) == 1
 
 

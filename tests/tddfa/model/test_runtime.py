@@ -41,6 +41,14 @@ def test_named_outputs_and_dynamic_batch(weights, rng):
     assert model.device == "cpu"
 
 
+@pytest.mark.parametrize(("available", "threads", "expected"), [(1, None, 1), (8, None, 0), (1, 3, 3)])
+def test_threads_fit_the_cores_of_the_process(weights, monkeypatch, available, threads, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(runtime, "available_cores", lambda: available)
+    options = Model(weights, "cpu", threads)._session.get_session_options()
+    assert options.intra_op_num_threads == expected
+
+
 def test_a_model_that_is_never_called_is_never_loaded(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
     model = Model(tmp_path / "bad.onnx", "cpu")
