@@ -37,6 +37,7 @@ class FileReader(Reader):
         self._lock = threading.Lock()  # PyAV crashes if a container is closed while a thread reads it
         self._closed = False
         self._remote = remote
+        self._stream: Any = None
         self._decoded: Generator[av.VideoFrame, None, None] | None = None
         self._first: av.VideoFrame | None = None
         options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
@@ -218,7 +219,10 @@ class FileReader(Reader):
             self._first = None
             if self._decoded is not None:
                 self._decoded.close()  # it must not read on after the container is closed
+                self._decoded = None
             self._container.close()
+            # the threads of the decoder live as long as the stream; a forked process would wait for them without end
+            self._stream = None
 
 
 def _has_length(container: Any) -> bool:

@@ -49,7 +49,9 @@ class Sound:
 
     def __init__(self, container: Any, stream: av.AudioStream, name: str) -> None:
         self._container = container
-        self._stream = stream
+        self._stream: Any = stream
+        self._target: Any = None
+        self._output: Any = None
         self._name = name
         self._errors = 0
         self._base = float(stream.time_base or 1)
@@ -173,4 +175,6 @@ class Sound:
     def close(self) -> None:
         """Close the source."""
         self._packets.close()
+        self._waiting.clear()
         self._container.close()
+        self._stream = self._target = self._output = None

@@ -126,6 +126,7 @@ class Writer:
         self._closed = False
         self._broken = False  # a write failed: the file cannot become whole
         self._container: Any = None
+        self._stream: Any = None
         self._reformatter = VideoReformatter()
         self._time = -math.inf
         self._ticks = -1
@@ -262,6 +263,7 @@ class Writer:
             self._close_sound()
             if self._container is not None:
                 self._close_quietly()
+            self._stream = self._container = self._sound = None  # with them, the threads of the encoders end
             self._part.unlink(missing_ok=True)
 
     def _complete(self, whole: bool) -> None:

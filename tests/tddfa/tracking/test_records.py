@@ -243,11 +243,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, rng, suffix, monkeypatch, lim
     monkeypatch.setattr(records, "_ROWS_PER_GROUP", 2)
     path = tmp_path / f"faces{suffix}"
     path.write_bytes(b"the old one")
-    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), Recorder.open(path) as recorder:  # noqa: PT012
-        with size_limit(limit):
-            for i in range(20):
-                recorder.add(frame(i), [face(rng)])
-            recorder.close()
+    recorder = Recorder.open(path)
+    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), recorder, size_limit(limit):
+        for i in range(20):
+            recorder.add(frame(i), [face(rng)])
+        recorder.close()
     if enough_later:  # a close after the space is there again must not rename either
         recorder.close()
     assert path.read_bytes() == b"the old one"

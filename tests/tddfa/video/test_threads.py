@@ -2,8 +2,12 @@
 
 import gc
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +158,51 @@ def test_a_video_plays_at_its_own_pace(short_video):
         elapsed = time.perf_counter() - began
     assert elapsed == pytest.approx(times[-1], abs=0.1)
     assert newest.dropped <= 3
+
+
+def thread_count():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+def test_closing_ends_the_threads_of_decoders_and_encoders(short_video, tmp_path):
+    before = thread_count()
+    with open_source(short_video) as reader:
+        for frame in reader.frames(0, 3):
+            image = frame.image
+        assert thread_count() > before  # else this machine decodes without threads, and the test shows nothing
+    assert thread_count() == before
+    with Writer(tmp_path / "out.mp4", fps=24, audio_from=short_video) as writer:
+        for _ in range(12):
+            writer.write(image)
+        assert thread_count() > before
+    assert thread_count() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("how", ["drops the reader", "exits as Python does"])
+def test_a_forked_process_ends_though_a_reader_was_closed_before(short_video, how):
+    code = """
+import os, sys, time
+from tddfa import video
+with video.open_source(sys.argv[1]) as reader:
+    for frame in reader.frames(0, 3):
+        pass
+child = os.fork()
+if not child:
+    if sys.argv[2] == "exits as Python does":
+        sys.exit(0)
+    del reader
+    os._exit(0)
+for _ in range(500):
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    time.sleep(0.02)
+os.kill(child, 9)
+sys.exit("the forked process does not end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(short_video), how], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -310,11 +310,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, rng, limit, caplog):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"the old one")
     noise = rng.integers(0, 256, (12, 96, 128, 3), dtype=np.uint8)
-    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), Writer(path, fps=24) as writer:  # noqa: PT012
-        with size_limit(limit):
-            for image in np.concatenate([noise] * 6):
-                writer.write(image)
-            writer.close()
+    writer = Writer(path, fps=24)
+    with pytest.raises(OSError, match=rf"File too large: '{path}'$"), writer, size_limit(limit):
+        for image in np.concatenate([noise] * 6):
+            writer.write(image)
+        writer.close()
     writer.close()
     assert path.read_bytes() == b"the old one"
     assert names(tmp_path) == ["out.mp4"]
