@@ -90,10 +90,17 @@ fi
 case "$task" in
   demo) "$bin/python" demo.py -f examples/inputs/astronaut.jpg -o 3d ;;
   test)
-    cores=$("$bin/python" -c 'import os; print(min(8, len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))))')
-    info "running the tests on $cores cores (some minutes)"
+    # a process takes up to 2 GB
+    processes=$("$bin/python" -c '
+import os
+cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+    cores = min(cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**31)
+print(max(cores, 1))
+')
+    info "running the tests in $processes processes (some minutes)"
     # Unbuffered, so that a log shows the progress too. One thread each: the cores are taken by the other tests.
     PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-      "$bin/python" -m pytest -n "$cores" --dist worksteal -p no:benchmark ;;
+      "$bin/python" -m pytest -n "$processes" --dist worksteal -p no:benchmark ;;
   *) info "done; try: $bin/python demo.py -f examples/inputs/astronaut.jpg -o 3d" ;;
 esac
