@@ -1,4 +1,4 @@
-"""A checkout of 3DDFA_V2 in its own process, which times one sample of a stage per request."""
+"""Another toolkit in its own process, which times one sample of a stage per request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tddfa._shared.errors import TddfaError
 from tddfa.bench.material import Material
 from tddfa.bench.process_memory import peak_mb
 
-_DRIVER = Path(__file__).with_name("peers") / "threeddfa_v2.py"
+_DRIVER = Path(__file__).with_name("peers") / "driver.py"
 # The first run of a checkout converts its networks, for which it loads torch.
 _START_TIMEOUT = 600.0
 _SAMPLE_TIMEOUT = 180.0
@@ -28,34 +28,34 @@ _MAX_STARTS = 10
 
 
 class PeerError(TddfaError):
-    """A checkout could not be started, or a stage of it failed."""
+    """A toolkit could not be started, or a stage of it failed."""
 
 
 class Peer:
-    """A running checkout of 3DDFA_V2.
+    """A running checkout of 3DDFA_V2, or MediaPipe's FaceMesh.
 
     Parameters
     ----------
-    folder : Path
-        The checkout, built as its README describes, with its weights. Its first run writes its networks as ``.onnx``
-        beside the weights. No other file is added.
+    folder : Path or None
+        The checkout of 3DDFA_V2, built as its README describes, with its weights. Its first run writes its networks as
+        ``.onnx`` beside the weights. No other file is added. None is MediaPipe.
     material : Material
         The images.
     scratch : Path
         Folder for output files.
     python : str
-        Python interpreter with the packages of the checkout.
+        Python interpreter with the packages of the toolkit.
     threads : int, optional
         Maximum number of cores, on systems that can bind a process to cores. By default, all.
     gpu : bool
-        Use its torch classes on the GPU.
+        Use the torch classes of 3DDFA_V2 on the GPU.
 
     Attributes
     ----------
     stages : tuple of str
         Names of the stages that it can time.
     network, config : str
-        "onnx" or "torch", and the config in use.
+        "onnx" or "torch", and the config in use; "FaceMesh", and the version of MediaPipe.
     onnx_error : str
         The reason, if the ONNX classes could not be used.
 
@@ -67,7 +67,7 @@ class Peer:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         material: Material,
         scratch: Path,
         *,
@@ -75,12 +75,13 @@ class Peer:
         threads: int | None = None,
         gpu: bool = False,
     ) -> None:
-        if not (folder / "TDDFA.py").is_file():
+        if folder is not None and not (folder / "TDDFA.py").is_file():
             raise PeerError(f"{folder}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
-        self._folder = folder
+        self._folder = scratch if folder is None else folder
         # absolute, because the process starts in another folder
         self._python = str(Path(python).absolute()) if os.sep in python else python
         self._task = {
+            "toolkit": "MediaPipe" if folder is None else "3DDFA_V2",
             "one": str(material.one),
             "many": str(material.many),
             "frames": [str(path) for path in material.frames],

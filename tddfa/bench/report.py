@@ -12,6 +12,9 @@ from typing import Any
 from tddfa._shared.files import write_atomic
 from tddfa.bench.timing import Timing
 
+# Cores busy beyond the number of threads from which a pool of threads is reported.
+_SURPLUS_CORES = 0.35
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -25,6 +28,8 @@ class Variant:
         Number of threads; None is one per core.
     baseline : str
         Of a peer: name of the variant of this package with which it is compared.
+    toolkit : str
+        What is timed: this package or the name of a peer.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Variant:
     _: KW_ONLY
     threads: int | None = None
     baseline: str = ""
+    toolkit: str = "tddfa"
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,9 @@ class Report:
         own = [variant for variant in self.variants if not variant.baseline]
         first = [(f"{own[0].label} / {v.label}", own[0].name, v.name) for v in own[1:]]
         labels = {variant.name: variant.label for variant in own}
-        peers = [(f"3DDFA_V2 / tddfa, {labels[v.baseline]}", v.name, v.baseline) for v in self.variants if v.baseline]
+        peers = [
+            (f"{v.toolkit} / tddfa, {labels[v.baseline]}", v.name, v.baseline) for v in self.variants if v.baseline
+        ]
         return [*first, *peers]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -116,13 +124,33 @@ class Report:
             cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
             yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
         yield ""
-        yield "Time per call: median (quartiles). Threads apply to the networks, OpenCV and the renderer, not to BLAS."
+        yield "Time per call: median (quartiles). Threads apply to the networks, OpenCV and the renderer."
+        yield from (f"- warning: {warning}" for warning in self.warnings())
         yield from self._throughput()
         if self.growth_mb is not None:
             growth = self.growth_mb if isinstance(self.growth_mb, str) else f"{self.growth_mb:+.1f} MB"
             yield f"Growth of memory over {self.about.get('images')} images: {growth}"
         yield from (f"- {reason}" for reason in self.reasons())
         yield from (f"- memory of {stage}: {peak}" for stage, peak in self.peak_mb.items() if isinstance(peak, str))
+
+    def warnings(self) -> list[str]:
+        """Lines on pools of threads that are larger than they should be."""
+        available = self.about.get("available_cores")
+        own = [variant for variant in self.variants if not variant.baseline]
+        lines = [
+            f"{v.label}: more than the {available} cores that this process may use"
+            for v in own
+            if available is not None and (v.threads or 0) > available
+        ]
+        for v in own:
+            if v.threads is None:
+                continue
+            # a pool of another library, such as BLAS, takes no notice of the number of threads
+            busy = {row.stage: row.timings[v.name].cores for row in self.rows if v.name in row.timings}
+            over = [f"{stage} ({cores:.1f})" for stage, cores in busy.items() if cores > v.threads + _SURPLUS_CORES]
+            if over:
+                lines.append(f"{v.label}: a pool of threads keeps more cores busy in {', '.join(over)}")
+        return lines
 
     def _table(self) -> list[list[str]]:
         ratios = self.ratios()

@@ -57,6 +57,8 @@ class Plan:
         A checkout of 3DDFA_V2 to time too.
     peer_python : str
         Python interpreter of the checkout.
+    peer_mediapipe : str, optional
+        A Python interpreter with MediaPipe, to time its FaceMesh too.
 
     Raises
     ------
@@ -81,6 +83,7 @@ class Plan:
     images: int = 0
     peer: Path | None = None
     peer_python: str = sys.executable
+    peer_mediapipe: str | None = None
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -110,7 +113,7 @@ def run(aligner: Aligner, plan: Plan, *, progress: Callable[[str], None] = lambd
         progress("rendering the images")
         session = _Session(aligner, plan, selected, material.make(scratch / "material"), scratch, progress)
         variants = _variants(plan)
-        peer_variants = [] if plan.peer is None else [_peer_variant(variant) for variant in variants]
+        peer_variants = [_peer_variant(variant, toolkit) for toolkit in _toolkits(plan) for variant in variants]
         peers, failures = session.start_peers(peer_variants, stack)
         jobs = [job for variant in variants for job in session.jobs(variant)]
         jobs += [job for name, peer in peers.items() for job in session.peer_jobs(peer, name)]
@@ -148,9 +151,17 @@ def _variants(plan: Plan) -> list[Variant]:
     return list(by_count.values())
 
 
-def _peer_variant(variant: Variant) -> Variant:
-    name, label = f"peer-{variant.name}", f"3DDFA_V2, {variant.label}"
-    return Variant(name, label, threads=variant.threads, baseline=variant.name)
+def _toolkits(plan: Plan) -> Iterator[str]:
+    if plan.peer is not None:
+        yield "3DDFA_V2"
+    if plan.peer_mediapipe is not None:
+        yield "MediaPipe"
+
+
+def _peer_variant(variant: Variant, toolkit: str) -> Variant:
+    name = f"peer-{variant.name}" if toolkit == "3DDFA_V2" else f"{toolkit.lower()}-{variant.name}"
+    label = f"{toolkit}, {variant.label}"
+    return Variant(name, label, threads=variant.threads, baseline=variant.name, toolkit=toolkit)
 
 
 @dataclass(frozen=True)
@@ -177,16 +188,16 @@ class _Session:
         """Start a peer for each variant: the peers that run, by variant, and the failures of the others."""
         peers: dict[str, Peer] = {}
         failures: dict[tuple[str, str], str] = {}
-        if self.plan.peer is None:
-            return peers, failures
+        plan = self.plan
         for variant in variants:
-            self.progress(f"starting {self.plan.peer}")
+            self.progress(f"starting {variant.label}")
+            mediapipe = variant.toolkit == "MediaPipe"
             try:
                 peer = Peer(
-                    self.plan.peer.resolve(),
+                    None if mediapipe or plan.peer is None else plan.peer.resolve(),
                     self.material,
                     self.scratch,
-                    python=self.plan.peer_python,
+                    python=plan.peer_mediapipe if mediapipe and plan.peer_mediapipe else plan.peer_python,
                     threads=variant.threads,
                     gpu=self.aligner.device != "cpu",
                 )
@@ -266,7 +277,10 @@ def _cold_process(plan: Plan, context: Context) -> Callable[[], object]:
 
 
 def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, object]:
-    peer = next(iter(peers.values()), None)
+    peer, mediapipe = (
+        next((peer for name, peer in peers.items() if name.startswith("mediapipe") == wanted), None)
+        for wanted in (False, True)
+    )
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -275,6 +289,7 @@ def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, ob
         "machine": _processor(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
+        "available_cores": available_cores(),
         "config": plan.config,
         "precision": plan.precision,
         "device": aligner.device,
@@ -285,6 +300,7 @@ def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, ob
         "peer_network": peer and peer.network,
         "peer_onnx_error": (peer and peer.onnx_error) or None,
         "peer_peak_mb": peer and peer.peak_mb(),
+        "mediapipe": mediapipe and mediapipe.config,
     }
 
 

@@ -168,7 +168,7 @@ class Stage:
 
 def stages(*, gpu: bool = False) -> list[Stage]:
     """List all stages that run in this process, in the order of the table; `gpu` adds a large batch."""
-    return [*_detection(), *_alignment(gpu), *_rendering(), *_outputs(), *_whole()]
+    return [*_default(), *_detection(), *_alignment(gpu), *_rendering(), *_outputs(), *_whole()]
 
 
 def chosen(every: Sequence[Stage], patterns: str) -> list[Stage]:
@@ -196,6 +196,17 @@ def chosen(every: Sequence[Stage], patterns: str) -> list[Stage]:
         if not any(fnmatchcase(stage.name, pattern) for stage in every):
             raise ValueError(f"stages: {pattern!r} matches none of {', '.join(stage.name for stage in every)}")
     return [stage for stage in every if any(fnmatchcase(stage.name, pattern) for pattern in parts)]
+
+
+def _default() -> Iterator[Stage]:
+    """The call that users make: all passes, with the settings of the aligner."""
+
+    def call(context: Context, count: int) -> Callable[[], object]:
+        return partial(context.aligner, context.images[count])
+
+    for count in (1, MANY):
+        label = f"image to landmarks, default settings: {_faces(count)}"
+        yield Stage(f"default.{count}", label, partial(call, count=count), count)
 
 
 def _detection() -> Iterator[Stage]:

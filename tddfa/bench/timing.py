@@ -32,6 +32,8 @@ class Timing:
         Median, lower and upper quartile, and minimum of the samples.
     count : int
         Number of samples.
+    cores : float
+        Number of cores that this process kept busy: lower quartile of the samples; 0 if it is not known.
     """
 
     median: float
@@ -39,10 +41,11 @@ class Timing:
     upper: float
     minimum: float
     count: int
+    cores: float = 0.0
 
     @classmethod
-    def of(cls, seconds: ArrayLike) -> Timing:
-        """Summarise samples in seconds.
+    def of(cls, seconds: ArrayLike, cores: ArrayLike = ()) -> Timing:
+        """Summarise samples in seconds, and the numbers of cores that were busy meanwhile.
 
         Raises
         ------
@@ -52,7 +55,7 @@ class Timing:
         Examples
         --------
         >>> Timing.of([0.001, 0.002, 0.004])
-        Timing(median=2.0, lower=1.5, upper=3.0, minimum=1.0, count=3)
+        Timing(median=2.0, lower=1.5, upper=3.0, minimum=1.0, count=3, cores=0.0)
         """
         samples = 1000 * np.asarray(seconds, dtype=np.float64)
         if not samples.size:
@@ -64,6 +67,7 @@ class Timing:
             upper=float(upper),
             minimum=float(samples.min()),
             count=samples.size,
+            cores=float(np.percentile(busy, 25)) if (busy := np.asarray(cores, dtype=np.float64)).size else 0.0,
         )
 
 
@@ -179,6 +183,7 @@ def measure(
     samples: dict[tuple[str, str], list[float]] = {(job.stage, job.variant): [] for job in jobs}
     if len(samples) != len(jobs):
         raise ValueError("jobs: expected each pair of stage and variant once")
+    cores: dict[tuple[str, str], list[float]] = {key: [] for key in samples}
     failures: dict[tuple[str, str], str] = {}
     for number in range(1, rounds + 1):
         for job in jobs if number % 2 else reversed(jobs):
@@ -186,12 +191,22 @@ def measure(
             if key in failures or _has_enough(samples[key]):
                 continue
             try:
-                samples[key].append(job.sample())
+                with _busy_cores(cores[key]):
+                    samples[key].append(job.sample())
             except Exception as error:  # a stage may fail in any way; the others can still be timed
                 failures[key] = _reason(error)
         progress(number)
-    timings = {key: Timing.of(taken) for key, taken in samples.items() if taken and key not in failures}
+    timings = {key: Timing.of(taken, cores[key]) for key, taken in samples.items() if taken and key not in failures}
     return timings, failures
+
+
+@contextmanager
+def _busy_cores(into: list[float]) -> Iterator[None]:
+    """Append the time of all threads of this process, per time that passes."""
+    busy, started = time.process_time(), time.perf_counter()
+    yield
+    passed = time.perf_counter() - started
+    into.append((time.process_time() - busy) / max(passed, 1e-9))
 
 
 def _reason(error: Exception) -> str:

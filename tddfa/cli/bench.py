@@ -47,6 +47,10 @@ def add_parser(commands: Any) -> None:
         "--peer-python", metavar="FILE",
         help="interpreter with the packages of the checkout, for --peer (default: this Python)",
     )  # fmt: skip
+    parser.add_argument(
+        "--peer-mediapipe", metavar="PYTHON",
+        help="also time FaceMesh of MediaPipe, in an interpreter with mediapipe==0.10.21 (default: no)",
+    )  # fmt: skip
     add_model_options(parser)
 
 
@@ -85,6 +89,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         images=0 if options.quick else _IMAGES,
         peer=options.peer,
         peer_python=options.peer_python or sys.executable,
+        peer_mediapipe=options.peer_mediapipe,
     )
 
 
@@ -94,6 +99,8 @@ def _print_report(report: Report) -> None:
     print_line(f"tddfa {about['version']}, {about['config']} in {about['precision']} on {about['device']}; {machine}")
     if about["peer_network"]:
         print_line(f"3DDFA_V2: {about['peer']}, {about['peer_config']} by {about['peer_network']}")
+    if about["mediapipe"]:
+        print_line(f"MediaPipe: FaceMesh of {about['mediapipe']}")
     for line in report.lines():
         print_line(line)
 
@@ -106,16 +113,20 @@ def _check(options: argparse.Namespace) -> None:
         chosen(stages(gpu=True), options.stages)
     if options.json is not None:
         check_file("--json", options.json)
-    if options.peer is None:
-        if options.peer_python is not None:
-            raise UsageError("--peer-python: expected --peer DIR with it")
-        return
-    if not options.peer.is_dir():
-        raise ValueError(f"--peer: {options.peer}{' is not a folder' if options.peer.exists() else ': no such folder'}")
-    if not (options.peer / "TDDFA.py").is_file():
-        raise ValueError(f"--peer: {options.peer}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
-    if options.peer_python is not None and shutil.which(options.peer_python) is None:
-        raise ValueError(f"--peer-python: {options.peer_python}: not a program that can be run")
+    if options.peer is None and options.peer_python is not None:
+        raise UsageError("--peer-python: expected --peer DIR with it")
+    if options.peer is not None:
+        _check_checkout(options.peer)
+    for option, python in (("--peer-python", options.peer_python), ("--peer-mediapipe", options.peer_mediapipe)):
+        if python is not None and shutil.which(python) is None:
+            raise ValueError(f"{option}: {python}: not a program that can be run")
+
+
+def _check_checkout(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"--peer: {folder}{' is not a folder' if folder.exists() else ': no such folder'}")
+    if not (folder / "TDDFA.py").is_file():
+        raise ValueError(f"--peer: {folder}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
 
 
 def _progress(text: str) -> None:

@@ -132,7 +132,59 @@ def test_stages_have_the_names_of_this_package(checkout, bench_material, tmp_pat
 
     with Peer(checkout(), bench_material, tmp_path) as peer:
         assert set(peer.stages) <= {stage.name for stage in stages()}
-        assert {"detect", "network.1", "decode.dense", "3d.1", "uv_tex.20", "obj", "video.step"} <= set(peer.stages)
+        expected = {"default.1", "default.20", "detect", "network.1", "decode.dense", "3d.1", "uv_tex.20", "obj"}
+        assert expected | {"video.step"} <= set(peer.stages)
+
+
+MEDIAPIPE = """
+    import numpy as np
+    from types import SimpleNamespace as Space
+    __version__ = '0.10.21'
+    class FaceMesh:
+        def __init__(self, static_image_mode, max_num_faces):
+            assert static_image_mode and max_num_faces == 1
+        def process(self, image):
+            assert image.shape == (720, 1280, 3) and image.dtype == np.uint8
+            return Space(multi_face_landmarks=%s)
+    solutions = Space(face_mesh=Space(FaceMesh=FaceMesh))
+"""
+
+
+@pytest.fixture
+def mediapipe(tmp_path):
+    """Write an interpreter that imports a nearly empty mediapipe, which detects such faces."""
+
+    def write(faces):
+        (tmp_path / "packages").mkdir()
+        (tmp_path / "packages/mediapipe.py").write_text(textwrap.dedent(MEDIAPIPE % faces))
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/packages exec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        return str(python)
+
+    return write
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
+def test_mediapipe(mediapipe, bench_material, tmp_path):
+    with Peer(None, bench_material, tmp_path, python=mediapipe("['a face']"), threads=1) as peer:
+        assert (peer.network, peer.config) == ("FaceMesh", "mediapipe 0.10.21")
+        assert peer.stages == ("default.1",)
+        assert 0 < peer.sample("default.1") < 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
+def test_mediapipe_without_a_face_is_not_timed(mediapipe, bench_material, tmp_path):
+    with (
+        Peer(None, bench_material, tmp_path, python=mediapipe("None")) as peer,
+        pytest.raises(PeerError, match="FaceMesh finds no face in the image"),
+    ):
+        peer.sample("default.1")
+
+
+def test_an_interpreter_without_mediapipe_is_an_error(bench_material, tmp_path):
+    with pytest.raises(PeerError, match="No module named 'mediapipe'"):
+        Peer(None, bench_material, tmp_path)
 
 
 def test_no_file_is_left_in_the_checkout(checkout, bench_material, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ def report():
     variants = [
         Variant("threads-1", "1 thread", threads=1),
         Variant("threads-2", "2 threads"),
-        Variant("peer-threads-1", "3DDFA_V2, 1 thread", threads=1, baseline="threads-1"),
+        Variant("peer-threads-1", "3DDFA_V2, 1 thread", threads=1, baseline="threads-1", toolkit="3DDFA_V2"),
     ]
     rows = [
         Row("network.8", "network, batch 8", 8, {"threads-1": timing(8.0), "threads-2": timing(5.0)}),
@@ -49,11 +50,26 @@ def test_table(report):
     assert "- memory of 3d.1: out of memory" in text
 
 
+def test_pools_of_threads_that_are_too_large_are_warned_of(report):
+    assert report.warnings() == []
+    busy = {name: replace(timing(4.0), cores=cores) for name, cores in (("threads-1", 1.9), ("threads-2", 2.0))}
+    rows = [Row("decode.dense", "dense vertices", 1, busy), Row("crop", "crop", 1, {"threads-1": timing(1.0)})]
+    peer = {"peer-threads-1": replace(timing(4.0), cores=9.0)}
+    variants = [*report.variants[:2], Variant("threads-8", "8 threads", threads=8), report.variants[2]]
+    over = replace(report, about={"available_cores": 4}, variants=variants, rows=[*rows, Row("3d.1", "3d", 1, peer)])
+    expected = [
+        "8 threads: more than the 4 cores that this process may use",
+        "1 thread: a pool of threads keeps more cores busy in decode.dense (1.9)",
+    ]
+    assert over.warnings() == expected
+    assert [line for line in over.lines() if "warning" in line] == [f"- warning: {line}" for line in expected]
+
+
 def test_json(report, tmp_path):
     content = json.loads(report.save(tmp_path / "bench.json").read_text())
     assert content["about"]["images"] == 1000
     assert content["rows"][0]["timings"]["threads-2"] == {
-        "median": 5.0, "lower": 4.5, "upper": 6.0, "minimum": 4.0, "count": 5,
+        "median": 5.0, "lower": 4.5, "upper": 6.0, "minimum": 4.0, "count": 5, "cores": 0.0,
     }  # fmt: skip
     assert content["rows"][0]["faces_per_second"] == {"threads-1": 1000, "threads-2": 1600}
     assert content["rows"][1]["ratios"] == {"threads-1 / threads-2": 1, "peer-threads-1 / threads-1": 15}

@@ -54,6 +54,35 @@ def test_a_folder_that_is_no_checkout_does_not_affect_other_columns(aligner, tmp
     assert "threads-1" in report.rows[0].timings
 
 
+def test_the_default_call_is_the_first_row_and_mediapipe_a_column(aligner, monkeypatch):
+    class Instant:
+        stages, network, config, onnx_error = ("default.1",), "FaceMesh", "mediapipe 0.10.21", ""
+
+        def __init__(self, folder, *_, python, threads, **options):
+            assert (folder, python, threads) == (None, "its-python", 1)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def peak_mb(self):
+            return 1.0
+
+        def sample(self, stage):
+            return 0.001
+
+    monkeypatch.setattr("tddfa.bench.run.Peer", Instant)
+    report = run(aligner, Plan("default.1,crop", rounds=2, threads=(1,), peer_mediapipe="its-python"))
+    assert [row.stage for row in report.rows] == ["default.1", "crop"]
+    assert report.rows[0].timings["mediapipe-threads-1"].median == 1
+    assert report.about["mediapipe"] == "mediapipe 0.10.21"
+    head, default = list(report.lines())[:2]
+    assert head.rstrip().endswith("MediaPipe / tddfa, 1 thread")
+    assert "image to landmarks, default settings: 1 face" in default
+
+
 def test_wrong_plans(aligner):
     with pytest.raises(ValueError, match="matches none"):
         run(aligner, Plan("nothing"))

@@ -1,5 +1,6 @@
 import gc
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -37,6 +38,23 @@ def test_jobs_run_in_turn_and_in_reverse_every_second_round():
     assert set(timings) == {("read", "a"), ("read", "b"), ("draw", "a")}
     assert all(timing.count == 3 for timing in timings.values())
     assert failures == {}
+
+
+def test_cores_that_are_busy_are_counted(monkeypatch):
+    clock = SimpleNamespace(busy=0.0, passed=0.0)
+    fake = SimpleNamespace(process_time=lambda: clock.busy, perf_counter=lambda: clock.passed)
+    monkeypatch.setattr("tddfa.bench.timing.time", fake)
+
+    def working(threads):
+        def sample():
+            clock.busy += 3.0 * threads
+            clock.passed += 3.0
+            return 3.0
+
+        return sample
+
+    timings, _ = measure([Job("a", "pool", working(2)), Job("a", "alone", working(1)), Job("a", "away", working(0))], 2)
+    assert [timings["a", name].cores for name in ("pool", "alone", "away")] == [2, 1, 0]
 
 
 def test_a_failed_job_does_not_affect_the_others():

@@ -67,6 +67,7 @@ def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
             ["--peer", tmp_path / "full", "--peer-python", "no-such-python"],
             "--peer-python: no-such-python: not a program that can be run",
         ),
+        (["--peer-mediapipe", "no-such-python"], "--peer-mediapipe: no-such-python: not a program that can be run"),
     ):
         assert run("--quick", *arguments) == (1, [], [f"tddfa: error: {message}"])
 

@@ -1,7 +1,7 @@
-"""Time the stages of a checkout of 3DDFA_V2 in its own interpreter and folder.
+"""Time the stages of another toolkit in its own interpreter and folder.
 
 `tddfa.bench.peer` passes the text of this file to that interpreter. So it imports nothing from this package, and needs
-only Python 3.8 or later and the libraries of the checkout. Messages are lines of JSON. The first is the task, and its
+only Python 3.8 or later and the libraries of the toolkit. Messages are lines of JSON. The first is the task, and its
 answer lists the stages. Then each ``{"stage": name}`` is answered by ``{"seconds": s}`` or ``{"error": reason}``.
 """
 
@@ -65,12 +65,20 @@ class Models:
             self.regressor = import_module("TDDFA").TDDFA(gpu_mode=gpu, **cfg)
 
 
-class Stages:
-    """The stages by name. Each is prepared when it is first timed."""
+class Toolkit:
+    """The stages of a toolkit by name. Each is prepared when it is first timed."""
 
     def __init__(self, task: dict[str, Any]) -> None:
-        self.task, self.models = task, Models(task["gpu"])
+        self.task = task
         self.made: dict[str, tuple[Run, int]] = {}
+
+    def makers(self) -> dict[str, Callable[[], Run]]:
+        """Functions that prepare each stage, by its name in `tddfa.bench.stages`."""
+        raise NotImplementedError
+
+    def about(self) -> dict[str, str]:
+        """Describe what is timed."""
+        raise NotImplementedError
 
     def sample(self, name: str) -> float:
         """Time a sample, seconds per call. The first sample also determines the number of repeats."""
@@ -80,6 +88,44 @@ class Stages:
             once = max(seconds(run, 1), 1e-9)
             self.made[name] = run, min(max(int(MIN_SAMPLE_SECONDS / once) + 1, 1), MAX_REPEATS)
         return seconds(*self.made[name])
+
+
+class FaceMesh(Toolkit):
+    """MediaPipe's FaceMesh, of mediapipe 0.10.21: later versions are without it."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        super().__init__(task)
+        self.mediapipe = import_module("mediapipe")
+        self.mesh = self.mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1)
+
+    def about(self) -> dict[str, str]:
+        """Describe what is timed."""
+        return {"network": "FaceMesh", "config": f"mediapipe {self.mediapipe.__version__}"}
+
+    def makers(self) -> dict[str, Callable[[], Run]]:
+        """Functions that prepare each stage, by its name in `tddfa.bench.stages`."""
+        return {"default.1": self.landmarks}
+
+    def landmarks(self) -> Run:
+        """Image to landmarks of one face. FaceMesh takes RGB."""
+        cv2 = import_module("cv2")
+        image = cv2.cvtColor(cv2.imread(self.task["one"]), cv2.COLOR_BGR2RGB)
+        if not self.mesh.process(image).multi_face_landmarks:
+            raise ValueError("FaceMesh finds no face in the image")
+        return partial(self.mesh.process, image)
+
+
+class Checkout(Toolkit):
+    """A checkout of 3DDFA_V2, in the working folder."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        super().__init__(task)
+        self.models = Models(task["gpu"])
+
+    def about(self) -> dict[str, str]:
+        """Describe what is timed."""
+        models = self.models
+        return {"network": models.kind, "config": models.config, "onnx_error": models.onnx_error}
 
     def makers(self) -> dict[str, Callable[[], Run]]:
         """Functions that prepare each stage, by its name in `tddfa.bench.stages`."""
@@ -96,6 +142,7 @@ class Stages:
             "process.warm": self.image_to_file,
         }
         for count in (1, 20):
+            result[f"default.{count}"] = partial(self.default, count)
             result[f"align.{count}"] = partial(self.align, count)
             result[f"2d_sparse.{count}"] = partial(self.landmarks, False, count)
             result[f"2d_dense.{count}"] = partial(self.landmarks, True, count)
@@ -144,6 +191,12 @@ class Stages:
                 return regressor.model(tensor).cpu()
 
         return run
+
+    def default(self, count: int) -> Run:
+        """Detection, crop, network and landmarks."""
+        image, models = self.image(count), self.models
+        regressor = models.regressor
+        return lambda: regressor.recon_vers(*regressor(image, models.detector(image)), dense_flag=False)
 
     def align(self, count: int) -> Run:
         """Crop, network and landmarks."""
@@ -229,7 +282,7 @@ def seconds(run: Run, repeats: int) -> float:
 
 def main() -> None:
     """Answer requests until the input ends."""
-    # stdout is for the answers, so the output of the checkout goes to stderr
+    # stdout is for the answers, so the output of the toolkit goes to stderr
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -241,17 +294,15 @@ def main() -> None:
     try:
         if task["threads"]:
             limit_threads(task["threads"])
-        stages = Stages(task)
+        stages = {"3DDFA_V2": Checkout, "MediaPipe": FaceMesh}[task["toolkit"]](task)
         if task.get("once"):
-            stages.image_to_file()()
+            stages.makers()["process.warm"]()()
             answer({"done": True})
             return
-    except Exception as error:  # any error of the checkout is reported
+    except Exception as error:  # any error of the toolkit is reported
         answer({"error": describe(error)})
         return
-    models = stages.models
-    about = {"network": models.kind, "config": models.config, "onnx_error": models.onnx_error}
-    answer({"stages": sorted(stages.makers()), **about})
+    answer({"stages": sorted(stages.makers()), **stages.about()})
     for line in sys.stdin:
         try:
             answer({"seconds": stages.sample(json.loads(line)["stage"])})
@@ -260,7 +311,7 @@ def main() -> None:
 
 
 def limit_threads(count: int) -> None:
-    """Limit the process to some cores, on Linux: the checkout has no setting for threads."""
+    """Limit the process to some cores, on Linux: the toolkits have no setting for threads."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     import_module("cv2").setNumThreads(count)
