@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run_bench)
     parser.add_argument(
-        "--stages", default="*", metavar="PATTERN[,PATTERN…]",
+        "--stages", type=str.lower, default="*", metavar="PATTERN[,PATTERN…]",
         help="time only these stages, such as 'detect*,3d.1' (default: all)",
     )  # fmt: skip
     parser.add_argument(

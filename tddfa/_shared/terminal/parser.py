@@ -42,7 +42,8 @@ class Parser(argparse.ArgumentParser):
       and so are names of other programs (`add_aliases`).
     - Choices are case-insensitive.
     - Inputs (`add_inputs`) may stand before, between and after the options.
-    - The usage is one line. An unknown option is reported by its own command, with the nearest valid option.
+    - The usage is one line. An unknown option is reported by its own command, with the nearest valid option; so are an
+      unknown command and an unknown choice.
 
     Parameters
     ----------
@@ -168,6 +169,15 @@ class Parser(argparse.ArgumentParser):
             return value
         same = [choice for choice in action.choices if str(choice).casefold() == str(value).casefold()]
         return same[0] if len(same) == 1 else value
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            near = difflib.get_close_matches(str(value).lower(), map(str, action.choices or ()), n=1)
+            if not near:
+                raise
+            raise argparse.ArgumentError(action, f"{error.message}; did you mean {near[0]}?") from None
 
     def format_usage(self) -> str:
         """Return the usage: one line, without the options that may be left out."""

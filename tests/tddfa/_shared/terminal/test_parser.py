@@ -136,6 +136,14 @@ def test_choices_in_any_case(parser, capsys):
     assert "invalid choice: 'Xyz'" in wrong(parser, capsys, "a", "--colour", "Xyz")[-1], "it may be one or the other"
 
 
+def test_the_nearest_choice(parser, capsys):
+    assert wrong(parser, capsys, "a", "--colour", "Rad")[-1].endswith("; did you mean red?")
+    assert wrong(parser, capsys, "a", "--colour", "7")[-1].endswith(")")
+    parser = Parser(prog="tool")
+    parser.add_subparsers(metavar="COMMAND").add_parser("draw")
+    assert wrong(parser, capsys, "darw")[-1].endswith("; did you mean draw?")
+
+
 def test_words_after_a_command_keep_their_case():
     parser = Parser()
     commands = parser.add_subparsers(dest="command")

@@ -17,7 +17,9 @@ def prepare(*arguments):
 @pytest.mark.parametrize("kind", ["turned", "edited", "synthetic"])
 def test_made_of_crops(made_crops, tmp_path, capsys, kind):
     assert prepare(kind, tmp_path / "out", "--crops", made_crops, "--count", "3", "--seed", "1") == 0
-    assert "3 crops" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "3 crops" in printed.out
+    assert printed.err == "", "no bar where stderr is no terminal"
     crops = Crops.open([tmp_path / "out"])
     assert len(crops) == 3
     assert crops.labels.has_params.all()
