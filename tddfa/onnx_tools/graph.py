@@ -29,6 +29,8 @@ class Graph:
         In any order; `to_bytes` sorts them.
     constants : dict of str to ndarray
         Initialisers, and the outputs of ``Constant`` nodes.
+    metadata : dict of str to str
+        Metadata of the file.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class Graph:
             onnx.checker.check_model(self._model)
         except Exception as error:  # the errors of protobuf and the checker have no common class
             raise GraphError(f"not an ONNX model: {' '.join(str(error).split())}") from error
+        self.metadata: dict[str, str] = {each.key: each.value for each in self._model.metadata_props}
         graph = self._model.graph
         self.constants: dict[str, NDArray[Any]] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
         self.nodes: list[Any] = []

@@ -177,10 +177,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_teacher(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--teacher", type=Path, metavar="FILE.onnx", help="a detector whose soft scores are learnt")
-
-
 def _add_views(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     parser.add_argument(
@@ -222,7 +218,7 @@ def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
 
 
 def _override_detector(settings: Any, options: argparse.Namespace) -> Any:
-    given = _given(options, init="init", workers="workers", teacher="teacher")
+    given = _given(options, init="init", workers="workers")
     return replace(settings, schedule=_schedule(settings.schedule, options), **given)
 
 
@@ -255,7 +251,7 @@ TRAININGS = (
     Training(
         name="detector",
         help="train the detector: images to boxes",
-        description="Train the detector on boxes or with a teacher, stop and resume, and export the best network.",
+        description="Train the detector on photos with faces, stop and resume, and export the best network.",
         config="faceboxes.yml",
         samples="scenes",
         smoke_samples="images",
@@ -264,7 +260,7 @@ TRAININGS = (
         train="tddfa.train.detector.task:train_detector",
         export="tddfa.train.detector.task:export_best",
         smoke="tddfa.train.detector.smoke:smoke",
-        add_options=_add_teacher,
+        add_options=lambda parser: None,
         override=_override_detector,
     ),
     Training(

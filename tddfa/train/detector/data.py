@@ -1,4 +1,4 @@
-"""Training images of the detector: images with boxes or landmarks of their faces, labelled crops, images without faces.
+"""Training images of the detector: photos and crops with their faces, photos without faces.
 
 A source gives one labelled image at a time; `tddfa.train.detector.scenes` makes scenes of them.
 """
@@ -6,62 +6,48 @@ A source gives one labelled image at a time; `tddfa.train.detector.scenes` makes
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from FaceBoxes.detections import Detections
 from tddfa._shared import image_io
-from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
 from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import BoxedImage
 from tddfa.datasets.pts import read_pts
+from tddfa.geometry.boxes import box_iou
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
+from tddfa.train.detector.faces import Faces, points_of_landmarks
+from tddfa.train.detector.predictions import none, read_predictions
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
-# A detector's box relative to the box of a face's 68 landmarks: x1, y1, x2, y2 from its centre, in units of its longer
-# side. Medians of 3DDFA_V2's FaceBoxes on LFPW's training part and on crops with yaw up to 90 degrees; the standard
-# deviations are 0.04 to 0.08.
-_BOX_OF_LANDMARKS = np.array([-0.47, -0.78, 0.47, 0.47])
 _WIDER = {part: (f"wider_face_split/wider_face_{part}_bbx_gt.txt", f"WIDER_{part}/images") for part in ("train", "val")}
+# IoU from which a prediction belongs to a labelled face.
+_SAME = 0.4
+# A prediction with a score over the first is a face; one over the second may be detected or missed.
+_SURE, _DOUBTFUL = 0.6, 0.3
+# Upright box relative to the box of the 68 landmarks, for faces without a prediction: x1, y1, x2, y2 from its centre in
+# units of its longer side. Medians of YuNet's boxes on the training crops.
+_BOX_OF_LANDMARKS = np.array([-0.47, -0.79, 0.48, 0.47])
+# Bytes of decoded images that a source keeps.
+_MAX_KEPT = 1 << 29
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """An image and the labels of its faces.
-
-    Attributes
-    ----------
-    image : ndarray (h, w, 3) uint8
-        BGR.
-    faces : tuple of ndarray (k, 2) float64
-        Points of each face, px: two opposite corners of its box, or its landmarks.
-    exact : bool
-        Whether the faces are annotated boxes; False if boxes are derived from landmarks.
-    ignored : ndarray (n,) bool
-        Faces that may be detected or missed.
-    complete : bool
-        Whether all faces of the image are labelled.
-    """
+    """An image (h, w, 3) uint8, BGR, and its faces."""
 
     image: Image
-    faces: tuple[Floats, ...]
-    exact: bool
-    ignored: Flags
-    complete: bool
-
-    @property
-    def can_rotate(self) -> bool:
-        """Whether the labels stay exact when the image is rotated: a rotated box would only grow."""
-        return not self.exact or not self.faces
+    faces: Faces
 
 
 class Source(Protocol):
@@ -74,99 +60,70 @@ class Source(Protocol):
         """Read an image; a ValueError names a file that cannot be read."""
 
 
-def box_of_landmarks(landmarks: ArrayLike) -> Floats:
-    """Estimate a detector's box (4,) from the 68 landmarks of a face (68, 2), px.
+@dataclass(frozen=True)
+class Photos:
+    """Photos and a function that gives the faces of each; decoded photos are kept in memory as far as they fit."""
 
-    The box is upright at any roll of the head, as the crop rule that uses it expects.
-    """
-    points = checked("landmarks", landmarks, (None, 2), np.float64)
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.asarray(np.tile((low + high) / 2, 2) + (high - low).max() * _BOX_OF_LANDMARKS)
+    paths: Sequence[Path]
+    faces: Callable[[int], Faces]
+    _kept: dict[int, Image] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": {}}
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        image = self._kept.get(index)
+        if image is None:
+            image = image_io.read(self.paths[index])
+            if sum(each.nbytes for each in self._kept.values()) + image.nbytes <= _MAX_KEPT:
+                self._kept[index] = image
+        return LabelledImage(image, self.faces(index))
 
 
 @dataclass(frozen=True)
-class BoxedImages:
-    """Images with the boxes of all their faces.
-
-    Parameters
-    ----------
-    images : sequence of BoxedImage
-        See `tddfa.datasets.boxes`.
-    """
-
-    images: Sequence[BoxedImage]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        image = self.images[index]
-        faces = tuple(box.reshape(2, 2) for box in image.xyxy)
-        return LabelledImage(image_io.read(image.path), faces, True, image.ignored, True)
-
-
-@dataclass(frozen=True)
-class LandmarkedImages:
-    """Images with the landmarks of one face in a ``.pts`` file beside them. There may be more faces."""
-
-    images: Sequence[Path]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        path = self.images[index]
-        points = read_pts(path.with_suffix(".pts"))
-        return LabelledImage(image_io.read(path), (points,), False, np.zeros(1, dtype=np.bool_), False)
-
-
-@dataclass(frozen=True)
-class UnlabelledImages:
-    """Images without labels, for a teacher; or, if `empty`, images without faces."""
-
-    images: Sequence[Path]
-    empty: bool = False
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        return LabelledImage(image_io.read(self.images[index]), (), False, np.zeros(0, dtype=np.bool_), self.empty)
-
-
 class CropImages:
-    """Labelled crops (`tddfa.train.data.shards`): faces, and crops without a face.
+    """Labelled crops (`tddfa.train.data.shards`), and the faces of each."""
+
+    crops: Crops
+    faces: Sequence[Faces]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        return LabelledImage(self.crops.image(index), self.faces[index])
+
+
+def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
+    """Combine the labelled faces of an image with the faces that a teacher predicted.
+
+    A labelled face takes the box of its prediction, so that all boxes follow one convention, and the points where it
+    has none. Predictions without a labelled face count as faces if they are certain and the labels are not `complete`;
+    otherwise they may be detected or missed.
 
     Parameters
     ----------
-    crops : Crops
-        Crops; faces without coefficients and landmarks are left out.
-    model : FaceModel
-        Face model of the labels.
+    labelled : Faces
+        Labelled faces.
+    predicted : Detections
+        Of the same image.
+    complete : bool
+        Whether all faces are labelled.
     """
-
-    def __init__(self, crops: Crops, model: FaceModel) -> None:
-        labels = crops.labels
-        points = np.empty((len(labels), 68, 2))
-        for first in range(0, len(labels), 1024):
-            part = slice(first, first + 1024)
-            camera = labels.camera[part].astype(np.float64)
-            in_model = model.landmarks(labels.shape[part], labels.expression[part])
-            points[part] = in_model @ camera[:, :2, :3].transpose(0, 2, 1) + camera[:, None, :2, 3]
-        annotated = np.isfinite(labels.landmarks).all(axis=(1, 2))
-        points[annotated] = labels.landmarks[annotated]
-        known = ~labels.face | annotated | labels.has_params
-        self._crops, self._points, self._face = crops.take(known), points[known], labels.face[known]
-        self.yaw = self._crops.yaw()
-
-    def __len__(self) -> int:
-        return len(self._crops)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        face = bool(self._face[index])
-        faces = (self._points[index],) if face else ()
-        # a crop of a face may show other faces, which are not labelled
-        return LabelledImage(self._crops.image(index), faces, False, np.zeros(len(faces), dtype=np.bool_), not face)
+    overlap = box_iou(labelled.xyxy, predicted.xyxy)
+    teacher = Faces.of_boxes(predicted.xyxy, predicted.points)
+    ellipses, points = labelled.ellipses.copy(), labelled.points.copy()
+    for i in np.flatnonzero(overlap.max(axis=1, initial=0.0) >= _SAME):
+        best = int(overlap[i].argmax())
+        ellipses[i] = teacher.ellipses[best]
+        if np.isnan(points[i]).any():
+            points[i] = teacher.points[best]
+    rest = (overlap.max(axis=0, initial=0.0) < _SAME) & (predicted.scores >= _DOUBTFUL)
+    extra = Faces(teacher.ellipses[rest], teacher.points[rest], complete | (predicted.scores[rest] < _SURE))
+    return Faces.joined(Faces(ellipses, points, labelled.ignored), extra)
 
 
 def images_in(folder: str | os.PathLike[str]) -> list[Path]:
@@ -221,7 +178,13 @@ KINDS = ("boxes", "landmarks", "crops", "unlabelled", "empty")
 
 
 def source(
-    folder: Path, kind: str, first: float, last: float, model: FaceModel | None, validation: bool = False
+    folder: Path,
+    kind: str,
+    first: float,
+    last: float,
+    model: FaceModel | None,
+    predictions: Path | None = None,
+    validation: bool = False,
 ) -> Source:
     """Open a folder of images.
 
@@ -235,6 +198,9 @@ def source(
         Part of the images that is used, in order of name (crops: in order of number), as fractions 0..1.
     model : FaceModel or None
         Face model of the coefficients of crops.
+    predictions : Path or None
+        Faces that a teacher predicted in these images (`tddfa.train.detector.predictions`). Images of the kind
+        ``unlabelled`` need them.
     validation : bool
         Whether to open the crops marked for validation, or the others.
 
@@ -243,23 +209,87 @@ def source(
     FileNotFoundError, ValueError
         If the folder has no images of that kind, or if it is damaged.
     """
+    if kind == "unlabelled" and predictions is None:
+        raise ValueError(f"{folder}: images without labels need predictions, the faces that a teacher found")
+    teacher = _Teacher(predictions)
     opened: Source
     if kind == "boxes":
         images = boxed_images(folder)
-        opened = BoxedImages(images[int(first * len(images)) : int(last * len(images))])
+        images = images[int(first * len(images)) : int(last * len(images))]
+        paths = [image.path for image in images]
+        faces = [
+            merged(Faces.of_boxes(image.xyxy, ignored=image.ignored), teacher(image.path.name), complete=True)
+            for image in images
+        ]
+        opened = Photos(paths, faces.__getitem__)
     elif kind == "crops":
         if model is None:
             raise ValueError(f"{folder}: crops need a face_model, the one of their labels")
-        crops = Crops.open([folder]).split(validation)
-        rows = np.arange(int(first * len(crops)), int(last * len(crops)))
-        opened = CropImages(crops.take(rows), model)
+        opened = _crops(folder, first, last, model, teacher, validation)
     else:
         paths = images_in(folder)
         if kind == "landmarks":
             paths = [path for path in paths if path.with_suffix(".pts").is_file()]
         paths = paths[int(first * len(paths)) : int(last * len(paths))]
-        opened = LandmarkedImages(paths) if kind == "landmarks" else UnlabelledImages(paths, empty=kind == "empty")
+        if kind == "unlabelled":
+            # a face that the teacher missed would be taken for background
+            paths = [path for path in paths if (teacher(path.name).scores >= _SURE).any()]
+        if kind == "empty":
+            faces = [Faces.none()] * len(paths)
+        elif kind == "landmarks":
+            faces = [merged(face_of_landmarks(read_pts(p.with_suffix(".pts"))), teacher(p.name), False) for p in paths]
+        else:
+            faces = [merged(Faces.none(), teacher(path.name), False) for path in paths]
+        opened = Photos(paths, faces.__getitem__)
     if not len(opened):
         part = f" from {first:g} to {last:g}" if (first, last) != (0, 1) else ""
         raise FileNotFoundError(f"{folder}: expected images of kind {kind!r}{part}, got none")
     return opened
+
+
+class _Teacher:
+    """Predictions by the name of an image; empty without a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._all = {} if path is None else read_predictions(path)
+
+    def __call__(self, name: str) -> Detections:
+        return self._all.get(name, none())
+
+
+def face_of_landmarks(landmarks: Floats) -> Faces:
+    """A face from its 68 landmarks (68, 2), px: an ellipse at their roll."""
+    points = points_of_landmarks(landmarks)
+    roll = float(Faces.of_boxes([[0, 0, 1, 1]], points[None]).ellipses[0, 4])
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    upright = landmarks @ turn
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    box = np.tile((low + high) / 2, 2) + (high - low).max() * _BOX_OF_LANDMARKS
+    centre = turn @ ((box[:2] + box[2:]) / 2)
+    return Faces(np.concatenate([centre, box[2:] - box[:2], [roll]])[None], points[None], np.zeros(1, np.bool_))
+
+
+def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _Teacher, validation: bool) -> Source:
+    crops = Crops.open([folder])
+    part = crops.split(validation)
+    number = np.flatnonzero(crops.labels.validation == validation)
+    rows = np.arange(int(first * len(part)), int(last * len(part)))
+    part, number = part.take(rows), number[rows]
+    labels = part.labels
+    faces: list[Faces] = []
+    kept: list[int] = []
+    for start in range(0, len(labels), 1024):
+        batch = slice(start, start + 1024)
+        camera = labels.camera[batch].astype(np.float64)
+        points = model.landmarks(labels.shape[batch], labels.expression[batch]) @ camera[:, :2, :3].transpose(0, 2, 1)
+        points += camera[:, None, :2, 3]
+        for i, predicted in enumerate(points, start):
+            annotated = labels.landmarks[i]
+            known = np.isfinite(annotated).all()
+            if labels.face[i] and not known and not labels.has_params[i]:
+                continue
+            kept.append(i)
+            own = face_of_landmarks(annotated if known else predicted) if labels.face[i] else Faces.none()
+            found = teacher(f"{number[i]:06d}.jpg")
+            faces.append(merged(own, found, False) if labels.face[i] else own)
+    return CropImages(part.take(np.array(kept, dtype=np.intp)), faces)

@@ -1,7 +1,8 @@
-"""Losses of the detector: cross entropy with hard negative mining for scores, smooth L1 for boxes.
+"""Losses of the detector: quality focal loss for scores, generalised IoU for boxes, smooth L1 for the five points.
 
-The loss is that of SSD (Liu et al., ECCV 2016, section 2.2, equations 1-3), as FaceBoxes uses it (Zhang et al., IJCB
-2017, section 3.3), with soft scores.
+The target of a score is the intersection over union of the predicted box with the face (Li et al., "Generalized Focal
+Loss", NeurIPS 2020, equation 2), so that the best box of a face has the highest score. The box loss is that of
+Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
 """
 
 from __future__ import annotations
@@ -12,77 +13,85 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tddfa.train.detector.matching import SURE
+from FaceBoxes.anchors import CENTER_VARIANCE, SIZE_VARIANCE
 
-NEGATIVES = 7
-"""Negative prior boxes per positive one, those of largest loss (FaceBoxes: 3; the released training: 7)."""
+# Exponent of the quality focal loss (Li et al., section 4.1), and the distance in which smooth L1 is quadratic.
+_FOCUS, _QUADRATIC = 2.0, 0.5
+# Offsets of sizes beyond this are taken as this: the exponential of an untrained network's would overflow.
+_MAX_SIZE_OFFSET = 20.0
 
 
 class DetectorLoss(NamedTuple):
-    """Both terms, each a mean over the positive prior boxes.
+    """The terms, each a mean over the prior boxes with a face.
 
     Attributes
     ----------
-    score : Tensor ()
-        Cross entropy of the face scores.
-    box : Tensor ()
-        Smooth L1 distance of the box offsets.
+    score, box, points : Tensor ()
+        Quality focal loss, 1 - generalised IoU, smooth L1 distance.
     """
 
     score: Tensor
     box: Tensor
+    points: Tensor
 
 
-def excess_cross_entropy(logits: Tensor, scores: Tensor) -> Tensor:
-    """Cross entropy of soft targets minus their entropy (the Kullback-Leibler divergence): 0 at the target.
-
-    Parameters
-    ----------
-    logits : Tensor (...)
-        Predicted.
-    scores : Tensor (...)
-        Targets, 0..1.
-    """
-    entropy = -torch.xlogy(scores, scores) - torch.xlogy(1 - scores, 1 - scores)
-    return functional.binary_cross_entropy_with_logits(logits, scores, reduction="none") - entropy
+def decoded(prior: Tensor, offsets: Tensor) -> Tensor:
+    """Boxes (..., 4) of offsets (..., 4) from prior boxes (..., 3), as `FaceBoxes.anchors.decode`, differentiable."""
+    centre = prior[..., :2] + offsets[..., :2] * (CENTER_VARIANCE * prior[..., 2:])
+    half = 0.5 * prior[..., 2:] * torch.exp(SIZE_VARIANCE * offsets[..., 2:].clamp(max=_MAX_SIZE_OFFSET))
+    return torch.cat([centre - half, centre + half], dim=-1)
 
 
-def hardest(loss: Tensor, candidates: Tensor, count: Tensor) -> Tensor:
-    """Select the `count` (b,) candidates (b, n) of largest loss in each row, as a mask."""
-    order = loss.detach().masked_fill(~candidates, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(loss.shape[1], device=loss.device).expand_as(order))
-    return candidates & (rank < count[:, None])
+def overlap(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union and generalised IoU (n,) of boxes (n, 4), row by row."""
+    low, high = torch.maximum(first[:, :2], second[:, :2]), torch.minimum(first[:, 2:], second[:, 2:])
+    common = (high - low).clamp(min=0).prod(dim=1)
+    areas = ((box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (first, second))
+    union = (sum(areas) - common).clamp(min=1e-6)
+    hull_low, hull_high = torch.minimum(first[:, :2], second[:, :2]), torch.maximum(first[:, 2:], second[:, 2:])
+    hull = (hull_high - hull_low).prod(dim=1).clamp(min=1e-6)
+    iou = common / union
+    return iou, iou - (hull - union) / hull
 
 
 def detector_loss(
     logits: Tensor,
     offsets: Tensor,
-    target_scores: Tensor,
-    target_offsets: Tensor,
-    score_known: Tensor,
-    box_known: Tensor,
-    negative_ratio: float = NEGATIVES,
+    points: Tensor,
+    prior: Tensor,
+    face: Tensor,
+    ignored: Tensor,
+    boxes: Tensor,
+    target_points: Tensor,
 ) -> DetectorLoss:
     """Compute the losses of a batch.
 
     Parameters
     ----------
-    logits : Tensor (b, n)
-    offsets : Tensor (b, n, 4)
+    logits, offsets, points : Tensor (b, n), (b, n, 4), (b, n, 10)
         Predicted.
-    target_scores, target_offsets, score_known, box_known : Tensor (b, n), (b, n, 4), (b, n), (b, n)
-        See `tddfa.train.detector.matching.Targets`.
-    negative_ratio : float
-        Negative prior boxes per positive one, those of largest loss in each scene. A scene without faces keeps as many
-        as the average scene.
+    prior : Tensor (n, 3)
+        Prior boxes.
+    face, ignored : Tensor (b, n) bool
+        Prior boxes matched with a face, and those that do not count.
+    boxes : Tensor (p, 4)
+        Box of the face of each prior box in `face`, in row-major order, px.
+    target_points : Tensor (p, 10)
+        Its five points, px; NaN where unknown.
     """
-    loss = excess_cross_entropy(logits, target_scores)
-    face = score_known & (target_scores >= SURE)
-    faces = face.sum(dim=1)
-    total = faces.sum().clamp(min=1)
-    # scenes without faces count too: they are the only purely negative examples
-    positives = torch.maximum(faces.float(), total / len(faces) * (faces == 0))
-    kept = face | hardest(loss, score_known & ~face, (negative_ratio * positives).ceil())
-    at = box_known & score_known
-    box = functional.smooth_l1_loss(offsets[at], target_offsets[at], reduction="sum") / at.sum().clamp(min=1) / 4
-    return DetectorLoss((loss * kept).sum() / total, box)
+    count = face.sum().clamp(min=1)
+    owners = prior.expand(len(face), -1, -1)[face]
+    iou, generalised = overlap(decoded(owners, offsets[face]), boxes)
+    quality = torch.zeros_like(logits)
+    quality[face] = iou.detach()
+    weight = (quality - logits.sigmoid()).abs().pow(_FOCUS)
+    score = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight
+    centre = owners[:, :2].repeat(1, 5)
+    wanted = (target_points - centre) / (CENTER_VARIANCE * owners[:, 2:])
+    known = wanted.isfinite()
+    difference = functional.smooth_l1_loss(points[face][known], wanted[known], reduction="sum", beta=_QUADRATIC)
+    return DetectorLoss(
+        (score * ~ignored).sum() / count,
+        (1 - generalised).mean() if len(boxes) else offsets.sum() * 0,
+        difference / known.sum().clamp(min=1),
+    )

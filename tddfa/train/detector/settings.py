@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from tddfa._shared.errors import ConfigError
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.data import KINDS
+from tddfa.train.detector.networks import Architecture
 from tddfa.train.detector.scenes import Layout
 from tddfa.train.engine.settings import Schedule
 
@@ -30,12 +30,15 @@ class ImageFolder:
         How often an image of this folder is drawn, relative to the other folders.
     first, last : float
         Part of the folder that is used, 0..1: from fraction `first` to fraction `last` of its images in order of name.
+    predictions : Path or None
+        Faces that a teacher found in these images, written by ``tddfa train prepare predictions``.
     """
 
     folder: Path
     weight: float = 1.0
     first: float = 0.0
     last: float = 1.0
+    predictions: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -58,7 +61,7 @@ class Folders:
     crops : tuple of ImageFolder
         Labelled crops (`tddfa.train.data.shards`).
     unlabelled : tuple of ImageFolder
-        Images that only a teacher labels.
+        Images that only a teacher labels, with `predictions`.
     empty : tuple of ImageFolder
         Images without faces.
     """
@@ -83,24 +86,19 @@ class DetectorSettings:
     data : Folders
         Images to train on.
     validation : Folders
-        Images that select the best network; not ``unlabelled``. Of crops, those that are marked for validation.
+        Images that select the best network. Of crops, those that are marked for validation.
+    validation_scenes : int
+        Scenes that are made of the validation images, with the training's layout. The photos of ``boxes`` are measured
+        as they are, besides.
     face_model : Path or None
         Face model of the coefficients of ``crops``.
     init : Path or None
-        ``.onnx`` file whose weights the training starts from.
-    teacher : Path or None
-        ``.onnx`` file of a detector whose soft scores are learnt.
-    negative_ratio : float
-        Negative prior boxes per positive one in the score loss (`tddfa.train.detector.losses`).
-    box_weight : float
-        Weight of the box loss relative to the score loss.
-    feature_maps : tuple of int
-        Feature maps whose prior boxes count and whose layers are trained
-        (`tddfa.train.detector.networks.train_only`): 0 has the priors of 32 to 128 px, 1 of 256 px, 2 of 512 px.
-    init_fraction : float
-        Fraction of the weights of `init` in the exported weights (`tddfa.train.detector.networks.blended`).
-    logit_shifts : tuple of float
-        Added to the score logits of each feature map at export; choose them on validation images.
+        ``.onnx`` file of `tddfa.train.detector.export.to_onnx` whose weights the training starts from, in place of
+        `architecture`.
+    architecture : Architecture
+        Size of the network.
+    box_weight, points_weight : float
+        Weight of the loss of boxes and of the five points, relative to that of the scores.
     workers : int
         Processes that make batches; 0 makes them in the training process.
     threads : int
@@ -111,24 +109,14 @@ class DetectorSettings:
     schedule : Schedule
     """
 
-    RENAMED: ClassVar[dict[str, str]] = {
-        "ratio": "negative_ratio",
-        "place": "box_weight",
-        "maps": "feature_maps",
-        "init_share": "init_fraction",
-        "logits": "logit_shifts",
-    }
-
     data: Folders
     validation: Folders
+    validation_scenes: int = 200
     face_model: Path | None = None
     init: Path | None = None
-    teacher: Path | None = None
-    negative_ratio: float = 7.0
+    architecture: Architecture = field(default_factory=Architecture)
     box_weight: float = 2.0
-    feature_maps: tuple[int, ...] = (0, 1, 2)
-    init_fraction: float = 0.0
-    logit_shifts: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    points_weight: float = 0.3
     workers: int = 1
     threads: int = 1
     layout: Layout = field(default_factory=Layout)
@@ -139,16 +127,10 @@ class DetectorSettings:
         """Check the numbers."""
         if not self.data.parts() or not self.validation.parts():
             raise ConfigError("data, validation: expected one folder at least for each")
-        if self.validation.unlabelled:
-            raise ConfigError("validation: expected labelled images, got unlabelled ones")
-        if not self.feature_maps or not set(self.feature_maps) <= {0, 1, 2}:
-            raise ConfigError(f"feature_maps: expected some of 0, 1, 2, got {list(self.feature_maps)}")
-        if not 0 <= self.init_fraction <= 1 or (self.init_fraction and self.init is None):
-            raise ConfigError(f"init_fraction: expected 0..1, and init where it is over 0, got {self.init_fraction}")
-        for name, minimum in (("workers", 0), ("threads", 1)):
+        for name, minimum in (("workers", 0), ("threads", 1), ("validation_scenes", 0)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
-        for name in ("negative_ratio", "box_weight"):
+        for name in ("box_weight", "points_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")
         for name in ("noise", "occlusion"):

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
-from tddfa.train.detector.data import box_of_landmarks, source
+from tddfa.train.detector.data import face_of_landmarks
 from tddfa.train.detector.scenes import Layout
 from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder
-from tddfa.train.detector.task import EXPORTED, measure, train_detector
-from tddfa.train.detector.teacher import Teacher
+from tddfa.train.detector.networks import Architecture
+from tddfa.train.detector.task import EXPORTED, measure, train_detector, validation_images
 from tddfa.train.engine.settings import Schedule
 from tddfa.train.engine.smoke import SmokeResult
 
 _SIZE, _HEADS, _EMPTY, _PEOPLE = 160, 40, 10, 3
-_STEPS, _BATCH = 120, 10
+_STEPS, _BATCH = 200, 8
 
 
 def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: int = 0) -> Path:
@@ -57,7 +57,7 @@ def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: in
             )
             image, (target,) = render((_SIZE, _SIZE), [(people[i % _PEOPLE], state)], image)
             assert target is not None
-            lines = " ".join(f"{value:.1f}" for value in box_of_landmarks(target.landmarks[:, :2])) + "\n"
+            lines = " ".join(f"{value:.1f}" for value in face_of_landmarks(target.landmarks[:, :2]).xyxy[0]) + "\n"
         done, data = cv2.imencode(".png", image)
         assert done
         write_atomic(folder / f"{i:04d}.png", data.tobytes())
@@ -70,6 +70,8 @@ def smoke_settings(folder: Path) -> DetectorSettings:
     return DetectorSettings(
         data=Folders(boxes=(ImageFolder(folder / "train"),)),
         validation=Folders(boxes=(ImageFolder(folder / "validation"),)),
+        validation_scenes=0,
+        architecture=Architecture(stem=8, channels=(16, 32, 48, 48), blocks=(1, 1, 1, 0)),
         workers=0,
         layout=Layout(
             size=128,
@@ -78,12 +80,13 @@ def smoke_settings(folder: Path) -> DetectorSettings:
             face_size=(0.3, 0.8),
             roll_fraction=0.0,
             random_window_fraction=0.0,
+            mask_fraction=0.0,
         ),
         augment=Augment(
             grayscale=0.1, lighting=0.1, color=0.5, occlusion=0.0, blur=0.0, low_resolution=0.0, noise=0.0, jpeg=0.0
         ),
         schedule=Schedule(
-            steps=_STEPS, batch_size=_BATCH, learning_rate=3e-3, ema_decay=0.95, validate_every=_STEPS, log_every=20
+            steps=_STEPS, batch_size=_BATCH, learning_rate=8e-3, ema_decay=0.95, validate_every=_STEPS, log_every=20
         ),
     )
 
@@ -102,13 +105,8 @@ def smoke(out: Path) -> SmokeResult:
     outcome = train_detector(settings, out)
     if not outcome.finished:
         return SmokeResult(False, outcome)
-    teacher = Teacher(out / EXPORTED)
-
-    def model(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        scores, offsets = teacher(image[0])
-        return {"scores": scores[None], "offsets": offsets[None]}
-
-    values = measure(Detector(model, score=0.05), [source(out / "images/validation", "boxes", 0, 1, None)])
+    detector = Detector(Model(out / EXPORTED, "cpu", threads=1), score=0.05)
+    values = measure(detector, validation_images(settings))
     lines = (
         f"loss {outcome.first_loss:.2f} -> {outcome.last_loss:.2f}",
         f"AP of the exported detector {values['ap']:.2f}",

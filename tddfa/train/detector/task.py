@@ -1,4 +1,4 @@
-"""Training of the detector on scenes with labelled faces, with a teacher or without."""
+"""Training of the detector on scenes with labelled faces."""
 
 from __future__ import annotations
 
@@ -11,26 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from FaceBoxes import Anchors, Detections, Detector
-from FaceBoxes.anchors import METADATA_KEY
+from FaceBoxes.anchors import Anchors
+from FaceBoxes.detections import Detections
+from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
 from tddfa.evaluate.detections import Sample, match, precision
-from tddfa.geometry.boxes import box_iou
 from tddfa.model.face_model import FaceModel
-from tddfa.train.detector.data import Source, source
+from tddfa.train.detector.data import LabelledImage, Source, source
+from tddfa.train.detector.export import load_onnx, to_onnx
 from tddfa.train.detector.losses import detector_loss
-from tddfa.train.detector.networks import (
-    FaceBoxes,
-    blended,
-    load_onnx,
-    map_of_priors,
-    shift_scores,
-    to_onnx,
-    train_only,
-)
-from tddfa.train.detector.scenes import Batch, Scenes, box_of
+from tddfa.train.detector.networks import ANCHORS, FaceBoxes
+from tddfa.train.detector.scenes import Batch, Scenes
 from tddfa.train.detector.settings import DetectorSettings, Folders
-from tddfa.train.detector.teacher import Teacher
 from tddfa.train.engine import workers
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
 from tddfa.train.engine.device import autocast, torch_device
@@ -39,10 +31,11 @@ from tddfa.train.engine.loop import BEST, Outcome, train
 KIND = "detector"
 EXPORTED = "faceboxes.onnx"
 
-# Lowest score of detections that count for AP, and the score above which the detector reports a face.
-_MIN_SCORE, _REPORTED_SCORE = 0.05, 0.5
-# IoU from which a face counts as detected; low, because boxes derived from landmarks are inexact.
-_IOU = 0.4
+# Lowest score of detections that count for AP, and the score above which a face is reported.
+_MIN_SCORE, _REPORTED_SCORE = 0.02, 0.5
+_IOU = 0.5
+# Numbers of the scenes that are made of the validation images: far from those of the training.
+_VALIDATION_SEED = 1_000_003
 
 
 class DetectorTask:
@@ -51,9 +44,9 @@ class DetectorTask:
     Parameters
     ----------
     network : FaceBoxes
-    validation : sequence of Source
+    validation : sequence of LabelledImage
         Images that `validate` measures on.
-    negative_ratio, box_weight, feature_maps
+    box_weight, points_weight
         See `DetectorSettings`.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
@@ -65,38 +58,32 @@ class DetectorTask:
     def __init__(
         self,
         network: FaceBoxes,
-        validation: Sequence[Source],
-        negative_ratio: float = 7.0,
+        validation: Sequence[LabelledImage],
         box_weight: float = 2.0,
-        feature_maps: tuple[int, ...] = (0, 1, 2),
+        points_weight: float = 0.3,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.frozen_norms = network.frozen_norms
+        self.anchors = network.anchors
+        self.described = network.describe()
         self.validation = validation
-        self.negative_ratio, self.box_weight, self.feature_maps = negative_ratio, box_weight, feature_maps
-        train_only(network, feature_maps)
+        self.box_weight, self.points_weight = box_weight, points_weight
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}
 
     def describe(self) -> dict[str, Any]:
-        """Return whether the BatchNorms are frozen."""
-        return {"frozen_norms": self.frozen_norms}
+        """Return what is needed to build the network again."""
+        return self.described
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the weighted terms of the loss."""
         images = self._moved(batch.images).permute(0, 3, 1, 2)
         with autocast(self.device):
-            logits, offsets = self.network(images)
-        targets = {
-            "target_scores": batch.scores,
-            "target_offsets": batch.offsets,
-            "score_known": batch.score_known & np.isin(map_of_priors(*batch.images.shape[1:3]), self.feature_maps),
-            "box_known": batch.box_known,
-        }
-        moved = {name: self._moved(value) for name, value in targets.items()}
-        loss = detector_loss(logits.float(), offsets.float(), **moved, negative_ratio=self.negative_ratio)
-        return {"score": loss.score, "box": self.box_weight * loss.box}
+            predicted = self.network(images)
+        prior = self._moved(self.anchors.priors(*batch.images.shape[1:3]).copy())
+        targets = (self._moved(value) for value in (batch.face, batch.ignored, batch.boxes, batch.points))
+        loss = detector_loss(*(value.float() for value in predicted), prior, *targets)
+        return {"score": loss.score, "box": self.box_weight * loss.box, "points": self.points_weight * loss.points}
 
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -108,56 +95,54 @@ class DetectorTask:
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Measure a network; see `measure`."""
-        return measure(detector_of(network, self.device), self.validation)
+        return measure(detector_of(network, self.anchors, self.device), self.validation)
 
 
-def detector_of(network: nn.Module, device: torch.device | None = None) -> Callable[[NDArray[np.uint8]], Detections]:
-    """Wrap a torch network as a `FaceBoxes.Detector` that reports scores from 0.05 on."""
+def detector_of(
+    network: nn.Module, anchors: Anchors, device: torch.device | None = None
+) -> Callable[[NDArray[np.uint8]], Detections]:
+    """Wrap a torch network as a `FaceBoxes.Detector` that reports scores from 0.02 on."""
 
     @torch.no_grad()
     def model(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        logits, offsets = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
-        return {"scores": logits.sigmoid().cpu().numpy(), "offsets": offsets.cpu().numpy()}
+        logits, offsets, points = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
+        outputs = {"scores": logits.sigmoid(), "offsets": offsets, "points": points}
+        return {name: value.cpu().numpy() for name, value in outputs.items()}
 
-    return Detector(model, score=_MIN_SCORE)
+    return Detector(model, anchors=anchors, score=_MIN_SCORE)
 
 
-def measure(detector: Callable[[NDArray[np.uint8]], Detections], sources: Sequence[Source]) -> dict[str, float]:
+def measure(
+    detector: Callable[[NDArray[np.uint8]], Detections], images: Sequence[LabelledImage]
+) -> dict[str, float]:
     """Measure a detector on labelled images.
 
     Returns
     -------
     dict of str to float
-        ``ap``: average precision at an IoU of 0.4, on images all of whose faces are labelled. ``recall``: fraction of
-        the labelled faces of other images that are detected with a score above 0.5. ``false``: detections above 0.5 per
-        image without a face. A measure without images is left out. ``error``: sum of 1 - ``ap``, 1 - ``recall`` and
-        ``false``.
+        ``ap``: average precision at an IoU of 0.5. ``false``: detections above 0.5 per image without a face; left out
+        if there is no such image. ``points``: median error of the five points of the detected faces, in % of the square
+        root of the face's area. ``error``: sum of 1 - ``ap`` and ``false``.
     """
     samples: list[Sample] = []
-    detected: list[bool] = []
     false: list[float] = []
-    for images in sources:
-        for i in range(len(images)):
-            labelled = images[i]
-            detections = detector(labelled.image)
-            ground_truth = np.array([box_of(labelled, face) for face in labelled.faces]).reshape(-1, 4)
-            boxes, reported = detections.xyxy.astype(np.float64), detections.scores > _REPORTED_SCORE
-            if labelled.complete and not len(ground_truth):
-                false.append(float(reported.sum()))
-            elif labelled.complete:
-                samples.append(Sample(boxes, detections.scores.astype(np.float64), ground_truth, labelled.ignored))
-            else:
-                best = box_iou(ground_truth[~labelled.ignored], boxes[reported]).max(axis=1, initial=0.0)
-                detected += (best >= _IOU).tolist()
-    values = {}
-    if samples:
-        values["ap"] = precision([match(sample, _IOU) for sample in samples]).average
-    if detected:
-        values["recall"] = float(np.mean(detected))
+    errors: list[float] = []
+    for labelled in images:
+        found, faces = detector(labelled.image), labelled.faces
+        samples.append(
+            Sample(found.xyxy.astype(np.float64), found.scores.astype(np.float64), faces.xyxy, faces.ignored)
+        )
+        if not len(faces):
+            false.append(float((found.scores > _REPORTED_SCORE).sum()))
+        if len(faces) and len(found) and found.points is not None:
+            distance = np.linalg.norm(found.points[:, None] - faces.points, axis=3).mean(axis=2) / faces.size
+            errors += [float(row) for row in np.nanmin(distance, axis=0, initial=1.0)[~faces.ignored] if row < 1.0]
+    values = {"ap": precision([match(sample, _IOU) for sample in samples]).average}
     if false:
         values["false"] = float(np.mean(false))
-    error = sum(value if name == "false" else 1 - value for name, value in values.items())
-    return {"error": float(error), **values}
+    if errors:
+        values["points"] = 100 * float(np.median(errors))
+    return {"error": 1 - values["ap"] + values.get("false", 0.0), **values}
 
 
 def load_best(out: Path) -> FaceBoxes:
@@ -170,11 +155,10 @@ def load_best(out: Path) -> FaceBoxes:
     """
     path = out / BEST
     state = load_checkpoint(path, KIND)
-    network = FaceBoxes()
     try:
+        network = FaceBoxes.of_description(state["describe"])
         network.load_state_dict(state["network"])
-        network.frozen_norms = bool(state["describe"]["frozen_norms"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
     return network.eval()
 
@@ -187,24 +171,16 @@ def export_best(out: Path, settings: DetectorSettings) -> Path:
     out : Path
         Folder of the training.
     settings : DetectorSettings
-        `init_fraction` and `logit_shifts` change the exported weights.
+        Not used: every training's function has it.
 
     Raises
     ------
     ValueError, FileNotFoundError, CheckpointError
-        See `tddfa.train.detector.networks.to_onnx`, `load_best`.
+        See `tddfa.train.detector.export.to_onnx`, `load_best`.
     """
-    metadata = {
-        "model": "faceboxes",
-        "priors": "FaceBoxes: steps 32,64,128; sizes 32 (4x4), 64 (2x2), 128; 256; 512; variances 0.1, 0.2",
-        METADATA_KEY: Anchors().to_json(),
-    }
-    notes = "FaceBoxes (Zhang et al., IJCB 2017). Offsets without their variances."
-    network = load_best(out)
-    if settings.init is not None and settings.init_fraction:
-        network = blended(load_onnx(settings.init), network, settings.init_fraction)
-    shift_scores(network, settings.logit_shifts)
-    return write_atomic(out / EXPORTED, to_onnx(network, metadata, notes))
+    del settings
+    notes = "FaceBoxes (Zhang et al., IJCB 2017) with a map of stride 8 and five points. Offsets without variances."
+    return write_atomic(out / EXPORTED, to_onnx(load_best(out), {"model": "faceboxes"}, notes))
 
 
 def scenes_of(settings: DetectorSettings) -> Scenes:
@@ -213,28 +189,35 @@ def scenes_of(settings: DetectorSettings) -> Scenes:
     Raises
     ------
     FileNotFoundError, ValueError
-        If data or the teacher are missing or damaged, or if ``unlabelled`` images have no teacher.
+        If data are missing or damaged, or if ``unlabelled`` images have no predictions.
     """
-    for part in settings.data.unlabelled:
-        if settings.teacher is None:
-            raise ValueError(f"{part.folder}: unlabelled images need a teacher, got none")
-    teacher = None if settings.teacher is None else Teacher(settings.teacher)
+    return _scenes(settings, settings.data, False)
+
+
+def _scenes(settings: DetectorSettings, folders: Folders, validation: bool) -> Scenes:
+    model = None if settings.face_model is None else FaceModel.load(settings.face_model)
+    opened = [
+        (kind, source(part.folder, kind, part.first, part.last, model, part.predictions, validation), part.weight)
+        for kind, part in folders.parts()
+    ]
+    empty: list[Source] = [images for kind, images, _ in opened if kind == "empty"]
     return Scenes(
-        _opened(settings, settings.data),
+        [(images, weight) for _, images, weight in opened],
         settings.schedule.batch_size,
         settings.layout,
         settings.augment,
+        ANCHORS,
         settings.schedule.seed,
-        teacher,
+        empty[0] if empty else None,
     )
 
 
-def _opened(settings: DetectorSettings, folders: Folders, validation: bool = False) -> list[tuple[Source, float]]:
-    model = None if settings.face_model is None else FaceModel.load(settings.face_model)
-    return [
-        (source(part.folder, kind, part.first, part.last, model, validation), part.weight)
-        for kind, part in folders.parts()
-    ]
+def validation_images(settings: DetectorSettings) -> list[LabelledImage]:
+    """Open the validation images, and make `validation_scenes` scenes of them."""
+    scenes = _scenes(settings, settings.validation, True)
+    photos = [images[i] for images, _ in scenes.sources[: len(settings.validation.boxes)] for i in range(len(images))]
+    made = (scenes.scene(np.random.default_rng((_VALIDATION_SEED, i))) for i in range(settings.validation_scenes))
+    return photos + [LabelledImage(scene.image, scene.faces) for scene in made]
 
 
 def train_detector(
@@ -264,14 +247,9 @@ def train_detector(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.schedule.seed)
     scenes = scenes_of(settings)
-    network = FaceBoxes() if settings.init is None else load_onnx(settings.init)
+    network = FaceBoxes(settings.architecture) if settings.init is None else load_onnx(settings.init)
     task = DetectorTask(
-        network,
-        [kept for kept, _ in _opened(settings, settings.validation, True)],
-        settings.negative_ratio,
-        settings.box_weight,
-        settings.feature_maps,
-        torch_device(device),
+        network, validation_images(settings), settings.box_weight, settings.points_weight, torch_device(device)
     )
 
     def stream(start: int) -> Iterator[Batch]:

@@ -9,7 +9,10 @@ import pytest
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.detector import data as detector_data
-from tddfa.train.detector.data import box_of_landmarks, boxed_images, source
+from FaceBoxes import Detections
+from tddfa.train.detector.data import boxed_images, merged, source
+from tddfa.train.detector.faces import Faces
+from tddfa.train.detector.predictions import none, write_predictions
 
 
 def write_image(path, value=90, size=(60, 80)):
@@ -34,13 +37,12 @@ def test_text_files_beside_images(lines):
     photos = source(lines, "boxes", 0, 1, None)
     assert len(photos) == 10
     labelled = photos[3]
-    assert labelled.exact and labelled.complete and labelled.image[0, 0].tolist() == [30, 30, 30]
-    assert [face.tolist() for face in labelled.faces] == [[[3, 5], [23, 30]]]
+    assert labelled.image[0, 0].tolist() == [30, 30, 30] and labelled.faces.xyxy.tolist() == [[3, 5, 23, 30]]
 
 
 def test_a_part_of_a_folder_is_by_name(lines):
     kept, rest = source(lines, "boxes", 0, 0.7, None), source(lines, "boxes", 0.7, 1, None)
-    names = [[photo.path.name for photo in part.images] for part in (kept, rest)]
+    names = [[path.name for path in part.paths] for part in (kept, rest)]
     assert [len(part) for part in names] == [7, 3] and names[1] == ["p7.png", "p8.png", "p9.png"]
     with pytest.raises(FileNotFoundError, match=r"expected images of kind 'boxes' from 0 to 0\.05, got none"):
         source(lines, "boxes", 0, 0.05, None)
@@ -70,50 +72,71 @@ def test_wider_in_its_own_folders(tmp_path):
         (images,) = boxed_images(tmp_path, part)
         assert images.path.name == f"{part}.png"
         assert images.xyxy.tolist() == [[10, 12, 30, 37], [1, 1, 5, 5]] and images.ignored.tolist() == [False, True]
-    (photo,) = source(tmp_path, "boxes", 0, 1, None).images
-    assert photo.path.name == "train.png"
+    (path,) = source(tmp_path, "boxes", 0, 1, None).paths
+    assert path.name == "train.png"
 
 
 def test_folders_without_labels_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected images with boxes: \.txt or \.xml beside them"):
         boxed_images(tmp_path)
-    for kind in ("landmarks", "unlabelled", "empty"):
+    for kind in ("landmarks", "empty"):
         with pytest.raises(FileNotFoundError, match="expected images"):
             source(tmp_path, kind, 0, 1, None)
+    with pytest.raises(ValueError, match="images without labels need predictions"):
+        source(tmp_path, "unlabelled", 0, 1, None)
     write_image(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="expected images of kind 'landmarks', got none"):
         source(tmp_path, "landmarks", 0, 1, None)
 
 
-def test_landmarks_beside_images(tmp_path):
+FACE = np.array([[40.0, 50], [60, 50], [50, 62], [43, 74], [57, 74]])
+
+
+def detections(*boxes, scores=None):
+    points = np.tile(FACE, (len(boxes), 1, 1))
+    return Detections(np.reshape(boxes, (-1, 4)), np.full(len(boxes), 0.9) if scores is None else scores, points)
+
+
+def test_a_labelled_face_takes_box_and_points_of_its_prediction():
+    labelled = Faces.of_boxes([[30, 40, 70, 90], [200, 200, 220, 220]])
+    faces = merged(labelled, detections([32, 36, 70, 90]), complete=True)
+    np.testing.assert_allclose(faces.xyxy, [[32, 36, 70, 90], [200, 200, 220, 220]], atol=1e-5)
+    np.testing.assert_allclose(faces.points[0], FACE)
+    assert np.isnan(faces.points[1]).all() and not faces.ignored.any()
+
+
+def test_other_predictions_are_faces_only_where_labels_are_incomplete():
+    found = detections([0, 0, 20, 20], [100, 0, 120, 20], [200, 0, 220, 20], scores=[0.9, 0.5, 0.1])
+    assert merged(Faces.none(), found, complete=False).ignored.tolist() == [False, True]
+    assert merged(Faces.none(), found, complete=True).ignored.tolist() == [True, True]
+
+
+def test_annotated_points_are_kept():
+    labelled = Faces([[50, 65, 40, 50, 0]], FACE[None] + 1, [False])
+    np.testing.assert_allclose(merged(labelled, detections([30, 40, 70, 90]), complete=False).points[0], FACE + 1)
+    assert len(merged(labelled, none(), complete=False)) == 1
+
+
+def test_landmarks_beside_images(tmp_path, rng):
     write_image(tmp_path / "deeper/a.jpg")
-    points = np.random.default_rng(0).uniform(10, 50, (68, 2))
+    points = rng.uniform(10, 50, (68, 2))
     rows = "\n".join(f"{x:.3f} {y:.3f}" for x, y in points + 1)
     (tmp_path / "deeper/a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
-    labelled = source(tmp_path, "landmarks", 0, 1, None)[0]
-    np.testing.assert_allclose(labelled.faces[0], points, atol=2e-3)
-    assert not labelled.exact and not labelled.complete and labelled.can_rotate
+    faces = source(tmp_path, "landmarks", 0, 1, None)[0].faces
+    np.testing.assert_allclose(faces.points[0, 2], points[30], atol=2e-3)
+    np.testing.assert_allclose(faces.points[0, 0], points[36:42].mean(axis=0), atol=2e-3)
+    assert not faces.ignored.any()
 
 
-def test_unlabelled_and_empty_images(tmp_path):
-    write_image(tmp_path / "a.png")
-    assert not source(tmp_path, "unlabelled", 0, 1, None)[0].complete
-    empty = source(tmp_path, "empty", 0, 1, None)[0]
-    assert empty.complete and empty.faces == ()
-
-
-def test_the_crop_rule_inverts_the_box_of_landmarks(rng):
-    from tddfa.crop import roi_from_box, roi_from_landmarks
-    from tddfa.model.assets import config_path
-    from tddfa.model.config import Config
-
-    rule = Config.load(config_path("open_mb05")).crop
-    low, size = rng.uniform(50, 100, 2), np.array([140.0, 150.0])
-    points = np.concatenate([low + size * rng.random((66, 2)), [low], [low + size]])
-    wanted = roi_from_landmarks(points.astype(np.float32), rule)
-    images = roi_from_box(box_of_landmarks(points).astype(np.float32), rule)
-    assert images.side == pytest.approx(wanted.side, rel=0.04)
-    assert (images.left, images.top) == pytest.approx((wanted.left, wanted.top), abs=0.04 * wanted.side)
+def test_unlabelled_images_without_a_certain_face_are_left_out(tmp_path):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png")
+    found = [("a.png", detections([5, 5, 40, 50])), ("b.png", detections([5, 5, 40, 50], scores=[0.5]))]
+    path = write_predictions(tmp_path / "p.npz", found)
+    photos = source(tmp_path, "unlabelled", 0, 1, None, path)
+    assert [each.name for each in photos.paths] == ["a.png"] and len(photos[0].faces) == 1
+    empty = source(tmp_path, "empty", 0, 1, None)
+    assert len(empty) == 3 and not len(empty[0].faces)
 
 
 class TestCrops:
@@ -139,9 +162,10 @@ class TestCrops:
         assert len(crops) == 3
         zeros = np.zeros(model.shape_count), np.zeros(model.expression_count)
         mean = model.landmarks(*(np.asarray(z, dtype=np.float32) for z in zeros))
-        np.testing.assert_allclose(crops[0].faces[0], [80, 80] + mean[:, :2] * [6, -6], atol=1e-3)
-        assert crops[1].faces[0].min() >= 40  # the true landmarks, not those of the coefficients
-        assert crops[2].faces == () and crops[2].complete and not crops[0].complete
+        nose = np.array([80, 80]) + mean[30, :2] * [6, -6]
+        np.testing.assert_allclose(crops[0].faces.points[0, 2], nose, atol=1e-3)
+        assert crops[1].faces.points.min() >= 40  # the annotated landmarks, not those of the coefficients
+        assert not len(crops[2].faces)
 
     def test_validation_crops_are_held_out(self, folder, model):
         assert len(source(folder, "crops", 0, 1, model, validation=True)) == 1
@@ -161,9 +185,9 @@ def test_boxes_of_real_landmarks_overlap_detections_of_the_shipped_detector(eval
     from tddfa.geometry.boxes import box_iou
 
     detector = Aligner.load("open_mb05", device="cpu").detector
-    photos = source(evaluation / "lfpw", "landmarks", 0, 0.7, None)
+    photos = source(evaluation / "lfpw", "landmarks", 0, 0.6, None)
     images = []
     for i in range(0, len(photos), len(photos) // 8):
         labelled = photos[i]
-        images.append(box_iou(box_of_landmarks(labelled.faces[0])[None], detector(labelled.image).xyxy).max(initial=0))
+        images.append(box_iou(labelled.faces.xyxy, detector(labelled.image).xyxy).max(initial=0))
     assert np.median(images) > 0.75

@@ -7,92 +7,93 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tddfa.train.detector.losses import detector_loss, excess_cross_entropy, hardest  # noqa: E402
+from FaceBoxes.anchors import Anchors, decode  # noqa: E402
+from tddfa.geometry.boxes import box_iou  # noqa: E402
+from tddfa.train.detector.losses import decoded, detector_loss, overlap  # noqa: E402
+
+PRIOR = Anchors(((16, ((16, 1),)),)).priors(64, 80).astype(np.float64)
 
 
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(3)
-    b, n = 3, 40
-    scores = torch.rand(b, n, generator=generator, dtype=torch.float64) * 0.4
-    scores[0, :3], scores[1, 5] = 0.9, 1.0
+    n = len(PRIOR)
+    face = torch.rand(3, n, generator=generator) < 0.2
+    face[2] = False
+    count = int(face.sum())
+    low = torch.rand(count, 2, generator=generator, dtype=torch.float64) * 40
+    points = torch.rand(count, 10, generator=generator, dtype=torch.float64) * 60
+    points[0] = torch.nan
     return {
-        "logits": torch.randn(b, n, generator=generator, dtype=torch.float64),
-        "offsets": torch.randn(b, n, 4, generator=generator, dtype=torch.float64),
-        "target_scores": scores,
-        "target_offsets": torch.randn(b, n, 4, generator=generator, dtype=torch.float64),
-        "score_known": torch.rand(b, n, generator=generator) > 0.1,
-        "box_known": scores >= 0.5,
+        "logits": torch.randn(3, n, generator=generator, dtype=torch.float64),
+        "offsets": torch.randn(3, n, 4, generator=generator, dtype=torch.float64),
+        "points": torch.randn(3, n, 10, generator=generator, dtype=torch.float64),
+        "prior": torch.from_numpy(PRIOR),
+        "face": face,
+        "ignored": ~face & (torch.rand(3, n, generator=generator) < 0.1),
+        "boxes": torch.cat([low, low + 4 + 20 * torch.rand(count, 2, generator=generator, dtype=torch.float64)], dim=1),
+        "target_points": points,
     }
 
 
-def plain_excess(logit, score):
-    p = 1 / (1 + np.exp(-logit))
-    loss_terms = -(score * np.log(p) + (1 - score) * np.log(1 - p))
-    own = -sum(s * np.log(s) for s in (score, 1 - score) if s > 0)
-    return loss_terms - own
+def test_boxes_are_decoded_as_by_the_detector(rng):
+    offsets = rng.normal(size=(len(PRIOR), 4)).astype(np.float32)
+    ours = decoded(torch.from_numpy(PRIOR.astype(np.float32)), torch.from_numpy(offsets))
+    np.testing.assert_allclose(ours.numpy(), decode(PRIOR.astype(np.float32), offsets), rtol=1e-5, atol=1e-4)
 
 
-def test_excess_cross_entropy_is_zero_at_its_target_and_more_elsewhere():
-    scores = torch.tensor([0.0, 0.1, 0.5, 0.97, 1.0], dtype=torch.float64)
-    at = torch.logit(scores.clamp(1e-9, 1 - 1e-9))
-    assert excess_cross_entropy(at, scores).abs().max() < 1e-7
-    for shift in (-1, 1):
-        assert (excess_cross_entropy(torch.zeros(5) + shift, scores) > 0).all()
-    for logit, score in ((0.3, 0.2), (-2.0, 1.0), (1.5, 0.0)):
-        value = excess_cross_entropy(torch.tensor(logit), torch.tensor(score))
-        assert float(value) == pytest.approx(plain_excess(logit, score), rel=1e-5)
-
-
-def test_the_hardest_are_selected_among_the_candidates():
-    loss = torch.tensor([[5.0, 1, 4, 3], [2, 2, 9, 1], [1, 2, 3, 4]])
-    candidates = torch.tensor([[False, True, True, True], [True, True, True, True], [True, True, False, False]])
-    kept = hardest(loss, candidates, torch.tensor([2, 1, 5]))
-    assert kept.tolist() == [[False, False, True, True], [False, False, True, False], [True, True, False, False]]
+def test_overlaps_of_known_boxes(rng):
+    low = rng.uniform(0, 20, (2, 50, 2))
+    first, second = np.concatenate([low, low + rng.uniform(1, 20, (2, 50, 2))], axis=2)
+    iou, generalised = overlap(torch.from_numpy(first), torch.from_numpy(second))
+    np.testing.assert_allclose(iou.numpy(), np.diag(box_iou(first, second)), atol=1e-9)
+    # apart by as much as they are wide: nothing in common, and a third of the hull is between them
+    apart = overlap(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[20.0, 0, 30, 10]]))
+    assert [float(value) for value in apart] == pytest.approx([0, -1 / 3])
+    assert (generalised <= iou + 1e-12).all()
 
 
 def test_loss_against_a_plain_oracle(batch):
-    ratio = 3
-    logits, scores, score_known = (batch[k].numpy() for k in ("logits", "target_scores", "score_known"))
-    total, faces = 0.0, 0
-    in_each = [(score_known[i] & (scores[i] >= 0.5)).sum() for i in range(3)]
-    for i in range(3):
-        each = [plain_excess(a, b) for a, b in zip(logits[i], scores[i], strict=True)]
-        face = score_known[i] & (scores[i] >= 0.5)
-        rest = sorted((each[k] for k in np.flatnonzero(score_known[i] & ~face)), reverse=True)
-        share = in_each[i] or sum(in_each) / 3
-        total += sum(np.array(each)[face]) + sum(rest[: int(np.ceil(ratio * share))])
-        faces += face.sum()
-    loss_terms = detector_loss(**batch, negative_ratio=ratio)
-    assert float(loss_terms.score) == pytest.approx(total / faces, rel=1e-6)
-    at = (batch["box_known"] & batch["score_known"]).numpy()
-    off = np.abs(batch["offsets"].numpy()[at] - batch["target_offsets"].numpy()[at])
-    assert float(loss_terms.box) == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-6)
+    loss = detector_loss(**batch)
+    values = {name: value.numpy() for name, value in batch.items()}
+    face, count = values["face"], values["face"].sum()
+    boxes = decode(np.broadcast_to(PRIOR, (3, *PRIOR.shape))[face], values["offsets"][face])
+    quality = np.zeros(face.shape)
+    quality[face] = np.diag(box_iou(boxes, values["boxes"]))
+    p = 1 / (1 + np.exp(-values["logits"]))
+    score = -(quality * np.log(p) + (1 - quality) * np.log(1 - p)) * np.abs(quality - p) ** 2
+    assert loss.score.item() == pytest.approx(score[~values["ignored"]].sum() / count, rel=1e-6)
+    owners = np.broadcast_to(PRIOR, (3, *PRIOR.shape))[face]
+    wanted = (values["target_points"] - np.tile(owners[:, :2], 5)) / (0.1 * owners[:, 2:])
+    off = np.abs(values["points"][face] - wanted)[1:]  # the points of the first face are not known
+    assert loss.points.item() == pytest.approx(np.where(off < 0.5, off**2, off - 0.25).mean(), rel=1e-6)
 
 
 def test_gradients(batch):
-    logits, offsets = (batch.pop(name).requires_grad_() for name in ("logits", "offsets"))
+    # a score's target is a constant
+    frozen = {name: batch.pop(name).requires_grad_() for name in ("offsets", "points")}
 
-    def both(logits, offsets):
-        loss = detector_loss(logits, offsets, **batch)
-        return loss.score + loss.box
+    def both(offsets, points):
+        loss = detector_loss(offsets=offsets, points=points, **batch)
+        return loss.box + loss.points
 
-    assert torch.autograd.gradcheck(both, (logits, offsets), eps=1e-6, atol=1e-6)
+    assert torch.autograd.gradcheck(both, tuple(frozen.values()), eps=1e-6, atol=1e-5)
 
 
-def test_scenes_without_faces_are_negative_examples():
-    logits = torch.zeros(2, 30, requires_grad=True)
-    nothing = torch.zeros(2, 30)
+def test_scenes_without_faces_are_negative_examples(batch):
+    n = len(PRIOR)
+    logits = torch.zeros(1, n, dtype=torch.float64, requires_grad=True)
+    offsets = torch.zeros(1, n, 4, dtype=torch.float64, requires_grad=True)
+    none = torch.zeros(1, n, dtype=torch.bool)
     loss = detector_loss(
-        logits, torch.zeros(2, 30, 4), nothing, torch.zeros(2, 30, 4), torch.ones(2, 30, dtype=torch.bool), nothing > 0
+        logits, offsets, torch.zeros(1, n, 10), batch["prior"], none, none, torch.zeros(0, 4), torch.zeros(0, 10)
     )
-    loss.score.backward()
-    assert float(loss.box) == 0 and (logits.grad > 0).any(dim=1).all()
+    sum(loss).backward()
+    assert loss.box.item() == 0 == loss.points.item() and (logits.grad > 0).all()
 
 
 def test_what_does_not_count_has_no_gradient(batch):
-    logits, offsets = (batch.pop(name).requires_grad_() for name in ("logits", "offsets"))
-    loss = detector_loss(logits, offsets, **batch)
-    (loss.score + loss.box).backward()
-    out = ~batch["score_known"]
-    assert not logits.grad[out].any() and not offsets.grad[out].any()
+    logits = batch.pop("logits").requires_grad_()
+    detector_loss(logits, **batch).score.backward()
+    assert batch["ignored"].any() and not logits.grad[batch["ignored"]].any()
+    assert (logits.grad[~batch["ignored"]] != 0).all()

@@ -16,8 +16,10 @@ pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
-from tddfa.train.detector.data import LabelledImage, source  # noqa: E402
-from tddfa.train.detector.networks import FaceBoxes, blended, load_onnx, map_of_priors  # noqa: E402
+from tddfa.train.detector.data import LabelledImage  # noqa: E402
+from tddfa.train.detector.export import load_onnx  # noqa: E402
+from tddfa.train.detector.faces import Faces  # noqa: E402
+from tddfa.train.detector.networks import Architecture, FaceBoxes  # noqa: E402
 from tddfa.train.detector.settings import Folders, ImageFolder  # noqa: E402
 from tddfa.train.detector.smoke import made_images, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.task import (  # noqa: E402
@@ -28,6 +30,7 @@ from tddfa.train.detector.task import (  # noqa: E402
     measure,
     scenes_of,
     train_detector,
+    validation_images,
 )
 from tddfa.train.engine.checkpoint import CheckpointError  # noqa: E402
 
@@ -59,14 +62,17 @@ def arguments(*words):
     return parser.parse_args([str(word) for word in words])
 
 
+TINY = Architecture(stem=4, channels=(8, 8, 8, 8), blocks=(0, 0, 0, 0))
+
+
 def test_smoke_detects_held_out_heads(tmp_path):
-    untrained = FaceBoxes().eval()
     result = smoke(tmp_path)
     assert result.passed and result.outcome.finished
     assert any("AP of the exported detector" in line for line in result.lines)
-    validation = [source(tmp_path / "images/validation", "boxes", 0, 1, None)]
-    before = measure(detector_of(untrained), validation)
-    after = measure(detector_of(load_onnx(tmp_path / "faceboxes.onnx").eval()), validation)
+    validation = validation_images(smoke_settings(tmp_path / "images"))
+    trained = load_onnx(tmp_path / "faceboxes.onnx")
+    untrained = FaceBoxes(trained.architecture).eval()
+    before, after = (measure(detector_of(each, each.anchors), validation) for each in (untrained, trained))
     assert after["ap"] > before["ap"] + 0.4 and after["error"] < before["error"]
 
 
@@ -83,97 +89,67 @@ def test_a_training_resumes_where_it_stopped(images, tmp_path):
         train_detector(short(images), tmp_path / "parts", show=False)
 
 
-def test_a_released_network_is_fine_tuned_with_frozen_norms(images, tmp_path, root):
-    settings = dataclasses.replace(short(images, learning_rate=1e-6), init=root / "weights/faceboxes.onnx")
-    train_detector(settings, tmp_path, show=False)
-    network = load_best(tmp_path)
-    assert network.frozen_norms and (network.conv1.bn.running_mean == 0).all()
-    assert export_best(tmp_path, settings) == tmp_path / "faceboxes.onnx"
-    # two steps of a small training leave it a detector
-    values = measure(detector_of(network), [source(images / "validation", "boxes", 0, 1, None)])
-    assert values["ap"] > 0.9
+def test_training_continues_from_an_exported_network(images, tmp_path):
+    first = dataclasses.replace(short(images), architecture=TINY)
+    train_detector(first, tmp_path / "first", show=False)
+    exported = tmp_path / "first/faceboxes.onnx"
+    settings = dataclasses.replace(short(images, learning_rate=1e-9), init=exported)
+    train_detector(settings, tmp_path / "second", show=False)
+    network = load_best(tmp_path / "second")
+    assert network.frozen_norms and network.architecture == TINY
+    assert export_best(tmp_path / "second", settings) == tmp_path / "second/faceboxes.onnx"
+    image = torch.zeros(1, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image).logits, load_onnx(exported)(image).logits, atol=1e-3, rtol=1e-3)
 
 
 def test_the_loss_is_that_of_the_batch(images):
-    task = DetectorTask(FaceBoxes(), [], box_weight=3.0)
+    task = DetectorTask(FaceBoxes(TINY), [], box_weight=3.0)
     batch = scenes_of(short(images)).batch(0)
     task.network.eval()
     terms = task.terms(batch)
-    assert set(terms) == {"score", "box"}
+    assert set(terms) == {"score", "box", "points"}
     assert task.judge(batch) == pytest.approx(sum(value.item() for value in terms.values()), rel=1e-5)
     half = DetectorTask(task.network, [], box_weight=1.5).terms(batch)
     assert half["box"].item() == pytest.approx(terms["box"].item() / 2, rel=1e-5)
 
 
-def test_only_the_layers_for_large_faces_are_trained(images, tmp_path, root):
-    settings = dataclasses.replace(
-        short(images, learning_rate=1e-3),
-        init=root / "weights/faceboxes.onnx",
-        feature_maps=(1, 2),
-        init_fraction=0.5,
-        logit_shifts=(-1.0, 0.0, 0.5),
-    )
-    train_detector(settings, tmp_path, show=False)
-    first, trained, exported = (
-        network.eval()
-        for network in (load_onnx(settings.init), load_best(tmp_path), load_onnx(tmp_path / "faceboxes.onnx"))
-    )
-    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 192, 256), dtype=np.uint8))
-    small = torch.from_numpy(map_of_priors(192, 256)) == 0
-    with torch.no_grad():
-        before, after, written = (network(image)[0][0] for network in (first, trained, exported))
-    assert torch.equal(before[small], after[small]) and not torch.equal(before[~small], after[~small])
-    torch.testing.assert_close(written[small], before[small] - 1, atol=1e-3, rtol=1e-4)
-    half = blended(first, trained, 0.5)
-    with torch.no_grad():
-        wanted = half(image)[0][0]
-    last = torch.from_numpy(map_of_priors(192, 256)) == 2
-    torch.testing.assert_close(written[last], wanted[last] + 0.5, atol=1e-3, rtol=1e-4)
-
-
-class Known:
-    """Images whose faces lie at given boxes; the detector of the tests finds what their first pixel says."""
-
-    def __init__(self, labels):
-        self.labels = labels
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        faces, complete = self.labels[index]
-        image = np.full((4, 4, 3), index, dtype=np.uint8)
-        boxes = tuple(np.array(face, dtype=float).reshape(2, 2) for face in faces)
-        return LabelledImage(image, boxes, True, np.zeros(len(boxes), dtype=bool), complete)
-
-
 def test_measure_counts_each_kind_of_image():
     face, elsewhere = [0, 0, 40, 40], [100, 100, 140, 140]
+    points = np.full((5, 2), 20.0)
+    labelled = [[face], [face], [face, elsewhere], [], []]
     detections = [
         ([face, elsewhere], [0.9, 0.8]),  # right, false
-        ([face], [0.3]),  # seen, but not at 0.5
+        ([face], [0.3]),
         ([face, elsewhere], [0.6, 0.9]),
-        ([elsewhere], [0.6]),  # in a image without faces
+        ([elsewhere], [0.6]),  # in an image without faces
         ([], []),
     ]
-    images = Known([([face], True), ([face], False), ([face, elsewhere], False), ([], True), ([], True)])
+    images = [
+        LabelledImage(np.full((4, 4, 3), i, np.uint8), Faces.of_boxes(boxes, np.tile(points, (len(boxes), 1, 1))))
+        for i, boxes in enumerate(labelled)
+    ]
 
     def detector(image):
         boxes, scores = detections[image[0, 0, 0]]
-        return Detections(np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(scores, dtype=np.float32))
+        return Detections(np.reshape(boxes, (-1, 4)), scores, np.tile(points + (4, 0), (len(boxes), 1, 1)))
 
-    values = measure(detector, [images])
-    assert values == {
-        "ap": pytest.approx(1),
-        "recall": pytest.approx(2 / 3),
-        "false": pytest.approx(0.5),
-        "error": pytest.approx(1 / 3 + 0.5),
-    }
+    values = measure(detector, images)
+    assert 0.6 < values["ap"] < 1 and values["false"] == 0.5
+    assert values["points"] == pytest.approx(10)  # 4 px of a face of 40 px
+    assert values["error"] == pytest.approx(1 - values["ap"] + 0.5)
 
 
-def test_unlabelled_images_need_a_teacher(images):
+def test_validation_images_are_photos_and_scenes(images):
+    settings = dataclasses.replace(short(images), validation_scenes=3)
+    every = validation_images(settings)
+    assert len(every) == 4 + 3 and every[-1].image.shape == (128, 128, 3)
+    assert (every[-1].image == validation_images(settings)[-1].image).all()
+
+
+def test_unlabelled_images_need_predictions(images):
     data = Folders(unlabelled=(ImageFolder(images / "train"),))
-    with pytest.raises(ValueError, match="need a teacher"):
+    with pytest.raises(ValueError, match="need predictions"):
         scenes_of(dataclasses.replace(short(images), data=data))
 
 
@@ -181,11 +157,11 @@ class TestCommand:
     def test_options_replace_settings(self, root):
         options = arguments(
             *("--config", root / "configs/train/faceboxes.yml", "--out", "x", "--minutes", 3, "--batch", 5),
-            *("--teacher", "t.onnx", "--workers", 0),
+            *("--init", "t.onnx", "--workers", 0),
         )
         settings = COMMAND.settings_of(options)
         assert (settings.schedule.minutes, settings.schedule.steps, settings.schedule.batch_size) == (3, 10**9, 5)
-        assert (str(settings.teacher), settings.workers) == ("t.onnx", 0)
+        assert (str(settings.init), settings.workers) == ("t.onnx", 0)
 
     def test_an_error_is_one_line(self, tmp_path, root, capsys):
         config = root / "configs/train/faceboxes.yml"
@@ -203,7 +179,8 @@ class TestCommand:
         config.write_text(
             f"data: {{boxes: [{{folder: {images}/train}}]}}\n"
             f"validation: {{boxes: [{{folder: {images}/validation}}]}}\n"
-            "workers: 1\nlayout: {size: 64, max_cells: 2}\nschedule: {steps: 2, batch_size: 2, log_every: 1}\n"
+            "workers: 1\nvalidation_scenes: 1\nlayout: {size: 64, max_cells: 2}\n"
+            "architecture: {stem: 4, channels: [8, 8, 8, 8], blocks: [0, 0, 0, 0]}\nschedule: {steps: 2, batch_size: 2, log_every: 1}\n"
         )
         # a process of its own, as it is used: those that make batches import its main module
         script = "import sys\nfrom tddfa.cli import main\nsys.exit(main(['train', 'detector', *sys.argv[1:]]))"

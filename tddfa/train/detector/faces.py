@@ -1,0 +1,158 @@
+"""`Faces`: the faces of an image as ellipses with five points, which stay exact when the image is rotated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+POINTS = 5
+"""Points of a face: its eye at the viewer's left and right, tip of the nose, corner of the mouth at left and right."""
+
+# Order of the points after a horizontal flip.
+_FLIPPED = np.array([1, 0, 2, 4, 3])
+# Width over height of a face without its upright box, and the roll, radians, from which a box does not tell them.
+_ASPECT, _MAX_BOX_ROLL = 0.76, 0.45
+# The 68 landmarks whose means are the five points.
+_OF_LANDMARKS = (range(36, 42), range(42, 48), (30,), (48,), (54,))
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Faces of an image.
+
+    Attributes
+    ----------
+    ellipses : ndarray (n, 5) float64
+        Centre x and y, width and height in the frame of the face, px; roll in radians, clockwise in the image.
+    points : ndarray (n, 5, 2) float64
+        See `POINTS`, px; NaN where unknown.
+    ignored : ndarray (n,) bool
+        Faces that may be detected or missed.
+
+    Examples
+    --------
+    >>> faces = Faces([[50, 60, 30, 40, 0]], np.full((1, 5, 2), np.nan), [False])
+    >>> faces.xyxy.tolist()
+    [[35.0, 40.0, 65.0, 80.0]]
+    """
+
+    ellipses: Floats
+    points: Floats
+    ignored: Flags
+
+    def __post_init__(self) -> None:
+        """Check the arrays against each other."""
+        # made by the hundred for each batch: the checks are few
+        ellipses = np.asarray(self.ellipses, dtype=np.float64).reshape(-1, 5)
+        points = np.asarray(self.points, dtype=np.float64).reshape(-1, POINTS, 2)
+        ignored = np.asarray(self.ignored, dtype=np.bool_).reshape(-1)
+        if not len(ellipses) == len(points) == len(ignored):
+            raise ValueError(f"Faces: expected as many of each, got {len(ellipses)}, {len(points)} and {len(ignored)}")
+        for name, value in (("ellipses", ellipses), ("points", points), ("ignored", ignored)):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.ellipses)
+
+    @property
+    def xyxy(self) -> Floats:
+        """Boxes (n, 4) around the ellipses: x1, y1, x2, y2 in px."""
+        x, y, width, height, roll = self.ellipses.T
+        across, down = (width / 2 * np.cos(roll), height / 2 * np.sin(roll)), (width / 2 * np.sin(roll), height / 2 * np.cos(roll))
+        half = np.stack([np.hypot(*across), np.hypot(*down)], axis=1)
+        centre = np.stack([x, y], axis=1)
+        return np.concatenate([centre - half, centre + half], axis=1)
+
+    @property
+    def size(self) -> Floats:
+        """Square root of width times height (n,), px."""
+        size: Floats = np.sqrt(self.ellipses[:, 2] * self.ellipses[:, 3])
+        return size
+
+    def take(self, rows: NDArray[np.intp] | Flags) -> Faces:
+        """Some of the faces, by number or by mask."""
+        return Faces(self.ellipses[rows], self.points[rows], self.ignored[rows])
+
+    def ignoring(self, ignored: ArrayLike) -> Faces:
+        """The same faces, more of them ignored."""
+        return Faces(self.ellipses, self.points, self.ignored | np.asarray(ignored, dtype=np.bool_))
+
+    def shifted(self, x: float, y: float) -> Faces:
+        """Move the faces by whole px or parts of them."""
+        return Faces(self.ellipses + (x, y, 0, 0, 0), self.points + (x, y), self.ignored)
+
+    def moved(self, matrix: Floats) -> Faces:
+        """Move the faces with their image.
+
+        Parameters
+        ----------
+        matrix : ndarray (2, 3)
+            A similarity, with or without a horizontal flip.
+        """
+        linear, offset = matrix[:, :2], matrix[:, 2]
+        (a, b), (c, d) = linear.tolist()
+        determinant = a * d - b * c
+        scale = abs(determinant) ** 0.5
+        roll = self.ellipses[:, 4]
+        down = np.stack([-np.sin(roll), np.cos(roll)], axis=1) @ linear.T
+        ellipses = np.concatenate(
+            [
+                self.ellipses[:, :2] @ linear.T + offset,
+                scale * self.ellipses[:, 2:4],
+                np.arctan2(-down[:, 0], down[:, 1])[:, None],
+            ],
+            axis=1,
+        )
+        points = self.points @ linear.T + offset
+        if determinant < 0:
+            points = points[:, _FLIPPED]
+        return Faces(ellipses, points, self.ignored)
+
+    @staticmethod
+    def none() -> Faces:
+        """No faces."""
+        return Faces(np.empty((0, 5)), np.empty((0, POINTS, 2)), np.empty(0, np.bool_))
+
+    @staticmethod
+    def joined(*parts: Faces) -> Faces:
+        """The faces of several parts, one after the other."""
+        return Faces(
+            np.concatenate([part.ellipses for part in parts]),
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.ignored for part in parts]),
+        )
+
+    @staticmethod
+    def of_boxes(xyxy: ArrayLike, points: ArrayLike | None = None, ignored: ArrayLike | None = None) -> Faces:
+        """Faces of upright boxes (n, 4) px, and of their points (n, 5, 2) px where they are known."""
+        boxes = np.reshape(np.asarray(xyxy, dtype=np.float64), (-1, 4))
+        n = len(boxes)
+        known = np.full((n, POINTS, 2), np.nan) if points is None else np.reshape(points, (-1, POINTS, 2))
+        roll = np.nan_to_num(roll_of_points(known))
+        size = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+        area = np.sqrt(size.prod(axis=1))
+        shape = np.stack([area * np.sqrt(_ASPECT), area / np.sqrt(_ASPECT)], axis=1)
+        size = np.where((np.abs(roll) > _MAX_BOX_ROLL)[:, None], shape, size)
+        ellipses = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, size, roll[:, None]], axis=1)
+        return Faces(ellipses, known, np.zeros(n, np.bool_) if ignored is None else np.asarray(ignored))
+
+
+def points_of_landmarks(landmarks: ArrayLike) -> Floats:
+    """Five points (..., 5, 2) of 68 landmarks (..., 68, 2)."""
+    points = np.asarray(landmarks, dtype=np.float64)
+    return np.stack([points[..., list(rows), :].mean(axis=-2) for rows in _OF_LANDMARKS], axis=-2)
+
+
+def roll_of_points(points: ArrayLike) -> Floats:
+    """Roll (n,) in radians, clockwise in the image: the direction from the eyes to the mouth.
+
+    The line between the eyes would be shorter on turned faces.
+    """
+    five = np.reshape(np.asarray(points, dtype=np.float64), (-1, POINTS, 2))
+    down = five[:, 3:].mean(axis=1) - five[:, :2].mean(axis=1)
+    return np.asarray(np.arctan2(-down[:, 0], down[:, 1]))

@@ -1,0 +1,112 @@
+"""Faces that a teacher found in the training images: boxes, scores and five points, in one file per folder."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from FaceBoxes.detections import Detections
+from FaceBoxes.nms import nms
+from tddfa._shared.errors import TddfaError
+from tddfa._shared.files import write_atomic
+from tddfa._shared.npz import read_npz
+
+Image = NDArray[np.uint8]
+
+MAX_BYTES = 1 << 30
+"""Limit of the arrays of a file."""
+
+# Scales at which the teacher sees an image, and the longest side that it is enlarged to, px.
+_SCALES, _MAX_SIDE = (2.0, 1.0, 0.5, 0.25), 1800
+# Black border around the image, px: faces that fill a crop have context then.
+_BORDER = 32
+_IOU = 0.4
+
+
+class PredictionsError(TddfaError, ValueError):
+    """A file of predictions is damaged."""
+
+
+def none() -> Detections:
+    """No faces."""
+    return Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+
+
+def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
+    """Faces that a teacher finds at several scales.
+
+    Parameters
+    ----------
+    teacher : callable
+        Detector that gives boxes, scores and five points.
+    image : ndarray (h, w, 3) uint8
+        BGR.
+
+    Raises
+    ------
+    ValueError
+        If the teacher gives no points.
+    """
+    longest = max(image.shape[:2])
+    found = []
+    for scale in _SCALES:
+        if scale != 1 and not _BORDER <= longest * scale <= _MAX_SIDE:
+            continue
+        size = tuple(max(round(side * scale), 1) for side in image.shape[1::-1])
+        view = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+        view = np.asarray(cv2.copyMakeBorder(view, *([_BORDER] * 4), cv2.BORDER_CONSTANT))
+        faces = teacher(view)
+        if faces.points is None:
+            raise ValueError("the teacher: expected a detector that gives five points, such as YuNet")
+        # a detector counts from the edge of the image, landmarks from the centre of the first px
+        boxes, points = (np.float32((values - _BORDER) / scale - 0.5) for values in (faces.xyxy, faces.points))
+        found.append(Detections(boxes, faces.scores, points))
+    every = Detections.concatenate(found)
+    return every[nms(every.xyxy, every.scores, _IOU, len(every))] if len(every) else every
+
+
+def write_predictions(path: str | os.PathLike[str], faces: Iterable[tuple[str, Detections]]) -> Path:
+    """Write the faces of images by name. The file appears whole or not at all."""
+    names, counts, parts = [], [], [none()]
+    for name, found in faces:
+        names.append(name)
+        counts.append(len(found))
+        parts.append(found)
+    every = Detections.concatenate(parts)
+    data = io.BytesIO()
+    np.savez_compressed(
+        data, name=np.array(names, dtype=np.str_), count=np.array(counts, dtype=np.int64), xyxy=every.xyxy,
+        scores=every.scores, points=every.points if every.points is not None else none().points,
+    )  # fmt: skip
+    return write_atomic(path, data.getvalue())
+
+
+def read_predictions(path: str | os.PathLike[str]) -> Mapping[str, Detections]:
+    """Read the faces of images by name.
+
+    Raises
+    ------
+    FileNotFoundError, PredictionsError
+        If the file is missing or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected predictions (.npz), see tddfa train predictions")
+    try:
+        arrays = read_npz(path, MAX_BYTES, ("name", "count", "xyxy", "scores", "points"))
+        names, count = arrays["name"], np.asarray(arrays["count"], dtype=np.int64)
+        every = Detections(*(np.asarray(arrays[key], dtype=np.float32) for key in ("xyxy", "scores", "points")))
+        if names.dtype.kind != "U" or names.shape != count.shape or count.ndim != 1 or (count < 0).any():
+            raise ValueError(f"expected names and counts of faces, got {names.dtype} {names.shape} and {count.shape}")
+        if count.sum() != len(every):
+            raise ValueError(f"expected {count.sum()} faces, got {len(every)}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PredictionsError(f"{path}: not a file of predictions: {error}") from error
+    ends = np.cumsum(count)
+    return {str(name): every[slice(int(end - k), int(end))] for name, k, end in zip(names, count, ends, strict=True)}
