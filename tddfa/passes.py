@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import crop_image, roi_from_landmarks, to_crop, to_image
+from tddfa.crop import crop_angle, crop_image, roi_from_landmarks, to_crop, to_image
 from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
@@ -29,11 +29,6 @@ _MAX_CROPS = 64
 # Two passes are averaged if the IoU of their squares is at least this. Chosen on the photos behind RESULTS.md, where
 # 0.7 and 0.8 give the same but for a few wrong boxes of profiles.
 _MIN_PASS_IOU = 0.75
-# Degrees: a face that is rolled by less than the first number is cropped by an upright square, and one that is rolled
-# by more than the second by a square with its roll; the angle rises linearly from the one to the other, for it must not
-# jump from one frame of a video to the next. Chosen on LFPW, 60-70 % by name: rotated squares reduce the error of faces
-# rolled by 15 degrees by 4 %, by 30 by 17 %, by 60 by 24 %, and that of faces rolled by less than 10 not at all.
-_ROLLED = (10.0, 20.0)
 # Degrees: where the squares of the last two passes differ by more than this, a third one follows, for the first pass
 # did not see an upright face. It reduces the error of a face rolled by 60 degrees by another 3 %, by 90 by 9 %.
 _MAX_ROLL_STEP = 20.0
@@ -178,12 +173,7 @@ def _angle(camera: Camera) -> float:
     It is the roll of a face that looks into the camera, and defined for all other poses too.
     """
     (a, b, _, _), (c, d, _, _), _ = camera.matrix.tolist()
-    roll = math.degrees(math.atan2(b + c, a - d))
-    low, high = _ROLLED
-    excess = abs(roll) - low
-    if excess <= 0:
-        return 0.0
-    return roll if excess >= high - low else math.copysign(high * excess / (high - low), roll)
+    return crop_angle(math.degrees(math.atan2(b + c, a - d)))
 
 
 def roll_step(before: Roi, after: Roi) -> float:

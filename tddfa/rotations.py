@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detections
-from tddfa.crop import roi_from_box
+from tddfa.crop import roi_from_box, roi_from_detection
 from tddfa.geometry.boxes import box_iou
 from tddfa.model.config import CropRule
 from tddfa.passes import Floats, Image, Passes, Prediction, Target, roll_step
@@ -151,7 +151,8 @@ def targets(
             corners = _turned_back(box.reshape(2, 2), rotated, size)
             box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
             points = None if points is None else _turned_back(points, rotated, size)
-        yield Target(index, box, float(detections.scores[k]), roi_from_box(box, rule, rotated), points)
+        roi = roi_from_box(box, rule, rotated) if points is None else roi_from_detection(box, points, rule)
+        yield Target(index, box, float(detections.scores[k]), roi, points)
 
 
 def _turned_back(points: Floats, rotated: int, size: tuple[int, int]) -> Floats:

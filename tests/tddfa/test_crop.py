@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tddfa import CropRule, Roi
-from tddfa.crop import crop_image, roi_from_box, roi_from_landmarks, to_crop, to_image
+from tddfa.crop import (
+    crop_image,
+    roi_from_box,
+    roi_from_detection,
+    roi_from_landmarks,
+    roll_of_points,
+    to_crop,
+    to_image,
+)
 
 RULE = CropRule(size=120, box_shift_y=0.155, box_scale=1.11, landmark_scale=1.25)
 
@@ -219,3 +227,41 @@ class TestRounded:
         camera = rng.normal(0, 30, (3, 4)).astype(np.float32)
         roi, rule = Roi(-30.3, 40.2, 77.7, angle), replace(self.RULE, rounded=rounded)
         np.testing.assert_allclose(to_crop(roi, to_image(roi, camera, rule), rule), camera, atol=1e-4)
+
+
+class TestDetections:
+    points = np.array([[40.0, 50], [60, 50], [50, 62], [43, 74], [57, 74]])
+    box = np.array([30.0, 35, 70, 85])
+
+    def rotated(self, degrees):
+        """Points and box of the face rotated about the centre of its box."""
+        middle = np.array([50.0, 60])
+        a = np.radians(degrees)
+        turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        half = np.abs(turn) @ [20.0, 25.0]
+        return np.r_[middle - half, middle + half], (self.points - middle) @ turn.T + middle
+
+    @pytest.mark.parametrize("degrees", [0, 33, 90, -135, 180])
+    def test_the_roll_is_the_direction_from_eyes_to_mouth(self, degrees):
+        roll = np.degrees(roll_of_points(self.rotated(degrees)[1]))
+        assert (roll - degrees + 180) % 360 - 180 == pytest.approx(0, abs=1e-9)
+
+    @pytest.mark.parametrize("degrees", [0, 5])
+    def test_an_upright_face_is_cropped_as_from_its_box(self, degrees):
+        box, points = self.rotated(degrees)
+        assert roi_from_detection(box, points, RULE) == roi_from_box(box, RULE)
+
+    @pytest.mark.parametrize("degrees", [90, 180, -90])
+    def test_a_rolled_face_has_the_crop_of_the_upright_one(self, degrees):
+        box, points = self.rotated(degrees)
+        upright, roi = roi_from_box(self.box, RULE), roi_from_detection(box, points, RULE)
+        assert roi.side == pytest.approx(upright.side) and abs(roi.angle) == abs(degrees)
+        a = np.radians(degrees)
+        turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        np.testing.assert_allclose(roi.centre, turn @ (np.array(upright.centre) - (50, 60)) + (50, 60), atol=1e-6)
+
+    def test_without_points_or_with_3ddfa_v2s_rule_nothing_is_rotated(self):
+        box, points = self.rotated(90)
+        assert roi_from_detection(box, None, RULE).angle == 0
+        rounded = replace(RULE, rounded=True)
+        assert roi_from_detection(box, points, rounded) == roi_from_box(box, rounded)

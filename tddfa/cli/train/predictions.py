@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the model whose detector is the teacher (default: %(default)s, see tddfa fetch yunet)",
     )
     parser.add_argument(
-        "--min-score", type=float, default=0.3, metavar="SCORE", help="faces below it are left out (default: %(default)s)"
+        "--min-score",
+        type=float,
+        default=0.3,
+        metavar="SCORE",
+        help="faces below it are left out (default: %(default)s)",
     )
 
 

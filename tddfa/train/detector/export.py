@@ -147,14 +147,18 @@ def load_onnx(path: str | os.PathLike[str]) -> FaceBoxes:
     try:
         data = path.read_bytes()
         graph = Graph(data)
-        network = FaceBoxes.of_description({**json.loads(graph.metadata[_DESCRIPTION_KEY]), "frozen_norms": True}).eval()
+        network = FaceBoxes.of_description(
+            {**json.loads(graph.metadata[_DESCRIPTION_KEY]), "frozen_norms": True}
+        ).eval()
         _copy_weights(network, graph)
         worst = difference(network, data)
         if not all(worst[name] <= limit for name, limit in _MAX_ERROR.items()):
             raise ValueError(f"its outputs differ from the network's by {worst}")
     except (OSError, GraphError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ImportFailed(f"{path}: expected a detector (.onnx) as written by tddfa train detector: {reason}") from error
+        raise ImportFailed(
+            f"{path}: expected a detector (.onnx) as written by tddfa train detector: {reason}"
+        ) from error
     return network
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa.crop import roll_of_points
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -63,7 +65,10 @@ class Faces:
     def xyxy(self) -> Floats:
         """Boxes (n, 4) around the ellipses: x1, y1, x2, y2 in px."""
         x, y, width, height, roll = self.ellipses.T
-        across, down = (width / 2 * np.cos(roll), height / 2 * np.sin(roll)), (width / 2 * np.sin(roll), height / 2 * np.cos(roll))
+        across, down = (
+            (width / 2 * np.cos(roll), height / 2 * np.sin(roll)),
+            (width / 2 * np.sin(roll), height / 2 * np.cos(roll)),
+        )
         half = np.stack([np.hypot(*across), np.hypot(*down)], axis=1)
         centre = np.stack([x, y], axis=1)
         return np.concatenate([centre - half, centre + half], axis=1)
@@ -146,13 +151,3 @@ def points_of_landmarks(landmarks: ArrayLike) -> Floats:
     """Five points (..., 5, 2) of 68 landmarks (..., 68, 2)."""
     points = np.asarray(landmarks, dtype=np.float64)
     return np.stack([points[..., list(rows), :].mean(axis=-2) for rows in _OF_LANDMARKS], axis=-2)
-
-
-def roll_of_points(points: ArrayLike) -> Floats:
-    """Roll (n,) in radians, clockwise in the image: the direction from the eyes to the mouth.
-
-    The line between the eyes would be shorter on turned faces.
-    """
-    five = np.reshape(np.asarray(points, dtype=np.float64), (-1, POINTS, 2))
-    down = five[:, 3:].mean(axis=1) - five[:, :2].mean(axis=1)
-    return np.asarray(np.arctan2(-down[:, 0], down[:, 1]))

@@ -181,7 +181,9 @@ class FaceBoxes(nn.Module):
         KeyError, TypeError, ValueError
             If it describes something else.
         """
-        sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in described["architecture"].items()}
+        sizes = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in described["architecture"].items()
+        }
         network = FaceBoxes(Architecture(**sizes), Anchors.from_metadata({METADATA_KEY: described["anchors"]}))
         network.frozen_norms = bool(described["frozen_norms"])
         return network

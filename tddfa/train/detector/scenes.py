@@ -121,7 +121,9 @@ def window(
     height, width = labelled.image.shape[:2]
     rolled = rng.random() < layout.roll_fraction
     # degrees; most heads in photos are a little rolled already
-    turn = np.radians(layout.max_roll * rng.uniform(-1, 1) if rolled else min(10.0, layout.max_roll) * rng.normal(0, 0.5))
+    turn = np.radians(
+        layout.max_roll * rng.uniform(-1, 1) if rolled else min(10.0, layout.max_roll) * rng.normal(0, 0.5)
+    )
     mirror = -1.0 if rng.random() < layout.flip else 1.0
     linear = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
     faces = labelled.faces
@@ -323,7 +325,9 @@ class Scenes:
     def batch(self, number: int) -> Batch:
         """Make a batch by its number."""
         large = np.random.default_rng((self.seed, 5, number)).random() < self.layout.large_fraction
-        count, size = (max(self.batch_size // 4, 1), 2 * self.layout.size) if large else (self.batch_size, self.layout.size)
+        count, size = (
+            (max(self.batch_size // 4, 1), 2 * self.layout.size) if large else (self.batch_size, self.layout.size)
+        )
         scenes = [self.scene(np.random.default_rng((self.seed, 3, number, i)), size) for i in range(count)]
         parts = [scene_targets(scene, self.anchors) for scene in scenes]
         face, ignored, boxes, points = zip(*parts, strict=True)

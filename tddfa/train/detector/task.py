@@ -112,9 +112,7 @@ def detector_of(
     return Detector(model, anchors=anchors, score=_MIN_SCORE)
 
 
-def measure(
-    detector: Callable[[NDArray[np.uint8]], Detections], images: Sequence[LabelledImage]
-) -> dict[str, float]:
+def measure(detector: Callable[[NDArray[np.uint8]], Detections], images: Sequence[LabelledImage]) -> dict[str, float]:
     """Measure a detector on labelled images.
 
     Returns

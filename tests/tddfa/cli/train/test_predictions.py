@@ -54,7 +54,9 @@ def test_crops_are_named_by_their_number(tmp_path, teacher):
 
     done, data = cv2.imencode(".jpg", np.zeros((160, 160, 3), dtype=np.uint8))
     assert done
-    write_shard(tmp_path / "in", [data.tobytes()] * 2, Labels.of(np.zeros((2, 3, 4)), np.zeros((2, 1)), np.zeros((2, 1)), "x"))
+    write_shard(
+        tmp_path / "in", [data.tobytes()] * 2, Labels.of(np.zeros((2, 3, 4)), np.zeros((2, 1)), np.zeros((2, 1)), "x")
+    )
     assert main(["train", "predictions", str(tmp_path / "in"), str(tmp_path / "out.npz")]) == 0
     assert list(read_predictions(tmp_path / "out.npz")) == ["000000.jpg", "000001.jpg"]
 

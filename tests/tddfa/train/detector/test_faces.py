@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tddfa.train.detector.faces import Faces, points_of_landmarks, roll_of_points
+from tddfa.crop import roll_of_points
+from tddfa.train.detector.faces import Faces, points_of_landmarks
 
 UPRIGHT = np.array([[40.0, 50], [60, 50], [50, 62], [43, 74], [57, 74]])
 

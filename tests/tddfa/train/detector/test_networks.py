@@ -52,9 +52,7 @@ def test_the_finest_map_sees_far_only_from_top_down():
     changed[..., :8, :8] = 255
     for top_down in (True, False):
         torch.manual_seed(1)
-        architecture = Architecture(
-            stem=4, channels=(8, 12, 16, 16), blocks=(1, 3, 3, 0), top_down=top_down
-        )
+        architecture = Architecture(stem=4, channels=(8, 12, 16, 16), blocks=(1, 3, 3, 0), top_down=top_down)
         network = FaceBoxes(architecture).eval()
         with torch.no_grad():
             first, second = (network(each).logits[0, :1024].reshape(32, 32) for each in (image, changed))
@@ -65,7 +63,9 @@ def test_the_finest_map_sees_far_only_from_top_down():
 @pytest.mark.parametrize("top_down", [True, False])
 def test_the_exported_file_gives_the_outputs_of_torch(top_down):
     torch.manual_seed(2)
-    network = FaceBoxes(Architecture(stem=4, channels=(8, 12), blocks=(1, 1), top_down=top_down), Anchors(ANCHORS.maps[:2]))
+    network = FaceBoxes(
+        Architecture(stem=4, channels=(8, 12), blocks=(1, 1), top_down=top_down), Anchors(ANCHORS.maps[:2])
+    )
     data = to_onnx(network, {"model": "test"}, "notes")
     assert max(difference(network, data).values()) < 1e-4
     model = onnx.load_from_string(data)
@@ -106,7 +106,9 @@ def test_every_size_of_face_has_a_prior_box():
 @pytest.mark.parametrize("top_down", [True, False])
 def test_an_exported_file_is_read_back_with_frozen_norms(made, top_down, tmp_path):
     torch.manual_seed(7)
-    first = FaceBoxes(Architecture(stem=8, channels=(16, 24, 24), blocks=(1, 0, 1), top_down=top_down), Anchors(ANCHORS.maps[:3]))
+    first = FaceBoxes(
+        Architecture(stem=8, channels=(16, 24, 24), blocks=(1, 0, 1), top_down=top_down), Anchors(ANCHORS.maps[:3])
+    )
     path = tmp_path / "detector.onnx"
     path.write_bytes(to_onnx(first, {}))
     again = load_onnx(path)

@@ -80,7 +80,9 @@ def test_large_images_are_reduced_without_aliasing():
 def test_faces_that_are_too_small_or_truncated_are_ignored():
     small, cut, outside = [80.0, 80, 82, 82], [-40.0, 60, 10, 100], [-90.0, 0, -50, 30]
     layout = Layout(face_size=(0.999, 1.0), flip=0, **STILL)
-    photo = LabelledImage(np.zeros((160, 200, 3), np.uint8), Faces.of_boxes([[40.0, 40, 120, 120], small, cut, outside]))
+    photo = LabelledImage(
+        np.zeros((160, 200, 3), np.uint8), Faces.of_boxes([[40.0, 40, 120, 120], small, cut, outside])
+    )
     every = [window(photo, 80, layout, np.random.default_rng(seed)).faces for seed in range(12)]
     chosen = [faces for faces in every if len(faces) and abs(faces.size[0] - 80) < 1]  # around the first face
     assert chosen
