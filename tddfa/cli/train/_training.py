@@ -260,7 +260,7 @@ TRAININGS = (
         train="tddfa.train.detector.task:train_detector",
         export="tddfa.train.detector.task:export_best",
         smoke="tddfa.train.detector.smoke:smoke",
-        add_options=lambda parser: None,
+        add_options=lambda _: None,
         override=_override_detector,
     ),
     Training(

@@ -6,12 +6,11 @@ A source gives one labelled image at a time; `tddfa.train.detector.scenes` makes
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,10 +43,20 @@ _MAX_KEPT = 1 << 29
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """An image (h, w, 3) uint8, BGR, and its faces."""
+    """An image and its faces.
+
+    Attributes
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    faces : Faces
+    landmarks : ndarray (68, 2) float64 or None
+        Landmarks of the first face, px, where they are labelled.
+    """
 
     image: Image
     faces: Faces
+    landmarks: Floats | None = None
 
 
 class Source(Protocol):
@@ -62,10 +71,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos and a function that gives the faces of each; decoded photos are kept in memory as far as they fit."""
+    """Photos with the faces of each, and with landmarks; decoded photos are kept in memory as far as they fit."""
 
     paths: Sequence[Path]
-    faces: Callable[[int], Faces]
+    faces: Sequence[Faces]
+    landmarks: Sequence[Floats] | None = None
     _kept: dict[int, Image] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -80,21 +90,23 @@ class Photos:
             image = image_io.read(self.paths[index])
             if sum(each.nbytes for each in self._kept.values()) + image.nbytes <= _MAX_KEPT:
                 self._kept[index] = image
-        return LabelledImage(image, self.faces(index))
+        landmarks = None if self.landmarks is None else self.landmarks[index]
+        return LabelledImage(image, self.faces[index], landmarks)
 
 
 @dataclass(frozen=True)
 class CropImages:
-    """Labelled crops (`tddfa.train.data.shards`), and the faces of each."""
+    """Labelled crops (`tddfa.train.data.shards`), with the faces and landmarks of each."""
 
     crops: Crops
     faces: Sequence[Faces]
+    landmarks: Sequence[Floats | None]
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, index: int) -> LabelledImage:
-        return LabelledImage(self.crops.image(index), self.faces[index])
+        return LabelledImage(self.crops.image(index), self.faces[index], self.landmarks[index])
 
 
 def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
@@ -221,7 +233,7 @@ def source(
             merged(Faces.of_boxes(image.xyxy, ignored=image.ignored), teacher(image.path.name), complete=True)
             for image in images
         ]
-        opened = Photos(paths, faces.__getitem__)
+        opened = Photos(paths, faces)
     elif kind == "crops":
         if model is None:
             raise ValueError(f"{folder}: crops need a face_model, the one of their labels")
@@ -234,13 +246,18 @@ def source(
         if kind == "unlabelled":
             # a face that the teacher missed would be taken for background
             paths = [path for path in paths if (teacher(path.name).scores >= _SURE).any()]
+        landmarks: list[Floats] | None = None
         if kind == "empty":
             faces = [Faces.none()] * len(paths)
         elif kind == "landmarks":
-            faces = [merged(face_of_landmarks(read_pts(p.with_suffix(".pts"))), teacher(p.name), False) for p in paths]
+            landmarks = [read_pts(path.with_suffix(".pts")) for path in paths]
+            faces = [
+                merged(face_of_landmarks(points), teacher(path.name), complete=False)
+                for points, path in zip(landmarks, paths, strict=True)
+            ]
         else:
-            faces = [merged(Faces.none(), teacher(path.name), False) for path in paths]
-        opened = Photos(paths, faces.__getitem__)
+            faces = [merged(Faces.none(), teacher(path.name), complete=False) for path in paths]
+        opened = Photos(paths, faces, landmarks)
     if not len(opened):
         part = f" from {first:g} to {last:g}" if (first, last) != (0, 1) else ""
         raise FileNotFoundError(f"{folder}: expected images of kind {kind!r}{part}, got none")
@@ -257,7 +274,7 @@ class _Teacher:
         return self._all.get(name, none())
 
 
-def face_of_landmarks(landmarks: Floats) -> Faces:
+def face_of_landmarks(landmarks: NDArray[np.floating]) -> Faces:
     """A face from its 68 landmarks (68, 2), px: an ellipse at their roll."""
     points = points_of_landmarks(landmarks)
     roll = float(Faces.of_boxes([[0, 0, 1, 1]], points[None]).ellipses[0, 4])
@@ -277,6 +294,7 @@ def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _
     part, number = part.take(rows), number[rows]
     labels = part.labels
     faces: list[Faces] = []
+    landmarks: list[Floats | None] = []
     kept: list[int] = []
     for start in range(0, len(labels), 1024):
         batch = slice(start, start + 1024)
@@ -284,12 +302,13 @@ def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _
         points = model.landmarks(labels.shape[batch], labels.expression[batch]) @ camera[:, :2, :3].transpose(0, 2, 1)
         points += camera[:, None, :2, 3]
         for i, predicted in enumerate(points, start):
-            annotated = labels.landmarks[i]
+            annotated = labels.landmarks[i].astype(np.float64)
             known = np.isfinite(annotated).all()
             if labels.face[i] and not known and not labels.has_params[i]:
                 continue
             kept.append(i)
-            own = face_of_landmarks(annotated if known else predicted) if labels.face[i] else Faces.none()
+            landmarks.append((annotated if known else predicted) if labels.face[i] else None)
+            own = landmarks[-1]
             found = teacher(f"{number[i]:06d}.jpg")
-            faces.append(merged(own, found, False) if labels.face[i] else own)
-    return CropImages(part.take(np.array(kept, dtype=np.intp)), faces)
+            faces.append(Faces.none() if own is None else merged(face_of_landmarks(own), found, complete=False))
+    return CropImages(part.take(np.array(kept, dtype=np.intp)), faces, landmarks)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from FaceBoxes.anchors import METADATA_KEY
-from tddfa.model.runtime import Model
 from tddfa._shared.errors import TddfaError
+from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
 from tddfa.train.detector.networks import POINT_NUMBERS, SCALE, Block, FaceBoxes, Separable
@@ -100,7 +100,8 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
 def _block(graph: Builder, source: str, block: nn.Module, scale: float = 1.0) -> str:
     assert isinstance(block, Block) and block.bn.running_mean is not None and block.bn.running_var is not None
     values = (block.conv.weight, block.bn.weight, block.bn.bias, block.bn.running_mean, block.bn.running_var)
-    weight, bias = folded(*(value.detach().cpu().numpy() for value in values), epsilon=block.bn.eps)
+    arrays = [value.detach().cpu().numpy() for value in values]
+    weight, bias = folded(arrays[0], arrays[1], arrays[2], arrays[3], arrays[4], block.bn.eps)
     return graph.convolution(source, scale * weight, bias, block.conv.stride[0], block.conv.groups)
 
 

@@ -89,7 +89,7 @@ class Faces:
 
     def shifted(self, x: float, y: float) -> Faces:
         """Move the faces by whole px or parts of them."""
-        return Faces(self.ellipses + (x, y, 0, 0, 0), self.points + (x, y), self.ignored)
+        return Faces(self.ellipses + np.array([x, y, 0, 0, 0]), self.points + np.array([x, y]), self.ignored)
 
     def moved(self, matrix: Floats) -> Faces:
         """Move the faces with their image.

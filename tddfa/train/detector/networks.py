@@ -181,7 +181,7 @@ class FaceBoxes(nn.Module):
         KeyError, TypeError, ValueError
             If it describes something else.
         """
-        sizes = {
+        sizes: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in described["architecture"].items()
         }
         network = FaceBoxes(Architecture(**sizes), Anchors.from_metadata({METADATA_KEY: described["anchors"]}))

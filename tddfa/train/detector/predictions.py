@@ -35,7 +35,7 @@ class PredictionsError(TddfaError, ValueError):
 
 def none() -> Detections:
     """No faces."""
-    return Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    return Detections(*(np.empty(shape, dtype=np.float32) for shape in ((0, 4), 0, (0, 5, 2))))
 
 
 def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
@@ -60,7 +60,7 @@ def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
             continue
         size = tuple(max(round(side * scale), 1) for side in image.shape[1::-1])
         view = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
-        view = np.asarray(cv2.copyMakeBorder(view, *([_BORDER] * 4), cv2.BORDER_CONSTANT))
+        view = np.asarray(cv2.copyMakeBorder(view, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT))
         faces = teacher(view)
         if faces.points is None:
             raise ValueError("the teacher: expected a detector that gives five points, such as YuNet")
@@ -79,10 +79,12 @@ def write_predictions(path: str | os.PathLike[str], faces: Iterable[tuple[str, D
         counts.append(len(found))
         parts.append(found)
     every = Detections.concatenate(parts)
+    if every.points is None:
+        raise ValueError("faces: expected detections with five points")
     data = io.BytesIO()
     np.savez_compressed(
         data, name=np.array(names, dtype=np.str_), count=np.array(counts, dtype=np.int64), xyxy=every.xyxy,
-        scores=every.scores, points=every.points if every.points is not None else none().points,
+        scores=every.scores, points=every.points,
     )  # fmt: skip
     return write_atomic(path, data.getvalue())
 

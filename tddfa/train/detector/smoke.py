@@ -16,9 +16,9 @@ from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.data import face_of_landmarks
+from tddfa.train.detector.networks import Architecture
 from tddfa.train.detector.scenes import Layout
 from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder
-from tddfa.train.detector.networks import Architecture
 from tddfa.train.detector.task import EXPORTED, measure, train_detector, validation_images
 from tddfa.train.engine.settings import Schedule
 from tddfa.train.engine.smoke import SmokeResult

@@ -81,8 +81,11 @@ class DetectorTask:
         with autocast(self.device):
             predicted = self.network(images)
         prior = self._moved(self.anchors.priors(*batch.images.shape[1:3]).copy())
-        targets = (self._moved(value) for value in (batch.face, batch.ignored, batch.boxes, batch.points))
-        loss = detector_loss(*(value.float() for value in predicted), prior, *targets)
+        logits, offsets, points = (value.float() for value in predicted)
+        face, ignored, boxes, wanted = (
+            self._moved(value) for value in (batch.face, batch.ignored, batch.boxes, batch.points)
+        )
+        loss = detector_loss(logits, offsets, points, prior, face, ignored, boxes, wanted)
         return {"score": loss.score, "box": self.box_weight * loss.box, "points": self.points_weight * loss.points}
 
     def _moved(self, array: NDArray[Any]) -> Tensor:

@@ -129,7 +129,7 @@ class SampleMaker:
         self.parts: list[tuple[str, Source, NDArray[np.intp]]] = []
         weights = []
         for kind, part in folders.parts():
-            images = source(part.folder, kind, part.first, part.last, self.model, validation)
+            images = source(part.folder, kind, part.first, part.last, self.model, validation=validation)
             rows = np.arange(len(images))
             if kind == "crops":
                 rows = self._trusted(images, settings.max_label_error)
@@ -158,9 +158,9 @@ class SampleMaker:
             placed = []
             for row in rows:
                 labelled = images[row]
-                if labelled.faces:
-                    matrix = similarity(*square_around(labelled.faces[0]), 0.0)
-                    landmarks, none = labelled.faces[0], np.zeros((0, 3))
+                landmarks = labelled.landmarks
+                if landmarks is not None:
+                    matrix, none = similarity(*square_around(landmarks), 0.0), np.zeros((0, 3))
                     placed.append((row, _Placed(labelled.image, matrix, BORDERS[0], "crops", landmarks, none)))
             if placed:
                 outputs = self.network(np.stack([warped(each.image, each.matrix, each.border) for _, each in placed]))
@@ -238,8 +238,8 @@ class SampleMaker:
         row = int(rows[int(rng.integers(len(rows)))])
         labelled = self._image(index, row)
         none = np.zeros((0, 3))
-        if kind in ("crops", "landmarks") and labelled.faces:
-            image, landmarks = labelled.image, labelled.faces[0]
+        if labelled.landmarks is not None:
+            image, landmarks = labelled.image, labelled.landmarks
             border = BORDERS[0]
             if kind == "crops":
                 # stored crops end near the face, photos do not
@@ -247,7 +247,7 @@ class SampleMaker:
             elif rng.random() < _CUT:
                 image, landmarks = cut(image, landmarks, rng)
             return _Placed(image, face_placement(landmarks, rng), border, kind, landmarks, none)
-        squares = squares_of_boxes(np.array([face.reshape(4) for face in labelled.faces]).reshape(-1, 4))
+        squares = squares_of_boxes(labelled.faces.xyxy)
         windows = none
         image = labelled.image
         if kind == "empty" and self.detector is not None:

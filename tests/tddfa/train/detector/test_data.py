@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from FaceBoxes import Detections
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.shards import Labels, write_shard
 from tddfa.train.detector import data as detector_data
-from FaceBoxes import Detections
 from tddfa.train.detector.data import boxed_images, merged, source
 from tddfa.train.detector.faces import Faces
 from tddfa.train.detector.predictions import none, write_predictions

@@ -48,9 +48,8 @@ def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "p.npz"
     with pytest.raises(FileNotFoundError, match=r"p\.npz: no such file"):
         read_predictions(path)
-    good = dict(
-        name=np.array(["a"]), count=np.array([1]), xyxy=np.zeros((1, 4)), scores=np.zeros(1), points=np.zeros((1, 5, 2))
-    )
+    good = {"name": np.array(["a"]), "count": np.array([1])}
+    good |= {"xyxy": np.zeros((1, 4)), "scores": np.zeros(1), "points": np.zeros((1, 5, 2))}
     for change, message in (
         ({"count": np.array([2])}, "expected 2 faces, got 1"),
         ({"count": np.array([-1])}, "expected names and counts"),

@@ -3,10 +3,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from tddfa._shared.errors import ConfigError  # noqa: E402
-from tddfa._shared.settings import load_settings  # noqa: E402
-from tddfa.train.detector.export import load_onnx  # noqa: E402
-from tddfa.train.detector.settings import DetectorSettings  # noqa: E402
+from tddfa._shared.errors import ConfigError
+from tddfa._shared.settings import load_settings
+from tddfa.train.detector.export import load_onnx
+from tddfa.train.detector.settings import DetectorSettings
 
 REQUIRED = "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\n"
 
@@ -24,8 +24,6 @@ def test_the_shipped_settings_are_read(root):
     allowed = {"detect": 0.6, "lfpw": 0.6, "negatives": 0.5}
     for _, part in settings.data.parts():
         assert part.last <= allowed.get(part.folder.name, 1.0)
-    shipped = load_onnx(root / "weights/faceboxes.onnx")
-    assert shipped.architecture == settings.architecture
 
 
 @pytest.mark.parametrize(
