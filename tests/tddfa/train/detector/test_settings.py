@@ -5,7 +5,6 @@ pytest.importorskip("onnx")
 
 from tddfa._shared.errors import ConfigError
 from tddfa._shared.settings import load_settings
-from tddfa.train.detector.export import load_onnx
 from tddfa.train.detector.settings import DetectorSettings
 
 REQUIRED = "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\n"
