@@ -179,7 +179,8 @@ class Face:
     box : ndarray (4,) float32
         x1, y1, x2, y2 in px: the detector's, the caller's, or the box around the Roi where only a Roi was given.
     score : float
-        The regressor's face score where the model has one, else the detector's, else 1.
+        The regressor's score where the model has one: the probability that the alignment is right
+        (``docs/thresholds.md``). Else the detector's, else 1.
     roi : Roi
         The square that the regressor saw in its last pass.
     params : Params

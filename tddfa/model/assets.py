@@ -13,7 +13,7 @@ REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
     "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
     "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
-    "weights/open_mb05+.onnx": "4874a021ea4298d7828f30d7684d2f300405acbfc474279c2a02e8a9160b35c4",
+    "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/open_mb05.onnx": "97dc7cb7ecb8920b62a1eae83bcca7d9d891b321ef6884c584907fced51a5d77",
     "weights/open_mb05_int8.onnx": "bdc3fa04ac6fbb0aaafeaaf8878dd59d1fb2df652224effccced8bac50749041",
 }

@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
     shape : Tensor (n, s)
     expression : Tensor (n, e)
     logit : Tensor (n,)
-        Logit of the face score.
+        Logit of the face score: that a face is there, or after `tddfa.train.score` that the alignment is right.
     whitened : Tensor (n, 12 + s + e)
         Camera (row by row), shape and expression as the head outputs them, each of mean 0 and standard deviation 1.
     """
