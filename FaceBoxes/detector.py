@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from FaceBoxes.anchors import Anchors, decode, decode_points
 from FaceBoxes.detections import Detections
 from FaceBoxes.scales import Scales
-from FaceBoxes.search import Search
-
-TILES = ("auto", "off")
-"""Values of ``tiles``."""
+from FaceBoxes.search import Search, check_settings
 
 Model = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``image (1, h, w, 3) uint8`` BGR -> ``scores (1, n)``, ``offsets (1, n, 4)`` and, where the network has them,
@@ -84,16 +81,7 @@ class Detector:
 
     def __post_init__(self) -> None:
         """Check the thresholds and limits."""
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"Detector.score: expected a number in [0, 1], got {self.score}")
-        if not 0 < self.iou <= 1:
-            raise ValueError(f"Detector.iou: expected a number in (0, 1], got {self.iou}")
-        for name in ("max_height", "max_width", "max_area", "small_area", "max_candidates", "max_faces"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"Detector.{name}: expected 1 or more, got {value}")
-        if self.tiles not in TILES:
-            raise ValueError(f"Detector.tiles: expected one of {', '.join(TILES)}, got {self.tiles!r}")
+        check_settings(self)
 
     @cached_property
     def layout(self) -> Anchors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from FaceBoxes.detections import Detections
 from FaceBoxes.merging import is_part
 from FaceBoxes.nms import nms
 from FaceBoxes.scales import Scales, View
+
+TILES = ("auto", "off")
+"""Values of ``tiles``."""
 
 Candidates = Callable[[NDArray[np.uint8]], Detections]
 """Pixels of a view (h, w, 3) uint8 BGR -> all boxes of a network above its minimum score, in px of the view."""
@@ -82,3 +86,24 @@ class Search:
         if len(found) <= self.max_candidates:
             return found
         return found[np.sort(np.argpartition(-found.scores, self.max_candidates - 1)[: self.max_candidates])]
+
+
+def check_settings(detector: Any) -> None:
+    """Check the settings of a detector: its score, `iou`, `tiles` and limits.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range; the message names the class and the setting.
+    """
+    name = type(detector).__name__
+    if not 0 <= detector.score <= 1:
+        raise ValueError(f"{name}.score: expected a number in [0, 1], got {detector.score}")
+    if not 0 < detector.iou <= 1:
+        raise ValueError(f"{name}.iou: expected a number in (0, 1], got {detector.iou}")
+    for limit in ("max_height", "max_width", "max_area", "small_area", "max_candidates", "max_faces"):
+        value = getattr(detector, limit, None)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}.{limit}: expected 1 or more, got {value}")
+    if detector.tiles not in TILES:
+        raise ValueError(f"{name}.tiles: expected one of {', '.join(TILES)}, got {detector.tiles!r}")

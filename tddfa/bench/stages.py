@@ -23,7 +23,7 @@ from tddfa._shared.cores import available_cores
 from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import crop_image
-from tddfa.detector import YuNet
+from tddfa.detector import Detector, YuNet
 from tddfa.model.runtime import Model
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 from tddfa.tracking.tracker import Tracker
@@ -52,6 +52,8 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
         refine=aligner.refine,
         flip=aligner.flip,
         visibility=aligner.visibility,
+        rotations=aligner.rotations,
+        sure_score=aligner.sure_score,
     )
 
 
@@ -79,13 +81,18 @@ class Context:
         return min(self.threads or available_cores(), _MAX_DRAWING_THREADS)
 
     @cached_property
-    def detector(self) -> FaceBoxes:
-        """The FaceBoxes detector."""
+    def detector(self) -> Detector:
+        """The detector of the model."""
         if self.aligner.detector is None:
             raise ValueError("this model has no detector")
-        find = self.aligner.detector.find
+        return self.aligner.detector
+
+    @cached_property
+    def faceboxes(self) -> FaceBoxes:
+        """The detector, if it is FaceBoxes, whose parts are timed."""
+        find = self.detector.find
         if not isinstance(find, FaceBoxes):
-            raise ValueError(f"expected a FaceBoxes detector, this model has {type(find).__name__}")
+            raise ValueError(f"this model has a detector of another kind, {type(find).__name__}")
         return find
 
     @cached_property
@@ -113,20 +120,20 @@ class Context:
     @cached_property
     def small_size(self) -> tuple[int, int]:
         """Width and height of the detector's input, px."""
-        height, width = self.detector.scales.whole_size(*self.images[MANY].shape[:2])
+        height, width = self.faceboxes.scales.whole_size(*self.images[MANY].shape[:2])
         return width, height
 
     @cached_property
     def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scores (n,) and offsets (n, 4) of the detector's network."""
-        outputs = self.detector.model(self.small[None])
+        outputs = self.faceboxes.model(self.small[None])
         return outputs["scores"][0], outputs["offsets"][0]
 
     def candidates(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes (n, 4) and scores (n,) above the detector's minimum score."""
         scores, offsets = self.outputs
-        kept = np.flatnonzero(scores > self.detector.score)
-        prior = self.detector.layout.priors(*self.small.shape[:2])
+        kept = np.flatnonzero(scores > self.faceboxes.score)
+        prior = self.faceboxes.layout.priors(*self.small.shape[:2])
         return decode(prior[kept], offsets[kept]), scores[kept]
 
     @cached_property
@@ -211,7 +218,7 @@ def _default() -> Iterator[Stage]:
 
 def _detection() -> Iterator[Stage]:
     def suppress(context: Context) -> Callable[[], object]:
-        detector = context.detector
+        detector = context.faceboxes
         return partial(nms, *context.candidates(), detector.iou, detector.max_faces)
 
     def candidates(context: Context) -> Callable[[], object]:
@@ -221,7 +228,7 @@ def _detection() -> Iterator[Stage]:
     yield Stage("read", "read a JPEG of 1280 x 720 px", lambda c: partial(image_io.read, c.material.one))
     yield Stage("detect", "detect: whole call", lambda c: partial(c.detector, c.images[MANY]), MANY)
     yield Stage("detect.resize", "detect: resize", lambda c: partial(cv2.resize, c.images[MANY], c.small_size), MANY)
-    yield Stage("detect.network", "detect: network", lambda c: partial(c.detector.model, c.small[None]), MANY)
+    yield Stage("detect.network", "detect: network", lambda c: partial(c.faceboxes.model, c.small[None]), MANY)
     yield Stage("detect.decode", "detect: decode", candidates, MANY)
     yield Stage("detect.nms", "detect: non-maximum suppression", suppress, MANY)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from FaceBoxes import Detections
 from FaceBoxes.scales import Scales
-from FaceBoxes.search import Search
+from FaceBoxes.search import Search, check_settings
 from tddfa._shared.arrays import checked_image
 
 STRIDES = (8, 16, 32)
@@ -72,16 +72,7 @@ class YuNet:
 
     def __post_init__(self) -> None:
         """Check the thresholds and limits."""
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"YuNet.score: expected a number in [0, 1], got {self.score}")
-        if not 0 < self.iou <= 1:
-            raise ValueError(f"YuNet.iou: expected a number in (0, 1], got {self.iou}")
-        for name in ("max_area", "small_area", "max_candidates", "max_faces"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"YuNet.{name}: expected 1 or more, got {value}")
-        if self.tiles not in ("auto", "off"):
-            raise ValueError(f"YuNet.tiles: expected one of auto, off, got {self.tiles!r}")
+        check_settings(self)
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Detect the faces of an image.

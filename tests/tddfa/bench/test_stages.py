@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from FaceBoxes import Detections
 from tddfa import Aligner
 from tddfa.bench import material
 from tddfa.bench.stages import BATCHES, MANY, Context, chosen, stages, with_threads
@@ -89,7 +90,8 @@ def test_a_copy_with_another_number_of_threads_gives_the_same_result(aligner, as
     assert one.regressor is not aligner.regressor
     assert isinstance(one.regressor, Model)
     assert one.detector.score == aligner.detector.score
-    assert (one.min_score, one.crop) == (aligner.min_score, aligner.crop)
+    for name in ("min_score", "crop", "refine", "flip", "visibility", "rotations", "sure_score"):
+        assert getattr(one, name) == getattr(aligner, name), name
     assert np.allclose(one(astronaut)[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.02)
 
 
@@ -104,3 +106,14 @@ def test_detector_stages_report_a_missing_detector(aligner, bench_material, tmp_
     for stage in chosen(stages(), "detect*"):
         with pytest.raises(ValueError, match="no detector"):
             stage.make(context)()
+
+
+def test_of_another_detector_the_whole_call_is_timed(aligner, bench_material, tmp_path):
+    def find(image):
+        return Detections([[0, 0, 9, 9]], [0.5])
+
+    context = Context(Aligner(aligner.regressor, aligner.decoder, detector=find), bench_material, tmp_path)
+    made = {stage.name: stage for stage in chosen(stages(), "detect*")}
+    assert len(made["detect"].make(context)()) == 1
+    with pytest.raises(ValueError, match="a detector of another kind, function"):
+        made["detect.network"].make(context)()
