@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.image_io import SUFFIXES
-from tddfa.crop import roi_from_box
 from tddfa.datasets.files import parallel_map, relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.benchmarks.detection import corners
@@ -24,7 +23,7 @@ _WORST = 24
 
 
 def evaluate(setup: Setup) -> Result:
-    """Count false faces per image: all detections, and those that the regressor's face score keeps.
+    """Count false faces per image: the detections, and the faces that the aligner reports, at any roll that it tries.
 
     Raises
     ------
@@ -46,25 +45,22 @@ def evaluate(setup: Setup) -> Result:
     def one(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         image = image_io.read(path)
         detections = detector(image, name=path)
-        xyxy, confidence = detections.xyxy, detections.scores
-        rois = [roi_from_box(box, aligner.crop) for box in xyxy]
-        scores = np.array([face.score for face in aligner(image, rois=rois)], dtype=np.float32)
-        return xyxy, confidence, scores
+        faces = [face.box for face in aligner(path)]
+        return detections.xyxy, detections.scores, np.array(faces, dtype=np.float32).reshape(-1, 4)
 
     threshold = aligner.min_score
     items: list[dict[str, object]] = []
     worst: list[Worst] = []
-    for path, (xyxy, confidence, scores) in zip(
+    for path, (xyxy, confidence, faces) in zip(
         setup.track(chosen, _BENCHMARK.name), parallel_map(one, chosen), strict=True
     ):
-        kept = scores >= (-np.inf if threshold is None else threshold)
-        row = {"name": relative_name(path, setup.data), "detector": len(xyxy), "faces": int(kept.sum())}
+        row = {"name": relative_name(path, setup.data), "detector": len(xyxy), "faces": len(faces)}
         items.append({**row, "score": float(confidence.max()) if len(confidence) else None})
-        if len(xyxy):
-            # a false face that the score keeps is worse than one that it drops; several are worse than one
-            shown = xyxy[kept] if kept.any() else xyxy
-            caption = f"detector {len(xyxy)}, after score {kept.sum()}"
-            worst.append(Worst(str(row["name"]), float(kept.sum() + len(xyxy) / 1000), [], corners(shown), caption))
+        if len(xyxy) or len(faces):
+            # a false face that is reported is worse than one that the score drops; several are worse than one
+            shown = faces if len(faces) else xyxy
+            caption = f"detector {len(xyxy)}, after score {len(faces)}"
+            worst.append(Worst(str(row["name"]), float(len(faces) + len(xyxy) / 1000), [], corners(shown), caption))
     worst.sort(key=lambda case: -case.error)
     by_detector, by_score = (np.array([item[key] for item in items]) for key in ("detector", "faces"))
     notes = [] if threshold is not None else ["This model has no face score: all detections are kept."]
