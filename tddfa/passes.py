@@ -172,8 +172,12 @@ def _angle(camera: Camera) -> float:
 
     It is the roll of a face that looks into the camera, and defined for all other poses too.
     """
-    (a, b, _, _), (c, d, _, _), _ = camera.matrix.tolist()
-    return crop_angle(math.degrees(math.atan2(b + c, a - d)))
+    linear = camera.matrix[:, :3]
+    (a, b, _), (c, d, _), _ = linear.tolist()
+    # cosine and sine of the roll, times the scale and a factor that is 1 from the front and 1/2 from the side
+    cosine, sine = (a - d) / 2, (b + c) / 2
+    seen = 3 * (cosine**2 + sine**2) / max(float(np.square(linear).sum()), 1e-12)
+    return crop_angle(math.degrees(math.atan2(sine, cosine)), seen)
 
 
 def roll_step(before: Roi, after: Roi) -> float:

@@ -151,7 +151,8 @@ def targets(
             corners = _turned_back(box.reshape(2, 2), rotated, size)
             box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
             points = None if points is None else _turned_back(points, rotated, size)
-        roi = roi_from_box(box, rule, rotated) if points is None else roi_from_detection(box, points, rule)
+        known = points is not None and not rule.rounded
+        roi = roi_from_detection(box, points, rule) if known else roi_from_box(box, rule, rotated)
         yield Target(index, box, float(detections.scores[k]), roi, points)
 
 

@@ -43,6 +43,15 @@ class TestAngleOfTheSquare:
         roi = passes.next_roi(landmarks, Camera.from_pose(0, 0, roll, scale=7), Roi(0, 0, 50))
         assert roi.angle == pytest.approx(angle, abs=1e-4)
 
+    @pytest.mark.parametrize(("yaw", "roll", "angle"), [(90, 35, 0), (-90, 35, 0), (60, 15, 0), (40, 30, 30)])
+    def test_a_face_that_is_turned_aside_is_rotated_later(self, passes, yaw, roll, angle):
+        """A profile that looks up seems to be rolled."""
+        aside = Camera.from_pose(yaw, 0, 0).matrix
+        rotation = Roi(0, 0, 1, roll).crop_to_image(1)[:, :2]
+        camera = Camera(np.vstack([rotation @ aside[:2], aside[2:]]))
+        roi = passes.next_roi(np.eye(68, 3), camera, Roi(0, 0, 50))
+        assert roi.angle == pytest.approx(angle, abs=1e-3)
+
     def test_it_is_defined_where_roll_is_not(self, passes):
         for pitch in (90, -90):
             roi = passes.next_roi(np.eye(68, 3), Camera.from_pose(0, pitch, 0), Roi(0, 0, 50))
