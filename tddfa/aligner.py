@@ -335,7 +335,7 @@ class Aligner:
         again: list[Target] = []
         for i, (image, faces) in enumerate(zip(images, by_image, strict=True)):
             # a detector that reads boxes from a file knows no rotated images
-            if (self.rotations == "all" or not faces) and not getattr(self.detector.find, "needs_name", False):
+            if (self.rotations == "all" or not faces) and not self.detector.needs_name:
                 again += rotated_targets(self.detector, image, i, self.crop)
         for target, predicted in zip(again, passes(images, again), strict=True):
             if sure is None or predicted.score >= max(sure, limit):

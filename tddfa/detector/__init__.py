@@ -101,6 +101,11 @@ class Detector:
         return cls(kind(Model(verified(settings.model), device, threads), **options))
 
     @property
+    def needs_name(self) -> bool:
+        """Whether `find` knows the boxes of an image by its name, so that they are those of the unchanged image."""
+        return bool(getattr(self.find, "needs_name", False))
+
+    @property
     def score(self) -> float | None:
         """Score below which `find` drops boxes; None if it has no such attribute."""
         return getattr(self.find, "score", None)
@@ -159,7 +164,7 @@ class Detector:
             If a file cannot be read as an image, or has no boxes for it.
         """
         pixels = as_bgr("image", image, color)
-        if getattr(self.find, "needs_name", False):
+        if self.needs_name:
             found = self.find(pixels, source_name(image) if name is None else name)
         else:
             found = self.find(pixels)

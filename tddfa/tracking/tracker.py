@@ -360,7 +360,9 @@ class Tracker:
         self._since_detection = 0
         assert self.aligner.detector is not None
         sizes = [track.size for track in (*self._active, *self._lost)]
-        scale = 1.0 if full else min(1.0, settings.lost_face_size / min(sizes))
+        # boxes from a file are those of the frame at its own size
+        whole = full or getattr(self.aligner.detector, "needs_name", False)
+        scale = 1.0 if whole else min(1.0, settings.lost_face_size / min(sizes))
         if scale < 1:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))

@@ -9,7 +9,7 @@ import pytest
 
 from builders import make_face, make_face_model
 from FaceBoxes import Detections
-from tddfa import Camera, CropRule, Decoder, Roi
+from tddfa import Camera, CropRule, Decoder, Detector, Roi
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.tracking.tracker import Tracker
@@ -478,6 +478,17 @@ class TestDetectionOfLostFaces:
         assert 320 <= small < 350  # the smaller face, about 160 px, at 80 px
         # the whole frame is still searched every `detect_every` frames
         assert world.widths.count(640) >= 70 // 15
+
+    def test_boxes_from_a_file_are_those_of_the_frame_at_its_own_size(self):
+        world = Resizable(Person(still(150, size=160), 1), Person(self.gone(450, 200, 20, 49), 2))
+        detect = world.detector
+        world.detector = Detector(detect)
+        assert not world.detector.needs_name
+        detect_named = type("Named", (), {"needs_name": True, "__call__": lambda self, image, name: detect(image)})
+        world.detector = Detector(detect_named())
+        ids = play(world, 70)
+        assert ids[60] == ids[0]
+        assert set(world.widths) == {640}
 
     def test_runs_on_the_whole_frame_for_a_small_face(self):
         world = Resizable(Person(still(150, size=60), 1), Person(self.gone(450, 200, 20, 49), 2))
