@@ -13,3 +13,7 @@ class TddfaError(Exception):
 
 class ConfigError(TddfaError, ValueError):
     """A config or settings file has a key or a value that is not accepted."""
+
+
+class FormatError(TddfaError, ValueError):
+    """A file is damaged, of another format, too large, or no regular file."""

@@ -5,25 +5,18 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa._shared.errors import FormatError
 from tddfa._shared.files import write_atomic
+from tddfa._shared.reading.regular import regular_size
 
-_DAMAGED: tuple[type[Exception], ...] = (
-    OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
-    RuntimeError,  # encrypted, or an unknown compression
-)  # fmt: skip
-try:
-    from lzma import LZMAError
-except ImportError:  # a Python built without lzma cannot read such a file either
-    pass
-else:
-    _DAMAGED = (*_DAMAGED, LZMAError)
+# A file of arrays that unpacks to more than this, and to so many times its size, is made to fill the memory.
+_MAX_UNSUSPICIOUS, _MAX_RATIO = 64 << 20, 100
 
 
 def read_npz(
@@ -42,28 +35,42 @@ def read_npz(
 
     Raises
     ------
-    ValueError
-        If the file cannot be read or is too large. The message is one line without the file name: the caller adds it.
+    FormatError
+        If the file cannot be read, is too large, or is no regular file. The message is one line without the file name:
+        the caller adds it.
     """
 
     def wanted(name: str) -> bool:
         return names is None or name in names
 
     try:
+        size = regular_size(path)
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if wanted(entry.filename.removesuffix(".npy"))]
-        claimed = sum(entry.file_size for entry in entries)
-        if claimed > max_bytes:
-            raise ValueError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")
+        check_claim(sum(entry.file_size for entry in entries), size, max_bytes)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if wanted(name)}
         # NumPy returns the bytes of an entry that is no array
         other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
         if other:
             raise ValueError(f"{other[0]} is not an array")
-    except _DAMAGED as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    except Exception as error:  # a damaged header may raise anything
+        raise FormatError(" ".join(str(error).split()) or type(error).__name__) from error
     return arrays
+
+
+def check_claim(claimed: int, size: int, max_bytes: int) -> None:
+    """Check the bytes that an archive of `size` bytes claims to hold, before any of them is unpacked.
+
+    Raises
+    ------
+    FormatError
+        If they are more than `max_bytes`, or so many for so small a file that no real data shrinks so far.
+    """
+    if claimed > max_bytes:
+        raise FormatError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")
+    if claimed > max(_MAX_UNSUSPICIOUS, _MAX_RATIO * size):
+        raise FormatError(f"expected arrays, got {size} bytes that unpack to {claimed}")
 
 
 def add_arrays(

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from tddfa._shared.errors import ConfigError
+from tddfa._shared.errors import ConfigError, FormatError
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_yaml
 
 # Settings fill a screen; a larger file is something else.
 MAX_BYTES = 64 * 1024
+
+# Native code counts in 32 bits; no setting needs more.
+MAX_INTEGER = 2**31 - 1
 
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
@@ -59,11 +62,8 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ConfigError(f"{path}: expected a yml file of at most {MAX_BYTES} bytes, got {size}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        content = parse_yaml(read_text(path, MAX_BYTES))
+    except (OSError, FormatError) as error:
         raise ConfigError(f"{path}: not a readable yml file: {' '.join(str(error).split())}") from error
     return _mapping(content, str(path))
 
@@ -160,6 +160,8 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
         return _build(kind, value, path, key, {}, {}, {})
     if kind is Path and isinstance(value, str) and value:
         return Path(os.path.normpath(path.parent / value))
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ConfigError(f"{path}: {key}: expected a number of at most {MAX_INTEGER}, got {reprlib.repr(value)}")
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:

@@ -14,6 +14,8 @@ import numpy as np
 
 from tddfa._shared.files import write_atomic
 from tddfa._shared.packages import reason
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_json
 from tddfa.compat import bfm, networks
 from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
 from tddfa.compat.torch_file import read_state
@@ -44,6 +46,7 @@ FILES = {
 
 ACADEMIC = "The Basel Face Model is for academic use only: https://faces.dmi.unibas.ch/bfm"
 
+_MAX_MADE_BYTES = 1 << 20
 # Increase it when the same files give another result.
 _CONVERTER = 3
 _CONFIG = """\
@@ -217,9 +220,9 @@ class _Made:
         self.target = target
         self._file = target / "made.json"
         try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
+            content = parse_json(read_text(self._file, _MAX_MADE_BYTES))
             self._keys = {str(name): str(key) for name, key in content.items()}
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError):  # absent or damaged: all is converted again
             self._keys = {}
 
     def there(self, name: str) -> bool:

@@ -7,11 +7,12 @@ NumPy arrays, torch tensors and plain containers is refused; the message has the
 
 from __future__ import annotations
 
+import io
 import math
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from tddfa._shared.errors import TddfaError
 # Limit of instructions per pickle; the largest released file has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
+_MAX_LINE = 1 << 20  # of a number or a name as text
 
 
 class RefusedError(TddfaError, ValueError):
@@ -375,6 +377,28 @@ def _step(on: _Call, name: str, argument: Any) -> None:
         raise RefusedError(f"the instruction {name}, which no file of arrays needs")
 
 
+class _Bounded:
+    """A file that gives no more than it has: Python reserves memory for as many bytes as are asked for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        start = file.tell()
+        self._end = file.seek(0, io.SEEK_END)
+        file.seek(start)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, count: int) -> bytes:
+        left = self._end - self._file.tell()
+        if count > left:
+            raise RefusedError(f"damaged: it claims {count} bytes, {left} are left")
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        return self._file.readline(_MAX_LINE)
+
+
 def read_pickle(file: IO[bytes]) -> Any:
     """Read one pickle; the file is then at the end of it.
 
@@ -396,7 +420,7 @@ def read_pickle(file: IO[bytes]) -> Any:
     """
     on = _Call()
     try:
-        for count, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(file)))):
             if count >= _MAX_INSTRUCTIONS:
                 raise RefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
             if instruction.name == "STOP":
@@ -404,8 +428,10 @@ def read_pickle(file: IO[bytes]) -> Any:
             _step(on, instruction.name, argument)
     except RefusedError:
         raise
-    except (ValueError, EOFError, OverflowError, RecursionError, UnicodeError, IndexError, TypeError) as error:
-        raise RefusedError(f"damaged: {error}") from error
+    except (
+        ValueError, EOFError, OverflowError, RecursionError, UnicodeError, IndexError, TypeError, MemoryError,
+    ) as error:  # fmt: skip
+        raise RefusedError(f"damaged: {error or type(error).__name__}") from error
     raise RefusedError("damaged: it has no end")
 
 

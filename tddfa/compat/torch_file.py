@@ -6,7 +6,6 @@ import io
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +13,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.npz import check_claim
+from tddfa._shared.reading.regular import regular_size
 from tddfa.compat.restricted_pickle import RefusedError, Storage, Tensor, read_pickle
 
 # Limit of a file, and of all its tensors together.
@@ -49,13 +50,13 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            size = regular_size(path)
             if size > _MAX_BYTES:
                 raise RefusedError(f"expected at most {_MAX_BYTES} bytes, got {size}")
             start = file.read(4)
             file.seek(0)
             return _read_zip(file) if start == b"PK\x03\x04" else _read_old(file, size)
-    except (RefusedError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive may raise anything: UnicodeDecodeError, struct.error, …
         raise RefusedError(f"{path}: not a file of tensors that can be read: {error}") from error
 
 
@@ -119,8 +120,7 @@ def _is_number(value: Any, expected: int) -> bool:
 def _read_zip(file: IO[bytes]) -> Any:
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        if sum(entry.file_size for entry in entries.values()) > _MAX_BYTES:
-            raise RefusedError(f"its entries claim more than {_MAX_BYTES} bytes")
+        check_claim(sum(entry.file_size for entry in entries.values()), file.seek(0, io.SEEK_END), _MAX_BYTES)
         roots = [name.removesuffix("data.pkl") for name in entries if name.split("/")[-1] == "data.pkl"]
         if len(roots) != 1:
             raise RefusedError("expected an archive with one data.pkl")

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.cores import available_cores
+from tddfa._shared.errors import FormatError
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.npz import read_npz
+from tddfa._shared.reading import regular
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -112,11 +114,8 @@ def read_text(path: Path, max_bytes: int = _MAX_LABEL_BYTES) -> str:
         If it cannot be read, is not UTF-8, or has more than `max_bytes`; the message names it.
     """
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise ValueError(f"{path}: expected at most {max_bytes} bytes of text, got {size}")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return regular.read_text(path, max_bytes)
+    except (OSError, FormatError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
 
 
@@ -138,7 +137,7 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
     from scipy.io import loadmat, whosmat
 
     try:
-        size = path.stat().st_size
+        size = regular.regular_size(path)
         if size > _MAX_MAT_BYTES:
             raise ValueError(f"expected a label file of at most {_MAX_MAT_BYTES} bytes, got {size}")
         # shapes first: they are checked before memory of their size is allocated
@@ -177,11 +176,12 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]
     array([-10.,  35.])
     """
     try:
+        regular.regular_size(path)
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # not yet in memory
         if mapped.nbytes > _MAX_ARRAY_BYTES:
             raise ValueError(f"expected at most {_MAX_ARRAY_BYTES} bytes, got {mapped.nbytes}")
         return checked("array", mapped, shape, np.float64)
-    except (OSError, ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # a damaged header may raise anything
         raise ValueError(f"{path}: not an array of shape {_spelled(shape)} that can be read: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_json
 from tddfa.datasets.files import read_arrays
 from tddfa.geometry.triangulation import matrices, pinhole
 from tddfa.model.assets import config_path, verified
@@ -193,10 +194,7 @@ class _Stored:
 def _read_labels(path: Path) -> NDArray[np.float64]:
     """Cameras (v, 25) of EG3D's ``dataset.json``, in the order of the names."""
     try:
-        size = path.stat().st_size
-        if size > _MAX_JSON_BYTES:
-            raise ValueError(f"expected at most {_MAX_JSON_BYTES >> 20} MiB, got {size >> 20}")
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = parse_json(read_text(path, _MAX_JSON_BYTES))
         rows = sorted((str(name), values) for name, values in content["labels"])
         return checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detections
-from tddfa._shared.errors import ConfigError
+from tddfa._shared.errors import ConfigError, FormatError
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_json
 
 _MAX_BYTES = 64 << 20
 # Numbers in a row: the box; its score; x and y of the five points.
@@ -65,21 +66,16 @@ class BoxFile:
     @cached_property
     def _content(self) -> Any:
         file = Path(self.file)
-        parse: Callable[[str], Any] = json.loads if file.suffix.lower() == ".json" else _lines
+        parse: Callable[[str], Any] = parse_json if file.suffix.lower() == ".json" else _lines
         try:
-            if file.stat().st_size > _MAX_BYTES:
-                raise ConfigError(f"{file}: expected at most {_MAX_BYTES >> 20} MiB of boxes")
-            content = parse(file.read_text(encoding="utf-8"))
+            content = parse(read_text(file, _MAX_BYTES))
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except FormatError as error:
             raise ConfigError(f"{file}: not a file of boxes: {error}") from error
-        except ConfigError:
-            raise
-        except ValueError as error:  # a word in a line, or a number with thousands of digits
-            wanted = "numbers of boxes" if parse is json.loads else "lines 'x1 y1 x2 y2'"
-            raise ConfigError(f"{file}: expected {wanted}, {error}") from error
-        if parse is json.loads and not isinstance(content, dict):
+        except ValueError as error:  # a word in a line
+            raise ConfigError(f"{file}: expected lines 'x1 y1 x2 y2', {error}") from error
+        if parse is parse_json and not isinstance(content, dict):
             raise ConfigError(f"{file}: expected photo names and their boxes, got {type(content).__name__}")
         return content
 
@@ -112,7 +108,7 @@ class BoxFile:
             where = f"{where}{short}: "
         try:
             rows = np.asarray(content, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             rows = np.zeros(1)
         if not rows.size:
             return np.zeros((0, 4))

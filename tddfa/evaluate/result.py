@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_json
 from tddfa.aligner import Aligner
 
 Item = TypeVar("Item")
@@ -250,10 +252,8 @@ class Result:
             If it cannot be read.
         """
         path = Path(path)
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path}: expected at most {_MAX_BYTES >> 20} MiB")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(read_text(path, _MAX_BYTES))
             keys = [part.name for part in fields(cls)]
             if not isinstance(content, dict) or not set(keys) <= set(content):
                 got = ", ".join(map(str, content))[:80] if isinstance(content, dict) else type(content).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tddfa._shared.errors import FormatError
 from tddfa._shared.npz import read_npz
+from tddfa._shared.reading.regular import read_text, regular_size
+from tddfa._shared.reading.text import parse_json, parse_yaml
 from tddfa.geometry.intrinsics import Intrinsics
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
@@ -61,13 +63,11 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected a calibration that ends in {', '.join(SUFFIXES)}")
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise ValueError(f"{path}: expected a calibration of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
     try:
+        regular_size(path)
         content = read_npz(path, _MAX_BYTES, _KEYS) if suffix == ".npz" else _read_text(path)
-    except (ValueError, yaml.YAMLError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path}: not a calibration that can be read: {' '.join(str(error).split())}") from error
+    except FormatError as error:
+        raise ValueError(f"{path}: not a calibration that can be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected keys and values, got {type(content).__name__}")
     name = next((name for name in _MATRIX if name in content), None)
@@ -114,12 +114,12 @@ _OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _OpenCvLoader.o
 
 
 def _read_text(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, _MAX_BYTES)
     if path.suffix.lower() == ".json":
-        return json.loads(text)
+        return parse_json(text)
     # OpenCV's first line, %YAML:1.0, is not valid YAML
     lines = text.split("\n", 1)
-    return yaml.load(lines[-1] if lines[0].startswith("%YAML") else text, Loader=_OpenCvLoader)
+    return parse_yaml(lines[-1] if lines[0].startswith("%YAML") else text, _OpenCvLoader)
 
 
 def _numbers(name: str, value: Any) -> np.ndarray[Any, Any]:

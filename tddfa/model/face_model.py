@@ -218,19 +218,23 @@ class FaceModel:
             if name not in arrays:
                 raise ValueError(f"{path}: expected an array {name!r}, got {', '.join(sorted(arrays))}")
         shape, expression, mean = arrays["shape_basis"], arrays["expression_basis"], arrays["mean"]
-        for name, array in (("shape_basis", shape), ("expression_basis", expression)):
-            if array.ndim != 3 or array.shape[1:] != mean.shape:
-                raise ValueError(f"{path}: {name}: expected shape (k, {len(mean)}, 3), got {array.shape}")
+        for name, array in (("shape_basis", shape), ("expression_basis", expression), ("mean", mean[None])):
+            if array.ndim != 3 or array.shape[1:] != (*mean.shape[:1], 3):
+                raise ValueError(f"{path}: {name}: expected shape (k, n, 3) for n vertices, got {array.shape}")
+            if array.dtype.kind not in "iuf":
+                raise ValueError(f"{path}: {name}: expected numbers, got dtype {array.dtype}")
         basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float32)
         basis[: len(shape)], basis[len(shape) :] = shape, expression
-        names = _names(arrays, "expression_names")
-        bounds = arrays.get("expression_range")
         # older files of the Basel Face Model, the only one in um, do not name their convention
         convention = str(arrays.get("convention", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
         offsets = {
             name.removeprefix(OFFSET_PREFIX): array for name, array in arrays.items() if name.startswith(OFFSET_PREFIX)
         }  # fmt: skip
         try:
+            names = _names(arrays, "expression_names")
+            bounds = (
+                checked("expression_range", arrays["expression_range"], (2,)) if "expression_range" in arrays else None
+            )
             return cls(
                 mean=mean,
                 basis=basis,
@@ -269,7 +273,7 @@ class FaceModel:
                 },
             )
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{path}: {error}") from error
+            raise ValueError(f"{path}: {error}") from error
 
     def landmark_offset(self, convention: str) -> NDArray[np.float32]:
         """Vectors (68, 3) from `landmarks` to the same in another landmark convention, in the model's frame and unit.
@@ -417,7 +421,10 @@ def _at(values: NDArray[np.float32], points: PointSet) -> NDArray[np.float32]:
 
 
 def _names(arrays: dict[str, NDArray[Any]], name: str) -> tuple[str, ...]:
-    return tuple(str(entry) for entry in arrays.get(name, ()))
+    array = arrays.get(name, np.zeros(0))
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected a list of names, got an array of shape {array.shape}")
+    return tuple(str(entry) for entry in array)
 
 
 def _point_sets(arrays: dict[str, NDArray[Any]]) -> dict[str, PointSet]:

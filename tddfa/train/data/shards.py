@@ -18,8 +18,6 @@ import io
 import os
 import re
 import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa._shared.errors import FormatError
 from tddfa._shared.files import write_atomic
+from tddfa._shared.npz import read_npz
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -244,13 +244,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > _MAX_BYTES:
-            raise ValueError(f"expected at most {_MAX_BYTES} bytes of arrays, it claims {claimed}")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
+        return read_npz(path, _MAX_BYTES)
+    except FormatError as error:
         raise ValueError(f"{path}: expected arrays (.npz) that can be read: {error}") from error
 
 

@@ -1,6 +1,7 @@
 """Archives of arrays: whole, in part, and damaged in every way that a zip file can be."""
 
 import io
+import time
 import zipfile
 
 import numpy as np
@@ -98,3 +99,32 @@ class TestAdding:
             add_arrays(tmp_path / "x.npz", tmp_path / "y.npz", {"a": np.zeros(1)}, 1 << 20)
         assert (tmp_path / "y.npz").read_bytes() == b"old"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npz", "y.npz"]
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as entry:
+        np.lib.format.write_array_header_1_0(entry, {"descr": "<f4", "fortran_order": False, "shape": (80 << 18,)})
+        for _ in range(80):
+            entry.write(bytes(1 << 20))
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=r"^expected arrays, got \d+ bytes that unpack to \d+$"):
+        read_npz(tmp_path / "x.npz", 1 << 30)
+    assert time.perf_counter() - started < 0.1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'shape': (1,",
+        "{'descr': [" + "(" * 300,
+        "{1:2}",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': ((),)}",
+    ],
+)
+def test_headers_that_are_none(tmp_path, header):
+    text = header.encode().ljust(1000) + b"\n"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(ValueError, match=r"^\S") as caught:
+        read_npz(tmp_path / "x.npz", 1 << 30)
+    assert "\n" not in str(caught.value)

@@ -84,13 +84,19 @@ def test_the_dataclass_is_frozen(tmp_path):
         ("folder: .\ninner: {scale: [1, x]}", "inner.scale[1]: expected a number, got 'x'"),
         ("folder: .\ninner: {mixed: [1, 2]}", "inner.mixed[1]: expected a text, got 2"),
         ("folder: .\nmaps: 1", "maps: expected a list, got 1"),
+        ("folder: .\nsteps: 99999999999", "steps: expected a number of at most 2147483647, got 99999999999"),
+        (
+            "folder: .\ninner: {ema_decay: 1" + "0" * 400 + "}",
+            "inner.ema_decay: expected a number of at most 2147483647",
+        ),
+        ("folder: !!int ''", "not a readable yml file: a value that does not fit its tag: "),
         ("folder: .\nsteps: 0", "steps: expected 1 or more, got 0"),
         ("- a", "expected keys and values, got ['a']"),
         ("", "expected keys and values, got None"),
         ("a: [", "not a readable yml file: "),
         ("!!python/object/apply:os.system [echo]", "not a readable yml file: "),
         ("[" * 20_000, "not a readable yml file: "),
-        ("#" * 70_000, "expected a yml file of at most 65536 bytes, got 70000"),
+        ("#" * 70_000, "not a readable yml file: expected at most 65536 bytes, got 70000"),
     ],
 )
 def test_an_error_names_the_file_and_the_key(tmp_path, text, message):

@@ -201,3 +201,9 @@ class TestTensors:
         array = tensor.read(np.arange(7, dtype=np.float32))
         np.testing.assert_array_equal(array, [[1, 3, 5], [2, 4, 6]])
         assert array.flags.owndata
+
+
+@pytest.mark.parametrize("instruction", [b"\x8d", b"\x8e", b"\x96"])  # text, bytes, a bytearray
+def test_a_claim_of_more_bytes_than_the_file_has_is_refused_before_they_are_reserved(instruction):
+    with pytest.raises(RefusedError, match=rf"^damaged: it claims {2**40} bytes, 4 are left$"):
+        read(b"\x80\x04" + instruction + struct.pack("<Q", 2**40) + b"abc.")

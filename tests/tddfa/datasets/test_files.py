@@ -134,5 +134,5 @@ def test_text(tmp_path):
     with pytest.raises(ValueError, match=r"b.pts: cannot be read"):
         sources.read_text(tmp_path / "b.pts")
     (tmp_path / "c.pts").write_text("x" * (1 << 20) + "y")
-    with pytest.raises(ValueError, match=r"c.pts: expected at most"):
+    with pytest.raises(ValueError, match=r"c.pts: cannot be read: expected at most"):
         sources.read_text(tmp_path / "c.pts")

@@ -117,7 +117,7 @@ class TestHostileFiles:
             read(tmp_path / "a.npz")
         with (tmp_path / "a.json").open("wb") as file:
             file.truncate(1 << 30)
-        with pytest.raises(ValueError, match="expected a calibration of at most 16 MiB, got 1024 MiB"):
+        with pytest.raises(ValueError, match="expected at most 16777216 bytes, got 1073741824"):
             read(tmp_path / "a.json")
 
     def test_no_file(self, tmp_path):

@@ -207,7 +207,7 @@ class TestLoading:
             ({"mean": np.full((6, 3), np.nan)}, r"FaceModel\.mean: expected finite"),
             (
                 {"shape_basis": np.zeros((2, 5, 3))},
-                r"shape_basis: expected shape \(k, 6, 3\), got \(2, 5, 3\)",
+                r"shape_basis: expected shape \(k, n, 3\) for n vertices, got \(2, 5, 3\)",
             ),
             ({"expression_basis": np.zeros((2, 18))}, "expression_basis: expected shape"),
             ({"triangles": np.array([[0, 1, 6]])}, r"triangles: expected indices 0\.\.5, got 0\.\.6"),
@@ -219,6 +219,18 @@ class TestLoading:
             ({"landmark_offset_x": np.zeros((67, 3))}, r"landmark_offsets\['x'\]: expected shape \(68, 3\)"),
             ({"landmark_offset_x": np.full((68, 3), np.inf)}, r"landmark_offsets\['x'\]: expected finite"),
             ({"expression_names": np.array(["a"])}, "expression_names: expected 3, got 1"),
+            ({"expression_names": np.array("a")}, r"expression_names: expected a list of names, got .* shape \(\)"),
+            ({"material_names": np.array([["a"]])}, "material_names: expected a list of names"),
+            ({"expression_range": np.array(1.0)}, r"expression_range: expected shape \(2\), got \(\)"),
+            ({"expression_range": np.zeros(0)}, "expression_range: expected shape"),
+            ({"expression_range": np.array([0, np.nan])}, "expression_range: expected finite"),
+            ({"expression_range": np.array(["a", "b"])}, "expression_range: expected numbers"),
+            ({"shape_basis": np.zeros((2, 6, 3), complex)}, "shape_basis: expected numbers, got dtype complex128"),
+            ({"expression_basis": np.zeros((3, 6, 3), "S1")}, "expression_basis: expected numbers"),
+            ({"mean": np.array(1.0)}, r"shape_basis: expected shape"),
+            ({"mean": np.zeros((6, 3), complex)}, "mean: expected numbers"),
+            ({"triangles": np.array(1)}, r"triangles: expected shape"),
+            ({"region_x": np.array(1)}, "region_x: expected shape"),
         ],
     )
     def test_what_does_not_fit_is_named(self, tmp_path, changes, message):

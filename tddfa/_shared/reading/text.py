@@ -1,0 +1,56 @@
+"""JSON and YAML of untrusted files: no code is run, and whatever a parser raises becomes one error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from tddfa._shared.errors import FormatError
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON.
+
+    Raises
+    ------
+    FormatError
+        If it is none, or nested too deep. The message is one line without the file name: the caller adds it.
+
+    Examples
+    --------
+    >>> from tddfa._shared.reading.text import parse_json
+    >>> parse_json('{"faces": []}')
+    {'faces': []}
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also a number with thousands of digits
+        raise FormatError(f"not JSON that can be read: {_line(error)}") from error
+
+
+def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+    """Parse YAML of plain values.
+
+    Raises
+    ------
+    FormatError
+        If it is none, nested too deep, or if a value does not fit its tag. The message is as that of `parse_json`.
+
+    Examples
+    --------
+    >>> from tddfa._shared.reading.text import parse_yaml
+    >>> parse_yaml("refine: 1")
+    {'refine': 1}
+    """
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise FormatError(_line(error)) from error
+    except Exception as error:  # the constructors of tags raise what `int`, `date` and indexing raise
+        raise FormatError(f"a value that does not fit its tag: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
