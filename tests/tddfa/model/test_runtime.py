@@ -49,6 +49,10 @@ def test_threads_fit_the_cores_of_the_process(weights, monkeypatch, available, t
     assert options.intra_op_num_threads == expected
 
 
+def test_metadata_of_the_file(root):
+    assert Model(root / "weights/faceboxes.onnx", "cpu").metadata["model"] == "faceboxes"
+
+
 def test_a_model_that_is_never_called_is_never_loaded(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a model")
     model = Model(tmp_path / "bad.onnx", "cpu")
