@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from tddfa._shared.errors import TddfaError
+
 # how each number of words looks in the usage
 _USAGE = {
     argparse.OPTIONAL: "[{}]",
@@ -22,7 +24,7 @@ MISUSED = 2
 """Exit status of a wrong command line, as of argparse."""
 
 
-class UsageError(ValueError):
+class UsageError(TddfaError, ValueError):
     """The command line is wrong: options that exclude or need each other, or a value that cannot be meant."""
 
 

@@ -34,7 +34,8 @@ def test_the_command_end_to_end(root, tmp_path, made_crops, face_model, capfd):
     model = FaceModel.load(out)
     mean = face_model.landmarks(np.zeros(40, np.float32), np.zeros(55, np.float32))
     offsets = model.landmark_offsets["lip"]
-    np.testing.assert_allclose(np.delete(offsets, 8, axis=0), 0, atol=0.02)
+    # the second pass crops around the landmarks, the moved chin among them
+    np.testing.assert_allclose(np.delete(offsets, 8, axis=0), 0, atol=0.03)
     np.testing.assert_allclose(offsets[8], mean[57] - mean[8], atol=1.2)  # jaws are open, faces long and short
     assert offsets[8, 1] > 1.5
     assert set(read_npz(out, 1 << 30)) == {*arrays, f"{OFFSET_PREFIX}lip"}

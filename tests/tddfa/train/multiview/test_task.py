@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tddfa._shared.settings import load_settings  # noqa: E402
+from tddfa.cli import main  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
 from tddfa.geometry.triangulation import pinhole, project, triangulate  # noqa: E402
@@ -195,7 +196,6 @@ def test_options_replace_settings(root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "--config: expected a file of settings, got none"),
         (("--config", "missing.yml"), "missing.yml: not a readable yml file"),
         (("--config", "{config}", "--weight", "-1"), "weight: expected a number from 0 on, got -1"),
         (("--config", "{config}", "--data", "missing"), "missing"),
@@ -204,7 +204,7 @@ def test_options_replace_settings(root, tmp_path):
 def test_an_error_is_one_line(root, tmp_path, capsys, arguments, message):
     config = root / "configs/train/multiview.yml"
     given = [argument.format(config=config) for argument in arguments]
-    assert COMMAND.run(parsed("--out", tmp_path / "out", *given)) == 1
+    assert main(["train", "multiview", "--out", str(tmp_path / "out"), *given]) == 1
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.startswith("tddfa: error: ")
