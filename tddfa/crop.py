@@ -16,6 +16,9 @@ from tddfa.types import Roi
 
 # px; a side of 0 could not be cropped.
 _MIN_SIDE = 1.0
+# Distance from the eyes to the mouth, relative to the mean side of the box, under which the roll of five points is not
+# used: a detector that is not sure of the roll predicts points near their mean. It is 0.3 to 0.45 otherwise.
+_MIN_EYES_TO_MOUTH = 0.2
 # A rounded square of more px than this is mostly black: it is not padded in memory only to be shrunk.
 _MAX_PADDED = 1 << 24
 
@@ -90,7 +93,12 @@ def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule)
     """
     if points is None or rule.rounded:
         return roi_from_box(box, rule)
-    return roi_from_box(box, rule, crop_angle(math.degrees(float(roll_of_points(points)))))
+    five = checked("points", points, (5, 2), np.float64)
+    x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
+    down = float(np.linalg.norm(five[3:].mean(axis=0) - five[:2].mean(axis=0)))
+    if down < _MIN_EYES_TO_MOUTH * (x2 - x1 + y2 - y1) / 2:
+        return roi_from_box(box, rule)
+    return roi_from_box(box, rule, crop_angle(math.degrees(float(roll_of_points(five)))))
 
 
 def roll_of_points(points: ArrayLike) -> NDArray[np.float64]:
