@@ -6,7 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
+from tddfa._shared.errors import FormatError
 from tddfa._shared.files import write_atomic
+from tddfa._shared.reading.regular import read_regular
 from tddfa.model.assets import AssetError, cache_folder
 
 FILE = "yunet_n_dynamic.onnx"
@@ -55,14 +57,16 @@ def fetch_yunet(source: str | os.PathLike[str]) -> Path:
     """
     source = Path(source)
     try:
-        size = source.stat().st_size
-        data = source.read_bytes() if size <= _MAX_BYTES else b""
+        data = read_regular(source, _MAX_BYTES)
     except OSError as error:
         raise AssetError(f"{source}: cannot be read: {error.strerror or error}") from error
+    except FormatError as error:
+        raise AssetError(f"{source}: not the released file {FILE}: {error}") from error
     actual = hashlib.sha256(data).hexdigest()
     if actual != SHA256:
-        got = f"{size} bytes" if size > _MAX_BYTES else f"{actual} ({size} bytes)"
-        raise AssetError(f"{source}: not the released file {FILE}: expected sha256 {SHA256}, got {got}")
+        raise AssetError(
+            f"{source}: not the released file {FILE}: expected sha256 {SHA256}, got {actual} ({len(data)} bytes)"
+        )
     folder = cache_folder() / "yunet"
     write_atomic(folder / FILE, data)
     return write_atomic(folder / f"{CONFIG}.yml", _TEXT.encode())

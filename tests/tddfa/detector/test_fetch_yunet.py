@@ -36,6 +36,8 @@ def test_another_file_is_refused_with_both_hashes(fetch, tmp_path):
     status, _, err = fetch("--from", tmp_path / "yunet_n_dynamic.onnx")
     assert status == 1
     assert f"expected sha256 {fetch_yunet.SHA256}, got " in err and "(7 bytes)" in err
+    status, _, err = fetch("--from", tmp_path)
+    assert status == 1 and "not the released file yunet_n_dynamic.onnx: expected a file, got a folder" in err
     assert not (tmp_path / "cache").exists()
 
 
