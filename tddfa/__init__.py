@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tddfa._shared.image_source import read_image
     from tddfa.aligner import Aligner
     from tddfa.decoder import Decoder
-    from tddfa.detector import Detector
+    from tddfa.detector import Detections, Detector
     from tddfa.geometry.camera import Camera
     from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.geometry.rotation import Euler
@@ -39,6 +39,7 @@ _HOMES = {
     "Config": "tddfa.model.config",
     "CropRule": "tddfa.model.config",
     "Decoder": "tddfa.decoder",
+    "Detections": "tddfa.detector",
     "Detector": "tddfa.detector",
     "Euler": "tddfa.geometry.rotation",
     "Face": "tddfa.types",
@@ -54,8 +55,8 @@ _HOMES = {
     "read_image": "tddfa._shared.image_source",
 }
 __all__ = [
-    "Aligner", "Camera", "Config", "CropRule", "Decoder", "Detector", "Euler", "Face", "FaceModel", "Intrinsics",
-    "Mesh", "Params", "Roi", "SixDof", "TddfaError", "Tracker", "TrackerSettings",
+    "Aligner", "Camera", "Config", "CropRule", "Decoder", "Detections", "Detector", "Euler", "Face", "FaceModel",
+    "Intrinsics", "Mesh", "Params", "Roi", "SixDof", "TddfaError", "Tracker", "TrackerSettings",
     "read_image",
 ]  # fmt: skip
 

@@ -38,8 +38,7 @@ class Detector:
     --------
     The detector of a config, and one of your own:
 
-    >>> from FaceBoxes import Detections
-    >>> from tddfa import Aligner, Detector
+    >>> from tddfa import Aligner, Detections, Detector
     >>> detector = Detector.load("open_mb05", device="cpu")
     >>> found = detector("examples/inputs/astronaut.jpg")
     >>> found[found.scores > 0.5].xyxy.shape
