@@ -95,6 +95,7 @@ setup(
         "Sim3DR": ["py.typed", "*.pyi"],
         "tddfa.export": ["*.pyi"],
         "tddfa.model": ["*.pyi"],
+        "tddfa.surface": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
         "tddfa.examples.inputs": ["astronaut.jpg"],  # for the self-test of `tddfa info`
@@ -118,6 +119,13 @@ setup(
                 "tddfa/model/basis.cpp",
                 include_dirs=["tddfa/model"],
                 depends=["tddfa/model/basis.h"],
+            ),
+            extension(
+                "tddfa.surface._texels",
+                "tddfa/surface/_texels.pyx",
+                "tddfa/surface/texels.cpp",
+                include_dirs=["tddfa/surface"],
+                depends=["tddfa/surface/texels.h"],
             ),
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},

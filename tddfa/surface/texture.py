@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import empty, interpolate, rasterize
 from tddfa._shared.arrays import bounds, checked_image
+from tddfa.surface._texels import blend_known, darken, mix_sides, sample_surface
 from tddfa.surface.sampling import push_pull, sample
 from tddfa.surface.visibility import visibility, without_holes
 from tddfa.types import Mesh
@@ -143,25 +144,23 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     if not len(mesh.vertices):
         return texture
     uv_map = _uv_map(SameArray(mesh.uv), SameArray(mesh.triangles), size)
-    at = interpolate(uv_map.raster, mesh.triangles, np.ascontiguousarray(mesh.vertices[:, :2]))
-    weight = interpolate(uv_map.raster, mesh.triangles, visibility(mesh, image.shape[:2])[:, None])[..., 0]
-    direct = sample(*_shrunk(image, at, mesh, size))
-
+    raster = uv_map.raster
+    shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
-    other = cv2.flip(weight, 1, dst=empty(weight.shape, np.float32))
+    direct, colors = empty((*shape, 3), np.uint8), empty((*shape, 3), np.uint8)
+    weight, known = empty(shape, np.float32), empty(shape, np.float32)
+    seen = visibility(mesh, image.shape[:2])
+    shrunk, scale = _shrunk(image, mesh, size)
+    sample_surface(
+        raster.triangle_id, raster.barycentric, mesh.triangles, mesh.vertices, seen, shrunk, *scale, direct, weight
+    )
     # where both sides are visible, the one that faces the camera counts for more: it is the sharper one
-    buffer = np.maximum(weight, other, out=empty(weight.shape, np.float32))
-    np.divide(weight, np.maximum(buffer, 1e-6, out=buffer), out=buffer)
-    weight *= np.square(buffer, out=buffer)
-    other *= np.subtract(1, weight, out=buffer)
-    mirrored = cv2.flip(direct, 1, dst=empty(direct.shape, np.uint8))
-    colors = cv2.blendLinear(direct, mirrored, weight, other, dst=empty(direct.shape, np.uint8))
-    known = np.minimum(np.add(weight, other, out=buffer), 1, out=buffer)
-    filled = _fill(colors, known)
+    mix_sides(direct, weight, known, colors)
+    filled = _fill(colors, known, uv_map.coloured)
     if mesh.shade is not None:
-        _darken(
-            filled, known, *_dark_texels(SameArray(mesh.uv), SameArray(mesh.triangles), size, SameArray(mesh.shade))
-        )
+        dark = _dark_texels(SameArray(mesh.uv), SameArray(mesh.triangles), size, SameArray(mesh.shade))
+        # what no photo shows of dark parts, such as the inside of the mouth
+        darken(*dark, known, filled)
     cv2.copyTo(filled, uv_map.coloured, dst=texture.image[uv_map.rows])
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = uv_map.inside + (known >= 0.5) * uv_map.inside + (weight >= 0.5) * uv_map.inside
@@ -209,50 +208,41 @@ def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None 
     return np.ascontiguousarray(colors[:, ::-1] / np.float32(255))
 
 
-def _shrunk(
-    image: NDArray[np.uint8], points: NDArray[np.float32], mesh: Mesh, size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Shrink an image whose pixels are much smaller than the texels; return it and the points in it.
+def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Shrink an image whose pixels are much smaller than the texels; return it, contiguous, and its scales in x and y.
 
     A bilinear sample reads four pixels. The pixels between the samples of neighbouring texels would be lost.
     """
     low, high = bounds(mesh.vertices[:, :2])
     factor = int(float((high - low).max()) / size)
     if factor < 2:
-        return image, points
+        return np.ascontiguousarray(image), (1.0, 1.0)
     sides = np.array(image.shape[1::-1])
     shrunk = np.maximum(sides // factor, 1)
     small = cv2.resize(image, shrunk.tolist(), interpolation=cv2.INTER_AREA)
-    return np.asarray(small), (points + np.float32(0.5)) * (shrunk / sides).astype(np.float32) - np.float32(0.5)
-
-
-def _darken(
-    image: NDArray[np.uint8], known: NDArray[np.float32], dark: NDArray[np.intp], shade: NDArray[np.float32]
-) -> None:
-    """Darken, in place, what no photo shows of dark parts, such as the inside of the mouth."""
-    factor = 1 - (1 - shade) * (1 - known.reshape(-1)[dark])
-    pixels = image.reshape(-1, 3)
-    pixels[dark] = np.rint(pixels[dark] * factor[:, None]).astype(np.uint8)
+    scale_x, scale_y = (shrunk / sides).tolist()
+    return np.asarray(small), (scale_x, scale_y)
 
 
 @lru_cache(maxsize=4)
 def _dark_texels(
     uv: SameArray, triangles: SameArray, size: int, shade: SameArray
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Indices and shades of the texels of a UV map (its rows alone) that are darker than the skin."""
     uv_map = _uv_map(uv, triangles, size)
     values = interpolate(uv_map.raster, triangles.array, shade.array[:, None])[..., 0].reshape(-1)
     dark = np.flatnonzero((uv_map.inside.reshape(-1) > 0) & (values < 1))
-    return dark, values[dark]
+    return dark.astype(np.int64), values[dark]
 
 
-def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Blend in a smooth continuation where `known` (0..1) is low."""
+def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32], where: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Blend in a smooth continuation where `known` (0..1) is low; only texels of `where` are computed."""
     shape = tuple(max(1, round(side * min(1, _FILL_PX / max(known.shape)))) for side in known.shape[::-1])
     colors = cv2.resize(texture, shape, interpolation=cv2.INTER_AREA).astype(np.float32)
     weight = cv2.resize(known, shape, interpolation=cv2.INTER_AREA)[..., None]
     filled = push_pull(np.dstack([colors * weight, weight]))
     filled = np.clip(filled, 0, 255).astype(np.uint8)
     smooth = cv2.resize(filled, known.shape[::-1], dst=empty(texture.shape, np.uint8), interpolation=cv2.INTER_LINEAR)
-    unknown = np.subtract(1, known, out=empty(known.shape, np.float32))
-    return np.asarray(cv2.blendLinear(texture, smooth, known, unknown, dst=empty(texture.shape, np.uint8)))
+    blended = empty(texture.shape, np.uint8)
+    blend_known(texture, np.asarray(smooth), known, where, blended)
+    return blended

@@ -1,0 +1,21 @@
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+def sample_surface(
+    triangle_id: NDArray[np.int32],
+    barycentric: Floats,
+    triangles: NDArray[np.int32],
+    vertices: Floats,
+    visibility: Floats,
+    image: Bytes,
+    scale_x: float,
+    scale_y: float,
+    colors: Bytes,
+    weight: Floats,
+) -> None: ...
+def mix_sides(colors: Bytes, weight: Floats, known: Floats, out: Bytes) -> None: ...
+def blend_known(first: Bytes, second: Bytes, known: Floats, where: Bytes, out: Bytes) -> None: ...
+def darken(texels: NDArray[np.int64], shade: Floats, known: Floats, colors: Bytes) -> None: ...
