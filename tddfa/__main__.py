@@ -1,5 +1,50 @@
-"""``python -m tddfa``."""
+"""``python -m tddfa``, the program ``tddfa`` and the demo scripts: Ctrl-C ends each of them without a traceback."""
 
-from tddfa.cli import main
+from __future__ import annotations
 
-raise SystemExit(main())
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it; tddfa.cli is not imported yet
+
+
+def main() -> int:
+    """Run ``tddfa``; return the exit status."""
+    _on_interrupt(_end)
+    from tddfa.cli import main as run
+
+    return _interruptible(run)
+
+
+def demo(command: str, *options: str) -> int:
+    """Run a demo script of 3DDFA_V2, as `tddfa.cli.demo` does."""
+    _on_interrupt(_end)
+    from tddfa.cli import demo as run
+
+    return _interruptible(lambda: run(command, *options))
+
+
+def _interruptible(run: Callable[[], int]) -> int:
+    try:
+        _on_interrupt(signal.default_int_handler)
+        return run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        _on_interrupt(_end)
+
+
+def _end(*_: Any) -> None:
+    """End the process at once, where an exception would be a traceback of Python: in imports, and after the command."""
+    os._exit(_INTERRUPTED)
+
+
+def _on_interrupt(handler: Callable[..., Any]) -> None:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of processes in the background
+        signal.signal(signal.SIGINT, handler)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tddfa import __version__
+from tddfa._shared.files import naming
+from tddfa._shared.terminal.failures import DEBUG_OPTION, drop_output, is_debug, set_debug, usable_streams
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.printing import LogHandler
 from tddfa.cli import align, bench, evaluate, fetch, image, train, video, webcam
-from tddfa.cli._common import FAILED, INTERRUPTED, expected_errors, print_failure
+from tddfa.cli._common import FAILED, INTERRUPTED, OUTPUT, print_failure, signals_as_interrupt
 from tddfa.cli.installation import info, models
 from tddfa.cli.installation.completion import PrintCompletion
 
@@ -78,25 +80,54 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
     fetch.add_parser(commands)
     models.add_parser(commands)
     info.add_parser(commands)
+    _add_debug_option(parser)
     return parser, commands.choices
 
 
 def _run(parser: Parser, arguments: Sequence[str] | None) -> int:
+    set_debug(DEBUG_OPTION in (sys.argv[1:] if arguments is None else arguments))
+    with usable_streams():
+        try:
+            with signals_as_interrupt():
+                status = _status(parser, arguments)
+                with naming(OUTPUT):
+                    sys.stdout.flush()
+                return status
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            drop_output()
+            return FAILED
+        except Exception as error:
+            if is_debug():
+                raise
+            if getattr(error, "filename", None) == OUTPUT:
+                drop_output()  # Python would try again at its end
+            print_failure(error)
+            return FAILED
+
+
+def _status(parser: Parser, arguments: Sequence[str] | None) -> int:
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
     try:
-        options = parser.parse_args(arguments)
-        logging.basicConfig(format="tddfa: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
         return int(options.run(options))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except UsageError as error:
         return int(options.parser.report(str(error)))
-    except BrokenPipeError:
-        # the reader of the output is gone: let nothing more be written to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except expected_errors() as error:
-        print_failure(error)
-        return FAILED
+
+
+def _add_debug_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--debug`` to a parser, and to those of its commands."""
+    parser.add_argument(
+        DEBUG_OPTION,
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="end an error with its traceback (default: no)",
+    )
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _add_debug_option(command)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
+from tddfa._shared.files import naming
 from tddfa._shared.packages import conflicts, reason
+from tddfa._shared.terminal.failures import is_debug, unexpected
 from tddfa._shared.terminal.parser import UsageError
-from tddfa._shared.terminal.printing import above_bars
+from tddfa._shared.terminal.printing import above_bars, printable
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -22,6 +25,7 @@ FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 # those of tddfa.model.runtime, whose import would slow --help down
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino")
+OUTPUT = "standard output"  # in the place of a file name
 NO_FACE = 255  # exit(-1) in 3DDFA_V2
 
 
@@ -54,33 +58,59 @@ class Steps:
             yield
         except BrokenPipeError:
             raise  # the reader of the output is gone: no error of this step
-        except expected_errors() as error:
-            print_error(prefix + (reason(error) or f"{name}: {type(error).__name__}"))
+        except Exception as error:
+            if is_debug():
+                raise
+            known = isinstance(error, expected_errors())
+            text = (reason(error) or f"{name}: {type(error).__name__}") if known else f"{name}: {unexpected(error)}"
+            print_error(prefix + text)
             self.failures += 1
+
+
+@contextlib.contextmanager
+def signals_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: with complete files, and none that is half written."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # one that is ignored stays so: nohup
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def print_line(text: str) -> None:
     """Print a result, at once."""
-    with above_bars():
-        sys.stdout.write(f"{text}\n")
+    with above_bars(), naming(OUTPUT):
+        sys.stdout.write(f"{printable(text)}\n")
         sys.stdout.flush()
 
 
 def print_error(text: str) -> None:
     """Print an error, in one line."""
     with above_bars():
-        sys.stderr.write(f"tddfa: error: {' '.join(text.split())}\n")
+        sys.stderr.write(f"tddfa: error: {printable(' '.join(text.split()))}\n")
 
 
 def print_warning(text: str) -> None:
     """Print a warning: nothing failed, but an option may not do what was meant."""
     with above_bars():
-        sys.stderr.write(f"tddfa: warning: {text}\n")
+        sys.stderr.write(f"tddfa: warning: {printable(text)}\n")
 
 
 def print_failure(error: BaseException) -> None:
-    """Print the error that ends a run."""
-    print_error(reason(error) or type(error).__name__)
+    """Print the error that ends a run; of one that nobody expected, also where its report is."""
+    known = isinstance(error, expected_errors())
+    print_error((reason(error) or type(error).__name__) if known else unexpected(error))
 
 
 def fraction(text: str) -> float:

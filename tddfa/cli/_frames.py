@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tddfa.cli._camera_options import add_camera_options
 from tddfa.cli._common import add_model_options, integer, print_warning
@@ -92,21 +90,3 @@ def _fitted(drawn: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> NDArray[np.u
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
     canvas[top : top + size[1], left : left + size[0]] = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
     return canvas
-
-
-@contextlib.contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does: with complete files."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

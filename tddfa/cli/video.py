@@ -18,7 +18,6 @@ from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
     make_tracker,
-    sigterm_as_interrupt,
     warn_about_smoothing,
 )
 from tddfa.cli._output_options import (
@@ -104,7 +103,7 @@ def run_video(options: argparse.Namespace) -> int:
     warn_about_smoothing(options)
     aligner = load_aligner(options)
     tracker = make_tracker(options, aligner)
-    with sigterm_as_interrupt(), video.open_source(source) as reader:
+    with video.open_source(source) as reader:
         load_networks(aligner)
         run = _Run(options, aligner, camera, reader)
         interrupted = run.all(tracker, start, end)

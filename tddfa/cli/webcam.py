@@ -20,7 +20,6 @@ from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
     make_tracker,
-    sigterm_as_interrupt,
     warn_about_smoothing,
 )
 from tddfa.cli._output_options import add_kind_option, check_needs, kinds_help, output_options
@@ -79,7 +78,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         warn_about_smoothing(options)
         aligner = load_aligner(options)
         tracker = make_tracker(options, aligner)
-        with sigterm_as_interrupt(), video.open_source(options.inputs[0]) as reader:
+        with video.open_source(options.inputs[0]) as reader:
             load_networks(aligner)
             windows = has_display()
             if not windows:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from tddfa._shared.errors import TddfaError
+from tddfa._shared.terminal.printing import printable
 
 # how each number of words looks in the usage
 _USAGE = {
@@ -212,7 +213,7 @@ class Parser(argparse.ArgumentParser):
     def report(self, message: str) -> int:
         """Print the usage and an error; return the exit status, 2."""
         self.print_usage(sys.stderr)
-        sys.stderr.write(f"{self.prog}: error: {' '.join(message.split())}\n")
+        sys.stderr.write(f"{self.prog}: error: {printable(' '.join(message.split()))}\n")
         return MISUSED
 
 

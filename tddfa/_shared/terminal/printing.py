@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from contextlib import AbstractContextManager
+
+# control characters, separators of lines, marks and overrides of direction, surrogates
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def above_bars() -> AbstractContextManager[None]:
@@ -22,8 +26,32 @@ def above_bars() -> AbstractContextManager[None]:
     return contextlib.nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(sys.stdout)
 
 
+def printable(text: str) -> str:
+    r"""Return text of one line in which names of files can neither move the cursor nor begin a line.
+
+    Control characters, those that turn the direction of writing, and bytes that are no UTF-8 become escapes.
+
+    Examples
+    --------
+    >>> from tddfa._shared.terminal.printing import printable
+    >>> printable("naïve\x1b[2J\nphoto.jpg")
+    'naïve\\x1b[2J\\nphoto.jpg'
+    """
+    return _UNPRINTABLE.sub(lambda match: _escape(match[0]), text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # Python has bytes of a name that are no UTF-8 as these surrogates
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """A handler that prints to stderr, above the bars."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; it stays one line."""
+        return printable(super().format(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""

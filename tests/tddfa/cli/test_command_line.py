@@ -3,6 +3,7 @@
 import argparse
 import re
 import runpy
+import signal
 
 import pytest
 from PIL import Image
@@ -209,7 +210,9 @@ class TestDemos:
                 runpy.run_path(str(root / script), run_name="__main__")
             return caught.value.code, capsys.readouterr().err.splitlines()
 
-        return call
+        interrupt = signal.getsignal(signal.SIGINT)  # a script leaves its own, for the end of its process
+        yield call
+        signal.signal(signal.SIGINT, interrupt)
 
     def test_photos(self, run, tmp_path):
         assert run("demo.py", "-o", "obj", "ply", "3d", "--uv_size", "64", "--device", "cpu") == (0, [])
