@@ -39,6 +39,7 @@ def vertex_normals(
     triangles: NDArray[np.int32],
     normals: NDArray[np.float32],
 ) -> None: ...
+def bounds(points: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
 def close_holes(
     depth: NDArray[np.float32],
     triangle_id: NDArray[np.int32],

@@ -36,6 +36,9 @@ cdef extern from "rasterize.h" namespace "sim3dr" nogil:
         const float *vertices, int64_t vertex_count, const int32_t *triangles, int64_t triangle_count,
         float *normals) except +
 
+    void c_bounds "sim3dr::bounds"(
+        const float *points, int64_t rows, int64_t columns, int64_t stride, float *low, float *high)
+
 
 cdef extern from "compositing.h" namespace "sim3dr" nogil:
     void c_close_holes "sim3dr::close_holes"(
@@ -137,6 +140,13 @@ def vertex_normals(
     with nogil:
         c_vertex_normals(
             &vertices[0, 0], vertices.shape[0], &triangles[0, 0], triangles.shape[0], &normals[0, 0])
+
+
+def bounds(const float[:, :] points, float[:, ::1] out):
+    with nogil:
+        c_bounds(
+            &points[0, 0], points.shape[0], points.shape[1], points.strides[0] // <Py_ssize_t>sizeof(float),
+            &out[0, 0], &out[1, 0])
 
 
 def close_holes(

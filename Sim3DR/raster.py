@@ -73,6 +73,41 @@ class Raster:
         return self.triangle_id >= 0
 
 
+def bounds(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Compute the minimum and the maximum of each column of some points.
+
+    NumPy's ``min(axis=0)``, which reads rows of few values, takes a hundred times as long.
+
+    Parameters
+    ----------
+    points : ndarray (n, k) float32
+        At least one row, of finite numbers.
+
+    Returns
+    -------
+    low, high : ndarray (k,) float32
+
+    Raises
+    ------
+    ValueError
+        If there is no row or no column.
+
+    Examples
+    --------
+    >>> low, high = bounds(np.float32([[1, 7], [3, 5]]))
+    >>> low.tolist(), high.tolist()
+    ([1.0, 5.0], [3.0, 7.0])
+    """
+    points = np.asarray(points, dtype=np.float32)
+    if points.ndim != 2 or not points.size:
+        raise ValueError(f"points: expected shape (n, k) with at least one row, got {points.shape}")
+    if points.strides[1] != points.itemsize or points.strides[0] % points.itemsize:
+        points = np.ascontiguousarray(points)
+    out = np.empty((2, points.shape[1]), dtype=np.float32)
+    native.bounds(points, out)
+    return out[0], out[1]
+
+
 def covered_window(
     vertices: NDArray[np.float32], image_size: tuple[int, int], *, margin: int = 0
 ) -> tuple[int, int, int, int] | None:
@@ -103,10 +138,11 @@ def covered_window(
     """
     if not len(vertices):
         return None
+    low, high = bounds(vertices)
     spans = []
-    for column, side in ((vertices[:, 0], image_size[1]), (vertices[:, 1], image_size[0])):
-        first = int(np.clip(np.floor(column.min()) - margin, 0, side))
-        last = int(np.clip(np.ceil(column.max()) + 1 + margin, 0, side))
+    for axis, side in enumerate(image_size[::-1]):
+        first = int(np.clip(np.floor(low[axis]) - margin, 0, side))
+        last = int(np.clip(np.ceil(high[axis]) + 1 + margin, 0, side))
         if first >= last:
             return None
         spans.append((first, last - first))

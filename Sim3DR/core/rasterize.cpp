@@ -192,4 +192,38 @@ void vertex_normals(const float *vertices, std::int64_t vertex_count, const std:
   }
 }
 
+void bounds(const float *points, std::int64_t rows, std::int64_t columns, std::int64_t stride, float *low,
+            float *high) {
+  std::int64_t row = 0;
+  if (columns == 3 && stride == 3 && rows >= 8) {
+    // eight rows at a time, so that each number is compared with those of its column: a loop that is
+    // vectorised
+    float least[24], most[24];
+    std::copy_n(points, 24, least);
+    std::copy_n(points, 24, most);
+    for (; row + 8 <= rows; row += 8)
+      for (int i = 0; i < 24; ++i) {
+        const float value = points[3 * row + i];
+        least[i] = value < least[i] ? value : least[i];
+        most[i] = value > most[i] ? value : most[i];
+      }
+    for (int column = 0; column < 3; ++column) {
+      low[column] = least[column];
+      high[column] = most[column];
+      for (int i = column + 3; i < 24; i += 3) {
+        low[column] = std::min(low[column], least[i]);
+        high[column] = std::max(high[column], most[i]);
+      }
+    }
+  } else {
+    std::copy_n(points, columns, low);
+    std::copy_n(points, columns, high);
+  }
+  for (; row < rows; ++row)
+    for (std::int64_t column = 0; column < columns; ++column) {
+      low[column] = std::min(low[column], points[row * stride + column]);
+      high[column] = std::max(high[column], points[row * stride + column]);
+    }
+}
+
 } // namespace sim3dr

@@ -68,4 +68,8 @@ void interpolate(const std::int32_t *triangle_id, const float *barycentric, std:
 void vertex_normals(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
                     std::int64_t triangle_count, float *normals);
 
+// Minimum and maximum of each column of at least one row. Rows are `stride` floats apart; numbers are finite.
+void bounds(const float *points, std::int64_t rows, std::int64_t columns, std::int64_t stride, float *low,
+            float *high);
+
 } // namespace sim3dr

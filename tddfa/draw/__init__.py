@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import Raster, close_holes, composite, covered_window, interpolate, rasterize, shade, vertex_normals
-from tddfa._shared.arrays import bounds, checked_image
+from Sim3DR import Raster, bounds, close_holes, composite, covered_window, interpolate, rasterize, shade, vertex_normals
+from tddfa._shared.arrays import checked_image
 from tddfa.draw.detections import boxes as boxes
 from tddfa.landmarks68 import CLOSED_PARTS, NOSE_TIP, PARTS
 from tddfa.surface.texture import Texture
@@ -73,8 +73,8 @@ _GREY_RAMP = _ramp(((0, 0, 0), (255, 255, 255)))
 
 
 def _face_size(points: NDArray[np.float32]) -> float:
-    low, high = bounds(points[:, :2])
-    return float((high - low).max())
+    low, high = bounds(points)
+    return float((high - low)[:2].max())
 
 
 def _line_width(size: float) -> int:

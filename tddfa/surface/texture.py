@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import empty, interpolate, rasterize
-from tddfa._shared.arrays import bounds, checked_image
+from Sim3DR import bounds, empty, interpolate, rasterize
+from tddfa._shared.arrays import checked_image
 from tddfa.surface._texels import blend_known, darken, mix_sides, sample_surface
 from tddfa.surface.sampling import push_pull, sample
 from tddfa.surface.visibility import visibility, without_holes
@@ -213,8 +213,8 @@ def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np
 
     A bilinear sample reads four pixels. The pixels between the samples of neighbouring texels would be lost.
     """
-    low, high = bounds(mesh.vertices[:, :2])
-    factor = int(float((high - low).max()) / size)
+    low, high = bounds(mesh.vertices)
+    factor = int(float((high - low)[:2].max()) / size)
     if factor < 2:
         return np.ascontiguousarray(image), (1.0, 1.0)
     sides = np.array(image.shape[1::-1])

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import rasterize, vertex_normals
-from tddfa._shared.arrays import bounds
+from Sim3DR import bounds, rasterize, vertex_normals
 from tddfa.types import Mesh
 
 Floats = NDArray[np.float32]

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import covered_window, interpolate, rasterize, shade, vertex_normals
-from tddfa._shared.arrays import bounds, checked_image
+from Sim3DR import bounds, covered_window, interpolate, rasterize, shade, vertex_normals
+from tddfa._shared.arrays import checked_image
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head

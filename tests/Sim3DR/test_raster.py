@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from Sim3DR import Raster, covered_window, empty, interpolate, rasterize, vertex_normals
+from Sim3DR import Raster, bounds, covered_window, empty, interpolate, rasterize, vertex_normals
 
 GRID = 16  # vertices lie on 1/16 px, where the oracle's arithmetic is exact
 
@@ -702,3 +702,23 @@ def test_without_the_extension_the_error_names_the_build_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("the compiled extensions are missing: run ./build.sh or pip install -e . |")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 1000])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_bounds_agree_with_numpy(rng, rows, columns):
+    points = rng.normal(size=(rows, columns)).astype(np.float32)
+    low, high = bounds(points)
+    np.testing.assert_array_equal(low, points.min(axis=0))
+    np.testing.assert_array_equal(high, points.max(axis=0))
+
+
+@pytest.mark.parametrize("view", [np.s_[:, :2], np.s_[::2], np.s_[::-1], np.s_[:, ::-1], np.s_[:, 1:]])
+def test_bounds_of_views(rng, view):
+    points = rng.normal(size=(50, 3)).astype(np.float32)[view]
+    np.testing.assert_array_equal(bounds(points), [points.min(axis=0), points.max(axis=0)])
+
+
+def test_bounds_of_nothing_are_an_error():
+    with pytest.raises(ValueError, match=r"points: expected shape \(n, k\) with at least one row, got \(0, 3\)"):
+        bounds(np.zeros((0, 3), np.float32))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa._shared.arrays import bounds, checked, checked_image
+from tddfa._shared.arrays import checked, checked_image
 
 
 def test_valid_arrays_are_not_copied():
@@ -55,11 +55,3 @@ def test_images():
     ):
         with pytest.raises(error, match="image: expected"):
             checked_image("image", wrong)
-
-
-def test_bounds_agree_with_numpy(rng):
-    points = rng.normal(size=(100, 3)).astype(np.float32)
-    low, high = bounds(points)
-    np.testing.assert_array_equal(low, points.min(axis=0))
-    np.testing.assert_array_equal(high, points.max(axis=0))
-    assert low.dtype == np.float32
