@@ -2,7 +2,8 @@
 
 The detector finds many faces that are rolled by more than 90 degrees, but the regressor aligns them only in a crop in
 which they are about upright, and else may call a wrong alignment a face. So a detected face whose score is under
-`Aligner.sure_score`, or whose roll is large, is also aligned in crops that are rotated by quarter turns (`realigned`).
+`Aligner.sure_score`, or whose roll is large, is aligned again: in further passes, and in crops that are rotated by
+quarter turns (`realigned`).
 If no face of an image is found, the detector takes the image rotated by quarter turns too (`rotated_targets`).
 """
 
@@ -37,6 +38,9 @@ _DUPLICATE = 0.5
 # rolled faces. With 0.4, 0.7 % fewer of the faces above have a box that is right, with 0.6 as many.
 _MIN_BOX_IOU = 0.5
 
+# Score of the detector under which a box gets no further passes: from pass to pass, patterns of images without a face
+# become more like a face too, and their boxes have lower scores.
+_LIKELY_BOX = 0.5
 # The score of the first pass is a quarter of that of three: it may be this much farther from 1 than the result.
 _SPREAD = 4.0
 
@@ -51,7 +55,7 @@ def realigned(
     *,
     ignored_below: float | None = None,
 ) -> list[Aligned]:
-    """Align doubtful faces again, in crops that are rotated by 90, 180 and 270 degrees.
+    """Align doubtful faces again: in further passes, then in crops that are rotated by 90, 180 and 270 degrees.
 
     Parameters
     ----------
@@ -73,9 +77,15 @@ def realigned(
         In the same order.
     """
     result = list(aligned)
+    likely_boxes = [k for k in _doubtful(aligned, sure_score, ignored_below) if aligned[k][0].score >= _LIKELY_BOX]
+    before = [aligned[k] for k in likely_boxes]
+    settled = passes.settled(images, [target for target, _ in before], [each for _, each in before], sure_score)
+    for k, predicted in zip(likely_boxes, settled, strict=True):
+        result[k] = aligned[k][0], predicted
     tried = [
-        (k, aligned[k][0]._replace(roi=roi_from_box(aligned[k][0].box, passes.rule, aligned[k][0].roi.angle + angle)))
-        for k in _doubtful(aligned, sure_score, ignored_below)
+        (k, target._replace(roi=roi_from_box(target.box, passes.rule, target.roi.angle + angle)))
+        for k in _doubtful(result, sure_score, ignored_below)
+        for target in (result[k][0],)
         for angle in _TURNS
     ]
     if not tried:

@@ -86,6 +86,18 @@ class TestAnyRoll:
         np.testing.assert_allclose(511 - face.landmarks[:, :2], upright.landmarks[:, :2], atol=4)
         np.testing.assert_allclose(face.box, box, rtol=1e-6)
 
+    @pytest.mark.parametrize(("shift", "scale"), [(0.5, 2.2), (-0.7, 1.6), (-0.5, 3.0)])
+    def test_a_face_far_from_its_box_comes_nearer_from_pass_to_pass(self, aligner, astronaut, shift, scale):
+        (face,) = aligner(astronaut)
+        centre, size = (face.box[:2] + face.box[2:]) / 2, face.box[2:] - face.box[:2]
+        centre[0] += shift * size[0]
+        box = [*(centre - scale * size / 2), *(centre + scale * size / 2)]
+        (plain,) = Aligner.load("open_mb05", device="cpu", rotations="off")(astronaut, boxes=[box])
+        (settled,) = aligner(astronaut, boxes=[box])
+        error, rest = (np.abs(each.landmarks - face.landmarks)[:, :2].mean() / size[0] for each in (plain, settled))
+        assert error > 0.05 and rest < 0.02
+        assert plain.score < aligner.sure_score <= settled.score
+
     def counting(self, aligner, rotations):
         calls = {"detector": 0, "crops": 0}
 
@@ -204,6 +216,9 @@ def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
 
         def further(self, images, targets, first):
             return list(first)
+
+        def settled(self, images, targets, before, score):
+            return list(before)
 
     sure, unsure, low = found(50, 50, 20, 0.9995), found(90, 50, 20, 0.95), found(20, 90, 20, 0.3)
     elsewhere = low[0]._replace(image=1), low[1]
