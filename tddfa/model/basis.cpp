@@ -1,7 +1,6 @@
 #include "basis.h"
 
 #include <algorithm>
-#include <cstring>
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #define TDDFA_HAS_AVX2_VARIANT
@@ -68,7 +67,7 @@ TDDFA_INLINE void combine_all(const Basis &basis, const float *coefficients, std
     for (std::int64_t face = 0; face < faces; ++face) {
       const float *factors = coefficients + face * basis.count, *vectors = basis.vectors + start;
       float *target = out + face * basis.length + start;
-      std::memcpy(target, basis.mean + start, static_cast<std::size_t>(size) * sizeof(float));
+      std::fill_n(target, size, 0.0f);
       std::int64_t k = 0;
       for (; k + GROUP <= basis.count; k += GROUP)
         add<GROUP>(vectors + k * basis.length, basis.length, factors + k, size, target);
@@ -76,6 +75,11 @@ TDDFA_INLINE void combine_all(const Basis &basis, const float *coefficients, std
         add<4>(vectors + k * basis.length, basis.length, factors + k, size, target);
       for (; k < basis.count; ++k)
         add<1>(vectors + k * basis.length, basis.length, factors + k, size, target);
+      // last, because it is larger than the others: its rounding would count in each sum
+      const float *mean = basis.mean + start;
+      TDDFA_INDEPENDENT
+      for (std::int64_t i = 0; i < size; ++i)
+        target[i] += mean[i];
     }
   }
 }

@@ -32,6 +32,13 @@ def test_points_equal_numpys_in_double(rng, count, points, faces):
     np.testing.assert_allclose(combined(*given), oracle(*given), rtol=1e-5, atol=1e-5)
 
 
+def test_a_large_mean_is_rounded_once(rng):
+    mean, basis, coefficients = arrays(rng, 95, 500, 1)
+    mean += np.float32(1000)
+    error = np.abs(combined(mean, basis / 100, coefficients) - oracle(mean, basis / 100, coefficients))
+    assert error.max() <= 1.05 * np.spacing(np.float32(1000)) / 2
+
+
 @pytest.mark.parametrize(("points", "faces"), [(1, 1), (7, 1), (300, 4)])
 def test_a_matrix_projects_the_points(rng, points, faces):
     given = *arrays(rng, 17, points, faces), rng.normal(size=(3, 4)).astype(np.float32)
