@@ -47,7 +47,10 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         there, built = self.in_checkout(ext), Path(self.get_ext_fullpath(ext.name))
-        made_of = [*ext.sources, *ext.depends, __file__]
+        # not by the C++ that Cython writes: to a new build environment, whose files are new, it is always outdated
+        written = (Path(source) for source in ext.sources)
+        sources = (path.with_suffix(".pyx") if path.with_suffix(".pyx").is_file() else path for path in written)
+        made_of = [*sources, *ext.depends, __file__]
         other_compiler = self.force or any(os.environ.get(name) for name in COMPILER_VARIABLES)
         if there == built.absolute() or other_compiler or not is_newer(there, made_of):
             super().build_extension(ext)
@@ -74,7 +77,7 @@ class EditableWheel(editable_wheel):
         super().finalize_options()
 
 
-def is_newer(path: Path, sources: Sequence[str]) -> bool:
+def is_newer(path: Path, sources: Sequence[str | Path]) -> bool:
     return path.is_file() and path.stat().st_mtime > max(Path(source).stat().st_mtime for source in sources)
 
 
