@@ -397,6 +397,9 @@ def _box_rows(boxes: ArrayLike) -> Floats:
     return checked("boxes", rows, (None, width))
 
 
+_MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
+
+
 def _check_box(box: Floats, image: Image) -> None:
     """Refuse a box of fractions of the image, and one that does not overlap it."""
     height, width = image.shape[:2]
@@ -405,3 +408,5 @@ def _check_box(box: Floats, image: Image) -> None:
         raise ValueError(f"boxes: expected px, got {numbers}, fractions: multiply x by {width} and y by {height}")
     if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
         raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {numbers}")
+    if np.abs(box).max() > _MAX_BOX_PX:
+        raise ValueError(f"boxes: expected edges within {_MAX_BOX_PX:g} px of the image, got {numbers}")

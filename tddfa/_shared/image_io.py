@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared import phone_formats, tiff, tones
-from tddfa._shared.errors import TddfaError
+from tddfa._shared.errors import FormatError, TddfaError
 from tddfa._shared.files import write_atomic
+from tddfa._shared.reading.regular import read_regular, regular_size
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,14 +81,16 @@ def page_count(path: str | os.PathLike[str]) -> int:
 
 def _content(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
         if path.is_dir():
             raise ImageError(f"{path}: expected an image, got a folder")
+        size = regular_size(path)
         if size == 0:
             raise ImageError(f"{path}: the file is empty")
         if size > _MAX_BYTES:
             raise ImageError(f"{path}: expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
-        return path.read_bytes()
+        return read_regular(path, _MAX_BYTES)
+    except FormatError as error:
+        raise ImageError(f"{path}: {error}") from error
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:

@@ -44,6 +44,7 @@ _FAR_SIDE = 0.25
 # Vertices with at least this cosine between normal and line of sight determine the range of the depth image.
 _FACING = 0.2
 _DOT_SPACING_PX = 2.5
+_MAX_STAMP_PX = 16  # radius of dots that are drawn pixel by pixel of all dots at once
 _SHADOW = (40, 30, 24)
 # a dark rim separates lines from the image; on a face smaller than this, px, it would cover the landmarks
 _OUTLINED_FROM = 250
@@ -138,6 +139,12 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
         centers = np.rint(mesh.vertices[seen, :2]).astype(np.intp)
         color = np.multiply.outer(0.6 + 0.4 * facing[seen], _DENSE).astype(np.uint8)
         reach = int(radius)
+        near = ((centers >= -reach) & (centers < (width + reach, height + reach))).all(axis=1)
+        centers, color = centers[near], color[near]
+        if reach > _MAX_STAMP_PX:  # of the few dots that are so large, only what is in the image is drawn
+            for center, shade in zip(centers, color, strict=True):
+                _draw_dot(out, center, radius, shade)
+            continue
         for dy in range(-reach, reach + 1):
             for dx in range(-reach, reach + 1):
                 if dx * dx + dy * dy <= radius * radius:
@@ -146,6 +153,14 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
                     # indexing by one array is much faster than by two
                     pixels[y[inside] * width + x[inside]] = color[inside]
     return out
+
+
+def _draw_dot(image: Image, center: NDArray[np.intp], radius: float, color: NDArray[np.uint8]) -> None:
+    reach = int(radius)
+    left, top = np.maximum(center - reach, 0)
+    right, bottom = np.minimum(center + reach + 1, (image.shape[1], image.shape[0]))
+    y, x = np.ogrid[top - center[1] : bottom - center[1], left - center[0] : right - center[0]]
+    image[top:bottom, left:right][y * y + x * x <= radius * radius] = color
 
 
 def _first_of_each_cell(cells: NDArray[np.int64]) -> NDArray[np.intp]:

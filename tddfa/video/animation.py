@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tddfa.video.frame import Frame, VideoError, reason
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 
 _LOG = logging.getLogger(__name__)
+_MAX_WEBP_SIDE = 16383  # of the format's images, of which its animations are made
 _TIFF = (".tif", ".tiff")
 _DEEP_GREY = ("I", "F")  # Pillow's modes, and those that begin with "I;"
 # raised by damaged files
@@ -33,6 +35,20 @@ def is_animation(path: Path) -> bool:
         return False  # the reader of images reports what is wrong with it
 
 
+def _check_canvas(path: Path) -> None:
+    """Refuse an animation whose canvas is composed for minutes; a file of some kB can claim it."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a large image: its size is checked
+        with Image.open(path) as header:
+            width, height = header.size
+            if header.format == "WEBP" and getattr(header, "is_animated", False):
+                if max(width, height) > _MAX_WEBP_SIDE:
+                    raise VideoError(f"{path}: expected sides of at most {_MAX_WEBP_SIDE} px, got {width} x {height}")
+                check_size(str(path), 4 * width, height)
+
+
 def _open(path: Path) -> Any:
     # imported late: `import tddfa.video` does not need it
     import imageio.v3
@@ -47,7 +63,10 @@ class AnimationReader(Reader):
         super().__init__(str(path))
         self._is_tiff = path.suffix.lower() in _TIFF
         try:
+            _check_canvas(path)
             self._file = _open(path)
+        except VideoError:
+            raise
         except Exception as error:  # Pillow's error about too many pixels shares no base class with the others
             if type(error).__name__ == "DecompressionBombError":
                 raise VideoError(f"{path}: it has too many pixels") from None

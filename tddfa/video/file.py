@@ -16,6 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from tddfa.video.addresses import Address
 from tddfa.video.colors import ToBgr
 from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
@@ -32,7 +33,8 @@ _TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would show a text fi
 class FileReader(Reader):
     """A video file or URL, read by FFmpeg."""
 
-    def __init__(self, address: str, name: str, remote: bool) -> None:
+    def __init__(self, address: Address) -> None:
+        name, remote = address.name, address.remote
         super().__init__(name)
         self._lock = threading.Lock()  # PyAV crashes if a container is closed while a thread reads it
         self._closed = False
@@ -40,12 +42,11 @@ class FileReader(Reader):
         self._stream: Any = None
         self._decoded: Generator[av.VideoFrame, None, None] | None = None
         self._first: av.VideoFrame | None = None
-        options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
         try:
             self._container = av.open(
-                address,
+                address.url,
                 "r",
-                options=options,
+                options=address.options,
                 timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
             )
         except (av.InvalidDataError, EOFError) as error:

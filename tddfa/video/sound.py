@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 from collections import deque
 from collections.abc import Generator, Iterable
 from fractions import Fraction
@@ -14,6 +13,8 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from tddfa._shared.reading.regular import is_stream
+from tddfa.video.addresses import address_of
 from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, OPEN_SECONDS, READ_SECONDS, VideoError, reason
 
 _LOG = logging.getLogger(__name__)
@@ -30,14 +31,16 @@ class Sound:
     @classmethod
     def open(cls, source: str | os.PathLike[str]) -> Sound | None:
         """Open the sound of a path or URL; None if it has no sound."""
-        text = os.fspath(source)
-        remote = "://" in text
-        name = re.sub(r"//[^/@]*@", "//", text)
+        address = address_of(os.fspath(source))
+        name = address.name
+        if not address.remote and is_stream(name):
+            raise VideoError(f"{name}: its sound cannot be read: expected a file, got a pipe or a device")
         try:
             container = av.open(
-                text if remote else f"file:{text}",
+                address.url,
                 "r",
-                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
+                options=address.options,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if address.remote else None,
             )
         except (FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name}: its sound cannot be read: {reason(error)}") from error

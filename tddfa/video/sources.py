@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from tddfa._shared import image_io
+from tddfa._shared.reading.regular import is_stream
+from tddfa.video.addresses import address_of, file_path
 from tddfa.video.animation import AnimationReader, is_animation
 from tddfa.video.camera import CameraReader
 from tddfa.video.file import FileReader
@@ -28,7 +30,7 @@ def open_source(source: Any) -> Reader:
         - a video file, an animated ``.gif`` or ``.webp``, a ``.tif`` (its pages);
         - an image, or a folder of images, in the order of their names (numbers count as numbers);
         - the index of a camera (0 or "0");
-        - a URL that FFmpeg reads (``http://``, ``rtsp://``, …);
+        - a URL (``http``, ``https``, ``rtsp``, ``rtmp``); a playlist may refer to its own protocol only;
         - an iterable of images (h, w, 3) uint8 BGR, or of `Frame`;
         - a `Reader`, which is returned unchanged.
 
@@ -57,8 +59,8 @@ def open_source(source: Any) -> Reader:
         return CameraReader(int(source))
     if isinstance(source, str) and re.fullmatch(r"\d{1,9}", source):
         return CameraReader(int(source))
-    if isinstance(source, str) and "://" in source:
-        return FileReader(source, re.sub(r"//[^/@]*@", "//", source), remote=not source.lower().startswith("file:"))
+    if isinstance(source, str) and (path := file_path(source)) != source:
+        return FileReader(address_of(source)) if path is None else _open_path(Path(path))
     if isinstance(source, (str, os.PathLike)):
         return _open_path(Path(source))
     if isinstance(source, np.ndarray) and source.ndim != 4:
@@ -112,6 +114,8 @@ def _open_path(path: Path) -> Reader:
         raise VideoError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if folder:
         return open_folder(path)
+    if is_stream(path):
+        raise VideoError(f"{path}: expected a file, a folder, a camera or a URL, got a pipe or a device")
     if path.is_file() and size == 0:
         raise VideoError(f"{path}: the file is empty")
     suffix = path.suffix.lower()
@@ -119,5 +123,4 @@ def _open_path(path: Path) -> Reader:
         return AnimationReader(path)
     if suffix in image_io.SUFFIXES and suffix != ".gif":
         return ImageFilesReader([path], str(path))
-    # "file:", because a name may contain a colon
-    return FileReader(f"file:{path}", str(path), remote=False)
+    return FileReader(address_of(str(path)))

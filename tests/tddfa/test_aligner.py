@@ -288,6 +288,10 @@ class TestBadInput:
             ({"boxes": [[0.1, 0.2, 0.5, 1]]}, "boxes: expected px, got 0.1 0.2 0.5 1, .* x by 100 and y by 80"),
             ({"boxes": [BOXES[0], [0, 0, 1, 1]]}, "boxes: expected px, got 0 0 1 1"),
             ({"boxes": [[100, 10, 120, 30]]}, "boxes: expected a part of the image of 100 x 80 px, got 100 10 120 30"),
+            (
+                {"boxes": [[-1e38, -1e38, 1e38, 1e38]]},
+                r"boxes: expected edges within 1e\+06 px of the image, got -1e\+38",
+            ),
             ({"boxes": [[10, 80, 30, 99]]}, "boxes: expected a part of the image"),
             ({"boxes": [[-20, 10, 0, 30]]}, "boxes: expected a part of the image"),
             ({"boxes": [[10, -20, 30, 0]]}, "boxes: expected a part of the image"),

@@ -404,3 +404,10 @@ class TestWriting:
         with pytest.raises(ValueError, match=r"x\.png"):
             image_io.write(tmp_path / "x.png", np.zeros((0, 3, 3), np.uint8))
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(image_io.ImageError, match=r"x\.jpg: expected a file, got a pipe$"):
+        image_io.read(tmp_path / "x.jpg")

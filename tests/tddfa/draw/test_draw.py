@@ -1,3 +1,6 @@
+import time
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -543,3 +546,22 @@ class TestTextures:
     def test_none(self):
         with pytest.raises(ValueError, match="textures: expected one at least"):
             draw.textures([])
+
+
+def test_dots_of_a_face_that_is_much_larger_than_the_image(astronaut, aligner):
+    mesh = aligner.decoder.mesh(aligner(astronaut)[0])
+    huge = replace(mesh, vertices=(mesh.vertices - (250, 120, 0)) * 1500 + (250, 120, 0))
+    started = time.perf_counter()
+    drawn = draw.points(astronaut, [huge])
+    assert time.perf_counter() - started < 3
+    assert drawn.shape == astronaut.shape
+
+
+def test_large_dots_are_the_same_disc_as_small_ones():
+    image = np.zeros((60, 80, 3), np.uint8)
+    for center in ((5, 7), (-3, 30), (79, 59), (40, 30)):
+        expected, drawn = image.copy(), image.copy()
+        y, x = np.mgrid[:60, :80]
+        expected[(x - center[0]) ** 2 + (y - center[1]) ** 2 <= 20.5**2] = 9
+        draw._draw_dot(drawn, np.array(center), 20.5, np.array([9, 9, 9], np.uint8))
+        np.testing.assert_array_equal(drawn, expected)

@@ -1,5 +1,7 @@
 """Animated images, and the pages of a TIFF."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,3 +57,10 @@ def test_pages_of_more_than_8_bits(tmp_path, astronaut, caplog, scale, dtype, wa
     for image, expected in zip(seen, (grey, grey[::-1], grey[:, ::-1]), strict=True):
         assert np.abs(image - expected[..., None].astype(int)).max() <= 1
     assert len(caplog.records) == warnings
+
+
+def test_a_canvas_that_no_image_can_have_is_refused_before_it_is_composed(cases):
+    started = time.perf_counter()
+    with pytest.raises(VideoError, match=r"\.webp: expected sides of at most 16383 px, got 1507424 x 96$"):
+        open_source(cases / "wide_1507424x96.webp")
+    assert time.perf_counter() - started < 5
