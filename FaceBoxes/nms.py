@@ -65,19 +65,23 @@ def nms(xyxy: ArrayLike, scores: ArrayLike, threshold: float, max_boxes: int) ->
     if max_boxes == 0:
         return order[:0]
     kept = np.empty(len(order), dtype=np.int32)
-    return kept[: _nms.nms(boxes, order, threshold, max_boxes, kept)]
+    return kept[: _nms.nms(boxes, order, threshold, min(max_boxes, len(order)), kept)]
 
 
 def nms_reference(xyxy: ArrayLike, scores: ArrayLike, threshold: float, max_boxes: int) -> NDArray[np.int32]:
     """Do what `nms` does, in NumPy: slower, and simple to read."""
     boxes, order = _arguments(xyxy, scores, threshold, max_boxes)
-    area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     kept: list[int] = []
-    while len(order) and len(kept) < max_boxes:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        overlap = np.maximum(high - low + 1, 0).prod(axis=1)
-        order = order[overlap < np.float32(threshold) * (area[best] + area[order] - overlap)]
+    with np.errstate(over="ignore", invalid="ignore"):  # areas of huge boxes
+        area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+        while len(order) and len(kept) < max_boxes:
+            best, order = order[0], order[1:]
+            kept.append(int(best))
+            low = np.maximum(boxes[best, :2], boxes[order, :2])
+            high = np.minimum(boxes[best, 2:], boxes[order, 2:])
+            sides = high - low + 1
+            overlap = sides.prod(axis=1)
+            # a box whose corners are swapped has no area, and overlaps none
+            large = overlap >= np.float32(threshold) * (area[best] + area[order] - overlap)
+            order = order[~((sides > 0).all(axis=1) & large)]
     return np.array(kept, dtype=np.int32)

@@ -19,8 +19,23 @@ def test_agrees_with_numpy(rng, count, threshold):
     assert count == 0 or 0 < len(kept) <= count
 
 
+@pytest.mark.parametrize("count", [2, 20, 300])
+def test_agrees_with_numpy_on_boxes_that_are_none(rng, count):
+    """Corners that are swapped, boxes without a size, and numbers whose areas overflow."""
+    for spread in (5.0, 60.0, 1e20, 3e38):
+        xyxy = rng.uniform(-spread / 2, spread / 2, (count, 4)).astype(np.float32)
+        xyxy[::5, 2:] = xyxy[::5, :2]
+        scores = rng.uniform(0, 1, count)
+        for threshold in (0.1, 0.5, 1.0):
+            kept = nms(xyxy, scores, threshold, count)
+            np.testing.assert_array_equal(kept, nms_reference(xyxy, scores, threshold, count))
+
+
 @pytest.mark.parametrize("function", [nms, nms_reference])
 class TestBoth:
+    def test_a_limit_beyond_the_numbers_of_c_is_none(self, function):
+        assert function([[0, 0, 9, 9], [20, 0, 29, 9]], [0.9, 0.8], 0.5, 10**30).tolist() == [0, 1]
+
     def test_a_box_is_suppressed_at_exactly_the_threshold(self, function):
         # 10 x 10 and 10 x 5 pixels (borders counted): the overlap of 50 is half of the union of 100
         xyxy = [[0, 0, 9, 9], [0, 0, 9, 4]]
