@@ -1,3 +1,4 @@
+import contextlib
 import io
 import zipfile
 
@@ -70,6 +71,25 @@ def test_a_file_that_claims_more_data_than_it_has_is_refused(tmp_path, reference
     items = {"a": reference.tensor("0", (1 << 28,))}
     with pytest.raises(RefusedError, match=r"claim|expected"):
         read_torch(saved(tmp_path, layout(reference.pickled_dict(items), {"0": bytes(16)})))
+
+
+def test_damaged_bytes_give_the_one_error_or_other_numbers(tmp_path, reference, layout, rng):
+    whole = reference.torch_file(STATE, layout)
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), rng.integers(1, 5)):
+            data[at] = rng.integers(0, 256)
+        with contextlib.suppress(RefusedError):
+            read_state(saved(tmp_path, bytes(data)))
+
+
+def test_a_name_in_the_archive_that_is_no_text(tmp_path, reference):
+    whole = bytearray(reference.torch_file(STATE, reference.zip_file))
+    entry = whole.find(b"PK\x01\x02")
+    whole[entry + 9] |= 0x08  # the name is UTF-8
+    whole[entry + 46] = 0xFF
+    with pytest.raises(RefusedError, match=r"weights\.pth: not a file of tensors that can be read: "):
+        read_state(saved(tmp_path, bytes(whole)))
 
 
 def test_many_large_views_of_one_storage_are_refused(tmp_path, reference):
