@@ -246,3 +246,14 @@ def test_the_tracker_follows_an_upside_down_face(aligner, astronaut):
         assert abs(face.roi.angle) > 160
         expected = (511 + 3 * k, 511) - upright.landmarks[:, :2]
         assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 2.5
+
+
+def test_the_tracker_follows_a_face_that_rolls_all_around(aligner, astronaut):
+    (upright,) = aligner(astronaut)
+    tracker = Tracker(aligner, smooth="none", detect_every=1000)
+    for roll in range(0, 361, 8):
+        image, matrix = rotated(astronaut, roll)
+        (face,) = tracker(image)
+        assert face.track_id == 0
+        expected = upright.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 1.5

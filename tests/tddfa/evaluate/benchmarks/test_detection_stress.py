@@ -27,13 +27,14 @@ def photo(labelled):
 def test_a_small_version_of_each_situation(aligner, labelled, monkeypatch):
     monkeypatch.setattr(stress, "FRAMES", (1.1,))
     monkeypatch.setattr(stress, "SIZES", (300, 720))
-    monkeypatch.setattr(stress, "ANGLES", (0, 30))
+    monkeypatch.setattr(stress, "ANGLES", (0, 75, 180, 240))
     monkeypatch.setattr(stress, "SCENES", ((1920, 1080, 32), (600, 4000, 60), (4000, 600, 60)))
     result = stress.evaluate(Setup(labelled, aligner))
     assert result.settings == {"photos": 1, "backgrounds": 0}
-    for key in ("closeup.1.1.300", "closeup.1.1.720", "rolled.0", "scene.600x4000.60", "scene.4000x600.60", "closeup"):
+    every = "closeup.1.1.300", "closeup.1.1.720", "scene.600x4000.60", "scene.4000x600.60", "closeup", "rolled"
+    for key in every:
         assert result.value(f"{key}.found") == 100, key
-    assert len(result.items) == 7
+    assert len(result.items) == 9
     assert stress.evaluate(Setup(labelled, aligner)).figures == result.figures
 
 
