@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from tddfa._shared.packages import reason
-
+# `typing` would be most of the time of this import, in which Ctrl-C still gives Python's traceback
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tddfa._shared.errors import TddfaError
     from tddfa._shared.image_source import read_image
     from tddfa.aligner import Aligner
@@ -67,6 +68,6 @@ def __getattr__(name: str) -> Any:
         try:
             return getattr(import_module(_HOMES[name]), name)
         except ImportError as error:
-            error.msg = reason(error)  # names the package that is missing
+            error.msg = import_module("tddfa._shared.packages").reason(error)  # names the package that is missing
             raise
     raise AttributeError(f"module 'tddfa' has no attribute {name!r}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # see tddfa/__init__.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it; tddfa.cli is not imported yet
 
