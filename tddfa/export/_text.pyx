@@ -163,7 +163,7 @@ def format_rows(bytes prefix not None, const float[:, ::1] rows not None, tuple 
 
 
 def format_faces(
-    bytes prefix not None, const int32_t[:, ::1] triangles not None, int64_t offset=0, uv_offset=None
+    bytes prefix not None, const int32_t[:, ::1] triangles not None, offset=0, uv_offset=None
 ):
     """Lines of three indices: ``prefix a b c``, or ``prefix a/s b/t c/u`` where `uv_offset` is given.
 
@@ -187,7 +187,7 @@ def format_faces(
     cdef Py_ssize_t prefix_bytes = len(prefix)
     cdef const char *prefix_text = prefix
     cdef bint slash = uv_offset is not None
-    cdef int64_t second = uv_offset if slash else 0
+    cdef int64_t first, second
     cdef int32_t index = 0
     cdef char[MAX_INDEX] digits
     cdef char *end = digits + MAX_INDEX
@@ -196,9 +196,11 @@ def format_faces(
         raise ValueError(f"prefix: expected at most {MAX_PREFIX} bytes, got {prefix_bytes}")
     if triangles.shape[1] != 3:
         raise ValueError(f"triangles: expected shape (m, 3), got ({count}, {triangles.shape[1]})")
-    for name, value in (("offset", offset), ("uv_offset", second)):
-        if not 0 <= value <= MAX_OFFSET:
+    for name, value in (("offset", offset), ("uv_offset", uv_offset if slash else 0)):
+        if not 0 <= value <= MAX_OFFSET:  # before it becomes a number of C, which it may exceed
             raise ValueError(f"{name}: expected 0..{MAX_OFFSET}, got {value}")
+    first = offset
+    second = uv_offset if slash else 0
 
     cdef PyObject *text = PyBytes_FromStringAndSize(
         NULL, room(count, prefix_bytes + 3 * (MAX_INDEX + 1) * (2 if slash else 1)))
@@ -211,14 +213,14 @@ def format_faces(
                 index = triangles[row, column]
                 if index < 0:
                     break
-                begin = write_whole(end, <uint64_t>(index + offset))
+                begin = write_whole(end, <uint64_t>(index + first))
                 length = end - begin
                 memcpy(out, begin, length)
                 out += length
                 if slash:
                     out[0] = 47
                     out += 1
-                    if second != offset:
+                    if second != first:
                         begin = write_whole(end, <uint64_t>(index + second))
                         length = end - begin
                     memcpy(out, begin, length)

@@ -145,6 +145,8 @@ def test_negative_index_is_refused(where):
         ((b"", np.zeros((2, 3), np.int32), -1), "offset"),
         ((b"", np.zeros((2, 3), np.int32), 2**32 + 1), "offset"),
         ((b"", np.zeros((2, 3), np.int32), 0, 2**40), "uv_offset"),
+        ((b"", np.zeros((2, 3), np.int32), 10**30), "offset"),
+        ((b"", np.zeros((2, 3), np.int32), 0, -(10**30)), "uv_offset"),
         ((b"p" * 65, np.zeros((2, 3), np.int32)), "prefix"),
     ],
 )
