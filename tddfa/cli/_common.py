@@ -95,6 +95,12 @@ def print_line(text: str) -> None:
         sys.stdout.flush()
 
 
+def print_lines(text: str) -> None:
+    """Print a result of several lines."""
+    for line in text.split("\n"):
+        print_line(line)
+
+
 def print_error(text: str) -> None:
     """Print an error, in one line."""
     with above_bars():

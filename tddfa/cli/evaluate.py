@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import progress
-from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_aligner, print_line
+from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_aligner, print_line, print_lines
 from tddfa.cli._paths import check_file, check_folder
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Run:
                 raise ValueError(str(error)) from error
             print_line(f"skipped: {name}: {error}")
             return
-        print_line(table(result))
+        print_lines(table(result))
         self._save(result, record)
         self.done += 1
 

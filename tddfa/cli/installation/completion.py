@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tddfa._shared.packages import REQUIREMENTS, needs
-from tddfa.cli._common import FAILED, print_error, print_line
+from tddfa.cli._common import FAILED, print_error
 
 _KIND = "KIND"
 _FOLDERS = {"DIR", "FOLDER"}
@@ -61,7 +62,8 @@ class PrintCompletion(argparse.Action):
                 action.complete = _for_shells(found, shtab.CHOICE_FUNCTIONS)  # type: ignore[attr-defined]
             if isinstance(action.metavar, str):
                 action.metavar = re.sub(r"\W+", "_", action.metavar)  # other characters have a meaning in zsh
-        print_line(shtab.complete(parser, str(values)))
+        # a script, not text to read: nothing in it is escaped
+        sys.stdout.write(f"{shtab.complete(parser, str(values))}\n")
         parser.exit()
 
 

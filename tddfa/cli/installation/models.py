@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tddfa.cli._common import FAILED, print_error, print_line
+from tddfa.cli._common import FAILED, print_error, print_line, print_lines
 
 if TYPE_CHECKING:
     from tddfa.model.catalogue import Accuracy
@@ -55,7 +55,7 @@ def run_models(_options: argparse.Namespace) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     for row in rows:
         print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print_line(_LEGEND)
+    print_lines(_LEGEND)
     for what in dict.fromkeys(what for name, what in FETCHED_CONFIGS.items() if name not in files):
         print_line(f"not fetched  tddfa fetch {what}")
     return FAILED if failed else 0

@@ -153,9 +153,9 @@ class TestVideo:
             [sys.executable, "-m", "tddfa", *map(str, command)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-        records = tmp_path / "f.jsonl"
+        records, growing = tmp_path / "f.jsonl", tmp_path / "f.jsonl.part"
         deadline = time.monotonic() + 60
-        while not (records.exists() and records.stat().st_size > 20000) and time.monotonic() < deadline:
+        while not (growing.exists() and growing.stat().st_size > 20000) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
