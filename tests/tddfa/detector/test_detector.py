@@ -94,6 +94,18 @@ class TestConfigs:
 
         return write
 
+    def test_the_smaller_one_gives_points_at_any_place(self, astronaut, aligner):
+        detector = Detector.load("open_mb05_fast", device="cpu")
+        assert [stride for stride, _ in detector.find.layout.maps] == [8, 16, 32, 64]
+        (face,) = aligner(astronaut)
+        found = detector(astronaut)
+        best = found[:1]
+        assert best.scores[0] > 0.7
+        corners = face.landmarks[[48, 54], :2]
+        np.testing.assert_allclose(best.points[0, 3:], corners, atol=0.1 * np.ptp(face.landmarks[:, 0]))
+        centre = (best.xyxy[0, :2] + best.xyxy[0, 2:]) / 2
+        assert np.linalg.norm(centre - face.landmarks[:, :2].mean(axis=0)) < 0.3 * np.ptp(face.landmarks[:, 0])
+
     def test_ours(self, astronaut, aligner):
         detector = Detector.load("open_mb05", device="cpu")
         assert isinstance(detector.find, FaceBoxes.Detector)

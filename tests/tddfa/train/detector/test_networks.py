@@ -88,6 +88,11 @@ def test_maps_and_anchors_must_fit():
         Architecture(stem_side=4)
 
 
+def test_the_shipped_network_has_the_anchors_of_the_training(root):
+    model = onnx.load(str(root / "weights/faceboxes_fast.onnx"))
+    assert Anchors.from_metadata({each.key: each.value for each in model.metadata_props}) == ANCHORS
+
+
 def test_every_size_of_face_has_a_prior_box():
     # the largest distance in size that a prior box can be from a face of the same place
     from tddfa.train.detector.matching import NO_FACE, match

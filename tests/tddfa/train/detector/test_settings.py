@@ -5,6 +5,7 @@ pytest.importorskip("onnx")
 
 from tddfa._shared.errors import ConfigError
 from tddfa._shared.settings import load_settings
+from tddfa.train.detector.export import load_onnx
 from tddfa.train.detector.settings import DetectorSettings
 
 REQUIRED = "data: {boxes: [{folder: a}]}\nvalidation: {boxes: [{folder: a}]}\n"
@@ -23,6 +24,7 @@ def test_the_shipped_settings_are_read(root):
     allowed = {"detect": 0.6, "lfpw": 0.6, "negatives": 0.5}
     for _, part in settings.data.parts():
         assert part.last <= allowed.get(part.folder.name, 1.0)
+    assert load_onnx(root / "weights/faceboxes_fast.onnx").architecture == settings.architecture
 
 
 @pytest.mark.parametrize(
