@@ -18,6 +18,9 @@ class TrackerSettings:
         tracked may fade (blur, a hand, a profile) before it is gone, so less is asked of it than of a new one. With
         0.75, and from 0.2 on, a real talking head keeps its id over all frames; with 1, a dark face at the border of
         a frame gets two.
+    start_score_fraction : float
+        A new track starts with a score that is at least this fraction of the way from the aligner's `min_score` to 1: a
+        false face is rarely sure, and would be seen for some frames.
     max_misses : int
         For a model without a face score: a track ends after this many detections in a row without its face.
     max_jump : float
@@ -59,6 +62,7 @@ class TrackerSettings:
     """
 
     kept_score_fraction: float = 0.75
+    start_score_fraction: float = 0.4
     max_misses: int = 2
     max_jump: float = 0.6
     max_growth: float = 1.6
@@ -86,6 +90,7 @@ class TrackerSettings:
 
 _RANGES = {
     "kept_score_fraction": (0.0, 1.0),
+    "start_score_fraction": (0.0, 1.0),
     "max_misses": (1, float("inf")),
     "max_growth": (1.0, float("inf")),
     "same_face_iou": (0.0, 1.0),

@@ -444,6 +444,8 @@ class Tracker:
         for j, face in enumerate(new):
             known_track = old.get(j)
             if known_track is None:
+                if limit is not None and face.score < limit + self.settings.start_score_fraction * (1 - limit):
+                    continue
                 track = _Track(self._next_id, face, now, shape=face.params.shape.astype(np.float64))
                 self._next_id += 1
             else:

@@ -12,6 +12,7 @@ from FaceBoxes import Detections
 from tddfa import Camera, CropRule, Decoder, Detector, Roi
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box, roi_from_landmarks
+from tddfa.tracking.settings import TrackerSettings
 from tddfa.tracking.tracker import Tracker
 
 RULE = CropRule(size=120, box_shift_y=0.0, box_scale=1.2, landmark_scale=1.25)
@@ -201,6 +202,16 @@ class TestLostTracks:
         seen = play(world, 90, detect_every=5)
         assert seen[29] == {0: 1}
         assert seen[-1] == {}
+
+
+class TestStart:
+    """The score of a face in `World` is 0.999, and `min_score` 0.95."""
+
+    @pytest.mark.parametrize(("fraction", "tracks"), [(0.97, 1), (0.99, 0)])
+    def test_a_track_starts_with_a_face_that_is_sure_enough(self, fraction, tracks):
+        settings = TrackerSettings(start_score_fraction=fraction)
+        seen = play(World(Person(still(200, 180), 1)), 5, settings=settings)
+        assert [len(each) for each in seen] == [tracks] * 5
 
 
 class TestFastMotion:
