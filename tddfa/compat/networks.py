@@ -7,22 +7,21 @@ normalisation, whitening, softmax) is part of the file. `tddfa.onnx_tools.optimi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.errors import TddfaError
-from tddfa.onnx_tools.optimise import optimise
+from tddfa.onnx_tools.builder import Builder, folded
 
 State = Mapping[str, NDArray[np.float32]]
 
 SHAPE_COUNT, EXPRESSION_COUNT = 40, 10
 CROP_SIZE = 120
 _BATCH_NORM_EPSILON = 1e-5
-# ONNX Runtime 1.18 and later can read these versions.
-_OPSET, _IR_VERSION = 17, 8
+_PRODUCER = "tddfa.convert"
 # MobileNet V1: name of each block, and the stride of its depthwise convolution
 _BLOCKS = (
     ("dw2_1", 1), ("dw2_2", 2), ("dw3_1", 1), ("dw3_2", 2), ("dw4_1", 1), ("dw4_2", 2), ("dw5_1", 1),
@@ -37,14 +36,13 @@ class ConversionError(TddfaError, ValueError):
     """Weights do not fit the network."""
 
 
-class _Graph:
-    """The nodes and constants of a network while it is built."""
+class _Graph(Builder):
+    """A network while it is built from weights by name."""
 
     def __init__(self, state: State) -> None:
+        super().__init__()
         self.state = state
         self.used: set[str] = set()
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
 
     def weight(self, name: str, *shape: int | None) -> NDArray[np.float64]:
         """Get weights by name and check their shape; None stands for any length."""
@@ -59,20 +57,6 @@ class _Graph:
         self.used.add(name)
         return value.astype(np.float64)
 
-    def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        from onnx import numpy_helper
-
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
-        return name
-
-    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] | None = None, **attributes: Any) -> str:
-        from onnx import helper
-
-        outputs = [f"{kind.lower()}{len(self.nodes)}"] if outputs is None else outputs
-        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), **attributes))
-        return outputs[0]
-
     def normalized(self, convolution: str, norm: str, channels: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Weights and bias of a convolution (k, channels, side, side) with its BatchNorm folded in."""
         weight = self.weight(f"{convolution}.weight", None, channels, side, side)
@@ -82,47 +66,7 @@ class _Graph:
         )
         if (variance < 0).any():
             raise ConversionError(f"{norm}.running_var: expected no negative variance")
-        scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
-        return weight * scale[:, None, None, None], beta - mean * scale
-
-    def convolution(
-        self, source: str, weight: NDArray[Any], bias: NDArray[Any], stride: int = 1, group: int = 1
-    ) -> str:
-        side = weight.shape[-1]
-        return self.node(
-            "Conv", [source, self.constant(weight), self.constant(bias)],
-            kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4, group=group,
-        )  # fmt: skip
-
-    def relu(self, source: str) -> str:
-        return self.node("Relu", [source])
-
-    def planes(self, source: str) -> str:
-        """Convert images (n, h, w, 3) uint8 to (n, 3, h, w) float32."""
-        return self.node("Cast", [self.node("Transpose", [source], perm=[0, 3, 1, 2])], to=1)
-
-    def model(
-        self, name: str, image: tuple[str, Sequence[Any]], outputs: Mapping[str, Sequence[Any]], notes: str
-    ) -> bytes:
-        from onnx import TensorProto, checker, helper
-
-        graph = helper.make_graph(
-            self.nodes,
-            name,
-            [helper.make_tensor_value_info(image[0], TensorProto.UINT8, image[1])],
-            [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
-            self.constants,
-        )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="tddfa.convert",
-        )
-        model.doc_string = notes
-        checker.check_model(model, full_check=True)
-        data: bytes = model.SerializeToString(deterministic=True)
-        return optimise(data)
+        return folded(weight, gamma, beta, mean, variance, _BATCH_NORM_EPSILON)
 
 
 def regressor(state: State, mean: NDArray[np.float32], std: NDArray[np.float32]) -> bytes:
@@ -183,6 +127,7 @@ def regressor(state: State, mean: NDArray[np.float32], std: NDArray[np.float32])
         {"camera": ["n", 3, 4], "shape": ["n", SHAPE_COUNT], "expression": ["n", EXPRESSION_COUNT]},
         "3DDFA_V2's MobileNet V1 (Guo et al., ECCV 2020), converted. camera: model (um) to px of the crop, x right, y "
         "down, pixel centres at whole numbers.",
+        _PRODUCER,
     )
 
 
@@ -205,13 +150,6 @@ def detector(state: State) -> bytes:
     def block(source: str, name: str, channels: int, side: int, stride: int = 1) -> str:
         return graph.convolution(source, *graph.normalized(f"{name}.conv", f"{name}.bn", channels, side), stride)
 
-    def both_signs(source: str) -> str:
-        # C.ReLU: the outputs and their negatives
-        return graph.relu(graph.node("Concat", [source, graph.node("Neg", [source])], axis=1))
-
-    def halved(source: str) -> str:
-        return graph.node("MaxPool", [source], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-
     def inception(source: str, name: str) -> str:
         pooled = graph.node(
             "AveragePool", [source], kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], count_include_pad=1
@@ -227,8 +165,8 @@ def detector(state: State) -> bytes:
 
     mean = np.array(_DETECTOR_MEAN).reshape(1, 3, 1, 1)
     x = graph.node("Sub", [graph.planes("image"), graph.constant(mean)])
-    x = halved(both_signs(block(x, "conv1", 3, 7, stride=4)))
-    x = halved(both_signs(block(x, "conv2", 48, 5, stride=2)))
+    x = graph.halved(graph.both_signs(block(x, "conv1", 3, 7, stride=4)))
+    x = graph.halved(graph.both_signs(block(x, "conv2", 48, 5, stride=2)))
     for name in ("inception1", "inception2", "inception3"):
         x = inception(x, name)
     maps = [x]
@@ -255,4 +193,5 @@ def detector(state: State) -> bytes:
         ("image", [1, "h", "w", 3]),
         {"scores": [1, "n"], "offsets": [1, "n", 4]},
         "3DDFA_V2's FaceBoxes (Zhang et al., IJCB 2017), converted. Offsets without their variances.",
+        _PRODUCER,
     )
