@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import numpy as np
 import pytest
 
 from tddfa._shared.packages import REQUIREMENTS
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell that starts the tests in the background ignores Ctrl-C, and every command that a test starts would too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 ROOT = Path(__file__).resolve().parent
 # training needs torch, an extra: without it its modules cannot be imported, and are not searched for examples
