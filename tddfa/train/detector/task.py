@@ -24,7 +24,7 @@ from tddfa.train.detector.networks import ANCHORS, FaceBoxes
 from tddfa.train.detector.scenes import Batch, Scenes
 from tddfa.train.detector.settings import DetectorSettings, Folders
 from tddfa.train.engine import workers
-from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 
@@ -154,14 +154,7 @@ def load_best(out: Path) -> FaceBoxes:
     FileNotFoundError, CheckpointError
         If the checkpoint is missing, damaged or of a different network.
     """
-    path = out / BEST
-    state = load_checkpoint(path, KIND)
-    try:
-        network = FaceBoxes.of_description(state["describe"])
-        network.load_state_dict(state["network"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
-    return network.eval()
+    return load_network(out / BEST, KIND, FaceBoxes.of_description)
 
 
 def export_best(out: Path, settings: DetectorSettings) -> Path:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 
 FORMAT = 1
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class CheckpointError(TddfaError, ValueError):
@@ -61,3 +64,28 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     if state.get("kind") != kind:
         raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r}")
     return state
+
+
+def load_network(path: str | os.PathLike[str], kind: str, build: Callable[[Any], N]) -> N:
+    """Build the network of a checkpoint with its weights, in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        See `load_checkpoint`.
+    build : callable
+        Makes an untrained network from what `Task.describe` returned.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError
+        If the checkpoint is missing, damaged or of a different network.
+    """
+    state = load_checkpoint(path, kind)
+    try:
+        network = build(state["describe"])
+        network.load_state_dict(state["network"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
+    return network.eval()

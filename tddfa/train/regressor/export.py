@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
-from tddfa.onnx_tools.optimise import optimise
 from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
 
 Floats = NDArray[np.float32]
@@ -24,8 +24,6 @@ Floats = NDArray[np.float32]
 FEATURES = "features"
 """Output that `tddfa.train.score` adds to a regressor."""
 
-# Readable by ONNX Runtime 1.18 and later.
-_OPSET, _IR_VERSION = 17, 8
 TOLERANCE = 1e-4
 """Largest difference from torch, relative to the output's largest value or 1."""
 
@@ -92,36 +90,13 @@ def export_regressor(
 
 def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
     """Build the ONNX file. It includes normalisation, BatchNorm and whitening; the batch size is dynamic."""
-    from onnx import TensorProto, checker, helper, numpy_helper
-
-    nodes: list[Any] = []
-    constants: list[Any] = []
-
-    def constant(value: Any, dtype: Any = np.float32) -> str:
-        name = f"c{len(constants)}"
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
-        return name
-
-    def node(kind: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Any) -> str:
-        outputs = [f"{kind.lower()}{len(nodes)}"] if outputs is None else outputs
-        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs[0]
-
-    now = node("Transpose", [node("Cast", ["crops"], to=TensorProto.FLOAT)], perm=[0, 3, 1, 2])
+    graph = Builder()
+    node, constant = graph.node, graph.constant
+    now = graph.planes("crops")
     now = node("Sub", [now, constant(PIXEL_MEAN)])
     now = node("Mul", [now, constant(1 / PIXEL_SCALE)])
     for layer, norm in network.backbone.convolutions():
-        weight, bias = _folded(layer, norm)
-        side, stride = layer.kernel_size[0], layer.stride[0]
-        now = node(
-            "Conv",
-            [now, constant(weight), constant(bias)],
-            kernel_shape=[side, side],
-            strides=[stride, stride],
-            pads=[side // 2] * 4,
-            group=layer.groups,
-        )
-        now = node("Relu", [now])
+        now = graph.relu(graph.convolution(now, *_folded(layer, norm), layer.stride[0], layer.groups))
     features = node("ReduceMean", [now], axes=[2, 3], keepdims=0)
     weight, bias, mean, std = (
         value.detach().cpu().numpy().astype(np.float64)
@@ -146,20 +121,8 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
         "expression": ["n", counts[2]],
         "score": ["n"],
     }
-    graph = helper.make_graph(
-        nodes,
-        "regressor",
-        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", CROP_SIZE, CROP_SIZE, 3])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        constants,
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION, producer_name="tddfa.train"
-    )
-    helper.set_model_props(model, dict(notes))
-    checker.check_model(model, full_check=True)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return optimise(data)
+    image = ("crops", ["n", CROP_SIZE, CROP_SIZE, 3])
+    return graph.model("regressor", image, outputs, "", "tddfa.train", notes)
 
 
 def head_of(graph: Graph) -> Any:
@@ -223,9 +186,6 @@ def with_score(model: bytes, weight: Floats, bias: float, layers: Sequence[Float
 def _folded(layer: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fold BatchNorm into a convolution; return weights and bias."""
     assert norm.running_mean is not None and norm.running_var is not None
-    kernel, gamma, beta, mean, variance = (
-        value.detach().cpu().numpy().astype(np.float64)
-        for value in (layer.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    )
-    scale = gamma / np.sqrt(variance + norm.eps)
-    return kernel * scale[:, None, None, None], beta - mean * scale
+    values = (layer.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    kernel, gamma, beta, mean, variance = (value.detach().cpu().numpy() for value in values)
+    return folded(kernel, gamma, beta, mean, variance, norm.eps)

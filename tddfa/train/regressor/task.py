@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tddfa.landmarks68 import INNER, JAW, LID_PAIRS, LIP_PAIRS, OUTER_EYE_CORNERS
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.batches import Batch, Crops, batches, in_order
-from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 from tddfa.train.regressor import losses
@@ -228,14 +228,7 @@ def load_best(out: Path) -> Regressor:
     FileNotFoundError, CheckpointError
         If the checkpoint is missing, damaged or of a different network.
     """
-    path = out / BEST
-    state = load_checkpoint(path, KIND)
-    try:
-        network = Regressor(**state["describe"])
-        network.load_state_dict(state["network"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
-    return network.eval()
+    return load_network(out / BEST, KIND, lambda described: Regressor(**described))
 
 
 def whitening(samples: list[Batch]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -18,7 +18,7 @@ from tddfa._shared.files import write_atomic
 from tddfa._shared.terminal.progress import progress
 from tddfa.evaluate.metrics import area_under_roc
 from tddfa.train.data.shards import read_arrays
-from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint
+from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import torch_device
 from tddfa.train.engine.loop import BEST, CHECKPOINT, Outcome, train
 from tddfa.train.engine.workers import stream
@@ -277,14 +277,7 @@ def load_best(out: Path) -> ScoreHead:
     FileNotFoundError, CheckpointError
         If the checkpoint is missing, damaged or of a different network.
     """
-    path = out / BEST
-    state = load_checkpoint(path, KIND)
-    try:
-        head = ScoreHead(**state["describe"])
-        head.load_state_dict(state["network"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
-    return head.eval()
+    return load_network(out / BEST, KIND, lambda described: ScoreHead(**described))
 
 
 def export_score(out: Path, settings: ScoreSettings) -> Path:
