@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from tddfa.crop import to_crop
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof
+from tddfa.model.arkit import UNSEEN
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
+from tddfa.model.eyeballs import Eyeballs
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.texture import vertex_colors
 from tddfa.surface.visibility import visible_points
@@ -251,6 +254,61 @@ class Decoder:
         if self.face_model.expression_range is not None:
             weights = np.clip(weights, *self.face_model.expression_range)
         return {name: float(w) for name, w in zip(self.face_model.expression_names, weights, strict=True)}
+
+    @cached_property
+    def _arkit_table(self) -> Floats:
+        model = self.face_model
+        if model.arkit_table is None:
+            raise ValueError("face_model: expected a face model with Apple's blendshapes, got one without")
+        table = model.arkit_table.copy()
+        table[[name in UNSEEN for name in model.arkit_names]] = 0
+        return table
+
+    def arkit_weights(self, expression: Floats) -> Floats:
+        """Weights (..., 52) of Apple's blendshapes from expression coefficients (..., e); see `arkit`."""
+        return np.clip(expression @ self._arkit_table.T, 0, 1)
+
+    def arkit(self, face: Face) -> dict[str, float]:
+        """Weights of Apple's 52 blendshapes by name, 0..1, in Apple's order.
+
+        They are sums of the face model's expression weights (`FaceModel.arkit_table`). A shape that one camera cannot
+        see is 0 (`tddfa.model.arkit.UNSEEN`). What a face shows at rest is not 0: `tddfa.avatar.Blendshapes` subtracts
+        it.
+
+        Raises
+        ------
+        ValueError
+            If the face model has no table of Apple's blendshapes.
+
+        Examples
+        --------
+        >>> weights = aligner.decoder.arkit(face)
+        >>> len(weights), list(weights)[:2], weights["tongueOut"]
+        (52, ['eyeBlinkLeft', 'eyeLookDownLeft'], 0.0)
+        """
+        weights = self.arkit_weights(face.params.expression)
+        return dict(zip(self.face_model.arkit_names, weights.tolist(), strict=True))
+
+    @cached_property
+    def _eyeballs(self) -> Eyeballs | None:
+        return Eyeballs(self.face_model) if {1, 2} <= set(self.face_model.part.tolist()) else None
+
+    def gaze(self, face: Face) -> Gaze | None:
+        """Directions in which the eyes look, relative to the head, from the eyeballs of the mesh.
+
+        Returns
+        -------
+        Gaze or None
+            Yaw and pitch of the left and the right eye, degrees: yaw > 0 looks to the subject's left, pitch > 0 up.
+            None if the face model has no eyeballs. How accurate they are: ``docs/avatars.md``.
+
+        Examples
+        --------
+        >>> gaze = aligner.decoder.gaze(face)
+        >>> all(abs(angle) < 30 for eye in gaze for angle in eye)
+        True
+        """
+        return None if self._eyeballs is None else self._eyeballs.gaze(face.params.expression)
 
     def model_landmarks(self, shape: Floats, expression: Floats) -> Floats:
         """Landmarks (..., 68, 3) in the decoder's convention, in the face model's frame and unit."""

@@ -14,6 +14,7 @@ from tddfa import landmarks68
 from tddfa._shared.arrays import checked
 from tddfa.geometry import plain
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.rotation import euler_from_rotation, rotation_in_image
 from tddfa.geometry.six_dof import SixDof, from_weak_perspective
@@ -39,6 +40,9 @@ class FaceDecoder(Protocol):
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name."""
+
+    def gaze(self, face: Face) -> Gaze | None:
+        """Directions in which the eyes look."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +330,7 @@ class Face:
         ----------
         decoder : Decoder, optional
             The face's. Without it, ``expression`` is a list of coefficients in place of weights by name, and
-            ``landmark_convention`` and ``six_dof`` are null.
+            ``landmark_convention``, ``gaze`` and ``six_dof`` are null.
         intrinsics : Intrinsics, optional
             The camera, for ``six_dof``; None assumes one, see `Face.six_dof`.
         dense : bool
@@ -363,6 +367,7 @@ class Face:
             "landmark_convention": None,
             "shape": plain.rounded(self.params.shape, 5),
             "expression": plain.rounded(self.params.expression, 4),
+            "gaze": None,
             "track_id": self.track_id,
             "visible": None if self.visible is None else self.visible.tolist(),
             "six_dof": None,
@@ -374,6 +379,8 @@ class Face:
         if decoder is not None:
             record["landmark_convention"] = decoder.convention
             record["expression"] = {name: round(weight, 4) for name, weight in decoder.expression(self).items()}
+            gaze = decoder.gaze(self)
+            record["gaze"] = None if gaze is None else {eye: plain.angles(at) for eye, at in gaze._asdict().items()}
         if decoder is not None and dense:
             record |= self._dense_record(decoder, intrinsics, pose)
         return record

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.geometry.projected_box import projected_box
-from tddfa.geometry.rotation import Euler, quaternion_from_rotation
+from tddfa.geometry.rotation import quaternion_from_rotation
 from tddfa.geometry.six_dof import UNITS_PER_CM, SixDof
 
 _EULER_ORDER = "Ry(yaw) @ Rx(-pitch) @ Rz(-roll), degrees"
@@ -22,9 +22,13 @@ def rounded(array: ArrayLike, decimals: int) -> Any:
     return np.round(np.asarray(array, dtype=np.float64), decimals).tolist()
 
 
-def angles(euler: Euler) -> dict[str, float]:
-    """Yaw, pitch and roll by name, degrees."""
-    return {name: round(angle, 3) for name, angle in euler._asdict().items()}
+class _Angles(Protocol):
+    def _asdict(self) -> dict[str, float]: ...
+
+
+def angles(named: _Angles) -> dict[str, float]:
+    """Angles by name, such as yaw, pitch and roll, degrees."""
+    return {name: round(angle, 3) for name, angle in named._asdict().items()}
 
 
 def quaternion(rotation: NDArray[np.float64]) -> dict[str, Any]:

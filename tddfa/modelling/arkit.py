@@ -7,7 +7,7 @@
 - ``tongueOut`` is not in the model: it is 0.
 - All other names are the same.
 
-Source: Apple, ARFaceAnchor.BlendShapeLocation (developer documentation of ARKit).
+The names and what they mean: `tddfa.model.arkit`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.model.arkit import ARKIT_NAMES
 from tddfa.modelling.draft import Draft
-
-ARKIT_NAMES = (
-    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
-    "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
-    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
-    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
-    "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
-    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
-    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
-    "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
-    "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
-)  # fmt: skip
-"""Apple's names, in the order of Live Link Face."""
 
 _MEANS = ("browInnerUp", "cheekPuff")
 _ADDED = {"cheekSquintLeft": "cheekRaiserLeft", "cheekSquintRight": "cheekRaiserRight"}

@@ -128,8 +128,8 @@ class OneEuro:
     """1 EUR filters of the parameters of one face: smoothing without delay.
 
     The rotation is filtered on the sphere, the position in units of the face, and the scale by its logarithm. Each
-    expression weight has its own filter, because a blink takes a tenth of a second. The shape of a person is constant,
-    so its filter is slow.
+    expression weight has its own filter; those of the eyes follow faster, because a blink takes a tenth of a second.
+    The shape of a person is constant, so its filter is slow.
 
     Parameters
     ----------
@@ -150,6 +150,8 @@ class OneEuro:
     ROTATION = Tuning(cutoff=0.8, slope=7.0)
     SCALE = Tuning(cutoff=0.3, slope=2.0)
     EXPRESSION = Tuning(cutoff=1.0, slope=2.0, speed_cutoff=2.0)
+    # a blink of three frames keeps 87 % of its height if it is 0.3 high, and 96 % if it is 1 high
+    EYES = Tuning(cutoff=1.0, slope=4.0, speed_cutoff=8.0)
     SHAPE = Tuning(cutoff=0.05, slope=0.0)
 
     def __init__(self, decoder: Decoder) -> None:
@@ -161,6 +163,9 @@ class OneEuro:
         self._rest = OneEuroFilter(self.SHAPE)
         self._shape = OneEuroFilter(self.SHAPE)
         self._expression = OneEuroFilter(self.EXPRESSION, together=False)
+        names = decoder.face_model.expression_names
+        self._is_eye = np.array([name.startswith("eye") for name in names], dtype=bool)
+        self._eyes = OneEuroFilter(self.EYES, together=False)
 
     def __call__(self, face: Face, dt: float) -> Face:
         """Smooth the next face, `dt` seconds after the last one. `dt` is ignored for the first face."""
@@ -178,6 +183,7 @@ class OneEuro:
         centre = self._position(centre / scale, dt) * scale
         shape = self._shape(face.params.shape, dt).astype(np.float32)
         expression = self._expression(face.params.expression, dt).astype(np.float32)
+        expression[self._is_eye] = self._eyes(face.params.expression[self._is_eye], dt)
 
         linear = VIEW_TO_IMAGE @ (scale * rotation) @ rest
         offset = centre - linear @ self._decoder.model_landmarks(shape, expression).mean(axis=0)

@@ -97,8 +97,8 @@ def changed(record, path, change):
 
 class TestItIsStrict:
     PATHS = (
-        (), ("roi",), ("pose",), ("quaternion",), ("six_dof",), ("six_dof", "quaternion"), ("six_dof", "euler"),
-        ("six_dof", "intrinsics"),
+        (), ("roi",), ("pose",), ("quaternion",), ("gaze",), ("gaze", "left"), ("gaze", "right"), ("six_dof",),
+        ("six_dof", "quaternion"), ("six_dof", "euler"), ("six_dof", "intrinsics"),
     )  # fmt: skip
 
     def test_these_are_all_objects(self, record):

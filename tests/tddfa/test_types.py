@@ -122,7 +122,7 @@ class TestFace:
 class TestRecord:
     KEYS = (
         "box", "score", "roi", "pose", "pose_order", "rotation", "quaternion", "camera", "scale", "landmarks",
-        "landmark_convention", "shape", "expression", "track_id", "visible", "six_dof",
+        "landmark_convention", "shape", "expression", "gaze", "track_id", "visible", "six_dof",
     )  # fmt: skip
 
     def test_without_a_decoder(self):

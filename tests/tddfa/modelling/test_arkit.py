@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tddfa.modelling.arkit import ARKIT_NAMES, arkit_table
+from tddfa.model.arkit import ARKIT_NAMES
+from tddfa.modelling.arkit import arkit_table
 
 
 @pytest.fixture(scope="module")
