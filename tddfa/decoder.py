@@ -198,11 +198,11 @@ class Decoder:
         """
         return face.camera.project(self.face_model.points(name, face.params.shape, face.params.expression))
 
-    def visible(self, face: Face) -> NDArray[np.bool_]:
+    def visible(self, face: Face, mesh: Mesh | None = None) -> NDArray[np.bool_]:
         """Which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.
 
-        The test is made at the landmarks on the surface, whatever the landmark convention of `Face.landmarks`. If
-        `Face.image_size` is None, the borders of the image are not tested.
+        `mesh` is the face's, if it is available. The test is made at the landmarks on the surface, whatever the
+        landmark convention of `Face.landmarks`. If `Face.image_size` is None, the borders of the image are not tested.
 
         Examples
         --------
@@ -210,7 +210,8 @@ class Decoder:
         (68,)
         """
         model = self.face_model
-        return visible_points(self.mesh(face), model.landmark_triangles, model.landmark_weights, face.image_size)
+        mesh = self.mesh(face) if mesh is None else mesh
+        return visible_points(mesh, model.landmark_triangles, model.landmark_weights, face.image_size)
 
     def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
         """Pose of the head in the frame of a perspective camera, from the dense surface (`FaceModel.front`).

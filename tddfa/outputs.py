@@ -245,6 +245,17 @@ class Outputs:
         return [self.aligner.decoder.mesh(face) for face in self.faces]
 
     @cached_property
+    def faces_with_visibility(self) -> list[Face]:
+        """The faces, with `Face.visible`, computed where an aligner did not (``visibility=True``)."""
+        if all(face.visible is not None for face in self.faces):
+            return list(self.faces)
+        decoder = self.aligner.decoder
+        return [
+            face if face.visible is not None else replace(face, visible=decoder.visible(face, mesh))
+            for face, mesh in zip(self.faces, self.meshes, strict=True)
+        ]
+
+    @cached_property
     def detections(self) -> Detections:
         """Boxes and scores of the faces, and five points: the detector's, or else those of the landmarks."""
         points = [five_points(face) if face.detected_points is None else face.detected_points for face in self.faces]
@@ -313,7 +324,7 @@ class Outputs:
             "height": height,
             "faces": [
                 face.to_dict(self.aligner.decoder, self.options.intrinsics, pose=pose)
-                for face, pose in zip(self.faces, self.poses, strict=True)
+                for face, pose in zip(self.faces_with_visibility, self.poses, strict=True)
             ],
         }
         text = json.dumps(content, indent=1, allow_nan=False)
@@ -422,12 +433,12 @@ def _summarise_6dof(outputs: Outputs) -> list[str]:
 _ROWS: tuple[Kind, ...] = (
     ImageKind(
         name="2d_sparse",
-        help="the 68 landmarks",
-        make=lambda o: draw.landmarks(o.image, o.faces),
+        help="the 68 landmarks; hidden ones are rings",
+        make=lambda o: draw.landmarks(o.image, o.faces_with_visibility),
     ),
     ImageKind(
         name="2d_dense",
-        help="the vertices of the mesh, as dots",
+        help="the vertices of the mesh, as dots: near is red, far is blue",
         make=lambda o: draw.points(o.image, o.meshes),
     ),
     ImageKind(

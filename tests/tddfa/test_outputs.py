@@ -55,7 +55,9 @@ def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
     made = outputs(alpha=0.3, background="black", pose_style="axes")
     meshes = [aligner.decoder.mesh(face) for face in faces]
     expected = {
-        "2d_sparse": draw.landmarks(two_people, faces),
+        "2d_sparse": draw.landmarks(
+            two_people, [replace(face, visible=aligner.decoder.visible(face)) for face in faces]
+        ),
         "box": draw.boxes(two_people, made.detections),
         "2d_dense": draw.points(two_people, meshes),
         "3d": draw.mesh(two_people, meshes, alpha=0.3, background="black"),
@@ -80,6 +82,14 @@ def test_texture_and_mask(outputs, tmp_path, size):
     np.testing.assert_array_equal(written, np.hstack([texture.mask for texture in made.textures]))
     assert (written[:, :size] == SEEN).mean() > 0.1
     assert (written[:, size:] == SEEN).mean() > 0.1
+
+
+def test_landmarks_that_an_aligner_has_tested_are_not_tested_again(aligner, two_people, faces):
+    hidden = replace(faces[0], visible=np.arange(68) > 8)
+    made = Outputs(two_people, [hidden, faces[1]], aligner, Options())
+    np.testing.assert_array_equal(made.faces_with_visibility[0].visible, hidden.visible)
+    np.testing.assert_array_equal(made.faces_with_visibility[1].visible, aligner.decoder.visible(faces[1]))
+    assert Outputs(two_people, [hidden], aligner).faces_with_visibility == [hidden]
 
 
 def test_raw_depth(outputs, tmp_path, two_people):

@@ -1,6 +1,3 @@
-import time
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -220,55 +217,6 @@ class TestThreads:
     def test_bad_numbers_are_named(self, image, model):
         with pytest.raises(ValueError, match="threads: expected a whole number"):
             draw.mesh(image, [mesh_of(model)], threads=0)
-
-
-class TestLandmarks:
-    def test_each_has_its_dot(self, image, model):
-        face = face_of(model, yaw=15, roll=10, scale=20)
-        result = draw.landmarks(np.zeros_like(image), [face])
-        at = face.landmarks[:, :2]
-        apart = np.linalg.norm(at[:, None] - at, axis=-1) + 1e3 * np.eye(68) > 8  # closed lips share their dots
-        assert apart.all(axis=1).sum() > 55
-        for x, y in np.rint(at[apart.all(axis=1)]).astype(int):
-            assert result[y, x].min() > 200
-
-    def test_parts_are_connected_and_eyes_are_closed_lines(self, image, model):
-        face = face_of(model, scale=20)
-        result = draw.landmarks(np.zeros_like(image), [face])
-        joined = [(i, i + 1) for part in (range(16), range(36, 41), range(48, 59)) for i in part]
-        joined += [(41, 36), (47, 42), (59, 48), (67, 60)]
-        for start, end in joined:
-            x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
-            assert result[y - 1 : y + 2, x - 1 : x + 2].max() > 100, (start, end)
-        for start, end in ((16, 17), (21, 22), (26, 27)):  # between two parts
-            x, y = np.rint(face.landmarks[[start, end], :2].mean(axis=0)).astype(int)
-            assert not result[y, x].any(), (start, end)
-
-
-class TestPoints:
-    def test_dots_are_on_vertices_that_face_the_viewer(self, model):
-        mesh = mesh_of(model, yaw=40)
-        there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
-        front = np.zeros_like(there)
-        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2] > 0
-        x, y = np.rint(mesh.vertices[facing, :2]).astype(int).T
-        front[y, x] = True
-        assert not (there & ~front).any()
-        assert 1500 < there.sum() <= front.sum()
-
-    def test_density_does_not_depend_on_the_mesh(self, model):
-        mesh = mesh_of(model, scale=20)
-        there = draw.points(np.zeros((SIZE, SIZE, 3), np.uint8), [mesh]).any(axis=-1)
-        dots = cv2.blur(there.astype(np.float32), (31, 31))[inner(mesh, 16)]
-        assert dots.max() < 5 * np.median(dots)
-
-    def test_a_nearer_face_is_drawn_over_a_farther_one(self, image, model):
-        near, far = mesh_of(model, scale=16), mesh_of(model, yaw=30, scale=9, at=(300.0, 260.0, 500.0))
-        one, other = draw.points(image, [near, far]), draw.points(image, [far, near])
-        np.testing.assert_array_equal(one, other)
-        alone = draw.points(image, [near])
-        there = changed(alone, image)
-        np.testing.assert_array_equal(one[there], alone[there])
 
 
 class TestMesh:
@@ -546,22 +494,3 @@ class TestTextures:
     def test_none(self):
         with pytest.raises(ValueError, match="textures: expected one at least"):
             draw.textures([])
-
-
-def test_dots_of_a_face_that_is_much_larger_than_the_image(astronaut, aligner):
-    mesh = aligner.decoder.mesh(aligner(astronaut)[0])
-    huge = replace(mesh, vertices=(mesh.vertices - (250, 120, 0)) * 1500 + (250, 120, 0))
-    started = time.perf_counter()
-    drawn = draw.points(astronaut, [huge])
-    assert time.perf_counter() - started < 3
-    assert drawn.shape == astronaut.shape
-
-
-def test_large_dots_are_the_same_disc_as_small_ones():
-    image = np.zeros((60, 80, 3), np.uint8)
-    for center in ((5, 7), (-3, 30), (79, 59), (40, 30)):
-        expected, drawn = image.copy(), image.copy()
-        y, x = np.mgrid[:60, :80]
-        expected[(x - center[0]) ** 2 + (y - center[1]) ** 2 <= 20.5**2] = 9
-        draw._draw_dot(drawn, np.array(center), 20.5, np.array([9, 9, 9], np.uint8))
-        np.testing.assert_array_equal(drawn, expected)

@@ -1,0 +1,38 @@
+"""What several drawings need: types, sizes, and the order of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Sim3DR import bounds
+from tddfa.types import Mesh
+
+Image = NDArray[np.uint8]
+Background = Literal["image", "black"]
+
+SHADOW = (40, 30, 24)
+"""BGR of the dark rim that separates lines from the image."""
+
+
+def face_size(points: NDArray[np.float32]) -> float:
+    low, high = bounds(points)
+    return float((high - low)[:2].max())
+
+
+def line_width(size: float) -> int:
+    return max(1, round(size / 220))
+
+
+def farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
+    # Distances between faces cannot be measured from one view, but heads are of about one size: a larger one is nearer.
+    # Heads do not intersect, so drawing whole faces in this order equals the result of a shared depth buffer.
+    def size(mesh: Mesh) -> float:
+        low, high = bounds(mesh.vertices)
+        return float(np.linalg.norm(high - low))
+
+    listed = [mesh for mesh in meshes if len(mesh.vertices)]
+    return listed if len(listed) < 2 else sorted(listed, key=size)
