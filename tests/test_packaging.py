@@ -147,7 +147,8 @@ class TestWheel:
             "tddfa/weights/faceboxes.onnx", "tddfa/weights/models.yml", "tddfa/examples/inputs/astronaut.jpg",
             "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
         } <= names  # fmt: skip
-        assert "tddfa/bench/peers/driver.py" in names  # read as text by `tddfa bench --peer`
+        # read as text by `tddfa bench --peer`, `tddfa evaluate --peer-mediapipe`
+        assert {"tddfa/bench/peers/driver.py", "tddfa/bench/peers/face_landmarker.py"} <= names
         assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]
 
 

@@ -19,7 +19,9 @@ from tddfa._shared.errors import TddfaError
 from tddfa.bench.material import Material
 from tddfa.bench.process_memory import peak_mb
 
-_DRIVER = Path(__file__).with_name("peers") / "driver.py"
+DRIVER = Path(__file__).with_name("peers") / "driver.py"
+"""Times the stages of a toolkit."""
+
 # The first run of a checkout converts its networks, for which it loads torch.
 _START_TIMEOUT = 600.0
 _SAMPLE_TIMEOUT = 180.0
@@ -98,11 +100,11 @@ class Peer:
             str(about.get(key, "")) for key in ("network", "config", "onnx_error")
         )
 
-    def _start(self) -> tuple[_Process, dict[str, Any]]:
+    def _start(self) -> tuple[Process, dict[str, Any]]:
         if self._starts >= _MAX_STARTS:
             raise PeerError(f"the process ended {self._starts} times")
         self._starts += 1
-        process = _Process(self._python, self._folder)
+        process = Process(self._python, self._folder, DRIVER)
         try:
             return process, process.request(self._task, _START_TIMEOUT)
         except BaseException:
@@ -134,7 +136,7 @@ class Peer:
             If it fails.
         """
         started = time.perf_counter()
-        process = _Process(self._python, self._folder)
+        process = Process(self._python, self._folder, DRIVER)
         try:
             process.request({**self._task, "once": True}, _START_TIMEOUT)
             process.wait(_SAMPLE_TIMEOUT)
@@ -159,12 +161,27 @@ class Peer:
         self.close()
 
 
-class _Process:
-    """The running driver. Requests and answers are one line of JSON each."""
+class Process:
+    """A running driver. Requests and answers are one line of JSON each.
 
-    def __init__(self, python: str, folder: Path) -> None:
+    Parameters
+    ----------
+    python : str
+        The interpreter.
+    folder : Path
+        Working folder.
+    driver : Path
+        Python source: one of `tddfa.bench.peers`.
+
+    Raises
+    ------
+    PeerError
+        If the interpreter cannot be run.
+    """
+
+    def __init__(self, python: str, folder: Path, driver: Path) -> None:
         # The text of the driver, not its path: so Python searches the checkout for modules, not this package.
-        code = _DRIVER.read_text(encoding="utf-8")
+        code = driver.read_text(encoding="utf-8")
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - see close()
         try:
             self._process = subprocess.Popen(
@@ -195,6 +212,7 @@ class _Process:
         self._answers.put(None)
 
     def request(self, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send a message and wait for its answer; raises PeerError without one."""
         with suppress(OSError):  # the process has ended, which the missing answer shows
             self._requests.write(f"{json.dumps(message)}\n")
             self._requests.flush()
@@ -222,12 +240,14 @@ class _Process:
         return lines[-1] if lines else "no output"
 
     def wait(self, timeout: float) -> None:
+        """Wait until the process ends by itself; raises PeerError if it does not."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise PeerError(f"the process did not end in {timeout:.0f} s") from None
 
     def close(self) -> None:
+        """End the process."""
         with suppress(OSError):
             self._requests.close()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_al
 from tddfa.cli._paths import check_file, check_folder
 
 if TYPE_CHECKING:
+    from tddfa.bench.face_landmarker import FaceLandmarker
     from tddfa.evaluate.benchmarks import Benchmark
     from tddfa.evaluate.result import Result, Setup
 
@@ -60,6 +62,25 @@ def add_parser(commands: Any) -> None:
         "--video", type=Path, metavar="FILE", help="video for the benchmark jitter (default: DIR/video/carphone.mp4)"
     )
     parser.add_argument(
+        "--split",
+        choices=("report", "choose"),
+        default="report",
+        help="photos that cfp, closed-eyes, identity and crop-robustness measure: those to report, or those by which a "
+        "training is chosen (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--peer-mediapipe",
+        metavar="PYTHON",
+        help="cfp and closed-eyes: also measure MediaPipe's Face Landmarker, in an interpreter with mediapipe==0.10.21 "
+        "(default: no)",
+    )
+    parser.add_argument(
+        "--face-landmarker",
+        type=Path,
+        metavar="FILE.task",
+        help="model for --peer-mediapipe: face_landmarker.task",
+    )
+    parser.add_argument(
         "--write",
         type=Path,
         metavar="FILE.md",
@@ -76,6 +97,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.write is not None:
         return _write(options)
     names = _chosen(options)
+    _check_peer(options)
     if options.out is not None:
         check_folder("--out", options.out)
     aligner = load_aligner(options)
@@ -85,7 +107,23 @@ def run_evaluate(options: argparse.Namespace) -> int:
     # the results record that they are of a part of the data
     part = {} if options.limit is None else {"limit": options.limit}
     setup = Setup(options.data, aligner, options.limit, _with_progress)
-    return _Run(options, setup, {**made_by, **part}, out).all(names)
+    with _peer(options) as options.peer:
+        return _Run(options, setup, {**made_by, **part}, out).all(names)
+
+
+def _check_peer(options: argparse.Namespace) -> None:
+    if (options.peer_mediapipe is None) != (options.face_landmarker is None):
+        raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
+    if options.face_landmarker is not None and not options.face_landmarker.is_file():
+        raise ValueError(f"--face-landmarker: {options.face_landmarker}: no such file")
+
+
+def _peer(options: argparse.Namespace) -> AbstractContextManager[FaceLandmarker | None]:
+    if options.peer_mediapipe is None:
+        return nullcontext()
+    from tddfa.bench.face_landmarker import FaceLandmarker
+
+    return FaceLandmarker(options.peer_mediapipe, options.face_landmarker)
 
 
 def _default_folder(options: argparse.Namespace, config: str) -> Path:
@@ -101,6 +139,8 @@ def _default_folder(options: argparse.Namespace, config: str) -> Path:
         variants.append(f"rotations_{options.rotations}")
     if options.landmarks is not None:
         variants.append(f"landmarks_{options.landmarks}")
+    if options.split != "report":
+        variants.append(f"split_{options.split}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]
     return Path("results/evaluate") / "_".join([config, *variants, *limit])
 

@@ -273,3 +273,22 @@ def test_weights_of_3ddfa_v2_reproduce_its_formula(run, evaluation, fetched, ref
     assert result.value("nme_2d.ground_truth.original.all") == pytest.approx(errors.mean(), abs=0.01)
     by_photo = [item["nme_2d.ground_truth.original"] for item in result.items]
     np.testing.assert_allclose(by_photo, errors, atol=0.01)
+
+
+def test_the_peer_needs_an_interpreter_and_a_model(run, data, tmp_path):
+    status, _, err = run("cfp", "--data", data, "--peer-mediapipe", sys.executable)
+    assert status == 2 and "--peer-mediapipe: expected --face-landmarker FILE.task with it" in err[-1]
+    status, _, err = run("cfp", "--data", data, "--peer-mediapipe", sys.executable, "--face-landmarker", "none.task")
+    assert status and "--face-landmarker: none.task: no such file" in err[-1]
+
+
+def test_the_split_reaches_the_benchmark(run, data, monkeypatch):
+    from tddfa.evaluate.benchmarks.hard_cases import identity
+
+    asked = []
+    monkeypatch.setattr(
+        identity, "evaluate", lambda setup, split, **rest: asked.append((split, rest)) or Result("x", {}, [])
+    )
+    run("identity", "--data", data, "--split", "choose")
+    run("identity", "--data", data)
+    assert asked == [("choose", {}), ("report", {})]

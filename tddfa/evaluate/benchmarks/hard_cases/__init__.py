@@ -1,0 +1,39 @@
+"""Benchmarks of what 300-W and AFLW2000-3D hardly show: profiles, closed eyes, identity and inaccurate boxes.
+
+Photos to train on, to choose by and to report are separate: `SPLITS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from tddfa.datasets.cfp import CHOOSE, REPORT
+
+Item = TypeVar("Item")
+
+SPLITS = ("report", "choose")
+"""Photos that a benchmark measures: those that figures are reported on, or those by which a training is chosen."""
+
+PERSONS = {"report": REPORT, "choose": CHOOSE}
+"""Persons of CFP by split."""
+
+# Fractions of the files of LFPW and of closed eyes, by name.
+_LFPW = {"report": (0.7, 1.0), "choose": (0.6, 0.7)}
+_CLOSED = {"report": (0.8, 1.0), "choose": (0.6, 0.8)}
+
+
+def part_of_lfpw(labels: list[Path], split: str) -> list[Path]:
+    """The ``.pts`` files of LFPW that belong to a split: the last 30 % by name, or those from 60 to 70 %."""
+    return _part(labels, _LFPW[split])
+
+
+def part_of_closed(photos: list[Path], split: str) -> list[Path]:
+    """The photos of closed eyes that belong to a split: the last 20 % by name, or those from 60 to 80 %."""
+    return _part(photos, _CLOSED[split])
+
+
+def _part(items: list[Path], part: tuple[float, float]) -> list[Path]:
+    ordered = sorted(items)
+    first, last = (int(fraction * len(ordered)) for fraction in part)
+    return ordered[first:last]
