@@ -31,18 +31,20 @@ class Detector:
         Layout of the network's prior boxes. None takes it from the attribute ``metadata`` of `model`, where there is
         one (`FaceBoxes.anchors.Anchors.from_metadata`), else the layout of the paper.
     max_height, max_width : int
-        A larger image is shrunk to at most this height, then to at most this width; the aspect ratio is kept. Images
-        are never enlarged.
+        A larger image is shrunk to at most this height, then to at most this width; the aspect ratio is kept.
     max_area : int or None
         A larger image is shrunk to at most this height times width, px, in place of the two sides, so that long images
         keep their resolution.
+    min_area : int or None
+        A smaller image is enlarged to this height times width, px, at most twice its sides, so that its smallest faces
+        have enough pixels for the network. None enlarges no image.
     small_area : int or None
         Also detect on a copy of the image with this height times width, px, where faces that fill the image are small
         enough for the prior boxes; and drop boxes that are parts of a larger one (`FaceBoxes.merging`). Images whose
         sides are less than twice as long need no copy. None does neither.
     tiles : {"auto", "off"}
         ``auto`` also detects on overlapping tiles at native resolution, one after the other, if the image would be
-        shrunk more than twice.
+        shrunk more than twice; otherwise on close-ups of the faces that are small in the whole image.
     score : float
         Boxes below this score are dropped before the suppression. (This does not change its result for the others: a
         box can be suppressed only by a better one.)
@@ -72,6 +74,7 @@ class Detector:
     max_height: int = 720
     max_width: int = 1080
     max_area: int | None = None
+    min_area: int | None = None
     small_area: int | None = None
     tiles: str = "off"
     score: float = 0.5
@@ -91,7 +94,9 @@ class Detector:
     @property
     def scales(self) -> Scales:
         """Sizes of the views that the network takes."""
-        return Scales(self.max_height, self.max_width, self.max_area, self.small_area, self.tiles == "auto")
+        return Scales(
+            self.max_height, self.max_width, self.max_area, self.min_area, self.small_area, self.tiles == "auto"
+        )
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Detect the faces of an image.

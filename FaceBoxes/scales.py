@@ -1,4 +1,4 @@
-"""The views of an image that the detector's network takes: the whole image, a small copy of it, and tiles."""
+"""The views of an image that the detector's network takes: the whole image, a small copy, tiles, close-ups."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# Small images are enlarged at most this much.
+_MAX_ENLARGEMENT = 2.0
 # A small copy is of use only if its sides are less than half of those of the whole view.
 _MIN_SMALL_SHRINK = 2.0
 # Side of the smallest face that the small view adds, px of the whole view, which detects the smaller ones better.
@@ -21,6 +23,10 @@ _MAX_SHRINK = 2.0
 _LEVEL_SHRINK = 3.0
 # Overlap of neighbouring tiles, px: a smaller face is whole in at least one of them.
 _OVERLAP = 192
+# Faces under this size, px of the whole view, are also detected in a close-up: a tile at this many times its scale, of
+# at most this height times width. Boxes of more px do not count there: the whole view detects them better.
+_SMALL_FACE, _CLOSER, _CLOSE_UP_AREA, _MAX_CLOSE_UP_FACE = 24, 2.0, 262_144, 64
+_CLOSE_UP_OVERLAP = 96
 # A box that comes this close to the seam is cut by it, px.
 _SEAM = 4
 
@@ -39,8 +45,8 @@ class View:
         Position in the scaled image, px of the view.
     seams : (bool, bool, bool, bool)
         Whether the left, top, right and bottom border is inside the image.
-    min_side : float
-        Longer side of the smallest box that counts, px of the view.
+    min_side, max_side : float
+        Longer side of the smallest and the largest box that counts, px of the view.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,14 +55,21 @@ class View:
     top: int = 0
     seams: tuple[bool, bool, bool, bool] = (False, False, False, False)
     min_side: float = 0.0
+    max_side: float = np.inf
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether every box counts."""
+        return not self.min_side and self.max_side == np.inf and not any(self.seams)
 
     def counts(self, xyxy: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether boxes (n, 4), px of the view, are large enough and not cut by a seam."""
+        """Whether boxes (n, 4), px of the view, have a size that counts and are not cut by a seam."""
         height, width = self.pixels.shape[:2]
         inner = [[_SEAM, _SEAM], [width - _SEAM, height - _SEAM]]
         low, high = np.where(np.reshape(self.seams, (2, 2)), inner, [[-np.inf], [np.inf]])
-        large = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=-np.inf) >= self.min_side
-        kept: NDArray[np.bool_] = large & (xyxy[:, :2] >= low).all(axis=1) & (xyxy[:, 2:] <= high).all(axis=1)
+        side = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=-np.inf)
+        sized = (side >= self.min_side) & (side <= self.max_side)
+        kept: NDArray[np.bool_] = sized & (xyxy[:, :2] >= low).all(axis=1) & (xyxy[:, 2:] <= high).all(axis=1)
         return kept
 
     def to_image(self, xy: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,10 +89,13 @@ class Scales:
         The whole view is shrunk to at most this height, then to at most this width; the aspect ratio is kept.
     max_area : int or None
         Limit of its height times width, px, in place of the two sides.
+    min_area : int or None
+        A smaller whole view is enlarged to this height times width, px, at most twice its sides. None enlarges none.
     small_area : int or None
         Height times width of the small view, px. It is left out if it is more than half as wide as the whole view.
     tiles : bool
-        Whether an image that would be shrunk more than twice is also read in overlapping tiles at its own resolution.
+        Whether an image that would be shrunk more than twice is also read in overlapping tiles at its own resolution,
+        and small faces of other images in close-ups.
 
     Examples
     --------
@@ -91,11 +107,15 @@ class Scales:
     max_height: int = 720
     max_width: int = 1080
     max_area: int | None = None
+    min_area: int | None = None
     small_area: int | None = None
     tiles: bool = False
 
     def scale(self, height: int, width: int) -> float:
-        """Scale of the whole view, at most 1."""
+        """Scale of the whole view, at most 2."""
+        enlargement = 0.0 if self.min_area is None else (self.min_area / (height * width)) ** 0.5
+        if enlargement > 1:
+            return float(min(enlargement, _MAX_ENLARGEMENT))
         if self.max_area is not None:
             return float(min(1.0, (self.max_area / (height * width)) ** 0.5))
         return min(min(1.0, self.max_height / height), self.max_width / width)
@@ -117,8 +137,27 @@ class Scales:
         scale = 1.0
         while self.tiles and whole * _MAX_SHRINK < scale:
             level = _view(image, image, scale, cv2.INTER_AREA)
-            yield from _tiles(level, self.max_area or self.max_height * self.max_width)
+            yield from _tiles(level, self.max_area or self.max_height * self.max_width, _OVERLAP)
             scale /= _LEVEL_SHRINK
+
+    def close_ups(self, image: NDArray[np.uint8], xyxy: NDArray[np.float32]) -> Iterator[View]:
+        """Yield enlarged views around the small ones of the boxes (n, 4) that the whole view gave, px of the image.
+
+        There are none if the image has been tiled.
+        """
+        whole = self.scale(*image.shape[:2])
+        if not self.tiles or not len(xyxy) or whole * _MAX_SHRINK < 1:
+            return
+        small = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) * whole < _SMALL_FACE
+        if not small.any():
+            return
+        scale = max(1.0, _CLOSER * whole) if whole >= 1 else 1.0
+        centres = (xyxy[small, :2] + xyxy[small, 2:]) / 2 * scale
+        level = _view(image, image, scale, cv2.INTER_LINEAR)
+        for view in _tiles(level, _CLOSE_UP_AREA, _CLOSE_UP_OVERLAP):
+            inside = centres - [view.left, view.top]
+            if ((inside >= 0) & (inside < view.pixels.shape[1::-1])).all(axis=1).any():
+                yield replace(view, max_side=_MAX_CLOSE_UP_FACE)
 
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
@@ -133,22 +172,22 @@ def _view(source: NDArray[np.uint8], image: NDArray[np.uint8], scale: float, int
     return View(source, scale)
 
 
-def _tiles(level: View, area: int) -> Iterator[View]:
-    """Cut a view into overlapping tiles of equal size, at most `area` px each."""
+def _tiles(level: View, area: int, overlap: int) -> Iterator[View]:
+    """Cut a view into tiles of equal size, at most `area` px each, that overlap by `overlap` px or more."""
     height, width = level.pixels.shape[:2]
     side = max(int(area**0.5), 1)
     rows = height if height <= side else area // width if width <= side else side
     columns = width if width <= side else area // height if height <= side else side
-    for top, left in product(_starts(height, rows), _starts(width, columns)):
+    for top, left in product(_starts(height, rows, overlap), _starts(width, columns, overlap)):
         pixels = np.ascontiguousarray(level.pixels[top : top + rows, left : left + columns])
         seams = (left > 0, top > 0, left + columns < width, top + rows < height)
         yield View(pixels, level.scale, left, top, seams)
 
 
-def _starts(length: int, tile: int) -> list[int]:
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
     """First px of each tile: evenly spread from one end to the other, with at least the overlap between two."""
     if tile >= length:
         return [0]
-    step = max(tile - _OVERLAP, tile // 2, 1)
+    step = max(tile - overlap, tile // 2, 1)
     count = -(-(length - tile) // step) + 1
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]

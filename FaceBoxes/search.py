@@ -61,7 +61,9 @@ class Search:
         Detections
             Best first. With several views, or a small one allowed, parts of a face are dropped.
         """
-        parts = [self._view(view, candidates) for view in self.scales.views(np.ascontiguousarray(image))]
+        image = np.ascontiguousarray(image)
+        parts = [self._view(view, candidates) for view in self.scales.views(image)]
+        parts += [self._view(view, candidates) for view in self.scales.close_ups(image, parts[0].xyxy)]
         found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
         if len(found) > 1 and (self.scales.small_area is not None or len(parts) > 1):
             part = is_part(found.xyxy, found.scores)
@@ -71,7 +73,7 @@ class Search:
     def _view(self, view: View, candidates: Candidates) -> Detections:
         """Faces of a view, in image px, best first."""
         found = candidates(view.pixels)
-        if view.min_side or any(view.seams):
+        if not view.counts_all:
             found = found[view.counts(found.xyxy)]
         found = self._best(found)
         # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
@@ -101,9 +103,12 @@ def check_settings(detector: Any) -> None:
         raise ValueError(f"{name}.score: expected a number in [0, 1], got {detector.score}")
     if not 0 < detector.iou <= 1:
         raise ValueError(f"{name}.iou: expected a number in (0, 1], got {detector.iou}")
-    for limit in ("max_height", "max_width", "max_area", "small_area", "max_candidates", "max_faces"):
+    for limit in ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces"):
         value = getattr(detector, limit, None)
         if value is not None and value < 1:
             raise ValueError(f"{name}.{limit}: expected 1 or more, got {value}")
+    largest = detector.max_area or detector.max_height * detector.max_width
+    if detector.min_area is not None and detector.min_area > largest:
+        raise ValueError(f"{name}.min_area: expected at most the largest area, {largest}, got {detector.min_area}")
     if detector.tiles not in TILES:
         raise ValueError(f"{name}.tiles: expected one of {', '.join(TILES)}, got {detector.tiles!r}")

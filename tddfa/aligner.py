@@ -138,8 +138,9 @@ class Aligner:
             Landmark convention: ``300w``, or ``300w-lp`` for the convention of 3DDFA_V2. None takes the face model's
             own: ``300w`` for ``open_mb05``.
         tiles : {"auto", "off"} or None
-            ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, see
-            `FaceBoxes.Detector`. None takes the config's value: ``auto`` for ``open_mb05``.
+            ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, and on
+            close-ups of small faces, see `FaceBoxes.Detector`. None takes the config's value: ``auto`` for
+            ``open_mb05``.
         min_score : float or None
             See `Aligner`; 0 keeps every detection. None takes the config's value (``docs/thresholds.md``).
         rotations : {"auto", "all", "off"} or None

@@ -166,8 +166,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     )  # fmt: skip
     group.add_argument(
         "--tiles", choices=("auto", "off"),
-        help="auto also detects on tiles at native resolution if the image would be shrunk more than twice; off is "
-        "faster and misses small faces of large images (default: as in the config; open_mb05: auto)",
+        help="auto also detects on tiles at native resolution if the image would be shrunk more than twice, and on "
+        "close-ups of small faces; off is faster and misses small faces (default: as in the config; open_mb05: auto)",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=fraction, metavar="0..1",

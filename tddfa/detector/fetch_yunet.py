@@ -28,7 +28,7 @@ detector:
   iou: 0.3
   max_area: 2073600    # px, height times width: larger images are shrunk to it (1920 x 1080)
   small_area: 147456   # px: a second pass on a small copy of the image (384 x 384) finds faces that fill the image
-  tiles: auto          # and one on tiles at native resolution if the image would be shrunk more than twice
+  tiles: auto          # and on tiles at native resolution if it would be shrunk more than twice, or around small faces
 """
 
 # The released file has 323 kB.

@@ -39,7 +39,7 @@ class YuNet:
         Intersection over union from which the worse of two boxes is suppressed.
     max_area : int
         A larger image is shrunk to this height times width, px.
-    small_area, tiles, max_candidates, max_faces
+    min_area, small_area, tiles, max_candidates, max_faces
         See `FaceBoxes.Detector`.
 
     Raises
@@ -65,6 +65,7 @@ class YuNet:
     score: float = 0.5
     iou: float = 0.3
     max_area: int = 2_073_600
+    min_area: int | None = None
     small_area: int | None = None
     tiles: str = "off"
     max_candidates: int = 5000
@@ -96,7 +97,9 @@ class YuNet:
 
     @cached_property
     def _search(self) -> Search:
-        scales = Scales(max_area=self.max_area, small_area=self.small_area, tiles=self.tiles == "auto")
+        scales = Scales(
+            max_area=self.max_area, min_area=self.min_area, small_area=self.small_area, tiles=self.tiles == "auto"
+        )
         return Search(scales, self.iou, self.max_candidates, self.max_faces)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:

@@ -74,6 +74,7 @@ class FaceBoxesConfig:
     max_height: int = 720
     max_width: int = 1080
     max_area: int | None = None
+    min_area: int | None = None
     small_area: int | None = None
     tiles: Literal["auto", "off"] = "off"
     max_candidates: int = 5000
@@ -94,6 +95,7 @@ class YuNetConfig:
     score: float = 0.5
     iou: float = 0.3
     max_area: int = 2_073_600
+    min_area: int | None = None
     small_area: int | None = None
     tiles: Literal["auto", "off"] = "off"
     max_candidates: int = 5000

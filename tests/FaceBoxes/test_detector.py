@@ -80,6 +80,8 @@ def test_limits_and_thresholds_are_arguments():
         {"max_faces": -1},
         {"max_area": 0},
         {"small_area": 0},
+        {"min_area": 0},
+        {"min_area": 800_000},
         {"tiles": "on"},
     ],
 )
@@ -139,6 +141,29 @@ def test_a_small_pass_and_tiles():
     assert model.shapes[:2] == [(720, 1080), (128, 192)]
     assert len(model.shapes) == 2 + 15
     assert all(height * width <= 777_600 for height, width in model.shapes)
+
+
+def test_small_faces_are_detected_again_in_a_close_up():
+    anchors, shapes = Anchors(((8, ((16, 1), (40, 1))),)), []
+
+    def model(batch):
+        shapes.append(batch.shape[1:3])
+        prior = anchors.priors(*batch.shape[1:3])
+        # a face in the middle: in the whole view of 16 px, in the close-ups of 40 px
+        side, score = (16, 0.6) if len(shapes) == 1 else (40, 0.8)
+        scores = np.zeros((1, len(prior)), np.float32)
+        middle = np.array([*shapes[-1][::-1], 2 * side]) / 2
+        scores[0, np.abs(prior - middle).sum(axis=1).argmin()] = score
+        return {"scores": scores, "offsets": np.zeros((1, len(prior), 4), np.float32)}
+
+    detector = Detector(model, anchors=anchors, max_area=777_600, min_area=262_144, tiles="auto")
+    found = detector(np.zeros((720, 1080, 3), np.uint8))
+    assert shapes[0] == (720, 1080) and 2 <= len(shapes) <= 5
+    np.testing.assert_allclose(found.scores[0], 0.8)
+    assert found.xyxy[0, 2] - found.xyxy[0, 0] == pytest.approx(20)
+    shapes.clear()
+    assert len(Detector(model, anchors=anchors, max_area=777_600)(np.zeros((720, 1080, 3), np.uint8))) == 1
+    assert shapes == [(720, 1080)]
 
 
 def test_a_large_face_of_the_small_pass_drops_its_parts():
@@ -253,8 +278,8 @@ class TestRealPhotos:
         centers = (found.xyxy[:, :2] + found.xyxy[:, 2:]) / 2
         assert len({(int(x // 140), int(y // 140)) for x, y in centers}) == 24
 
-    def test_a_face_at_the_border_is_detected_and_its_box_may_extend_beyond_the_image(self, aligner, astronaut):
-        found = aligner.detector(np.ascontiguousarray(astronaut[95:400, 100:400]))
+    def test_a_face_at_the_border_is_detected_and_its_box_may_extend_beyond_the_image(self, detector, astronaut):
+        found = detector(np.ascontiguousarray(astronaut[95:400, 100:400]))
         assert len(found) == 1
         assert abs((found.xyxy[0, 0] + found.xyxy[0, 2]) / 2 - 123) < 15
 

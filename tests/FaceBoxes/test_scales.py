@@ -31,6 +31,23 @@ def test_or_by_both_sides(size, whole):
 
 
 @pytest.mark.parametrize(
+    ("size", "whole"),
+    [
+        ((256, 400), (409, 640)),
+        ((512, 512), (512, 512)),
+        ((600, 800), (600, 800)),
+        ((100, 80), (200, 160)),  # twice, not more
+        ((20, 12_000), (20, 12_541)),
+        ((1440, 2160), (720, 1080)),
+    ],
+)
+def test_small_images_are_enlarged(size, whole):
+    assert scales(min_area=262_144).whole_size(*size) == whole
+    view = next(scales(min_area=262_144).views(np.zeros((*size, 3), np.uint8)))
+    np.testing.assert_allclose(view.to_image(np.float32([[0, 0, *whole[::-1]]]))[0, 2:], size[::-1], atol=1)
+
+
+@pytest.mark.parametrize(
     ("size", "shapes"),
     [
         ((720, 1080), [(720, 1080), (128, 192)]),
@@ -99,3 +116,38 @@ def test_boxes_at_seams_and_small_boxes_do_not_count():
     side = 192 * small.scale / whole.scale
     assert small.counts(np.float32([[0, 0, side - 1, 9], [0, 0, 9, side + 1]])).tolist() == [False, True]
     assert first.counts(np.zeros((0, 4), np.float32)).tolist() == []
+
+
+class TestCloseUps:
+    """Enlarged views around the small faces that the whole view gave."""
+
+    def close_ups(self, size, *boxes, **changes):
+        found = np.float32(boxes).reshape(-1, 4)
+        return list(scales(min_area=262_144, **changes).close_ups(np.zeros((*size, 3), np.uint8), found))
+
+    def test_there_are_none_without_a_small_face(self):
+        assert not self.close_ups((720, 1080))
+        assert not self.close_ups((720, 1080), [100, 100, 130, 140])
+        assert not self.close_ups((720, 1080), [100, 100, 120, 120], tiles=False)
+        assert not self.close_ups((3000, 4000), [100, 100, 120, 120]), "the image has been tiled"
+
+    @pytest.mark.parametrize(
+        ("size", "side", "scale"),
+        [((720, 1080), 20, 2.0), ((1080, 1620), 30, 1.0), ((256, 256), 10, 4.0)],
+    )
+    def test_they_hold_the_small_faces(self, size, side, scale):
+        corner = np.float32([0.7 * size[1], 0.1 * size[0]])
+        small, large = [*corner, *(corner + side)], [0, 0, 200, 200]
+        views = self.close_ups(size, small, large)
+        assert 1 <= len(views) <= 4
+        assert {view.scale for view in views} == {scale}
+        assert all(view.pixels.shape[0] * view.pixels.shape[1] <= 262_144 for view in views)
+        boxes = [np.float32([small]) * scale - [view.left, view.top] * 2 for view in views]
+        assert any(
+            view.counts(box)[0] and box.min() >= 0 and (box[0, 2:] <= view.pixels.shape[1::-1]).all()
+            for view, box in zip(views, boxes, strict=True)
+        )
+
+    def test_large_boxes_do_not_count_there(self):
+        (view, *_) = self.close_ups((720, 1080), [100, 100, 120, 120])
+        assert view.counts(np.float32([[50, 50, 110, 110], [50, 50, 120, 110]])).tolist() == [True, False]

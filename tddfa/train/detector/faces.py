@@ -18,7 +18,7 @@ POINTS = 5
 # Order of the points after a horizontal flip.
 _FLIPPED = np.array([1, 0, 2, 4, 3])
 # Width over height of a face without its upright box, and the roll, radians, from which a box does not tell them.
-_ASPECT, _MAX_BOX_ROLL = 0.76, 0.45
+_ASPECT, _MAX_BOX_ROLL = 0.9, 0.45
 # The 68 landmarks whose means are the five points.
 _OF_LANDMARKS = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 

@@ -93,8 +93,9 @@ class DetectorSettings:
     face_model : Path or None
         Face model of the coefficients of ``crops``.
     init : Path or None
-        ``.onnx`` file of `tddfa.train.detector.export.to_onnx` whose weights the training starts from, in place of
-        `architecture`.
+        Weights that the training starts from, in place of `architecture`: an ``.onnx`` file of
+        `tddfa.train.detector.export.to_onnx`, whose BatchNorms stay frozen, or a checkpoint (``.pt``) of another
+        training.
     architecture : Architecture
         Size of the network.
     box_weight, points_weight : float

@@ -157,6 +157,21 @@ def load_best(out: Path) -> FaceBoxes:
     return load_network(out / BEST, KIND, FaceBoxes.of_description)
 
 
+def first_network(settings: DetectorSettings) -> FaceBoxes:
+    """Build the network that a training starts from: a new one, or that of `DetectorSettings.init`.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError, ImportFailed
+        If the file of `init` is missing, damaged or of a different network.
+    """
+    if settings.init is None:
+        return FaceBoxes(settings.architecture)
+    if settings.init.suffix == ".pt":
+        return load_network(settings.init, KIND, FaceBoxes.of_description)
+    return load_onnx(settings.init)
+
+
 def export_best(out: Path, settings: DetectorSettings) -> Path:
     """Export the best network of a training to ``faceboxes.onnx`` in its folder.
 
@@ -241,7 +256,7 @@ def train_detector(
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.schedule.seed)
     scenes = scenes_of(settings)
-    network = FaceBoxes(settings.architecture) if settings.init is None else load_onnx(settings.init)
+    network = first_network(settings)
     task = DetectorTask(
         network, validation_images(settings), settings.box_weight, settings.points_weight, torch_device(device)
     )

@@ -111,7 +111,7 @@ class TestConfigs:
         assert isinstance(detector.find, FaceBoxes.Detector)
         np.testing.assert_array_equal(detector(astronaut).xyxy, aligner.detector(astronaut).xyxy)
         settings = Config.load(config_path("open_mb05")).detector
-        for name in ("score", "iou", "max_area", "small_area", "tiles", "max_candidates", "max_faces"):
+        for name in ("score", "iou", "max_area", "min_area", "small_area", "tiles", "max_candidates", "max_faces"):
             assert getattr(detector.find, name) == getattr(settings, name)
         assert Detector.load("open_mb05", tiles="off").tiles == "off"
         eight = Detector.load("open_mb05", precision="int8")
