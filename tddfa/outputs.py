@@ -62,7 +62,10 @@ class Options:
     ascii : bool
         Write .ply as text.
     vertex_colors : bool
-        Give the vertices of .ply and .obj the colours of the image.
+        Give the vertices of meshes the colours of the image; in .glb in place of the texture.
+    space : {"image", "head"} or None
+        Where meshes lie: as in the image, or upright at the head's centre, in cm. None is "head" for .glb, whose
+        unit is metres, and "image" for the others.
     kind_in_mesh_names : bool
         Name meshes as 3DDFA_V2 does: ``me_obj.obj`` instead of ``me.obj``.
     intrinsics : Intrinsics or None
@@ -84,6 +87,7 @@ class Options:
     raw_depth: Literal["png", "npy"] | None = None
     ascii: bool = False
     vertex_colors: bool = False
+    space: Literal["image", "head"] | None = None
     kind_in_mesh_names: bool = False
     intrinsics: Intrinsics | None = None
 
@@ -364,22 +368,40 @@ def _colored(outputs: Outputs) -> list[Mesh]:
     return [replace(mesh, colors=vertex_colors(outputs.image, mesh, texture)) for mesh, texture in pairs]
 
 
+def _placed(outputs: Outputs) -> tuple[list[Mesh], float, str]:
+    """The meshes where the options want them, the height of the image, and the unit."""
+    meshes = _colored(outputs)
+    if outputs.options.space != "head":
+        return meshes, float(outputs.image.shape[0]), "px"
+    decoder = outputs.aligner.decoder
+    pairs = zip(meshes, outputs.faces, strict=True)
+    return [export.upright(mesh, face, decoder) for mesh, face in pairs], 0.0, "cm"
+
+
 def _save_ply(outputs: Outputs, path: Path) -> list[Path]:
-    return export.save(path, _colored(outputs), image_height=outputs.image.shape[0], ascii=outputs.options.ascii)
+    meshes, height, unit = _placed(outputs)
+    return export.save(path, meshes, image_height=height, unit=unit, ascii=outputs.options.ascii)
 
 
 def _save_obj(outputs: Outputs, path: Path) -> list[Path]:
     textures = [texture.image for texture in outputs.textures]
     stem = path.stem if outputs.options.kind_in_mesh_names else f"{path.stem}_obj"
+    meshes, height, unit = _placed(outputs)
     return export.save(
-        path, _colored(outputs), textures=textures, image_height=outputs.image.shape[0],
+        path, meshes, textures=textures, image_height=height, unit=unit,
         vertex_colors=outputs.options.vertex_colors, image_stem=stem,
     )  # fmt: skip
 
 
 def _save_glb(outputs: Outputs, path: Path) -> list[Path]:
-    textures = [texture.image for texture in outputs.textures]
-    return export.save(path, outputs.meshes, textures=textures, image_height=outputs.image.shape[0])
+    rigs = export.rigs(
+        outputs.faces, outputs.aligner.decoder,
+        space=outputs.options.space or "head", image_height=outputs.image.shape[0],
+    )  # fmt: skip
+    if outputs.options.vertex_colors:
+        colored = [replace(rig, colors=mesh.colors) for rig, mesh in zip(rigs, _colored(outputs), strict=True)]
+        return export.save(path, colored)
+    return export.save(path, rigs, textures=[texture.image for texture in outputs.textures])
 
 
 def _draw_6dof(outputs: Outputs) -> Image:
@@ -500,7 +522,7 @@ _ROWS: tuple[Kind, ...] = (
         help="the mesh, binary or text",
         make=_save_ply,
         suffix=".ply",
-        options=("ascii", "vertex_colors", "uv_size"),
+        options=("space", "ascii", "vertex_colors", "uv_size"),
     ),
     MeshKind(
         name="obj",
@@ -508,15 +530,14 @@ _ROWS: tuple[Kind, ...] = (
         make=_save_obj,
         suffix=".obj",
         side_files=(r"(_obj)?\.mtl", r"_obj(_\d+)?\.png"),
-        options=("vertex_colors", "uv_size"),
+        options=("space", "vertex_colors", "uv_size"),
     ),
     MeshKind(
         name="glb",
-        help="the mesh with its texture, for the web",
+        help="the head with its texture, ARKit's blendshapes and its pose, for the web and for animation",
         make=_save_glb,
         suffix=".glb",
-        options=("uv_size",),
-        needs=("trimesh",),
+        options=("space", "vertex_colors", "uv_size"),
     ),
 )
 

@@ -24,6 +24,7 @@ REQUIREMENTS = {
     "pi_heif": "pi-heif",
     "pooch": "pooch",
     "pyarrow": "pyarrow",
+    "pythonosc": "python-osc",
     "scipy": "scipy",
     "shtab": "shtab",
     "tensorboard": "tensorboard",

@@ -69,10 +69,15 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
                 help="also write depth as numbers: png is 16 bit, 1/16 px per step, 0 where there is no face; "
                 "npy is float32 px, NaN where there is no face (default: no)",
             ),
+            group.add_argument(
+                "--space", choices=("image", "head"),
+                help="where meshes lie: image is px as in the image; head is upright at the head's centre, in cm, or "
+                "for .glb in metres with the head pose in the node (default: head for .glb, image for .ply and .obj)",
+            ),
             group.add_argument("--ascii", action="store_true", help="write .ply as text (default: binary)"),
             group.add_argument(
                 "--vertex-colors", action="store_true",
-                help="give vertices the colours of the photo (default: no)",
+                help="give vertices the colours of the photo; in .glb in place of the texture (default: no)",
             ),
         ]  # fmt: skip
     parser.set_defaults(output_actions=actions)

@@ -1,7 +1,8 @@
 """Export of meshes as PLY, OBJ or GLB; the suffix selects the format.
 
 The files are right-handed: x right, y up, z towards the viewer, in px of the image (`tddfa.export.frame`).
-Vertices are neither clipped nor moved, except that y becomes ``image_height - y``.
+Vertices are neither clipped nor moved, except that y becomes ``image_height - y``. A GLB takes rigs too
+(`tddfa.export.rigs`): faces that can be posed, in metres.
 
 Each format is a function from meshes to bytes; only `save` writes to the disk.
 """
@@ -22,14 +23,15 @@ from tddfa.export.frame import checked_height
 from tddfa.export.glb import encode_glb
 from tddfa.export.obj import encode_obj
 from tddfa.export.ply import encode_ply
+from tddfa.export.rig import SPACES, Rig, Space, rigs, upright
 from tddfa.types import Mesh
 
-__all__ = ["SUFFIXES", "encode", "save"]
+__all__ = ["SPACES", "SUFFIXES", "Rig", "Space", "encode", "rigs", "save", "upright"]
 
 # suffix -> its encoder and the options that it takes
 _FORMATS: dict[str, tuple[Callable[..., dict[str, bytes]], tuple[str, ...]]] = {
-    ".ply": (encode_ply, ("ascii",)),
-    ".obj": (encode_obj, ("vertex_colors", "image_stem")),
+    ".ply": (encode_ply, ("ascii", "unit")),
+    ".obj": (encode_obj, ("vertex_colors", "image_stem", "unit")),
     ".glb": (encode_glb, ("metres_per_px",)),
 }
 
@@ -37,16 +39,18 @@ SUFFIXES = tuple(_FORMATS)
 """The suffixes that `encode` and `save` accept."""
 
 
-def _checked_meshes(meshes: Mesh | Sequence[Mesh]) -> list[Mesh]:
-    listed = [meshes] if isinstance(meshes, Mesh) else list(meshes)
+def _checked_meshes(meshes: Mesh | Rig | Sequence[Mesh | Rig], suffix: str) -> list[Mesh | Rig]:
+    known: Any = (Mesh, Rig) if suffix == ".glb" else Mesh
+    listed = [meshes] if isinstance(meshes, Mesh | Rig) else list(meshes)
     for index, mesh in enumerate(listed):
-        if not isinstance(mesh, Mesh):
-            raise TypeError(f"meshes[{index}]: expected a Mesh, got {type(mesh).__name__}")
+        if not isinstance(mesh, known):
+            expected = "a Mesh or a Rig" if suffix == ".glb" else "a Mesh"
+            raise TypeError(f"meshes[{index}]: expected {expected}, got {type(mesh).__name__}")
     return listed
 
 
 def _checked_textures(
-    textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None, meshes: list[Mesh]
+    textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None, meshes: list[Mesh | Rig]
 ) -> list[NDArray[np.uint8]] | None:
     if textures is None:
         return None
@@ -64,7 +68,7 @@ def _checked_textures(
 
 def encode(
     name: str,
-    meshes: Mesh | Sequence[Mesh],
+    meshes: Mesh | Rig | Sequence[Mesh | Rig],
     *,
     textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     image_height: float = 0.0,
@@ -72,6 +76,7 @@ def encode(
     vertex_colors: bool | None = None,
     image_stem: str | None = None,
     metres_per_px: float | None = None,
+    unit: str | None = None,
 ) -> dict[str, bytes]:
     """Encode meshes as the contents of one or several files, without touching the disk.
 
@@ -79,9 +84,9 @@ def encode(
     ----------
     name : str
         Name of the main file, without a folder; its suffix selects the format: .ply, .obj or .glb.
-    meshes : Mesh or sequence of Mesh
-        Image px. PLY merges them; OBJ has one object per mesh, GLB one node. Without a mesh, PLY and OBJ have
-        0 vertices, and GLB is an error.
+    meshes : Mesh, Rig or sequence of them
+        Meshes in image px; rigs, for GLB alone, in metres. PLY merges them; OBJ has one object per mesh, GLB one node.
+        Without a mesh, PLY and OBJ have 0 vertices, and GLB is an error.
     textures : ndarray (h, w, 3) uint8, or sequence of them, optional
         BGR, one per mesh; the top row is at v = 1. For OBJ and GLB, and meshes with uv.
     image_height : float
@@ -93,7 +98,9 @@ def encode(
     image_stem : str, optional
         OBJ only: beginning of the names of the texture images (default: the stem of the file).
     metres_per_px : float, optional
-        GLB only: scale of the nodes (default 0.001).
+        GLB only: scale of the nodes of meshes (default 0.001).
+    unit : str, optional
+        PLY and OBJ only: unit of the vertices, for a comment in the file (default px).
 
     Returns
     -------
@@ -106,8 +113,6 @@ def encode(
         If the suffix is unknown, the textures do not fit the meshes, or the format cannot hold the meshes.
     TypeError
         If an option belongs to another format, or an argument has the wrong type.
-    ImportError
-        If the format needs a package that is not installed (GLB).
 
     Examples
     --------
@@ -127,17 +132,18 @@ def encode(
         "vertex_colors": vertex_colors,
         "image_stem": image_stem,
         "metres_per_px": metres_per_px,
+        "unit": unit,
     }
     options = {option: value for option, value in given.items() if value is not None}
     for option in options.keys() - accepted:
         raise TypeError(f"{option}: not an option of {suffix.lower()}, which has {', '.join(accepted)}")
-    listed = _checked_meshes(meshes)
+    listed = _checked_meshes(meshes, suffix.lower())
     return encoder(name, listed, _checked_textures(textures, listed), checked_height(image_height), **options)
 
 
 def save(
     path: str | os.PathLike[str],
-    meshes: Mesh | Sequence[Mesh],
+    meshes: Mesh | Rig | Sequence[Mesh | Rig],
     *,
     textures: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | None = None,
     image_height: float = 0.0,
@@ -145,6 +151,7 @@ def save(
     vertex_colors: bool | None = None,
     image_stem: str | None = None,
     metres_per_px: float | None = None,
+    unit: str | None = None,
 ) -> list[Path]:
     """Write meshes to `path`; missing folders are created.
 
@@ -155,7 +162,7 @@ def save(
     ----------
     path : path-like
         The main file; its suffix selects the format: .ply, .obj or .glb.
-    meshes, textures, image_height, ascii, vertex_colors, metres_per_px
+    meshes, textures, image_height, ascii, vertex_colors, metres_per_px, unit
         As for `encode`.
 
     Returns
@@ -167,7 +174,7 @@ def save(
     ------
     OSError
         If the folder cannot be created or written, or `path` is a folder.
-    ValueError, TypeError, ImportError
+    ValueError, TypeError
         As for `encode`.
 
     Examples
@@ -186,6 +193,7 @@ def save(
         vertex_colors=vertex_colors,
         image_stem=image_stem,
         metres_per_px=metres_per_px,
+        unit=unit,
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from Sim3DR import vertex_normals
+
+AXES = "x right, y up, z towards the viewer"
+"""The axes of the files, for comments in them."""
+
 # px; far larger than any image, and small enough for float32
 _MAX_HEIGHT = 1e9
 
@@ -32,3 +37,12 @@ def to_file_frame(vertices: NDArray[np.float32], image_height: float) -> NDArray
     turned: NDArray[np.float32] = vertices.copy()
     np.subtract(np.float32(image_height), vertices[:, 1], out=turned[:, 1])
     return turned
+
+
+def unit_normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Normals (n, 3) of vertices (n, 3) in the files' frame, of unit length, outwards."""
+    # the renderer's frame is left-handed
+    normals = -vertex_normals(vertices, triangles)
+    # A vertex without a triangle has no normal, but the formats require unit length everywhere.
+    normals[~normals.any(axis=1)] = (0, 0, 1)
+    return normals

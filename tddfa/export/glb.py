@@ -1,19 +1,25 @@
-"""Binary glTF (GLB), written by trimesh: one node per face, with normals, and a texture or colours."""
+"""Binary glTF (GLB): a node per face, with normals, a texture or colours, and for a rig with morph targets."""
 
 from __future__ import annotations
 
-import importlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import vertex_normals
-from tddfa._shared.packages import needs
-from tddfa.export.frame import to_file_frame
+from tddfa.export.frame import to_file_frame, unit_normals
+from tddfa.export.gltf import INDICES, VERTICES, Gltf
 from tddfa.export.png import encode_png
+from tddfa.export.rig import METRES_PER_PX, Rig
+from tddfa.geometry.rotation import quaternion_from_rotation
 from tddfa.types import Mesh
+
+# A larger texture is written as JPEG: as PNG it would be larger than the face.
+_MAX_PNG_SIDE = 512
+_JPEG_QUALITY = 93
 
 
 def _linear_bytes(colors: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -25,48 +31,33 @@ def _linear_bytes(colors: NDArray[np.float32]) -> NDArray[np.uint8]:
     return rgba
 
 
-def _unit_normals(mesh: Mesh) -> NDArray[np.float32]:
-    normals = vertex_normals(mesh.vertices, mesh.triangles)
-    normals[:, 1] = -normals[:, 1]  # in the files' frame y is up
-    # A vertex without a triangle has no normal, but the format requires unit length everywhere.
-    normals[~normals.any(axis=1)] = (0, 0, 1)
-    return normals
-
-
-def _texture_image(texture: NDArray[np.uint8], pillow: Any) -> Any:
-    """Wrap a texture for trimesh, with OpenCV's PNG encoder: Pillow's takes seven times as long."""
-    image = pillow.fromarray(np.ascontiguousarray(texture[:, :, ::-1]))
-    data = encode_png(texture)
-    image.save = lambda file, **_: file.write(data)
-    return image
-
-
 def encode_glb(
     name: str,
-    meshes: list[Mesh],
+    meshes: Sequence[Mesh | Rig],
     textures: list[NDArray[np.uint8]] | None,
     image_height: float,
     *,
-    metres_per_px: float = 0.001,
+    metres_per_px: float = METRES_PER_PX,
 ) -> dict[str, bytes]:
-    """Encode a binary glTF file with one node per mesh (``face_1`` …).
+    """Encode a binary glTF file with one node per mesh or rig (``face_1`` …).
 
-    Positions are stored in px. Each node has the scale `metres_per_px`, so that a face of 200 px is 20 cm in a
-    viewer. Colours are stored as linear light, as the format requires. A mesh with a texture gets no colours,
-    because viewers would multiply the two.
+    Positions of a mesh are stored in px, with the scale `metres_per_px` in its node. Those of a rig are stored in
+    metres, upright, with the head pose in its node and the blendshapes as morph targets, whose names are in
+    ``extras.targetNames``. Colours are stored as linear light, as the format requires. What has a texture gets no
+    colours, because viewers would multiply the two. Textures are PNG up to 512 px, larger ones JPEG.
 
     Parameters
     ----------
     name : str
         File name.
-    meshes : list of Mesh
-        Image px; at least one, each with triangles.
+    meshes : sequence of Mesh or Rig
+        At least one, each with triangles; meshes in image px.
     textures : list of ndarray (h, w, 3) uint8, or None
         BGR, one per mesh; the top row is at v = 1. The meshes need uv.
     image_height : float
-        px; the files' y is ``image_height - y``.
+        px; a mesh's y becomes ``image_height - y``.
     metres_per_px : float
-        Scale of the nodes.
+        Scale of the nodes of meshes.
 
     Returns
     -------
@@ -75,8 +66,6 @@ def encode_glb(
 
     Raises
     ------
-    ImportError
-        If trimesh is not installed.
     ValueError
         If there is no mesh, or one has no triangles: the format has no empty meshes.
     """
@@ -87,28 +76,119 @@ def encode_glb(
             raise ValueError(f"meshes[{index}]: expected triangles, because glb has no empty meshes; got none")
     if not (math.isfinite(metres_per_px) and metres_per_px > 0):
         raise ValueError(f"metres_per_px: expected a finite number over 0, got {metres_per_px}")
-    try:
-        trimesh: Any = importlib.import_module("trimesh")
-        pillow: Any = importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise ImportError(needs("glb", "trimesh")) from error
-
-    scene = trimesh.Scene()
+    gltf = Gltf()
+    scene = gltf.add("scenes", {"nodes": []})
+    gltf.tree["scene"] = scene
+    channels: list[dict[str, Any]] = []
+    samplers: list[dict[str, Any]] = []
     for index, mesh in enumerate(meshes):
         face = f"face_{index + 1}"
-        # The default material is metal. Double-sided, because the open surface is seen from behind too.
-        material = trimesh.visual.material.PBRMaterial(
-            name=face, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
-        )
-        visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
-        if textures is not None:
-            material.baseColorTexture = _texture_image(textures[index], pillow)
-        elif mesh.colors is not None:
-            visual.vertex_attributes["color"] = _linear_bytes(mesh.colors)
-        vertices = to_file_frame(mesh.vertices, image_height)
-        geometry = trimesh.Trimesh(vertices, mesh.triangles, visual=visual, process=False)
-        geometry.vertex_normals = _unit_normals(mesh)
-        scale = np.diag([metres_per_px, metres_per_px, metres_per_px, 1.0])
-        scene.add_geometry(geometry, node_name=face, geom_name=face, transform=scale)
-    data: bytes = scene.export(file_type="glb", include_normals=True)
-    return {name: data}
+        material = _add_material(gltf, face, None if textures is None else textures[index])
+        if isinstance(mesh, Rig):
+            node = _rig_node(gltf, face, mesh, material, colored=textures is None)
+        else:
+            node = _mesh_node(gltf, face, mesh, material, image_height, colored=textures is None)
+            node["scale"] = [metres_per_px] * 3
+        gltf.tree["scenes"][scene]["nodes"].append(gltf.add("nodes", node))
+        if isinstance(mesh, Rig) and mesh.motion is not None:
+            _add_motion(gltf, mesh, len(gltf.tree["nodes"]) - 1, channels, samplers)
+    if channels:
+        gltf.add("animations", {"name": "take", "channels": channels, "samplers": samplers})
+    return {name: gltf.encode()}
+
+
+def _add_material(gltf: Gltf, name: str, texture: NDArray[np.uint8] | None) -> int:
+    # The default material is metal. Double-sided, because the open surface is seen from behind too.
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    if texture is not None:
+        if max(texture.shape) <= _MAX_PNG_SIDE:
+            data, kind = encode_png(texture), "image/png"
+        else:
+            data, kind = _encode_jpeg(texture), "image/jpeg"
+        image = gltf.add("images", {"bufferView": gltf.view(data), "mimeType": kind, "name": name})
+        surface["baseColorTexture"] = {"index": gltf.add("textures", {"source": image})}
+    return gltf.add("materials", {"name": name, "pbrMetallicRoughness": surface, "doubleSided": True})
+
+
+def _encode_jpeg(texture: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(texture), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise ValueError(f"textures: cannot be encoded as JPEG: an image of shape {texture.shape}")
+    return data.tobytes()
+
+
+def _from_top(uv: NDArray[np.float32]) -> NDArray[np.float32]:
+    # glTF counts v from the top
+    return np.column_stack([uv[:, 0], 1 - uv[:, 1]])
+
+
+def _add_triangles(gltf: Gltf, mesh: Mesh | Rig) -> int:
+    kind = np.uint16 if len(mesh.vertices) < 1 << 16 else np.uint32
+    return gltf.accessor(mesh.triangles.astype(kind).reshape(-1), target=INDICES)
+
+
+def _mesh_node(
+    gltf: Gltf, name: str, mesh: Mesh, material: int, image_height: float, *, colored: bool
+) -> dict[str, Any]:
+    vertices = to_file_frame(mesh.vertices, image_height)
+    attributes = {
+        "POSITION": gltf.accessor(vertices, target=VERTICES, bounds=True),
+        "NORMAL": gltf.accessor(unit_normals(vertices, mesh.triangles), target=VERTICES),
+    }
+    if mesh.uv is not None:
+        attributes["TEXCOORD_0"] = gltf.accessor(_from_top(mesh.uv), target=VERTICES)
+    if colored and mesh.colors is not None:
+        attributes["COLOR_0"] = gltf.accessor(_linear_bytes(mesh.colors), target=VERTICES, normalized=True)
+    primitive = {"attributes": attributes, "indices": _add_triangles(gltf, mesh), "material": material}
+    return {"name": name, "mesh": gltf.add("meshes", {"name": name, "primitives": [primitive]})}
+
+
+def _rig_node(gltf: Gltf, name: str, rig: Rig, material: int, *, colored: bool) -> dict[str, Any]:
+    gltf.use("KHR_mesh_quantization")
+    normals = np.rint(unit_normals(rig.vertices, rig.triangles) * 127).astype(np.int8)
+    attributes = {
+        "POSITION": gltf.accessor(rig.vertices, target=VERTICES, bounds=True),
+        "NORMAL": gltf.accessor(normals, target=VERTICES, normalized=True),
+    }
+    if rig.uv is not None:
+        steps = np.rint(np.clip(_from_top(rig.uv), 0, 1) * 65535).astype(np.uint16)
+        attributes["TEXCOORD_0"] = gltf.accessor(steps, target=VERTICES, normalized=True)
+    if colored and rig.colors is not None:
+        attributes["COLOR_0"] = gltf.accessor(_linear_bytes(rig.colors), target=VERTICES, normalized=True)
+    primitive: dict[str, Any] = {
+        "attributes": attributes, "indices": _add_triangles(gltf, rig), "material": material,
+    }  # fmt: skip
+    mesh: dict[str, Any] = {"name": name, "primitives": [primitive]}
+    if rig.targets.names:
+        primitive["targets"] = [
+            {"POSITION": gltf.sparse(len(rig.vertices), index, steps, bounds)}
+            for index, steps, bounds in zip(rig.targets.indices, rig.targets.steps, rig.targets.bounds, strict=True)
+        ]
+        mesh |= {"weights": rig.weights.tolist(), "extras": {"targetNames": list(rig.targets.names)}}
+    return {
+        "name": name,
+        "mesh": gltf.add("meshes", mesh),
+        "rotation": np.roll(quaternion_from_rotation(rig.rotation), -1).tolist(),
+        "translation": rig.translation.tolist(),
+        "scale": [rig.scale] * 3,
+    }
+
+
+def _add_motion(
+    gltf: Gltf, rig: Rig, node: int, channels: list[dict[str, Any]], samplers: list[dict[str, Any]]
+) -> None:
+    motion = rig.motion
+    assert motion is not None
+    keys = gltf.accessor(motion.times, bounds=True)
+    shown = gltf.accessor(np.array([time for time, _ in motion.shown], dtype=np.float32), bounds=True)
+    sizes = np.array([[rig.scale * on] * 3 for _, on in motion.shown], dtype=np.float32)
+    rows = [
+        ("rotation", keys, motion.rotations, "LINEAR"),
+        ("translation", keys, motion.translations, "LINEAR"),
+        ("scale", shown, sizes, "STEP"),
+    ]
+    if rig.targets.names:
+        rows.append(("weights", keys, motion.weights.reshape(-1), "LINEAR"))
+    for path, times, values, kind in rows:
+        samplers.append({"input": times, "output": gltf.accessor(values), "interpolation": kind})
+        channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})

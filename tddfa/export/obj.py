@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.export import _text
-from tddfa.export.frame import to_file_frame
+from tddfa.export.frame import AXES, to_file_frame
 from tddfa.export.png import encode_png
 from tddfa.types import Mesh
 
@@ -42,6 +42,7 @@ def encode_obj(
     *,
     vertex_colors: bool = False,
     image_stem: str | None = None,
+    unit: str = "px",
 ) -> dict[str, bytes]:
     """Encode an OBJ file with one object per mesh (``face_1`` …); with textures, also its materials and images.
 
@@ -61,6 +62,8 @@ def encode_obj(
         Write RGB after each position, in 0..1 with 4 decimals. Not part of the format, but many readers accept it.
     image_stem : str, optional
         Beginning of the names of the images, in place of the stem of `name`.
+    unit : str
+        Of the vertices, for a comment.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def encode_obj(
     images = [f"{start}_{face}.png" for face in range(1, len(meshes) + 1)]
     if len(images) == 1:
         images = [f"{start}.png"]
-    parts = [b"# px: x right, y up, z towards the viewer\n"]
+    parts = [f"# {unit}: {AXES}\n".encode()]
     if textures:
         parts.append(b"mtllib " + os.fsencode(f"{stem}.mtl") + b"\n")
     # 1-based, counted separately: a mesh without uv advances only the first

@@ -1,4 +1,4 @@
-"""PLY: vertices, triangles and colours of all faces, in one binary or ascii file."""
+"""PLY: vertices with normals, triangles and colours of all faces, in one binary or ascii file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.export import _text
-from tddfa.export.frame import to_file_frame
+from tddfa.export.frame import AXES, to_file_frame, unit_normals
 from tddfa.types import Mesh
 
 # indices are `int` in the file
 _MAX_VERTICES = 2**31
 
 
-def _header(encoding: str, vertex_count: int, face_count: int, colored: bool) -> bytes:
+def _header(encoding: str, vertex_count: int, face_count: int, colored: bool, unit: str) -> bytes:
     lines = [
         "ply",
         f"format {encoding} 1.0",
-        "comment px: x right, y up, z towards the viewer",
+        f"comment {unit}: {AXES}",
         f"element vertex {vertex_count}",
-        "property float x",
-        "property float y",
-        "property float z",
+        *(f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")),
     ]
     if colored:
         lines += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
@@ -43,6 +41,7 @@ def encode_ply(
     image_height: float,
     *,
     ascii: bool = False,
+    unit: str = "px",
 ) -> dict[str, bytes]:
     """Merge all meshes into one PLY file.
 
@@ -57,7 +56,9 @@ def encode_ply(
     image_height : float
         px; the files' y is ``image_height - y``.
     ascii : bool
-        Text with 3 decimals instead of little-endian binary.
+        Text with 3 decimals, 4 of normals, instead of little-endian binary.
+    unit : str
+        Of the vertices, for a comment.
 
     Returns
     -------
@@ -76,26 +77,30 @@ def encode_ply(
     vertex_count, face_count = starts[-1], sum(len(mesh.triangles) for mesh in meshes)
     if vertex_count > _MAX_VERTICES:
         raise ValueError(f"meshes: expected at most {_MAX_VERTICES} vertices in all, got {vertex_count}")
-    header = _header("ascii" if ascii else "binary_little_endian", vertex_count, face_count, colored)
+    header = _header("ascii" if ascii else "binary_little_endian", vertex_count, face_count, colored, unit)
     parts = [header]
 
     if ascii:
         for mesh in meshes:
-            rows = to_file_frame(mesh.vertices, image_height)
+            vertices = to_file_frame(mesh.vertices, image_height)
+            rows = np.hstack([vertices, unit_normals(vertices, mesh.triangles)])
             if colored:
                 rows = np.hstack([rows, _color_bytes(mesh.colors).astype(np.float32)])
-            parts.append(_text.format_rows(b"", rows, (3, 3, 3, 0, 0, 0) if colored else (3, 3, 3)))
+            parts.append(_text.format_rows(b"", rows, (3, 3, 3, 4, 4, 4, 0, 0, 0) if colored else (3, 3, 3, 4, 4, 4)))
         for mesh, start in zip(meshes, starts, strict=False):
             parts.append(_text.format_faces(b"3 ", mesh.triangles, start))
         return {name: b"".join(parts)}
 
-    vertex_fields: list[Any] = [("position", "<f4", 3)] + ([("color", "u1", 3)] if colored else [])
+    vertex_fields: list[Any] = [("position", "<f4", 3), ("normal", "<f4", 3)]
+    vertex_fields += [("color", "u1", 3)] if colored else []
     for mesh in meshes:
-        vertices = np.empty(len(mesh.vertices), vertex_fields)
-        vertices["position"] = to_file_frame(mesh.vertices, image_height)
+        fields = np.empty(len(mesh.vertices), vertex_fields)
+        positions = to_file_frame(mesh.vertices, image_height)
+        fields["position"] = positions
+        fields["normal"] = unit_normals(positions, mesh.triangles)
         if colored:
-            vertices["color"] = _color_bytes(mesh.colors)
-        parts.append(vertices.tobytes())
+            fields["color"] = _color_bytes(mesh.colors)
+        parts.append(fields.tobytes())
     for mesh, start in zip(meshes, starts, strict=False):
         faces = np.empty(len(mesh.triangles), [("count", "u1"), ("indices", "<i4", 3)])
         faces["count"] = 3

@@ -322,7 +322,7 @@ class TestTable:
 
     OTHER = {
         "background": "black", "alpha": 0.3, "pose_style": "axes", "uv_size": 64, "uv_mask": True, "raw_depth": "png",
-        "ascii": True, "vertex_colors": True, "intrinsics": Intrinsics.centered(700, (512, 948)),
+        "ascii": True, "vertex_colors": True, "space": "head", "intrinsics": Intrinsics.centered(700, (512, 948)),
     }  # fmt: skip
 
     def written(self, made, kind, folder):
@@ -335,6 +335,7 @@ class TestTable:
         for option, value in self.OTHER.items():
             # the size of the texture reaches a .ply by its colours
             base = {"suffix": ".png", "uv_size": 96, "vertex_colors": kind == "ply" and option == "uv_size"}
+            value = "image" if (kind, option) == ("glb", "space") else value
             plain = self.written(outputs(**base), kind, tmp_path / "plain")
             changed = self.written(outputs(**{**base, option: value}), kind, tmp_path / "changed")
             assert (plain != changed) == (option in KINDS[kind].options), option

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from tddfa.cli import image as cli_image
 from tddfa.cli import main
 from tddfa.cli import webcam as cli_webcam
 from tddfa.draw.six_dof import format_distance
+from tddfa.outputs import KINDS
 
 MATRIX = [[900.0, 0.0, 250.0], [0.0, 900.0, 260.0], [0.0, 0.0, 1.0]]
 
@@ -166,9 +168,10 @@ def test_options_without_effect_are_warned_about(run, photo):
 
 
 def test_a_missing_package_is_reported_before_the_work_begins(run, photo, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "trimesh", None)
+    monkeypatch.setitem(KINDS, "glb", replace(KINDS["glb"], needs=("pyarrow",)))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     status, out, err = run("image", "-f", photo, "-o", "glb")
-    assert (status, out, err) == (1, "", "tddfa: error: -o glb needs trimesh: pip install trimesh\n")
+    assert (status, out, err) == (1, "", "tddfa: error: -o glb needs pyarrow: pip install pyarrow\n")
 
 
 @pytest.mark.parametrize("command", ["image", "align", "video", "webcam"])

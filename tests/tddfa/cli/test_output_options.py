@@ -166,7 +166,8 @@ class TestHelp:
     [
         ("-o 2d_sparse --alpha 0.5", "--alpha: no effect without -o 3d or -o 6dof"),
         ("-o 3d --pose_style axes", "--pose-style: no effect without -o pose"),
-        ("-o glb --vertex_colors", "--vertex-colors: no effect without -o ply or -o obj"),
+        ("-o 3d --vertex_colors", "--vertex-colors: no effect without -o ply, -o obj or -o glb"),
+        ("-o pose --space head", "--space: no effect without -o ply, -o obj or -o glb"),
         ("-o pose --background black", "--background: no effect without -o 3d, -o depth, -o pncc or -o 6dof"),
         ("-o pose,3d --background black --alpha 0.1 --pose_style axes", None),
         ("-o pose --alpha 0.85", None),

@@ -1,9 +1,6 @@
 import io
 import json
 import struct
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,15 +130,3 @@ def test_nothing_to_write(octahedron):
         glb([])
     with pytest.raises(ValueError, match=r"meshes\[1\]: expected triangles"):
         glb([octahedron(), Mesh(octahedron().vertices, np.zeros((0, 3), np.int32))])
-
-
-def test_missing_trimesh(octahedron, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(ImportError, match=r"^glb needs trimesh: pip install trimesh$"):
-        export.save(tmp_path / "x.glb", octahedron())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_trimesh_is_imported_late():
-    code = "import sys; import tddfa.export; assert 'trimesh' not in sys.modules and 'PIL' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -45,21 +45,40 @@ def test_normals_point_outwards(octahedron, ascii):
     assert (np.einsum("ij,ij->i", loaded.face_normals, outwards) > 0).all()
 
 
+@pytest.mark.parametrize("ascii", [False, True])
+def test_vertices_have_unit_normals_that_point_outwards(octahedron, ascii):
+    mesh = octahedron()
+    loaded = load(ply(mesh, ascii=ascii))
+    normals = loaded.metadata["_ply_raw"]["vertex"]["data"]
+    normals = np.column_stack([np.ravel(normals[name]) for name in ("nx", "ny", "nz")])
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
+    outwards = in_file_frame(mesh) - in_file_frame(mesh).mean(axis=0)
+    assert (np.einsum("ij,ij->i", normals, outwards) > 0).all()
+    assert normals[4, 2] > 0.9  # the front looks at the viewer
+
+
+def test_a_unit_of_the_callers_is_in_the_header(octahedron):
+    assert b"\ncomment cm: x right, y up" in ply(octahedron(), unit="cm")
+
+
 def test_bytes_of_the_binary_file(octahedron):
     mesh = octahedron(colors=True)
     data = ply([mesh, mesh])
     header = (
         b"ply\nformat binary_little_endian 1.0\ncomment px: x right, y up, z towards the viewer\n"
         b"element vertex 12\nproperty float x\nproperty float y\nproperty float z\n"
+        b"property float nx\nproperty float ny\nproperty float nz\n"
         b"property uchar red\nproperty uchar green\nproperty uchar blue\n"
         b"element face 16\nproperty list uchar int vertex_indices\nend_header\n"
     )
     assert data.startswith(header)
     body = data[len(header) :]
-    assert len(body) == 12 * 15 + 16 * 13
+    assert len(body) == 12 * 27 + 16 * 13
     assert np.frombuffer(body, "<f4", 3).tolist() == [100.0, 149.75, 5.0]
-    assert list(body[12:15]) == np.rint(mesh.colors[0] * 255).tolist()
-    first, second = 12 * 15, 12 * 15 + 8 * 13
+    # the leftmost corner
+    np.testing.assert_allclose(np.frombuffer(body, "<f4", 3, 12), [-1, 0, 0], atol=0.2)
+    assert list(body[24:27]) == np.rint(mesh.colors[0] * 255).tolist()
+    first, second = 12 * 27, 12 * 27 + 8 * 13
     assert body[first] == body[second] == 3
     assert np.frombuffer(body, "<i4", 3, first + 1).tolist() == mesh.triangles[0].tolist()
     assert np.frombuffer(body, "<i4", 3, second + 1).tolist() == (mesh.triangles[0] + 6).tolist()
@@ -68,20 +87,19 @@ def test_bytes_of_the_binary_file(octahedron):
 def test_lines_of_the_ascii_file(octahedron):
     mesh = octahedron()
     lines = ply(mesh, ascii=True).decode("ascii").split("\n")
-    assert lines[:9] == [
+    assert lines[:12] == [
         "ply",
         "format ascii 1.0",
         "comment px: x right, y up, z towards the viewer",
         "element vertex 6",
-        "property float x",
-        "property float y",
-        "property float z",
+        *(f"property float {name}" for name in ("x", "y", "z", "nx", "ny", "nz")),
         "element face 8",
         "property list uchar int vertex_indices",
     ]
-    assert lines[9:11] == ["end_header", "100.000 149.750 5.000"]
-    assert lines[16] == "3 4 1 2"
-    assert len(lines) == 10 + 6 + 8 + 1
+    assert lines[12] == "end_header"
+    assert lines[13].startswith("100.000 149.750 5.000 -1.0000 0.0000")
+    assert lines[19] == "3 4 1 2"
+    assert len(lines) == 13 + 6 + 8 + 1
     assert lines[-1] == ""
 
 

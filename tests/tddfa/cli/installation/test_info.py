@@ -180,11 +180,11 @@ class TestPackages:
         assert "warning: opencv-python 4.12.0.88 and opencv-python-headless 4.11.0.86 write" in lines["packages"]
 
     def test_extras(self, run, installed):
-        installed(pi_heif=None, trimesh="4.6.1")
+        installed(pi_heif=None, python_osc="1.9.3")
         _, lines = run()
         extras = dict(line.split(maxsplit=1) for line in lines["extras"].splitlines())
         assert extras["heic"] == "missing: pip install pi-heif"
-        assert extras["glb"] == "trimesh 4.6.1"
+        assert extras["avatar"] == "python-osc 1.9.3"
         assert "pi-heif" in extras["test"]
 
     def test_an_extra_of_a_package_is_looked_into(self, monkeypatch):
