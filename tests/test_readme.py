@@ -68,7 +68,7 @@ def test_commands_run(checkout, command):
         assert checkout / options["--save"] in written
     assert ("--json" in arguments) == any(path.suffix == ".json" for path in written)
     for kind in KINDS.keys() & set(arguments):
-        assert any(f"_{kind}" in path.stem for path in written)
+        assert any(f"_{kind}" in path.stem or path.suffix == f".{kind}" for path in written)
 
 
 class TestTableOfKinds:
