@@ -194,6 +194,16 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_jvcr(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument(
+        "--stage",
+        choices=("all", "volumes", "coordinates", "joint"),
+        metavar="NAME",
+        help="train one stage alone: volumes, coordinates or joint (default: all, one after the other)",
+    )
+
+
 def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
     """Options that were given, by the names of the settings they replace."""
     return {key: getattr(options, name) for key, name in names.items() if getattr(options, name) is not None}
@@ -220,6 +230,11 @@ def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
 def _override_detector(settings: Any, options: argparse.Namespace) -> Any:
     given = _given(options, init="init", workers="workers")
     return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+
+
+def _override_jvcr(settings: Any, options: argparse.Namespace) -> Any:
+    settings = replace(settings, **_given(options, stage="stage"))
+    return _override_regressor(settings, options)
 
 
 def _override_score(settings: Any, options: argparse.Namespace) -> Any:
@@ -293,6 +308,21 @@ TRAININGS = (
         smoke="tddfa.train.score.smoke:smoke",
         add_options=_add_samples,
         override=_override_score,
+    ),
+    Training(
+        name="jvcr",
+        help="train JVCR: crops to volumes of voxels and 68 landmarks in 3D",
+        description="Train JVCR in three stages (volumes, coordinates, both together), and export the best network.",
+        config="jvcr_s.yml",
+        samples="crops",
+        smoke_samples="heads",
+        exported="jvcr.onnx",
+        settings="tddfa.train.jvcr.settings:JvcrSettings",
+        train="tddfa.train.jvcr.task:train_jvcr",
+        export="tddfa.train.jvcr.task:export_again",
+        smoke="tddfa.train.jvcr.smoke:smoke",
+        add_options=_add_jvcr,
+        override=_override_jvcr,
     ),
 )
 """All trainings: a new one is a row here."""

@@ -126,12 +126,15 @@ class Placement:
         px of the network's crop per px of the stored crop; z is scaled by it too.
     border : int
         What is beyond the stored crop, one of OpenCV's ``BORDER_``.
+    size : int
+        Side of the network's crop, px.
     """
 
     matrix: NDArray[np.float64]
     flipped: bool
     scale: float
     border: int
+    size: int = CROP_SIZE
 
     def camera(self, camera: Floats) -> Floats:
         """Camera (3, 4) to px of the network's crop, from one to px of the (flipped) stored crop."""
@@ -146,18 +149,25 @@ class Placement:
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2], dtype=np.float32)
 
     def crop(self, stored: Image) -> Image:
-        """Sample the network's crop (120, 120, 3) from the stored one."""
+        """Sample the network's crop (size, size, 3) from the stored one."""
         matrix = self.matrix
         if self.flipped:
             matrix = matrix.copy()
             matrix[:, 2] += (stored.shape[1] - 1) * matrix[:, 0]
             matrix[:, 0] *= -1
         return np.asarray(
-            cv2.warpAffine(stored, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR, borderMode=self.border)
+            cv2.warpAffine(stored, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR, borderMode=self.border)
         )
 
 
-def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Generator, flipped: bool) -> Placement:
+def place(
+    landmarks: Floats,
+    width: int,
+    augment: Augment,
+    rng: np.random.Generator,
+    flipped: bool,
+    size: int = CROP_SIZE,
+) -> Placement:
     """Choose a placement of the network's crop.
 
     Parameters
@@ -173,6 +183,8 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
         As many numbers are drawn for every `augment`.
     flipped : bool
         Whether the crop is flipped horizontally.
+    size : int
+        Side of the network's crop, px.
     """
     rolled, angle, factor, right, down = rng.random(5)
     roll = np.radians(augment.max_roll) * (2 * angle - 1) if rolled < augment.roll_fraction else 0.0
@@ -188,12 +200,12 @@ def place(landmarks: Floats, width: int, augment: Augment, rng: np.random.Genera
     low_scale, high_scale = np.log(augment.scale)
     side *= float(np.exp(low_scale + (high_scale - low_scale) * factor))
     centre = centre + side * augment.shift * np.array([2 * right - 1, 2 * down - 1])
-    scale = CROP_SIZE / side
-    matrix = np.column_stack([scale * rotation, (CROP_SIZE - 1) / 2 - scale * centre])
+    scale = size / side
+    matrix = np.column_stack([scale * rotation, (size - 1) / 2 - scale * centre])
     border = cv2.BORDER_CONSTANT
     if augment.shift or augment.roll_fraction:
         border = int(rng.choice(BORDERS, p=_BORDER_PROBABILITIES))
-    return Placement(matrix, flipped, scale, border)
+    return Placement(matrix, flipped, scale, border, size)
 
 
 def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, texture: Image | None = None) -> Image:
@@ -313,7 +325,9 @@ def noise(crop: Image, rng: np.random.Generator) -> Image:
     height, width = crop.shape[:2]
     level, grey, *corner = (int(v) for v in rng.integers((len(_NOISE_LEVELS), 2, 2**16, 2**16)))
     field = _noise_fields()[level]
-    top, left = corner[0] % (_NOISE_FIELD - height + 1), corner[1] % (_NOISE_FIELD - width + 1)
+    if max(height, width) > _NOISE_FIELD:
+        field = np.tile(field, (-(-height // _NOISE_FIELD), -(-width // _NOISE_FIELD), 1))[:height, :width]
+    top, left = corner[0] % (field.shape[0] - height + 1), corner[1] % (field.shape[1] - width + 1)
     part = field[top : top + height, left : left + width]
     if grey:
         part = cv2.merge([part[..., 0]] * 3)

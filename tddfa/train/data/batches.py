@@ -31,8 +31,8 @@ class Batch:
 
     Attributes
     ----------
-    crops : ndarray (n, 120, 120, 3) uint8
-        BGR.
+    crops : ndarray (n, size, size, 3) uint8
+        BGR; the side is 120 px for the regressor.
     camera : ndarray (n, 3, 4) float32
         Face model's unit to px of the crop (frames: `tddfa.geometry.camera`); 0 where `has_params` is False.
     shape : ndarray (n, s) float32
@@ -83,7 +83,13 @@ def draw(weights: NDArray[np.float64], first: int, count: int, seed: int) -> Row
 
 
 def make_batch(
-    crops: Crops, rows: Rows, augment: Augment, model: FaceModel, mirror: Mirror, rng: np.random.Generator
+    crops: Crops,
+    rows: Rows,
+    augment: Augment,
+    model: FaceModel,
+    mirror: Mirror,
+    rng: np.random.Generator,
+    crop_size: int = CROP_SIZE,
 ) -> Batch:
     """Make a batch of augmented crops.
 
@@ -100,6 +106,8 @@ def make_batch(
         Of that face model.
     rng : numpy.random.Generator
         Source of the random numbers.
+    crop_size : int
+        Side of the network's crops, px.
     """
     n = len(rows)
     labels = crops.labels.take(rows)
@@ -113,7 +121,7 @@ def make_batch(
     has_labelled: Flags = np.asarray(labelled.any(axis=1)) & labels.face
     known = has_params | has_labelled
 
-    pixels = np.empty((n, CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
+    pixels = np.empty((n, crop_size, crop_size, 3), dtype=np.uint8)
     camera = np.zeros((n, 3, 4), dtype=np.float32)
     landmarks = np.zeros((n, 68, 2), dtype=np.float32)
     before: Image | None = None
@@ -131,7 +139,7 @@ def make_batch(
         # the rule, places the crop
         whole = np.where(np.isnan(target), fitted, target)
         whole = whole if np.isfinite(whole).all() else np.full_like(whole, np.nan)
-        placement = place(whole, width, augment, rng, bool(flips[i]))
+        placement = place(whole, width, augment, rng, bool(flips[i]), crop_size)
         pixels[i] = change_pixels(placement.crop(crop), augment, rng, before)
         before = crop
         if has_params[i]:
@@ -152,6 +160,7 @@ def batches(
     count: int | None = None,
     balance: float = 0.0,
     workers: int = 0,
+    crop_size: int = CROP_SIZE,
 ) -> Iterator[Batch]:
     """Batches to train on, without end.
 
@@ -175,6 +184,8 @@ def batches(
         See `Crops.weights`.
     workers : int
         Processes that make batches (`tddfa.train.engine.workers.stream`); 0 makes them here.
+    crop_size : int
+        Side of the network's crops, px.
 
     Raises
     ------
@@ -189,17 +200,17 @@ def batches(
         raise ValueError("crops: expected some, got none")
     _check_model(crops, model)
     stop = None if count is None else start + count
-    maker = _Maker(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed)
+    maker = _Maker(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed, crop_size)
     return stream(maker, start, stop, workers)
 
 
-def in_order(crops: Crops, size: int, model: FaceModel) -> Iterator[Batch]:
+def in_order(crops: Crops, size: int, model: FaceModel, crop_size: int = CROP_SIZE) -> Iterator[Batch]:
     """All crops once, in order, without augmentation, for validation. The last batch may be smaller."""
     _check_model(crops, model)
     mirror = Mirror.of(model)
     for first in range(0, len(crops), size):
         rows = np.arange(first, min(first + size, len(crops)))
-        yield make_batch(crops, rows, Augment.none(), model, mirror, np.random.default_rng(0))
+        yield make_batch(crops, rows, Augment.none(), model, mirror, np.random.default_rng(0), crop_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +224,13 @@ class _Maker:
     mirror: Mirror
     weights: NDArray[np.float64]
     seed: int
+    crop_size: int
 
     def batch(self, number: int) -> Batch:
         """Batch of a number."""
         rows = draw(self.weights, number * self.size, self.size, self.seed)
         rng = np.random.default_rng((self.seed, 2, number))
-        return make_batch(self.crops, rows, self.augment, self.model, self.mirror, rng)
+        return make_batch(self.crops, rows, self.augment, self.model, self.mirror, rng, self.crop_size)
 
 
 def _check_model(crops: Crops, model: FaceModel) -> None:

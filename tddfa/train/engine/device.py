@@ -22,6 +22,6 @@ def torch_device(name: str) -> torch.device:
         raise ValueError(f"device: expected one that torch has here, got {name!r}: {error}") from error
 
 
-def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Context of a network's precision: bfloat16 on CUDA, else float32."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, *, half: bool = False) -> AbstractContextManager[Any]:
+    """Context of a network's precision: bfloat16 on CUDA and, with `half`, on any device; else float32."""
+    return torch.autocast(device.type, torch.bfloat16) if half or device.type == "cuda" else nullcontext()

@@ -1,0 +1,1 @@
+"""Training of JVCR in three stages: volumes, coordinates, both together."""
