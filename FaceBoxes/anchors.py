@@ -15,6 +15,8 @@ METADATA_KEY = "anchors"
 
 # variances of the offsets of centre and size
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+# Shortest length, and shortest distance from a line, of the two columns that give a rotation.
+_SHORTEST = 1e-6
 
 Maps = tuple[tuple[int, tuple[tuple[float, int], ...]], ...]
 
@@ -214,3 +216,30 @@ def decode_points(prior: NDArray[np.float32], points: NDArray[np.float32]) -> ND
     """
     scale = CENTER_VARIANCE * prior[:, None, 2:]
     return prior[:, None, :2] + points.reshape(-1, 5, 2) * scale
+
+
+def decode_rotations(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Decode the network's head rotations.
+
+    The six numbers are the first two columns of the matrix before they are made orthonormal (Zhou et al., "On the
+    Continuity of Rotation Representations in Neural Networks", CVPR 2019, section 4.2).
+
+    Parameters
+    ----------
+    numbers : ndarray (n, 6) float32
+
+    Returns
+    -------
+    ndarray (n, 3, 3) float32
+        See `FaceBoxes.Detections.rotations`.
+
+    Examples
+    --------
+    >>> decode_rotations(np.float32([[2, 0, 0, 1, 3, 0]]))[0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    first, second = numbers[:, :3].astype(np.float64), numbers[:, 3:].astype(np.float64)
+    x = first / np.linalg.norm(first, axis=1, keepdims=True).clip(min=_SHORTEST)
+    second = second - (x * second).sum(axis=1, keepdims=True) * x
+    y = second / np.linalg.norm(second, axis=1, keepdims=True).clip(min=_SHORTEST)
+    return np.stack([x, y, np.cross(x, y)], axis=2).astype(np.float32)

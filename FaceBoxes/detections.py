@@ -1,4 +1,4 @@
-"""The result of a detector: boxes, scores and, where the detector has them, five points per face."""
+"""The result of a detector: boxes, scores and, where the detector has them, five points and a rotation per face."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 """Names of the five points in order. Right and left are the face's own: of an upright face that looks into the camera,
 the first eye and the first mouth corner are at the left of the image."""
+
+# Field that not every detector has -> its shape for one face.
+_OPTIONAL: dict[str, tuple[int, ...]] = {"points": (5, 2), "rotations": (3, 3)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,9 @@ class Detections:
         x and y in image px of `POINTS`: the face's right eye, left eye, nose tip, right mouth corner and left mouth
         corner. Right and left are the face's own, so an upright face has its right eye at the left of the image. None
         if the detector predicts no points.
+    rotations : ndarray (n, 3, 3) float32 or None
+        Rotation of each head, from its own frame (x to the subject's left, y up, z out of the face) to the view (x
+        right, y up, z towards the viewer). None if the detector predicts none.
 
     Raises
     ------
@@ -45,6 +51,7 @@ class Detections:
     xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     points: NDArray[np.float32] | None = None
+    rotations: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes of the arrays."""
@@ -56,11 +63,13 @@ class Detections:
             raise ValueError(f"Detections.scores: expected shape ({len(xyxy)},), got {scores.shape}")
         object.__setattr__(self, "xyxy", xyxy)
         object.__setattr__(self, "scores", scores)
-        if self.points is not None:
-            points = np.ascontiguousarray(self.points, dtype=np.float32)
-            if points.shape != (len(xyxy), 5, 2):
-                raise ValueError(f"Detections.points: expected shape ({len(xyxy)}, 5, 2), got {points.shape}")
-            object.__setattr__(self, "points", points)
+        for name, shape in _OPTIONAL.items():
+            value = getattr(self, name)
+            if value is not None:
+                array = np.ascontiguousarray(value, dtype=np.float32)
+                if array.shape != (len(xyxy), *shape):
+                    raise ValueError(f"Detections.{name}: expected shape {(len(xyxy), *shape)}, got {array.shape}")
+                object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -82,8 +91,8 @@ class Detections:
         if not isinstance(rows, slice):
             rows = np.atleast_1d(rows)
             rows = rows if rows.size else rows.astype(np.intp)  # [] is an array of floats
-        points = None if self.points is None else self.points[rows]
-        return Detections(self.xyxy[rows], self.scores[rows], points)
+        points, rotations = (None if each is None else each[rows] for each in (self.points, self.rotations))
+        return Detections(self.xyxy[rows], self.scores[rows], points, rotations)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
@@ -92,7 +101,7 @@ class Detections:
         Parameters
         ----------
         parts : sequence of Detections
-            At least one; `points` are joined if all have them.
+            At least one; `points` and `rotations` are joined if all have them.
 
         Examples
         --------
@@ -100,9 +109,9 @@ class Detections:
         >>> len(Detections.concatenate([one, one]))
         2
         """
-        points = [part.points for part in parts if part.points is not None]
-        return cls(
-            np.concatenate([part.xyxy for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate(points) if len(points) == len(parts) else None,
-        )
+        joined = {}
+        for name in _OPTIONAL:
+            values = [value for part in parts if (value := getattr(part, name)) is not None]
+            joined[name] = np.concatenate(values) if len(values) == len(parts) else None
+        xyxy, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("xyxy", "scores"))
+        return cls(xyxy, scores, **joined)

@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes.anchors import Anchors, decode, decode_points
+from FaceBoxes.anchors import Anchors, decode, decode_points, decode_rotations
 from FaceBoxes.detections import Detections
 from FaceBoxes.scales import Scales
 from FaceBoxes.search import Search, check_settings
 
 Model = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``image (1, h, w, 3) uint8`` BGR -> ``scores (1, n)``, ``offsets (1, n, 4)`` and, where the network has them,
-``points (1, n, 10)`` for the priors of its size."""
+``points (1, n, 10)`` and ``rotations (1, n, 6)`` for the priors of its size."""
 
 
 @dataclass(frozen=True)
@@ -130,20 +130,23 @@ class Detector:
         """Boxes above the minimum score, in px of the network's input."""
         outputs = self.model(pixels[None])
         scores, offsets = outputs["scores"][0], outputs["offsets"][0]
-        points = outputs["points"][0] if "points" in outputs else None
+        points, rotations = (outputs[name][0] if name in outputs else None for name in ("points", "rotations"))
         height, width = pixels.shape[:2]
         prior = self.layout.priors(height, width)
         _check_outputs(outputs, len(prior), height, width)
         rows = np.flatnonzero(scores > self.score)
         prior = prior[rows]
         return Detections(
-            decode(prior, offsets[rows]), scores[rows], None if points is None else decode_points(prior, points[rows])
+            decode(prior, offsets[rows]),
+            scores[rows],
+            None if points is None else decode_points(prior, points[rows]),
+            None if rotations is None else decode_rotations(rotations[rows]),
         )
 
 
 def _check_outputs(outputs: Mapping[str, NDArray[np.float32]], n: int, height: int, width: int) -> None:
     """Check the shapes of a network's outputs for an image with n prior boxes."""
-    for name, shape in (("scores", (1, n)), ("offsets", (1, n, 4)), ("points", (1, n, 10))):
+    for name, shape in (("scores", (1, n)), ("offsets", (1, n, 4)), ("points", (1, n, 10)), ("rotations", (1, n, 6))):
         if name in outputs and outputs[name].shape != shape:
             raise ValueError(
                 f"model: expected {name} {shape} for an image of {width} x {height} px, got {outputs[name].shape}"

@@ -78,7 +78,7 @@ class Search:
         found = self._best(found)
         # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
         points = None if found.points is None else view.to_image(found.points)
-        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points))
+        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points, found.rotations))
 
     def _suppressed(self, found: Detections) -> Detections:
         return found[nms(found.xyxy, found.scores, self.iou, self.max_faces)]

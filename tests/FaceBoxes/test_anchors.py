@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from FaceBoxes import Anchors
-from FaceBoxes.anchors import decode, decode_points, priors
+from FaceBoxes.anchors import decode, decode_points, decode_rotations, priors
 
 
 def by_loops(height, width):
@@ -83,3 +83,16 @@ def test_decode_points_scales_with_the_prior():
     # centre + value * 0.1 * 20
     np.testing.assert_allclose(points, [[[40, 52], [44, 56], [48, 60], [52, 64], [56, 68]]], rtol=1e-6)
     assert decode_points(np.zeros((0, 3), np.float32), np.zeros((0, 10), np.float32)).shape == (0, 5, 2)
+
+
+def test_decoded_rotations_are_orthonormal_and_finite(rng):
+    numbers = np.concatenate([rng.normal(size=(40, 6)), np.zeros((1, 6))]).astype(np.float32)
+    rotations = decode_rotations(numbers)
+    assert rotations.shape == (41, 3, 3) and np.isfinite(rotations).all()
+    np.testing.assert_allclose(
+        rotations[:40] @ rotations[:40].transpose(0, 2, 1), np.tile(np.eye(3), (40, 1, 1)), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.det(rotations[:40]), 1, atol=1e-5)
+    first = numbers[:40, :3] / np.linalg.norm(numbers[:40, :3], axis=1, keepdims=True)
+    np.testing.assert_allclose(rotations[:40, :, 0], first, atol=1e-5)
+    assert decode_rotations(np.zeros((0, 6), np.float32)).shape == (0, 3, 3)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import BoxedImage
 from tddfa.datasets.pts import read_pts
 from tddfa.geometry.boxes import box_iou
+from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
 from tddfa.train.detector.faces import Faces, points_of_landmarks
@@ -138,7 +139,7 @@ def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
             points[i] = teacher.points[int(overlap[i].argmax())]
     rest = (overlap.max(axis=0, initial=0.0) < _SAME) & (predicted.scores >= _DOUBTFUL)
     extra = Faces(teacher.ellipses[rest], teacher.points[rest], complete | (predicted.scores[rest] < _SURE))
-    return Faces.joined(Faces(labelled.ellipses, points, labelled.ignored), extra)
+    return Faces.joined(replace(labelled, points=points), extra)
 
 
 def images_in(folder: str | os.PathLike[str]) -> list[Path]:
@@ -312,5 +313,10 @@ def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _
             landmarks.append((annotated if known else predicted) if labels.face[i] else None)
             own = landmarks[-1]
             found = teacher(f"{number[i]:06d}.jpg")
-            faces.append(Faces.none() if own is None else merged(face_of_landmarks(own), found, complete=False))
+            if own is None:
+                faces.append(Faces.none())
+                continue
+            rotation = Camera(labels.camera[i]).rotation if labels.has_params[i] else np.full((3, 3), np.nan)
+            face = replace(face_of_landmarks(own), rotations=rotation[None])
+            faces.append(merged(face, found, complete=False))
     return CropImages(part.take(np.array(kept, dtype=np.intp)), faces, landmarks)

@@ -18,11 +18,17 @@ from tddfa._shared.errors import TddfaError
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
-from tddfa.train.detector.networks import POINT_NUMBERS, SCALE, Block, FaceBoxes, Separable
+from tddfa.train.detector.networks import (
+    SCALE,
+    Block,
+    FaceBoxes,
+    Predictions,
+    Separable,
+)
 
 _DESCRIPTION_KEY = "network"
 # Largest accepted differences between torch and the exported file, whose sums have another order.
-_MAX_ERROR = {"scores": 1e-3, "offsets": 1e-2, "points": 1e-2}
+_MAX_ERROR = {"scores": 1e-3, "offsets": 1e-2, "points": 1e-2, "rotations": 1e-2}
 
 
 class ImportFailed(TddfaError, ValueError):
@@ -44,7 +50,8 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
     Returns
     -------
     bytes
-        ONNX: ``image`` (1, h, w, 3) uint8 BGR to ``scores`` (1, n), ``offsets`` (1, n, 4) and ``points`` (1, n, 10).
+        ONNX: ``image`` (1, h, w, 3) uint8 BGR to ``scores`` (1, n), ``offsets`` (1, n, 4), ``points`` (1, n, 10)
+        and, where the network has them, ``rotations`` (1, n, 6).
 
     Raises
     ------
@@ -66,7 +73,8 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
             mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
         )  # fmt: skip
         maps[i] = _separable(graph, graph.node("Add", [maps[i], above]), network.fused[i])
-    parts: dict[str, list[str]] = {"scores": [], "offsets": [], "points": []}
+    names = ("scores", "offsets", "points", "rotations")[: len(network.numbers)]
+    parts: dict[str, list[str]] = {name: [] for name in names}
     for i, (features, context, head, priors) in enumerate(
         zip(maps, network.context, network.heads, network.priors, strict=True)
     ):
@@ -74,19 +82,20 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
         weight, bias = (value.detach().cpu().numpy() for value in (head.weight, head.bias))
         y = graph.convolution(graph.relu(_block(graph, features, context)), weight, bias)
         cells = graph.node("Transpose", [y], perm=[0, 2, 3, 1])
-        names = [f"{name}{i}" for name in parts]
-        graph.node(
-            "Split", [cells, graph.constant([priors, 4 * priors, POINT_NUMBERS * priors], np.int64)], names, axis=3
-        )
-        for name, cell, shape in zip(parts, names, ([1, -1], [1, -1, 4], [1, -1, POINT_NUMBERS]), strict=True):
-            parts[name].append(graph.node("Reshape", [cell, graph.constant(shape, np.int64)]))
+        sizes = graph.constant([priors * count for count in network.numbers], np.int64)
+        graph.node("Split", [cells, sizes], [f"{name}{i}" for name in names], axis=3)
+        for name, count in zip(names, network.numbers, strict=True):
+            shape = [1, -1] if name == "scores" else [1, -1, count]
+            parts[name].append(graph.node("Reshape", [f"{name}{i}", graph.constant(shape, np.int64)]))
     graph.node("Sigmoid", [graph.node("Concat", parts["scores"], axis=1)], ["scores"])
-    for name in ("offsets", "points"):
+    for name in names[1:]:
         graph.node("Concat", parts[name], [name], axis=1)
+    sized = zip(names[1:], network.numbers[1:], strict=True)
+    outputs: dict[str, list[int | str]] = {"scores": [1, "n"], **{name: [1, "n", count] for name, count in sized}}
     data = graph.model(
         "faceboxes",
         ("image", [1, "h", "w", 3]),
-        {"scores": [1, "n"], "offsets": [1, "n", 4], "points": [1, "n", POINT_NUMBERS]},
+        outputs,
         notes,
         "tddfa.train",
         {**metadata, METADATA_KEY: network.anchors.to_json(), _DESCRIPTION_KEY: json.dumps(network.describe())},
@@ -126,9 +135,12 @@ def difference(network: FaceBoxes, data: bytes) -> dict[str, float]:
             coarse = rng.integers(0, 256, (1, height // 8 + 1, width // 8 + 1, 3)).repeat(8, axis=1).repeat(8, axis=2)
             image: NDArray[np.uint8] = np.ascontiguousarray(coarse[:, :height, :width], dtype=np.uint8)
             with torch.no_grad():
-                logits, offsets, points = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
+                predicted: Predictions = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
             exported = run(image)
-            for name, value in (("scores", logits.sigmoid()), ("offsets", offsets), ("points", points)):
+            expected = {"scores": predicted.logits.sigmoid(), "offsets": predicted.offsets, "points": predicted.points}
+            if predicted.rotations is not None:
+                expected["rotations"] = predicted.rotations
+            for name, value in expected.items():
                 worst[name] = max(worst[name], float(np.abs(exported[name] - value.cpu().numpy()).max()))
     network.train(was_training)
     return worst

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,8 @@ class Faces:
         See `POINTS`, px; NaN where unknown.
     ignored : ndarray (n,) bool
         Faces that may be detected or missed.
+    rotations : ndarray (n, 3, 3) float64 or None
+        Of the heads, see `FaceBoxes.Detections.rotations`; NaN where unknown. None stands for NaN.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Faces:
     ellipses: Floats
     points: Floats
     ignored: Flags
+    rotations: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -55,11 +58,22 @@ class Faces:
         ignored = np.asarray(self.ignored, dtype=np.bool_).reshape(-1)
         if not len(ellipses) == len(points) == len(ignored):
             raise ValueError(f"Faces: expected as many of each, got {len(ellipses)}, {len(points)} and {len(ignored)}")
-        for name, value in (("ellipses", ellipses), ("points", points), ("ignored", ignored)):
+        rotations = np.full((len(ellipses), 3, 3), np.nan) if self.rotations is None else self.rotations
+        if rotations.shape != (len(ellipses), 3, 3):
+            raise ValueError(f"Faces.rotations: expected shape ({len(ellipses)}, 3, 3), got {rotations.shape}")
+        for name, value in (
+            ("ellipses", ellipses), ("points", points), ("ignored", ignored), ("rotations", rotations),
+        ):  # fmt: skip
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.ellipses)
+
+    @property
+    def known_rotations(self) -> Floats:
+        """`rotations`, which are an array once the faces are made."""
+        assert self.rotations is not None
+        return self.rotations
 
     @property
     def xyxy(self) -> Floats:
@@ -81,15 +95,15 @@ class Faces:
 
     def take(self, rows: NDArray[np.intp] | Flags) -> Faces:
         """Some of the faces, by number or by mask."""
-        return Faces(self.ellipses[rows], self.points[rows], self.ignored[rows])
+        return Faces(self.ellipses[rows], self.points[rows], self.ignored[rows], self.known_rotations[rows])
 
     def ignoring(self, ignored: ArrayLike) -> Faces:
         """The same faces, more of them ignored."""
-        return Faces(self.ellipses, self.points, self.ignored | np.asarray(ignored, dtype=np.bool_))
+        return replace(self, ignored=self.ignored | np.asarray(ignored, dtype=np.bool_))
 
     def shifted(self, x: float, y: float) -> Faces:
         """Move the faces by whole px or parts of them."""
-        return Faces(self.ellipses + np.array([x, y, 0, 0, 0]), self.points + np.array([x, y]), self.ignored)
+        return replace(self, ellipses=self.ellipses + np.array([x, y, 0, 0, 0]), points=self.points + np.array([x, y]))
 
     def moved(self, matrix: Floats) -> Faces:
         """Move the faces with their image.
@@ -114,9 +128,14 @@ class Faces:
             axis=1,
         )
         points = self.points @ linear.T + offset
+        # the view has y up; a flipped head is the mirror image of its own
+        turn = np.diag([1.0, -1.0]) @ linear @ np.diag([1.0, -1.0]) / scale
+        rotations = self.known_rotations.copy()
+        rotations[:, :2] = turn @ rotations[:, :2]
         if determinant < 0:
             points = points[:, _FLIPPED]
-        return Faces(ellipses, points, self.ignored)
+            rotations[:, :, 0] *= -1
+        return Faces(ellipses, points, self.ignored, rotations)
 
     @staticmethod
     def none() -> Faces:
@@ -130,6 +149,7 @@ class Faces:
             np.concatenate([part.ellipses for part in parts]),
             np.concatenate([part.points for part in parts]),
             np.concatenate([part.ignored for part in parts]),
+            np.concatenate([part.known_rotations for part in parts]),
         )
 
     @staticmethod

@@ -19,6 +19,8 @@ from FaceBoxes.anchors import CENTER_VARIANCE, SIZE_VARIANCE
 _FOCUS, _QUADRATIC = 2.0, 0.5
 # Offsets of sizes beyond this are taken as this: the exponential of an untrained network's would overflow.
 _MAX_SIZE_OFFSET = 20.0
+# Distance of rotations under which the loss is quadratic.
+_SMALL_ANGLE = 0.1
 
 
 class DetectorLoss(NamedTuple):
@@ -33,6 +35,31 @@ class DetectorLoss(NamedTuple):
     score: Tensor
     box: Tensor
     points: Tensor
+
+
+def rotation_of(numbers: Tensor) -> Tensor:
+    """Rotations (n, 3, 3) of numbers (n, 6), as `FaceBoxes.anchors.decode_rotations`, differentiable."""
+    x = functional.normalize(numbers[:, :3], dim=1, eps=1e-6)
+    second = numbers[:, 3:] - (x * numbers[:, 3:]).sum(dim=1, keepdim=True) * x
+    y = functional.normalize(second, dim=1, eps=1e-6)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=2)
+
+
+def rotation_loss(numbers: Tensor, wanted: Tensor) -> Tensor:
+    """Mean distance of rotations: the Frobenius norm of the difference, 2 sqrt(2) sin(angle / 2).
+
+    Parameters
+    ----------
+    numbers : Tensor (p, 6)
+        Predicted, see `rotation_of`.
+    wanted : Tensor (p, 3, 3)
+        NaN where unknown.
+    """
+    known = wanted.isfinite().all(dim=2).all(dim=1)
+    difference = rotation_of(numbers[known]) - wanted[known]
+    squared = difference.square().sum(dim=(1, 2))
+    # the root has no derivative at zero
+    return (squared + _SMALL_ANGLE**2).sqrt().sum() / known.sum().clamp(min=1)
 
 
 def decoded(prior: Tensor, offsets: Tensor) -> Tensor:

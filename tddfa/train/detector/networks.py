@@ -20,12 +20,14 @@ from FaceBoxes.anchors import METADATA_KEY, Anchors
 
 SCALE = 128.0
 """The network sees ``pixel / SCALE``. No mean is subtracted: BatchNorm does it, and the border is padded with black."""
-POINT_NUMBERS = 10
-"""Outputs per prior box for the five points."""
+POINT_NUMBERS, ROTATION_NUMBERS = 10, 6
+"""Outputs per prior box for the five points, and for the rotation of the head."""
 
 # An untrained network gives every prior box a score of about 0.02.
 _FIRST_LOGIT, _HEAD_STD = -4.0, 0.01
 _STEM_STRIDE = 4
+# The first two columns of no rotation.
+_UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Architecture:
         Residual blocks of each map.
     top_down : bool
         Whether the maps of stride 16 and 8 also see the coarser map.
+    rotations : bool
+        Whether the rotations of the heads are predicted.
     """
 
     stem: int = 16
@@ -51,6 +55,7 @@ class Architecture:
     channels: tuple[int, ...] = (48, 96, 128, 128)
     blocks: tuple[int, ...] = (1, 1, 2, 1)
     top_down: bool = True
+    rotations: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -82,11 +87,14 @@ class Predictions(NamedTuple):
         From the prior boxes to the faces, divided by their variances: `FaceBoxes.anchors.decode`.
     points : Tensor (n, p, 10)
         The five points: `FaceBoxes.anchors.decode_points`.
+    rotations : Tensor (n, p, 6) or None
+        Of the heads: `FaceBoxes.anchors.decode_rotations`.
     """
 
     logits: Tensor
     offsets: Tensor
     points: Tensor
+    rotations: Tensor | None = None
 
 
 class Block(nn.Module):
@@ -154,8 +162,9 @@ class FaceBoxes(nn.Module):
         self.fused = nn.ModuleList(Separable(channels[i], channels[i]) for i in fine)
         self.priors = tuple(sum(density**2 for _, density in sizes) for _, sizes in anchors.maps)
         self.context = nn.ModuleList(Block(c, c, 3, 1, c) for c in channels)
+        self.numbers = (1, 4, POINT_NUMBERS, *((ROTATION_NUMBERS,) if self.architecture.rotations else ()))
         self.heads = nn.ModuleList(
-            nn.Conv2d(c, (5 + POINT_NUMBERS) * p, 1) for c, p in zip(channels, self.priors, strict=True)
+            nn.Conv2d(c, sum(self.numbers) * p, 1) for c, p in zip(channels, self.priors, strict=True)
         )
         for head, priors in zip(self.heads, self.priors, strict=True):
             assert isinstance(head, nn.Conv2d) and head.bias is not None
@@ -163,6 +172,8 @@ class FaceBoxes(nn.Module):
             nn.init.zeros_(head.bias)
             with torch.no_grad():
                 head.bias[:priors] = _FIRST_LOGIT
+                if self.architecture.rotations:
+                    head.bias[-ROTATION_NUMBERS * priors :] = torch.tensor(_UPRIGHT).repeat(priors)
 
     def describe(self) -> dict[str, Any]:
         """What is needed to build the network again."""
@@ -185,7 +196,19 @@ class FaceBoxes(nn.Module):
             key: tuple(value) if isinstance(value, list) else value for key, value in described["architecture"].items()
         }
         network = FaceBoxes(Architecture(**sizes), Anchors.from_metadata({METADATA_KEY: described["anchors"]}))
-        network.frozen_norms = bool(described["frozen_norms"])
+        network.frozen_norms = bool(described.get("frozen_norms", False))
+        return network
+
+    def with_rotations(self) -> FaceBoxes:
+        """Return a network with the same weights that also predicts rotations, by untrained rows of its heads."""
+        described = self.describe()
+        network = FaceBoxes.of_description({
+            **described, "architecture": {**described["architecture"], "rotations": True}
+        })  # fmt: skip
+        weights = network.state_dict()
+        for name, value in self.state_dict().items():
+            weights[name][... if value.ndim == 0 else slice(len(value))] = value
+        network.load_state_dict(weights)
         return network
 
     def train(self, mode: bool = True) -> FaceBoxes:
@@ -215,9 +238,10 @@ class FaceBoxes(nn.Module):
             above = functional.interpolate(self.lateral[i](maps[i + 1]), size=maps[i].shape[2:], mode="nearest")
             maps[i] = self.fused[i](maps[i] + above)
         parts = []
+        n = len(images)
         for features, context, head, priors in zip(maps, self.context, self.heads, self.priors, strict=True):
             y = head(functional.relu(context(features))).permute(0, 2, 3, 1)
-            logits, offsets, points = y.split([priors, 4 * priors, POINT_NUMBERS * priors], dim=3)
-            n = len(images)
-            parts.append((logits.reshape(n, -1), offsets.reshape(n, -1, 4), points.reshape(n, -1, POINT_NUMBERS)))
+            numbers = y.split([priors * count for count in self.numbers], dim=3)
+            logits, *others = (value.reshape(n, -1, count) for value, count in zip(numbers, self.numbers, strict=True))
+            parts.append((logits[..., 0], *others))
         return Predictions(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))

@@ -250,6 +250,8 @@ class Batch:
         Box of the face of each prior box in `face`, in row-major order, px.
     points : ndarray (p, 10) float32
         Its five points, px; NaN where unknown.
+    rotations : ndarray (p, 3, 3) float32
+        Rotation of its head; NaN where unknown.
     """
 
     images: Image
@@ -257,6 +259,7 @@ class Batch:
     ignored: Flags
     boxes: NDArray[np.float32]
     points: NDArray[np.float32]
+    rotations: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,18 +333,21 @@ class Scenes:
         )
         scenes = [self.scene(np.random.default_rng((self.seed, 3, number, i)), size) for i in range(count)]
         parts = [scene_targets(scene, self.anchors) for scene in scenes]
-        face, ignored, boxes, points = zip(*parts, strict=True)
+        face, ignored, boxes, points, rotations = zip(*parts, strict=True)
         return Batch(
             np.stack([scene.image for scene in scenes]),
             np.stack(face),
             np.stack(ignored),
             np.concatenate(boxes),
             np.concatenate(points),
+            np.concatenate(rotations),
         )
 
 
-def scene_targets(scene: Scene, anchors: Anchors) -> tuple[Flags, Flags, NDArray[np.float32], NDArray[np.float32]]:
-    """Match the prior boxes of a scene with its faces: `face`, `ignored`, `boxes` and `points` of a `Batch`."""
+def scene_targets(
+    scene: Scene, anchors: Anchors
+) -> tuple[Flags, Flags, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Match the prior boxes of a scene with its faces: the fields of a `Batch`, without the image."""
     prior = anchors.priors(*scene.image.shape[:2])
     faces = scene.faces
     owner = match(prior, faces.xyxy)
@@ -349,4 +355,5 @@ def scene_targets(scene: Scene, anchors: Anchors) -> tuple[Flags, Flags, NDArray
     ignored = matched & np.append(faces.ignored, False)[owner]
     face = matched & ~ignored
     mine = owner[face]
-    return face, ignored, faces.xyxy[mine].astype(np.float32), faces.points[mine].reshape(-1, 10).astype(np.float32)
+    boxes, points, rotations = faces.xyxy[mine], faces.points[mine].reshape(-1, 10), faces.known_rotations[mine]
+    return face, ignored, boxes.astype(np.float32), points.astype(np.float32), rotations.astype(np.float32)

@@ -97,9 +97,10 @@ class DetectorSettings:
         `tddfa.train.detector.export.to_onnx`, whose BatchNorms stay frozen, or a checkpoint (``.pt``) of another
         training.
     architecture : Architecture
-        Size of the network.
-    box_weight, points_weight : float
-        Weight of the loss of boxes and of the five points, relative to that of the scores.
+        Size of the network. If `init` has no rotations and this has, untrained heads are added.
+    box_weight, points_weight, rotations_weight : float
+        Weight of the loss of boxes, of the five points, and of the rotations where the network predicts them, relative
+        to that of the scores.
     workers : int
         Processes that make batches; 0 makes them in the training process.
     threads : int
@@ -118,6 +119,7 @@ class DetectorSettings:
     architecture: Architecture = field(default_factory=Architecture)
     box_weight: float = 2.0
     points_weight: float = 0.3
+    rotations_weight: float = 0.5
     workers: int = 1
     threads: int = 1
     layout: Layout = field(default_factory=Layout)
@@ -131,7 +133,7 @@ class DetectorSettings:
         for name, minimum in (("workers", 0), ("threads", 1), ("validation_scenes", 0)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
-        for name in ("box_weight", "points_weight"):
+        for name in ("box_weight", "points_weight", "rotations_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")
         for name in ("noise", "occlusion"):

@@ -16,11 +16,13 @@ from FaceBoxes.detections import Detections
 from FaceBoxes.detector import Detector
 from tddfa._shared.files import write_atomic
 from tddfa.evaluate.detections import Sample, match, precision
+from tddfa.geometry.boxes import box_iou
 from tddfa.model.face_model import FaceModel
 from tddfa.train.detector.data import LabelledImage, Source, source
 from tddfa.train.detector.export import load_onnx, to_onnx
-from tddfa.train.detector.losses import detector_loss
-from tddfa.train.detector.networks import ANCHORS, FaceBoxes
+from tddfa.train.detector.faces import Faces
+from tddfa.train.detector.losses import detector_loss, rotation_loss
+from tddfa.train.detector.networks import ANCHORS, FaceBoxes, Predictions
 from tddfa.train.detector.scenes import Batch, Scenes
 from tddfa.train.detector.settings import DetectorSettings, Folders
 from tddfa.train.engine import workers
@@ -46,7 +48,7 @@ class DetectorTask:
     network : FaceBoxes
     validation : sequence of LabelledImage
         Images that `validate` measures on.
-    box_weight, points_weight
+    box_weight, points_weight, rotations_weight
         See `DetectorSettings`.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
@@ -61,6 +63,7 @@ class DetectorTask:
         validation: Sequence[LabelledImage],
         box_weight: float = 2.0,
         points_weight: float = 0.3,
+        rotations_weight: float = 0.0,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
@@ -68,7 +71,7 @@ class DetectorTask:
         self.anchors = network.anchors
         self.described = network.describe()
         self.validation = validation
-        self.box_weight, self.points_weight = box_weight, points_weight
+        self.box_weight, self.points_weight, self.rotations_weight = box_weight, points_weight, rotations_weight
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}
 
     def describe(self) -> dict[str, Any]:
@@ -79,14 +82,18 @@ class DetectorTask:
         """Compute the weighted terms of the loss."""
         images = self._moved(batch.images).permute(0, 3, 1, 2)
         with autocast(self.device):
-            predicted = self.network(images)
+            predicted: Predictions = self.network(images)
         prior = self._moved(self.anchors.priors(*batch.images.shape[1:3]).copy())
-        logits, offsets, points = (value.float() for value in predicted)
+        logits, offsets, points = (value.float() for value in predicted[:3])
         face, ignored, boxes, wanted = (
             self._moved(value) for value in (batch.face, batch.ignored, batch.boxes, batch.points)
         )
         loss = detector_loss(logits, offsets, points, prior, face, ignored, boxes, wanted)
-        return {"score": loss.score, "box": self.box_weight * loss.box, "points": self.points_weight * loss.points}
+        terms = {"score": loss.score, "box": self.box_weight * loss.box, "points": self.points_weight * loss.points}
+        if predicted.rotations is not None:
+            angles = rotation_loss(predicted.rotations.float()[face], self._moved(batch.rotations))
+            terms["rotations"] = self.rotations_weight * angles
+        return terms
 
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -108,8 +115,10 @@ def detector_of(
 
     @torch.no_grad()
     def model(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        logits, offsets, points = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
-        outputs = {"scores": logits.sigmoid(), "offsets": offsets, "points": points}
+        predicted: Predictions = network(torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
+        outputs = {"scores": predicted.logits.sigmoid(), "offsets": predicted.offsets, "points": predicted.points}
+        if predicted.rotations is not None:
+            outputs["rotations"] = predicted.rotations
         return {name: value.cpu().numpy() for name, value in outputs.items()}
 
     return Detector(model, anchors=anchors, score=_MIN_SCORE)
@@ -123,11 +132,13 @@ def measure(detector: Callable[[NDArray[np.uint8]], Detections], images: Sequenc
     dict of str to float
         ``ap``: average precision at an IoU of 0.5. ``false``: detections above 0.5 per image without a face; left out
         if there is no such image. ``points``: median error of the five points of the detected faces, in % of the square
-        root of the face's area. ``error``: sum of 1 - ``ap`` and ``false``.
+        root of the face's area. ``degrees``: median error of their rotations. ``error``: sum of 1 - ``ap`` and
+        ``false``.
     """
     samples: list[Sample] = []
     false: list[float] = []
     errors: list[float] = []
+    angles: list[float] = []
     for labelled in images:
         found, faces = detector(labelled.image), labelled.faces
         samples.append(
@@ -138,12 +149,27 @@ def measure(detector: Callable[[NDArray[np.uint8]], Detections], images: Sequenc
         if len(faces) and len(found) and found.points is not None:
             distance = np.linalg.norm(found.points[:, None] - faces.points, axis=3).mean(axis=2) / faces.size
             errors += [float(row) for row in np.nanmin(distance, axis=0, initial=1.0)[~faces.ignored] if row < 1.0]
+        if found.rotations is not None:
+            angles += _angles(found, faces)
     values = {"ap": precision([match(sample, _IOU) for sample in samples]).average}
     if false:
         values["false"] = float(np.mean(false))
     if errors:
         values["points"] = 100 * float(np.median(errors))
+    if angles:
+        values["degrees"] = float(np.median(angles))
     return {"error": 1 - values["ap"] + values.get("false", 0.0), **values}
+
+
+def _angles(found: Detections, faces: Faces) -> list[float]:
+    """Angles in degrees between the rotations of the detected faces and the labelled ones."""
+    overlap = box_iou(faces.xyxy, found.xyxy)
+    matched = (overlap.max(axis=1, initial=0.0) >= _IOU) & np.isfinite(faces.known_rotations).all(axis=(1, 2))
+    if found.rotations is None or not matched.any():
+        return []
+    predicted = found.rotations[overlap[matched].argmax(axis=1)]
+    cosine = (np.einsum("nij,nij->n", predicted, faces.known_rotations[matched]) - 1) / 2
+    return [float(angle) for angle in np.degrees(np.arccos(cosine.clip(-1, 1)))]
 
 
 def load_best(out: Path) -> FaceBoxes:
@@ -167,9 +193,10 @@ def first_network(settings: DetectorSettings) -> FaceBoxes:
     """
     if settings.init is None:
         return FaceBoxes(settings.architecture)
-    if settings.init.suffix == ".pt":
-        return load_network(settings.init, KIND, FaceBoxes.of_description)
-    return load_onnx(settings.init)
+    is_checkpoint = settings.init.suffix == ".pt"
+    network = load_network(settings.init, KIND, FaceBoxes.of_description) if is_checkpoint else load_onnx(settings.init)
+    added = settings.architecture.rotations and not network.architecture.rotations
+    return network.with_rotations() if added else network
 
 
 def export_best(out: Path, settings: DetectorSettings) -> Path:
@@ -258,7 +285,12 @@ def train_detector(
     scenes = scenes_of(settings)
     network = first_network(settings)
     task = DetectorTask(
-        network, validation_images(settings), settings.box_weight, settings.points_weight, torch_device(device)
+        network,
+        validation_images(settings),
+        settings.box_weight,
+        settings.points_weight,
+        settings.rotations_weight,
+        torch_device(device),
     )
 
     def stream(start: int) -> Iterator[Batch]:

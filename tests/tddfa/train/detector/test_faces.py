@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tddfa.crop import roll_of_points
+from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.train.detector.faces import Faces, points_of_landmarks
 
 UPRIGHT = np.array([[40.0, 50], [60, 50], [50, 62], [43, 74], [57, 74]])
@@ -45,6 +46,23 @@ def test_outline_and_points_move_with_the_image(degrees, flip):
     np.testing.assert_allclose(moved.points[0], (UPRIGHT @ matrix[:, :2].T + matrix[:, 2])[list(order)], atol=1e-9)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("degrees", [0, 37, -120, 180])
+def test_rotations_move_with_the_image(degrees, flip, rng):
+    matrix = similarity(1.7, degrees, flip)
+    rotation, head = rotation_from_euler(35, -20, 15), rng.normal(size=(20, 3))
+
+    def seen(rotation, points):
+        return (points @ rotation.T)[:, :2] * [1, -1]
+
+    faces = Faces([[50, 62, 30, 44, 0.3]], UPRIGHT[None], [False], rotation[None])
+    (moved,) = faces.moved(matrix).rotations
+    # the flipped head is a mirrored one
+    mirrored = head * [-1, 1, 1] if flip else head
+    np.testing.assert_allclose(1.7 * seen(moved, mirrored), seen(rotation, head) @ matrix[:, :2].T, atol=1e-9)
+    assert np.linalg.det(moved) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("degrees", [0, 25, 90, -135, 179])
 def test_the_roll_of_points_and_of_a_moved_face_agree(degrees):
     matrix = similarity(2.0, degrees)
@@ -78,5 +96,6 @@ def test_parts_are_joined_and_taken():
     assert len(faces) == 2 and faces.take(faces.ignored).xyxy.tolist() == [[5, 5, 25, 35]]
     assert faces.ignoring([True, False]).ignored.all()
     assert faces.shifted(3, -1).xyxy[0].tolist() == [3, -1, 13, 9]
+    assert faces.rotations.shape == (2, 3, 3) and np.isnan(faces.rotations).all()
     with pytest.raises(ValueError, match="expected as many of each, got 1, 0 and 1"):
         Faces(np.zeros((1, 5)), np.zeros((0, 5, 2)), [False])

@@ -7,9 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from FaceBoxes.anchors import Anchors, decode  # noqa: E402
+from FaceBoxes.anchors import Anchors, decode, decode_rotations  # noqa: E402
 from tddfa.geometry.boxes import box_iou  # noqa: E402
-from tddfa.train.detector.losses import decoded, detector_loss, overlap  # noqa: E402
+from tddfa.geometry.rotation import rotation_from_euler  # noqa: E402
+from tddfa.train.detector.losses import decoded, detector_loss, overlap, rotation_loss, rotation_of  # noqa: E402
 
 PRIOR = Anchors(((16, ((16, 1),)),)).priors(64, 80).astype(np.float64)
 
@@ -97,3 +98,23 @@ def test_what_does_not_count_has_no_gradient(batch):
     detector_loss(logits, **batch).score.backward()
     assert batch["ignored"].any() and not logits.grad[batch["ignored"]].any()
     assert (logits.grad[~batch["ignored"]] != 0).all()
+
+
+def test_rotations_are_decoded_as_by_the_detector(rng):
+    numbers = rng.normal(size=(50, 6)).astype(np.float32)
+    ours = rotation_of(torch.from_numpy(numbers)).numpy()
+    np.testing.assert_allclose(ours, decode_rotations(numbers), atol=1e-4)
+    np.testing.assert_allclose(ours @ ours.transpose(0, 2, 1), np.tile(np.eye(3), (50, 1, 1)), atol=1e-5)
+    assert (np.linalg.det(ours) > 0).all()
+
+
+@pytest.mark.parametrize("angles", [(30, 0, 0), (0, -40, 0), (0, 0, 170)])
+def test_the_loss_of_rotations_grows_with_the_angle(angles):
+    wanted = torch.from_numpy(np.stack([rotation_from_euler(*angles), np.full((3, 3), np.nan)]))
+    numbers = torch.tensor([[1.0, 0, 0, 0, 1, 0]] * 2, dtype=torch.float64, requires_grad=True)
+    loss = rotation_loss(numbers, wanted)
+    angle = np.radians(np.abs(angles).max())
+    assert loss.item() == pytest.approx(np.hypot(2 * 2**0.5 * np.sin(angle / 2), 0.1))
+    loss.backward()
+    assert numbers.grad[0].isfinite().all() and numbers.grad[0].any() and not numbers.grad[1].any()
+    assert rotation_loss(numbers, wanted.fill_(torch.nan)).item() == 0

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from FaceBoxes.anchors import Anchors  # noqa: E402
+from FaceBoxes.anchors import Anchors, decode_rotations  # noqa: E402
 from tddfa.train.detector import export  # noqa: E402
 from tddfa.train.detector.export import ImportFailed, difference, load_onnx, to_onnx  # noqa: E402
 from tddfa.train.detector.networks import ANCHORS, Architecture, FaceBoxes  # noqa: E402
@@ -33,15 +33,16 @@ def made():
 @pytest.mark.parametrize("size", [(32, 32), (33, 95), (128, 200), (321, 259)])
 def test_there_is_one_output_per_prior_box(size, made):
     with torch.no_grad():
-        logits, offsets, points = made(torch.zeros(2, 3, *size, dtype=torch.uint8))
+        logits, offsets, points, rotations = made(torch.zeros(2, 3, *size, dtype=torch.uint8))
     count = len(ANCHORS.priors(*size))
     assert logits.shape == (2, count) and offsets.shape == (2, count, 4) and points.shape == (2, count, 10)
+    assert rotations is None
 
 
 def test_an_untrained_network_detects_few_faces():
     torch.manual_seed(0)
     with torch.no_grad():
-        logits, offsets, _ = FaceBoxes(TINY)(torch.randint(0, 256, (4, 3, 96, 96)))
+        logits, offsets, *_ = FaceBoxes(TINY)(torch.randint(0, 256, (4, 3, 96, 96)))
     assert 0.005 < logits.sigmoid().mean() < 0.05 and offsets.abs().mean() < 1
 
 
@@ -60,16 +61,19 @@ def test_the_finest_map_sees_far_only_from_top_down():
         assert (reach >= 16) == top_down
 
 
+@pytest.mark.parametrize("rotations", [True, False])
 @pytest.mark.parametrize("top_down", [True, False])
-def test_the_exported_file_gives_the_outputs_of_torch(top_down):
+def test_the_exported_file_gives_the_outputs_of_torch(top_down, rotations):
     torch.manual_seed(2)
     network = FaceBoxes(
-        Architecture(stem=4, channels=(8, 12), blocks=(1, 1), top_down=top_down), Anchors(ANCHORS.maps[:2])
+        Architecture(stem=4, channels=(8, 12), blocks=(1, 1), top_down=top_down, rotations=rotations),
+        Anchors(ANCHORS.maps[:2]),
     )
     data = to_onnx(network, {"model": "test"}, "notes")
     assert max(difference(network, data).values()) < 1e-4
     model = onnx.load_from_string(data)
     metadata = {each.key: each.value for each in model.metadata_props}
+    assert [each.name for each in model.graph.output] == ["scores", "offsets", "points", *["rotations"] * rotations]
     assert metadata["model"] == "test" and Anchors.from_metadata(metadata) == network.anchors
 
 
@@ -107,7 +111,8 @@ def test_every_size_of_face_has_a_prior_box():
 def test_an_exported_file_is_read_back_with_frozen_norms(made, top_down, tmp_path):
     torch.manual_seed(7)
     first = FaceBoxes(
-        Architecture(stem=8, channels=(16, 24, 24), blocks=(1, 0, 1), top_down=top_down), Anchors(ANCHORS.maps[:3])
+        Architecture(stem=8, channels=(16, 24, 24), blocks=(1, 0, 1), top_down=top_down, rotations=True),
+        Anchors(ANCHORS.maps[:3]),
     )
     path = tmp_path / "detector.onnx"
     path.write_bytes(to_onnx(first, {}))
@@ -120,6 +125,17 @@ def test_an_exported_file_is_read_back_with_frozen_norms(made, top_down, tmp_pat
             torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
     again.train()
     assert not again.stem.bn.training and again.stem.training
+
+
+def test_rotations_are_added_to_a_trained_network(made):
+    added = made.with_rotations().eval()
+    image = torch.randint(0, 256, (1, 3, 97, 130))
+    with torch.no_grad():
+        before, after = made(image), added(image)
+    for one, other in zip(before[:3], after[:3], strict=True):
+        assert torch.equal(one, other)
+    upright = decode_rotations(after.rotations[0].numpy())
+    assert np.abs(upright - np.eye(3)).max() < 0.7, "untrained heads give upright faces"
 
 
 def test_another_file_is_refused(tmp_path, root):

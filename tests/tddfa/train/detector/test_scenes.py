@@ -136,16 +136,17 @@ def test_a_mosaic_moves_its_faces():
 def test_targets_lead_back_to_the_faces():
     anchors = Anchors(((16, ((26, 1), (42, 1))),))
     faces = Faces.joined(
-        Faces([[40, 50, 24, 30, 0.0]], np.arange(10.0).reshape(1, 5, 2), [False]),
+        Faces([[40, 50, 24, 30, 0.0]], np.arange(10.0).reshape(1, 5, 2), [False], np.eye(3)[None]),
         Faces.of_boxes([[80.0, 80, 120, 122]], ignored=[True]),
     )
-    face, ignored, boxes, points = scene_targets(Scene(np.zeros((128, 128, 3), np.uint8), faces), anchors)
+    face, ignored, boxes, points, rotations = scene_targets(Scene(np.zeros((128, 128, 3), np.uint8), faces), anchors)
     prior = anchors.priors(128, 128)
     assert face.any() and ignored.any() and not (face & ignored).any()
     assert np.hypot(*(prior[face, :2] - (40, 50)).T).max() < 20
     assert np.hypot(*(prior[ignored, :2] - (100, 101)).T).max() < 20
     np.testing.assert_allclose(boxes, np.tile(faces.xyxy[0], (face.sum(), 1)))
     np.testing.assert_allclose(points, np.tile(np.arange(10.0), (face.sum(), 1)))
+    np.testing.assert_allclose(rotations, np.tile(np.eye(3), (face.sum(), 1, 1)))
 
 
 class Photos:
