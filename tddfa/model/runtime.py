@@ -196,13 +196,14 @@ class Model:
         if got != wanted:
             why = f": {failed}" if failed else ", which could not be loaded"
             _warn_once(f"running on {got} in place of {wanted}{why}")
-        if len(session.get_inputs()) != 1:
-            raise ValueError(f"{self.path}: expected a model with one input, got {len(session.get_inputs())}")
         return session
 
     @cached_property
     def _names(self) -> tuple[str, list[str]]:
-        return self._session.get_inputs()[0].name, [output.name for output in self._session.get_outputs()]
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"{self.path}: expected a model with one input, got {len(inputs)}")
+        return inputs[0].name, [output.name for output in self._session.get_outputs()]
 
     @property
     def device(self) -> str:
@@ -242,6 +243,22 @@ class Model:
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.path}: cannot run on a batch of shape {batch.shape}: {reason}") from error
         return dict(zip(outputs, values, strict=True))
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[np.float32]]:
+        """Run a model with several inputs, by their names; return its outputs by name.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a model, or if it has other inputs.
+        """
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            values = self._session.run(names, dict(inputs))
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.path}: cannot run on {', '.join(inputs)}: {reason}") from error
+        return dict(zip(names, values, strict=True))
 
     def _run_bound(self, name: str, outputs: list[str], batch: NDArray[Any]) -> list[NDArray[np.float32]]:
         # one copy to the device, one copy of all outputs back, none between

@@ -75,7 +75,7 @@ class Builder:
     def model(
         self,
         name: str,
-        image: tuple[str, Sequence[Any]],
+        image: tuple[str, Sequence[Any]] | Mapping[str, tuple[Any, Sequence[Any]]],
         outputs: Mapping[str, Sequence[Any]],
         notes: str,
         producer: str,
@@ -87,8 +87,9 @@ class Builder:
         ----------
         name : str
             Name of the graph.
-        image : tuple of str and sequence
-            Name and shape of the input, uint8.
+        image : tuple of str and sequence, or mapping
+            Name and shape of the input, uint8; or of several inputs, with their dtypes:
+            ``{"features": (np.float32, ["n", 6])}``.
         outputs : mapping of str to sequence
             Names and shapes of the outputs, float32.
         notes, producer : str
@@ -98,10 +99,14 @@ class Builder:
         """
         from onnx import TensorProto, checker, helper
 
+        inputs = {image[0]: (np.uint8, image[1])} if isinstance(image, tuple) else image
         graph = helper.make_graph(
             self.nodes,
             name,
-            [helper.make_tensor_value_info(image[0], TensorProto.UINT8, image[1])],
+            [
+                helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+                for key, (dtype, shape) in inputs.items()
+            ],
             [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in outputs.items()],
             self.constants,
         )

@@ -48,6 +48,8 @@ class Training:
         Adds the options that this command alone has.
     override : callable
         Puts the options in the place of the settings' values.
+    init : str
+        Help of ``--init``.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Training:
     smoke: str
     add_options: Callable[[argparse.ArgumentParser], None]
     override: Callable[[Any, argparse.Namespace], Any]
+    init: str = "start from a released network (.onnx)"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the command."""
@@ -76,7 +79,7 @@ class Training:
         parser.add_argument(
             "--export", action="store_true", help=f"do not train: export the best network so far to {self.exported}"
         )
-        parser.add_argument("--init", type=Path, metavar="FILE.onnx", help="start from a released network")
+        parser.add_argument("--init", type=Path, metavar="FILE", help=self.init)
         self.add_options(parser)
         parser.add_argument("--minutes", type=positive, metavar="N", help="maximum duration of the whole training")
         parser.add_argument("--steps", type=integer(1, 10**9), metavar="N", help="maximum steps of the whole training")
@@ -204,6 +207,13 @@ def _add_jvcr(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_scans(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, action="append", metavar="FOLDER",
+        help="made scans (prepare scans), in place of the settings'; again for more",
+    )  # fmt: skip
+
+
 def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
     """Options that were given, by the names of the settings they replace."""
     return {key: getattr(options, name) for key, name in names.items() if getattr(options, name) is not None}
@@ -239,6 +249,13 @@ def _override_jvcr(settings: Any, options: argparse.Namespace) -> Any:
 
 def _override_score(settings: Any, options: argparse.Namespace) -> Any:
     given = _given(options, init="init", workers="workers", samples="samples")
+    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+
+
+def _override_scan(settings: Any, options: argparse.Namespace) -> Any:
+    given = _given(options, init="init", workers="workers", data="data")
+    if "data" in given:
+        given["data"] = tuple(given["data"])
     return replace(settings, schedule=_schedule(settings.schedule, options), **given)
 
 
@@ -323,6 +340,23 @@ TRAININGS = (
         smoke="tddfa.train.jvcr.smoke:smoke",
         add_options=_add_jvcr,
         override=_override_jvcr,
+    ),
+    Training(
+        name="scan",
+        help="train the landmarker of 3D scans: points to heat of 68 landmarks",
+        description="Train stage 1 of 2S-SGCN on made scans (prepare scans), stop and resume, and export the "
+        "best network.",
+        config="scan.yml",
+        samples="scans",
+        smoke_samples="heads",
+        exported="scan.onnx",
+        settings="tddfa.train.scan.settings:ScanTrainingSettings",
+        train="tddfa.train.scan.task:train_scan",
+        export="tddfa.train.scan.task:export_again",
+        smoke="tddfa.train.scan.smoke:smoke",
+        add_options=_add_scans,
+        override=_override_scan,
+        init="start from the network of another training (best.pt)",
     ),
 )
 """All trainings: a new one is a row here."""

@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """What ``tddfa train prepare`` makes: samples, or the given crops with other labels or without some of them."""
+    """What ``tddfa train prepare`` makes: samples, or the given crops with other labels or without some of them.
+
+    What is no crop is written by `write`, which yields how much is done.
+    """
 
     help: str
     samples: Callable[[argparse.Namespace, FaceModel], Iterator[Sample]] | None = None
     relabel: Callable[[argparse.Namespace, FaceModel], tuple[Crops, int]] | None = None
+    write: Callable[[argparse.Namespace, FaceModel], Iterator[int]] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``tddfa train prepare``."""
     kinds = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=kinds)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz, or scans-NNNNN.npz"
+    )
     parser.add_argument(
         "--crops",
         type=Path,
@@ -56,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fraction of the photos, the first by name (default: %(default)g)",
     )
     parser.add_argument(
-        "--count", type=integer(1, 10_000_000), default=2000, metavar="N", help="number of crops (default: 2000)"
+        "--count",
+        type=integer(1, 10_000_000),
+        default=2000,
+        metavar="N",
+        help="number of crops or scans (default: 2000)",
     )
     parser.add_argument(
         "--max-error",
@@ -94,6 +104,11 @@ def run(options: argparse.Namespace) -> int:
         crops.write(options.out)
         print_line(f"{options.out}: {len(crops)} crops; {left_out} left out")
         return 0
+    if kind.write is not None:
+        done = 0
+        for done in kind.write(options, model):
+            print_line(f"{options.out}: {done} of {options.count}, {time.perf_counter() - begin:.0f} s")
+        return 0
     assert kind.samples is not None
     total = None if options.kind == "photos" else options.count
     count = write_samples(options.out, progress(kind.samples(options, model), total, unit="crop"), model)
@@ -130,6 +145,13 @@ def _nonfaces(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample
     from tddfa.train.data.photos import nonface_samples
 
     return nonface_samples(_photo_paths(options), options.count, options.seed)
+
+
+def _scans(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
+    from tddfa.synthetic.scans import TRAINING_SCANS
+    from tddfa.train.scan.shards import write_scans
+
+    return write_scans(options.out, model, TRAINING_SCANS, options.seed, options.count)
 
 
 def _agreeing(options: argparse.Namespace, _model: FaceModel) -> tuple[Crops, int]:
@@ -196,6 +218,9 @@ KINDS = {
         relabel=_refitted,
     ),
     "photos": Kind("faces of --photos with ground-truth landmarks (a .pts file beside each)", _photos),
+    "scans": Kind(
+        "made scans for tddfa train scan, with the seeds from --seed on; scans that are there are kept", write=_scans
+    ),
     "nonfaces": Kind("windows without a face, of --photos with boxes of all their faces (.txt beside each)", _nonfaces),
 }
 """All kinds: a new one is a row here."""

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from tddfa.evaluate.benchmarks import scans
-from tddfa.evaluate.benchmarks.scans import GAMMA, SIGMA, decode, hottest, refine
 from tddfa.evaluate.result import DataMissing, Setup
 from tddfa.landmarks68 import PARTS
+from tddfa.scan.decoding import GAMMA, SIGMA, decode, hottest, refine
 
 
 def gaussian(points, landmarks, sigma=SIGMA):

@@ -1,0 +1,1 @@
+"""Training of the scan landmarker (2S-SGCN, stage 1)."""

@@ -1,0 +1,104 @@
+import argparse
+import contextlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tddfa.cli.train._training import TRAININGS  # noqa: E402
+from tddfa.landmarks68 import MIRRORED  # noqa: E402
+from tddfa.scan.head import mean_landmarks  # noqa: E402
+from tddfa.train.engine.loop import BEST, CHECKPOINT  # noqa: E402
+from tddfa.train.scan.data import ScanBatches  # noqa: E402
+from tddfa.train.scan.settings import ScanTrainingSettings  # noqa: E402
+from tddfa.train.scan.shards import read_scans  # noqa: E402
+from tddfa.train.scan.smoke import smoke_settings  # noqa: E402
+from tddfa.train.scan.task import train_scan  # noqa: E402
+
+COMMAND = next(training for training in TRAININGS if training.name == "scan")
+
+
+@pytest.fixture(scope="module")
+def smoked(tmp_path_factory):
+    out, printed = tmp_path_factory.mktemp("smoke"), io.StringIO()
+    parser = argparse.ArgumentParser()
+    COMMAND.add_arguments(parser)
+    with contextlib.redirect_stdout(printed):
+        status = COMMAND.run(parser.parse_args(["--out", str(out), "--smoke"]))
+    return out, status, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def settings(smoked, root):
+    return smoke_settings(smoked[0] / "made", root / "configs/open_face.npz")
+
+
+@pytest.fixture(scope="module")
+def made(settings):
+    return read_scans(settings.data)
+
+
+def test_smoke(smoked):
+    out, status, printed = smoked
+    assert status == 0, printed
+    assert "landmarks of held-out scans" in printed
+    assert (out / "scan.onnx").stat().st_size > 10_000
+
+
+def test_a_training_stops_and_resumes(settings, tmp_path):
+    short = replace(settings, schedule=replace(settings.schedule, steps=3, validate_every=100))
+    assert train_scan(short, tmp_path, show=False).finished
+    assert (tmp_path / CHECKPOINT).exists()
+    longer = replace(short, schedule=replace(short.schedule, steps=5))
+    outcome = train_scan(longer, tmp_path, resume=True, show=False)
+    assert outcome.steps == 5
+    assert (tmp_path / BEST).exists()
+
+
+def batches(made, settings, aligner, **changes):
+    return ScanBatches(made, replace(settings, **changes), mean_landmarks(aligner.face_model))
+
+
+def test_a_batch_is_the_same_again(made, settings, aligner):
+    first, again = (batches(made, settings, aligner).batch(3) for _ in range(2))
+    assert (first.heat == again.heat).all()
+    assert (first.graphs[1].features == again.graphs[1].features).all()
+
+
+def test_heat_is_hottest_at_the_point_nearest_to_the_landmark(made, settings, aligner):
+    batch = batches(made, settings, aligner, points=500).batch(0)
+    for graph, heat, landmarks in zip(batch.graphs, batch.heat, batch.landmarks, strict=True):
+        away = np.linalg.norm(graph.features[:, None, :3] - landmarks, axis=2)
+        assert (away.argmin(axis=0) == heat.argmax(axis=0)).mean() > 0.99
+        hot = heat > 0.3
+        assert (away[hot] < away[~hot].max()).all()
+
+
+def test_mirrored_scans_keep_left_and_right(made, settings, aligner):
+    """Half of the scans are flipped: their right eye must still be on the right."""
+    source = batches(made, settings, aligner, rotation=0.0, shift=0.0, scale=0.0)
+    rng = np.random.default_rng(0)
+    flipped = 0
+    for _ in range(12):
+        (landmarks,) = source.of([(0, 0)], rng).landmarks * 100
+        assert landmarks[36, 0] < landmarks[45, 0]
+        own = made.landmarks[0]
+        straight, turned = (
+            np.linalg.norm(landmarks - each, axis=1).mean() for each in (own, own[MIRRORED] * [-1, 1, 1])
+        )
+        flipped += turned < straight
+    assert 0 < flipped < 12
+
+
+def test_a_folder_without_scans_is_named(settings, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no made scans"):
+        train_scan(ScanTrainingSettings((tmp_path,), settings.face_model), tmp_path / "out")
+
+
+def test_a_damaged_file_is_named(smoked, settings, tmp_path):
+    (tmp_path / "scans-00000.npz").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"scans-00000\.npz"):
+        read_scans([tmp_path])
