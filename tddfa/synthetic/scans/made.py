@@ -82,7 +82,7 @@ def made_scan(model: FaceModel, seed: int, settings: ScanSettings | None = None)
     scan = _cut(scan, landmarks, is_face, has_body, rng)
     if rng.random() < settings.cameras:
         visible = seen(scan, rng)
-        scan = without(scan, ~visible[scan.triangles].all(axis=1))
+        scan = without(scan, np.asarray(~visible[scan.triangles].all(axis=1), dtype=np.bool_))
     scan = without(scan, holes(scan, rng.uniform(*settings.holes), rng))
     if rng.random() < settings.remeshed:
         edge = rng.uniform(*settings.edge)
@@ -103,9 +103,9 @@ def _cut(scan: Scan, landmarks: Floats, is_face: bool, has_body: bool, rng: np.r
     middles = scan.vertices[scan.triangles].mean(axis=1) - landmarks.mean(axis=0)
     if is_face:
         # in front of the ears, more or less
-        away: Floats = np.linalg.norm(middles * (1, 1, 0.8), axis=1)
+        away = np.linalg.norm(middles * (1, 1, 0.8), axis=1)
         removed = (away > rng.uniform(*_FACE_RADII)) | (middles[:, 2] < rng.uniform(-110, -80))
-        return without(scan, np.asarray(removed, dtype=np.bool_))
+        return without(scan, removed)
     low, high = _TRUNK_CUTS if has_body else _NECK_CUTS
     slope = rng.normal(0, 0.2, 2)
     height = middles[:, 1] - middles[:, [0, 2]] @ slope
