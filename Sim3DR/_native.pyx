@@ -56,6 +56,7 @@ cdef extern from "compositing.h" namespace "sim3dr" nogil:
         uint8_t *out
         int64_t out_stride
         double alpha
+        bint translucent
 
     void c_composite "sim3dr::composite"(const Layer &layer, int32_t threads) except +
     void c_composite_averaged "sim3dr::composite_averaged"(const Layer &layer, int32_t factor) except +
@@ -174,7 +175,7 @@ def composite(
 ):
     cdef Layer arguments = Layer(
         <int32_t>out.shape[1], <int32_t>out.shape[0], &triangle_id[0, 0], &layer[0, 0, 0], NULL, &background[0, 0, 0],
-        background.strides[0], &out[0, 0, 0], out.strides[0], alpha)
+        background.strides[0], &out[0, 0, 0], out.strides[0], alpha, layer.shape[2] % 2 == 0)
     if palette is not None:
         arguments.palette = &palette[0, 0]
     with nogil:

@@ -72,9 +72,10 @@ def composite(
     raster : Raster
         The covered pixels.
     layer : ndarray uint8
-        The colours: (rows, columns, 3) of the raster, or (rows, columns, 1) indices into `palette`.
+        The colours: (rows, columns, 3) of the raster, or (rows, columns, 1) indices into `palette`. With one more
+        channel: the opacity of each pixel, 0..255. Where it decreases, the layer fades out to the content of `out`.
     alpha : float
-        Opacity, 0..1.
+        Opacity of the whole layer, 0..1.
     background : ndarray (h, w, 3) uint8, optional
         The image that is visible through a translucent layer; `out` by default.
     palette : ndarray (256, 3) uint8, optional
@@ -103,7 +104,10 @@ def composite(
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha!r}")
     factor = supersampling(factor)
     rows, columns = raster.depth.shape
-    _check_bytes("layer", layer, (rows, columns, 3 if palette is None else 1))
+    channels = 3 if palette is None else 1
+    if isinstance(layer, np.ndarray) and layer.ndim == 3 and layer.shape[2] == channels + 1:
+        channels += 1  # opacity
+    _check_bytes("layer", layer, (rows, columns, channels))
     if palette is not None:
         _check_bytes("palette", palette, (256, 3))
     if any(value % factor for value in (rows, columns, raster.left, raster.top)):

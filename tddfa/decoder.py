@@ -14,6 +14,7 @@ from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof
+from tddfa.model import appearance
 from tddfa.model.arkit import UNSEEN
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
@@ -66,7 +67,18 @@ class Decoder:
     @cached_property
     def _mean(self) -> Mesh:
         model = self.face_model
-        return Mesh(model.mean, model.triangles, None, model.uv, model.shade)
+        return Mesh(
+            model.mean, model.triangles, uv=model.uv, shade=model.shade,
+            opacity=appearance.opacity(model), tone=appearance.tone(model),
+        )  # fmt: skip
+
+    @cached_property
+    def _earless(self) -> Mesh:
+        opacity = appearance.opacity(self.face_model, ears=False)
+        if opacity is None:
+            return self._mean
+        triangles = self._mean.triangles
+        return replace(self._mean, triangles=triangles[opacity[triangles].max(axis=1) > 0], opacity=opacity)
 
     @property
     def unit(self) -> str:
@@ -136,6 +148,19 @@ class Decoder:
         vertices = self.face_model.vertices(params.shape, params.expression, matrix=face.camera.matrix)
         mesh = self._mean.with_vertices(vertices)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
+
+    def without_ears(self, mesh: Mesh) -> Mesh:
+        """A dense surface of a face without its ears, for drawing; its vertices are the same.
+
+        A face model without ears (`FaceModel.regions`) gives the whole surface.
+
+        Examples
+        --------
+        >>> earless = aligner.decoder.without_ears(mesh)
+        >>> len(earless.triangles) < len(mesh.triangles), len(earless.vertices) == len(mesh.vertices)
+        (True, True)
+        """
+        return self._earless.with_vertices(mesh.vertices)
 
     def _decoded(self, face: Face) -> Floats:
         return self.face_model.vertices(face.params.shape, face.params.expression)

@@ -34,6 +34,8 @@ __all__ = [
 
 Image = NDArray[np.uint8]
 
+_ALPHA_6DOF = 0.85
+
 DEPTH_STEPS_PER_PX = 16
 """Resolution of depth in a 16-bit PNG: steps of 1/16 px; 0 marks pixels without a face."""
 
@@ -48,8 +50,12 @@ class Options:
         Format of the images: ".jpg", ".png" or another that OpenCV writes.
     background : {"image", "black"}
         What a surface is drawn over.
-    alpha : float
-        Opacity of a drawn surface, 0..1.
+    alpha : float or None
+        Opacity of a drawn surface, 0..1. None takes 0.75 for 3d, 0.6 for its style "classic", and 0.85 for 6dof.
+    style : {"paper", "classic"}
+        How the surface of 3d is drawn (`tddfa.draw.mesh`).
+    ears : bool
+        Draw the ears of surfaces.
     pose_style : {"box", "axes"}
         How the pose is drawn.
     uv_size : int
@@ -74,13 +80,15 @@ class Options:
     Examples
     --------
     >>> from tddfa.outputs import Options
-    >>> Options(background="black").alpha
-    0.85
+    >>> Options(background="black").uv_size
+    512
     """
 
     suffix: str = ".jpg"
     background: Literal["image", "black"] = "image"
-    alpha: float = 0.85
+    alpha: float | None = None
+    style: draw.Style = "paper"
+    ears: bool = True
     pose_style: Literal["box", "axes"] = "box"
     uv_size: int = 512
     uv_mask: bool = False
@@ -249,6 +257,11 @@ class Outputs:
         return [self.aligner.decoder.mesh(face) for face in self.faces]
 
     @cached_property
+    def drawn_meshes(self) -> list[Mesh]:
+        """The meshes, with their ears or without."""
+        return self.meshes if self.options.ears else [self.aligner.decoder.without_ears(mesh) for mesh in self.meshes]
+
+    @cached_property
     def faces_with_visibility(self) -> list[Face]:
         """The faces, with `Face.visible`, computed where an aligner did not (``visibility=True``)."""
         if all(face.visible is not None for face in self.faces):
@@ -345,7 +358,7 @@ def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None
 
 def _save_depth(outputs: Outputs, path: Path) -> None:
     """Write depth as numbers: float32 px to .npy, 16-bit steps to .png."""
-    depth = draw.depth_px(outputs.image, outputs.meshes)
+    depth = draw.depth_px(outputs.image, outputs.drawn_meshes)
     if path.suffix == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, depth, allow_pickle=False)
@@ -412,7 +425,7 @@ def _draw_6dof(outputs: Outputs) -> Image:
         outputs.poses,
         unit=outputs.aligner.face_model.unit,
         assumed=outputs.options.intrinsics is None,
-        alpha=outputs.options.alpha,
+        alpha=_ALPHA_6DOF if outputs.options.alpha is None else outputs.options.alpha,
         background=outputs.options.background,
     )
 
@@ -466,14 +479,16 @@ _ROWS: tuple[Kind, ...] = (
     ImageKind(
         name="3d",
         help="the shaded mesh",
-        make=lambda o: draw.mesh(o.image, o.meshes, alpha=o.options.alpha, background=o.options.background),
-        options=("alpha", "background"),
+        make=lambda o: draw.mesh(
+            o.image, o.drawn_meshes, alpha=o.options.alpha, background=o.options.background, style=o.options.style
+        ),
+        options=("alpha", "background", "style", "ears"),
     ),
     ImageKind(
         name="depth",
         help="depth: near is white",
-        make=lambda o: draw.depth(o.image, o.meshes, background=o.options.background),
-        options=("background", "raw_depth"),
+        make=lambda o: draw.depth(o.image, o.drawn_meshes, background=o.options.background),
+        options=("background", "ears", "raw_depth"),
         extra_files=(
             ExtraFile(
                 ending=lambda options: {"png": "_raw.png", "npy": ".npy"}.get(options.raw_depth or ""),
@@ -485,9 +500,9 @@ _ROWS: tuple[Kind, ...] = (
         name="pncc",
         help="projected normalised coordinate code: a colour for each point of the head",
         make=lambda o: draw.pncc(
-            o.image, o.meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
+            o.image, o.drawn_meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
         ),
-        options=("background",),
+        options=("background", "ears"),
     ),
     ImageKind(
         name="pose",

@@ -416,6 +416,10 @@ class Mesh:
     shade : ndarray (n,) float32 or None
         Factor of a vertex's brightness, 0..1: dark inside the mouth. For drawing without colours, and for parts of a
         texture that no photo shows.
+    opacity : ndarray (n,) float32 or None
+        Opacity of a vertex in a drawing, 0..1: 0 on the rim, less than 1 on the ears.
+    tone : ndarray (n,) float32 or None
+        Factor of a vertex's brightness in a drawing without colours, `shade` included: dark irises and lips.
 
     Examples
     --------
@@ -429,6 +433,8 @@ class Mesh:
     colors: NDArray[np.float32] | None = None
     uv: NDArray[np.float32] | None = None
     shade: NDArray[np.float32] | None = None
+    opacity: NDArray[np.float32] | None = None
+    tone: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -441,7 +447,11 @@ class Mesh:
             )
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "triangles", triangles)
-        for name, shape in (("colors", (count, 3)), ("uv", (count, 2)), ("shade", (count,))):
+        for name, shape in (
+            ("colors", (count, 3)),
+            ("uv", (count, 2)),
+            *((name, (count,)) for name in ("shade", "opacity", "tone")),
+        ):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"Mesh.{name}", value, shape))

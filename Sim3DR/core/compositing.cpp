@@ -131,28 +131,34 @@ std::vector<std::size_t> joined(const std::vector<Run> &runs) {
   return parents;
 }
 
-// The colours of a row of a layer: in place, or looked up in the palette into `row`, which has one extra
-// byte.
+// The colours of a row of a layer: in place, or looked up in the palette or gathered into `row`, which has
+// one extra byte.
 class Colors {
 public:
-  explicit Colors(const std::uint8_t *palette) : indexed_(palette != nullptr) {
+  explicit Colors(const Layer &layer) : indexed_(layer.palette != nullptr), translucent_(layer.translucent) {
     for (int i = 0; i < 256 && indexed_; ++i)
-      std::memcpy(table_[i], palette + 3 * i, 3);
+      std::memcpy(table_[i], layer.palette + 3 * i, 3);
   }
 
-  std::int64_t channels() const { return indexed_ ? 1 : 3; }
+  std::int64_t channels() const { return (indexed_ ? 1 : 3) + (translucent_ ? 1 : 0); }
 
   const std::uint8_t *of(const std::uint8_t *line, std::int32_t width, std::uint8_t *row) const {
-    if (!indexed_)
+    if (!indexed_ && !translucent_)
       return line;
+    const std::int64_t step = channels();
     // four bytes are one move; the fourth is overwritten by the first byte of the next pixel
-    for (std::int32_t column = 0; column < width; ++column)
-      std::memcpy(row + 3 * column, table_[line[column]], 4);
+    for (std::int64_t column = 0; column < width; ++column)
+      std::memcpy(row + 3 * column, indexed_ ? table_[line[step * column]] : line + step * column, 4);
     return row;
   }
 
+  // The opacity of a pixel of a translucent layer.
+  std::uint8_t opacity(const std::uint8_t *line, std::int64_t column) const {
+    return line[channels() * (column + 1) - 1];
+  }
+
 private:
-  bool indexed_;
+  bool indexed_, translucent_;
   std::uint8_t table_[256][4] = {};
 };
 
@@ -160,6 +166,18 @@ void mix(const std::uint8_t *RESTRICT over, const std::uint8_t *RESTRICT backgro
          float alpha, float rest, std::uint8_t *RESTRICT mixed) {
   for (std::int32_t i = 0; i < count; ++i)
     mixed[i] = rounded(static_cast<float>(over[i]) * alpha + static_cast<float>(background[i]) * rest);
+}
+
+// As `mix`, with the opacity of each pixel: `of_layer` and `of_out` have a weight for each byte. What is
+// neither the layer's nor that of `out` is the background's.
+void mix_fading(const std::uint8_t *RESTRICT over, const std::uint8_t *RESTRICT background,
+                const std::uint8_t *RESTRICT out, const float *RESTRICT of_layer,
+                const float *RESTRICT of_out, std::int32_t count, std::uint8_t *RESTRICT mixed) {
+  for (std::int32_t i = 0; i < count; ++i) {
+    const auto behind = static_cast<float>(background[i]);
+    mixed[i] = rounded(behind + (static_cast<float>(over[i]) - behind) * of_layer[i] +
+                       (static_cast<float>(out[i]) - behind) * of_out[i]);
+  }
 }
 
 // Separate functions: byte pointers may alias anything, members included. Only arguments can be declared not
@@ -192,8 +210,9 @@ void mark_edge(const std::uint8_t *RESTRICT mask, const std::uint8_t *RESTRICT s
 class Outline {
 public:
   explicit Outline(const Layer &layer)
-      : layer_(layer), colors_(layer.palette), width_(static_cast<std::uint32_t>(layer.width)),
-        row_(3 * width_ + 1), mixed_(3 * width_), sums_(width_ + 2), edge_(width_), mask_(3 * width_) {
+      : layer_(layer), colors_(layer), width_(static_cast<std::uint32_t>(layer.width)), row_(3 * width_ + 1),
+        mixed_(3 * width_), sums_(width_ + 2), edge_(width_), mask_(3 * width_),
+        of_layer_(layer.translucent ? 3 * width_ : 0), of_out_(of_layer_.size()) {
     // a pixel on a straight outline has a third of its neighbourhood outside, one at a corner more
     for (int covered = 0; covered <= 9; ++covered)
       weights_[covered] = std::clamp(std::nearbyint(covered * 255.0 / 9.0) * (2.0 / 255.0) - 0.8, 0.2, 1.0);
@@ -241,7 +260,19 @@ private:
   void composite_run(const std::uint8_t *line, const std::uint8_t *background, std::uint8_t *out,
                      std::int64_t from, std::int64_t count) {
     const std::uint8_t *colors = colors_.of(line, static_cast<std::int32_t>(count), row_.data());
-    if (layer_.alpha < 1.0) {
+    if (layer_.translucent) {
+      const auto alpha = static_cast<float>(layer_.alpha);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const float opacity = static_cast<float>(colors_.opacity(line, i)) * (1.0f / 255.0f);
+        for (std::int64_t c = 3 * i; c < 3 * i + 3; ++c) {
+          of_layer_[static_cast<std::size_t>(c)] = opacity * alpha;
+          of_out_[static_cast<std::size_t>(c)] = (1.0f - opacity * alpha) * (1.0f - opacity);
+        }
+      }
+      mix_fading(colors, background, out, of_layer_.data(), of_out_.data(),
+                 static_cast<std::int32_t>(3 * count), mixed_.data());
+      colors = mixed_.data();
+    } else if (layer_.alpha < 1.0) {
       mix(colors, background, static_cast<std::int32_t>(3 * count), static_cast<float>(layer_.alpha),
           static_cast<float>(1.0 - layer_.alpha), mixed_.data());
       colors = mixed_.data();
@@ -265,6 +296,7 @@ private:
   Colors colors_;
   std::size_t width_;
   std::vector<std::uint8_t> row_, mixed_, sums_, edge_, mask_;
+  std::vector<float> of_layer_, of_out_;
   double weights_[10];
 };
 
@@ -325,38 +357,46 @@ void composite(const Layer &layer, std::int32_t threads) {
 
 void composite_averaged(const Layer &layer, std::int32_t factor) {
   const std::int32_t fine_width = layer.width * factor, each = factor * factor;
-  const Colors colors(layer.palette);
+  const Colors colors(layer);
   std::vector<std::uint8_t> color_row(3 * static_cast<std::size_t>(fine_width) + 1);
-  std::vector<std::int32_t> sums(4 * static_cast<std::size_t>(layer.width));
+  // of each pixel the sum of its colours, weighted by their opacities, how often it is covered, and the sum
+  // of the opacities
+  std::vector<std::int32_t> sums(5 * static_cast<std::size_t>(layer.width));
   const auto alpha = static_cast<float>(layer.alpha);
+  const std::int32_t opaque = layer.translucent ? 255 : 1;
   for (std::int64_t row = 0; row < layer.height; ++row) {
     std::fill(sums.begin(), sums.end(), 0);
     for (std::int64_t fine = row * factor; fine < (row + 1) * factor; ++fine) {
       const std::int32_t *ids = layer.triangle_id + fine * fine_width;
-      const std::uint8_t *line =
-          colors.of(layer.layer + fine * fine_width * colors.channels(), fine_width, color_row.data());
+      const std::uint8_t *values = layer.layer + fine * fine_width * colors.channels();
+      const std::uint8_t *line = colors.of(values, fine_width, color_row.data());
       std::int32_t *sum = sums.data();
-      for (std::int32_t column = 0; column < layer.width; ++column, sum += 4)
+      for (std::int32_t column = 0; column < layer.width; ++column, sum += 5)
         for (std::int32_t i = 0; i < factor; ++i, ++ids, line += 3) {
           const std::int32_t covered = *ids >= 0;
-          sum[0] += covered * line[0];
-          sum[1] += covered * line[1];
-          sum[2] += covered * line[2];
+          const std::int32_t weight =
+              layer.translucent ? covered * colors.opacity(values, column * factor + i) : covered;
+          sum[0] += weight * line[0];
+          sum[1] += weight * line[1];
+          sum[2] += weight * line[2];
           sum[3] += covered;
+          sum[4] += weight;
         }
     }
     std::uint8_t *out = layer.out + row * layer.out_stride;
     const std::uint8_t *background = layer.background + row * layer.background_stride;
-    const std::int32_t *sum = sums.data();
-    for (std::int32_t column = 0; column < layer.width; ++column, sum += 4, out += 3, background += 3) {
+    const std::int32_t *sum = sums.data(), all = each * opaque;
+    for (std::int32_t column = 0; column < layer.width; ++column, sum += 5, out += 3, background += 3) {
       if (!sum[3])
         continue;
-      const float weight = static_cast<float>(sum[3]) / static_cast<float>(each);
+      const float weight = static_cast<float>(sum[4]) / static_cast<float>(all);
       // at the outline: background and `out` differ where a nearer surface covers a farther one
-      const std::uint8_t *below = sum[3] < each ? out : background;
+      const float inside = sum[3] < each ? 0.0f : layer.translucent ? weight : 1.0f;
       for (int c = 0; c < 3; ++c) {
-        const auto mean = static_cast<float>((sum[c] + each / 2) / each);
-        out[c] = to_byte(mean * alpha + static_cast<float>(below[c]) * (1.0f - weight * alpha));
+        const auto mean = static_cast<float>((sum[c] + all / 2) / all);
+        const auto behind = static_cast<float>(out[c]);
+        const float below = behind + inside * (static_cast<float>(background[c]) - behind);
+        out[c] = to_byte(mean * alpha + below * (1.0f - weight * alpha));
       }
     }
   }

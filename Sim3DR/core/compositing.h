@@ -16,10 +16,11 @@ void close_holes(std::int32_t width, std::int32_t height, double max_px, float g
 // A layer and the images it is composited over, all of the size of the raster's window.
 //
 //   triangle_id       (height, width)       covered where it is not negative
-//   layer             (height, width, 3)    colours, or (height, width) indices into the palette
+//   layer             (height, width, 3)    colours, or (height, width, 1) indices into the palette; with
+//                                           `translucent` one more channel, the opacity: 0 .. 255
 //   palette           (256, 3)              null for a layer of colours
 //   background, out   rows `stride` bytes apart; they may be the same image
-//   alpha             opacity, 0 .. 1
+//   alpha             opacity of the whole layer, 0 .. 1
 struct Layer {
   std::int32_t width, height;
   const std::int32_t *triangle_id;
@@ -29,11 +30,12 @@ struct Layer {
   std::uint8_t *out;
   std::int64_t out_stride;
   double alpha;
+  bool translucent;
 };
 
 // Writes layer * alpha + background * (1 - alpha) to the covered pixels of `out`. At the outline this is
 // mixed with the content of `out`, in proportion to the number of a pixel's eight neighbours that are not
-// covered.
+// covered. Where the layer has an opacity of its own, it fades out to the content of `out`.
 void composite(const Layer &layer, std::int32_t threads);
 
 // The same for a supersampled raster with `factor` x `factor` pixels per pixel of the image, which are

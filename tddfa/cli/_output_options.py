@@ -44,7 +44,15 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
             help="what surfaces are drawn over (default: %(default)s)",
         ),
         group.add_argument(
-            "--alpha", type=fraction, default=0.85, metavar="0..1", help="opacity of surfaces (default: %(default)s)"
+            "--alpha", type=fraction, metavar="0..1",
+            help="opacity of surfaces (default: 0.75; --style classic 0.6, 6dof 0.85)",
+        ),
+        group.add_argument(
+            "--style", choices=("paper", "classic"), default="paper",
+            help="light from above and a rim that fades out, or the look of 3DDFA_V2 (default: %(default)s)",
+        ),
+        group.add_argument(
+            "--no-ears", dest="ears", action="store_false", help="draw surfaces without ears (default: with)"
         ),
         group.add_argument(
             "--pose-style", choices=("box", "axes"), default="box",

@@ -297,7 +297,8 @@ def render(
     True
     """
     del show_flag
-    return _written(wfp, draw.mesh(img, _meshes(ver_lst, tri), alpha=alpha, background=_background(with_bg_flag)))
+    meshes, background = _meshes(ver_lst, tri), _background(with_bg_flag)
+    return _written(wfp, draw.mesh(img, meshes, alpha=alpha, background=background, style="classic"))
 
 
 def depth(

@@ -12,6 +12,7 @@ from tddfa.draw.dense import points as points
 from tddfa.draw.detections import boxes as boxes
 from tddfa.draw.head_pose import pose as pose
 from tddfa.draw.sparse import landmarks as landmarks
+from tddfa.draw.surfaces import Style as Style
 from tddfa.draw.surfaces import depth as depth
 from tddfa.draw.surfaces import depth_px as depth_px
 from tddfa.draw.surfaces import mesh as mesh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ from tddfa._shared.arrays import checked_image
 from tddfa.draw._common import Background, Image, face_size, farthest_first
 from tddfa.types import Mesh
 
+Style = Literal["paper", "classic"]
+
 # Faces smaller than this, px, are rendered at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
 # Holes of a rendering with up to this fraction of the face's size, squared, are closed.
@@ -22,17 +24,10 @@ _PINHOLE = 0.015
 _FAR_SIDE = 0.25
 # Vertices with at least this cosine between normal and line of sight determine the range of the depth image.
 _FACING = 0.2
+# The darkest greys are those of parts behind the face: ears and rim (`Mesh.opacity`).
+_BEHIND_FACE = 40
 # Colours of the lit surface, BGR, from shadow to highlight: intensities 0, 1/4, 1/2, 3/4, 1.
 _CLAY = ((46, 38, 36), (112, 100, 96), (178, 168, 164), (224, 219, 217), (255, 254, 253))
-
-# from above, slightly from the viewer's left: frontal light makes a face look flat
-_LIGHT: dict[str, Any] = {
-    "ambient": 0.25,
-    "directional": 0.65,
-    "specular": 0.1,
-    "exponent": 8.0,
-    "light_direction": (-0.25, -0.45, 1.0),
-}
 
 
 def _ramp(stops: Sequence[tuple[int, int, int]]) -> Image:
@@ -41,16 +36,44 @@ def _ramp(stops: Sequence[tuple[int, int, int]]) -> Image:
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
-_CLAY_RAMP = _ramp(_CLAY)
 _GREY_RAMP = _ramp(((0, 0, 0), (255, 255, 255)))
+
+
+class _Look(NamedTuple):
+    """How a lit surface looks: opacity, light, colours from dark to bright; and whether rim and ears fade out."""
+
+    alpha: float
+    light: dict[str, Any]
+    palette: Image
+    fades: bool
+
+
+_LOOKS: dict[Style, _Look] = {
+    # light from above, slightly from the viewer's left: frontal light makes a face look flat
+    "paper": _Look(
+        alpha=0.75,
+        light={
+            "ambient": 0.25,
+            "directional": 0.65,
+            "specular": 0.1,
+            "exponent": 8.0,
+            "light_direction": (-0.25, -0.45, 1.0),
+        },
+        palette=_ramp(_CLAY),
+        fades=True,
+    ),
+    # that of 3DDFA_V2: light from the front, which `shade` has by default
+    "classic": _Look(alpha=0.6, light={}, palette=_GREY_RAMP, fades=False),
+}
 
 
 def mesh(
     image: Image,
     meshes: Sequence[Mesh],
     *,
-    alpha: float = 0.85,
+    alpha: float | None = None,
     background: Background = "image",
+    style: Style = "paper",
     threads: int = 1,
 ) -> Image:
     """Draw the lit surfaces (``3d``).
@@ -61,10 +84,13 @@ def mesh(
         BGR.
     meshes : sequence of Mesh
         In image px. A larger face counts as nearer, and hides a smaller one. `Mesh.colors` are used if present.
-    alpha : float
-        Opacity, 0..1.
+    alpha : float, optional
+        Opacity, 0..1. None takes that of the style: 0.75, or 0.6 for "classic".
     background : {"image", "black"}
         The background of the surfaces.
+    style : {"paper", "classic"}
+        "paper" has light from above, dark irises and lips (`Mesh.tone`), and a rim and ears that fade out
+        (`Mesh.opacity`). "classic" is the look of 3DDFA_V2: light from the front on an even grey.
     threads : int
         Maximum number of threads, used for large faces. The result does not depend on it.
 
@@ -85,6 +111,10 @@ def mesh(
     >>> drawn[0, 0].tolist()
     [0, 0, 0]
     """
+    if style not in _LOOKS:
+        raise ValueError(f"style: expected one of {', '.join(_LOOKS)}, got {style!r}")
+    look = _LOOKS[style]
+    alpha = look.alpha if alpha is None else alpha
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
     out = _canvas(image, background)
@@ -94,23 +124,35 @@ def mesh(
         raster = _rasterized(image, surface, factor, threads=threads)
         if raster is None:
             continue
-        light = shade(vertex_normals(surface.vertices, surface.triangles), **_LIGHT)
-        intensity = light.diffuse + light.specular
-        if surface.shade is not None and surface.colors is None:
-            intensity = intensity * surface.shade
-        albedo = np.float32(255) if surface.colors is None else 255 * surface.colors[:, ::-1]
-        layer = interpolate(raster, surface.triangles, albedo * intensity[:, None], dtype=np.uint8, threads=threads)
-        palette = _CLAY_RAMP if surface.colors is None else None
+        layer = interpolate(raster, surface.triangles, _lit(surface, look), dtype=np.uint8, threads=threads)
+        palette = look.palette if surface.colors is None else None
         # a translucent face shows the image behind it, not a farther face
         behind = image if background == "image" else out
         composite(out, raster, layer, alpha=alpha, background=behind, palette=palette, factor=factor, threads=threads)
     return out
 
 
+def _lit(surface: Mesh, look: _Look) -> NDArray[np.float32]:
+    """Colour (BGR) or brightness of each vertex, 0..255, and its opacity where the look fades."""
+    light = shade(vertex_normals(surface.vertices, surface.triangles), **look.light)
+    intensity = light.diffuse + light.specular
+    if surface.colors is None:
+        darker = surface.tone if look.fades and surface.tone is not None else surface.shade
+        columns = [intensity if darker is None else intensity * darker]
+    else:
+        columns = [intensity * channel for channel in surface.colors.T[::-1]]
+    if look.fades and surface.opacity is not None:
+        columns.append(surface.opacity)
+    values = np.stack(columns, axis=-1)
+    values *= 255
+    return values
+
+
 def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image", threads: int = 1) -> Image:
     """Draw the depth, white is near (``depth``).
 
-    The depth range of each face, of the parts that face the viewer, is scaled to the full range of greys.
+    The depth range of each face, of the parts that face the viewer, is scaled to the full range of greys. Ears
+    (`Mesh.opacity`) behind the face share the darkest ones, so that most of the greys are those of the face.
     `background` and `threads` are those of `mesh`.
 
     Examples
@@ -122,15 +164,29 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
     """
     out = _canvas(image, background)
     for surface, raster in _rendered(image, meshes, threads):
-        # parts that face away (the back of the ears, the neck) are hidden, and would take half of the greys
-        facing = vertex_normals(surface.vertices, surface.triangles)[:, 2] > _FACING
-        seen = surface.vertices[facing, 2] if facing.any() else surface.vertices[:, 2]
-        low, high = float(seen.min()), float(seen.max())
-        scale = 255 / max(high - low, 1e-6)
-        np.maximum(raster.depth, np.float32(low), out=raster.depth)
-        grey = np.asarray(cv2.convertScaleAbs(raster.depth, alpha=scale, beta=-low * scale))
-        composite(out, raster, grey[..., None], palette=_GREY_RAMP, threads=threads)
+        composite(out, raster, _greys(surface, raster.depth)[..., None], palette=_GREY_RAMP, threads=threads)
     return out
+
+
+def _greys(surface: Mesh, depth: NDArray[np.float32]) -> Image:
+    """Grey of each depth: 0 for the farthest part that faces the viewer, 255 for the nearest."""
+    z = surface.vertices[:, 2]
+    # parts that face away (the back of the ears, the neck) are hidden, and would take half of the greys
+    facing = vertex_normals(surface.vertices, surface.triangles)[:, 2] > _FACING
+    if not facing.any():
+        facing[:] = True
+    face = facing if surface.opacity is None else facing & (surface.opacity == 1)
+    if not face.any():
+        face = facing
+    lowest, low, high = float(z[facing].min()), float(z[face].min()), float(z[face].max())
+    dark = _BEHIND_FACE if lowest < low else 0
+    scale = (255 - dark) / max(high - low, 1e-6)
+    grey = cv2.convertScaleAbs(np.maximum(depth, np.float32(low)), alpha=scale, beta=-low * scale)
+    if dark:  # ears and rim, behind the face
+        scale = dark / (low - lowest)
+        behind = np.clip(depth, np.float32(lowest), np.float32(low))
+        grey = cv2.add(grey, cv2.convertScaleAbs(behind, alpha=scale, beta=-lowest * scale))
+    return np.asarray(grey)
 
 
 def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArray[np.float32]:

@@ -147,6 +147,49 @@ class TestComposite:
         np.testing.assert_array_equal(images[0], images[1])
         assert images.any()
 
+    @pytest.mark.parametrize("alpha", [0.6, 1.0])
+    def test_a_translucent_layer_fades_out_to_the_image(self, rng, alpha):
+        mask = np.zeros((30, 40), bool)
+        mask[5:25, 6:34] = True
+        layer = rng.integers(0, 256, (30, 40, 4), dtype=np.uint8)
+        background, out = rng.integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
+        opacity = layer[..., 3:] / 255
+        behind = opacity * background + (1 - opacity) * out
+        expected = np.where(mask[..., None], alpha * opacity * layer[..., :3] + (1 - alpha * opacity) * behind, out)
+        inner, before = (slice(6, 24), slice(7, 33)), out.copy()
+        composite(out, raster_of(mask), layer, alpha=alpha, background=background)
+        np.testing.assert_allclose(out[inner], expected[inner], atol=0.51)
+        np.testing.assert_array_equal(out[~mask], before[~mask])
+
+    @pytest.mark.parametrize("factor", [1, 2])
+    @pytest.mark.parametrize("indexed", [False, True])
+    def test_opacities_of_255_and_0(self, rng, factor, indexed):
+        raster = raster_of(cv2.blur(rng.random((40, 60)), (5, 5)) < 0.5)
+        palette = rng.integers(0, 256, (256, 3), dtype=np.uint8) if indexed else None
+        layer = rng.integers(0, 256, (40, 60, 1 if indexed else 3), dtype=np.uint8)
+        before, background = rng.integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+        plain, opaque, clear = before.copy(), before.copy(), before.copy()
+        options = {"alpha": 0.7, "background": background, "palette": palette, "factor": factor}
+        composite(plain, raster, layer, **options)
+        composite(opaque, raster, np.dstack([layer, np.full((40, 60), 255, np.uint8)]), **options)
+        np.testing.assert_allclose(opaque.astype(int), plain, atol=1)
+        composite(clear, raster, np.dstack([layer, np.zeros((40, 60), np.uint8)]), **options)
+        np.testing.assert_allclose(clear.astype(int), before, atol=1)
+
+    @pytest.mark.parametrize("factor", [2, 3])
+    def test_supersampled_opacities_weight_the_colours(self, rng, factor):
+        shape = 12 * factor, 15 * factor
+        layer = rng.integers(0, 256, (*shape, 4), dtype=np.uint8)
+        out = rng.integers(0, 256, (12, 15, 3), dtype=np.uint8)
+        opacity = layer[..., 3:] / 255
+
+        def blocks(array):
+            return array.reshape(12, factor, 15, factor, -1).mean(axis=(1, 3))
+
+        expected = 0.8 * blocks(layer[..., :3] * opacity) + (1 - 0.8 * blocks(opacity)) * out
+        composite(out, raster_of(np.ones(shape, bool)), layer, alpha=0.8, factor=factor)
+        np.testing.assert_allclose(out, expected, atol=1)
+
     @pytest.mark.parametrize("factor", [2, 3])
     @pytest.mark.parametrize("alpha", [0.4, 1.0])
     def test_supersampled_pixels_are_averaged(self, rng, factor, alpha):
@@ -182,6 +225,7 @@ class TestComposite:
             ({"factor": 3}, ValueError, "raster: expected a window"),
             ({"threads": 0}, ValueError, "threads: expected"),
             ({"layer": np.zeros((8, 8, 1), np.uint8)}, ValueError, "layer: expected shape"),
+            ({"layer": np.zeros((8, 8, 5), np.uint8)}, ValueError, "layer: expected shape"),
             ({"layer": np.zeros((8, 8, 3))}, TypeError, "layer: expected an array of uint8"),
             ({"palette": np.zeros((8, 3), np.uint8)}, ValueError, "layer|palette"),
             ({"out": np.zeros((7, 20, 3), np.uint8)}, ValueError, "out: expected an image"),

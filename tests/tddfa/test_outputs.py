@@ -323,6 +323,7 @@ class TestTable:
     OTHER = {
         "background": "black", "alpha": 0.3, "pose_style": "axes", "uv_size": 64, "uv_mask": True, "raw_depth": "png",
         "ascii": True, "vertex_colors": True, "space": "head", "intrinsics": Intrinsics.centered(700, (512, 948)),
+        "style": "classic", "ears": False,
     }  # fmt: skip
 
     def written(self, made, kind, folder):

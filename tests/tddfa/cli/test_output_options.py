@@ -170,7 +170,9 @@ class TestHelp:
         ("-o pose --space head", "--space: no effect without -o ply, -o obj or -o glb"),
         ("-o pose --background black", "--background: no effect without -o 3d, -o depth, -o pncc or -o 6dof"),
         ("-o pose,3d --background black --alpha 0.1 --pose_style axes", None),
-        ("-o pose --alpha 0.85", None),
+        ("-o pose --style paper", None),
+        ("-o pose --style classic", "--style: no effect without -o 3d"),
+        ("-o pose --no-ears", "--no-ears: no effect without -o 3d, -o depth or -o pncc"),
         ("-o pose --json --fov 50", None),
     ],
 )

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from builders import make_face
-from Sim3DR import rasterize, vertex_normals
+from Sim3DR import rasterize, shade, vertex_normals
 from tddfa import Camera, Mesh, draw
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.surface.texture import Texture
@@ -296,6 +298,99 @@ class TestMesh:
         assert np.isfinite(depth[148:156, 148:156]).all()
         assert np.isnan(depth[244:296, 244:296]).all()
         assert np.isfinite(depth[92:388, 92:388]).mean() == pytest.approx(1 - 60 * 60 / 296**2, abs=0.003)
+
+
+class TestStyles:
+    @pytest.fixture
+    def head(self, aligner):
+        """A head at the middle of the image, with the appearance of the face model."""
+
+        def make(yaw=0.0, scale=18.0):
+            return aligner.decoder.mesh(face_of(aligner.face_model, yaw=yaw, scale=scale))
+
+        return make
+
+    @pytest.mark.parametrize("scale", [9.0, 18.0])
+    def test_the_rim_fades_out_and_the_face_does_not(self, image, head, scale):
+        mesh = head(scale=scale)
+        opaque, fading = (draw.mesh(image, [m], alpha=1) for m in (replace(mesh, opacity=None), mesh))
+        x, y = np.rint(mesh.vertices[:, :2]).astype(int).T
+        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2] > 0.5
+        rim, face = facing & (mesh.opacity < 0.1), facing & (mesh.opacity == 1)
+        inside = inner(mesh, 6)[y, x]
+        assert np.abs(fading[y, x][face & inside].astype(int) - opaque[y, x][face & inside]).max() <= 4
+        off = np.abs(fading[y, x][rim].astype(int) - image[y, x][rim]).mean()
+        assert off < 0.25 * np.abs(opaque[y, x][rim].astype(int) - image[y, x][rim]).mean()
+
+    def test_the_rim_fades_out_over_a_farther_face(self, head):
+        grey = np.full((SIZE, SIZE, 3), 90, np.uint8)
+        far = head(scale=12)
+        near = replace(far, vertices=far.vertices * np.float32(1.5) + np.float32([-200, -20, 900]))
+        both, alone = draw.mesh(grey, [near, far]), draw.mesh(grey, [far])
+        x, y = np.rint(near.vertices[near.opacity < 0.03, :2]).astype(int).T
+        x, y = (v[(x > 2) & (x < SIZE - 2) & (y > 2) & (y < SIZE - 2)] for v in (x, y))
+        behind = inner(far, 3)[y, x]
+        assert behind.sum() > 20
+        assert np.abs(both[y, x][behind].astype(int) - alone[y, x][behind]).mean() < 12
+
+    def test_irises_can_be_seen(self, image, head, model):
+        mesh = head(scale=25)
+        drawn = draw.mesh(image, [mesh], alpha=1).mean(axis=-1)
+
+        def brightness(region):
+            x, y = mesh.vertices[model.regions[region], :2].mean(axis=0)
+            return drawn[round(y), round(x)]
+
+        for side in ("left", "right"):
+            pupil = brightness(f"{side}_pupil")
+            corner = mesh.vertices[model.regions[f"{side}_iris"], :2]
+            x, y = np.rint([corner[:, 0].max() + 4, corner[:, 1].mean()]).astype(int)
+            assert pupil < 90 < 140 < drawn[y, x]
+
+    def test_classic_is_the_look_of_3ddfa_v2(self, image, head):
+        mesh = head(yaw=20)
+        result = draw.mesh(image, [mesh], style="classic", alpha=1)
+        light = shade(vertex_normals(mesh.vertices, mesh.triangles))
+        x, y = np.rint(mesh.vertices[:, :2]).astype(int).T
+        clear = (visibility(mesh, (SIZE, SIZE)) == 1) & inner(mesh, 3)[y, x] & (mesh.shade == 1)
+        expected = np.minimum(255 * (light.diffuse + light.specular), 255)[clear]
+        assert np.percentile(np.abs(result[y, x][clear] - expected[:, None]), 95) < 8
+        translucent = draw.mesh(image, [mesh], style="classic")
+        where = inner(mesh)
+        mixed = 0.6 * result[where].astype(float) + 0.4 * image[where]
+        np.testing.assert_allclose(translucent[where], mixed, atol=1.01)
+
+    @pytest.mark.parametrize("style", ["paper", "classic"])
+    def test_without_ears(self, aligner, head, style):
+        grey = np.full((SIZE, SIZE, 3), 90, np.uint8)
+        mesh = head()
+        earless = draw.mesh(grey, [aligner.decoder.without_ears(mesh)], style=style)
+        full = draw.mesh(grey, [mesh], style=style)
+        tips = [mesh.vertices[:, 0].argmin(), mesh.vertices[:, 0].argmax()]
+        for tip, inwards in zip(tips, (6, -6), strict=True):
+            x, y = np.rint(mesh.vertices[tip, :2] + np.float32([inwards, 0])).astype(int)
+            assert (full[y, x] != 90).any()
+            assert (earless[y, x] == 90).all()
+        nose = slice(220, 260), slice(220, 260)
+        np.testing.assert_array_equal(full[nose], earless[nose])
+
+    def test_most_greys_of_depth_are_those_of_the_face(self, image, head):
+        mesh = head(yaw=35)
+        result = draw.depth(image, [mesh])
+        facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2] > 0.2
+        low = mesh.vertices[facing & (mesh.opacity == 1), 2].min()
+        assert low > mesh.vertices[facing, 2].min() + 5
+        numbers = draw.depth_px(image, [mesh])
+        where = inner(mesh, 1)
+        assert 0 < result[where & (numbers < low - 1)].max() <= 40
+        assert result[where & (numbers > low + 1)].min() >= 39
+        grey = result[where][np.argsort(numbers[where]), 0].astype(int)
+        assert (np.diff(grey) >= 0).all()
+        assert grey[-1] >= 253
+
+    def test_bad_styles_are_named(self, image):
+        with pytest.raises(ValueError, match="style: expected one of paper, classic, got 'clay'"):
+            draw.mesh(image, [], style="clay")
 
 
 class TestDepth:
