@@ -93,7 +93,7 @@ setup(
     packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), *DATA],
     package_dir=DATA,
     package_data={
-        "tddfa": ["py.typed"],
+        "tddfa": ["py.typed", "*.pyi"],
         "FaceBoxes": ["py.typed", "*.pyi"],
         "Sim3DR": ["py.typed", "*.pyi"],
         "tddfa.export": ["*.pyi"],
@@ -114,6 +114,9 @@ setup(
                 include_dirs=["Sim3DR/core"],
                 depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "Sim3DR/core").glob("*.h")),
                 extra_link_args=[] if MSVC else ["-pthread"],
+            ),
+            extension(
+                "tddfa._crops", "tddfa/_crops.pyx", "tddfa/crops.cpp", include_dirs=["tddfa"], depends=["tddfa/crops.h"]
             ),
             extension("tddfa.export._text", "tddfa/export/_text.pyx"),
             extension(

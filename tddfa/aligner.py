@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +11,18 @@ from numpy.typing import ArrayLike
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
-from tddfa.crop import roi_from_box
+from tddfa.crop import squares_from_boxes
 from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
+from tddfa.geometry.camera import Camera
+from tddfa.geometry.squares import corners as square_corners
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
-from tddfa.passes import Floats, Image, Passes, Prediction, Regressor, Target
-from tddfa.rotations import ROTATIONS, Aligned, merged, realigned, rotated_targets
-from tddfa.rotations import targets as detected
-from tddfa.types import Face, Params, Roi
+from tddfa.passes import Floats, Image, Passes, Regressor, Targets, joined, next_squares
+from tddfa.rotations import ROTATIONS, Aligned, as_targets, detected, merged, realigned, rotated_targets, together
+from tddfa.types import Face, Params, Roi, unchecked
 
 
 class Aligner:
@@ -302,69 +303,87 @@ class Aligner:
             raise ValueError("boxes, rois: expected one of them at most, got both")
         if boxes is None and rois is None and self.detector is None:
             raise ValueError("boxes: expected boxes or rois, for this aligner has no detector")
-        targets: list[Target] = []
+        parts = []
         for i, image in enumerate(images):
             if rois is not None:
-                targets += _given_rois(i, rois[i])
+                parts.append(_given_rois(i, rois[i]))
             elif boxes is not None:
-                targets += self._given_boxes(i, image, boxes[i])
+                parts.append(self._given_boxes(i, image, boxes[i]))
             else:
                 assert self.detector is not None
-                targets += detected(self.detector(image, name=names[i]), i, self.crop)
-        aligned = list(zip(targets, self._passes(images, targets), strict=True))
+                parts.append(detected(self.detector(image, name=names[i]), i, self.crop))
+        if not parts:
+            return []
+        passes = Passes(self.regressor, self.decoder, refine=self.refine, flip=self.flip)
+        targets = joined(parts)
+        aligned = Aligned(targets, passes(images, targets))
         if rois is None and self.rotations != "off" and self.sure_score is not None:
             ignored_below = self.min_score if boxes is None and self.rotations == "auto" else None
-            aligned = realigned(self._passes, images, aligned, self.sure_score, ignored_below=ignored_below)
+            aligned = realigned(passes, images, aligned, self.sure_score, ignored_below=ignored_below)
         if boxes is None and rois is None:
-            aligned = self._chosen(images, aligned)
-        result: list[list[Face]] = [[] for _ in images]
-        for target, predicted in aligned:
-            result[target.image].append(self._face(target, predicted, images[target.image]))
-        return result
+            aligned = self._chosen(passes, images, aligned)
+        return self._faces(aligned, images)
 
-    def _chosen(self, images: Sequence[Image], aligned: list[Aligned]) -> list[Aligned]:
+    def _chosen(self, passes: Passes, images: Sequence[Image], aligned: Aligned) -> Aligned:
         """Choose the detected faces that are reported, and find those of any roll."""
         assert self.detector is not None
-        sure, passes = self.sure_score, self._passes
-        limit = 0.0 if self.min_score is None else self.min_score
-        aligned = [face for face in aligned if self.min_score is None or face[1].score >= limit]
+        sure, limit = self.sure_score, 0.0 if self.min_score is None else self.min_score
+        if self.min_score is not None:
+            aligned = aligned.rows(aligned.predicted.score >= limit)
         if self.rotations == "off":
             return aligned
-        by_image: list[list[Aligned]] = [[] for _ in images]
-        for face in aligned:
-            by_image[face[0].image].append(face)
-        again: list[Target] = []
-        for i, (image, faces) in enumerate(zip(images, by_image, strict=True)):
+        counts = np.bincount(aligned.targets.image, minlength=len(images))
+        again: list[Targets] = []
+        for i, image in enumerate(images):
             # a detector that reads boxes from a file knows no rotated images
-            if (self.rotations == "all" or not faces) and not self.detector.needs_name:
+            if (self.rotations == "all" or not counts[i]) and not self.detector.needs_name:
                 again += rotated_targets(self.detector, image, i, self.crop)
-        for target, predicted in zip(again, passes(images, again), strict=True):
-            if sure is None or predicted.score >= max(sure, limit):
-                by_image[target.image].append((target, predicted))
-        return [face for faces in by_image for face in merged(faces)]
+        if again:
+            targets = joined(again)
+            more = Aligned(targets, passes(images, targets))
+            if sure is not None:
+                more = more.rows(more.predicted.score >= max(sure, limit))
+            aligned = together([aligned, more])
+        return together([merged(aligned.rows(aligned.targets.image == i)) for i in range(len(images))])
 
-    @property
-    def _passes(self) -> Passes:
-        return Passes(self.regressor, self.decoder, refine=self.refine, flip=self.flip)
-
-    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Iterator[Target]:
-        for row in _box_rows(boxes):
-            _check_box(row[:4], image)
-            score = float(row[4]) if len(row) == 5 else 1.0
-            yield Target(index, row[:4].copy(), score, roi_from_box(row[:4], self.crop))
-
-    def _face(self, target: Target, predicted: Prediction, image: Image) -> Face:
-        face = Face(
-            box=target.box,
-            score=predicted.score,
-            roi=predicted.roi,
-            params=Params(predicted.crop_camera, predicted.shape, predicted.expression),
-            camera=predicted.camera,
-            landmarks=self.decoder.to_convention(predicted.landmarks, predicted.camera),
-            image_size=image.shape[:2],
-            detected_points=target.points,
+    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Targets:
+        rows = _box_rows(boxes)
+        _check_boxes(rows[:, :4], image)
+        scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
+        return as_targets(
+            index, rows[:, :4].copy(), scores, squares_from_boxes(rows[:, :4], self.crop, np.zeros(len(rows)))
         )
-        return replace(face, visible=self.decoder.visible(face)) if self.visibility else face
+
+    def _faces(self, aligned: Aligned, images: Sequence[Image]) -> list[list[Face]]:
+        """Faces by image. The tables were checked as a whole, so that their rows are not checked again."""
+        targets, predicted = aligned
+        landmarks = self.decoder.to_convention(predicted.landmarks, predicted.camera)
+        points = np.isfinite(targets.points[:, 0, 0]).tolist()
+        rois, scores = predicted.roi.tolist(), predicted.score.tolist()
+        faces: list[list[Face]] = [[] for _ in images]
+        for k, i in enumerate(targets.image.tolist()):
+            left, top, side, angle = rois[k]
+            face = unchecked(
+                Face,
+                box=targets.box[k],
+                score=scores[k],
+                roi=unchecked(Roi, left=left, top=top, side=side, angle=angle),
+                params=unchecked(
+                    Params,
+                    camera=predicted.crop_camera[k],
+                    shape=predicted.shape[k],
+                    expression=predicted.expression[k],
+                ),
+                camera=unchecked(Camera, matrix=predicted.camera[k]),
+                landmarks=landmarks[k],
+                track_id=None,
+                visible=None,
+                image_size=images[i].shape[:2],
+                confidence=None,
+                detected_points=targets.points[k] if points[k] else None,
+            )
+            faces[i].append(replace(face, visible=self.decoder.visible(face)) if self.visibility else face)
+        return faces
 
     def roi(self, face: Face) -> Roi:
         """Square around a face's landmarks, rotated with the face: the crop for another pass, or for the next frame.
@@ -378,16 +397,18 @@ class Aligner:
         True
         """
         landmarks = self.decoder.landmarks(face, self.face_model.convention)
-        return self._passes.next_roi(landmarks, face.camera, face.roi)
+        rule, row = self.crop, face.roi.row
+        return Roi(*next_squares(rule, landmarks[None], face.camera.matrix[None], row)[0].tolist())
 
 
-def _given_rois(image: int, rois: Sequence[Roi]) -> Iterator[Target]:
+def _given_rois(image: int, rois: Sequence[Roi]) -> Targets:
     for roi in rois:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
-        corners = roi.corners()
-        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-        yield Target(image, box.astype(np.float32), 1.0, roi)
+    squares = np.array([(roi.left, roi.top, roi.side, roi.angle) for roi in rois]).reshape(-1, 4)
+    corners = square_corners(squares)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
+    return as_targets(image, boxes, np.ones(len(rois)), squares)
 
 
 def _box_rows(boxes: ArrayLike) -> Floats:
@@ -401,13 +422,22 @@ def _box_rows(boxes: ArrayLike) -> Floats:
 _MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
 
 
-def _check_box(box: Floats, image: Image) -> None:
-    """Refuse a box of fractions of the image, and one that does not overlap it."""
+def _check_boxes(boxes: Floats, image: Image) -> None:
+    """Refuse a box of fractions of the image, one without an area, and one that does not overlap the image."""
     height, width = image.shape[:2]
-    numbers = " ".join(f"{edge:g}" for edge in box)
-    if box.min() >= 0 and box.max() <= 1 and max(height, width) > 1:
-        raise ValueError(f"boxes: expected px, got {numbers}, fractions: multiply x by {width} and y by {height}")
-    if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
-        raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {numbers}")
-    if np.abs(box).max() > _MAX_BOX_PX:
-        raise ValueError(f"boxes: expected edges within {_MAX_BOX_PX:g} px of the image, got {numbers}")
+    for box in boxes.tolist():
+        x1, y1, x2, y2 = box
+        if min(box) >= 0 and max(box) <= 1 and max(height, width) > 1:
+            raise ValueError(
+                f"boxes: expected px, got {_text(box)}, fractions: multiply x by {width} and y by {height}"
+            )
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {_text(box)}")
+        if max(map(abs, box)) > _MAX_BOX_PX:
+            raise ValueError(f"boxes: expected edges within {_MAX_BOX_PX:g} px of the image, got {_text(box)}")
+        if x2 <= x1 or y2 <= y1:
+            raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {_text(box)}")
+
+
+def _text(box: list[float]) -> str:
+    return " ".join(f"{edge:g}" for edge in box)

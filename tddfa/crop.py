@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa._crops import crop_all
 from tddfa._shared.arrays import checked
+from tddfa.geometry import squares
 from tddfa.geometry.camera import Camera
-from tddfa.geometry.rotation import rotation_in_image
+from tddfa.geometry.squares import Squares
 from tddfa.model.config import CropRule
 from tddfa.types import Roi
 
@@ -56,18 +58,24 @@ def roi_from_box(box: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
     >>> roi_from_box([10, 20, 50, 60], CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25))
     Roi(left=0.0, top=14.0, side=60.0, angle=0.0)
     """
-    x1, y1, x2, y2 = checked("box", box, (4,), np.float64)
+    x1, y1, x2, y2 = row = checked("box", box, (4,), np.float64)
     if x2 <= x1 or y2 <= y1:
         raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {x1:g} {y1:g} {x2:g} {y2:g}")
-    old = ((x2 - x1) + (y2 - y1)) / 2
-    side = max(rule.box_scale * old, _MIN_SIDE)
+    return Roi(*squares_from_boxes(row[None], rule, np.array([angle]))[0].tolist())
+
+
+def squares_from_boxes(boxes: NDArray[np.floating], rule: CropRule, angles: NDArray[np.float64]) -> Squares:
+    """`roi_from_box` of boxes (n, 4) that are not empty, with angles (n,): squares (n, 4)."""
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    old = (high - low).sum(axis=1) / 2
+    side = np.maximum(rule.box_scale * old, _MIN_SIDE)
     if rule.rounded:
-        side = float(int(side))
-    shift = rule.box_shift_y * old
-    if not angle:
-        return Roi.around((x1 + x2) / 2, (y1 + y2) / 2 + shift, side)
-    x, y = rotation_in_image(angle) @ np.array([0.0, shift])  # down for the face
-    return Roi.around((x1 + x2) / 2 + x, (y1 + y2) / 2 + y, side, angle)
+        side = np.trunc(side)
+    centre, shift = (low + high) / 2, rule.box_shift_y * old
+    if not angles.any():
+        return squares.around(centre[:, 0], centre[:, 1] + shift, side)
+    down = squares.rotations_in_image(angles)[:, :, 1] * shift[:, None]  # for the face
+    return squares.around(centre[:, 0] + down[:, 0], centre[:, 1] + down[:, 1], side, angles)
 
 
 def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule) -> Roi:
@@ -94,11 +102,16 @@ def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule)
     if points is None or rule.rounded:
         return roi_from_box(box, rule)
     five = checked("points", points, (5, 2), np.float64)
-    x1, y1, x2, y2 = np.asarray(box, dtype=np.float64).tolist()
-    down = float(np.linalg.norm(five[3:].mean(axis=0) - five[:2].mean(axis=0)))
-    if down < _MIN_EYES_TO_MOUTH * (x2 - x1 + y2 - y1) / 2:
-        return roi_from_box(box, rule)
-    return roi_from_box(box, rule, crop_angle(math.degrees(float(roll_of_points(five)))))
+    box = checked("box", box, (4,), np.float64)
+    return roi_from_box(box, rule, float(roll_of_detections(box[None], five[None])[0]))
+
+
+def roll_of_detections(boxes: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Angles (n,) of the squares for detected faces, from their boxes (n, 4) and five points (n, 5, 2); degrees."""
+    five = points.astype(np.float64)
+    down = np.linalg.norm(five[:, 3:].mean(axis=1) - five[:, :2].mean(axis=1), axis=1)
+    clear = down >= _MIN_EYES_TO_MOUTH * (boxes[:, 2:].astype(np.float64) - boxes[:, :2]).sum(axis=1) / 2
+    return np.where(clear, crop_angles(np.degrees(roll_of_points(five)), np.ones(len(five))), 0.0)
 
 
 def roll_of_points(points: ArrayLike) -> NDArray[np.float64]:
@@ -136,11 +149,15 @@ def crop_angle(roll: float, seen: float = 1.0) -> float:
     >>> crop_angle(40, seen=0.25)
     0.0
     """
-    low, high = (limit / max(seen, 1e-3) for limit in _ROLLED)
-    excess = abs(roll) - low
-    if excess <= 0:
-        return 0.0
-    return roll if excess >= high - low else math.copysign(high * excess / (high - low), roll)
+    return float(crop_angles(np.array([roll]), np.array([seen]))[0])
+
+
+def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`crop_angle` of several faces, arrays (n,)."""
+    low, high = (limit / np.maximum(seen, 1e-3) for limit in _ROLLED)
+    excess = np.maximum(np.abs(roll) - low, 0)
+    rising = np.copysign(high * excess / (high - low), roll)
+    return np.where(excess >= high - low, roll, np.where(excess > 0, rising, 0.0))
 
 
 def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
@@ -160,29 +177,50 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0)
     points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
     if not len(points):
         raise ValueError("landmarks: expected one point at least, got none")
-    if angle:
-        points = points @ rotation_in_image(angle)  # the inverse, for rows
-    low, high = points.min(axis=0), points.max(axis=0)
-    side = max(rule.landmark_scale * float((high - low).max()), _MIN_SIDE)
-    x, y = (low + high) / 2 if not angle else rotation_in_image(angle) @ ((low + high) / 2)
-    return Roi.around(x, y, side, angle)
+    return Roi(*squares_around(points[None], rule, np.array([float(angle)]))[0].tolist())
+
+
+def squares_around(points: NDArray[np.floating], rule: CropRule, angles: NDArray[np.float64]) -> Squares:
+    """`roi_from_landmarks` of points (n, k, 2) of several faces, with angles (n,): squares (n, 4)."""
+    points = points.astype(np.float64)
+    turned = bool(angles.any())
+    if turned:
+        rotations = squares.rotations_in_image(angles)
+        points = points @ rotations  # the inverse, for rows
+    low, high = points.min(axis=1), points.max(axis=1)
+    side = np.maximum(rule.landmark_scale * (high - low).max(axis=1), _MIN_SIDE)
+    centre = (low + high) / 2
+    if turned:
+        centre = (rotations @ centre[:, :, None])[:, :, 0]
+    return squares.around(centre[:, 0], centre[:, 1], side, angles)
 
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
     """Camera to image px, from the regressor's camera matrix (3, 4) to px of the crop at `roi`."""
-    return _as_mapped(roi, rule).fold(camera, rule.size)
+    return Camera(all_to_image(roi.row, np.asarray(camera)[None], rule)[0])
 
 
 def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
     """Camera matrix (3, 4) to px of the crop at `roi`, from a camera to image px: the inverse of `to_image`."""
-    return _as_mapped(roi, rule).unfold(camera, rule.size)
+    return all_to_crop(roi.row, camera.matrix[None], rule)[0]
 
 
-def _as_mapped(roi: Roi, rule: CropRule) -> Roi:
-    if not rule.rounded or roi.angle:
-        return roi
-    half = 0.5 * roi.side / rule.size  # 3DDFA_V2 puts the first px of the crop at the edge itself
-    return Roi(roi.left - half, roi.top - half, roi.side)
+def all_to_image(rois: Squares, cameras: NDArray[np.floating], rule: CropRule) -> NDArray[np.float32]:
+    """`to_image` of several faces: matrices (n, 3, 4), from squares (n, 4) and camera matrices (n, 3, 4)."""
+    return squares.fold(_as_mapped(rois, rule), cameras, rule.size)
+
+
+def all_to_crop(rois: Squares, cameras: NDArray[np.float32], rule: CropRule) -> NDArray[np.float32]:
+    """`to_crop` of several faces, the inverse of `all_to_image`."""
+    return squares.unfold(_as_mapped(rois, rule), cameras, rule.size)
+
+
+def _as_mapped(rois: Squares, rule: CropRule) -> Squares:
+    if not rule.rounded:
+        return rois
+    # 3DDFA_V2 puts the first px of the crop at the edge itself
+    half = np.where(rois[:, 3] == 0, 0.5 * rois[:, 2] / rule.size, 0.0)
+    return rois - np.stack([half, half, 0 * half, 0 * half], axis=1)
 
 
 def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, rounded: bool = False) -> None:
@@ -213,31 +251,68 @@ def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, ro
     >>> bool(crop.any())
     True
     """
-    size = len(out)
-    if rounded and not roi.angle:
-        _crop_rounded(image, roi, out)
-        return
-    matrix = roi.crop_to_image(size)
-    x1, y1, x2, y2 = roi.left, roi.top, roi.left + roi.side, roi.top + roi.side
-    if roi.angle:
-        corners = roi.corners()
-        (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    # Only the part under the square is passed on: OpenCV refuses images with a side over 32767 px here.
-    left, top = max(math.floor(x1) - 1, 0), max(math.floor(y1) - 1, 0)
-    right, bottom = math.ceil(x2) + 2, math.ceil(y2) + 2
-    part = image[top : max(bottom, 0), left : max(right, 0)]
-    if part.size == 0:
-        out[:] = 0
-        return
-    matrix[:, 2] -= left, top
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cv2.warpAffine(part, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    crop_images([image], np.zeros(1, np.int64), roi.row, out[None], rounded=rounded)
 
 
-def _crop_rounded(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8]) -> None:
+def crop_images(
+    images: Sequence[NDArray[np.uint8]],
+    index: NDArray[np.int64],
+    rois: Squares,
+    out: NDArray[np.uint8],
+    *,
+    rounded: bool = False,
+    flipped: bool = False,
+) -> None:
+    """`crop_image` of several faces.
+
+    Parameters
+    ----------
+    images : sequence of ndarray (h, w, 3) uint8
+        BGR.
+    index : ndarray (n,)
+        Index of the image of each face.
+    rois : ndarray (n, 4)
+        Squares, see `tddfa.geometry.squares`.
+    out : ndarray (n, size, size, 3) uint8, C-contiguous
+        The crops are written here.
+    rounded : bool
+        See `crop_image`.
+    flipped : bool
+        Flip the crops horizontally.
+
+    Examples
+    --------
+    >>> from tddfa import Roi
+    >>> from tddfa.crop import crop_images
+    >>> crops = np.empty((2, 120, 120, 3), np.uint8)
+    >>> rois = np.concatenate([Roi(150, 40, 150).row, Roi(150, 40, 150, 30).row])
+    >>> crop_images([image], np.zeros(2, np.int64), rois, crops)
+    >>> bool((crops[0] == crops[1]).all())
+    False
+    """
+    if not rounded:
+        crop_all([_packed(image) for image in images], index, rois, out, flipped)
+        return
+    for k, roi in enumerate(rois):
+        image, one = images[index[k]], slice(k, k + 1)
+        if roi[3]:
+            crop_all([_packed(image)], np.zeros(1, np.int64), rois[one], out[one], flipped)
+            continue
+        _crop_rounded(image, roi, out[k])
+        if flipped:
+            out[k] = out[k][:, ::-1].copy()
+
+
+def _packed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image with its pixels side by side in each row: itself, but for unusual views."""
+    return image if image.strides[1:] == (3, 1) else np.ascontiguousarray(image)
+
+
+def _crop_rounded(image: NDArray[np.uint8], roi: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
-    left, top = round(roi.left), round(roi.top)
-    right, bottom = (max(round(a + roi.side), b + 1) for a, b in ((roi.left, left), (roi.top, top)))
+    x, y, side, _ = roi.tolist()
+    left, top = round(x), round(y)
+    right, bottom = (max(round(a + side), b + 1) for a, b in ((x, left), (y, top)))
     inner = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if inner[0] >= inner[2] or inner[1] >= inner[3]:
         out[:] = 0

@@ -341,11 +341,11 @@ class Decoder:
         points = self.face_model.landmarks(shape, expression)
         return points if self._offset is None else points + self._offset
 
-    def to_convention(self, landmarks: Floats, camera: Camera) -> Floats:
-        """Landmarks (68, 3) on the surface, in image px, to the decoder's landmark convention."""
+    def to_convention(self, landmarks: Floats, matrix: Floats) -> Floats:
+        """Landmarks (..., 68, 3) on the surface, in image px, to the decoder's convention; `matrix` is the camera's."""
         if self._offset is None:
             return landmarks
-        return np.asarray(landmarks + self._offset @ camera.matrix[:, :3].T)
+        return np.asarray(landmarks + self._offset @ np.swapaxes(matrix[..., :3], -1, -2))
 
     def rebuild(self, face: Face, *, camera: Camera, shape: Floats, expression: Floats) -> Face:
         """The same face with another camera, shape and expression; its parameters and landmarks follow from these.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import crop_angle, crop_image, roi_from_landmarks, to_crop, to_image
+from tddfa.crop import all_to_crop, all_to_image, crop_angles, crop_images, squares_around
 from tddfa.decoder import Decoder
-from tddfa.geometry.camera import Camera
+from tddfa.geometry.squares import Squares, iou
+from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera
-from tddfa.types import Roi
 
 Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
@@ -36,26 +35,82 @@ _MAX_ROLL_STEP = 20.0
 _MORE = 6
 
 
-class Target(NamedTuple):
-    """A face to align: index of its image, box, score and five points of the detector, and square."""
+class Targets(NamedTuple):
+    """Faces to align, a row each.
 
-    image: int
+    Attributes
+    ----------
+    image : ndarray (n,) int64
+        Index of the image.
+    box : ndarray (n, 4) float32
+        Of the detector, px.
+    score : ndarray (n,) float64
+        Of the detector.
+    roi : ndarray (n, 4) float64
+        Square, see `tddfa.geometry.squares`.
+    points : ndarray (n, 5, 2) float32
+        Five points of the detector, px; NaN where it has none.
+    """
+
+    image: NDArray[np.int64]
     box: Floats
-    score: float
-    roi: Roi
-    points: Floats | None = None
+    score: NDArray[np.float64]
+    roi: Squares
+    points: Floats
 
 
-class Prediction(NamedTuple):
-    """What a pass gives for a face. Landmarks are those on the surface, in image px."""
+class Predictions(NamedTuple):
+    """What a pass gives for the faces, a row each.
 
-    roi: Roi
-    score: float
+    Attributes
+    ----------
+    roi : ndarray (n, 4) float64
+        Squares of the crops.
+    score : ndarray (n,) float64
+        Of the regressor; without one, that of the targets.
+    crop_camera, shape, expression : ndarray (n, 3, 4), (n, s), (n, e) float32
+        See `tddfa.Params`.
+    camera : ndarray (n, 3, 4) float32
+        Matrices to image px.
+    landmarks : ndarray (n, 68, 3) float32
+        Those on the surface, in image px.
+    """
+
+    roi: Squares
+    score: NDArray[np.float64]
     crop_camera: Floats
     shape: Floats
     expression: Floats
-    camera: Camera
+    camera: Floats
     landmarks: Floats
+
+
+Table = TypeVar("Table", Targets, Predictions)
+Rows = NDArray[np.intp] | NDArray[np.bool_] | slice
+
+
+def rows(table: Table, which: Rows) -> Table:
+    """Some rows of a table, by their indices or by a mask."""
+    return _table(type(table), (column[which] for column in table))
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """One table of the rows of several; at least one."""
+    first, *others = tables
+    return _table(type(first), map(np.concatenate, zip(*tables, strict=True))) if others else first
+
+
+def replaced(table: Table, which: Rows, by: Table) -> Table:
+    """The table with other values in some rows."""
+    columns: list[NDArray[Any]] = [column.copy() for column in table]
+    for column, values in zip(columns, by, strict=True):
+        column[which] = values
+    return _table(type(table), columns)
+
+
+def _table(kind: type[Table], columns: Iterable[NDArray[Any]]) -> Table:
+    make: Callable[..., Table] = kind
+    return make(*columns)
 
 
 class Passes:
@@ -78,133 +133,136 @@ class Passes:
         self.refine, self.flip = refine, flip
         self.rule, self.face_model = decoder.crop_rule, decoder.face_model
 
-    def __call__(self, images: Sequence[Image], targets: Sequence[Target]) -> list[Prediction]:
+    def __call__(self, images: Sequence[Image], targets: Targets) -> Predictions:
         """Predict the faces at the targets, in all passes."""
         return self.further(images, targets, self.first(images, targets))
 
-    def first(self, images: Sequence[Image], targets: Sequence[Target]) -> list[Prediction]:
+    def first(self, images: Sequence[Image], targets: Targets) -> Predictions:
         """Predict the faces at the targets, in one pass."""
         return self._regress(images, targets)
 
-    def further(
-        self, images: Sequence[Image], targets: Sequence[Target], first: Sequence[Prediction]
-    ) -> list[Prediction]:
+    def further(self, images: Sequence[Image], targets: Targets, first: Predictions) -> Predictions:
         """All passes after the first."""
-        predictions = before = list(first)
+        predictions = before = first
         for turn in range(self.refine):
             before = predictions
             predictions = self._again(images, targets, before, flip=self.flip and turn % 2 == 0)
-        pairs = enumerate(zip(before, predictions, strict=True))
-        rolled = [k for k, (last, own) in pairs if roll_step(last.roi, own.roi) > _MAX_ROLL_STEP]
-        if rolled:
-            several, last = [targets[k] for k in rolled], [predictions[k] for k in rolled]
+        rolled = np.flatnonzero(roll_steps(before.roi, predictions.roi) > _MAX_ROLL_STEP)
+        if rolled.size:
             flip = self.flip and self.refine % 2 == 0
-            for k, predicted in zip(rolled, self._again(images, several, last, flip=flip), strict=True):
-                predictions[k] = predicted
+            again = self._again(images, rows(targets, rolled), rows(predictions, rolled), flip=flip)
+            predictions = replaced(predictions, rolled, again)
         return predictions
 
-    def settled(
-        self, images: Sequence[Image], targets: Sequence[Target], before: Sequence[Prediction], score: float
-    ) -> list[Prediction]:
+    def settled(self, images: Sequence[Image], targets: Targets, before: Predictions, score: float) -> Predictions:
         """Up to `_MORE` further passes for faces with a lower score; of each, the best mean of two passes in a row.
 
         Each pass is on a square around the landmarks of the one before: a turned face that the first square missed
         comes nearer from pass to pass.
         """
-        best, last = list(before), list(before)
+        best = last = before
         for turn in range(_MORE):
-            rows = [k for k, predicted in enumerate(best) if predicted.score < score]
-            squares = [self.next_roi(last[k].landmarks, last[k].camera, last[k].roi) for k in rows]
-            again = [targets[k]._replace(roi=roi) for k, roi in zip(rows, squares, strict=True)]
-            for k, later in zip(rows, self._regress(images, again, flip=self.flip and turn % 2 == 1), strict=True):
-                # before the first of these passes are all others, together
-                both = self._combined(last[k], later) if turn else before[k]
-                best[k] = max(best[k], both, key=lambda predicted: predicted.score)
-                last[k] = later
+            low = np.flatnonzero(best.score < score)
+            if not low.size:
+                break
+            former = rows(last, low)
+            again = rows(targets, low)._replace(roi=self.next_rois(former))
+            later = self._regress(images, again, flip=self.flip and turn % 2 == 1)
+            # before the first of these passes are all others, together
+            both = self._combined(former, later) if turn else rows(before, low)
+            better = both.score > best.score[low]
+            best = replaced(best, low[better], rows(both, better))
+            last = replaced(last, low, later)
         return best
 
-    def _again(
-        self, images: Sequence[Image], targets: Sequence[Target], before: Sequence[Prediction], *, flip: bool
-    ) -> list[Prediction]:
+    def _again(self, images: Sequence[Image], targets: Targets, before: Predictions, *, flip: bool) -> Predictions:
         """One more pass, on squares around the landmarks of the one before."""
-        squares = [self.next_roi(predicted.landmarks, predicted.camera, predicted.roi) for predicted in before]
-        again = [target._replace(roi=roi) for target, roi in zip(targets, squares, strict=True)]
-        later = self._regress(images, again, flip=flip)
-        return [self._combined(*pair) for pair in zip(before, later, strict=True)] if self.flip else later
+        later = self._regress(images, targets._replace(roi=self.next_rois(before)), flip=flip)
+        return self._combined(before, later) if self.flip else later
 
-    def next_roi(self, landmarks: Floats, camera: Camera, roi: Roi) -> Roi:
-        """Square around a face for another pass, in which the face is upright.
+    def next_rois(self, predictions: Predictions) -> Squares:
+        """Squares around the faces for another pass."""
+        return next_squares(self.rule, predictions.landmarks, predictions.camera, predictions.roi)
 
-        With a crop rule that rounds, the angle stays that of `roi`: 3DDFA_V2 rotates no crop.
-        """
-        return roi_from_landmarks(landmarks, self.rule, roi.angle if self.rule.rounded else _angle(camera))
-
-    def _regress(self, images: Sequence[Image], targets: Sequence[Target], *, flip: bool = False) -> list[Prediction]:
+    def _regress(self, images: Sequence[Image], targets: Targets, *, flip: bool = False) -> Predictions:
         """One pass."""
-        predictions: list[Prediction] = []
+        count, most = len(targets.roi), int(getattr(self.regressor, "max_batch", _MAX_CROPS))
+        if count > most:
+            parts = [slice(start, start + most) for start in range(0, count, most)]
+            return joined([self._regress(images, rows(targets, part), flip=flip) for part in parts])
         rule, model = self.rule, self.face_model
-        most = int(getattr(self.regressor, "max_batch", _MAX_CROPS)) if targets else 1
-        for start in range(0, len(targets), most):
-            part = targets[start : start + most]
-            crops = np.empty((len(part), rule.size, rule.size, 3), dtype=np.uint8)
-            for crop, target in zip(crops, part, strict=True):
-                crop_image(images[target.image], target.roi, crop, rounded=rule.rounded)
-            outputs = self.regressor(np.ascontiguousarray(crops[:, :, ::-1]) if flip else crops)
-            camera, shape, expression = (
-                _output(outputs, name, len(part)) for name in ("camera", "shape", "expression")
-            )
-            scores = _output(outputs, "score", len(part)) if "score" in outputs else None
-            if flip:
-                camera = mirrored_camera(camera, rule.size)
-                shape, expression = _mirror(self.face_model).coefficients(shape, expression)
-            points = model.landmarks(shape, expression)
-            for k, target in enumerate(part):
-                in_image = to_image(target.roi, camera[k], rule)
-                score = target.score if scores is None else float(scores[k])
-                landmarks = in_image.project(points[k])
-                predictions.append(
-                    Prediction(target.roi, score, camera[k], shape[k], expression[k], in_image, landmarks)
-                )
-        return predictions
+        if not count:
+            return _no_predictions(model)
+        crops = np.empty((count, rule.size, rule.size, 3), dtype=np.uint8)
+        crop_images(images, targets.image, targets.roi, crops, rounded=rule.rounded, flipped=flip)
+        outputs = self.regressor(crops)
+        camera = _output(outputs, "camera", (count, 3, 4))
+        shape = _output(outputs, "shape", (count, model.shape_count))
+        expression = _output(outputs, "expression", (count, model.expression_count))
+        score = _output(outputs, "score", (count,)).astype(np.float64) if "score" in outputs else targets.score
+        if flip:
+            camera = mirrored_camera(camera, rule.size)
+            shape, expression = _mirror(model).coefficients(shape, expression)
+        in_image = all_to_image(targets.roi, camera, rule)
+        landmarks = projected(in_image, model.landmarks(shape, expression))
+        if not np.isfinite(landmarks).all():
+            raise ValueError("regressor: expected finite numbers, got NaN or infinity")
+        return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks)
 
-    def _combined(self, first: Prediction, second: Prediction) -> Prediction:
+    def _combined(self, first: Predictions, second: Predictions) -> Predictions:
         """Mean of two passes whose squares nearly agree, else the later one, whose square is the better.
 
         The score is the mean also if the second square is rotated against the first: rotated as a false face asks for,
         many a pattern looks like a face.
         """
-        if first.roi.iou(second.roi) < _MIN_PASS_IOU:
-            turned = first.roi.angle != second.roi.angle
-            return second._replace(score=(first.score + second.score) / 2) if turned else second
-        camera = Camera(_mean(first.camera.matrix, second.camera.matrix))
+        near = iou(first.roi, second.roi) >= _MIN_PASS_IOU
+        both = near | (first.roi[:, 3] != second.roi[:, 3])
+        score = np.where(both, (first.score + second.score) / 2, second.score)
         shape, expression = _mean(first.shape, second.shape), _mean(first.expression, second.expression)
-        return Prediction(
-            second.roi,
-            (first.score + second.score) / 2,
-            to_crop(second.roi, camera, self.rule),
-            shape,
-            expression,
-            camera,
-            camera.project(self.face_model.landmarks(shape, expression)),
-        )
+        camera = _mean(first.camera, second.camera)
+        landmarks = projected(camera, self.face_model.landmarks(shape, expression))
+        crop_camera = all_to_crop(second.roi, camera, self.rule)
+        mean = Predictions(second.roi, score, crop_camera, shape, expression, camera, landmarks)
+        return mean if near.all() else replaced(mean, ~near, rows(second._replace(score=score), ~near))
 
 
-def _angle(camera: Camera) -> float:
-    """Angle of the square for a face: the rotation in the image that is nearest to its pose, 0 if it is small.
+def projected(matrices: Floats, points: Floats) -> Floats:
+    """Points (n, k, 3) of the model's frame in image px, by the camera matrix (3, 4) of each face."""
+    result: Floats = points @ matrices[:, :, :3].transpose(0, 2, 1)
+    result += matrices[:, None, :, 3]
+    return result
+
+
+def next_squares(rule: CropRule, landmarks: Floats, cameras: Floats, rois: Squares) -> Squares:
+    """Squares around faces (n) for another pass, in which they are upright.
+
+    With a crop rule that rounds, the angles stay those of `rois`: 3DDFA_V2 rotates no crop.
+    """
+    return squares_around(landmarks[:, :, :2], rule, rois[:, 3] if rule.rounded else _angles(cameras))
+
+
+def _angles(cameras: Floats) -> NDArray[np.float64]:
+    """Angles (n,) of the squares for faces: the rotations in the image that are nearest to their poses, 0 if small.
 
     It is the roll of a face that looks into the camera, and defined for all other poses too.
     """
-    linear = camera.matrix[:, :3]
-    (a, b, _), (c, d, _), _ = linear.tolist()
+    linear = cameras[:, :, :3].reshape(-1, 9)
+    a, b, c, d = linear[:, [0, 1, 3, 4]].T.astype(np.float64)
     # cosine and sine of the roll, times the scale and a factor that is 1 from the front and 1/2 from the side
     cosine, sine = (a - d) / 2, (b + c) / 2
-    seen = 3 * (cosine**2 + sine**2) / max(float(np.square(linear).sum()), 1e-12)
-    return crop_angle(math.degrees(math.atan2(sine, cosine)), seen)
+    seen = 3 * (cosine**2 + sine**2) / np.maximum(np.square(linear).sum(axis=1), 1e-12)
+    return crop_angles(np.degrees(np.arctan2(sine, cosine)), seen)
 
 
-def roll_step(before: Roi, after: Roi) -> float:
-    """Angle between two squares, 0 to 180 degrees."""
-    return abs((after.angle - before.angle + 180) % 360 - 180)
+def roll_steps(before: Squares, after: Squares) -> NDArray[np.float64]:
+    """Angles (n,) between pairs of squares, 0 to 180 degrees."""
+    return np.abs((after[:, 3] - before[:, 3] + 180) % 360 - 180)
+
+
+def _no_predictions(model: FaceModel) -> Predictions:
+    shapes = (4,), (), (3, 4), (model.shape_count,), (model.expression_count,), (3, 4), (68, 3)
+    types = [np.float64] * 2 + [np.float32] * 5
+    return _table(Predictions, (np.zeros((0, *shape), dtype) for shape, dtype in zip(shapes, types, strict=True)))
 
 
 @lru_cache(maxsize=2)
@@ -214,13 +272,13 @@ def _mirror(model: FaceModel) -> Mirror:
 
 
 def _mean(a: Floats, b: Floats) -> Floats:
-    return np.mean((a, b), axis=0, dtype=np.float32)
+    return (a + b) / np.float32(2)
 
 
-def _output(outputs: Mapping[str, Floats], name: str, count: int) -> Floats:
+def _output(outputs: Mapping[str, Floats], name: str, shape: tuple[int, ...]) -> Floats:
     if name not in outputs:
         raise ValueError(f"regressor: expected an output {name!r}, got {', '.join(outputs)}")
-    value = np.asarray(outputs[name])
-    if value.shape[:1] != (count,):
-        raise ValueError(f"regressor: {name}: expected {count} rows, got shape {value.shape}")
+    value = np.asarray(outputs[name], dtype=np.float32)
+    if value.shape != shape:
+        raise ValueError(f"regressor: {name}: expected shape {shape}, got {value.shape}")
     return value

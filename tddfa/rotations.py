@@ -10,22 +10,33 @@ If no face of an image is found, the detector takes the image rotated by quarter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detections
-from tddfa.crop import roi_from_box, roi_from_detection
+from tddfa.crop import roll_of_detections, squares_from_boxes
 from tddfa.geometry.boxes import box_iou
+from tddfa.geometry.squares import Squares
 from tddfa.model.config import CropRule
-from tddfa.passes import Floats, Image, Passes, Prediction, Target, roll_step
+from tddfa.passes import Floats, Image, Passes, Predictions, Rows, Targets, joined, replaced, roll_steps, rows
 
 ROTATIONS = ("auto", "all", "off")
 """Values of ``rotations``."""
 
-Aligned = tuple[Target, Prediction]
-"""A face with what was detected of it, and how it was aligned."""
+
+class Aligned(NamedTuple):
+    """Faces: what was detected of them, and how they were aligned."""
+
+    targets: Targets
+    predicted: Predictions
+
+    def rows(self, which: Rows) -> Aligned:
+        """Some of the faces, by their indices or by a mask."""
+        return Aligned(rows(self.targets, which), rows(self.predicted, which))
+
 
 # Degrees: a detected face whose square was rotated by more than this is doubtful whatever its score: among those of
 # 40 photos rolled by 0 to 345 degrees, every fourth is wrong. Between 40 and 60, the limit makes no difference (LFPW,
@@ -47,14 +58,14 @@ _SPREAD = 4.0
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}
 
 
+def together(parts: Sequence[Aligned]) -> Aligned:
+    """The faces of several tables in one; at least one table."""
+    return Aligned(joined([part.targets for part in parts]), joined([part.predicted for part in parts]))
+
+
 def realigned(
-    passes: Passes,
-    images: Sequence[Image],
-    aligned: Sequence[Aligned],
-    sure_score: float,
-    *,
-    ignored_below: float | None = None,
-) -> list[Aligned]:
+    passes: Passes, images: Sequence[Image], aligned: Aligned, sure_score: float, *, ignored_below: float | None = None
+) -> Aligned:
     """Align doubtful faces again: in further passes, then in crops that are rotated by 90, 180 and 270 degrees.
 
     Parameters
@@ -63,7 +74,7 @@ def realigned(
         Passes of the regressor.
     images : sequence of ndarray (h, w, 3) uint8
         BGR.
-    aligned : sequence of (Target, Prediction)
+    aligned : Aligned
         Faces that were detected in them.
     sure_score : float
         A face with a lower score is doubtful. The best rotation takes its place if it has at least this score.
@@ -73,52 +84,52 @@ def realigned(
 
     Returns
     -------
-    list of (Target, Prediction)
+    Aligned
         In the same order.
     """
-    result = list(aligned)
-    likely_boxes = [k for k in _doubtful(aligned, sure_score, ignored_below) if aligned[k][0].score >= _LIKELY_BOX]
-    before = [aligned[k] for k in likely_boxes]
-    settled = passes.settled(images, [target for target, _ in before], [each for _, each in before], sure_score)
-    for k, predicted in zip(likely_boxes, settled, strict=True):
-        result[k] = aligned[k][0], predicted
-    tried = [
-        (k, target._replace(roi=roi_from_box(target.box, passes.rule, target.roi.angle + angle)))
-        for k in _doubtful(result, sure_score, ignored_below)
-        for target in (result[k][0],)
-        for angle in _TURNS
-    ]
-    if not tried:
-        return result
-    first = passes.first(images, [target for _, target in tried])
-    likely = [i for i, predicted in enumerate(first) if predicted.score >= 1 - _SPREAD * (1 - sure_score)]
-    tried, first = [tried[i] for i in likely], [first[i] for i in likely]
-    last = passes.further(images, [target for _, target in tried], first)
-    for (k, target), predicted in zip(tried, last, strict=True):
-        if predicted.score > max(result[k][1].score, sure_score):
-            result[k] = target, predicted
-    return result
+    doubtful = _doubtful(aligned, sure_score, ignored_below)
+    likely_boxes = doubtful[aligned.targets.score[doubtful] >= _LIKELY_BOX]
+    if likely_boxes.size:
+        before = aligned.rows(likely_boxes)
+        settled = passes.settled(images, *before, sure_score)
+        aligned = aligned._replace(predicted=replaced(aligned.predicted, likely_boxes, settled))
+        doubtful = _doubtful(aligned, sure_score, ignored_below)
+    if not doubtful.size:
+        return aligned
+    face = np.repeat(doubtful, len(_TURNS))
+    tried = rows(aligned.targets, face)
+    angles = tried.roi[:, 3] + np.tile(np.array(list(_TURNS), dtype=np.float64), len(doubtful))
+    angles = np.where(np.abs(angles) > 180, (angles + 180) % 360 - 180, angles)
+    tried = tried._replace(roi=squares_from_boxes(tried.box, passes.rule, angles))
+    first = passes.first(images, tried)
+    likely = np.flatnonzero(first.score >= 1 - _SPREAD * (1 - sure_score))
+    face, tried = face[likely], rows(tried, likely)
+    last = passes.further(images, tried, rows(first, likely))
+    targets, predicted = aligned
+    for k in np.unique(face):
+        own = np.flatnonzero(face == k)
+        best = own[[int(last.score[own].argmax())]]
+        if last.score[best[0]] > predicted.score[k] and last.score[best[0]] > sure_score:
+            targets, predicted = (
+                replaced(targets, k[None], rows(tried, best)),
+                replaced(predicted, k[None], rows(last, best)),
+            )
+    return Aligned(targets, predicted)
 
 
-def _doubtful(aligned: Sequence[Aligned], sure_score: float, ignored_below: float | None) -> list[int]:
+def _doubtful(aligned: Aligned, sure_score: float, ignored_below: float | None) -> NDArray[np.intp]:
     """Indices of the faces to align again."""
-    sure = [
-        predicted.score >= sure_score and roll_step(target.roi, predicted.roi) <= _MAX_ROLL
-        for target, predicted in aligned
-    ]
-    if ignored_below is None:
-        return [k for k, is_sure in enumerate(sure) if not is_sure]
-    with_sure = {target.image for (target, _), is_sure in zip(aligned, sure, strict=True) if is_sure}
-    return [
-        k
-        for k, (target, predicted) in enumerate(aligned)
-        if not sure[k] and (predicted.score >= ignored_below or target.image not in with_sure)
-    ]
+    targets, predicted = aligned
+    sure = (predicted.score >= sure_score) & (roll_steps(targets.roi, predicted.roi) <= _MAX_ROLL)
+    if ignored_below is None or sure.all():
+        return np.flatnonzero(~sure)
+    with_sure = np.isin(targets.image, targets.image[sure])
+    return np.flatnonzero(~sure & ((predicted.score >= ignored_below) | ~with_sure))
 
 
 def rotated_targets(
     detector: Callable[[Image], Detections], image: Image, index: int, rule: CropRule
-) -> Iterator[Target]:
+) -> Iterator[Targets]:
     """Detect faces in an image rotated by 90, 180 and 270 degrees, and yield them in px of the image as it is.
 
     Parameters
@@ -134,13 +145,13 @@ def rotated_targets(
     """
     for angle in _TURNS:
         detections = detector(np.asarray(cv2.rotate(image, _TURNS[angle])))
-        yield from targets(detections, index, rule, rotated=angle, size=image.shape[:2])
+        yield detected(detections, index, rule, rotated=angle, size=image.shape[:2])
 
 
-def targets(
+def detected(
     detections: Detections, index: int, rule: CropRule, *, rotated: int = 0, size: tuple[int, int] = (0, 0)
-) -> Iterator[Target]:
-    """Yield the faces that were detected in an image.
+) -> Targets:
+    """Return the faces that were detected in an image.
 
     Parameters
     ----------
@@ -155,63 +166,63 @@ def targets(
     size : (int, int)
         Height and width of the image as it is.
     """
-    for k, box in enumerate(detections.xyxy):
-        points = None if detections.points is None else detections.points[k]
-        if rotated:
-            corners = _turned_back(box.reshape(2, 2), rotated, size)
-            box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-            points = None if points is None else _turned_back(points, rotated, size)
-        known = points is not None and not rule.rounded
-        roi = roi_from_detection(box, points, rule) if known else roi_from_box(box, rule, rotated)
-        yield Target(index, box, float(detections.scores[k]), roi, points)
+    boxes, points = detections.xyxy, detections.points
+    if rotated:
+        corners = _turned_back(boxes.reshape(-1, 2, 2), rotated, size)
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        points = None if points is None else _turned_back(points, rotated, size)
+    angles = np.full(len(boxes), float(rotated))
+    if points is not None and not rule.rounded:
+        angles = roll_of_detections(boxes, points)
+    return as_targets(index, boxes, detections.scores, squares_from_boxes(boxes, rule, angles), points)
+
+
+def as_targets(
+    index: int, boxes: Floats, scores: Floats | NDArray[np.float64], rois: Squares, points: Floats | None = None
+) -> Targets:
+    """Return the faces of one image; without `points`, these are NaN."""
+    count = len(boxes)
+    five = np.full((count, 5, 2), np.nan, dtype=np.float32) if points is None else points
+    return Targets(np.full(count, index, dtype=np.int64), boxes, np.asarray(scores, dtype=np.float64), rois, five)
 
 
 def _turned_back(points: Floats, rotated: int, size: tuple[int, int]) -> Floats:
-    """Points (n, 2) in an image that was rotated counterclockwise, in px of the image (height, width) as it was."""
-    x, y = points.T
+    """Points (..., 2) in an image that was rotated counterclockwise, in px of the image (height, width) as it was."""
+    x, y = points[..., 0], points[..., 1]
     right, bottom = size[1] - 1, size[0] - 1
     back = {90: (right - y, x), 180: (right - x, bottom - y), -90: (y, bottom - x)}
-    return np.stack(back[rotated], axis=1).astype(np.float32)
+    return np.stack(back[rotated], axis=-1).astype(np.float32)
 
 
-def merged(faces: Sequence[Aligned]) -> list[Aligned]:
+def merged(faces: Aligned) -> Aligned:
     """Drop duplicates of faces that are rolled or were found rotated, and give these a box that fits.
 
     The order is that of the detection scores. Upright faces stay as they are: the detector has dropped their duplicates
     already.
     """
-    if not any(map(_is_rotated, faces)):
-        return list(faces)
+    rotated = (faces.targets.roi[:, 3] != 0) | (faces.predicted.roi[:, 3] != 0)
+    if not rotated.any():
+        return faces
+    low, high = _bounds(faces.predicted.landmarks)
+    size, centre = (high - low).max(axis=1), (low + high) / 2
     kept: list[int] = []
-    for k in sorted(range(len(faces)), key=lambda k: -faces[k][1].score):
-        if not any(_is_duplicate(faces[k], faces[other]) for other in kept):
+    for k in np.argsort(-faces.predicted.score, kind="stable").tolist():
+        limit = _DUPLICATE * np.maximum(size[k], size[kept])
+        near = np.linalg.norm(centre[kept] - centre[k], axis=1) < limit
+        if not (near & (rotated[k] | rotated[kept])).any():
             kept.append(k)
-    kept.sort(key=lambda k: (-faces[k][0].score, k))
-    return [(target._replace(box=_box(target, predicted)), predicted) for target, predicted in (faces[k] for k in kept)]
+    kept.sort(key=lambda k: (-faces.targets.score[k], k))
+    around = np.concatenate([low, high], axis=1)
+    poor = rotated & (_own_iou(faces.targets.box, around) < _MIN_BOX_IOU)
+    boxes = np.where(poor[:, None], around, faces.targets.box)
+    return faces._replace(targets=faces.targets._replace(box=boxes)).rows(np.array(kept))
 
 
-def _is_rotated(face: Aligned) -> bool:
-    target, predicted = face
-    return bool(target.roi.angle or predicted.roi.angle)
+def _own_iou(boxes: Floats, others: Floats) -> NDArray[np.float64]:
+    """IoU (n,) of each box with the other one in its row."""
+    return np.diagonal(box_iou(boxes.astype(np.float64), others.astype(np.float64)))
 
 
-def _is_duplicate(face: Aligned, other: Aligned) -> bool:
-    if not (_is_rotated(face) or _is_rotated(other)):
-        return False
-    (low, high), (other_low, other_high) = _bounds(face[1]), _bounds(other[1])
-    size = max(float((high - low).max()), float((other_high - other_low).max()))
-    distance = np.linalg.norm((low + high) / 2 - (other_low + other_high) / 2)
-    return bool(distance < _DUPLICATE * size)
-
-
-def _box(target: Target, predicted: Prediction) -> Floats:
-    if not _is_rotated((target, predicted)):
-        return target.box
-    around = np.concatenate(_bounds(predicted))
-    overlap = box_iou(target.box[None].astype(np.float64), around[None].astype(np.float64)).item()
-    return around if overlap < _MIN_BOX_IOU else target.box
-
-
-def _bounds(face: Prediction) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    points = face.landmarks[:, :2]
-    return points.min(axis=0), points.max(axis=0)
+def _bounds(landmarks: Floats) -> tuple[Floats, Floats]:
+    points = landmarks[:, :, :2]
+    return points.min(axis=1), points.max(axis=1)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa import landmarks68
 from tddfa._shared.arrays import checked
-from tddfa.geometry import plain
+from tddfa.geometry import plain, squares
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.geometry.rotation import euler_from_rotation, rotation_in_image
+from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.geometry.six_dof import SixDof, from_weak_perspective
 
 SCHEMA = 1
 """Version of the record of a face, the key ``schema`` of every file that holds some."""
+
+Type = TypeVar("Type")
+
+
+def unchecked(kind: type[Type], **fields: object) -> Type:
+    """Return an object of one of these classes whose fields were checked before, as rows of a table."""
+    made = object.__new__(kind)
+    made.__dict__.update(fields)
+    return made
 
 
 class FaceDecoder(Protocol):
@@ -99,55 +107,31 @@ class Roi:
         """Its centre (x, y), px."""
         return self.left + self.side / 2, self.top + self.side / 2
 
+    @property
+    def row(self) -> NDArray[np.float64]:
+        """The square as an array (1, 4), for the functions of `tddfa.geometry.squares`."""
+        return np.array([[self.left, self.top, self.side, self.angle]])
+
     def corners(self) -> NDArray[np.float64]:
         """Corners (4, 2), px: left top, right top, right bottom and left bottom of the crop."""
-        half = self.side / 2
-        corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-        return corners @ rotation_in_image(self.angle).T + self.centre
+        return squares.corners(self.row)[0]
 
     def iou(self, other: Roi) -> float:
         """Intersection over union of two squares: 0 (apart) to 1 (the same)."""
-        if self.angle or other.angle:
-            common = _common_area(self.corners(), other.corners())
-            return common / (self.side**2 + other.side**2 - common)
-        width = min(self.left + self.side, other.left + other.side) - max(self.left, other.left)
-        height = min(self.top + self.side, other.top + other.side) - max(self.top, other.top)
-        if width <= 0 or height <= 0:
-            return 0.0
-        return width * height / (self.side**2 + other.side**2 - width * height)
+        return float(squares.iou(self.row, other.row)[0])
 
     def crop_to_image(self, crop_size: int) -> NDArray[np.float64]:
         """Matrix (2, 3) that maps px of a crop of `crop_size` to px of the image."""
-        scale = self.side / crop_size
-        if not self.angle:  # to the bit, without the rounding of a rotation about the centre
-            return np.array([[scale, 0.0, self.left + 0.5 * scale], [0.0, scale, self.top + 0.5 * scale]])
-        linear = scale * rotation_in_image(self.angle)
-        return np.column_stack([linear, self.centre - linear @ np.full(2, (crop_size - 1) / 2)])
+        linear = self.side / crop_size * squares.rotations_in_image(np.array([self.angle]))[0]
+        return np.column_stack([linear, squares.offsets(self.row, crop_size)[0]])
 
     def fold(self, camera: ArrayLike, crop_size: int) -> Camera:
         """Camera to image px from a camera matrix (3, 4) to crop px; z is scaled as x and y are."""
-        to_image = self.crop_to_image(crop_size)
-        matrix = np.asarray(camera, dtype=np.float64) * (self.side / crop_size)
-        if self.angle:
-            matrix[:2] = rotation_in_image(self.angle) @ matrix[:2]
-        matrix[:2, 3] += to_image[:, 2]
-        return Camera(matrix.astype(np.float32))
+        return Camera(squares.fold(self.row, np.asarray(camera)[None], crop_size)[0])
 
     def unfold(self, camera: Camera, crop_size: int) -> NDArray[np.float32]:
         """Camera matrix (3, 4) to crop px from a camera to image px: the inverse of `fold`."""
-        to_image = self.crop_to_image(crop_size)
-        matrix = camera.matrix.astype(np.float64)
-        matrix[:2, 3] -= to_image[:, 2]
-        if self.angle:
-            matrix[:2] = rotation_in_image(-self.angle) @ matrix[:2]
-        return np.asarray(matrix / (self.side / crop_size), dtype=np.float32)
-
-
-def _common_area(corners: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Area that two squares have in common; in float32, so about a centre of both."""
-    origin = (corners.mean(axis=0) + others.mean(axis=0)) / 2
-    area, _ = cv2.intersectConvexConvex((corners - origin).astype(np.float32), (others - origin).astype(np.float32))
-    return float(area)
+        return squares.unfold(self.row, camera.matrix[None], crop_size)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -465,6 +449,6 @@ class Mesh:
         >>> moved.triangles is mesh.triangles
         True
         """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, vertices=checked("Mesh.vertices", vertices, self.vertices.shape))
-        return other
+        return unchecked(
+            type(self), **self.__dict__ | {"vertices": checked("Mesh.vertices", vertices, self.vertices.shape)}
+        )

@@ -54,7 +54,7 @@ class TestConvention:
 
     def test_a_decoder_with_a_convention(self, model, face):
         own, theirs = Decoder(model, RULE), Decoder(model, RULE, "theirs")
-        converted = theirs.to_convention(face.landmarks, face.camera)
+        converted = theirs.to_convention(face.landmarks, face.camera.matrix)
         np.testing.assert_allclose(converted, own.landmarks(face, "theirs"), atol=1e-4)
         params = face.params
         rebuilt = theirs.rebuild(face, camera=face.camera, shape=params.shape, expression=params.expression)

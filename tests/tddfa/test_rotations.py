@@ -6,9 +6,9 @@ import pytest
 
 from builders import make_face_model
 from FaceBoxes import Detections
-from tddfa import Aligner, Camera, CropRule, Decoder, Roi, Tracker
-from tddfa.passes import Prediction, Target
-from tddfa.rotations import merged, realigned, rotated_targets
+from tddfa import Aligner, CropRule, Decoder, Roi, Tracker
+from tddfa.passes import Predictions, joined, rows
+from tddfa.rotations import Aligned, as_targets, merged, realigned, rotated_targets, together
 
 RULE = CropRule(size=120, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.25)
 
@@ -32,12 +32,11 @@ class TestRotatedTargets:
     def test_boxes_are_in_px_of_the_image_as_it_is(self):
         image = np.zeros((80, 120, 3), np.uint8)
         image[10:21, 70:101] = 255
-        found = list(rotated_targets(white_box, image, 3, RULE))
-        assert [target.roi.angle for target in found] == [90, 180, -90]
-        for target in found:
-            assert target.image == 3
-            np.testing.assert_array_equal(target.box, [70, 10, 100, 20])
-            assert target.roi.side == pytest.approx(1.2 * 20)
+        found = joined(list(rotated_targets(white_box, image, 3, RULE)))
+        assert found.roi[:, 3].tolist() == [90, 180, -90]
+        assert found.image.tolist() == [3, 3, 3]
+        np.testing.assert_array_equal(found.box, [[70, 10, 100, 20]] * 3)
+        np.testing.assert_allclose(found.roi[:, 2], 1.2 * 20)
 
     def test_each_angle_is_the_roll_of_a_face_that_the_detector_saw_upright(self):
         # the chin, the end of the face with the white px, is below its centre in the image that the detector takes
@@ -54,7 +53,7 @@ class TestRotatedTargets:
             image[chin] = 255
             target = list(rotated_targets(detector, image, 0, RULE))[k]
             assert seen[k][1] > 35
-            shift = np.subtract(target.roi.centre, 49.5)  # towards the chin
+            shift = target.roi[0, :2] + target.roi[0, 2] / 2 - 49.5  # towards the chin
             y, x = np.nonzero(image[..., 0])
             np.testing.assert_allclose(shift / 9.9, np.sign(np.round((x.mean() - 49.5, y.mean() - 49.5))), atol=1e-3)
 
@@ -164,21 +163,21 @@ class TestAnyRoll:
         assert [face.roi.angle for face in made(image)] == [0.0]
 
 
-def found(x, y, size, score, angle=0.0, box=None, detected=0.5):
+def found(x, y, size, score, angle=0.0, box=None, detected=0.5, image=0):
     """A face with its landmarks in a square of `size` px, as it was detected and aligned."""
-    points = np.zeros((68, 3), np.float32)
-    points[:4, :2] = [[x - size / 2, y - size / 2], [x + size / 2, y + size / 2], [x, y], [x, y]]
-    points[4:, :2] = (x, y)
-    box = np.concatenate([points[0, :2], points[1, :2]]) if box is None else np.array(box, np.float32)
-    roi = Roi.around(x, y, 1.25 * size, angle)
-    none = np.zeros(0, np.float32)
-    predicted = Prediction(roi, score, np.eye(3, 4, dtype=np.float32), none, none, Camera(np.eye(3, 4)), points)
-    return Target(0, box, detected, replace(roi, angle=0.0)), predicted
+    points = np.zeros((1, 68, 3), np.float32)
+    points[0, :4, :2] = [[x - size / 2, y - size / 2], [x + size / 2, y + size / 2], [x, y], [x, y]]
+    points[0, 4:, :2] = (x, y)
+    box = points[0, :2, :2].reshape(1, 4) if box is None else np.array([box], np.float32)
+    roi, upright = Roi.around(x, y, 1.25 * size, angle).row, Roi.around(x, y, 1.25 * size).row
+    camera, none = np.eye(3, 4, dtype=np.float32)[None], np.zeros((1, 0), np.float32)
+    predicted = Predictions(roi, np.array([score]), camera, none, none, camera, points)
+    return Aligned(as_targets(image, box, np.array([detected]), upright), predicted)
 
 
 class TestMerged:
     def scores(self, *faces):
-        return [predicted.score for _, predicted in merged(faces)]
+        return merged(together(faces)).predicted.score.tolist()
 
     def test_of_two_faces_at_one_place_the_higher_score_is_kept(self):
         assert self.scores(found(100, 100, 60, 0.95), found(110, 95, 50, 0.999, 180)) == [0.999]
@@ -190,38 +189,41 @@ class TestMerged:
 
     def test_upright_faces_stay_as_they_are(self):
         faces = [found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(102, 100, 60, 0.99)]
-        assert merged(faces) == faces
+        both = together(faces)
+        assert merged(both) is both
         with_third = [*faces, found(300, 100, 60, 0.999, 90)]
-        assert [predicted.score for _, predicted in merged(with_third)] == [0.95, 0.99, 0.999]
+        assert self.scores(*with_third) == [0.95, 0.99, 0.999]
 
     def test_a_poor_box_of_a_rolled_face_is_replaced(self):
         part = [100, 100, 130, 130]
-        ((target, _),) = merged([found(100, 100, 60, 0.999, 90, box=part)])
-        np.testing.assert_array_equal(target.box, [70, 70, 130, 130])
+        np.testing.assert_array_equal(
+            merged(found(100, 100, 60, 0.999, 90, box=part)).targets.box, [[70, 70, 130, 130]]
+        )
         good = [75, 70, 130, 130]
-        ((target, _),) = merged([found(100, 100, 60, 0.999, 90, box=good)])
-        np.testing.assert_array_equal(target.box, good)
+        np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, 90, box=good)).targets.box, [good])
+
+
+class CountingPasses:
+    rule = RULE
+
+    def __init__(self, scores=()):
+        self.tried, self.scores = 0, scores
+
+    def first(self, images, targets):
+        self.tried += len(targets.roi)
+        low = together([found(0, 0, 10, 0.1) for _ in targets.roi]).predicted
+        return low._replace(score=np.array(self.scores or low.score.tolist()))
+
+    def further(self, images, targets, first):
+        return first
+
+    def settled(self, images, targets, before, score):
+        return before
 
 
 def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
-    class Counting:
-        rule = RULE
-
-        def __init__(self):
-            self.tried = 0
-
-        def first(self, images, targets):
-            self.tried += len(targets)
-            return [found(0, 0, 10, 0.1)[1] for _ in targets]
-
-        def further(self, images, targets, first):
-            return list(first)
-
-        def settled(self, images, targets, before, score):
-            return list(before)
-
     sure, unsure, low = found(50, 50, 20, 0.9995), found(90, 50, 20, 0.95), found(20, 90, 20, 0.3)
-    elsewhere = low[0]._replace(image=1), low[1]
+    elsewhere = found(20, 90, 20, 0.3, image=1)
     for faces, expected in (
         ([sure], 0),
         ([sure, low], 0),
@@ -229,11 +231,29 @@ def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
         ([low], 3),
         ([sure, elsewhere], 3),
     ):
-        passes = Counting()
-        assert realigned(passes, [], faces, 0.999, ignored_below=0.9) == faces
+        passes, table = CountingPasses(), together(faces)
+        result = realigned(passes, [], table, 0.999, ignored_below=0.9)
+        for column, same in zip((*result.targets, *result.predicted), (*table.targets, *table.predicted), strict=True):
+            np.testing.assert_array_equal(column, same)
         assert passes.tried == expected
-    realigned(passes := Counting(), [], [sure, low], 0.999)
+    realigned(passes := CountingPasses(), [], together([sure, low]), 0.999)
     assert passes.tried == 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "angle"), [((0.9991, 0.9999, 0.9995), 180), ((0.1, 0.9, 0.9995), -90), ((0.9, 0.9, 0.9), 0)]
+)
+def test_the_best_rotation_that_is_sure_takes_the_place(scores, angle):
+    sure, low = found(50, 50, 20, 0.9995), found(20, 90, 20, 0.3)
+    result = realigned(CountingPasses(scores), [], together([sure, low]), 0.999)
+    assert result.targets.roi[:, 3].tolist() == [0, angle]
+    assert result.predicted.score.tolist() == [0.9995, max(scores) if angle else 0.3]
+
+
+def test_rows_of_a_table():
+    table = together([found(50, 50, 20, 0.9), found(90, 50, 20, 0.8), found(20, 90, 20, 0.7)]).predicted
+    assert rows(table, np.array([2, 0])).score.tolist() == [0.7, 0.9]
+    assert rows(table, table.score > 0.75).landmarks.shape == (2, 68, 3)
 
 
 def test_the_tracker_follows_an_upside_down_face(aligner, astronaut):
