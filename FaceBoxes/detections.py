@@ -13,7 +13,7 @@ POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth
 the first eye and the first mouth corner are at the left of the image."""
 
 # Field that not every detector has -> its shape for one face.
-_OPTIONAL: dict[str, tuple[int, ...]] = {"points": (5, 2), "rotations": (3, 3)}
+_OPTIONAL: dict[str, tuple[int, ...]] = {"points": (5, 2), "rotations": (3, 3), "translations": (3,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,9 @@ class Detections:
     rotations : ndarray (n, 3, 3) float32 or None
         Rotation of each head, from its own frame (x to the subject's left, y up, z out of the face) to the view (x
         right, y up, z towards the viewer). None if the detector predicts none.
+    translations : ndarray (n, 3) float32 or None
+        Position of each head in the frame of a perspective camera: x right, y down, z away from it. None if they were
+        not asked for.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class Detections:
     scores: NDArray[np.float32]
     points: NDArray[np.float32] | None = None
     rotations: NDArray[np.float32] | None = None
+    translations: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes of the arrays."""
@@ -91,8 +95,8 @@ class Detections:
         if not isinstance(rows, slice):
             rows = np.atleast_1d(rows)
             rows = rows if rows.size else rows.astype(np.intp)  # [] is an array of floats
-        points, rotations = (None if each is None else each[rows] for each in (self.points, self.rotations))
-        return Detections(self.xyxy[rows], self.scores[rows], points, rotations)
+        chosen = {name: value[rows] for name in _OPTIONAL if (value := getattr(self, name)) is not None}
+        return Detections(self.xyxy[rows], self.scores[rows], **chosen)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
@@ -101,7 +105,7 @@ class Detections:
         Parameters
         ----------
         parts : sequence of Detections
-            At least one; `points` and `rotations` are joined if all have them.
+            At least one; an array that not all of them have is left out.
 
         Examples
         --------

@@ -385,6 +385,36 @@ class Aligner:
             faces[i].append(replace(face, visible=self.decoder.visible(face)) if self.visibility else face)
         return faces
 
+    def detect_poses(self, image: ImageSource, *, color: Color = "bgr", min_score: float = 0.5) -> list[Face]:
+        """Faces of average shape, posed by the detector alone: one network call, whatever the number of faces.
+
+        It reaches the smallest faces of a crowd. The angles are about half as accurate as those of `__call__`.
+
+        Parameters
+        ----------
+        image, color
+            See `__call__`.
+        min_score : float
+            Detections with a lower score are dropped.
+
+        Returns
+        -------
+        list of Face
+            See `Decoder.posed`; by falling score.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, shape or dtype, or if the detector predicts no rotations.
+        tddfa.TddfaError
+            If a file cannot be read as an image.
+        """
+        if self.detector is None:
+            raise ValueError("detector: expected one, for poses come from the detector; this aligner has none")
+        pixels = as_bgr("image", image, color)
+        found = self.detector(pixels)
+        return self.decoder.posed(found[found.scores >= min_score], pixels.shape[:2])
+
     def roi(self, face: Face) -> Roi:
         """Square around a face's landmarks, rotated with the face: the crop for another pass, or for the next frame.
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import to_crop
+from tddfa.crop import roi_from_detection, to_crop
+from tddfa.detector import Detections, HeadPoses
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
@@ -267,6 +268,60 @@ class Decoder:
         True
         """
         return face.six_dof(intrinsics, points=self._decoded(face)[self.face_model.front])
+
+    @cached_property
+    def _head_poses(self) -> HeadPoses:
+        return HeadPoses.of_model(self.face_model)
+
+    def posed(self, found: Detections, image_size: tuple[int, int]) -> list[Face]:
+        """Faces of average shape and neutral expression, posed by a detector alone, without a regressor.
+
+        Parameters
+        ----------
+        found : Detections
+            With rotations.
+        image_size : (int, int)
+            Height and width of the image, px.
+
+        Returns
+        -------
+        list of Face
+            In the order of `found`. Box, score and camera are the detector's; the landmarks are those of the average
+            face.
+
+        Raises
+        ------
+        ValueError
+            If the detector predicts no rotations.
+
+        Examples
+        --------
+        >>> from tddfa.detector import Detections
+        >>> found = Detections([[100, 100, 200, 210]], [0.9], rotations=np.eye(3)[None])
+        >>> (posed,) = aligner.decoder.posed(found, (300, 400))
+        >>> posed.camera.euler_degrees().yaw
+        0.0
+        """
+        model = self.face_model
+        shape, expression = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
+        mean = model.landmarks(shape, expression)
+        faces = []
+        for i, matrix in enumerate(self._head_poses.cameras(found).astype(np.float32)):
+            camera, points = Camera(matrix), None if found.points is None else found.points[i]
+            roi = roi_from_detection(found.xyxy[i], points, self.crop_rule)
+            faces.append(
+                Face(
+                    box=found.xyxy[i],
+                    score=float(found.scores[i]),
+                    roi=roi,
+                    params=Params(to_crop(roi, camera, self.crop_rule), shape, expression),
+                    camera=camera,
+                    landmarks=self.to_convention(camera.project(mean), camera),
+                    image_size=image_size,
+                    detected_points=points,
+                )
+            )
+        return faces
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, clipped to the face model's range.

@@ -258,14 +258,14 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
         raise UsageError(f"--landmarks: expected one of {', '.join(known)}, got {convention!r}") from error
 
 
-def load_networks(aligner: Aligner, *, detects: bool = True) -> None:
+def load_networks(aligner: Aligner, *, detects: bool = True, aligns: bool = True) -> None:
     """Load now what is else loaded at the first photo, whose time is then that of the work, as those of the others.
 
     Parameters
     ----------
     aligner : Aligner
-    detects : bool
-        Load the detector too.
+    detects, aligns : bool
+        Load the detector, and the regressor.
     """
     import numpy as np
     from PIL import Image
@@ -273,9 +273,9 @@ def load_networks(aligner: Aligner, *, detects: bool = True) -> None:
     Image.preinit()
     # a detector of another kind has no network
     detector = getattr(getattr(aligner.detector, "find", None), "model", None) if detects else None
-    for network in (aligner.regressor, detector):
+    for network in (aligner.regressor if aligns else None, detector):
         getattr(network, "device", None)  # reading it loads the file
-    if aligner.device != "cpu":  # others load their code at the first call
+    if aligns and aligner.device != "cpu":  # others load their code at the first call
         black = np.zeros((64, 64, 3), np.uint8)
         aligner(black, boxes=[[8, 8, 56, 56]])
         if detector is not None:

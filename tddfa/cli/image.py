@@ -46,6 +46,9 @@ DEMO: dict[str, Any] = {
 }
 """Defaults of demo.py."""
 
+# Kinds that show no more of a face than its pose.
+_FAST_KINDS = ("6dof", "pose", "box")
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of ``tddfa``."""
@@ -72,6 +75,11 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add_page_option(parser)
     parser.add_argument(
+        "--fast", action="store_true",
+        help="pose an average face by the detector alone, all faces in one network call; for 6dof, pose and box; shape, "
+        "landmarks and expression in the .json are those of the average face (default: align each face)",
+    )  # fmt: skip
+    parser.add_argument(
         "--boxes", type=Path, metavar="FILE",
         help="boxes to use in place of the detector, in px: lines 'x1 y1 x2 y2' for one photo, or a .json file of "
         "photo names and lists of boxes (default: run the detector)",
@@ -92,15 +100,35 @@ def run_image(options: argparse.Namespace) -> int:
     boxes = _given_boxes(options.boxes, paths)
     camera = camera_choice(options)
     check_needs(options.opt)
+    _check_fast(options)
     warn_without_effect(options, options.opt, "--json", options.json)
     images = photos(paths, options.page)
     # "exif" and "assumed" are no files, and no outputs either
     sources = [*paths, Path(options.intrinsics), *([] if options.boxes is None else [options.boxes])]
     check_targets(options.out, [photo.stem for photo in images], _endings(options), sources)
     aligner = load_aligner(options)
-    load_networks(aligner, detects=boxes is None)
+    load_networks(aligner, detects=boxes is None, aligns=not options.fast)
     steps = Steps()
     return do_photos(images, inputs, steps, _Run(options, aligner, camera, boxes, steps).photo)
+
+
+def _check_fast(options: argparse.Namespace) -> None:
+    """Check that ``--fast`` goes with the other options.
+
+    Raises
+    ------
+    ValueError
+        If it does not; the message names them.
+    """
+    if not options.fast:
+        return
+    other = [kind for kind in options.opt if kind not in _FAST_KINDS]
+    if other:
+        raise ValueError(
+            f"--fast: expected -o {', '.join(_FAST_KINDS)}, got {', '.join(other)}: they show a face's shape"
+        )
+    if options.boxes is not None:
+        raise ValueError("--fast: it takes poses from the detector, so it does not go with --boxes")
 
 
 class _Run:
@@ -141,7 +169,11 @@ class _Run:
         needed = self.options.json or uses_camera(self.options.opt)
         intrinsics = self.camera(image.shape[:2], path) if needed else None
         try:
-            faces = self.aligner(image, boxes=None if self.boxes is None else self.boxes[str(path)], name=path)
+            if self.options.fast:
+                least = 0.5 if self.options.min_score is None else self.options.min_score
+                faces = self.aligner.detect_poses(image, min_score=least)
+            else:
+                faces = self.aligner(image, boxes=None if self.boxes is None else self.boxes[str(path)], name=path)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{photo.name}: {error}") from error
         elapsed = 1000 * (time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""`Detector`: the faces of an image as boxes, scores and, where they are known, five points."""
+"""`Detector`: the faces of an image as boxes, scores and, where they are known, five points and head poses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import FaceBoxes
 from FaceBoxes import Detections
 from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
 from tddfa.detector.box_file import BoxFile
+from tddfa.detector.poses import HeadPoses
 from tddfa.detector.yunet import YuNet
+from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import BoxFileConfig, Config, DetectorConfig, FaceBoxesConfig
+from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 
-__all__ = ["BoxFile", "Detections", "Detector", "Find", "YuNet"]
+__all__ = ["BoxFile", "Detections", "Detector", "Find", "HeadPoses", "YuNet"]
 
 Find = Callable[..., Detections]
 """``image (h, w, 3) uint8`` BGR -> `Detections`. If its attribute ``needs_name`` is True, it is called with the image
@@ -33,6 +36,8 @@ class Detector:
     ----------
     find : callable
         See `Find`: a `FaceBoxes.Detector`, a `YuNet`, a `BoxFile` or a function of your own.
+    head_poses : HeadPoses or None
+        Gives the detections their `translations`, from their boxes and rotations.
 
     Examples
     --------
@@ -49,6 +54,7 @@ class Detector:
     """
 
     find: Find
+    head_poses: HeadPoses | None = None
 
     def __post_init__(self) -> None:
         """Check that it can be called."""
@@ -64,6 +70,7 @@ class Detector:
         precision: str = "float",
         threads: int | None = None,
         tiles: str | None = None,
+        poses: bool = False,
     ) -> Detector:
         """Load the detector that a config chooses (its key ``detector``), without the regressor.
 
@@ -71,6 +78,9 @@ class Detector:
         ----------
         config, device, precision, threads, tiles
             See `tddfa.Aligner.load`.
+        poses : bool
+            Also give the position of each head (`Detections.translations`), in the unit of the config's face model, cm
+            for ``open_mb05``. The detector must predict rotations.
 
         Raises
         ------
@@ -78,7 +88,10 @@ class Detector:
             If a file is missing, does not match its hash, or has content that is not understood.
         """
         settings = Config.load(config_path(config)).with_precision(precision)
-        return cls.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
+        detector = cls.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
+        if not poses:
+            return detector
+        return replace(detector, head_poses=HeadPoses.of_model(FaceModel.load(verified(settings.face_model))))
 
     @classmethod
     def from_config(
@@ -133,10 +146,15 @@ class Detector:
         for name in options:
             if name not in known:
                 raise ValueError(f"{name}: this detector has no such setting")
-        return Detector(replace(find, **options)) if options else self  # type: ignore[type-var]
+        return replace(self, find=replace(find, **options)) if options else self  # type: ignore[type-var]
 
     def __call__(
-        self, image: ImageSource, *, color: Color = "bgr", name: str | os.PathLike[str] | None = None
+        self,
+        image: ImageSource,
+        *,
+        color: Color = "bgr",
+        name: str | os.PathLike[str] | None = None,
+        intrinsics: Intrinsics | None = None,
     ) -> Detections:
         """Detect the faces of an image.
 
@@ -148,6 +166,8 @@ class Detector:
             Order of the channels of an array.
         name : path or None
             Name of the image, for a detector that reads its boxes from a file. None takes that of a file.
+        intrinsics : Intrinsics or None
+            The camera, for `translations`. None takes `Intrinsics.assumed`.
 
         Returns
         -------
@@ -167,7 +187,11 @@ class Detector:
             found = self.find(pixels, source_name(image) if name is None else name)
         else:
             found = self.find(pixels)
-        return _checked(found)
+        found = _checked(found)
+        if self.head_poses is None:
+            return found
+        camera = Intrinsics.assumed(pixels.shape[:2]) if intrinsics is None else intrinsics
+        return replace(found, translations=self.head_poses.translations(found, camera))
 
 
 def _checked(found: Any) -> Detections:
@@ -176,8 +200,9 @@ def _checked(found: Any) -> Detections:
         raise TypeError(f"detector: expected a function that returns Detections, got {type(found).__name__}")
     if not len(found):
         return found
-    if not all(np.isfinite(values).all() for values in (found.xyxy, found.scores, found.points) if values is not None):
-        raise ValueError("detector: expected finite boxes, scores and points, got NaN or infinity")
+    arrays = (found.xyxy, found.scores, found.points, found.rotations)
+    if not all(np.isfinite(values).all() for values in arrays if values is not None):
+        raise ValueError("detector: expected finite boxes, scores, points and rotations, got NaN or infinity")
     # the offsets of a network may swap the edges of a box: it is no face then
     area = (found.xyxy[:, :2] < found.xyxy[:, 2:]).all(axis=1)
     if not area.all():

@@ -24,7 +24,7 @@ from tddfa.geometry.boxes import box_iou
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.crops import Crops
-from tddfa.train.detector.faces import Faces, points_of_landmarks
+from tddfa.train.detector.faces import Faces
 from tddfa.train.detector.predictions import none, read_predictions
 
 Image = NDArray[np.uint8]
@@ -35,11 +35,9 @@ _WIDER = {part: (f"wider_face_split/wider_face_{part}_bbx_gt.txt", f"WIDER_{part
 _SAME = 0.4
 # A prediction with a score over the first is a face; one over the second may be detected or missed.
 _SURE, _DOUBTFUL = 0.6, 0.3
-# A face's box is the box of its 68 landmarks, this much as wide and as high. So are the labelled boxes of the face-mask
-# photos: medians of 264 faces, first 35 % of the photos by name, standard deviation 0.05 to 0.1.
-_BOX_OF_LANDMARKS = np.array([1.03, 1.15])
-# From YuNet's boxes, which reach up to the forehead, to these: shift of x1, y1, x2, y2 in widths and heights. Medians
-# of 483 faces of LFPW (first 60 % by name) and 446 of CFP, which differ by 0.05 at the top and by 0.01 elsewhere.
+# From YuNet's boxes, which reach up to the forehead, to those of landmarks (`Faces.of_landmarks`): shift of x1, y1, x2,
+# y2 in widths and heights. Medians of 483 faces of LFPW (first 60 % by name) and 446 of CFP, which differ by 0.05 at
+# the top and by 0.01 elsewhere.
 _FROM_TEACHER = np.array([-0.018, 0.185, 0.03, 0.058])
 # Bytes of decoded images that a source keeps.
 _MAX_KEPT = 1 << 29
@@ -118,7 +116,7 @@ def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
 
     A labelled face without points takes those of its prediction. Predictions without a labelled face count as faces if
     they are certain and the labels are not `complete`; otherwise they may be detected or missed. Their boxes are
-    changed to the convention of the labels, that of `face_of_landmarks`.
+    changed to the convention of the labels, that of `Faces.of_landmarks`.
 
     Parameters
     ----------
@@ -256,7 +254,7 @@ def source(
         elif kind == "landmarks":
             landmarks = [read_pts(path.with_suffix(".pts")) for path in paths]
             faces = [
-                merged(face_of_landmarks(points), teacher(path.name), complete=False)
+                merged(Faces.of_landmarks(points[None]), teacher(path.name), complete=False)
                 for points, path in zip(landmarks, paths, strict=True)
             ]
         else:
@@ -276,17 +274,6 @@ class _Teacher:
 
     def __call__(self, name: str) -> Detections:
         return self._all.get(name, none())
-
-
-def face_of_landmarks(landmarks: NDArray[np.floating]) -> Faces:
-    """A face from its 68 landmarks (68, 2), px: an ellipse at their roll, around them and the lower forehead."""
-    points = points_of_landmarks(landmarks)
-    roll = float(Faces.of_boxes([[0, 0, 1, 1]], points[None]).ellipses[0, 4])
-    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-    upright = landmarks @ turn
-    low, high = upright.min(axis=0), upright.max(axis=0)
-    size = _BOX_OF_LANDMARKS * (high - low)
-    return Faces(np.concatenate([turn @ ((low + high) / 2), size, [roll]])[None], points[None], np.zeros(1, np.bool_))
 
 
 def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _Teacher, validation: bool) -> Source:
@@ -317,6 +304,6 @@ def _crops(folder: Path, first: float, last: float, model: FaceModel, teacher: _
                 faces.append(Faces.none())
                 continue
             rotation = Camera(labels.camera[i]).rotation if labels.has_params[i] else np.full((3, 3), np.nan)
-            face = replace(face_of_landmarks(own), rotations=rotation[None])
+            face = replace(Faces.of_landmarks(own[None]), rotations=rotation[None])
             faces.append(merged(face, found, complete=False))
     return CropImages(part.take(np.array(kept, dtype=np.intp)), faces, landmarks)

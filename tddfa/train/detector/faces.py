@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa.crop import roll_of_points
+from tddfa.detector.poses import boxes_of_ellipses, ellipses_of_landmarks, points_of_landmarks
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -19,8 +20,6 @@ POINTS = 5
 _FLIPPED = np.array([1, 0, 2, 4, 3])
 # Width over height of a face without its upright box, and the roll, radians, from which a box does not tell them.
 _ASPECT, _MAX_BOX_ROLL = 0.9, 0.45
-# The 68 landmarks whose means are the five points.
-_OF_LANDMARKS = (range(36, 42), range(42, 48), (30,), (48,), (54,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +77,7 @@ class Faces:
     @property
     def xyxy(self) -> Floats:
         """Boxes (n, 4) around the ellipses: x1, y1, x2, y2 in px."""
-        x, y, width, height, roll = self.ellipses.T
-        across, down = (
-            (width / 2 * np.cos(roll), height / 2 * np.sin(roll)),
-            (width / 2 * np.sin(roll), height / 2 * np.cos(roll)),
-        )
-        half = np.stack([np.hypot(*across), np.hypot(*down)], axis=1)
-        centre = np.stack([x, y], axis=1)
-        return np.concatenate([centre - half, centre + half], axis=1)
+        return boxes_of_ellipses(self.ellipses)
 
     @property
     def size(self) -> Floats:
@@ -166,8 +158,8 @@ class Faces:
         ellipses = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, size, roll[:, None]], axis=1)
         return Faces(ellipses, known, np.zeros(n, np.bool_) if ignored is None else np.asarray(ignored))
 
-
-def points_of_landmarks(landmarks: ArrayLike) -> Floats:
-    """Five points (..., 5, 2) of 68 landmarks (..., 68, 2)."""
-    points = np.asarray(landmarks, dtype=np.float64)
-    return np.stack([points[..., list(rows), :].mean(axis=-2) for rows in _OF_LANDMARKS], axis=-2)
+    @staticmethod
+    def of_landmarks(landmarks: ArrayLike) -> Faces:
+        """Faces of 68 landmarks (n, 68, 2), px: ellipses around them and the lower forehead, at their roll."""
+        points = np.asarray(landmarks, dtype=np.float64)
+        return Faces(ellipses_of_landmarks(points), points_of_landmarks(points), np.zeros(len(points), np.bool_))

@@ -15,7 +15,7 @@ from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.synthetic import Head, State, backdrop, render
 from tddfa.train.data.augment import Augment
-from tddfa.train.detector.data import face_of_landmarks
+from tddfa.train.detector.faces import Faces
 from tddfa.train.detector.networks import Architecture
 from tddfa.train.detector.scenes import Layout
 from tddfa.train.detector.settings import DetectorSettings, Folders, ImageFolder
@@ -57,7 +57,9 @@ def made_images(folder: Path, heads: int = _HEADS, empty: int = _EMPTY, seed: in
             )
             image, (target,) = render((_SIZE, _SIZE), [(people[i % _PEOPLE], state)], image)
             assert target is not None
-            lines = " ".join(f"{value:.1f}" for value in face_of_landmarks(target.landmarks[:, :2]).xyxy[0]) + "\n"
+            lines = (
+                " ".join(f"{value:.1f}" for value in Faces.of_landmarks(target.landmarks[None, :, :2]).xyxy[0]) + "\n"
+            )
         done, data = cv2.imencode(".png", image)
         assert done
         write_atomic(folder / f"{i:04d}.png", data.tobytes())

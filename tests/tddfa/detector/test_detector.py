@@ -45,7 +45,7 @@ class TestCall:
             Detector(lambda image: result)(astronaut)
 
     def test_nan_is_refused(self, astronaut):
-        with pytest.raises(ValueError, match="detector: expected finite boxes, scores and points"):
+        with pytest.raises(ValueError, match="detector: expected finite boxes, scores, points and rotations"):
             of([0, 0, np.nan, 10])(astronaut)
 
     def test_what_is_no_function_and_no_image_is_refused(self):

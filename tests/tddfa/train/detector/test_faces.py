@@ -7,7 +7,7 @@ import pytest
 
 from tddfa.crop import roll_of_points
 from tddfa.geometry.rotation import rotation_from_euler
-from tddfa.train.detector.faces import Faces, points_of_landmarks
+from tddfa.train.detector.faces import Faces
 
 UPRIGHT = np.array([[40.0, 50], [60, 50], [50, 62], [43, 74], [57, 74]])
 
@@ -80,15 +80,6 @@ def test_an_upright_box_is_kept_and_one_of_a_rolled_face_keeps_its_area():
     faces = Faces.of_boxes(box, rolled[None])
     assert faces.ellipses[0, 2] * faces.ellipses[0, 3] == pytest.approx(40 * 50)
     assert faces.ellipses[0, 2] < faces.ellipses[0, 3]
-
-
-def test_points_of_landmarks():
-    landmarks = np.zeros((2, 68, 2))
-    landmarks[:, 36:42] = np.arange(6)[:, None]
-    landmarks[:, [30, 48, 54]] = [[7, 8], [1, 2], [3, 4]]
-    points = points_of_landmarks(landmarks)
-    assert points.shape == (2, 5, 2)
-    np.testing.assert_allclose(points[1], [[2.5, 2.5], [0, 0], [7, 8], [1, 2], [3, 4]])
 
 
 def test_parts_are_joined_and_taken():
