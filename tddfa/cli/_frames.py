@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of both commands: tracking, model, camera, and how the output looks."""
+    add_tracking_options(parser)
+    add_model_options(parser)
+    add_camera_options(parser, exif=False)
+    add_output_options(parser, files=False)
+
+
+def add_tracking_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the tracker."""
     group = parser.add_argument_group("tracking")
     group.add_argument(
         "--smooth", choices=("one_euro", "lookahead", "none"), default="one_euro",
@@ -41,9 +49,6 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--detect-every", type=integer(1, 10**6), default=15, metavar="N",
         help="run the detector on every Nth frame, for new faces (default: %(default)s)",
     )  # fmt: skip
-    add_model_options(parser)
-    add_camera_options(parser, exif=False)
-    add_output_options(parser, files=False)
 
 
 def warn_about_smoothing(options: argparse.Namespace) -> None:

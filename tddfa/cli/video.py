@@ -29,9 +29,12 @@ from tddfa.cli._output_options import (
     warn_without_effect,
 )
 from tddfa.cli._paths import check_folder, source_stem
+from tddfa.cli.avatar._options import add_avatar_options, make_performer, make_sender, warn_without_avatar
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
+    from tddfa.avatar import Performer
+    from tddfa.avatar.vmc import VmcSender
     from tddfa.tracking.records import Recorder
     from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face
@@ -64,7 +67,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--save", type=_record_file, metavar="FILE",
-        help="also write the faces to a .jsonl, .npz or .parquet file (default: no)",
+        help="also write the faces to a .jsonl, .npz or .parquet file, as animated heads to a .glb file, or the first "
+        "track to a .livelink.csv file (default: no)",
     )  # fmt: skip
     parser.add_argument("--no-video", action="store_true", help="write no video, only the file of --save (default: no)")
     parser.add_argument("--compare", action="store_true", help="put the source on the left of the result (default: no)")
@@ -74,16 +78,23 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-e", "--end", type=int, default=-1, metavar="N", help="last frame, included (default: the last)"
     )
+    add_avatar_options(parser)
     add_common_options(parser)
 
 
 def _record_file(text: str) -> Path:
     """Parse the name of a file of faces."""
+    from tddfa import avatar
+    from tddfa.avatar import takes
     from tddfa.tracking.records import SUFFIXES
 
     path = Path(text)
-    if path.suffix.lower() not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"expected a name that ends in {', '.join(SUFFIXES)}, got {text!r}")
+    if path.suffix.lower() not in SUFFIXES and not avatar.is_take(path):
+        hint = ""
+        if path.suffix.lower() == ".csv":
+            hint = f"; Live Link Face's format is {path.with_suffix('.livelink.csv').name!r}"
+        endings = ", ".join((*SUFFIXES, *takes.SUFFIXES))
+        raise argparse.ArgumentTypeError(f"expected a name that ends in {endings}, got {text!r}{hint}")
     return path
 
 
@@ -93,14 +104,15 @@ def run_video(options: argparse.Namespace) -> int:
 
     (source,) = options.inputs
     start, end = _range(options)
-    if options.no_video and options.save is None:
-        raise UsageError("--no-video: expected --save FILE with it, or nothing would be written")
+    if options.no_video and options.save is None and options.osc is None:
+        raise UsageError("--no-video: expected --save FILE or --osc HOST:PORT with it, or there would be no result")
     if not options.no_video:
         check_folder("--out", options.out)
     camera = camera_choice(options)
     check_needs([options.opt])
     warn_without_effect(options, [options.opt], "--save", options.save is not None)
     warn_about_smoothing(options)
+    warn_without_avatar(options, used=options.osc is not None or _is_take(options))
     aligner = load_aligner(options)
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
@@ -111,6 +123,12 @@ def run_video(options: argparse.Namespace) -> int:
             raise ValueError(f"{reader.name}: no frame from number {start} on")
         run.print_results(tracker, interrupted=interrupted)
     return INTERRUPTED if interrupted else 0
+
+
+def _is_take(options: argparse.Namespace) -> bool:
+    from tddfa import avatar
+
+    return options.save is not None and avatar.is_take(options.save)
 
 
 def _range(options: argparse.Namespace) -> tuple[int, int | None]:
@@ -136,6 +154,8 @@ class _Run:
         self.seconds = 0.0
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
+        self.performer: Performer | None = None
+        self.sender: VmcSender | None = None
 
     def all(self, tracker: Tracker, start: int, end: int | None) -> bool:
         """Do all frames; return whether the run was interrupted. The files are complete in any case."""
@@ -161,6 +181,8 @@ class _Run:
             self._write(frame, faces, intrinsics, stack, shortest=shortest)
         if self.options.save is not None:
             self._record(frame, faces, intrinsics, stack)
+        if self.options.osc is not None:
+            self._send(frame, faces, intrinsics, stack)
         self.frames += 1
         self.frames_with_faces += bool(faces)
         self.tracks |= {face.track_id for face in faces if face.track_id is not None}
@@ -186,13 +208,30 @@ class _Run:
         self.writer.write(np.hstack([frame.image, image]) if self.options.compare else image, frame.time)
 
     def _record(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
+        from tddfa.avatar import open_take
         from tddfa.tracking.records import Recorder
 
         if self.recorder is None:
             # not opened before the first frame: a run that fails leaves the file of an earlier one
-            self.recorder = stack.enter_context(Recorder.open(self.options.save))
+            self.recorder = stack.enter_context(
+                open_take(self.options.save, self._performer(intrinsics), fps=self.reader.fps or 30.0)
+                if _is_take(self.options)
+                else Recorder.open(self.options.save)
+            )
         decoder, dense = self.aligner.decoder, self.dense
         self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
+
+    def _send(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
+        performer = self._performer(intrinsics)
+        if self.sender is None:
+            # a file is read faster than it plays
+            self.sender = stack.enter_context(make_sender(self.options, performer, paced=not self.reader.live))
+        self.sender.send([performer(face) for face in faces], frame.time)
+
+    def _performer(self, intrinsics: Any) -> Performer:
+        if self.performer is None:
+            self.performer = make_performer(self.options, self.aligner, intrinsics)
+        return self.performer
 
     def print_results(self, tracker: Tracker, *, interrupted: bool) -> None:
         """Print how many frames and faces there were, the jitter, and the files."""
@@ -210,7 +249,10 @@ class _Run:
         if self.writer is not None:
             print_line(f"  {self.options.opt:10} {self.target}")
         if self.recorder is not None:
-            print_line(f"  {'faces':10} {self.options.save}")
+            written = self.recorder.faces or not _is_take(self.options)
+            print_line(f"  {'faces':10} {self.options.save if written else 'no face: no file was written'}")
+        if self.sender is not None:
+            print_line(f"  {'osc':10} {self.sender.frames} frames to {self.sender.target}")
 
 
 def _threaded(frames: Any) -> Any:

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,17 @@ from tddfa.cli._frames import (
 )
 from tddfa.cli._output_options import add_kind_option, check_needs, kinds_help, output_options
 from tddfa.cli._paths import check_folder
+from tddfa.cli.avatar._options import add_avatar_options, make_performer, make_sender, warn_without_avatar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from tddfa.aligner import Aligner
+    from tddfa.avatar import Performer
+    from tddfa.avatar.vmc import VmcSender
     from tddfa.tracking.tracker import Tracker
+    from tddfa.types import Face
     from tddfa.video import Frame, Writer
 
 _WINDOW = "tddfa"
@@ -64,6 +68,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--frames", type=integer(1, 10**9), metavar="N", help="stop after N frames (default: until the source ends)"
     )
+    add_avatar_options(parser)
     add_common_options(parser)
 
 
@@ -76,6 +81,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         camera = camera_choice(options)
         check_needs([options.opt])
         warn_about_smoothing(options)
+        warn_without_avatar(options, used=options.osc is not None)
         aligner = load_aligner(options)
         tracker = make_tracker(options, aligner)
         with video.open_source(options.inputs[0]) as reader:
@@ -107,6 +113,8 @@ class _Live:
         self.times: deque[float] = deque(maxlen=30)
         self.image: NDArray[np.uint8] | None = None
         self.writer: Writer | None = None
+        self.performer: Performer | None = None
+        self.sender: VmcSender | None = None
 
     def run(self, reader: Any) -> None:
         """Do frames until the window is closed, the source ends, or there were as many as asked for."""
@@ -118,7 +126,10 @@ class _Live:
                 self._open_window()
             newest = stack.enter_context(video.live(reader))
             for frame, faces in self.tracker.run(self._frames(newest)):
-                settings = output_options(self.options, self.camera(frame.image.shape[:2], None))
+                intrinsics = self.camera(frame.image.shape[:2], None)
+                if self.options.osc is not None:
+                    self._send(faces, frame.time, intrinsics, stack)
+                settings = output_options(self.options, intrinsics)
                 self.image = draw_frame(frame.image, faces, self.aligner, self.kind, settings)
                 self.times.append(time.perf_counter())
                 if self.windows:
@@ -173,6 +184,12 @@ class _Live:
             self.writer = stack.enter_context(video.Writer(target, fps=fps))
             print_line(f"  {self.kind:10} {target}")
         self.writer.write(image, at)
+
+    def _send(self, faces: Sequence[Face], at: float, intrinsics: Any, stack: contextlib.ExitStack) -> None:
+        if self.performer is None or self.sender is None:
+            self.performer = make_performer(self.options, self.aligner, intrinsics)
+            self.sender = stack.enter_context(make_sender(self.options, self.performer, paced=False))
+        self.sender.send([self.performer(face) for face in faces], at)
 
     def _handle_key(self, wait_ms: int) -> None:
         import cv2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tddfa.export.frame import to_file_frame, unit_normals
 from tddfa.export.gltf import INDICES, VERTICES, Gltf
 from tddfa.export.png import encode_png
-from tddfa.export.rig import METRES_PER_PX, Rig
+from tddfa.export.rig import METRES_PER_PX, MorphTargets, Rig
 from tddfa.geometry.rotation import quaternion_from_rotation
 from tddfa.types import Mesh
 
@@ -79,13 +79,16 @@ def encode_glb(
     gltf = Gltf()
     scene = gltf.add("scenes", {"nodes": []})
     gltf.tree["scene"] = scene
+    shared: dict[MorphTargets, list[dict[str, int]]] = {}
     channels: list[dict[str, Any]] = []
     samplers: list[dict[str, Any]] = []
     for index, mesh in enumerate(meshes):
         face = f"face_{index + 1}"
         material = _add_material(gltf, face, None if textures is None else textures[index])
         if isinstance(mesh, Rig):
-            node = _rig_node(gltf, face, mesh, material, colored=textures is None)
+            if mesh.targets not in shared:  # heads of one face model have them in common
+                shared[mesh.targets] = _add_targets(gltf, mesh)
+            node = _rig_node(gltf, face, mesh, material, shared[mesh.targets], colored=textures is None)
         else:
             node = _mesh_node(gltf, face, mesh, material, image_height, colored=textures is None)
             node["scale"] = [metres_per_px] * 3
@@ -143,7 +146,17 @@ def _mesh_node(
     return {"name": name, "mesh": gltf.add("meshes", {"name": name, "primitives": [primitive]})}
 
 
-def _rig_node(gltf: Gltf, name: str, rig: Rig, material: int, *, colored: bool) -> dict[str, Any]:
+def _add_targets(gltf: Gltf, rig: Rig) -> list[dict[str, int]]:
+    targets = rig.targets
+    return [
+        {"POSITION": gltf.sparse(len(rig.vertices), index, steps, bounds)}
+        for index, steps, bounds in zip(targets.indices, targets.steps, targets.bounds, strict=True)
+    ]
+
+
+def _rig_node(
+    gltf: Gltf, name: str, rig: Rig, material: int, targets: list[dict[str, int]], *, colored: bool
+) -> dict[str, Any]:
     gltf.use("KHR_mesh_quantization")
     normals = np.rint(unit_normals(rig.vertices, rig.triangles) * 127).astype(np.int8)
     attributes = {
@@ -159,11 +172,8 @@ def _rig_node(gltf: Gltf, name: str, rig: Rig, material: int, *, colored: bool) 
         "attributes": attributes, "indices": _add_triangles(gltf, rig), "material": material,
     }  # fmt: skip
     mesh: dict[str, Any] = {"name": name, "primitives": [primitive]}
-    if rig.targets.names:
-        primitive["targets"] = [
-            {"POSITION": gltf.sparse(len(rig.vertices), index, steps, bounds)}
-            for index, steps, bounds in zip(rig.targets.indices, rig.targets.steps, rig.targets.bounds, strict=True)
-        ]
+    if targets:
+        primitive["targets"] = targets
         mesh |= {"weights": rig.weights.tolist(), "extras": {"targetNames": list(rig.targets.names)}}
     return {
         "name": name,

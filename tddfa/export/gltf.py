@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+GENERATOR = "tddfa"
+"""The program that made a file, in its ``asset``."""
+
 VERTICES, INDICES = 34962, 34963
 """Targets of buffer views: attributes of vertices, and vertex indices."""
 
@@ -42,7 +45,7 @@ class Gltf:
     """
 
     def __init__(self, tree: dict[str, Any] | None = None, blob: bytes = b"") -> None:
-        self.tree: dict[str, Any] = {"asset": {"version": "2.0", "generator": "tddfa"}} if tree is None else tree
+        self.tree: dict[str, Any] = {"asset": {"version": "2.0", "generator": GENERATOR}} if tree is None else tree
         self._parts = [blob]
         self._size = len(blob)
 

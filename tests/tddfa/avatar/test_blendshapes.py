@@ -3,32 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from builders import make_face
 from tddfa import Decoder, Tracker
 from tddfa.avatar import Blendshapes, RestingFace
 from tddfa.model.arkit import ARKIT_NAMES, ARKIT_SHAPES, UNSEEN
 from tddfa.synthetic import Head, State, render
 
 FPS = 30
-
-
-@pytest.fixture(scope="module")
-def decoder(aligner):
-    return aligner.decoder
-
-
-@pytest.fixture
-def face_with(decoder):
-    """Makes a face with expression weights by name."""
-
-    def make(track_id=0, **weights):
-        model = decoder.face_model
-        expression = np.zeros(model.expression_count, np.float32)
-        for name, weight in weights.items():
-            expression[model.expression_names.index(name)] = weight
-        return make_face(model, expression=expression, shape=np.zeros(model.shape_count, np.float32), track_id=track_id)
-
-    return make
 
 
 class TestArkit:
