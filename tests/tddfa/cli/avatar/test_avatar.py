@@ -83,7 +83,11 @@ def test_a_photo_of_the_resting_face(run, clip, tmp_path, root):
         target = tmp_path / "x.livelink.csv"
         options = ("--no-video", "--save", target, "--neutral", neutral, "-e", 5)
         assert run("video", "-f", clip, *options)[0] == 0
-        return [float(row["MouthSmileLeft"]) for row in csv.DictReader(target.read_text().splitlines()) if row["MouthSmileLeft"]]
+        return [
+            float(row["MouthSmileLeft"])
+            for row in csv.DictReader(target.read_text().splitlines())
+            if row["MouthSmileLeft"]
+        ]
 
     # the same face, which smiles
     assert max(smiles(root / "examples/inputs/astronaut.jpg")) < 0.1 < 0.4 < min(smiles("none"))
