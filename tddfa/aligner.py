@@ -16,6 +16,7 @@ from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.squares import corners as square_corners
+from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
@@ -114,6 +115,7 @@ class Aligner:
         min_score: float | None = None,
         detector: Find | None = None,
         rotations: str | None = None,
+        fit_mesh: bool = False,
     ) -> Aligner:
         """Load a shipped or fetched config by its name, or a ``.yml`` file.
 
@@ -148,6 +150,9 @@ class Aligner:
             See `Aligner`. None takes the config's value: ``auto`` for ``open_mb05``.
         detector : callable or None
             See `Aligner`. None takes that of the config, whose network is not loaded otherwise.
+        fit_mesh : bool
+            Fit the face model to the points of a model that predicts points alone (`tddfa.jvcr`), so that its faces
+            have a mesh; no effect on others.
 
         Raises
         ------
@@ -162,11 +167,12 @@ class Aligner:
         ('cpu', 0)
         """
         settings = Config.load(config_path(config)).with_precision(precision)
-        decoder = Decoder.from_config(settings, convention=convention, exact_crop=exact_crop)
+        decoder = Decoder.from_config(settings, convention=convention, exact_crop=exact_crop, fit_mesh=fit_mesh)
         if detector is None:
             detector = Detector.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
+        network = Model(verified(settings.model), device, threads)
         return cls(
-            Model(verified(settings.model), device, threads),
+            JvcrRegressor(network, decoder.face_model) if settings.kind == "jvcr" else network,
             decoder,
             detector=detector,
             min_score=settings.min_score if min_score is None else min_score,

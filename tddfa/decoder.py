@@ -15,6 +15,7 @@ from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof
+from tddfa.jvcr.landmark_model import landmark_model
 from tddfa.model import appearance
 from tddfa.model.arkit import UNSEEN
 from tddfa.model.assets import config_path, verified
@@ -82,6 +83,11 @@ class Decoder:
         return replace(self._mean, triangles=triangles[opacity[triangles].max(axis=1) > 0], opacity=opacity)
 
     @property
+    def has_mesh(self) -> bool:
+        """Whether faces have a mesh: those of `tddfa.jvcr` have points alone, unless a mesh is fitted to them."""
+        return self.face_model.has_surface
+
+    @property
     def unit(self) -> str:
         """Unit of the face model: "cm" or "um"."""
         return self.face_model.unit
@@ -115,9 +121,18 @@ class Decoder:
         return cls.from_config(Config.load(config_path(config)), convention=convention, exact_crop=exact_crop)
 
     @classmethod
-    def from_config(cls, config: Config, *, convention: str | None = None, exact_crop: bool = False) -> Decoder:
-        """Load the face model of a config that was read already; see `load`."""
+    def from_config(
+        cls,
+        config: Config,
+        *,
+        convention: str | None = None,
+        exact_crop: bool = False,
+        fit_mesh: bool = False,
+    ) -> Decoder:
+        """Load the face model of a config that was read already; see `load`, and `Aligner.load` for `fit_mesh`."""
         face_model = FaceModel.load(verified(config.face_model))
+        if config.kind == "jvcr" and not fit_mesh:
+            face_model = landmark_model(face_model)
         rule = replace(config.crop, rounded=config.crop.rounded and not exact_crop)
         try:
             return cls(face_model, rule, convention)
@@ -145,6 +160,11 @@ class Decoder:
         >>> mesh.colors.shape == mesh.vertices.shape
         True
         """
+        if not self.has_mesh:
+            raise ValueError(
+                "the model predicts 68 points and no mesh: expected a model with one, or one fitted to the points "
+                "(--fit-mesh, Aligner.load(fit_mesh=True))"
+            )
         params = face.params
         vertices = self.face_model.vertices(params.shape, params.expression, matrix=face.camera.matrix)
         mesh = self._mean.with_vertices(vertices)

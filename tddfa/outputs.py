@@ -19,11 +19,13 @@ from tddfa import draw, export
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.aligner import Aligner
+from tddfa.crop import crop_image
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.face_crops.aligned import five_points
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.rotation import Euler
 from tddfa.geometry.six_dof import SixDof
+from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
 from tddfa.types import SCHEMA, Face, Mesh
 
@@ -116,6 +118,9 @@ class Kind:
         The modules of optional packages (`tddfa._shared.packages.REQUIREMENTS`).
     summary : function, optional
         `Outputs` -> a line of text per face, to be printed.
+    takes : {"landmarks", "mesh", "volumes"}
+        What a face must have: its landmarks alone; a mesh, which `tddfa.jvcr` does not predict; the volumes of
+        `tddfa.jvcr`.
     """
 
     name: str
@@ -123,6 +128,22 @@ class Kind:
     options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     summary: Callable[[Outputs], list[str]] | None = None
+    takes: Literal["landmarks", "mesh", "volumes"] = "landmarks"
+
+    def missing(self, aligner: Aligner) -> str | None:
+        """Tell in one line why the faces of an aligner do not have what this kind takes; None if they have it.
+
+        Examples
+        --------
+        >>> from tddfa.outputs import KINDS
+        >>> KINDS["volume"].missing(aligner)
+        '-o volume: expected a model that predicts volumes (jvcr_s), got one that predicts a mesh'
+        """
+        if self.takes == "mesh" and not aligner.decoder.has_mesh:
+            return f"-o {self.name}: expected a model with a mesh, got one of 68 points; --fit-mesh fits a mesh to them"
+        if self.takes == "volumes" and not isinstance(aligner.regressor, JvcrRegressor):
+            return f"-o {self.name}: expected a model that predicts volumes (jvcr_s), got one that predicts a mesh"
+        return None
 
     def endings(self, options: Options) -> list[str]:
         """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
@@ -264,7 +285,7 @@ class Outputs:
     @cached_property
     def faces_with_visibility(self) -> list[Face]:
         """The faces, with `Face.visible`, computed where an aligner did not (``visibility=True``)."""
-        if all(face.visible is not None for face in self.faces):
+        if not self.aligner.decoder.has_mesh or all(face.visible is not None for face in self.faces):
             return list(self.faces)
         decoder = self.aligner.decoder
         return [
@@ -347,8 +368,21 @@ class Outputs:
         text = json.dumps(content, indent=1, allow_nan=False)
         return write_atomic(stem.with_name(f"{stem.name}.json"), text.encode())
 
+    def save_landmarks(self, stem: Path) -> list[Path]:
+        """Write 68 lines ``x,y,z`` in px for each face, to ``<stem>_landmarks_<face>.csv``; faces count from 0."""
+        return [
+            write_atomic(stem.with_name(f"{stem.name}_landmarks_{index}.csv"), _csv_lines(face.landmarks).encode())
+            for index, face in enumerate(self.faces)
+        ]
+
+
+def _csv_lines(points: NDArray[np.float32]) -> str:
+    return "".join(f"{x:.3f},{y:.3f},{z:.3f}\n" for x, y, z in points.tolist())
+
 
 def _pose(face: Face, aligner: Aligner, intrinsics: Intrinsics) -> SixDof | None:
+    if not aligner.decoder.has_mesh:
+        return None
     try:
         return aligner.decoder.six_dof(face, intrinsics)
     except ValueError:
@@ -430,6 +464,21 @@ def _draw_6dof(outputs: Outputs) -> Image:
     )
 
 
+def _draw_volumes(outputs: Outputs) -> Image:
+    regressor, rule = outputs.aligner.regressor, outputs.aligner.crop
+    if not isinstance(regressor, JvcrRegressor):
+        raise ValueError(KINDS["volume"].missing(outputs.aligner))
+    sheets = []
+    for face in outputs.faces:
+        crop = np.empty((1, rule.size, rule.size, 3), dtype=np.uint8)
+        crop_image(outputs.image, face.roi, crop[0], rounded=rule.rounded)
+        volumes, points = regressor.volumes(crop)
+        sheets.append(draw.volumes(crop[0], [volume[0] for volume in volumes], points[0]))
+    if not sheets:
+        raise ValueError("faces: expected one at least, got none")
+    return np.vstack(sheets)
+
+
 def _draw_boxes(outputs: Outputs) -> Image:
     labels = [
         f"{face.score:.2f}" if face.track_id is None else f"{face.track_id}:  {face.score:.2f}"
@@ -473,11 +522,13 @@ _ROWS: tuple[Kind, ...] = (
     ),
     ImageKind(
         name="2d_dense",
+        takes="mesh",
         help="the vertices of the mesh, as dots: near is red, far is blue",
         make=lambda o: draw.points(o.image, o.meshes),
     ),
     ImageKind(
         name="3d",
+        takes="mesh",
         help="the shaded mesh",
         make=lambda o: draw.mesh(
             o.image, o.drawn_meshes, alpha=o.options.alpha, background=o.options.background, style=o.options.style
@@ -486,6 +537,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     ImageKind(
         name="depth",
+        takes="mesh",
         help="depth: near is white",
         make=lambda o: draw.depth(o.image, o.drawn_meshes, background=o.options.background),
         options=("background", "ears", "raw_depth"),
@@ -498,6 +550,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     ImageKind(
         name="pncc",
+        takes="mesh",
         help="projected normalised coordinate code: a colour for each point of the head",
         make=lambda o: draw.pncc(
             o.image, o.drawn_meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
@@ -513,6 +566,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     ImageKind(
         name="uv_tex",
+        takes="mesh",
         help="the texture as a UV map",
         make=lambda o: draw.textures(o.textures),
         over_image=False,
@@ -521,10 +575,18 @@ _ROWS: tuple[Kind, ...] = (
     ),
     ImageKind(
         name="6dof",
+        takes="mesh",
         help="head pose before a perspective camera: surface, axes, projected box and distance",
         make=_draw_6dof,
         options=("alpha", "background", "intrinsics"),
         summary=_summarise_6dof,
+    ),
+    ImageKind(
+        name="volume",
+        help="the volumes of voxels that JVCR predicts, over the crop, and its points from three sides",
+        make=_draw_volumes,
+        over_image=False,
+        takes="volumes",
     ),
     ImageKind(
         name="box",
@@ -534,6 +596,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     MeshKind(
         name="ply",
+        takes="mesh",
         help="the mesh, binary or text",
         make=_save_ply,
         suffix=".ply",
@@ -541,6 +604,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     MeshKind(
         name="obj",
+        takes="mesh",
         help="the mesh with .mtl and texture",
         make=_save_obj,
         suffix=".obj",
@@ -549,6 +613,7 @@ _ROWS: tuple[Kind, ...] = (
     ),
     MeshKind(
         name="glb",
+        takes="mesh",
         help="the head with its texture, ARKit's blendshapes and its pose, for the web and for animation",
         make=_save_glb,
         suffix=".glb",

@@ -37,6 +37,10 @@ class FaceDecoder(Protocol):
     convention: str
 
     @property
+    def has_mesh(self) -> bool:
+        """Whether faces have a mesh."""
+
+    @property
     def unit(self) -> str:
         """Unit of the face model."""
 
@@ -326,7 +330,8 @@ class Face:
         Returns
         -------
         dict
-            Fit for `json.dumps`. ``six_dof`` is null too if no pose before the camera fits.
+            Fit for `json.dumps`. ``six_dof`` is null too if no pose before the camera fits. Without a mesh, ``shape``,
+            ``expression``, ``gaze``, ``visible`` and ``six_dof`` are null.
 
         Examples
         --------
@@ -362,6 +367,9 @@ class Face:
             record["confidence"] = plain.rounded(self.confidence, 4)
         if decoder is not None:
             record["landmark_convention"] = decoder.convention
+        if decoder is not None and not decoder.has_mesh:
+            return record | {"shape": None, "expression": None}
+        if decoder is not None:
             record["expression"] = {name: round(weight, 4) for name, weight in decoder.expression(self).items()}
             gaze = decoder.gaze(self)
             record["gaze"] = None if gaze is None else {eye: plain.angles(at) for eye, at in gaze._asdict().items()}

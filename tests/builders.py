@@ -11,6 +11,11 @@ from tddfa.types import Face, Mesh, Params, Roi
 CROP_SIZE = 120
 
 
+def without_volumes(kinds):
+    """The kinds of a table that models with a mesh can make: all but the volumes of JVCR."""
+    return {name: kind for name, kind in kinds.items() if kind.takes != "volumes"}
+
+
 def neutral(model):
     """Shape and expression coefficients of the mean face: zeros."""
     return np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)

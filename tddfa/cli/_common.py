@@ -190,6 +190,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "(default: as in the config)",
     )  # fmt: skip
     group.add_argument(
+        "--fit-mesh", action="store_true",
+        help="fit the face model to the points of a model that predicts points alone, as jvcr_s, so that its faces "
+        "have a mesh (default: no)",
+    )  # fmt: skip
+    group.add_argument(
         "-m", "--mode", choices=("cpu", "gpu"), help="option of 3DDFA_V2: the same as --device cpu or cuda"
     )
     group.add_argument("--onnx", action="store_true", help="option of 3DDFA_V2: accepted; networks are always ONNX")
@@ -250,6 +255,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
             tiles=options.tiles,
             min_score=options.min_score,
             rotations=options.rotations,
+            fit_mesh=options.fit_mesh,
         )
     except ValueError as error:
         known = () if convention is None else Decoder.load(options.config).face_model.landmark_offsets

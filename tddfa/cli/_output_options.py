@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.packages import REQUIREMENTS, needs
-from tddfa._shared.terminal.parser import Parser
+from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._camera_options import is_asked_for
 from tddfa.cli._common import fraction, integer, print_warning
 
 if TYPE_CHECKING:
+    from tddfa.aligner import Aligner
     from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.outputs import Options
 
@@ -181,6 +182,22 @@ def check_needs(kinds: Sequence[str]) -> None:
         for module in KINDS[name].needs:
             if importlib.util.find_spec(module) is None:
                 raise ImportError(needs(f"-o {name}", REQUIREMENTS[module]))
+
+
+def check_kinds(aligner: Aligner, kinds: Sequence[str]) -> None:
+    """Check that the faces of an aligner have what some kinds take.
+
+    Raises
+    ------
+    UsageError
+        If they do not; the message names the first kind.
+    """
+    from tddfa.outputs import KINDS
+
+    for name in kinds:
+        missing = KINDS[name].missing(aligner)
+        if missing is not None:
+            raise UsageError(missing)
 
 
 def uses_camera(kinds: Sequence[str]) -> bool:

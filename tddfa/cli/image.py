@@ -23,6 +23,7 @@ from tddfa.cli._common import (
 from tddfa.cli._output_options import (
     add_kinds_option,
     add_output_options,
+    check_kinds,
     check_needs,
     kinds_help,
     output_options,
@@ -73,6 +74,10 @@ def add_parser(commands: Any) -> None:
         "--json", action="store_true",
         help="also write DIR/<photo>.json: boxes, landmarks, pose, expression, 6DoF (default: no)",
     )  # fmt: skip
+    parser.add_argument(
+        "--landmarks-csv", action="store_true",
+        help="also write DIR/<photo>_landmarks_<face>.csv: 68 lines x,y,z, px; faces count from 0 (default: no)",
+    )  # fmt: skip
     add_page_option(parser)
     parser.add_argument(
         "--fast", action="store_true",
@@ -107,6 +112,7 @@ def run_image(options: argparse.Namespace) -> int:
     sources = [*paths, Path(options.intrinsics), *([] if options.boxes is None else [options.boxes])]
     check_targets(options.out, [photo.stem for photo in images], _endings(options), sources)
     aligner = load_aligner(options)
+    check_kinds(aligner, options.opt)
     load_networks(aligner, detects=boxes is None, aligns=not options.fast)
     steps = Steps()
     return do_photos(images, inputs, steps, _Run(options, aligner, camera, boxes, steps).photo)
@@ -151,6 +157,8 @@ class _Run:
         stem = output_path(self.options.out, photo.stem)
         if self.options.json:
             print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name)}")
+        if self.options.landmarks_csv:
+            print_line(f"  {'landmarks':10} {' '.join(map(str, outputs.save_landmarks(stem)))}")
         for kind in self.options.opt if outputs.faces else ():
             # an image that is too large for one format is not too large for the others
             with self.steps.step(f"{photo.name}: {kind}"):
@@ -214,6 +222,8 @@ def _endings(options: argparse.Namespace) -> list[str]:
 
     settings = output_options(options, None)
     endings = [ending for kind in options.opt for ending in KINDS[kind].endings(settings)]
+    if options.landmarks_csv:
+        endings.append(r"_landmarks_\d+\.csv")
     return [r"\.json", *endings] if options.json else endings
 
 

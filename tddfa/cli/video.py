@@ -22,6 +22,7 @@ from tddfa.cli._frames import (
 )
 from tddfa.cli._output_options import (
     add_kind_option,
+    check_kinds,
     check_needs,
     kinds_help,
     output_options,
@@ -114,6 +115,7 @@ def run_video(options: argparse.Namespace) -> int:
     warn_about_smoothing(options)
     warn_without_avatar(options, used=options.osc is not None or _is_take(options))
     aligner = load_aligner(options)
+    check_kinds(aligner, [options.opt])
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
         load_networks(aligner)

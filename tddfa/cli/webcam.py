@@ -22,7 +22,7 @@ from tddfa.cli._frames import (
     make_tracker,
     warn_about_smoothing,
 )
-from tddfa.cli._output_options import add_kind_option, check_needs, kinds_help, output_options
+from tddfa.cli._output_options import add_kind_option, check_kinds, check_needs, kinds_help, output_options
 from tddfa.cli._paths import check_folder
 from tddfa.cli.avatar._options import add_avatar_options, make_performer, make_sender, warn_without_avatar
 
@@ -83,6 +83,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         warn_about_smoothing(options)
         warn_without_avatar(options, used=options.osc is not None)
         aligner = load_aligner(options)
+        check_kinds(aligner, [options.opt])
         tracker = make_tracker(options, aligner)
         with video.open_source(options.inputs[0]) as reader:
             load_networks(aligner)

@@ -17,6 +17,7 @@ from tddfa.draw.surfaces import depth as depth
 from tddfa.draw.surfaces import depth_px as depth_px
 from tddfa.draw.surfaces import mesh as mesh
 from tddfa.draw.surfaces import pncc as pncc
+from tddfa.draw.volumes import volumes as volumes
 from tddfa.surface.texture import Texture
 
 

@@ -137,6 +137,9 @@ class Config:
         Regressor, ``.onnx``.
     face_model : Path
         Face model, ``.npz``.
+    kind : {"parameters", "jvcr"}
+        What the regressor predicts: camera and coefficients of the face model, or points (`tddfa.jvcr`). Faces of the
+        latter have no mesh; the face model gives the pose of the mean face, and may be fitted to the points.
     crop : CropRule
         Crop that the regressor takes.
     detector : FaceBoxesConfig, YuNetConfig or BoxFileConfig
@@ -171,6 +174,7 @@ class Config:
     face_model: Path
     crop: CropRule
     detector: DetectorConfig
+    kind: Literal["parameters", "jvcr"] = "parameters"
     min_score: float | None = None
     rotations: Literal["auto", "all", "off"] = "off"
     sure_score: float | None = None

@@ -309,6 +309,11 @@ class FaceModel:
     def _landmark_set(self) -> PointSet:
         return PointSet(self.landmark_triangles, self.landmark_weights)
 
+    @property
+    def has_surface(self) -> bool:
+        """Whether the vertices are those of a mesh, and not the landmarks alone (`tddfa.jvcr.landmark_model`)."""
+        return len(self.triangles) > 0
+
     @cached_property
     def front(self) -> NDArray[np.bool_]:
         """Vertices (n,) no farther back than the landmarks: not ears and neck, which the regressor predicts poorly.

@@ -9,6 +9,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from builders import without_volumes
 from tddfa import Decoder, draw
 from tddfa.draw import six_dof as draw_6dof
 from tddfa.face_crops.aligned import five_points
@@ -17,6 +18,7 @@ from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, image_kin
 from tddfa.surface.texture import SEEN
 
 EULER = (("y", "yaw", 1), ("x", "pitch", -1), ("z", "roll", -1))
+MADE, DRAWN = without_volumes(KINDS), without_volumes(image_kinds())
 NINE = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "ply", "obj")
 
 
@@ -33,8 +35,8 @@ def outputs(aligner, two_people, faces):
     return make
 
 
-def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof_and_box():
-    assert set(KINDS) == {*NINE, "glb", "6dof", "box"}
+def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof_and_box_and_volume():
+    assert set(KINDS) == {*NINE, "glb", "6dof", "box", "volume"}
     assert set(KINDS) - set(image_kinds()) == {"ply", "obj", "glb"}
     assert all(name == kind.name for name, kind in KINDS.items())
 
@@ -42,13 +44,13 @@ def test_kinds_are_the_nine_of_3ddfa_v2_and_glb_and_6dof_and_box():
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_images_are_written_as_they_are_drawn(outputs, tmp_path, suffix):
     made = outputs(suffix=suffix)
-    for kind in image_kinds():
+    for kind in DRAWN:
         written = made.save(kind, tmp_path / "a photo")
         assert written == [tmp_path / f"a photo_{kind}{suffix}"]
         drawn, read = made.draw(kind), cv2.imread(str(written[0]))
         assert read.shape == drawn.shape
         assert np.abs(read.astype(int) - drawn).mean() <= {".png": 0, ".jpg": 3.5, ".webp": 4}[suffix]
-    assert len(list(tmp_path.iterdir())) == len(image_kinds())
+    assert len(list(tmp_path.iterdir())) == len(DRAWN)
 
 
 def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
@@ -300,7 +302,7 @@ def test_inputs_are_unchanged_and_nothing_is_computed_twice(aligner, two_people,
     monkeypatch.setattr(aligner.decoder, "mesh", lambda *arguments: calls.append(1) or mesh(*arguments))
     made = Outputs(two_people, faces, aligner, Options(uv_size=64, vertex_colors=True))  # the image is read-only
     before = [face.landmarks.copy() for face in faces], [m.vertices.copy() for m in made.meshes]
-    for kind in KINDS:
+    for kind in MADE:
         made.save(kind, tmp_path / "x")
     assert len(calls) == 2
     for kept, face, vertices, m in zip(before[0], faces, before[1], made.meshes, strict=True):
@@ -329,7 +331,7 @@ class TestTable:
     def written(self, made, kind, folder):
         return {path.name: path.read_bytes() for path in made.save(kind, folder / "x")}
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", MADE)
     def test_exactly_its_options_have_an_effect(self, outputs, tmp_path, kind):
         assert set(KINDS[kind].options) <= {field.name for field in fields(Options)}
         assert set(self.OTHER) == {field.name for field in fields(Options)} - {"suffix", "kind_in_mesh_names"}
@@ -341,7 +343,7 @@ class TestTable:
             changed = self.written(outputs(**{**base, option: value}), kind, tmp_path / "changed")
             assert (plain != changed) == (option in KINDS[kind].options), option
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", MADE)
     @pytest.mark.parametrize(
         "options", [{}, {"uv_mask": True, "raw_depth": "png"}, {"suffix": ".webp", "raw_depth": "npy"}]
     )
@@ -354,7 +356,7 @@ class TestTable:
             assert any(re.fullmatch(rf"a\.b{ending}", name) for ending in endings), name
         assert all(any(re.fullmatch(rf"a\.b{ending}", name) for name in names) for ending in endings)
 
-    @pytest.mark.parametrize("kind", image_kinds())
+    @pytest.mark.parametrize("kind", DRAWN)
     def test_what_is_drawn_over_the_image_has_its_size(self, outputs, kind):
         made = outputs(uv_size=64)
         assert (made.draw(kind).shape == made.image.shape) == image_kinds()[kind].over_image

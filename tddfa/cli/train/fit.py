@@ -74,11 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write the crops and the contact sheet; return the exit status."""
+    from tddfa.fitting.landmarks import Prior
     from tddfa.model.assets import config_path, verified
     from tddfa.model.config import Config
     from tddfa.model.face_model import FaceModel
     from tddfa.train.labels.fit_photos import fit_photos, read_landmarks, read_vertex_map
-    from tddfa.train.labels.fitting import Prior
 
     model = FaceModel.load(verified(Config.load(config_path(own_config(options.config))).face_model))
     fitted = fit_photos(

@@ -14,12 +14,12 @@ from tddfa import draw
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa.datasets.pts import read_pts
+from tddfa.fitting.landmarks import Fit, Prior, VertexMap, fit, unsure_jaw
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.train.data.photos import first_by_name
 from tddfa.train.data.samples import Sample, crop_face, write_samples
 from tddfa.train.data.shards import read_arrays
-from tddfa.train.labels.fitting import Fit, Prior, VertexMap, fit, unsure_jaw
 from tddfa.types import Mesh
 
 Image = NDArray[np.uint8]
@@ -149,7 +149,7 @@ def fit_photos(
     photos : list of Path
         One face each.
     landmarks : ndarray (n, k, 2) or (n, k, 3)
-        px of each photo; see `tddfa.train.labels.fitting.fit`.
+        px of each photo; see `tddfa.fitting.landmarks.fit`.
     model : FaceModel
         What is fitted.
     vertex_map : VertexMap, optional

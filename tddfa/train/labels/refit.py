@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.fitting.landmarks import VertexMap
 from tddfa.landmarks68 import JAW
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import mirrored_landmarks
@@ -20,7 +21,6 @@ from tddfa.train.data.augment import Augment, Placement, place
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.shards import Labels
 from tddfa.train.labels.agreement import projected_landmarks
-from tddfa.train.labels.fitting import VertexMap
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ _HELD_WEIGHT, _INNER_WEIGHT, _JAW_WEIGHT, _DEPTH = 40.0, 1.0, 4.0, 0.5
 # is 1.
 _NOISE = 0.015
 # Degrees of yaw up to which a predicted jaw has full weight, and from which on it has none: on a face that is turned
-# farther, annotators mark another line (`tddfa.train.labels.fitting.unsure_jaw`).
+# farther, annotators mark another line (`tddfa.fitting.landmarks.unsure_jaw`).
 _SURE, _UNSURE = 12.0, 22.0
 
 

@@ -12,12 +12,15 @@ import pytest
 import trimesh
 from PIL import Image
 
+from builders import without_volumes
 from tddfa import draw
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 
 FAILED, NO_FACE = 1, 255
+
+DRAWN, ALL = without_volumes(image_kinds()), ",".join(without_volumes(KINDS))
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +71,7 @@ def printed(inputs, folder):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         status = main([
-            "image", "-f", str(inputs / "astronaut.jpg"), str(inputs / "two_people.jpg"), "-o", ",".join(KINDS),
+            "image", "-f", str(inputs / "astronaut.jpg"), str(inputs / "two_people.jpg"), "-o", ALL,
             "--out", str(folder), "--json", "--format", "png", "--uv_size", "128", "--uv_mask", "--raw", "npy",
             "--device", "cpu", "--show_flag", "false",
         ])  # fmt: skip
@@ -80,7 +83,7 @@ class TestAllKinds:
     """One run over two photos and all kinds."""
 
     def test_names(self, printed, folder):
-        expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in image_kinds()]
+        expected = [f"{photo}_{kind}.png" for photo in ("astronaut", "two_people") for kind in DRAWN]
         expected += ["astronaut_obj.png", "two_people_obj_1.png", "two_people_obj_2.png"]
         for photo in ("astronaut", "two_people"):
             expected += [f"{photo}.{kind}" for kind in ("ply", "obj", "glb")]
@@ -98,7 +101,7 @@ class TestAllKinds:
     def test_images(self, printed, folder, aligner, photo, request):
         image = request.getfixturevalue(photo)
         outputs = Outputs(image, aligner(image), aligner, Options(uv_size=128))
-        for kind in image_kinds():
+        for kind in DRAWN:
             read = cv2.imread(str(folder / f"{photo}_{kind}.png"))
             expected = outputs.draw(kind)
             assert read.shape == expected.shape
@@ -211,7 +214,7 @@ class TestPhotos:
     def test_no_face(self, run, tmp_path):
         cv2.imwrite(str(tmp_path / "grey.png"), np.full((120, 160, 3), 128, np.uint8))
         cv2.imwrite(str(tmp_path / "dot.png"), np.full((1, 1, 3), 128, np.uint8))
-        status, out, err = run("-f", tmp_path / "grey.png", tmp_path / "dot.png", "-o", ",".join(KINDS), "--json")
+        status, out, err = run("-f", tmp_path / "grey.png", tmp_path / "dot.png", "-o", ALL, "--json")
         assert (status, err) == (NO_FACE, [])
         assert [re.split(r" \(|; ", line)[0] for line in out if not line.startswith(" ")] == [
             f"{tmp_path / 'grey.png'}: no face", f"{tmp_path / 'dot.png'}: no face", "2 of 2 done",
@@ -490,7 +493,7 @@ class TestBoxes:
     def test_boxes_that_leave_the_image(self, run, tmp_path, inputs):
         (tmp_path / "b.txt").write_text("500 500 600 600\n-90 -90 10 10\n")
         status, _, err = run(
-            "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", ",".join(KINDS), "--uv_size", "64",
+            "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", ALL, "--uv_size", "64",
             "--raw", "png",
         )  # fmt: skip
         assert (status, err) == (0, [])

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa.fitting.least_squares import bounded_least_squares
 from tddfa.geometry.camera import Camera
 from tddfa.landmarks68 import INNER_LIP_PAIRS, JAW, LID_PAIRS
 from tddfa.model.face_model import FaceModel
-from tddfa.train.labels.least_squares import bounded_least_squares
 
 Floats = NDArray[np.float64]
 
@@ -174,7 +174,7 @@ def fit(
 
     Examples
     --------
-    >>> from tddfa.train.labels.fitting import fit
+    >>> from tddfa.fitting.landmarks import fit
     >>> fits = fit(face.landmarks[None, :, :2], aligner.face_model)
     >>> fits.camera.shape, bool(fits.error[0] < 1)
     ((1, 3, 4), True)

@@ -39,7 +39,7 @@ def bounded_least_squares(
 
     Examples
     --------
-    >>> from tddfa.train.labels.least_squares import bounded_least_squares
+    >>> from tddfa.fitting.least_squares import bounded_least_squares
     >>> bounded_least_squares(np.eye(2)[None], np.array([[0.5, 3.0]]), [0, 0], [1, 1])
     array([[0.5, 1. ]])
     """

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
+from tddfa.fitting.landmarks import Fit, Prior, VertexMap, fit, unsure_jaw
+from tddfa.fitting.least_squares import bounded_least_squares
 from tddfa.geometry.camera import Camera
-from tddfa.train.labels.fitting import Fit, Prior, VertexMap, fit, unsure_jaw
-from tddfa.train.labels.least_squares import bounded_least_squares
 from tddfa.train.synthesis.edits import another_expression
 
 LIDS = ([37, 38, 43, 44], [41, 40, 47, 46])

@@ -1,0 +1,1 @@
+"""A face model fitted to landmarks."""
