@@ -15,6 +15,7 @@ from tddfa.crop import squares_from_boxes
 from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
 from tddfa.geometry.camera import Camera
+from tddfa.geometry.squares import Squares
 from tddfa.geometry.squares import corners as square_corners
 from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.assets import config_path, verified
@@ -432,16 +433,34 @@ class Aligner:
         >>> roi.side > face.roi.side / 2
         True
         """
-        landmarks = self.decoder.landmarks(face, self.face_model.convention)
-        rule, row = self.crop, face.roi.row
-        return Roi(*next_squares(rule, landmarks[None], face.camera.matrix[None], row)[0].tolist())
+        return self.rois([face])[0]
+
+    def rois(self, faces: Sequence[Face]) -> list[Roi]:
+        """`roi` of several faces.
+
+        Examples
+        --------
+        >>> aligner.rois([face]) == [aligner.roi(face)]
+        True
+        """
+        if not faces:
+            return []
+        decoder = self.decoder
+        landmarks = np.array([decoder.landmarks(face, decoder.face_model.convention) for face in faces])
+        cameras = np.array([face.camera.matrix for face in faces])
+        squares = next_squares(self.crop, landmarks, cameras, _rows([face.roi for face in faces]))
+        return [unchecked(Roi, left=x, top=y, side=side, angle=angle) for x, y, side, angle in squares.tolist()]
+
+
+def _rows(rois: Sequence[Roi]) -> Squares:
+    return np.array([(roi.left, roi.top, roi.side, roi.angle) for roi in rois]).reshape(-1, 4)
 
 
 def _given_rois(image: int, rois: Sequence[Roi]) -> Targets:
     for roi in rois:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
-    squares = np.array([(roi.left, roi.top, roi.side, roi.angle) for roi in rois]).reshape(-1, 4)
+    squares = _rows(rois)
     corners = square_corners(squares)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
     return as_targets(image, boxes, np.ones(len(rois)), squares)

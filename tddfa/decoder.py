@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import roi_from_detection, to_crop
+from tddfa.crop import all_to_crop, roi_from_detection, to_crop
 from tddfa.detector import Detections, HeadPoses
-from tddfa.geometry.camera import Camera
+from tddfa.geometry.camera import Camera, projected
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof
@@ -24,7 +25,7 @@ from tddfa.model.eyeballs import Eyeballs
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.texture import vertex_colors
 from tddfa.surface.visibility import visible_points
-from tddfa.types import Face, Mesh, Params
+from tddfa.types import Face, Mesh, Params, unchecked
 
 Floats = NDArray[np.float32]
 
@@ -336,7 +337,7 @@ class Decoder:
                     roi=roi,
                     params=Params(to_crop(roi, camera, self.crop_rule), shape, expression),
                     camera=camera,
-                    landmarks=self.to_convention(camera.project(mean), camera),
+                    landmarks=self.to_convention(camera.project(mean), camera.matrix),
                     image_size=image_size,
                     detected_points=points,
                 )
@@ -434,9 +435,24 @@ class Decoder:
         >>> (again.landmarks - face.landmarks)[0].round(2).tolist()
         [5.0, 0.0, 0.0]
         """
-        return replace(
-            face,
-            camera=camera,
-            params=Params(to_crop(face.roi, camera, self.crop_rule), shape, expression),
-            landmarks=camera.project(self.model_landmarks(shape, expression)),
-        )
+        matrix = camera.matrix[None]
+        shapes, expressions = (np.asarray(each, dtype=np.float32)[None] for each in (shape, expression))
+        return self.rebuild_all([face], matrix, shapes, expressions)[0]
+
+    def rebuild_all(self, faces: Sequence[Face], matrices: Floats, shapes: Floats, expressions: Floats) -> list[Face]:
+        """`rebuild` of n faces, with camera matrices (n, 3, 4), shapes (n, s) and expressions (n, e)."""
+        landmarks = projected(matrices, self.model_landmarks(shapes, expressions))
+        rois = np.array([(face.roi.left, face.roi.top, face.roi.side, face.roi.angle) for face in faces])
+        crop_cameras = all_to_crop(rois, matrices, self.crop_rule)
+        return [
+            unchecked(
+                Face,
+                **face.__dict__
+                | {
+                    "camera": unchecked(Camera, matrix=matrices[k]),
+                    "params": unchecked(Params, camera=crop_cameras[k], shape=shapes[k], expression=expressions[k]),
+                    "landmarks": landmarks[k],
+                },
+            )
+            for k, face in enumerate(faces)
+        ]

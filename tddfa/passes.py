@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tddfa.crop import all_to_crop, all_to_image, crop_angles, crop_images, squares_around
 from tddfa.decoder import Decoder
+from tddfa.geometry.camera import projected
 from tddfa.geometry.squares import Squares, iou
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
@@ -224,13 +225,6 @@ class Passes:
         crop_camera = all_to_crop(second.roi, camera, self.rule)
         mean = Predictions(second.roi, score, crop_camera, shape, expression, camera, landmarks)
         return mean if near.all() else replaced(mean, ~near, rows(second._replace(score=score), ~near))
-
-
-def projected(matrices: Floats, points: Floats) -> Floats:
-    """Points (n, k, 3) of the model's frame in image px, by the camera matrix (3, 4) of each face."""
-    result: Floats = points @ matrices[:, :, :3].transpose(0, 2, 1)
-    result += matrices[:, None, :, 3]
-    return result
 
 
 def next_squares(rule: CropRule, landmarks: Floats, cameras: Floats, rois: Squares) -> Squares:

@@ -8,7 +8,7 @@ import pytest
 
 from tddfa import Tracker
 from tddfa.synthetic import Head, frames
-from tddfa.tracking.smoothing import jitter
+from tddfa.tracking.jitter import jitter
 
 
 @pytest.fixture(scope="module")

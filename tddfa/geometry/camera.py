@@ -93,14 +93,9 @@ class Camera:
 
     @cached_property
     def _polar(self) -> tuple[NDArray[np.float64], float]:
-        # The nearest rotation (least squares) and its scale: the regressor's matrix is near a similarity, not one.
-        u, singular, vt = np.linalg.svd(VIEW_TO_IMAGE @ self.matrix[:, :3].astype(np.float64))
-        if np.linalg.det(u @ vt) < 0:
-            u[:, 2] = -u[:, 2]
-            singular[2] = -singular[2]
-        rotation = u @ vt
+        (rotation,), (scale,) = nearest_rotations(self.matrix[None, :, :3].astype(np.float64))
         rotation.setflags(write=False)  # it is kept
-        return rotation, float(singular.mean())
+        return rotation, float(scale)
 
     @property
     def rotation(self) -> NDArray[np.float64]:
@@ -151,3 +146,22 @@ class Camera:
             return np.asarray(shifted @ np.linalg.inv(matrix[:, :3]).T)
         except np.linalg.LinAlgError as error:
             raise ValueError("Camera.matrix: expected a matrix that can be inverted, got a singular one") from error
+
+
+def nearest_rotations(linear: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotations (n, 3, 3) model to view and scales (n,) nearest to the left parts (n, 3, 3) of cameras' matrices.
+
+    Nearest by least squares: the regressor's matrix is near a similarity, not one.
+    """
+    u, singular, vt = np.linalg.svd(VIEW_TO_IMAGE @ linear)
+    mirrored = np.flatnonzero(np.linalg.det(u @ vt) < 0)
+    u[mirrored, :, 2] *= -1
+    singular[mirrored, 2] *= -1
+    return u @ vt, singular.mean(axis=1)
+
+
+def projected(matrices: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points (n, k, 3) of the model's frame in image px, by the camera matrix (3, 4) of each face."""
+    result: NDArray[np.float32] = points @ matrices[:, :, :3].transpose(0, 2, 1)
+    result += matrices[:, None, :, 3]
+    return result

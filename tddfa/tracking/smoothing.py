@@ -1,4 +1,4 @@
-"""Temporal smoothing of faces, and a measure of jitter.
+"""Temporal smoothing of faces.
 
 Smoothing works on the parameters of a face (rotation, scale, position, shape, expression), not on its points. So a
 smoothed face has one camera, one shape and one expression, and its landmarks, mesh and pose agree.
@@ -7,15 +7,19 @@ smoothed face has one camera, one shape and one expression, and its landmarks, m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.decoder import Decoder
-from tddfa.geometry.camera import Camera
+from tddfa.geometry.camera import Camera, nearest_rotations
 from tddfa.geometry.rotation import VIEW_TO_IMAGE, rotation_from_vector, vector_from_rotation
 from tddfa.types import Face
+
+Floats = NDArray[np.float64]
 
 
 def _gain(cutoff: float | NDArray[np.float64], dt: float) -> NDArray[np.float64]:
@@ -25,7 +29,7 @@ def _gain(cutoff: float | NDArray[np.float64], dt: float) -> NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tuning:
-    """Parameters of a 1 EUR filter.
+    """Parameters of a 1 EUR filter, or of one for each component (arrays).
 
     Attributes
     ----------
@@ -43,85 +47,74 @@ class Tuning:
     1.0
     """
 
-    cutoff: float
-    slope: float
-    speed_cutoff: float = 1.0
+    cutoff: float | NDArray[np.float64]
+    slope: float | NDArray[np.float64]
+    speed_cutoff: float | NDArray[np.float64] = 1.0
 
 
-class OneEuroFilter:
-    """1 EUR filter of a vector.
+def filter_step(
+    value: Floats, speed: Floats, new: Floats, dt: float, tuning: Tuning, *, together: int = 0
+) -> tuple[Floats, Floats]:
+    """One step of 1 EUR filters.
 
     G. Casiez, N. Roussel, D. Vogel: 1 EUR filter, a simple speed-based low-pass filter for noisy input in interactive
     systems. CHI 2012.
 
     Parameters
     ----------
+    value, speed : ndarray (..., d)
+        Last results; at the start, the first value and 0.
+    new : ndarray (..., d)
+        Next value.
+    dt : float
+        Time since the last one, s; more than 0.
     tuning : Tuning
-        Its speeds are in units of the vector per second.
-    together : bool
-        Take one cutoff, from the length of the speed vector. Else each component has its own.
+        Its speeds are in units of the value per second.
+    together : int
+        The first so many components have one cutoff, from the length of their speed; of the others, each has its own.
+
+    Returns
+    -------
+    value, speed : ndarray (..., d)
 
     Examples
     --------
-    >>> from tddfa.tracking.smoothing import OneEuroFilter, Tuning
-    >>> smooth = OneEuroFilter(Tuning(cutoff=1.0, slope=0.0))
-    >>> [smooth(np.array([value]), 1 / 30).round(3).tolist() for value in (0.0, 1.0, 1.0)]
-    [[0.0], [0.173], [0.316]]
+    >>> from tddfa.tracking.smoothing import Tuning, filter_step
+    >>> value, speed = filter_step(np.zeros(1), np.zeros(1), np.ones(1), 1 / 30, Tuning(cutoff=1.0, slope=0.0))
+    >>> value.round(3).tolist()
+    [0.173]
     """
-
-    def __init__(self, tuning: Tuning, *, together: bool = True) -> None:
-        self._tuning, self._together = tuning, together
-        self._value: NDArray[np.float64] | None = None
-        self._speed = np.zeros(0)
-
-    def __call__(self, value: NDArray[np.floating], dt: float) -> NDArray[np.float64]:
-        """Filter the next value, `dt` seconds after the last one. If `dt` is 0, the last result is returned."""
-        new = np.asarray(value, dtype=np.float64)
-        if self._value is None:
-            self._value, self._speed = new, np.zeros_like(new)
-        if dt <= 0:
-            return self._value
-        self._speed = self._speed + _gain(self._tuning.speed_cutoff, dt) * ((new - self._value) / dt - self._speed)
-        speed = np.linalg.norm(self._speed) if self._together else np.abs(self._speed)
-        self._value = self._value + _gain(self._tuning.cutoff + self._tuning.slope * speed, dt) * (new - self._value)
-        return self._value
+    change = new - value
+    speed = speed + _gain(tuning.speed_cutoff, dt) * (change / dt - speed)
+    fast = np.abs(speed)
+    if together:
+        fast[..., :together] = np.linalg.norm(speed[..., :together], axis=-1, keepdims=True)
+    return value + _gain(tuning.cutoff + tuning.slope * fast, dt) * change, speed
 
 
-class OneEuroRotation:
-    """1 EUR filter of rotations.
-
-    The result moves along the arc between rotations (slerp), and the speed is in rad/s.
+def rotation_step(rotations: Floats, turning: Floats, new: Floats, dt: float, tuning: Tuning) -> tuple[Floats, Floats]:
+    """One step of 1 EUR filters of rotations (n, 3, 3): along the arc between rotations (slerp).
 
     Parameters
     ----------
-    tuning : Tuning
-        Its speeds are in rad/s.
+    rotations, turning : ndarray (n, 3, 3), (n, 3)
+        Last results; at the start, the first rotations and 0.
+    new, dt, tuning
+        See `filter_step`; speeds are in rad/s.
 
     Examples
     --------
     >>> from tddfa.geometry.rotation import euler_from_rotation, rotation_from_euler
-    >>> from tddfa.tracking.smoothing import OneEuroRotation, Tuning
-    >>> smooth = OneEuroRotation(Tuning(cutoff=1.0, slope=0.0))
-    >>> rotations = [smooth(rotation_from_euler(yaw, 0, 0), 1 / 30) for yaw in (0, 10)]
-    >>> round(euler_from_rotation(rotations[1]).yaw, 2)
+    >>> from tddfa.tracking.smoothing import Tuning, rotation_step
+    >>> first, second = (rotation_from_euler(yaw, 0, 0)[None] for yaw in (0, 10))
+    >>> rotation, _ = rotation_step(first, np.zeros((1, 3)), second, 1 / 30, Tuning(cutoff=1.0, slope=0.0))
+    >>> round(euler_from_rotation(rotation[0]).yaw, 2)
     1.73
     """
-
-    def __init__(self, tuning: Tuning) -> None:
-        self._tuning = tuning
-        self._value: NDArray[np.float64] | None = None
-        self._speed = np.zeros(3)
-
-    def __call__(self, rotation: NDArray[np.float64], dt: float) -> NDArray[np.float64]:
-        """Filter the next rotation (3, 3), `dt` seconds after the last one."""
-        if self._value is None or dt <= 0:
-            self._value = rotation if self._value is None else self._value
-            return self._value
-        arc = vector_from_rotation(rotation @ self._value.T)
-        self._speed = self._speed + _gain(self._tuning.speed_cutoff, dt) * (arc / dt - self._speed)
-        gain = _gain(self._tuning.cutoff + self._tuning.slope * np.linalg.norm(self._speed), dt)
-        self._value = rotation_from_vector(gain * arc) @ self._value
-        return self._value
+    arcs = np.array([vector_from_rotation(each @ last.T) for last, each in zip(rotations, new, strict=True)])
+    turning = turning + _gain(tuning.speed_cutoff, dt) * (arcs / dt - turning)
+    gain = _gain(tuning.cutoff + tuning.slope * np.linalg.norm(turning, axis=1), dt)
+    return np.array([rotation_from_vector(arc) for arc in gain[:, None] * arcs]) @ rotations, turning
 
 
 class OneEuro:
@@ -156,39 +149,104 @@ class OneEuro:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._rotation = OneEuroRotation(self.ROTATION)
-        self._position = OneEuroFilter(self.POSITION)
-        self._scale = OneEuroFilter(self.SCALE)
-        # the part of the camera's matrix that is neither rotation nor scale: nearly constant, like the shape
-        self._rest = OneEuroFilter(self.SHAPE)
-        self._shape = OneEuroFilter(self.SHAPE)
-        self._expression = OneEuroFilter(self.EXPRESSION, together=False)
-        names = decoder.face_model.expression_names
-        self._is_eye = np.array([name.startswith("eye") for name in names], dtype=bool)
-        self._eyes = OneEuroFilter(self.EYES, together=False)
+        self._state: _State | None = None
 
     def __call__(self, face: Face, dt: float) -> Face:
         """Smooth the next face, `dt` seconds after the last one. `dt` is ignored for the first face."""
-        camera = face.camera
-        rotation, scale = camera.rotation, camera.scale
-        linear = camera.matrix[:, :3].astype(np.float64)
-        rest = rotation.T @ VIEW_TO_IMAGE @ linear / scale
-        # the centre of the landmarks, not the model's origin: the origin is off the face, and swings as the head turns
-        centre = face.landmarks.mean(axis=0).astype(np.float64)
+        return smooth_all([self], [face], dt)[0]
 
-        rotation = self._rotation(rotation, dt)
-        scale = float(np.exp(self._scale(np.log([scale]), dt)[0]))
-        rest = self._rest(rest, dt)
-        # in model units, by the smoothed scale, so that one tuning suits near and far faces
-        centre = self._position(centre / scale, dt) * scale
-        shape = self._shape(face.params.shape, dt).astype(np.float32)
-        expression = self._expression(face.params.expression, dt).astype(np.float32)
-        expression[self._is_eye] = self._eyes(face.params.expression[self._is_eye], dt)
 
-        linear = VIEW_TO_IMAGE @ (scale * rotation) @ rest
-        offset = centre - linear @ self._decoder.model_landmarks(shape, expression).mean(axis=0)
-        smooth = Camera(np.column_stack([linear, offset]))
-        return self._decoder.rebuild(face, camera=smooth, shape=shape, expression=expression)
+class _State(NamedTuple):
+    """What the filters of one face keep; of several faces, arrays (n, ...).
+
+    `values` are the position (3), the part of the camera's matrix that is neither rotation nor scale (9), shape and
+    expression.
+    """
+
+    rotation: Floats
+    turning: NDArray[np.float64]  # rad/s
+    scale: NDArray[np.float64]  # its logarithm
+    growth: NDArray[np.float64]  # 1/s
+    values: NDArray[np.float64]
+    speeds: NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def _tuning(names: tuple[str, ...], shape_count: int) -> Tuning:
+    """Parameters of each of `_State.values`, arrays."""
+    # the rest of the matrix is nearly constant, like the shape
+    each = [OneEuro.POSITION] * 3 + [OneEuro.SHAPE] * (9 + shape_count)
+    each += [OneEuro.EYES if name.startswith("eye") else OneEuro.EXPRESSION for name in names]
+    return Tuning(*(np.array([getattr(tuning, field.name) for tuning in each]) for field in fields(Tuning)))
+
+
+def smooth_all(smoothers: Sequence[OneEuro], faces: Sequence[Face], dt: float) -> list[Face]:
+    """Smooth the faces of a frame, each by its own filters, `dt` seconds after the last frame.
+
+    All filters are of the same decoder, and a result is that of ``smoother(face, dt)``.
+
+    Examples
+    --------
+    >>> from tddfa.tracking.smoothing import OneEuro, smooth_all
+    >>> smoothers = [OneEuro(aligner.decoder), OneEuro(aligner.decoder)]
+    >>> len(smooth_all(smoothers, [face, face], 1 / 30))
+    2
+    """
+    if not faces:
+        return []
+    decoder = smoothers[0]._decoder
+    new = _measured(faces)
+    known = [smoother._state for smoother in smoothers]
+    # a first face is its own last one: nothing changes
+    rows = [_State(*(column[k] for column in new)) if last is None else last for k, last in enumerate(known)]
+    state = _State(*(np.array(column) for column in zip(*rows, strict=True)))
+    if dt > 0:
+        tuning = _tuning(decoder.face_model.expression_names, decoder.face_model.shape_count)
+        state = _filtered(state, new, tuning, dt)
+    for k, smoother in enumerate(smoothers):
+        smoother._state = _State(*(column[k] for column in state))
+    return _faces(decoder, faces, state)
+
+
+def _measured(faces: Sequence[Face]) -> _State:
+    """The parameters of faces, without motion. The position is in px."""
+    linear = np.array([face.camera.matrix[:, :3] for face in faces], dtype=np.float64)
+    rotation, scale = nearest_rotations(linear)
+    rest = rotation.transpose(0, 2, 1) @ VIEW_TO_IMAGE @ linear / scale[:, None, None]
+    # the centre of the landmarks, not the model's origin: the origin is off the face, and swings as the head turns
+    centre = np.array([face.landmarks.mean(axis=0) for face in faces])
+    parts = [
+        centre / scale[:, None],
+        rest.reshape(-1, 9),
+        np.array([face.params.shape for face in faces]),
+        np.array([face.params.expression for face in faces]),
+    ]
+    values = np.concatenate(parts, axis=1, dtype=np.float64)
+    none = np.zeros_like(values)
+    return _State(rotation, none[:, :3], np.log(scale), none[:, 0], values, none)
+
+
+def _filtered(state: _State, new: _State, tuning: Tuning, dt: float) -> _State:
+    rotation, turning = rotation_step(state.rotation, state.turning, new.rotation, dt, OneEuro.ROTATION)
+    scale, growth = filter_step(state.scale, state.growth, new.scale, dt, OneEuro.SCALE)
+    values = new.values.copy()
+    # positions are in model units, by the smoothed scale, so that one tuning suits near and far faces
+    values[:, :3] *= np.exp(new.scale - scale)[:, None]
+    values, speeds = filter_step(state.values, state.speeds, values, dt, tuning, together=3)
+    return _State(rotation, turning, scale, growth, values, speeds)
+
+
+def _faces(decoder: Decoder, faces: Sequence[Face], state: _State) -> list[Face]:
+    shape_count = decoder.face_model.shape_count
+    scale = np.exp(state.scale)
+    linear = VIEW_TO_IMAGE @ (scale[:, None, None] * state.rotation) @ state.values[:, 3:12].reshape(-1, 3, 3)
+    shape = state.values[:, 12 : 12 + shape_count].astype(np.float32)
+    expression = state.values[:, 12 + shape_count :].astype(np.float32)
+    centre = decoder.model_landmarks(shape, expression).mean(axis=1)
+    matrices = np.empty((len(faces), 3, 4), dtype=np.float32)
+    matrices[:, :, :3] = linear
+    matrices[:, :, 3] = state.values[:, :3] * scale[:, None] - (linear @ centre[:, :, None])[:, :, 0]
+    return decoder.rebuild_all(faces, matrices, shape, expression)
 
 
 def mean_face(faces: Sequence[Face], face: Face, decoder: Decoder) -> Face:
@@ -231,69 +289,3 @@ def mean_face(faces: Sequence[Face], face: Face, decoder: Decoder) -> Face:
         for name in ("shape", "expression")
     )
     return decoder.rebuild(face, camera=Camera(matrices.mean(axis=0)), shape=shape, expression=expression)
-
-
-def jitter(tracks: NDArray[np.floating]) -> float:
-    """Jitter of landmarks: mean length of their second difference over frames, % of the face size.
-
-    Parameters
-    ----------
-    tracks : ndarray (frames, points, 2 or more)
-        Landmarks of one face, px; only x and y are used. The face size is the square root of the area of their box.
-
-    Returns
-    -------
-    float
-        0 for uniform motion; NaN for fewer than three frames.
-
-    Examples
-    --------
-    >>> from tddfa.tracking.smoothing import jitter
-    >>> uniform = face.landmarks + np.arange(5)[:, None, None]
-    >>> round(jitter(uniform), 3)
-    0.0
-    """
-    points = np.asarray(tracks, dtype=np.float64)[..., :2]
-    if len(points) < 3:
-        return float("nan")
-    size = np.sqrt(np.ptp(points, axis=1).prod(axis=-1)).mean()
-    return float(100 * np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean() / size)
-
-
-class JitterMeter:
-    """`jitter` of all faces of a video, frame by frame; it keeps the last two frames only.
-
-    Examples
-    --------
-    >>> from dataclasses import replace
-    >>> from tddfa.tracking.smoothing import JitterMeter
-    >>> meter = JitterMeter()
-    >>> for shift in (0, 1, 0):
-    ...     meter.add([replace(face, track_id=0, landmarks=face.landmarks + [shift, 0, 0])])
-    >>> 1 < meter.value < 3
-    True
-    """
-
-    def __init__(self) -> None:
-        self._last: dict[int | None, list[NDArray[np.float64]]] = {}
-        self._sum = 0.0
-        self._count = 0
-
-    def add(self, faces: Sequence[Face]) -> None:
-        """Add the faces of the next frame. A face that was not in the frame before starts anew."""
-        last: dict[int | None, list[NDArray[np.float64]]] = {}
-        for face in faces:
-            points = face.landmarks[:, :2].astype(np.float64)
-            history = [*self._last.get(face.track_id, [])[-2:], points]
-            if len(history) == 3:
-                size = float(np.sqrt(np.ptp(points, axis=0).prod()))
-                change = history[2] - 2 * history[1] + history[0]
-                self._sum += float(np.linalg.norm(change, axis=1).mean()) / max(size, 1e-6)
-                self._count += 1
-            last[face.track_id] = history
-        self._last = last
-
-    @property
-    def value(self) -> float:
-        """Mean second difference, % of the face size; NaN until a face was in three frames in a row."""
-        return 100 * self._sum / self._count if self._count else float("nan")

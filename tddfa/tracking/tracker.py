@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import cv2
@@ -14,59 +14,28 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
+from tddfa.tracking.jitter import JitterMeter
+from tddfa.tracking.scene import Grey
 from tddfa.tracking.settings import TrackerSettings
-from tddfa.tracking.smoothing import JitterMeter, OneEuro, mean_face
-from tddfa.types import Face, Roi
+from tddfa.tracking.smoothing import OneEuro, mean_face, smooth_all
+from tddfa.tracking.tracks import (
+    FRAME_TIME,
+    Moved,
+    Place,
+    Track,
+    assignment,
+    is_duplicate,
+    moved_cost,
+    paired,
+    places,
+    revival_cost,
+)  # fmt: skip
+from tddfa.types import Face, Roi, unchecked
 
 Smooth = Literal["one_euro", "lookahead", "none"]
 SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
 
-_FRAME_TIME = 1 / 30  # s, where the time of a frame is not known
-_PATCH_SIZE = 16  # side of the patches by which two faces are compared, px
-_MIN_FACE_SAMPLES = 12  # the patch of a smaller face has its surroundings too
-_BRIEF_LOSS = 0.1  # s; the velocity of a face that was lost for longer is unknown
-
 Frame = TypeVar("Frame")
-
-
-@dataclass(eq=False)
-class _Track:
-    """One person: the last face, its time, and its motion."""
-
-    track_id: int
-    face: Face
-    time: float
-    velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # px/s
-    shape: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # mean over the last frames
-    smoother: OneEuro | None = None
-    frames: int = 1
-    misses: int = 0  # detections in a row without this face
-    clear: Face | None = None  # the last face whose score would do for a new one
-
-    @property
-    def size(self) -> float:
-        return _size(self.face.landmarks)
-
-    def position_at(self, time: float) -> NDArray[np.float64]:
-        """Predicted position (2,) of the face, px."""
-        return _position(self.face.landmarks) + self.velocity * (time - self.time)
-
-    def update(self, face: Face, time: float, settings: TrackerSettings) -> None:
-        dt = time - self.time
-        if dt > 0:
-            velocity = (_position(face.landmarks) - _position(self.face.landmarks)) / dt
-            # the gain depends on the time between the frames: over a short time, noise is most of the velocity
-            self.velocity += (1 - (1 - settings.velocity_gain) ** (dt / _FRAME_TIME)) * (velocity - self.velocity)
-        self.frames += 1
-        self.shape = self.shape + (face.params.shape - self.shape) / min(self.frames, settings.shape_frames)
-        self.face, self.time = face, time
-
-    def restart(self, face: Face, time: float) -> None:
-        """Go on with a face that was detected again."""
-        dt = time - self.time
-        step = _position(face.landmarks) - _position(self.face.landmarks)
-        self.velocity = step / dt if 0 < dt <= _BRIEF_LOSS else np.zeros(2)
-        self.face, self.time, self.misses, self.smoother = face, time, 0, None
 
 
 class Tracker:
@@ -160,15 +129,13 @@ class Tracker:
         >>> [face.track_id for face in tracker(image)]
         [0]
         """
-        self._active: list[_Track] = []
-        self._lost: list[_Track] = []
+        self._active: list[Track] = []
+        self._lost: list[Track] = []
         self._next_id = 0
         self._since_detection = self._since_full_detection = 0  # frames
         self._since_rotated = self.detect_every  # frames, without a face
         self._time: float | None = None
-        self._thumbnail: NDArray[np.float32] | None = None
-        self._grey: _Grey | None = None
-        self._size: tuple[int, ...] = ()
+        self._grey: Grey | None = None
         self.jitter_before, self.jitter_after = JitterMeter(), JitterMeter()
 
     def __call__(self, frame: Any, time: float | None = None) -> list[Face]:
@@ -256,39 +223,31 @@ class Tracker:
         return frame, result
 
     def _smoothed(self, faces: list[Face], dt: float) -> list[Face]:
-        if self.smooth != "one_euro":
-            self.jitter_after.add(faces)
-            return faces
-        by_id = {track.track_id: track for track in self._active}
-        result = []
-        for face in faces:
-            assert face.track_id is not None
-            track = by_id[face.track_id]
-            if track.smoother is None:
-                track.smoother = OneEuro(self.aligner.decoder)
-            result.append(track.smoother(face, dt))
-        self.jitter_after.add(result)
-        return result
+        if self.smooth == "one_euro":
+            # the faces are those of the active tracks, in their order
+            for track in self._active:
+                track.smoother = track.smoother or OneEuro(self.aligner.decoder)
+            faces = smooth_all([track.smoother for track in self._active if track.smoother is not None], faces, dt)
+        self.jitter_after.add(faces)
+        return faces
 
     def _step(self, frame: Any, time: float | None) -> tuple[list[Face], float]:
         """Detect and align; return the faces of the frame before smoothing, and the time since the last frame, s."""
         image = checked_image("frame", getattr(frame, "image", frame))
         if time is None:
             time = getattr(frame, "time", None)
-        dt = _FRAME_TIME if self._time is None or time is None else max(time - self._time, 0.0)
+        dt = FRAME_TIME if self._time is None or time is None else max(time - self._time, 0.0)
         now = (0.0 if self._time is None else self._time + dt) if time is None else time
         self._time = now
-        grey_before = self._grey
-        moved: _Moved | None = None
-        if self._is_new_scene(image):
+        before, self._grey = self._grey, Grey.of(image)
+        moved: Moved | None = None
+        if before is not None and self._grey.is_other_scene(before, self.settings.cut_correlation):
             # a cut, or fast motion of the camera or of a large face: the faces that are detected now decide
-            assert grey_before is not None
-            assert self._grey is not None
-            moved = _Moved(self._active, self._lost, grey_before, self._grey)
+            moved = Moved(self._active, self._lost, before, self._grey)
             self._active, self._lost = [], []
         self._lost = [track for track in self._lost if now - track.time <= self.remember]
 
-        rois = [self._next_roi(track, now) for track in self._active]
+        rois = self._next_rois(now)
         self._since_detection += 1
         boxes: list[NDArray[np.float32]] = []
         interval = min(self.detect_every, self.settings.lost_detect_every) if self._lost else self.detect_every
@@ -296,13 +255,16 @@ class Tracker:
         if detected:
             full = not self._active or self._since_full_detection + self._since_detection >= self.detect_every
             boxes = self._detect(image, rois, full=full)
-        continued = list(zip(self._active, self.aligner(image, rois=rois) if rois else [], strict=True))
+        found = places(self.aligner(image, rois=rois)) if rois else []
+        continued = list(zip(self._active, found, strict=True))
         self._continue(continued, now)
         self._start(self._aligned(image, boxes), now, moved)
         lost = [track for track, _ in continued if track not in self._active]
         if not detected and lost and (not self._active or any(self._may_have_jumped(track) for track in lost)):
             # detect now, not in the next frame
-            boxes = self._detect(image, [self.aligner.roi(track.face) for track in self._active], full=not self._active)
+            boxes = self._detect(
+                image, self.aligner.rois([track.last.face for track in self._active]), full=not self._active
+            )
             self._start(self._aligned(image, boxes), now)
         self._since_rotated += 1
         if not self._active and self.aligner.rotations != "off" and self._since_rotated >= self.detect_every:
@@ -310,7 +272,7 @@ class Tracker:
             self._since_rotated = 0
             self._start(self.aligner(image), now)
         self._active.sort(key=lambda track: track.track_id)
-        result = [replace(track.face, track_id=track.track_id) for track in self._active]
+        result = [unchecked(Face, **track.last.face.__dict__ | {"track_id": track.track_id}) for track in self._active]
         self.jitter_before.add(result)
         return result, dt
 
@@ -318,37 +280,21 @@ class Tracker:
         """Faces in detected boxes, at any roll."""
         return self.aligner(image, boxes=boxes) if boxes else []
 
-    def _may_have_jumped(self, track: _Track) -> bool:
+    def _may_have_jumped(self, track: Track) -> bool:
         """Whether a face that was lost in this frame was clear before, and no other face can hide it."""
-        return track.clear is track.face and all(
-            float(np.linalg.norm(_position(track.face.landmarks) - _position(other.face.landmarks)))
-            > max(track.size, other.size)
-            for other in self._active
+        last = track.last
+        return track.clear is last and all(
+            last.distance(other.last.x, other.last.y) > max(track.size, other.size) for other in self._active
         )
 
-    def _is_new_scene(self, image: NDArray[np.uint8]) -> bool:
-        """Whether a cut may lie between the last frame and this one: their thumbnails do not correlate."""
-        height, width = image.shape[:2]
-        step = max(1, min(height, width) // 64)
-        grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_BGR2GRAY)
-        self._grey = _Grey(np.asarray(grey), step)
-        thumbnail = cv2.resize(grey, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
-        before, size = self._thumbnail, self._size
-        self._thumbnail, self._size = thumbnail, image.shape
-        if before is None:
-            return False
-        if size != image.shape:
-            return True
-        a, b = thumbnail - thumbnail.mean(), before - before.mean()
-        spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
-        if spread < thumbnail.size:  # a standard deviation of about one grey level: a uniform image shows no scene
-            return False
-        return float((a * b).sum()) / spread < self.settings.cut_correlation
-
-    def _next_roi(self, track: _Track, now: float) -> Roi:
-        roi = self.aligner.roi(track.face)
-        dx, dy = track.velocity * (now - track.time)
-        return replace(roi, left=roi.left + dx, top=roi.top + dy)
+    def _next_rois(self, now: float) -> list[Roi]:
+        """Squares around the predicted positions of the active tracks."""
+        rois = self.aligner.rois([track.last.face for track in self._active])
+        return [
+            replace(roi, left=roi.left + track.velocity[0] * dt, top=roi.top + track.velocity[1] * dt)
+            for roi, track in zip(rois, self._active, strict=True)
+            for dt in (now - track.time,)
+        ]
 
     def _detect(self, image: NDArray[np.uint8], rois: list[Roi], *, full: bool) -> list[NDArray[np.float32]]:
         """Boxes of faces without a track, best first; the other boxes confirm their tracks.
@@ -370,7 +316,7 @@ class Tracker:
         boxes = [box / scale for box in detections.xyxy if _is_inside(box, image)]
         overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois])
         overlap = overlap.reshape(len(rois), len(boxes))
-        pairs = [(i, j) for i, j in _assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]
+        pairs = [(i, j) for i, j in assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]
         confirmed, taken = {i for i, _ in pairs}, {j for _, j in pairs}
         for i, track in enumerate(self._active[: len(rois)]):
             track.misses = 0 if i in confirmed else track.misses + 1
@@ -386,175 +332,75 @@ class Tracker:
         # more boxes than the limit, because only the regressor can tell which of them are faces
         return free[: self.max_faces + settings.spare_boxes]
 
-    def _continue(self, faces: list[tuple[_Track, Face]], now: float) -> None:
+    def _continue(self, found: list[tuple[Track, Place]], now: float) -> None:
         """Update each track with the face in its crop; tracks without one are lost."""
-        kept = [(track, face) for track, face in faces if self._matches(track, face, now)]
-        # The crop of a face that passes behind another shows the other face. If two tracks have the same face, it
-        # belongs to the track that predicted it better.
-        kept.sort(key=lambda pair: self._prediction_error(pair[0], pair[1], now))
-        own: list[tuple[_Track, Face]] = []
-        for track, face in kept:
-            if not self._is_duplicate(face, [other for _, other in own]):
-                own.append((track, face))
-        for track, face in own:
-            track.update(face, now, self.settings)
-            if self.aligner.min_score is None or face.score >= self.aligner.min_score:
-                track.clear = face
+        kept = [(track, place) for track, place in found if self._matches(track, place, now)]
+        if len(kept) > 1:
+            # The crop of a face that passes behind another shows the other face. If two tracks have the same face, it
+            # belongs to the track that predicted it better.
+            kept.sort(key=lambda pair: pair[0].prediction_error(pair[1], now))
+        own: list[tuple[Track, Place]] = []
+        for track, place in kept:
+            if not is_duplicate(place, (other for _, other in own), self.settings):
+                own.append((track, place))
+        for track, place in own:
+            track.update(place, now, self.settings)
+            if self.aligner.min_score is None or place.face.score >= self.aligner.min_score:
+                track.clear = place
         self._active = [track for track, _ in own]
         active = {track.track_id for track in self._active}
-        self._lost += [track for track, _ in faces if track.track_id not in active]
+        self._lost += [track for track, _ in found if track.track_id not in active]
 
-    def _prediction_error(self, track: _Track, face: Face, now: float) -> float:
-        """Error of the predicted position, in face sizes, plus the logarithm of the change in size."""
-        error = float(np.linalg.norm(_position(face.landmarks) - track.position_at(now))) / track.size
-        return error + abs(float(np.log(_size(face.landmarks) / track.size)))
-
-    def _matches(self, track: _Track, face: Face, now: float) -> bool:
+    def _matches(self, track: Track, place: Place, now: float) -> bool:
         """Whether the face in the crop of a track continues the track."""
         settings, size = self.settings, track.size
-        if not 1 / settings.max_growth < _size(face.landmarks) / size < settings.max_growth:
+        if not 1 / settings.max_growth < place.size / size < settings.max_growth:
             return False
-        if float(np.linalg.norm(_position(face.landmarks) - track.position_at(now))) > settings.max_jump * size:
+        if place.distance(*track.position_at(now)) > settings.max_jump * size:
             return False
         if self.aligner.min_score is not None:
-            return face.score >= settings.kept_score_fraction * self.aligner.min_score
+            return place.face.score >= settings.kept_score_fraction * self.aligner.min_score
         return track.misses < settings.max_misses
 
-    def _start(self, faces: list[Face], now: float, moved: _Moved | None = None) -> None:
+    def _start(self, faces: list[Face], now: float, moved: Moved | None = None) -> None:
         """Start tracks on new faces; a face that moved fast, or was lost recently, continues its old track."""
-        limit = self.aligner.min_score
-        new: list[Face] = []
-        for face in faces:
-            known = [*(track.face for track in self._active), *new]
-            if (limit is None or face.score >= limit) and not self._is_duplicate(face, known):
-                new.append(face)
+        if not faces:
+            return
+        limit, settings = self.aligner.min_score, self.settings
+        new: list[Place] = []
+        for place in places(faces):
+            known = [*(track.last for track in self._active), *new]
+            if (limit is None or place.face.score >= limit) and not is_duplicate(place, known, settings):
+                new.append(place)
         if self.max_faces is not None:
             new = new[: max(0, self.max_faces - len(self._active))]
-        old: dict[int, _Track] = {}
+        old: dict[int, Track] = {}
         if moved is not None:
-            old = _pairs(moved.tracks, new, lambda track, face: self._moved_cost(track, face, now, moved))
+            old = paired(moved.tracks, new, lambda track, place: moved_cost(track, place, now, moved, settings))
             if old:  # the same scene
                 self._lost = [*moved.lost, *(track for track in moved.tracks if track not in old.values())]
                 self._lost = [track for track in self._lost if now - track.time <= self.remember]
         rest = [j for j in range(len(new)) if j not in old]
-        revived = _pairs(self._lost, [new[j] for j in rest], lambda track, face: self._revival_cost(track, face, now))
+        waiting = [new[j] for j in rest]
+        revived = paired(self._lost, waiting, lambda track, place: revival_cost(track, place, now, settings))
         for j, track in revived.items():
             old[rest[j]] = track
             self._lost.remove(track)
-        for j, face in enumerate(new):
+        for j, place in enumerate(new):
             known_track = old.get(j)
             if known_track is None:
-                if limit is not None and face.score < limit + self.settings.start_score_fraction * (1 - limit):
+                if limit is not None and place.face.score < limit + settings.start_score_fraction * (1 - limit):
                     continue
-                track = _Track(self._next_id, face, now, shape=face.params.shape.astype(np.float64))
+                track = Track(self._next_id, place, now, shape=place.face.params.shape.astype(np.float64))
                 self._next_id += 1
             else:
                 track = known_track
-                track.restart(face, now)
-            track.clear = face
+                track.restart(place, now)
+            track.clear = place
             self._active.append(track)
-
-    def _is_duplicate(self, face: Face, others: Iterable[Face]) -> bool:
-        """Whether a face is the same as one of the others: they are nearer than two heads can be."""
-        position, size = _position(face.landmarks), _size(face.landmarks)
-        return any(
-            np.linalg.norm(position - _position(other.landmarks))
-            < self.settings.duplicate_distance * max(size, _size(other.landmarks))
-            for other in others
-        )
-
-    def _moved_cost(self, track: _Track, face: Face, now: float, moved: _Moved) -> float:
-        """Dissimilarity of a track and a face of the next frame, which moved fast; infinite if they cannot match."""
-        settings, distance = self.settings, _distance(track, face, now)
-        growth = abs(float(np.log(_size(face.landmarks) / track.size)))
-        if distance > settings.fast_distance or growth > np.log(settings.max_growth):
-            return float("inf")
-        likeness = _likeness(moved.before.patch(track.face), moved.after.patch(face))
-        if likeness < settings.fast_correlation:
-            return float("inf")
-        return distance + growth + 1 - likeness
-
-    def _revival_cost(self, track: _Track, face: Face, now: float) -> float:
-        """Dissimilarity of a lost track and a new face in position, size and shape; infinite if they cannot match."""
-        # the last faces of one that leaves the image are distorted, so their size is not compared
-        growth = abs(float(np.log(_size(face.landmarks) / _size((track.clear or track.face).landmarks))))
-        distance = _distance(track, face, now)
-        if distance > self.settings.revival_distance or growth > np.log(self.settings.revival_growth):
-            return float("inf")
-        shape_change = float(np.linalg.norm(face.params.shape - track.shape)) / np.sqrt(max(len(track.shape), 1))
-        return distance + growth + shape_change
-
-
-@dataclass(frozen=True, eq=False)
-class _Grey:
-    """A frame in grey, reduced to every `step`-th pixel."""
-
-    image: NDArray[np.uint8]
-    step: int
-
-    def patch(self, face: Face) -> NDArray[np.float32]:
-        """The square around a face, of `_PATCH_SIZE` px."""
-        low, high = face.landmarks[:, :2].min(axis=0), face.landmarks[:, :2].max(axis=0)
-        scale = _PATCH_SIZE / max(float((high - low).max()) / self.step, _MIN_FACE_SAMPLES)
-        x, y = _PATCH_SIZE / 2 - scale * (low + high) / 2 / self.step
-        matrix = np.array([[scale, 0, x], [0, scale, y]])
-        size = (_PATCH_SIZE, _PATCH_SIZE)
-        return np.asarray(cv2.warpAffine(self.image, matrix, size, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Moved:
-    """The tracks before a frame that does not resemble the last one, and both frames."""
-
-    tracks: list[_Track]
-    lost: list[_Track]
-    before: _Grey
-    after: _Grey
-
-
-def _likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Highest correlation, -1..1, of two patches shifted by at most 2 px; 0 where one is uniform."""
-    inner = b[2:-2, 2:-2]
-    if np.ptp(a) < 1 or np.ptp(inner) < 1:
-        return 0.0
-    return float(cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED).max())
-
-
-def _distance(track: _Track, face: Face, now: float) -> float:
-    """Distance of a face from a track, in face sizes: the nearer of its predicted and its last position.
-
-    The face went on as before, or it turned back.
-    """
-    position = _position(face.landmarks)
-    predicted = float(np.linalg.norm(position - track.position_at(now)))
-    return min(predicted, float(np.linalg.norm(position - _position(track.face.landmarks)))) / track.size
-
-
-def _pairs(tracks: list[_Track], faces: list[Face], cost_of: Callable[[_Track, Face], float]) -> dict[int, _Track]:
-    """The track of each face that has one, by the face's index, with the lowest sum of costs."""
-    cost = np.array([[cost_of(track, face) for face in faces] for track in tracks]).reshape(len(tracks), len(faces))
-    return {j: tracks[i] for i, j in _assignment(np.minimum(cost, 1e6)) if np.isfinite(cost[i, j])}
 
 
 def _is_inside(box: NDArray[np.float32], image: NDArray[np.uint8]) -> bool:
     """Whether a detected box covers a part of the image; the network's offsets may swap its edges."""
     x1, y1, x2, y2 = box.tolist()
     return x1 < min(x2, image.shape[1]) and y1 < min(y2, image.shape[0]) and min(x2, y2) > 1
-
-
-def _assignment(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs of row and column, each used once, with the lowest sum of `cost`."""
-    from scipy.optimize import linear_sum_assignment  # slow to load
-
-    rows, columns = linear_sum_assignment(cost)
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-
-def _position(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean (2,) of the landmarks, px."""
-    return np.asarray(landmarks[:, :2].mean(axis=0, dtype=np.float64))
-
-
-def _size(landmarks: NDArray[np.float32]) -> float:
-    """Longer side of the landmarks' box, px."""
-    return max(float(np.ptp(landmarks[:, 0])), float(np.ptp(landmarks[:, 1])), 1e-6)

@@ -21,7 +21,7 @@ from tddfa.evaluate import metrics
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup
 from tddfa.geometry.boxes import box_iou
-from tddfa.tracking.smoothing import jitter
+from tddfa.tracking.jitter import jitter
 from tddfa.tracking.tracker import Smooth, Tracker
 from tddfa.types import Face
 
@@ -139,7 +139,7 @@ def evaluate(setup: Setup, video: str | os.PathLike[str] | None = None, frames: 
     """Measure jitter without smoothing and with each filter, on a video and on rendered heads with ground truth.
 
     Jitter is the mean second difference of the landmarks over frames, % of the size of the face
-    (`tddfa.tracking.smoothing.jitter`).
+    (`tddfa.tracking.jitter.jitter`).
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ from tddfa import Camera, CropRule, Decoder, Roi, Tracker
 from tddfa.crop import to_image
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.model.face_model import FaceModel
-from tddfa.tracking.smoothing import JitterMeter, OneEuro, OneEuroFilter, OneEuroRotation, Tuning, jitter, mean_face
+from tddfa.tracking.jitter import JitterMeter, jitter
+from tddfa.tracking.smoothing import OneEuro, Tuning, filter_step, mean_face, rotation_step, smooth_all
 
 CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=1.2)
 FPS = 30
@@ -128,6 +129,44 @@ class TestOneEuro:
         assert OneEuro(Decoder(model, CROP))(face, 1 / FPS).image_size == (600, 600)
 
 
+class TestSeveralFaces:
+    def test_each_is_smoothed_as_alone(self, model, shape, rng):
+        decoder = Decoder(model, CROP)
+        states = [{}, {"angles": (20, 5, -8)}, {"x": 150.0, "expression": {"eyeBlinkLeft": 0.6}}]
+        frames = [[face_of(model, shape, state, rng) for state in states] for _ in range(4)]
+        together, alone = ([OneEuro(decoder) for _ in states] for _ in range(2))
+        # the last face is there from the third frame on
+        for count, faces in zip((2, 2, 3, 3), frames, strict=True):
+            smooth = smooth_all(together[:count], faces[:count], 1 / FPS)
+            for smoother, face, result in zip(alone, faces[:count], smooth, strict=False):
+                expected = smoother(face, 1 / FPS)
+                np.testing.assert_allclose(result.landmarks, expected.landmarks, atol=1e-4)
+                np.testing.assert_allclose(result.params.camera, expected.params.camera, atol=1e-4)
+                np.testing.assert_allclose(result.params.expression, expected.params.expression, atol=1e-6)
+
+    def test_a_repeated_time_changes_nothing(self, model, shape, rng):
+        smoother = OneEuro(Decoder(model, CROP))
+        first, second = (smoother(face_of(model, shape, {}, rng), dt) for dt in (0.1, 0.0))
+        np.testing.assert_allclose(second.landmarks, first.landmarks, atol=1e-4)
+
+
+class OneEuroFilter:
+    """The filter of a vector, or of a rotation (3, 3), over time."""
+
+    def __init__(self, tuning):
+        self.tuning, self.value = tuning, None
+
+    def __call__(self, new, dt):
+        if self.value is None:
+            self.value, self.speed = new, np.zeros(new.shape[-1:])
+        elif new.ndim == 1:
+            self.value, self.speed = filter_step(self.value, self.speed, new, dt, self.tuning)
+        else:
+            parts = (part[None] for part in (self.value, self.speed, new))
+            (self.value,), (self.speed,) = rotation_step(*parts, dt, self.tuning)
+        return self.value
+
+
 class TestFilters:
     def test_agrees_with_the_papers_formulas(self, rng):
         tuning, dt = Tuning(1.0, 0.5, 1.0), 1 / 30
@@ -151,13 +190,17 @@ class TestFilters:
             one(np.array([0.0]), dt)
             assert one(np.array([1.0]), dt)[0] == pytest.approx(fraction, abs=0.01)
 
-    def test_a_repeated_time_changes_nothing(self):
-        one = OneEuroFilter(Tuning(1.0, 0.0))
-        one(np.array([3.0]), 0.1)
-        assert one(np.array([5.0]), 0.0)[0] == 3.0
+    def test_some_components_share_a_cutoff(self, rng):
+        value, speed, new = rng.normal(size=(3, 5))
+        tuning = Tuning(1.0, 0.5)
+        together, _ = filter_step(value, speed, new, 0.1, tuning, together=3)
+        alone, after = filter_step(value, speed, new, 0.1, tuning)
+        np.testing.assert_array_equal(together[3:], alone[3:])
+        cutoff = 1 + 0.5 * np.linalg.norm(after[:3])
+        np.testing.assert_allclose(together[:3], value[:3] + (new - value)[:3] / (1 + 10 / (2 * np.pi * cutoff)))
 
     def test_rotations_move_along_the_arc(self):
-        one = OneEuroRotation(Tuning(1.0, 0.0))
+        one = OneEuroFilter(Tuning(1.0, 0.0))
         one(rotation_from_euler(0, 0, 0), 1 / 30)
         half = one(rotation_from_euler(40, 0, 0), 1 / 30)
         np.testing.assert_allclose(half @ half.T, np.eye(3), atol=1e-9)
@@ -165,7 +208,7 @@ class TestFilters:
         np.testing.assert_allclose(half, rotation_from_euler(40 * fraction, 0, 0), atol=1e-6)
 
     def test_rotations_take_the_shorter_arc(self):
-        one = OneEuroRotation(Tuning(1.0, 0.0))
+        one = OneEuroFilter(Tuning(1.0, 0.0))
         one(rotation_from_euler(179, 0, 0), 1 / 30)
         seen = one(rotation_from_euler(-179, 0, 0), 1 / 30)
         assert np.degrees(np.arccos((np.trace(seen @ rotation_from_euler(180, 0, 0).T) - 1) / 2)) < 1.5

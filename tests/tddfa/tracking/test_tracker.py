@@ -80,8 +80,8 @@ class World:
                 result.append((person, (x, y, size)))
         return result
 
-    def roi(self, face):
-        return roi_from_landmarks(face.landmarks, RULE)
+    def rois(self, faces):
+        return [roi_from_landmarks(face.landmarks, RULE) for face in faces]
 
     def detector(self, image):
         self.detections += 1
