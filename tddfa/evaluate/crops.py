@@ -61,6 +61,42 @@ def align(aligner: Aligner, path: Path, ground_truth: metrics.Floats) -> Aligned
     return Aligned({"ground_truth": given, "detector": None if index is None else detected[index]}, detected)
 
 
+def mean_face(aligner: Aligner, ground_truth: metrics.Floats, convention: str | None = None) -> metrics.Floats:
+    """Place the mean face by the crop from the ground truth, upright and from the front: what is known without a look.
+
+    Parameters
+    ----------
+    aligner : Aligner
+        Its face model and crop rule.
+    ground_truth : ndarray (n, 2 or 3)
+        Landmarks of the labelled face, px.
+    convention : str, optional
+        Landmark convention; None takes the aligner's.
+
+    Returns
+    -------
+    ndarray (68, 3)
+        Landmarks, px.
+
+    Examples
+    --------
+    >>> from tddfa.evaluate.crops import mean_face
+    >>> points = mean_face(aligner, face.landmarks)
+    >>> bool(abs(points[:, :2].mean(axis=0) - face.landmarks[:, :2].mean(axis=0)).max() < 20)
+    True
+    """
+    model, rule = aligner.face_model, aligner.crop
+    zeros = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
+    points = model.landmarks(*zeros) + model.landmark_offset(convention or aligner.decoder.convention)
+    points = points.astype(np.float64) * (1, -1, 1)
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    roi = roi_from_landmarks(ground_truth, rule)
+    points[:, :2] -= (low + high) / 2
+    points *= roi.side / rule.landmark_scale / (high - low).max()
+    points[:, :2] += roi.centre
+    return points
+
+
 def missed_figure(aligned: Sequence[Aligned], name: str = "missed.detector", prefix: str = "") -> Figure:
     """Number of faces that the detector misses."""
     missed = sum(each.faces["detector"] is None for each in aligned)

@@ -261,6 +261,10 @@ def _override_scan(settings: Any, options: argparse.Namespace) -> Any:
 
 def _override_multiview(settings: Any, options: argparse.Namespace) -> Any:
     views = replace(settings.views, **_given(options, folder="views", views_per_step="count", weight="weight"))
+    if settings.jvcr is not None:
+        if options.init is not None:
+            raise UsageError("--init: expected none for a network of JVCR; its settings name a checkpoint")
+        return replace(settings, jvcr=_override_regressor(settings.jvcr, options), views=views)
     return replace(settings, regressor=_override_regressor(settings.regressor, options), views=views)
 
 

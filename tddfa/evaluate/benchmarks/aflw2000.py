@@ -45,7 +45,8 @@ _CONVENTIONS = {"": "", "300w-lp": ", landmark convention of 300W-LP"}
 class _Image:
     """Labels and predictions.
 
-    `labels` by label set, `yaw` by names of `_BIN_LISTS`, `predicted` by landmark convention and source of the crop.
+    `labels` by label set, `yaw` by names of `_BIN_LISTS`, `predicted` by landmark convention and source of the crop;
+    `mean_face` as of `tddfa.evaluate.crops.mean_face`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class _Image:
     yaw: Mapping[str, float]
     aligned: Aligned
     predicted: Mapping[tuple[str, str], Floats | None]
+    mean_face: Floats
 
 
 def evaluate(setup: Setup) -> Result:
@@ -114,7 +116,9 @@ def _read(
         for convention in _conventions(aligner)
         for crop, face in aligned.faces.items()
     }
-    return _Image(path.stem, sources.relative_name(image, data), ground_truth, pose, labels, yaw, aligned, predicted)
+    mean_face = crops.mean_face(aligner, ground_truth, _conventions(aligner)[-1] or None)
+    name = sources.relative_name(image, data)
+    return _Image(path.stem, name, ground_truth, pose, labels, yaw, aligned, predicted, mean_face)
 
 
 def _conventions(aligner: Aligner) -> list[str]:
@@ -183,6 +187,7 @@ def _result(images: Sequence[_Image], conventions: Sequence[str], reannotated: b
     for convention in conventions:
         for crop in CROPS:
             figures += _figures_3d(images, convention, crop)
+    figures += _mean_face_figures(images)
     figures += _pose_figures(images)
 
     settings: dict[str, Any] = {
@@ -285,6 +290,17 @@ def _figures_3d(images: Sequence[_Image], convention: str, crop: str) -> Iterato
         value = metrics.mean(_errors(metric, images, convention, crop, ground_truth))
         description = f"{label}{_CONVENTIONS[convention]}, {_where(crop)}"
         yield Figure(_joined(name, convention, crop), description, value, "%", "lower")
+
+
+def _mean_face_figures(images: Sequence[_Image]) -> Iterator[Figure]:
+    """Errors of the mean face: any network has to be below them."""
+    for name, label, metric in (
+        ("nme_3d", "3D NME", metrics.nme_3d),
+        ("gte", "GTE (3D, by the outer eye distance)", metrics.ground_truth_error),
+    ):
+        value = metrics.mean([metric(image.mean_face, image.ground_truth) for image in images])
+        description = f"{label} of the mean face, placed by the crop from the ground truth"
+        yield Figure(f"mean_face.{name}", description, value, "%", "lower")
 
 
 def _rotation(image: _Image, crop: str) -> Floats | None:

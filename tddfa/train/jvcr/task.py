@@ -22,7 +22,7 @@ from tddfa.train.engine.workers import stream
 from tddfa.train.jvcr import losses
 from tddfa.train.jvcr.data import PointBatch, PointMaker, points_of
 from tddfa.train.jvcr.export import export_jvcr
-from tddfa.train.jvcr.networks import Jvcr, normalised
+from tddfa.train.jvcr.networks import Jvcr, Prediction, normalised
 from tddfa.train.jvcr.settings import STAGES, JvcrSettings, NetworkSettings
 from tddfa.train.jvcr.targets import volumes
 from tddfa.train.regressor.networks import CROP_SIZE, load_onnx
@@ -56,6 +56,7 @@ class JvcrTask:
 
     kind = KIND
     look_ahead = 0
+    unit = 1.0
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class JvcrTask:
             # first, what is new learns to read the released features; the volumes are a third cheaper so
             network.volumes.pyramid.freeze(stage == "coordinates" or (stage == "volumes" and settings.init is not None))
         self.network: nn.Module = network
-        self.jvcr, self.shape = network, network.settings
+        self.jvcr, self.shape, self.crop_size = network, network.settings, network.settings.size
         self.weights = losses.point_weights(settings.losses.eyes, settings.losses.mouth).to(device)
         self.validation = validation
         terms = {"volumes": self._volumes, "coordinates": self._coordinates, "joint": self._joint}
@@ -135,6 +136,23 @@ class JvcrTask:
             predicted = self.network(crops)
         terms = {"coordinates": self._distance(predicted.points, points)}
         return terms | self._volume_terms(list(predicted.volumes), points, self.settings.losses.volumes)
+
+    def terms_with_views(self, batch: Batch, crops: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Compute the joint loss of labelled crops, and the landmarks (v, 68, 2) of other crops, px, in one pass."""
+        own, points = self._read(batch)
+        with autocast(self.device, half=self.settings.half):
+            predicted = self.network(torch.cat([own, crops]))
+        count = len(own)
+        terms = {"coordinates": self._distance(predicted.points[:count], points)}
+        volumes = [volume[:count] for volume in predicted.volumes]
+        terms |= self._volume_terms(volumes, points, self.settings.losses.volumes)
+        return terms, predicted.points[count:, :68, :2].float()
+
+    def landmarks(self, network: nn.Module, crops: Tensor) -> Tensor:
+        """Predict the landmarks (n, 68, 2) of crops, px."""
+        with autocast(self.device):
+            predicted: Prediction = network(crops)
+        return predicted.points[:, :68, :2]
 
     def _distance(self, predicted: Tensor, points: Tensor) -> Tensor:
         kind = self.settings.losses.coordinates
@@ -210,7 +228,18 @@ def load_best(out: Path, stage: str) -> Jvcr:
     FileNotFoundError, CheckpointError
         If the checkpoint is missing, damaged or of a different network.
     """
-    return load_network(out / stage / BEST, KIND, lambda described: Jvcr(NetworkSettings(**described)))
+    return load_checkpoint(out / stage / BEST)
+
+
+def load_checkpoint(path: Path) -> Jvcr:
+    """Load the network of a checkpoint, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError, CheckpointError
+        If it is missing, damaged or of a different network.
+    """
+    return load_network(path, KIND, lambda described: Jvcr(NetworkSettings(**described)))
 
 
 def train_jvcr(

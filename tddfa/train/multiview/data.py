@@ -100,7 +100,7 @@ class ViewBatch:
 
     Attributes
     ----------
-    crops : ndarray (v, 120, 120, 3) uint8
+    crops : ndarray (v, size, size, 3) uint8
         BGR.
     to_view : ndarray (v, 2, 3) float64
         From px of each crop to fractions of its view.
@@ -259,7 +259,9 @@ def _moved(camera: Floats, matrix: Floats) -> Floats:
     return np.asarray(np.vstack([matrix, [0, 0, 1]]) @ camera)
 
 
-def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.random.Generator) -> ViewBatch:
+def view_batch(
+    head: HeadViews, views: Sequence[int], augment: Augment, rng: np.random.Generator, crop_size: int = CROP_SIZE
+) -> ViewBatch:
     """Augment views of a head. They are not flipped (`Augment.flip`): a flipped head is a different head.
 
     Parameters
@@ -272,12 +274,14 @@ def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.
         Amount of augmentation.
     rng : numpy.random.Generator
         Source of random numbers.
+    crop_size : int
+        Side of the network's crops, px.
     """
-    crops = np.empty((len(views), CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
+    crops = np.empty((len(views), crop_size, crop_size, 3), dtype=np.uint8)
     to_view = np.empty((len(views), 2, 3))
     for i, view in enumerate(views):
         crop = head.crop(int(view))
-        placement = place(head.landmarks[view].astype(np.float32), len(crop), augment, rng, False)
+        placement = place(head.landmarks[view].astype(np.float32), len(crop), augment, rng, False, crop_size)
         crops[i] = change_pixels(placement.crop(crop), augment, rng)
         inverse = np.linalg.inv(placement.matrix[:, :2])
         to_view[i] = np.column_stack([inverse, 0.5 - inverse @ placement.matrix[:, 2]]) / STORED_SIZE
@@ -286,7 +290,9 @@ def view_batch(head: HeadViews, views: Sequence[int], augment: Augment, rng: np.
     return ViewBatch(crops, to_view, cameras, (head.landmarks[list(views)] + 0.5) / STORED_SIZE)
 
 
-def view_batches(heads: Heads, views: int, augment: Augment, *, seed: int = 0, start: int = 0) -> Iterator[ViewBatch]:
+def view_batches(
+    heads: Heads, views: int, augment: Augment, *, seed: int = 0, start: int = 0, crop_size: int = CROP_SIZE
+) -> Iterator[ViewBatch]:
     """Generate batches of views of one random head each, endlessly. Batch k of a seed is always the same.
 
     Parameters
@@ -301,6 +307,8 @@ def view_batches(heads: Heads, views: int, augment: Augment, *, seed: int = 0, s
         Seed of all random numbers.
     start : int
         Number of the first batch.
+    crop_size : int
+        Side of the network's crops, px.
 
     Raises
     ------
@@ -313,11 +321,11 @@ def view_batches(heads: Heads, views: int, augment: Augment, *, seed: int = 0, s
         if len(head) < views:
             raise ValueError(f"{head.name}: expected {views} views or more, got {len(head)}")
         rng = np.random.default_rng((seed, 3, number))
-        yield view_batch(head, rng.permutation(len(head))[:views].tolist(), augment, rng)
+        yield view_batch(head, rng.permutation(len(head))[:views].tolist(), augment, rng, crop_size)
 
 
-def validation_views(head: HeadViews, views: int) -> ViewBatch:
+def validation_views(head: HeadViews, views: int, crop_size: int = CROP_SIZE) -> ViewBatch:
     """Select views of a head, evenly spread and not augmented; all of them if there are fewer."""
     taken = min(views, len(head))
     chosen = [i * len(head) // taken for i in range(taken)]
-    return view_batch(head, chosen, Augment.none(), np.random.default_rng(0))
+    return view_batch(head, chosen, Augment.none(), np.random.default_rng(0), crop_size)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from tddfa._shared.errors import ConfigError
 from tddfa.geometry.triangulation import SOURCES
+from tddfa.train.jvcr.settings import JvcrSettings
 from tddfa.train.regressor.settings import RegressorSettings
 
 
@@ -33,7 +34,7 @@ class ViewSettings:
     weight : float
         Weight of the three multiview terms, which are in px of the crop like the regressor's own terms. The paper uses
         0.2 in its script and 0.05 for its published weights, next to WPDC alone and for terms in fractions of the view
-        (1 is 168 px of the crop).
+        (1 is 168 px of the crop). The terms of JVCR are in fractions of the crop.
     jaw_weight : float
         Weight of the jaw where predicted landmarks are compared with labels.
     """
@@ -72,20 +73,39 @@ class ViewSettings:
 
 @dataclass(frozen=True)
 class MultiviewSettings:
-    """Settings of multiview-consistent fine-tuning.
+    """Settings of multiview-consistent fine-tuning: of a regressor, or of a network of JVCR.
 
     Attributes
     ----------
-    regressor : RegressorSettings
+    regressor : RegressorSettings or None
         Labelled crops, loss and schedule; `init` is the network that is fine-tuned.
     views : ViewSettings
+    jvcr : JvcrSettings or None
+        As `regressor`, for a network of JVCR; `checkpoint` is the network that is fine-tuned.
+    checkpoint : Path or None
+        ``best.pt`` of the joint stage of `tddfa train jvcr`.
     """
 
-    regressor: RegressorSettings
+    regressor: RegressorSettings | None = None
     views: ViewSettings = field(default_factory=ViewSettings)
+    jvcr: JvcrSettings | None = None
+    checkpoint: Path | None = None
+
+    @property
+    def own(self) -> RegressorSettings | JvcrSettings:
+        """The settings of the network."""
+        own = self.regressor if self.jvcr is None else self.jvcr
+        assert own is not None
+        return own
 
     def __post_init__(self) -> None:
         """Check what fine-tuning needs."""
+        if (self.regressor is None) == (self.jvcr is None):
+            raise ConfigError("regressor, jvcr: expected one of them")
+        if (self.checkpoint is None) == (self.jvcr is not None):
+            raise ConfigError("checkpoint: expected a file for jvcr, and none for a regressor")
+        if self.regressor is None:
+            return
         if self.regressor.init is None:
             raise ConfigError("regressor.init: expected a network to fine-tune (.onnx), got none")
         if self.regressor.meta_joint.steps:

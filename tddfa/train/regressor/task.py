@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,10 @@ from tddfa.train.data.batches import Batch, Crops, batches, in_order
 from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
+from tddfa.train.engine.settings import Folder
 from tddfa.train.regressor import losses
 from tddfa.train.regressor.export import export_regressor
-from tddfa.train.regressor.networks import CAMERA_COUNT, Prediction, Regressor, load_onnx
+from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, Prediction, Regressor, load_onnx
 from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings
 from tddfa.train.regressor.widening import widened
 
@@ -77,6 +78,7 @@ class RegressorTask:
     """
 
     kind = KIND
+    crop_size, unit = CROP_SIZE, float(CROP_SIZE)
 
     def __init__(
         self,
@@ -121,6 +123,26 @@ class RegressorTask:
             return self.terms(predicted, targets, weights)
 
         return objective
+
+    def terms_with_views(self, batch: Batch, crops: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Compute the loss of labelled crops, and the landmarks (v, 68, 2) of other crops, px, in one pass."""
+        targets = Targets.of(batch, self.device)
+        with autocast(self.device):
+            predicted = self.network(torch.cat([targets.crops, crops]))
+        labelled, other = (
+            Prediction(*(value[part] for value in predicted))
+            for part in (slice(len(targets.crops)), slice(len(targets.crops), None))
+        )
+        return self.terms(labelled, targets, self.weights), self._landmarks(other)
+
+    def landmarks(self, network: nn.Module, crops: Tensor) -> Tensor:
+        """Predict the landmarks (n, 68, 2) of crops, px."""
+        with autocast(self.device):
+            predicted: Prediction = network(crops)
+        return self._landmarks(predicted)
+
+    def _landmarks(self, predicted: Prediction) -> Tensor:
+        return self.surface(predicted.camera, predicted.shape, predicted.expression)[:, :68, :2]
 
     def terms(self, predicted: Prediction, target: Targets, weights: LossWeights) -> dict[str, Tensor]:
         """Compute the weighted terms of the loss; terms of weight 0 are left out."""
@@ -279,7 +301,7 @@ def train_regressor(
     """
     torch.set_num_threads(settings.threads)
     model = FaceModel.load(settings.face_model)
-    training, _, validation = split_crops(settings, model)
+    training, _, validation = split_crops(settings.data, model)
     network = _network(settings, training, model)
     schedule = settings.schedule
 
@@ -295,7 +317,9 @@ def train_regressor(
     return outcome
 
 
-def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, Crops, list[Batch]]:
+def split_crops(
+    data: Sequence[Folder], model: FaceModel, crop_size: int = CROP_SIZE
+) -> tuple[Crops, Crops, list[Batch]]:
     """Open the crops: those to train on, those marked for validation, and batches of the latter.
 
     Raises
@@ -303,9 +327,9 @@ def split_crops(settings: RegressorSettings, model: FaceModel) -> tuple[Crops, C
     FileNotFoundError, ValueError
         If a folder is missing or damaged, or if no face is marked for validation.
     """
-    crops = _crops(settings)
+    crops = _crops(data)
     kept = crops.split(validation=True)
-    validation = list(in_order(kept, _VALIDATION_BATCH, model))
+    validation = list(in_order(kept, _VALIDATION_BATCH, model, crop_size))
     if not any((batch.has_landmarks & batch.face).any() for batch in validation):
         raise ValueError(
             "data: expected faces marked for validation, got none; `tddfa train fit --validation FRACTION` marks some"
@@ -321,7 +345,7 @@ def first_network(settings: RegressorSettings) -> Regressor:
     FileNotFoundError, ValueError
         If data or weights are missing or damaged.
     """
-    return _network(settings, _crops(settings).split(validation=False), FaceModel.load(settings.face_model))
+    return _network(settings, _crops(settings.data).split(validation=False), FaceModel.load(settings.face_model))
 
 
 def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> Regressor:
@@ -364,13 +388,13 @@ def export_again(out: Path, settings: RegressorSettings) -> Path:
         If there is no checkpoint or no data, or if the outputs of the exported file differ.
     """
     model = FaceModel.load(settings.face_model)
-    crops = _crops(settings)
+    crops = _crops(settings.data)
     rows = np.arange(min(len(crops), _VALIDATION_BATCH))
     return export_best(out, next(in_order(crops.take(rows), len(rows), model)).crops, settings)
 
 
-def _crops(settings: RegressorSettings) -> Crops:
-    return Crops.open([(folder.folder, folder.weight) for folder in settings.data])
+def _crops(data: Sequence[Folder]) -> Crops:
+    return Crops.open([(folder.folder, folder.weight) for folder in data])
 
 
 def export_best(out: Path, crops: NDArray[np.uint8], settings: RegressorSettings) -> Path:

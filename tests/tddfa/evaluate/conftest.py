@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 
 import cv2
@@ -11,8 +12,17 @@ import pytest
 
 from tddfa.crop import roi_from_landmarks
 from tddfa.evaluate.result import Setup
+from tddfa.model.assets import config_path
 from tddfa.model.config import CropRule
+from tddfa.model.face_model import FaceModel
 from tddfa.types import Face, Roi
+
+
+@cache
+def mean_landmarks():
+    """Landmarks (68, 3) of the open face model's mean face."""
+    model = FaceModel.load(config_path("open_mb05").with_name("open_face.npz"))
+    return model.landmarks(np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32))
 
 
 @dataclass
@@ -29,7 +39,14 @@ class Scripted:
 
     @property
     def face_model(self):
-        return SimpleNamespace(landmark_offsets=self.conventions, convention=next(iter(self.conventions)))
+        return SimpleNamespace(
+            landmark_offsets=self.conventions,
+            convention=next(iter(self.conventions)),
+            landmark_offset=lambda name: np.array(self.conventions[name], np.float32),
+            shape_count=0,
+            expression_count=0,
+            landmarks=lambda *_: mean_landmarks(),
+        )
 
     @property
     def decoder(self):

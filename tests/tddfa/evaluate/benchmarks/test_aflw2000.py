@@ -55,6 +55,7 @@ def test_known_errors_come_out(made, setup, scripted, shape_68, roi_rule):
     assert result.value("nme_3d.ground_truth") == pytest.approx(three, rel=1e-5)  # a constant depth does not count
     outer = np.linalg.norm(shape_68[36] - shape_68[45])
     assert result.value("gte.ground_truth") == pytest.approx(300 / outer, rel=1e-5)
+    assert result.value("mean_face.gte") == pytest.approx(0, abs=0.01)  # the labels are those of the mean face
     # -351 is 9; 100 belongs to no bin
     assert [result.settings[f"images.{name}"] for name in ("0-30", "30-60", "60-90", "over_90")] == [2, 1, 1, 1]
     assert scripted.rois[0].side == pytest.approx(roi_rule(shape_68, scripted.crop).side, rel=1e-5)
@@ -182,5 +183,6 @@ def test_rendered_heads(tmp_path, aligner, astronaut):
     for crop in ("ground_truth", "detector"):
         assert result.value(f"nme_2d.{crop}.original.all") < 3.5
         assert result.value(f"gte.{crop}") < 7
+        assert result.value(f"gte.{crop}") < 0.5 * result.value("mean_face.gte")
         for name in ("yaw", "pitch", "roll", "rotation"):
             assert result.value(f"pose.{crop}.{name}") < 6
