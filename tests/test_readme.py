@@ -79,7 +79,11 @@ class TestTableOfKinds:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_its_options_have_an_effect_on_the_kind(self, kind):
-        fields = {"--raw": "raw_depth", "--no-ears": "ears", **dict.fromkeys(("--fov", "--focal", "--intrinsics"), "intrinsics")}
+        fields = {
+            "--raw": "raw_depth",
+            "--no-ears": "ears",
+            **dict.fromkeys(("--fov", "--focal", "--intrinsics"), "intrinsics"),
+        }
         for flag in re.findall(r"`(--[\w-]+)", self.ROWS[kind]):
             assert fields.get(flag, flag[2:].replace("-", "_")) in KINDS[kind].options, flag
 

@@ -81,7 +81,7 @@ def add_parser(commands: Any) -> None:
     add_page_option(parser)
     parser.add_argument(
         "--fast", action="store_true",
-        help="pose an average face by the detector alone, all faces in one network call; for 6dof, pose and box; shape, "
+        help="pose an average face by the detector alone, all faces in one network call; for 6dof, pose, box; shape, "
         "landmarks and expression in the .json are those of the average face (default: align each face)",
     )  # fmt: skip
     parser.add_argument(

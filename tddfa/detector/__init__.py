@@ -191,7 +191,7 @@ class Detector:
         if self.head_poses is None:
             return found
         camera = Intrinsics.assumed(pixels.shape[:2]) if intrinsics is None else intrinsics
-        return replace(found, translations=self.head_poses.translations(found, camera))
+        return replace(found, translations=self.head_poses.translations(found, camera).astype(np.float32))
 
 
 def _checked(found: Any) -> Detections:

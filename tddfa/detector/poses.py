@@ -113,7 +113,8 @@ class HeadPoses:
     def of_model(cls, model: FaceModel) -> HeadPoses:
         """Poses for the mean face of a face model."""
         counts = model.shape_count, model.expression_count
-        return cls(model.landmarks(*(np.zeros(count, np.float32) for count in counts)))
+        mean = model.landmarks(*(np.zeros(count, np.float32) for count in counts))
+        return cls(mean.astype(np.float64))
 
     def cameras(self, found: Detections) -> Floats:
         """Weak-perspective cameras (n, 3, 4), whose mean face has the detected boxes; see `tddfa.Camera`.

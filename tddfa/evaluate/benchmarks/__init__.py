@@ -114,6 +114,11 @@ _RECORDS = (
         data="DIR/lfpw and other folders: images with a .pts of 68 points beside each; DIR/negatives for backgrounds",
     ),
     Benchmark(
+        "detector-pose",
+        "tddfa.evaluate.benchmarks.detector_pose",
+        data="DIR/aflw2000: images with a .mat beside each",
+    ),
+    Benchmark(
         "score",
         "tddfa.evaluate.benchmarks.score",
         data="photos of 300w and of aflw2000-3d; DIR/negatives and DIR/detect for windows without a face",

@@ -32,10 +32,12 @@ from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, number
 from tddfa.geometry.boxes import box_iou
 
 _BENCHMARK = BENCHMARKS["aflw2000-3d"]
-_FOLDERS = ("aflw2000", "AFLW2000", "AFLW2000-3D")
-_SHAPES: dict[str, tuple[int | None, ...]] = {"pt3d_68": (3, 68), "Pose_Para": (1, None)}
-# Images with an angle beyond this are left out of the head pose, as in the papers.
-_LARGEST_ANGLE = 99.0
+FOLDERS = ("aflw2000", "AFLW2000", "AFLW2000-3D")
+"""Names of the folder."""
+SHAPES: dict[str, tuple[int | None, ...]] = {"pt3d_68": (3, 68), "Pose_Para": (1, None)}
+"""Arrays of a .mat file."""
+LARGEST_ANGLE = 99.0
+"""Images with an angle beyond this are left out of the head pose, as in the papers."""
 _BIN_LISTS = {"": "", "new_bins": ", 3DDFA's new bins"}
 # Landmark convention in keys -> in labels: the model's own, and that of the labels.
 _CONVENTIONS = {"": "", "300w-lp": ", landmark convention of 300W-LP"}
@@ -70,7 +72,7 @@ def evaluate(setup: Setup) -> Result:
     ValueError
         If a file is damaged; the message names it.
     """
-    folder = sources.first_folder(setup.data, _FOLDERS, "*.mat")
+    folder = sources.first_folder(setup.data, FOLDERS, "*.mat")
     if folder is None:
         raise DataMissing(f"no images with .mat files in {setup.data}: expected {_BENCHMARK.data}")
     everything = sorted(folder.glob("*.mat"))
@@ -97,7 +99,7 @@ def _read(
     image = sources.image_beside(path)
     if image is None:
         raise ValueError(f"{path}: expected its image beside it, got none")
-    arrays = sources.read_mat(path, _SHAPES)
+    arrays = sources.read_mat(path, SHAPES)
     ground_truth, pose = arrays["pt3d_68"].T, np.degrees(arrays["Pose_Para"][0, :3])
     if len(pose) < 3 or not metrics.box_length(ground_truth) > 0:
         raise ValueError(f"{path}: expected three angles and landmarks that span a box")
@@ -316,7 +318,7 @@ def _rotation(image: _Image, crop: str) -> Floats | None:
 
 
 def _pose_figures(images: Sequence[_Image]) -> Iterator[Figure]:
-    kept = [image for image in images if (np.abs(image.pose) <= _LARGEST_ANGLE).all()]
+    kept = [image for image in images if (np.abs(image.pose) <= LARGEST_ANGLE).all()]
     left_out = len(images) - len(kept)
     yield Figure("pose.left_out", "head pose: images left out, an angle beyond 99 degrees", left_out, "images")
     for crop in CROPS:
