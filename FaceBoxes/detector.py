@@ -124,7 +124,7 @@ class Detector:
 
     @cached_property
     def _search(self) -> Search:
-        return Search(self.scales, self.iou, self.max_candidates, self.max_faces)
+        return Search(self.scales, self.iou, self.max_candidates, self.max_faces, self.score)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""
@@ -134,7 +134,7 @@ class Detector:
         height, width = pixels.shape[:2]
         prior = self.layout.priors(height, width)
         _check_outputs(outputs, len(prior), height, width)
-        rows = np.flatnonzero(scores > self.score)
+        rows = np.flatnonzero(scores > self._search.min_score)
         prior = prior[rows]
         return Detections(
             decode(prior, offsets[rows]),

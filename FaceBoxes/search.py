@@ -17,6 +17,9 @@ from FaceBoxes.scales import Scales, View
 TILES = ("auto", "off")
 """Values of ``tiles``."""
 
+# A small face in the whole view with this fraction of the minimum score is worth a close-up.
+_WORTH = 2 / 3
+
 Candidates = Callable[[NDArray[np.uint8]], Detections]
 """Pixels of a view (h, w, 3) uint8 BGR -> all boxes of a network above its minimum score, in px of the view."""
 
@@ -33,6 +36,8 @@ class Search:
         Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
         Maximum number of boxes that enter the suppression, and that it returns, best first.
+    score : float
+        Minimum score of the result.
 
     Examples
     --------
@@ -45,6 +50,12 @@ class Search:
     iou: float
     max_candidates: int
     max_faces: int
+    score: float = 0.0
+
+    @property
+    def min_score(self) -> float:
+        """Minimum score of the candidates: lower than `score` where a close-up may confirm a small face."""
+        return self.score * _WORTH if self.scales.tiles else self.score
 
     def __call__(self, image: NDArray[np.uint8], candidates: Candidates) -> Detections:
         """Detect the faces of an image.
@@ -54,7 +65,7 @@ class Search:
         image : ndarray (h, w, 3) uint8
             BGR.
         candidates : callable
-            See `Candidates`.
+            See `Candidates`; their scores are over `min_score`.
 
         Returns
         -------
@@ -64,6 +75,8 @@ class Search:
         image = np.ascontiguousarray(image)
         parts = [self._view(view, candidates) for view in self.scales.views(image)]
         parts += [self._view(view, candidates) for view in self.scales.close_ups(image, parts[0].xyxy)]
+        if self.min_score < self.score:
+            parts = [part[part.scores > self.score] for part in parts]
         found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
         if len(found) > 1 and (self.scales.small_area is not None or len(parts) > 1):
             part = is_part(found.xyxy, found.scores)

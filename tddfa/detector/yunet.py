@@ -100,7 +100,7 @@ class YuNet:
         scales = Scales(
             max_area=self.max_area, min_area=self.min_area, small_area=self.small_area, tiles=self.tiles == "auto"
         )
-        return Search(scales, self.iou, self.max_candidates, self.max_faces)
+        return Search(scales, self.iou, self.max_candidates, self.max_faces, self.score)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""
@@ -116,7 +116,7 @@ class YuNet:
         n = rows * columns
         class_score, objectness = (_output(outputs, f"{name}_{stride}", n, 1)[:, 0] for name in ("cls", "obj"))
         scores = np.sqrt(class_score.clip(0, 1) * objectness.clip(0, 1))
-        cells = np.flatnonzero(scores > self.score)
+        cells = np.flatnonzero(scores > self._search.min_score)
         boxes, points = _output(outputs, f"bbox_{stride}", n, 4)[cells], _output(outputs, f"kps_{stride}", n, 10)[cells]
         corner = np.column_stack([cells % columns, cells // columns]).astype(np.float32)
         center, half = corner + boxes[:, :2], 0.5 * np.exp(boxes[:, 2:])

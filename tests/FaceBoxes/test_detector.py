@@ -143,14 +143,15 @@ def test_a_small_pass_and_tiles():
     assert all(height * width <= 777_600 for height, width in model.shapes)
 
 
-def test_small_faces_are_detected_again_in_a_close_up():
+@pytest.mark.parametrize("first_score", [0.6, 0.4])
+def test_small_faces_are_detected_again_in_a_close_up(first_score):
     anchors, shapes = Anchors(((8, ((16, 1), (40, 1))),)), []
 
     def model(batch):
         shapes.append(batch.shape[1:3])
         prior = anchors.priors(*batch.shape[1:3])
         # a face in the middle: in the whole view of 16 px, in the close-ups of 40 px
-        side, score = (16, 0.6) if len(shapes) == 1 else (40, 0.8)
+        side, score = (16, first_score) if len(shapes) == 1 else (40, 0.8)
         scores = np.zeros((1, len(prior)), np.float32)
         middle = np.array([*shapes[-1][::-1], 2 * side]) / 2
         scores[0, np.abs(prior - middle).sum(axis=1).argmin()] = score
@@ -162,8 +163,24 @@ def test_small_faces_are_detected_again_in_a_close_up():
     np.testing.assert_allclose(found.scores[0], 0.8)
     assert found.xyxy[0, 2] - found.xyxy[0, 0] == pytest.approx(20)
     shapes.clear()
-    assert len(Detector(model, anchors=anchors, max_area=777_600)(np.zeros((720, 1080, 3), np.uint8))) == 1
+    single = Detector(model, anchors=anchors, max_area=777_600)
+    assert len(single(np.zeros((720, 1080, 3), np.uint8))) == (first_score > 0.5)
     assert shapes == [(720, 1080)]
+
+
+def test_a_doubtful_small_face_without_a_better_close_up_is_no_face():
+    anchors, shapes = Anchors(((8, ((16, 1),)),)), []
+
+    def model(batch):
+        shapes.append(batch.shape[1:3])
+        count = len(anchors.priors(*batch.shape[1:3]))
+        scores = np.zeros((1, count), np.float32)
+        scores[0, count // 2] = 0.4
+        return {"scores": scores, "offsets": np.zeros((1, count, 4), np.float32)}
+
+    detector = Detector(model, anchors=anchors, max_area=777_600, min_area=262_144, tiles="auto")
+    assert len(detector(np.zeros((720, 1080, 3), np.uint8))) == 0
+    assert len(shapes) > 1
 
 
 def test_a_large_face_of_the_small_pass_drops_its_parts():
