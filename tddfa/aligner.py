@@ -21,7 +21,7 @@ from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
-from tddfa.model.runtime import Model
+from tddfa.model.runtime import Model, chosen_precision
 from tddfa.passes import Floats, Image, Passes, Regressor, Targets, joined, next_squares
 from tddfa.rotations import ROTATIONS, Aligned, as_targets, detected, merged, realigned, rotated_targets, together
 from tddfa.types import Face, Params, Roi, unchecked
@@ -61,6 +61,16 @@ class Aligner:
         A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score.
         None, for models without a face score, rotates images only.
 
+    Attributes
+    ----------
+    precision : {"float", "int8"}
+        Of the networks that `load` has chosen; "float" for others.
+
+    Notes
+    -----
+    One aligner may be called from several threads at once: it keeps nothing between calls. Most of a call runs without
+    the interpreter's lock.
+
     Examples
     --------
     >>> from tddfa import Aligner
@@ -99,6 +109,7 @@ class Aligner:
         self.visibility = visibility
         self.rotations = rotations
         self.sure_score = sure_score
+        self.precision = "float"
 
     @classmethod
     def load(
@@ -127,9 +138,11 @@ class Aligner:
             in `tddfa.model.config`.
         device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
             Device of the networks; the attribute `device` of the result is the one that is really used.
-        precision : {"float", "int8"}
+        precision : {"float", "int8", "auto"}
             ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU, with errors
-            that are at most 1 % higher (``weights/README.md``).
+            that are at most 1 % higher (``weights/README.md``). ``auto`` takes them if the networks run on a CPU with
+            instructions for it (VNNI, or Arm's dot product), and if there are some: its results depend on the machine.
+            The attribute `precision` of the result is the one that is used.
         threads : int or None
             CPU threads of one network call; None takes one per core that the process may use.
         refine : int or None
@@ -167,12 +180,14 @@ class Aligner:
         >>> fast.device, fast.refine
         ('cpu', 0)
         """
-        settings = Config.load(config_path(config)).with_precision(precision)
+        settings = Config.load(config_path(config))
+        precision = chosen_precision(settings, precision, device)
+        settings = settings.with_precision(precision)
         decoder = Decoder.from_config(settings, convention=convention, exact_crop=exact_crop, fit_mesh=fit_mesh)
         if detector is None:
             detector = Detector.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
         network = Model(verified(settings.model), device, threads)
-        return cls(
+        aligner = cls(
             JvcrRegressor(network, decoder.face_model) if settings.kind == "jvcr" else network,
             decoder,
             detector=detector,
@@ -183,6 +198,8 @@ class Aligner:
             rotations=settings.rotations if rotations is None else rotations,
             sure_score=settings.sure_score,
         )
+        aligner.precision = precision
+        return aligner
 
     @property
     def device(self) -> str:

@@ -360,6 +360,7 @@ class Outputs:
             "image": name,
             "width": width,
             "height": height,
+            "precision": self.aligner.precision,
             "faces": [
                 face.to_dict(self.aligner.decoder, self.options.intrinsics, pose=pose)
                 for face, pose in zip(self.faces_with_visibility, self.poses, strict=True)

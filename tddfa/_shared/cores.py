@@ -1,9 +1,10 @@
-"""The number of cores that this process may use."""
+"""The cores that this process may use: their number, and whether they multiply 8-bit numbers fast."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,23 @@ def _quota_of_version_1(folder: Path) -> float | None:
 def _ratio(quota: str, period: str) -> float | None:
     """None for no limit, which version 1 writes as -1."""
     return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
+
+
+def has_int8_dot_products(*, proc: Path = Path("/proc")) -> bool:
+    """Whether the processor has instructions for sums of products of 8-bit numbers: VNNI, or Arm's dot product.
+
+    With them, networks in 8 bits take about half the time; without them, they may take longer than in float. It is
+    known of Linux and of Apple's processors; elsewhere, the answer is no.
+
+    Examples
+    --------
+    >>> has_int8_dot_products() in (True, False)
+    True
+    """
+    try:
+        text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return (platform.system(), platform.machine()) == ("Darwin", "arm64")
+    lines = (line.partition(":") for line in text.splitlines())
+    names = {flag for key, _, flags in lines if key.strip() in ("flags", "Features") for flag in flags.split()}
+    return bool(names & {"avx512_vnni", "avx_vnni", "asimddp"})

@@ -12,7 +12,6 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -78,7 +77,7 @@ class Plan:
     threads: Sequence[int | None] = (1, None)
     config: str | None = None
     device: str = "auto"
-    precision: Literal["float", "int8"] = "float"
+    precision: str = "float"
     memory: bool = False
     images: int = 0
     peer: Path | None = None

@@ -135,12 +135,19 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
     if written:
         print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(map(str, written))}")
     if options.json:
-        print_line(f"  {'json':10} {_write_json(photo.path, photo.stem, image.shape[:2], records, options)}")
+        print_line(
+            f"  {'json':10} {_write_json(photo.path, photo.stem, image.shape[:2], records, aligner.precision, options)}"
+        )
     return len(detected)
 
 
 def _write_json(
-    path: Path, stem: str, size: tuple[int, int], records: list[dict[str, Any]], options: argparse.Namespace
+    path: Path,
+    stem: str,
+    size: tuple[int, int],
+    records: list[dict[str, Any]],
+    precision: str,
+    options: argparse.Namespace,
 ) -> Path:
     from tddfa.types import SCHEMA
 
@@ -152,6 +159,7 @@ def _write_json(
         "size": options.size,
         "template": "arcface" if options.frontal else options.template,
         "frontal": options.frontal,
+        "precision": precision,
         "faces": records,
     }
     text = json.dumps(content, indent=1, allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def run_bench(options: argparse.Namespace) -> int:
     _check(options)
     try:
         aligner = load_aligner(options)
-        report = run(aligner, _plan(options), progress=_progress)
+        report = run(aligner, replace(_plan(options), precision=aligner.precision), progress=_progress)
     except KeyboardInterrupt:
         _progress("interrupted\n")  # what the shell prints next begins on a new line
         raise

@@ -101,8 +101,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.out is not None:
         check_folder("--out", options.out)
     aligner = load_aligner(options)
-    made_by = identity(aligner, options.config, options.precision, options.threads, options.exact_crop)
-    out = options.out or _default_folder(options, made_by["config"])
+    made_by = identity(aligner, options.config, aligner.precision, options.threads, options.exact_crop)
+    out = options.out or _default_folder(options, made_by["config"], aligner.precision)
     check_folder("--out", out)
     # the results record that they are of a part of the data
     part = {} if options.limit is None else {"limit": options.limit}
@@ -126,9 +126,9 @@ def _peer(options: argparse.Namespace) -> AbstractContextManager[FaceLandmarker 
     return FaceLandmarker(options.peer_mediapipe, options.face_landmarker)
 
 
-def _default_folder(options: argparse.Namespace, config: str) -> Path:
+def _default_folder(options: argparse.Namespace, config: str, precision: str) -> Path:
     """Return the folder for the files: another one for each model and part of the data, so that none is overwritten."""
-    variants = [options.precision] * (options.precision != "float") + ["exact_crop"] * options.exact_crop
+    variants = [precision] * (precision != "float") + ["exact_crop"] * options.exact_crop
     if options.refine is not None:
         variants.append(f"refine{options.refine}")
     if options.tiles is not None:

@@ -19,7 +19,7 @@ from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import BoxFileConfig, Config, DetectorConfig, FaceBoxesConfig
 from tddfa.model.face_model import FaceModel
-from tddfa.model.runtime import Model
+from tddfa.model.runtime import Model, chosen_precision
 
 __all__ = ["BoxFile", "Detections", "Detector", "Find", "HeadPoses", "YuNet"]
 
@@ -87,7 +87,8 @@ class Detector:
         AssetError, ConfigError, FileNotFoundError, ValueError
             If a file is missing, does not match its hash, or has content that is not understood.
         """
-        settings = Config.load(config_path(config)).with_precision(precision)
+        settings = Config.load(config_path(config))
+        settings = settings.with_precision(chosen_precision(settings, precision, device))
         detector = cls.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
         if not poses:
             return detector

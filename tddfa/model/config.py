@@ -12,6 +12,7 @@ from tddfa._shared.settings import build_settings, read_mapping
 from tddfa.model.assets import AssetError, config_path
 
 PRECISIONS = ("float", "int8")
+"""Precisions that networks are stored in."""
 
 BASE_KEY = "base"
 """Key that names the config on which a file is based."""

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.cores import available_cores
+from tddfa._shared.cores import available_cores, has_int8_dot_products
+from tddfa.model.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,30 @@ def _choices(device: str) -> tuple[tuple[str, ...], ...]:
         _warn_once("device tensorrt was requested, but this onnxruntime has no TensorRT: running on CUDA")
         return (cuda, cpu)
     return (("TensorrtExecutionProvider", *cuda), cuda, cpu)
+
+
+def chosen_precision(config: Config, precision: str, device: str) -> str:
+    """The precision, "float" or "int8", that ``auto`` stands for; others stay.
+
+    Parameters
+    ----------
+    config : Config
+        Whether it has networks in 8 bits.
+    precision : str
+        ``auto`` takes these if the networks run on a CPU that is fast with them.
+    device : str
+        See `Model`.
+
+    Examples
+    --------
+    >>> from tddfa.model.assets import config_path
+    >>> chosen_precision(Config.load(config_path("open_mb05")), "float", "cpu")
+    'float'
+    """
+    if precision != "auto":
+        return precision
+    on_cpu = len(_choices(device)) == 1
+    return "int8" if config.model_int8 is not None and on_cpu and has_int8_dot_products() else "float"
 
 
 class Model:

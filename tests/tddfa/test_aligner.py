@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import PIL.Image
@@ -5,7 +7,7 @@ import pytest
 
 from builders import make_face_model
 from FaceBoxes import Detections
-from tddfa import Aligner, CropRule, Decoder, Roi
+from tddfa import Aligner, CropRule, Decoder, Detector, Roi
 from tddfa._shared.errors import ConfigError, TddfaError
 from tddfa.crop import roi_from_box, roi_from_landmarks, to_image
 from tddfa.landmarks68 import MIRRORED
@@ -508,6 +510,25 @@ class TestPrecision:
             size = np.ptp(other.landmarks[:, 0])
             assert 0 < np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() < 0.02 * size
 
+    @pytest.mark.parametrize(("fast", "expected"), [(True, "int8"), (False, "float")])
+    def test_auto_takes_what_the_processor_is_fast_with(self, monkeypatch, two_people, fast, expected):
+        monkeypatch.setattr("tddfa.model.runtime.has_int8_dot_products", lambda: fast)
+        auto, chosen = (Aligner.load("open_mb05", device="cpu", precision=name) for name in ("auto", expected))
+        assert auto.precision == chosen.precision == expected
+        assert (
+            Detector.load("open_mb05", device="cpu", precision="auto").find.model.path
+            == chosen.detector.find.model.path
+        )
+        for face, other in zip(auto(two_people), chosen(two_people), strict=True):
+            np.testing.assert_array_equal(face.landmarks, other.landmarks)
+
+    def test_auto_of_a_model_without_int8_is_float(self, monkeypatch, tmp_path, root):
+        monkeypatch.setattr("tddfa.model.runtime.has_int8_dot_products", lambda: True)
+        text = (root / "configs/open_mb05.yml").read_text().replace("../", f"{root}/")
+        text = "".join(line for line in text.splitlines(keepends=True) if "model_int8" not in line)
+        (tmp_path / "mine.yml").write_text(text.replace("open_face.npz", f"{root}/configs/open_face.npz"))
+        assert Aligner.load(tmp_path / "mine.yml", device="cpu", precision="auto").precision == "float"
+
     def test_a_model_without_int8_is_refused(self, tmp_path, root):
         text = (root / "configs/open_mb05.yml").read_text()
         text = "".join(line for line in text.splitlines(keepends=True) if "model_int8" not in line)
@@ -523,3 +544,20 @@ def test_the_regressor_limits_the_batch():
     image = np.full((40, 40, 3), 128, np.uint8)
     assert len(aligner(image, boxes=[[5, 5, 30, 30]] * 7)) == 7
     assert [len(crops) for crops in regressor.calls] == [3, 3, 1]
+
+
+def test_one_aligner_may_be_called_from_many_threads(aligner, astronaut, two_people):
+    images = [
+        astronaut,
+        two_people,
+        np.ascontiguousarray(astronaut[:, ::-1]),
+        np.ascontiguousarray(astronaut[::-1, ::-1]),
+    ]
+    fresh = Aligner.load("open_mb05", device="cpu", threads=1)  # its networks are loaded by the first calls
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(fresh, images * 3))
+    expected = [aligner(image) for image in images]
+    for faces, others in zip(found, expected * 3, strict=True):
+        assert len(faces) == len(others)
+        for face, other in zip(faces, others, strict=True):
+            np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-3)

@@ -1,10 +1,11 @@
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 
-from tddfa._shared.cores import available_cores
+from tddfa._shared.cores import available_cores, has_int8_dot_products
 
 
 @pytest.fixture
@@ -71,6 +72,28 @@ def test_the_quota_of_version_1(files, quota, expected, folder):
 def test_a_process_bound_to_one_core_has_one():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from tddfa._shared.cores import available_cores; print(available_cores())"
+        "from tddfa._shared.cores import available_cores, has_int8_dot_products; print(available_cores())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name\t: A\nflags\t\t: fpu avx2 avx512_vnni fma\n", True),
+        ("flags : fpu avx2 avx_vnni\n", True),
+        ("Features\t: fp asimd asimddp\n", True),
+        ("flags\t\t: fpu avx2 fma\nmodel name : avx512_vnni\n", False),
+        ("Features : fp asimd\n", False),
+    ],
+)
+def test_processors_that_multiply_8_bit_numbers_fast(tmp_path, text, expected):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_int8_dot_products(proc=tmp_path) == expected
+
+
+@pytest.mark.parametrize(("system", "machine", "expected"), [("Darwin", "arm64", True), ("Windows", "AMD64", False)])
+def test_processors_of_other_systems(tmp_path, monkeypatch, system, machine, expected):
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert has_int8_dot_products(proc=tmp_path / "missing") == expected

@@ -103,6 +103,7 @@ class TestCrops:
         faces = content.pop("faces")
         assert content == {
             "schema": 1, "width": 948, "height": 512, "size": 224, "template": "arcface", "frontal": False,
+            "precision": "float",
         }  # fmt: skip
         expected = ordered(aligner(two_people), "position", two_people.shape[:2])
         for k, (record, face) in enumerate(zip(faces, expected, strict=True)):

@@ -221,7 +221,7 @@ class TestPhotos:
         ]  # fmt: skip
         assert written(tmp_path / "out") == ["dot.json", "grey.json"]
         assert json.loads((tmp_path / "out/grey.json").read_text()) == {
-            "schema": 1, "image": "grey.png", "width": 160, "height": 120, "faces": [],
+            "schema": 1, "image": "grey.png", "width": 160, "height": 120, "precision": "float", "faces": [],
         }  # fmt: skip
 
     def test_a_photo_without_a_face_beside_one_with(self, run, tmp_path, inputs):
