@@ -164,6 +164,15 @@ def coefficient_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Ten
     return mean_of_rows((predicted - target).abs().mean(dim=1), rows)
 
 
+def blendshape_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Tensor:
+    """Mean squared difference of expression weights (n, e), 0..1, not whitened.
+
+    `coefficient_distance` is least at the median of what a crop may show, and that is rest for nearly every expression:
+    the network learns weights that are too small. The square is least at their mean.
+    """
+    return mean_of_rows((predicted - target).square().mean(dim=1), rows)
+
+
 def score_loss(logit: Tensor, face: Tensor) -> Tensor:
     """Binary cross entropy between logits of the face score (n,) and the presence of a face (n,)."""
     return nn.functional.binary_cross_entropy_with_logits(logit, face.to(logit.dtype))

@@ -31,6 +31,9 @@ class LossWeights:
         Distance between upper and lower eyelid, and between upper and lower lip, px.
     camera, shape, expression : float
         Whitened coefficients.
+    blendshapes : float
+        Expression weights, squared: for avatars, whose weights are too small without it. They are about 0.1, so a
+        weight of 10 to 100 is of the size of the other terms.
     score : float
         Face score.
     wpdc, vdc : float
@@ -52,6 +55,7 @@ class LossWeights:
     camera: float = 1.0
     shape: float = 0.5
     expression: float = 1.0
+    blendshapes: float = 0.0
     score: float = 2.0
     wpdc: float = 0.0
     vdc: float = 0.0

@@ -167,6 +167,7 @@ class RegressorTask:
             "camera": lambda: losses.coefficient_distance(*camera_pair, posed),
             "shape": lambda: losses.coefficient_distance(*shape_pair, posed),
             "expression": lambda: losses.coefficient_distance(*expression_pair, posed),
+            "blendshapes": lambda: losses.blendshape_distance(predicted.expression, target.expression, posed),
             "score": lambda: losses.score_loss(predicted.logit, target.face),
             "wpdc": lambda: losses.weighted_parameter_distance(
                 self.surface,

@@ -199,3 +199,13 @@ def test_no_gradient_flows_through_the_weights_of_wpdc(surface, made, rng):
     error = (camera - made[0]).detach()
     assert torch.equal(torch.sign(camera.grad[:, :2]), torch.sign(error[:, :2]))
     assert (camera.grad[:, 2, 3] == 0).all()
+
+
+def test_the_best_constant_of_the_blendshape_term_is_the_mean_and_that_of_whitened_coefficients_the_median():
+    # a shape that is active in one crop of four
+    target = torch.tensor([[0.0], [0.0], [0.0], [0.8]])
+    rows = torch.ones(4, dtype=torch.bool)
+    guesses = torch.linspace(0, 1, 101)
+    for loss, best in ((losses.blendshape_distance, 0.2), (losses.coefficient_distance, 0.0)):
+        values = torch.stack([loss(guess.expand(4, 1), target, rows) for guess in guesses])
+        assert float(guesses[values.argmin()]) == pytest.approx(best)

@@ -91,7 +91,7 @@ def perfect_prediction(task, batch):
     return Prediction(target.camera, target.shape, target.expression, logit, white), target
 
 
-EVERY = LossWeights(wpdc=1.0, vdc=1.0)
+EVERY = LossWeights(wpdc=1.0, vdc=1.0, blendshapes=30.0)
 
 
 def posed(batch):
@@ -103,7 +103,7 @@ def test_the_loss_is_zero_at_the_ground_truth(model, batch):
     only = posed(batch)
     task = made_task(model, only)
     terms = task.terms(*perfect_prediction(task, only), EVERY)
-    assert len(terms) == 10
+    assert len(terms) == 11
     for name, value in terms.items():
         assert float(value) == pytest.approx(0, abs=2e-4), name
 
