@@ -107,14 +107,23 @@ class Inputs(NamedTuple):
     complete: bool
 
 
-def input_files(patterns: Sequence[str]) -> Inputs:
-    """Expand names, folders and patterns to files; print an error for each that gives none."""
+def input_files(patterns: Sequence[str], *, suffixes: Sequence[str] | None = None, kind: str = "image") -> Inputs:
+    """Expand names, folders and patterns to files; print an error for each that gives none.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+    suffixes : sequence of str, optional
+        Of the files of a folder that are taken; by default those of images.
+    kind : str
+        What they are, for messages.
+    """
     paths: list[Path] = []
     skipped: list[Skipped] = []
     complete = True
     for pattern in patterns:
         try:
-            found, others = _expand(pattern)
+            found, others = _expand(pattern, suffixes, kind)
         except OSError as error:  # a folder that may not be read, a name that is too long
             print_error(f"{pattern}: {error.strerror or error}")
             found, others = [], []
@@ -124,20 +133,20 @@ def input_files(patterns: Sequence[str]) -> Inputs:
     return Inputs(paths, skipped, complete)
 
 
-def _expand(pattern: str) -> tuple[list[Path], list[Skipped]]:
+def _expand(pattern: str, suffixes: Sequence[str] | None, kind: str) -> tuple[list[Path], list[Skipped]]:
     """Expand a name, a folder or a pattern to files and what is skipped; print an error if there are no files."""
     from tddfa._shared.image_io import SUFFIXES
 
     path = Path(pattern)
     if path.is_dir():
-        found, skipped = _sorted_out(path.iterdir(), SUFFIXES)
+        found, skipped = _sorted_out(path.iterdir(), SUFFIXES if suffixes is None else suffixes, kind)
         if not found:
-            print_error(f"{path}: no image in this folder")
+            print_error(f"{path}: no {kind} in this folder")
         return found, skipped
     if path.exists() or not glob.has_magic(pattern):
         return [path], []  # reading a missing file gives the error
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
-    found, skipped = _sorted_out(map(Path, names), None)
+    found, skipped = _sorted_out(map(Path, names), None, kind)
     if not found:
         print_error(f"{pattern}: no file matches")
     if "**" in pattern:  # it matches folders on the way to their files
@@ -145,7 +154,7 @@ def _expand(pattern: str) -> tuple[list[Path], list[Skipped]]:
     return found, skipped
 
 
-def _sorted_out(entries: Iterable[Path], suffixes: Sequence[str] | None) -> tuple[list[Path], list[Skipped]]:
+def _sorted_out(entries: Iterable[Path], suffixes: Sequence[str] | None, kind: str) -> tuple[list[Path], list[Skipped]]:
     """Files, of `suffixes` if they are given, and the other entries; both sorted."""
     found: list[Path] = []
     skipped: list[Skipped] = []
@@ -153,7 +162,7 @@ def _sorted_out(entries: Iterable[Path], suffixes: Sequence[str] | None) -> tupl
         if not entry.is_file():
             skipped.append(Skipped(entry, _kind(entry)))
         elif suffixes is not None and entry.suffix.lower() not in suffixes:
-            skipped.append(Skipped(entry, "not an image"))
+            skipped.append(Skipped(entry, f"not {'an' if kind == 'image' else 'a'} {kind}"))
         else:
             found.append(entry)
     return found, skipped

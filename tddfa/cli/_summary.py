@@ -12,7 +12,9 @@ from tddfa.cli._paths import Inputs, Photo, Skipped
 _MAX_NAMES = 5
 
 
-def do_photos(images: Sequence[Photo], inputs: Inputs, steps: Steps, do: Callable[[Photo], int]) -> int:
+def do_photos(
+    images: Sequence[Photo], inputs: Inputs, steps: Steps, do: Callable[[Photo], int], *, unit: str = "photo"
+) -> int:
     """Do each photo as a step. Of several, or of a folder, print how many were done, failed and skipped.
 
     Parameters
@@ -24,6 +26,8 @@ def do_photos(images: Sequence[Photo], inputs: Inputs, steps: Steps, do: Callabl
         Each photo becomes one; `do` may add its own.
     do : callable
         Does a photo, and returns how many faces it has.
+    unit : str
+        What a photo is called.
 
     Returns
     -------
@@ -32,19 +36,19 @@ def do_photos(images: Sequence[Photo], inputs: Inputs, steps: Steps, do: Callabl
     """
     faces = failed = 0
     begin = time.perf_counter()
-    for photo in progress(images, unit="photo") if len(images) > 1 else images:
+    for photo in progress(images, unit=unit) if len(images) > 1 else images:
         before = steps.failures
         with steps.step(photo.name):
             faces += do(photo)
         failed += steps.failures > before
     if len(images) > 1 or inputs.skipped:
-        print_line(summary(len(images), failed, inputs.skipped, time.perf_counter() - begin))
+        print_line(summary(len(images), failed, inputs.skipped, time.perf_counter() - begin, unit))
     if steps.failures or not inputs.complete:
         return FAILED
     return 0 if faces else NO_FACE
 
 
-def summary(count: int, failed: int, skipped: Sequence[Skipped], seconds: float) -> str:
+def summary(count: int, failed: int, skipped: Sequence[Skipped], seconds: float, unit: str = "photo") -> str:
     """One line: how many photos were done and failed, what was skipped and why, and how fast the others were done.
 
     Examples
@@ -65,7 +69,7 @@ def summary(count: int, failed: int, skipped: Sequence[Skipped], seconds: float)
         listed = [f"{_some(names)} ({reason})" for reason, names in reasons.items()]
         parts.append(f"{len(skipped)} skipped: {', '.join(listed)}")
     rate = (count - failed) / max(seconds, 1e-9)
-    speed = f"{seconds:.1f} s, {rate:.{0 if rate >= 10 else 1}f} photos/s"
+    speed = f"{seconds:.1f} s, {rate:.{0 if rate >= 10 else 1}f} {unit}s/s"
     return " ".join(f"{', '.join(parts)}; {speed}".split())  # a name may hold a line break
 
 

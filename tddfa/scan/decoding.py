@@ -39,7 +39,7 @@ def hottest(heat: ArrayLike, count: int = TOP) -> NDArray[np.intp]:
     return np.take_along_axis(best, order, axis=0)
 
 
-def decode(points: ArrayLike, heat: ArrayLike) -> dict[str, Floats]:
+def decode(points: ArrayLike, heat: ArrayLike, top: int = TOP) -> dict[str, Floats]:
     """Decode landmarks from heat maps, by three methods.
 
     Parameters
@@ -48,11 +48,13 @@ def decode(points: ArrayLike, heat: ArrayLike) -> dict[str, Floats]:
         Points of the scan.
     heat : array_like (n, l)
         Likelihood of each landmark at each point; negative heat counts as 0.
+    top : int
+        Number of hottest points that are averaged.
 
     Returns
     -------
     dict of str to ndarray (l, 3)
-        ``gd``, the hottest point; ``tkd``, the mean of the `TOP` hottest; ``pd``, their mean weighted by heat.
+        ``gd``, the hottest point; ``tkd``, the mean of the `top` hottest; ``pd``, their mean weighted by heat.
 
     Examples
     --------
@@ -61,15 +63,15 @@ def decode(points: ArrayLike, heat: ArrayLike) -> dict[str, Floats]:
     """
     where = checked("points", points, (None, 3), np.float64)
     values = checked("heat", heat, (len(where), None), np.float64)
-    best = hottest(values)
-    top = where[best]
+    best = hottest(values, top)
+    around = where[best]
     weights = np.clip(np.take_along_axis(values, best, axis=0), 0, None)
     # without any heat, all points have the same weight
     weights = np.where(weights.sum(axis=0) > 0, weights, 1.0)
     return {
-        "gd": top[0],
-        "tkd": top.mean(axis=0),
-        "pd": np.einsum("kl,kli->li", weights / weights.sum(axis=0), top),
+        "gd": around[0],
+        "tkd": around.mean(axis=0),
+        "pd": np.einsum("kl,kli->li", weights / weights.sum(axis=0), around),
     }
 
 

@@ -70,19 +70,20 @@ def make_graph(
 
 def invariants(
     points: NDArray[np.floating], normals: NDArray[np.floating], near: NDArray[np.int64]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Numbers (n, 7) of each point that no rotation changes: from them, a nose is a nose in any pose.
 
     Curvature, as height of the neighbours over the tangent plane by their distance: of few, of all, and of their
     neighbours; agreement of their normals, of few and of all; distance from the middle of the points, along the normal
     and in all.
     """
+    points, normals = points.astype(np.float32), normals.astype(np.float32)
     moves = points[near] - points[:, None]
-    heights = np.einsum("nki,ni->nk", moves, normals)
-    distances = np.linalg.norm(moves, axis=2) + 1e-9
-    around = points[near].mean(axis=1)
+    heights = np.matmul(moves, normals[:, :, None])[..., 0]
+    distances = np.sqrt(np.einsum("nki,nki->nk", moves, moves)) + np.float32(1e-9)
+    around = moves.mean(axis=1) + points
     wider = around[near].mean(axis=1) - points
-    agree = np.einsum("nki,ni->nk", normals[near], normals)
+    agree = np.matmul(normals[near], normals[:, :, None])[..., 0]
     from_middle = points - points.mean(axis=0)
     return np.column_stack(
         [

@@ -15,9 +15,9 @@ Points = tuple[Floats, NDArray[np.float32]]
 # Candidates of a Poisson-disk sample per point wanted.
 _OVERSAMPLING = 4
 # Fraction of the radius of the densest packing of discs that random ones reach.
-_PACKING = 0.70
-# The radius is reduced by this factor, so many times.
-_SMALLER, _TRIALS = 0.94, 10
+_PACKING = 0.55
+# The radius is reduced by a little more than the number of points asks for, so many times.
+_SMALLER, _TRIALS = 0.98, 6
 # How near to a mean inner landmark a point is one of the inner face, mm.
 _INNER_MM = 16.0
 
@@ -63,9 +63,10 @@ def evenly_spread(points: NDArray[np.floating], count: int, rng: np.random.Gener
     radius = _PACKING * np.sqrt(area / count * 2 / np.sqrt(3))
     for _ in range(_TRIALS):
         taken = _apart(tree, radius, rng.permutation(len(points)))
-        if np.count_nonzero(taken) >= count:
+        fraction = np.count_nonzero(taken) / count
+        if fraction >= 1:
             return np.asarray(rng.permutation(np.flatnonzero(taken))[:count])
-        radius *= _SMALLER
+        radius *= _SMALLER * np.sqrt(max(fraction, 0.25))
     # uneven points, some of them in heaps
     rest = rng.permutation(np.flatnonzero(~taken))[: count - np.count_nonzero(taken)]
     return np.asarray(rng.permutation(np.concatenate([np.flatnonzero(taken), rest])))

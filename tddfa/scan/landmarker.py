@@ -1,0 +1,294 @@
+"""`ScanLandmarker`: 68 landmarks of a scan, in its own unit and frame."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tddfa._shared.arrays import checked
+from tddfa.aligner import Aligner
+from tddfa.landmarks68 import JAW
+from tddfa.model.assets import data_folder
+from tddfa.model.face_model import FaceModel
+from tddfa.model.runtime import Model
+from tddfa.scan.decoding import TOP, decode, hottest
+from tddfa.scan.graph import make_graph
+from tddfa.scan.mesh import Scan
+from tddfa.scan.pose import Pose, find_pose
+from tddfa.scan.prior import LandmarkPrior
+from tddfa.scan.sampling import near_face, random_points
+from tddfa.scan.similarity import Similarity, robust_similarity
+from tddfa.scan.snapping import SNAPS, Surface
+
+Floats = NDArray[np.float64]
+
+WEIGHTS = "weights/scan.onnx"
+
+UNIT = 100.0
+"""mm in a unit of the network."""
+
+UNITS = {"mm": 1.0, "cm": 0.1, "m": 0.001, "in": 1 / 25.4}
+"""Unit -> its number in a mm."""
+
+# Passes of the network over different points, in each of the rounds; the last round gives the heat.
+_ROUNDS = (1, 3)
+_CANDIDATES_PER_POINT = 6
+# Distance at which a landmark counts little for the pose of the next round, mm.
+_TOLERANCE = 8.0
+# A landmark of less heat is not on the scan: the others tell where it is.
+_KNOWN, _SURE = 0.15, 0.45
+# A landmark this far from any vertex is not on the surface, mm.
+_OFF_SURFACE = 4.0
+# Where the size of a face differs by more than this factor, the unit is not sure.
+_ODD_SIZE = 1.35
+# Radius of the part of a scan that is looked at, mm.
+_REGION = 150.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScanFace:
+    """A face of a scan.
+
+    Attributes
+    ----------
+    landmarks : ndarray (68, 3)
+        In the unit and the frame of the scan.
+    confidence : ndarray (68,)
+        0..1.
+    on_surface : ndarray (68,) bool
+        False where the scan has a hole: the other landmarks tell where it would be.
+    score : float
+        0..1, of the whole face.
+    similarity : Similarity
+        Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
+    decoded : dict of str to ndarray (68, 3)
+        ``gd``, ``tkd``, ``pd``: the landmarks before the refinement (`tddfa.scan.decoding`).
+    unit : str
+        The unit of the scan, as given or as the size of the face tells.
+    warnings : tuple of str
+    points, heat : ndarray (n, 3), (n, 68)
+        What the network saw, in the frame of the scan, and its heat.
+    """
+
+    landmarks: Floats
+    confidence: Floats
+    on_surface: NDArray[np.bool_]
+    score: float
+    similarity: Similarity
+    decoded: dict[str, Floats]
+    unit: str
+    warnings: tuple[str, ...] = ()
+    points: Floats = field(default_factory=lambda: np.zeros((0, 3)), repr=False)
+    heat: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68), np.float32), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record of the face: plain numbers, for JSON."""
+        return {
+            "score": round(self.score, 4),
+            "unit": self.unit,
+            "landmarks": np.round(self.landmarks, 6).tolist(),
+            "confidence": np.round(self.confidence, 4).tolist(),
+            "on_surface": self.on_surface.tolist(),
+            "pose": {
+                "rotation": np.round(self.similarity.rotation, 6).tolist(),
+                "per_mm": self.similarity.scale,
+                "origin": np.round(self.similarity.shift, 6).tolist(),
+            },
+            "warnings": list(self.warnings),
+        }
+
+
+class ScanLandmarker:
+    """Finds 68 landmarks on scans, by 2S-SGCN.
+
+    Parameters
+    ----------
+    network : Model
+        Stage 1 (`tddfa.train.scan.export`).
+    aligner : Aligner
+        For photos: it finds the face in pictures of the scan. Its face model defines the frame of the head.
+    snap : {"geodesic", "euclidean", "none"}
+        Distances of stage 2; ``none`` leaves the landmarks where the heat has them.
+    points : int, optional
+        Points that the network sees at once; by default as many as it was trained with.
+
+    Raises
+    ------
+    ValueError
+        If an argument has a wrong value, or if the network is another one.
+    """
+
+    def __init__(self, network: Model, aligner: Aligner, *, snap: str = "geodesic", points: int | None = None) -> None:
+        if snap not in SNAPS:
+            raise ValueError(f"snap: expected one of {', '.join(SNAPS)}, got {snap!r}")
+        if points is not None and points < 100:
+            raise ValueError(f"points: expected 100 or more, got {points}")
+        self.network, self.aligner, self.snap = network, aligner, snap
+        try:
+            self.settings: dict[str, float] = json.loads(network.metadata["scan"])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{network.path}: not a network of scans") from error
+        self.points = int(self.settings["points"]) if points is None else points
+        self.sigma = np.full(68, self.settings["sigma"])
+        self.sigma[JAW] = self.settings["jaw_sigma"]
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        snap: str = "geodesic",
+        points: int | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> ScanLandmarker:
+        """Load the released network, or another file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If an argument has a wrong value, or if the file is not a network of scans.
+        """
+        network = Model(data_folder() / WEIGHTS if path is None else path, device="cpu", threads=threads)
+        aligner = Aligner.load("open_mb05", device=device, threads=threads)
+        return cls(network, aligner, snap=snap, points=points)
+
+    @cached_property
+    def prior(self) -> LandmarkPrior:
+        """How landmarks lie to each other."""
+        model: FaceModel = self.aligner.decoder.face_model
+        return LandmarkPrior.of(model)
+
+    def __call__(self, scan: Scan, *, unit: str = "auto", up: ArrayLike | None = None) -> ScanFace | None:
+        """Find the landmarks of the best face of a scan.
+
+        Parameters
+        ----------
+        scan : Scan
+        unit : {"auto", "mm", "cm", "m", "in"}
+            Unit of the scan; ``auto`` tells it from the size of the face.
+        up : array_like (3,), optional
+            Direction of up in the scan, where it is known.
+
+        Returns
+        -------
+        ScanFace or None
+            None if no picture of the scan shows a face.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a wrong value.
+        """
+        if unit != "auto" and unit not in UNITS:
+            raise ValueError(f"unit: expected auto or one of {', '.join(UNITS)}, got {unit!r}")
+        direction = None if up is None else checked("up", up, (3,), np.float64)
+        if direction is not None and not np.linalg.norm(direction) > 0:
+            raise ValueError("up: expected a direction, got zeros")
+        rng = np.random.default_rng(0)
+        poses = find_pose(scan, self.aligner, self.prior.mean, up=direction, rng=rng)
+        if not poses:
+            return None
+        face = self._refined(scan, poses[0], rng)
+        warnings = list(face.warnings)
+        if len(poses) > 1 and poses[1].score > 0.6:
+            warnings.append(f"{len(poses)} faces; the landmarks are those of the best")
+        found, odd = unit_of(face.similarity.scale)
+        if unit == "auto":
+            if max(odd, 1 / odd) > _ODD_SIZE:
+                warnings.append(f"the unit is not sure: in {found} this face is {odd:.3g} times the usual size")
+        else:
+            ratio = face.similarity.scale / UNITS[unit]
+            if max(ratio, 1 / ratio) > _ODD_SIZE:
+                warnings.append(f"in {unit} this face is {ratio:.3g} times the usual size; {found} would fit better")
+            found = unit
+        return ScanFace(**{**vars(face), "unit": found, "warnings": tuple(warnings)})
+
+    def _refined(self, scan: Scan, pose: Pose, rng: np.random.Generator) -> ScanFace:
+        """Landmarks of a face whose pose is roughly known."""
+        region = _region(scan, pose.similarity)
+        candidates, normals = random_points(region, _CANDIDATES_PER_POINT * self.points, rng)
+        # some scans have their inside outside
+        if np.median(normals @ pose.similarity.rotation[:, 2]) < 0:
+            normals = -normals
+        similarity = pose.similarity
+        for passes in _ROUNDS:
+            points, heat = self._heat(candidates, normals, similarity, passes, rng)
+            decoded = decode(points, heat, TOP * passes)
+            confidence = np.clip(np.sort(heat, axis=0)[-3 * passes :].mean(axis=0), 0, 1)
+            known = (confidence - _KNOWN).clip(0)
+            if passes != _ROUNDS[-1] and known.sum() > 4:
+                similarity, _ = robust_similarity(self.prior.mean, decoded["pd"], known, _TOLERANCE, rng)
+        weights = ((confidence - _KNOWN) / (_SURE - _KNOWN)).clip(0, 1)
+        final, fitted = self.prior.completed(decoded["pd"], weights)
+        landmarks = fitted + weights[:, None] * (decoded["pd"] - fitted)
+        surface = Surface(region, self.snap == "geodesic")
+        near = surface.tree.query(landmarks)[0] / similarity.scale
+        on_surface = (near < _OFF_SURFACE) & (weights > 0)
+        if self.snap != "none":
+            best = hottest(heat, TOP * passes)
+            for k in np.flatnonzero(on_surface & (weights >= 1)):
+                around, warm = points[best[:, k]], heat[best[:, k], k].astype(np.float64)
+                landmarks[k] = surface.refined(landmarks[k], around, warm, self.sigma[k] * similarity.scale)
+        score = pose.score * float(confidence.mean()) ** 0.5
+        return ScanFace(
+            landmarks, confidence, on_surface, score, final, decoded, "", (), points, heat.astype(np.float32)
+        )
+
+    def _heat(
+        self,
+        candidates: Floats,
+        normals: NDArray[np.float32],
+        similarity: Similarity,
+        passes: int,
+        rng: np.random.Generator,
+    ) -> tuple[Floats, NDArray[np.float32]]:
+        """Heat (n, 68) at points (n, 3) of the scan, of several passes together."""
+        local = similarity.inverse(candidates)
+        turned = normals @ similarity.rotation
+        seen, heats = [], []
+        for _ in range(passes):
+            chosen = near_face(
+                local, self.prior.mean, self.points, self.settings["radius"], self.settings["inner"], rng
+            )
+            if len(chosen) < 40:
+                return candidates[:40], np.zeros((len(candidates[:40]), 68), np.float32)
+            graph = make_graph(local[chosen] / UNIT, turned[chosen], at=self.prior.mean / UNIT)
+            heats.append(self.network.run(vars(graph))["heat"])
+            seen.append(candidates[chosen])
+        return np.concatenate(seen), np.concatenate(heats)
+
+
+def _region(scan: Scan, similarity: Similarity) -> Scan:
+    """The part of a scan around a face."""
+    middle = similarity(np.zeros((1, 3)))[0]
+    near = np.linalg.norm(scan.vertices - middle, axis=1) < _REGION * similarity.scale
+    if not near.any():
+        return scan
+    number = np.cumsum(near) - 1
+    inside = scan.triangles[near[scan.triangles].all(axis=1)]
+    if not scan.is_cloud and not len(inside):  # triangles larger than a face
+        return scan
+    return Scan(scan.vertices[near], number[inside].astype(np.int32))
+
+
+def unit_of(per_mm: float) -> tuple[str, float]:
+    """The likeliest unit of a scan by the size of its face, and this size relative to the usual one in that unit.
+
+    Examples
+    --------
+    >>> from tddfa.scan.landmarker import unit_of
+    >>> unit_of(0.1)
+    ('cm', 1.0)
+    """
+    unit = min(UNITS, key=lambda name: abs(math.log(per_mm / UNITS[name])))
+    return unit, per_mm / UNITS[unit]

@@ -1,0 +1,194 @@
+"""Files of scans: ``.obj .ply .stl .glb``, meshes or point clouds, with or without colours."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa._shared.errors import FormatError
+from tddfa._shared.packages import needs
+from tddfa._shared.reading.regular import regular_size
+from tddfa.scan.mesh import Scan
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".obj", ".ply", ".stl", ".glb")
+"""Suffixes of files that can be read."""
+
+MAX_BYTES = 2 << 30
+"""A larger file is refused."""
+
+MAX_POINTS = 30_000_000
+"""More vertices or triangles are refused."""
+
+# Fraction of vertices that are no numbers with which a scan is still read.
+_MAX_BROKEN = 0.5
+_HEADER = 1 << 16
+
+
+def read_scan(path: str | os.PathLike[str]) -> Scan:
+    r"""Read a scan; vertices at one place become one, and those that are no numbers are left out, with a warning.
+
+    Parameters
+    ----------
+    path : path
+        ``.obj``, ``.ply``, ``.stl`` or ``.glb``.
+
+    Raises
+    ------
+    FormatError
+        If the file is no scan, is damaged, holds no points or more than can be read; the message names it.
+    ImportError
+        If trimesh is missing.
+
+    Examples
+    --------
+    >>> from tddfa.scan.reading import read_scan
+    >>> _ = (tmp / "corner.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    >>> read_scan(tmp / "corner.obj").triangles.tolist()
+    [[0, 1, 2]]
+    """
+    path = Path(path)
+    try:
+        size = regular_size(path)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FormatError(f"{path}: expected a scan ({', '.join(SUFFIXES)}), got {suffix or 'no suffix'}")
+    if not 0 < size <= MAX_BYTES:
+        raise FormatError(f"{path}: expected up to {MAX_BYTES} bytes, got {size or 'an empty file'}")
+    _check_claims(path, suffix, size)
+    try:
+        import trimesh
+    except ImportError as error:
+        raise ImportError(needs("reading scans", "trimesh")) from error
+    try:
+        loaded = trimesh.load(path, process=False, file_type=suffix[1:])
+        vertices, triangles, colors = _arrays(loaded, trimesh)
+    except MemoryError:
+        raise
+    except Exception as error:  # its readers raise whatever their parsers raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FormatError(f"{path}: not a scan that can be read: {reason}") from error
+    return _cleaned(path, vertices, triangles, colors)
+
+
+def _check_claims(path: Path, suffix: str, size: int) -> None:
+    """Refuse a file that claims more than it has, before memory is taken."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER)
+    claims: list[int] = []
+    if suffix == ".ply":
+        # a vertex or a triangle takes three bytes or more
+        header = head.partition(b"end_header")[0]
+        claims = [3 * int(number) for number in re.findall(rb"^element\s+\S+\s+(\d{1,30})\s*$", header, re.MULTILINE)]
+    elif suffix == ".stl" and not head.lstrip().startswith(b"solid") and len(head) >= 84:
+        claims = [84 + 50 * struct.unpack("<I", head[80:84])[0]]
+    elif suffix == ".glb":
+        claims = _glb_claims(path)
+    most = max(claims, default=0)
+    if most > size:
+        raise FormatError(f"{path}: damaged: it claims {most} bytes of points, and has {size}")
+
+
+def _glb_claims(path: Path) -> list[int]:
+    with path.open("rb") as file:
+        start = file.read(20)
+        if len(start) < 20 or start[:4] != b"glTF":
+            raise FormatError(f"{path}: not a scan that can be read: it does not begin like a .glb file")
+        length = struct.unpack("<I", start[12:16])[0]
+        if length > path.stat().st_size:
+            raise FormatError(f"{path}: damaged: it claims {length} bytes of JSON, and has {path.stat().st_size}")
+        try:
+            content = json.loads(file.read(length))
+            return [int(accessor["count"]) for accessor in content.get("accessors", ())]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise FormatError(f"{path}: not a scan that can be read: its JSON is damaged") from error
+
+
+def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Vertices, triangles and colours (RGB, 0..1) of what trimesh gives: a scene, a mesh or a cloud."""
+    parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
+    vertices, triangles, colors = [], [], []
+    count = 0
+    for part in parts:
+        points = np.asarray(getattr(part, "vertices", np.zeros((0, 3))), dtype=np.float64)
+        if points.ndim != 2 or points.shape[1:] != (3,):
+            continue
+        faces = np.asarray(getattr(part, "faces", np.zeros((0, 3))), dtype=np.int64).reshape(-1, 3)
+        if len(points) + count > MAX_POINTS or len(faces) > MAX_POINTS:
+            raise ValueError(f"expected up to {MAX_POINTS} vertices and triangles")
+        vertices.append(points)
+        triangles.append(faces + count)
+        colors.append(_colors(part, len(points)))
+        count += len(points)
+    if not count:
+        raise ValueError("expected vertices, got none")
+    known = [color for color in colors if color is not None]
+    together = np.concatenate(known) if len(known) == len(colors) else None
+    return np.concatenate(vertices), np.concatenate(triangles), together
+
+
+def _colors(part: Any, count: int) -> NDArray[Any] | None:
+    """Colours of vertices, or of the texture at them."""
+    own = getattr(part, "colors", None)
+    if own is None:
+        visual: Any = getattr(part, "visual", None)
+        kind = getattr(visual, "kind", None)
+        if kind == "texture":
+            image = getattr(getattr(visual, "material", None), "image", None)
+            image = getattr(visual.material, "baseColorTexture", None) if image is None else image
+            if image is None or visual.uv is None:
+                return None
+            visual = visual.to_color()
+        elif kind != "vertex":
+            return None
+        own = visual.vertex_colors
+    own = np.asarray(own)
+    if own.shape[:1] != (count,) or own.ndim != 2 or own.shape[1] < 3:
+        return None
+    return np.asarray(own[:, :3] / (255.0 if own.dtype.kind in "iu" else 1.0), dtype=np.float32).clip(0, 1)
+
+
+def _cleaned(path: Path, vertices: NDArray[Any], triangles: NDArray[Any], colors: NDArray[Any] | None) -> Scan:
+    """Join vertices at one place; leave out what is no number, and triangles without area or with wrong indices."""
+    good = np.isfinite(vertices).all(axis=1) & (np.abs(np.nan_to_num(vertices)) < 1e15).all(axis=1)
+    broken = len(vertices) - int(np.count_nonzero(good))
+    if broken > _MAX_BROKEN * len(vertices):
+        raise FormatError(f"{path}: {broken} of {len(vertices)} vertices are no numbers")
+    if broken:
+        logger.warning("%s: %d of %d vertices are no numbers, and left out", path, broken, len(vertices))
+    inside = ((triangles >= 0) & (triangles < len(vertices))).all(axis=1)
+    if not inside.all():
+        logger.warning("%s: %d triangles have vertices that are not there, and are left out", path, (~inside).sum())
+    triangles = triangles[inside]
+    triangles = triangles[good[triangles].all(axis=1)]
+    # by a hash of the bytes: rows are slow to sort
+    factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
+    bits = (vertices + 0.0).view(np.uint64).reshape(-1, 3)
+    with np.errstate(over="ignore"):
+        keys = ((bits ^ (bits >> np.uint64(29))) * factors).sum(axis=1, dtype=np.uint64)
+    kept = np.flatnonzero(good)
+    _, first, inverse = np.unique(keys[kept], return_index=True, return_inverse=True)
+    number = np.zeros(len(vertices), dtype=np.int64)
+    number[kept] = inverse.reshape(-1)
+    triangles = number[triangles]
+    a, b, c = triangles.T
+    triangles = triangles[(a != b) & (b != c) & (a != c)]
+    chosen = kept[first]
+    if not len(chosen):
+        raise FormatError(f"{path}: expected vertices, got none")
+    return Scan(
+        np.ascontiguousarray(vertices[chosen]),
+        triangles.astype(np.int32),
+        None if colors is None else np.ascontiguousarray(colors[chosen]),
+    )

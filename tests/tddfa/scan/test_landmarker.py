@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from tddfa.scan.landmarker import ScanLandmarker
+from tddfa.scan.mesh import Scan
+
+
+def test_a_turned_head_is_found(head, found):
+    away = np.linalg.norm(found.landmarks - head.landmarks, axis=1)
+    assert away.mean() < 8
+    angle = np.degrees(np.arccos((np.trace(found.similarity.rotation.T @ head.rotation) - 1) / 2))
+    assert angle < 10
+    assert found.unit == "mm"
+    assert found.score > 0.4
+    assert not found.warnings
+
+
+def test_landmarks_are_vertices_where_there_is_a_surface(head, found):
+    away = np.linalg.norm(head.scan.vertices[:, None] - found.landmarks[None], axis=2).min(axis=0)
+    assert found.on_surface.mean() > 0.7
+    assert (away[found.on_surface] < 4).all()
+
+
+def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker, head, found):
+    small = Scan(head.scan.vertices / 1000 - 5, head.scan.triangles)
+    face = landmarker(small, unit="cm")
+    assert face.unit == "cm"
+    assert "m would fit better" in face.warnings[0]
+    np.testing.assert_allclose(face.landmarks, found.landmarks / 1000 - 5, atol=4e-3)
+
+
+def test_no_face_is_none(landmarker, rng):
+    points = rng.normal(size=(600, 3))
+    assert landmarker(Scan(points, rng.integers(0, 600, (900, 3)))) is None
+
+
+def test_wrong_arguments_are_named(landmarker, head):
+    with pytest.raises(ValueError, match="unit: expected auto or one of mm, cm, m, in, got 'km'"):
+        landmarker(head.scan, unit="km")
+    with pytest.raises(ValueError, match="up: expected a direction, got zeros"):
+        landmarker(head.scan, up=(0, 0, 0))
+    with pytest.raises(ValueError, match="snap: expected one of"):
+        ScanLandmarker(landmarker.network, landmarker.aligner, snap="far")
