@@ -180,7 +180,9 @@ def fit_glb(fitted: FittedFace) -> bytes:
         raise ImportError(needs("glb", "trimesh")) from error
     colors = None if fitted.colors is None else np.rint(255 * fitted.colors).astype(np.uint8)
     mesh = trimesh.Trimesh(fitted.vertices, fitted.triangles, vertex_colors=colors, process=False)
-    return bytes(mesh.export(file_type="glb"))
+    data = mesh.export(file_type="glb")
+    assert isinstance(data, bytes)
+    return data
 
 
 def distance_text(fitted: FittedFace) -> str:
