@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from tddfa.scan import writing
+from tddfa.scan.files import writing
+from tddfa.scan.files.reading import read_scan
 from tddfa.scan.fitting import fit_face
-from tddfa.scan.reading import read_scan
 from tddfa.synthetic.scans import ScanSettings, made_scan
 
 

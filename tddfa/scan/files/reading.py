@@ -51,7 +51,7 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
 
     Examples
     --------
-    >>> from tddfa.scan.reading import read_scan
+    >>> from tddfa.scan.files.reading import read_scan
     >>> _ = (tmp / "corner.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     >>> read_scan(tmp / "corner.obj").triangles.tolist()
     [[0, 1, 2]]

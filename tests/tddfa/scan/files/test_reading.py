@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tddfa._shared.errors import FormatError
-from tddfa.scan.reading import read_scan
+from tddfa.scan.files.reading import read_scan
 
 trimesh = pytest.importorskip("trimesh")
 

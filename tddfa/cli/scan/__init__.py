@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tddfa.scan.landmarker import ScanFace, ScanLandmarker
     from tddfa.scan.mesh import Scan
 
-# those of tddfa.scan.writing and its neighbours, whose import would slow --help down
+# those of tddfa.scan.files.writing and its neighbours, whose import would slow --help down
 _KINDS = ("json", "npz", "csv", "pp", "image")
 _UNITS = ("auto", "mm", "cm", "m", "in")
 _SNAPS = ("geodesic", "euclidean", "none")
@@ -95,7 +95,7 @@ class _Run:
 
     def scan(self, entry: Photo) -> int:
         """Find the landmarks of a scan, save all that is asked for, and return how many faces there are."""
-        from tddfa.scan.reading import read_scan
+        from tddfa.scan.files.reading import read_scan
 
         begin = time.perf_counter()
         scan = read_scan(entry.path)
@@ -118,7 +118,7 @@ class _Run:
 
     def _save(self, entry: Photo, scan: Scan, face: ScanFace) -> None:
         from tddfa._shared import image_io
-        from tddfa.scan import writing
+        from tddfa.scan.files import writing
         from tddfa.scan.fitting import fit_face
 
         def write(name: str, data: bytes) -> None:

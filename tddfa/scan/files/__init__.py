@@ -1,0 +1,1 @@
+"""Files of scans: reading them, and what is written of their faces."""
