@@ -124,7 +124,7 @@ def _over(image: Image, heat: Floats) -> Image:
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(np.float32)
     values = cv2.resize(heat.clip(0, 1), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
     color = np.concatenate([np.full_like(values, 20), 230 * (1 - 0.85 * values), np.full_like(values, 255)], axis=2)
-    alpha = np.minimum(1.6 * values, 1)
+    alpha = 0.9 * values
     return np.asarray(np.clip(0.75 * gray * (1 - alpha) + color * alpha, 0, 255), dtype=np.uint8)
 
 
