@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to use")
     parser.add_argument(
+        "--list", type=Path, metavar="FILE.json", help="JVCR's list of --photos and their landmarks in 3D"
+    )
+    parser.add_argument(
         "--first",
         type=fraction,
         default=1.0,
@@ -141,6 +144,16 @@ def _photos(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
     return photo_samples(_photo_paths(options), options.source)
 
 
+def _listed(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.jvcr.lists import listed_samples
+
+    if options.list is None:
+        raise UsageError("--list: expected a .json file for listed, got none")
+    if options.photos is None:
+        raise UsageError("--photos: expected a folder for listed, got none")
+    return listed_samples(options.list, options.photos, options.source)
+
+
 def _nonfaces(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
     from tddfa.train.data.photos import nonface_samples
 
@@ -221,6 +234,7 @@ KINDS = {
     "scans": Kind(
         "made scans for tddfa train scan, with the seeds from --seed on; scans that are there are kept", write=_scans
     ),
+    "listed": Kind("faces of --photos with landmarks in 3D, by JVCR's --list of 300W-LP or AFLW2000-3D", _listed),
     "nonfaces": Kind("windows without a face, of --photos with boxes of all their faces (.txt beside each)", _nonfaces),
 }
 """All kinds: a new one is a row here."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.landmarks68 import MIRRORED
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera, mirrored_landmarks
 from tddfa.train.data.augment import CROP_SIZE, Augment, change_pixels, place
@@ -50,6 +51,8 @@ class Batch:
         Whether there is a face.
     rows : ndarray (n,) int
         Rows of the `Crops`.
+    depth : ndarray (n, 68) float32
+        Labelled z of the landmarks, px of the crop; NaN where unknown.
     """
 
     crops: Image
@@ -61,6 +64,7 @@ class Batch:
     has_landmarks: Flags
     face: Flags
     rows: Rows
+    depth: Floats
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -124,6 +128,7 @@ def make_batch(
     pixels = np.empty((n, crop_size, crop_size, 3), dtype=np.uint8)
     camera = np.zeros((n, 3, 4), dtype=np.float32)
     landmarks = np.zeros((n, 68, 2), dtype=np.float32)
+    depth = np.where(flips[:, None], labels.depth[:, MIRRORED], labels.depth)
     before: Image | None = None
     for i in range(n):
         crop = crops.image(int(rows[i]))
@@ -142,11 +147,12 @@ def make_batch(
         placement = place(whole, width, augment, rng, bool(flips[i]), crop_size)
         pixels[i] = change_pixels(placement.crop(crop), augment, rng, before)
         before = crop
+        depth[i] *= placement.scale
         if has_params[i]:
             camera[i] = placement.camera(own)
         if known[i]:
             landmarks[i] = placement.points(target)
-    return Batch(pixels, camera, shape, expression, landmarks, has_params, known, labels.face, np.asarray(rows))
+    return Batch(pixels, camera, shape, expression, landmarks, has_params, known, labels.face, np.asarray(rows), depth)
 
 
 def batches(

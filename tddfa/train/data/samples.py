@@ -42,6 +42,8 @@ class Sample:
         Whether there is a face.
     validation : bool
         For validation, never for training.
+    depth : ndarray (68,) or None
+        z of the landmarks, px of the crop.
     """
 
     crop: Image
@@ -52,6 +54,7 @@ class Sample:
     landmarks: Floats | None = None
     face: bool = True
     validation: bool = False
+    depth: Floats | None = None
 
 
 def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], model: FaceModel) -> int:
@@ -94,12 +97,15 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
     shape = np.zeros((n, model.shape_count), dtype=np.float32)
     expression = np.zeros((n, model.expression_count), dtype=np.float32)
     landmarks = np.full((n, 68, 2), np.nan, dtype=np.float32)
+    depth = np.full((n, 68), np.nan, dtype=np.float32)
     has_params = np.zeros(n, dtype=bool)
     for i, row in enumerate(rows):
         if row.camera is not None and row.shape is not None and row.expression is not None:
             camera[i], shape[i], expression[i], has_params[i] = row.camera, row.shape, row.expression, True
         if row.landmarks is not None:
             landmarks[i] = row.landmarks
+        if row.depth is not None:
+            depth[i] = row.depth
     labels = Labels.of(
         camera,
         shape,
@@ -109,6 +115,7 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
         has_params=has_params,
         face=np.array([row.face for row in rows]),
         validation=np.array([row.validation for row in rows]),
+        depth=depth,
     )
     write_shard(folder, jpegs, labels)
     return len(jpegs)

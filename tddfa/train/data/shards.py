@@ -10,6 +10,8 @@ or as plain files ``000123.jpg``. The number is the row of the labels::
     landmarks (n, 68, 2) float32    ground truth, px of the crop, NaN where unknown; may be missing
     has_params (n,) bool            whether camera, shape and expression are known; if missing, all True
     face (n,) bool                  whether there is a face; if missing, all True
+    depth (n, 68) float32           z of the landmarks, px of the crop, larger towards the viewer, up to a constant for
+                                    each face; NaN where unknown; may be missing
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ class Labels:
     validation, has_params, face : ndarray (n,) bool
     landmarks : ndarray (n, 68, 2) float32
         NaN where unknown.
+    depth : ndarray (n, 68) float32
+        NaN where unknown.
     """
 
     camera: Floats
@@ -65,6 +69,7 @@ class Labels:
     landmarks: Floats
     has_params: Flags
     face: Flags
+    depth: Floats
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -77,8 +82,9 @@ class Labels:
             ("landmarks", (n, 68, 2), np.float32),
             ("has_params", (n,), np.bool_),
             ("face", (n,), np.bool_),
+            ("depth", (n, 68), np.float32),
         ):
-            value = checked(name, getattr(self, name), shape, dtype, finite=name != "landmarks")
+            value = checked(name, getattr(self, name), shape, dtype, finite=name not in ("landmarks", "depth"))
             object.__setattr__(self, name, value)
         source = np.asarray(self.source)
         if source.shape != (n,) or source.dtype.kind != "U":
@@ -95,6 +101,7 @@ class Labels:
         landmarks: Any = None,
         has_params: Any = None,
         face: Any = None,
+        depth: Any = None,
     ) -> Labels:
         """Make labels with defaults for the arrays that may be missing."""
         n = len(np.asarray(camera))
@@ -107,6 +114,7 @@ class Labels:
             landmarks=np.full((n, 68, 2), np.nan, dtype=np.float32) if landmarks is None else landmarks,
             has_params=np.ones(n, dtype=bool) if has_params is None else has_params,
             face=np.ones(n, dtype=bool) if face is None else face,
+            depth=np.full((n, 68), np.nan, dtype=np.float32) if depth is None else depth,
         )
 
     def __len__(self) -> int:

@@ -35,14 +35,15 @@ class PointBatch(NamedTuple):
 def points_of(batch: Batch, model: FaceModel) -> Floats:
     """Compute the points (n, 71, 3) of a batch; see `tddfa.jvcr.grid`.
 
-    Where camera and coefficients are known, all coordinates are those of the face model. Elsewhere x and y are the
-    labelled landmarks, and z is NaN; a row without a face is NaN.
+    Where camera and coefficients are known, all coordinates are those of the face model. Elsewhere they are those of
+    the labelled landmarks and their depth; z is NaN where it is not known for all, and a row without a face is NaN.
     """
     surface = model.landmarks(batch.shape, batch.expression)
     fitted = surface @ batch.camera[:, :, :3].transpose(0, 2, 1) + batch.camera[:, None, :, 3]
     points = np.full((len(batch), COUNT, 3), np.nan, dtype=np.float32)
     marked = batch.has_landmarks & batch.face
     points[marked, :, :2] = batch.landmarks[marked]
+    points[marked, :, 2] = batch.depth[marked]
     posed = batch.has_params & batch.face
     points[posed] = fitted[posed]
     points[..., 2] -= points[..., 2].mean(axis=1, keepdims=True)
@@ -50,9 +51,14 @@ def points_of(batch: Batch, model: FaceModel) -> Floats:
 
 
 def stored_points(labels: Labels, model: FaceModel) -> Floats:
-    """Compute the landmarks (n, 68, 3) of labels in px of the stored crops, by their camera and coefficients."""
+    """Compute the landmarks (n, 68, 3) of labels in px of the stored crops; NaN where a coordinate is not known.
+
+    They are those of camera and coefficients, or else the labelled landmarks and their depth.
+    """
     surface = model.landmarks(labels.shape, labels.expression)
-    return np.asarray(surface @ labels.camera[:, :, :3].transpose(0, 2, 1) + labels.camera[:, None, :, 3])
+    fitted = surface @ labels.camera[:, :, :3].transpose(0, 2, 1) + labels.camera[:, None, :, 3]
+    labelled = np.concatenate([labels.landmarks, labels.depth[..., None]], axis=2)
+    return np.where((labels.has_params & labels.face)[:, None, None], fitted, labelled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +96,18 @@ class PointMaker:
         cls, crops: Crops, model: FaceModel, count: int, size: int, augment: Augment, *, balance: float,
         max_turn: float, seed: int,
     ) -> PointMaker:  # fmt: skip
-        """Take the crops whose camera and coefficients are known.
+        """Take the crops whose landmarks are known in 3D.
 
         Raises
         ------
         ValueError
             If there are none.
         """
-        known = crops.labels.has_params & crops.labels.face
+        points = stored_points(crops.labels, model)
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=(1, 2)) & crops.labels.face)
         if not known.any():
-            raise ValueError("data: expected crops with parameters, got none")
-        part = crops.take(known)
-        points = stored_points(part.labels, model)
-        return cls(points, part.weights(balance), count, size, augment, max_turn, seed)
+            raise ValueError("data: expected crops with landmarks in 3D, got none")
+        return cls(points[known], crops.take(known).weights(balance), count, size, augment, max_turn, seed)
 
     def batch(self, number: int) -> PointBatch:
         """Make the batch of a number."""

@@ -79,7 +79,11 @@ class JvcrTask:
         self.jvcr, self.shape, self.crop_size = network, network.settings, network.settings.size
         self.weights = losses.point_weights(settings.losses.eyes, settings.losses.mouth).to(device)
         self.validation = validation
-        terms = {"volumes": self._volumes, "coordinates": self._coordinates, "joint": self._joint}
+        terms: dict[str, Callable[[Any], dict[str, Tensor]]] = {
+            "volumes": self._volumes,
+            "coordinates": self._coordinates,
+            "joint": self._joint,
+        }
         self.objectives: Mapping[str, Callable[[Any], dict[str, Tensor]]] = {stage: terms[stage]}
 
     def describe(self) -> dict[str, Any]:
@@ -185,9 +189,9 @@ class JvcrTask:
                     for name, values in _errors(network.coordinates(predicted[-1]), points).items():
                         rows[name].append(values)
             targets, deep = self.targets(points)
-            rows["error"].append(sum(
-                losses.volume_loss(own.float(), target, deep) for own, target in zip(predicted, targets, strict=True)
-            ).reshape(1))  # fmt: skip
+            pairs = zip(predicted, targets, strict=True)
+            error = torch.stack([losses.volume_loss(own.float(), target, deep) for own, target in pairs]).sum()
+            rows["error"].append(error.reshape(1))
         means = {name: float(torch.cat(parts).mean()) for name, parts in rows.items() if parts and sum(map(len, parts))}
         if self.stage == "volumes":
             return {"error": means["error"]}
