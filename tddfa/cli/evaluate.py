@@ -139,6 +139,8 @@ def _default_folder(options: argparse.Namespace, config: str, precision: str) ->
         variants.append(f"rotations_{options.rotations}")
     if options.landmarks is not None:
         variants.append(f"landmarks_{options.landmarks}")
+    if options.fit_mesh:
+        variants.append("fit_mesh")
     if options.split != "report":
         variants.append(f"split_{options.split}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]

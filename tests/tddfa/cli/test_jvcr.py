@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
@@ -35,8 +36,8 @@ def config(root, tmp_path_factory, aligner, astronaut):
     folder = tmp_path_factory.mktemp("jvcr")
     (face,) = aligner(astronaut)
     points = face.landmarks.copy()
-    points[:, :2] -= points[:, :2].mean(axis=0)
-    points *= 50 / np.ptp(points[:, :2], axis=0).max()
+    points[:, :2] -= (points[:, :2].min(axis=0) + points[:, :2].max(axis=0)) / 2
+    points *= 64 / 1.25 / np.ptp(points[:, :2], axis=0).max()
     points[:, :2] += 31.5
     points[:, 2] -= points[:, 2].mean()
     torch.manual_seed(0)
@@ -117,3 +118,22 @@ def test_videos(config, tmp_path, root, capsys):
     assert list(tmp_path.glob("*_pose*.mp4"))
     assert main(["video", str(video), *arguments[:-1], "3d"]) == 2
     assert "--fit-mesh" in capsys.readouterr().err
+
+
+def test_aflw2000_3d_measures_points_in_3d(config, tmp_path, aligner, astronaut, capsys):
+    """Labels that are the points of the network, in the landmark convention of the labels."""
+    (face,) = aligner(astronaut)
+    labels = aligner.decoder.landmarks(face, "300w-lp").astype(np.float64)
+    folder = tmp_path / "aflw2000"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "image00001.png"), astronaut)
+    savemat(folder / "image00001.mat", {"pt3d_68": labels.T, "Pose_Para": np.zeros((1, 7))})
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu", "--refine", "0"]
+    assert main(["evaluate", "aflw2000-3d", "-c", str(config), *arguments]) == 0
+    (path,) = (tmp_path / "out").rglob("aflw2000-3d.json")
+    figures = {figure["name"]: figure["value"] for figure in json.loads(path.read_text())["figures"]}
+    # the crop is that of the labels, whose convention moves it a little
+    assert figures["gte.300w-lp.ground_truth"] < 6
+    assert figures["nme_3d.300w-lp.ground_truth"] < 4
+    assert figures["mean_face.gte"] > 2 * figures["gte.300w-lp.ground_truth"]
+    assert "GTE" in capsys.readouterr().out
