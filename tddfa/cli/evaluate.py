@@ -81,6 +81,10 @@ def add_parser(commands: Any) -> None:
         help="model for --peer-mediapipe: face_landmarker.task",
     )
     parser.add_argument(
+        "--scan-weights", type=Path, metavar="FILE.onnx",
+        help="network of tddfa train scan for the benchmark scans (default: the released one)",
+    )  # fmt: skip
+    parser.add_argument(
         "--write",
         type=Path,
         metavar="FILE.md",

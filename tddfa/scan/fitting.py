@@ -49,6 +49,8 @@ class FittedFace:
         mm, from each vertex to the scan along the scan's normal, positive outside; NaN where there is no scan.
     colors : ndarray (n, 3) float32 or None
         Those of the scan, RGB, 0..1.
+    landmarks : ndarray (68, 3)
+        Of the fitted model, in the frame of the scan.
     """
 
     vertices: Floats
@@ -58,6 +60,7 @@ class FittedFace:
     similarity: Similarity
     distances: Floats
     colors: NDArray[np.float32] | None
+    landmarks: Floats
 
 
 class _Fit:
@@ -212,4 +215,6 @@ def _result(scan: Scan, fit: _Fit, to_scan: Similarity, points: Floats, normals:
     rotation = to_scan.rotation @ fit.similarity.rotation
     whole = Similarity(rotation, to_scan.scale * fit.similarity.scale, to_scan(fit.similarity.shift[None])[0])
     count = fit.model.shape_count
-    return FittedFace(vertices, fit.model.triangles, fit.z[:count], fit.z[count:], whole, distances, colors)
+    model = fit.model
+    landmarks = np.einsum("lki,lk->li", vertices[model.landmark_triangles], model.landmark_weights)
+    return FittedFace(vertices, model.triangles, fit.z[:count], fit.z[count:], whole, distances, colors, landmarks)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from tddfa._shared.arrays import checked
 from tddfa.aligner import Aligner
@@ -69,7 +70,8 @@ class ScanFace:
     similarity : Similarity
         Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
     decoded : dict of str to ndarray (68, 3)
-        ``gd``, ``tkd``, ``pd``: the landmarks before the refinement (`tddfa.scan.decoding`).
+        The landmarks before the refinement: ``gd``, ``tkd``, ``pd`` (`tddfa.scan.decoding`); and ``completed``, which
+        is ``pd`` where the heat is sure, and else what the other landmarks tell.
     unit : str
         The unit of the scan, as given or as the size of the face tells.
     warnings : tuple of str
@@ -231,18 +233,46 @@ class ScanLandmarker:
         weights = ((confidence - _KNOWN) / (_SURE - _KNOWN)).clip(0, 1)
         final, fitted = self.prior.completed(decoded["pd"], weights)
         landmarks = fitted + weights[:, None] * (decoded["pd"] - fitted)
-        surface = Surface(region, self.snap == "geodesic")
-        near = surface.tree.query(landmarks)[0] / similarity.scale
-        on_surface = (near < _OFF_SURFACE) & (weights > 0)
-        if self.snap != "none":
-            best = hottest(heat, TOP * passes)
-            for k in np.flatnonzero(on_surface & (weights >= 1)):
-                around, warm = points[best[:, k]], heat[best[:, k], k].astype(np.float64)
-                landmarks[k] = surface.refined(landmarks[k], around, warm, self.sigma[k] * similarity.scale)
-        score = pose.score * float(confidence.mean()) ** 0.5
-        return ScanFace(
-            landmarks, confidence, on_surface, score, final, decoded, "", (), points, heat.astype(np.float32)
+        near = cKDTree(region.vertices).query(landmarks)[0] / similarity.scale
+        face = ScanFace(
+            landmarks,
+            confidence,
+            (near < _OFF_SURFACE) & (weights > 0),
+            pose.score * float(confidence.mean()) ** 0.5,
+            final,
+            {**decoded, "completed": landmarks},
+            "",
+            (),
+            points,
+            heat.astype(np.float32),
         )
+        return self.snapped(scan, face, self.snap)
+
+    def snapped(self, scan: Scan, face: ScanFace, snap: str) -> ScanFace:
+        """Refine the landmarks of a face on the scan once more, with other distances.
+
+        Parameters
+        ----------
+        scan : Scan
+        face : ScanFace
+            Of this scan and this landmarker.
+        snap : {"geodesic", "euclidean", "none"}
+
+        Raises
+        ------
+        ValueError
+            If `snap` is something else.
+        """
+        landmarks = face.decoded["completed"].copy()
+        if snap not in SNAPS:
+            raise ValueError(f"snap: expected one of {', '.join(SNAPS)}, got {snap!r}")
+        if snap != "none":
+            surface = Surface(_region(scan, face.similarity), snap == "geodesic")
+            best = hottest(face.heat, TOP * _ROUNDS[-1])
+            for k in np.flatnonzero(face.on_surface & (face.confidence >= _SURE)):
+                around, warm = face.points[best[:, k]], face.heat[best[:, k], k].astype(np.float64)
+                landmarks[k] = surface.refined(landmarks[k], around, warm, self.sigma[k] * face.similarity.scale)
+        return ScanFace(**{**vars(face), "landmarks": landmarks})
 
     def _heat(
         self,

@@ -173,8 +173,12 @@ _RECORDS = (
     Benchmark(
         "scans",
         "tddfa.evaluate.benchmarks.scans",
-        data="DIR/scans: .npz with vertices, landmarks and a prediction, mm",
+        data="none: scans are made (configs/evaluate/scans.yml); or DIR/scans: .npz with vertices, landmarks and a "
+        "prediction, mm",
         axes={"mm": ("distance", 10)},
+        sheet_title="landmarks on made scans, from the front; mean distance from the ground truth, mm",
+        sheet_unit="mm",
+        options=("scan_weights",),
     ),
 )
 

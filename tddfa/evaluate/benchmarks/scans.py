@@ -1,9 +1,9 @@
-"""Landmarks on 3D scans: errors in mm of stored predictions, decoded as in 2S-SGCN.
+"""Landmarks on 3D scans: errors in mm of ``tddfa scan`` on made scans, or of stored predictions.
 
-This package has no landmark detector for scans. It measures predictions that another program has stored: a heat map
-over points for each landmark, or points.
+Without data, scans are made (`tddfa.evaluate.made_scans`) and our own landmarker is measured. Stored predictions are a
+heat map over points for each landmark, decoded as in 2S-SGCN, or points.
 
-Data: DIR/scans/*.npz with vertices (v, 3) in mm, landmarks (68, 3) in mm or (68,) indices of vertices, and a
+Data: none, or DIR/scans/*.npz with vertices (v, 3) in mm, landmarks (68, 3) in mm or (68,) indices of vertices, and a
 prediction: predicted (68, 3) in mm, or heat (n, 68) with points (n, 3) in normalised units and scale, normalised units
 per mm. centre (3,), mm, was subtracted from the scan before scaling (default 0 0 0).
 """
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked
 from tddfa.datasets.files import read_arrays, relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
+from tddfa.evaluate.made_scans import evaluate_made
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
 from tddfa.landmarks68 import PARTS
 from tddfa.scan.decoding import GAMMA, SIGMA, TOP, decode, refine
@@ -103,18 +104,26 @@ def _landmarks(stored: NDArray[Any], vertices: Floats) -> Floats:
     return np.asarray(vertices[index])
 
 
-def evaluate(setup: Setup) -> Result:
-    """Measure stored predictions: mean and standard deviation of the errors by decoder, of all points and by part, mm.
+def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
+    """Measure mean and standard deviation of the errors by decoder, of all points and by part, mm.
 
-    The model of `setup` is not used.
+    Where there are stored predictions, the model of `setup` is not used.
+
+    Parameters
+    ----------
+    setup : Setup
+    scan_weights : Path, optional
+        Network of ``tddfa train scan`` to measure on made scans; by default the released one.
 
     Raises
     ------
     DataMissing
-        If there is no such folder.
+        If the folder of stored predictions is empty.
     ValueError
         If a file is damaged; the message names it.
     """
+    if not (setup.data / "scans").is_dir():
+        return evaluate_made(setup, _BENCHMARK.name, scan_weights)
     paths = sorted((setup.data / "scans").glob("*.npz"))
     if not paths:
         raise DataMissing(f"{setup.data / 'scans'}: no scans; expected {_BENCHMARK.data}")
@@ -136,7 +145,7 @@ def evaluate(setup: Setup) -> Result:
         curves=[
             Curve(_LABELS[name], tuple(np.concatenate(distances).tolist()), "mm") for name, distances in errors.items()
         ],
-        notes=["The predictions were stored by another program: this package has no landmark detector for scans."],
+        notes=["The predictions were stored by another program."],
     )
 
 

@@ -60,6 +60,7 @@ def npz_bytes(face: ScanFace, fitted: FittedFace | None = None) -> bytes:
             "fit_shape": fitted.shape,
             "fit_expression": fitted.expression,
             "fit_distances": fitted.distances,
+            "fit_landmarks": fitted.landmarks,
         }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stub has its switch as a keyword
