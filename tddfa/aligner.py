@@ -383,6 +383,7 @@ class Aligner:
         targets, predicted = aligned
         landmarks = self.decoder.to_convention(predicted.landmarks, predicted.camera)
         points = np.isfinite(targets.points[:, 0, 0]).tolist()
+        sure = np.isfinite(predicted.confidence[:, 0]).tolist()
         rois, scores = predicted.roi.tolist(), predicted.score.tolist()
         faces: list[list[Face]] = [[] for _ in images]
         for k, i in enumerate(targets.image.tolist()):
@@ -403,7 +404,7 @@ class Aligner:
                 track_id=None,
                 visible=None,
                 image_size=images[i].shape[:2],
-                confidence=None,
+                confidence=predicted.confidence[k] if sure[k] else None,
                 detected_points=targets.points[k] if points[k] else None,
             )
             faces[i].append(replace(face, visible=self.decoder.visible(face)) if self.visibility else face)

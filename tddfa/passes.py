@@ -13,13 +13,14 @@ from tddfa.crop import all_to_crop, all_to_image, crop_angles, crop_images, squa
 from tddfa.decoder import Decoder
 from tddfa.geometry.camera import projected
 from tddfa.geometry.squares import Squares, iou
+from tddfa.landmarks68 import COUNT, MIRRORED
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.mirror import Mirror, mirrored_camera
 
 Regressor = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]
 """``crops (n, size, size, 3) uint8`` BGR -> ``camera (n, 3, 4)``, ``shape (n, s)``, ``expression (n, e)`` and, where
-the model has one, ``score (n,)``."""
+the model has them, ``score (n,)`` and ``confidence (n, 68)`` of the landmarks."""
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -75,6 +76,8 @@ class Predictions(NamedTuple):
         Matrices to image px.
     landmarks : ndarray (n, 68, 3) float32
         Those on the surface, in image px.
+    confidence : ndarray (n, 68) float32
+        Of the landmarks, 0..1; NaN if the regressor predicts none.
     """
 
     roi: Squares
@@ -84,6 +87,7 @@ class Predictions(NamedTuple):
     expression: Floats
     camera: Floats
     landmarks: Floats
+    confidence: Floats
 
 
 Table = TypeVar("Table", Targets, Predictions)
@@ -201,14 +205,19 @@ class Passes:
         shape = _output(outputs, "shape", (count, model.shape_count))
         expression = _output(outputs, "expression", (count, model.expression_count))
         score = _output(outputs, "score", (count,)).astype(np.float64) if "score" in outputs else targets.score
+        if "confidence" in outputs:
+            sure = _output(outputs, "confidence", (count, COUNT))
+        else:
+            sure = np.full((count, COUNT), np.nan, dtype=np.float32)
         if flip:
             camera = mirrored_camera(camera, rule.size)
             shape, expression = _mirror(model).coefficients(shape, expression)
+            sure = sure[:, MIRRORED]
         in_image = all_to_image(targets.roi, camera, rule)
         landmarks = projected(in_image, model.landmarks(shape, expression))
         if not np.isfinite(landmarks).all():
             raise ValueError("regressor: expected finite numbers, got NaN or infinity")
-        return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks)
+        return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks, sure)
 
     def _combined(self, first: Predictions, second: Predictions) -> Predictions:
         """Mean of two passes whose squares nearly agree, else the later one, whose square is the better.
@@ -223,7 +232,8 @@ class Passes:
         camera = _mean(first.camera, second.camera)
         landmarks = projected(camera, self.face_model.landmarks(shape, expression))
         crop_camera = all_to_crop(second.roi, camera, self.rule)
-        mean = Predictions(second.roi, score, crop_camera, shape, expression, camera, landmarks)
+        sure = _mean(first.confidence, second.confidence)
+        mean = Predictions(second.roi, score, crop_camera, shape, expression, camera, landmarks, sure)
         return mean if near.all() else replaced(mean, ~near, rows(second._replace(score=score), ~near))
 
 
@@ -254,8 +264,8 @@ def roll_steps(before: Squares, after: Squares) -> NDArray[np.float64]:
 
 
 def _no_predictions(model: FaceModel) -> Predictions:
-    shapes = (4,), (), (3, 4), (model.shape_count,), (model.expression_count,), (3, 4), (68, 3)
-    types = [np.float64] * 2 + [np.float32] * 5
+    shapes = (4,), (), (3, 4), (model.shape_count,), (model.expression_count,), (3, 4), (COUNT, 3), (COUNT,)
+    types = [np.float64] * 2 + [np.float32] * 6
     return _table(Predictions, (np.zeros((0, *shape), dtype) for shape, dtype in zip(shapes, types, strict=True)))
 
 

@@ -561,3 +561,29 @@ def test_one_aligner_may_be_called_from_many_threads(aligner, astronaut, two_peo
         assert len(faces) == len(others)
         for face, other in zip(faces, others, strict=True):
             np.testing.assert_allclose(face.landmarks, other.landmarks, atol=1e-3)
+
+
+def test_confidence_of_the_landmarks_follows_flips_and_is_averaged(aligner, astronaut):
+    """A regressor that is sure of the landmarks on the left of its crop: with both passes, of those on both sides."""
+    regressor, calls = aligner.regressor, []
+
+    def sure(crops):
+        outputs = dict(regressor(crops))
+        points = aligner.face_model.landmarks(outputs["shape"], outputs["expression"])
+        x = (points @ outputs["camera"][:, :1, :3].transpose(0, 2, 1))[..., 0] + outputs["camera"][:, :1, 3]
+        outputs["confidence"] = (x < 60).astype(np.float32)
+        calls.append(outputs["confidence"])
+        return outputs
+
+    (box,) = (face.box for face in aligner(astronaut))
+    assert aligner(astronaut)[0].confidence is None
+    for refine, flip in ((0, False), (1, True)):
+        own = Aligner(sure, aligner.decoder, refine=refine, flip=flip)
+        calls.clear()
+        (face,) = own(astronaut, boxes=[box])
+        assert face.confidence.shape == (68,)
+        expected = calls[0][0] if not flip else (calls[0][0] + calls[1][0][MIRRORED]) / 2
+        assert face.confidence == pytest.approx(expected)
+        assert face.to_dict()["confidence"] == pytest.approx(expected.tolist(), abs=1e-4)
+    # the flipped crop's left is the other side of the face
+    assert 0.4 < face.confidence.mean() < 0.6 and (face.confidence == 0.5).mean() > 0.7

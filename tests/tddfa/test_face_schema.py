@@ -44,7 +44,7 @@ def test_its_version_and_orders_are_those_of_the_record(schema, record):
 class TestRecordsAreValid:
     def test_with_every_key(self, validator, schema, record):
         validator.validate(record)
-        assert list(record) == [*[key for key in schema["properties"] if key != "confidence"], "confidence"]
+        assert list(record) == [*[key for key in schema["properties"] if key != "detected_points"], "detected_points"]
 
     @pytest.mark.parametrize("options", [{"dense": False}, {"intrinsics": Intrinsics.centered(800, (512, 512))}])
     def test_of_a_photo(self, validator, aligner, two_people, options):

@@ -171,7 +171,7 @@ def found(x, y, size, score, angle=0.0, box=None, detected=0.5, image=0):
     box = points[0, :2, :2].reshape(1, 4) if box is None else np.array([box], np.float32)
     roi, upright = Roi.around(x, y, 1.25 * size, angle).row, Roi.around(x, y, 1.25 * size).row
     camera, none = np.eye(3, 4, dtype=np.float32)[None], np.zeros((1, 0), np.float32)
-    predicted = Predictions(roi, np.array([score]), camera, none, none, camera, points)
+    predicted = Predictions(roi, np.array([score]), camera, none, none, camera, points, np.full((1, 68), np.nan))
     return Aligned(as_targets(image, box, np.array([detected]), upright), predicted)
 
 

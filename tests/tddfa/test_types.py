@@ -122,7 +122,7 @@ class TestFace:
 class TestRecord:
     KEYS = (
         "box", "score", "roi", "pose", "pose_order", "rotation", "quaternion", "camera", "scale", "landmarks",
-        "landmark_convention", "shape", "expression", "gaze", "track_id", "visible", "six_dof",
+        "landmark_convention", "shape", "expression", "gaze", "track_id", "visible", "six_dof", "confidence",
     )  # fmt: skip
 
     def test_without_a_decoder(self):
@@ -132,6 +132,7 @@ class TestRecord:
         assert record["roi"] == {"left": 0, "top": 0, "side": 10, "angle": 0}
         assert record["expression"] == [0] * 55
         assert (record["landmark_convention"], record["visible"], record["six_dof"]) == (None, None, None)
+        assert record["confidence"] is None
         assert json.loads(json.dumps(record, allow_nan=False)) == record
 
     def test_with_a_decoder(self, aligner, astronaut):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tddfa.cli.train import convention, fit, predictions, prepare
+from tddfa.cli.train import convention, fit, label, predictions, prepare
 from tddfa.cli.train._training import TRAININGS
 
 
@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
         sub.set_defaults(run=training.run)
     for name, module, help_text in (
         ("fit", fit, "label photos: landmarks to pose, shape and expression"),
+        ("label", label, "label real photos of turned faces and of closed eyes"),
         ("prepare", prepare, "make more crops to train on: turned, edited, synthetic, ..."),
         ("predictions", predictions, "find the faces that the detector learns, with another detector"),
         ("convention", convention, "add another landmark convention to a face model"),

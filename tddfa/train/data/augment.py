@@ -34,6 +34,7 @@ _NOISE_FIELD = 192
 # Fields of `Augment` that are probabilities.
 _PROBABILITIES = (
     "flip",
+    "wide_fraction",
     "roll_fraction",
     "color",
     "grayscale",
@@ -58,6 +59,8 @@ class Augment:
         Maximum shift of the crop's centre, as a fraction of the crop's side.
     scale : tuple of float
         Minimum and maximum factor of the crop's side.
+    wide_fraction, wide_shift, wide_scale : float, float, tuple of float
+        Probability that shift and scale have these limits instead: boxes of poor detectors.
     roll_fraction, max_roll : float
         Probability of a rotation in the image plane, and its maximum, degrees.
     color, grayscale : float
@@ -81,6 +84,9 @@ class Augment:
     flip: float = 0.5
     shift: float = 0.10
     scale: tuple[float, float] = (0.84, 1.25)
+    wide_fraction: float = 0.0
+    wide_shift: float = 0.2
+    wide_scale: tuple[float, float] = (0.75, 1.4)
     roll_fraction: float = 0.2
     max_roll: float = 70.0
     color: float = 0.8
@@ -97,13 +103,16 @@ class Augment:
         for name in _PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Augment.{name}: expected a probability of 0..1, got {getattr(self, name)}")
-        if not 0 <= self.shift <= 1:
-            raise ValueError(f"Augment.shift: expected 0..1, got {self.shift}")
+        for name in ("shift", "wide_shift"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Augment.{name}: expected 0..1, got {getattr(self, name)}")
         if not 0 <= self.max_roll <= 180:
             raise ValueError(f"Augment.max_roll: expected 0..180 degrees, got {self.max_roll}")
-        object.__setattr__(self, "scale", tuple(self.scale))
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < np.inf:
-            raise ValueError(f"Augment.scale: expected a minimum and maximum factor over 0, got {self.scale}")
+        for name in ("scale", "wide_scale"):
+            limits = tuple(getattr(self, name))
+            object.__setattr__(self, name, limits)
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1] < np.inf:
+                raise ValueError(f"Augment.{name}: expected a minimum and maximum factor over 0, got {limits}")
 
     @classmethod
     def none(cls) -> Augment:
@@ -180,13 +189,16 @@ def place(
     augment : Augment
         How far the placement may be off.
     rng : numpy.random.Generator
-        As many numbers are drawn for every `augment`.
+        Source of the random numbers.
     flipped : bool
         Whether the crop is flipped horizontally.
     size : int
         Side of the network's crop, px.
     """
     rolled, angle, factor, right, down = rng.random(5)
+    shift, scales = augment.shift, augment.scale
+    if augment.wide_fraction and rng.random() < augment.wide_fraction:
+        shift, scales = augment.wide_shift, augment.wide_scale
     roll = np.radians(augment.max_roll) * (2 * angle - 1) if rolled < augment.roll_fraction else 0.0
     rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     known = landmarks[np.isfinite(landmarks).all(axis=1)] @ rotation.T
@@ -197,18 +209,24 @@ def place(
     else:
         side = LANDMARK_SCALE / STORED_SCALE * width
         centre = rotation @ np.full(2, (width - 1) / 2)
-    low_scale, high_scale = np.log(augment.scale)
+    low_scale, high_scale = np.log(scales)
     side *= float(np.exp(low_scale + (high_scale - low_scale) * factor))
-    centre = centre + side * augment.shift * np.array([2 * right - 1, 2 * down - 1])
+    centre = centre + side * shift * np.array([2 * right - 1, 2 * down - 1])
     scale = size / side
     matrix = np.column_stack([scale * rotation, (size - 1) / 2 - scale * centre])
     border = cv2.BORDER_CONSTANT
-    if augment.shift or augment.roll_fraction:
+    if shift or augment.roll_fraction:
         border = int(rng.choice(BORDERS, p=_BORDER_PROBABILITIES))
     return Placement(matrix, flipped, scale, border, size)
 
 
-def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, texture: Image | None = None) -> Image:
+def change_pixels(
+    crop: Image,
+    augment: Augment,
+    rng: np.random.Generator,
+    texture: Image | None = None,
+    covered: NDArray[np.bool_] | None = None,
+) -> Image:
     """Change the pixels of a crop: occlusion, light, colour, blur, resolution, noise and compression, in this order.
 
     Parameters
@@ -221,10 +239,12 @@ def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, textu
         Source of the random numbers.
     texture : ndarray (h, w, 3) uint8, optional
         Another image, whose pixels occluding objects take.
+    covered : ndarray (h, w) bool, optional
+        Becomes True where an object hides the image.
     """
     chance = rng.random(8)
     if chance[0] < augment.occlusion:
-        crop = occlude(crop, rng, texture)
+        crop = occlude(crop, rng, texture, covered)
     if chance[1] < augment.lighting:
         crop = light(crop, rng)
     if chance[2] < augment.color or chance[3] < augment.grayscale:
@@ -240,8 +260,13 @@ def change_pixels(crop: Image, augment: Augment, rng: np.random.Generator, textu
     return crop
 
 
-def occlude(crop: Image, rng: np.random.Generator, texture: Image | None = None) -> Image:
-    """Occlude a part of the image by a polygon or an ellipse: plain, shaded, or a piece of `texture`."""
+def occlude(
+    crop: Image, rng: np.random.Generator, texture: Image | None = None, covered: NDArray[np.bool_] | None = None
+) -> Image:
+    """Occlude a part of the image by a polygon or an ellipse: plain, shaded, or a piece of `texture`.
+
+    `covered` (h, w) becomes True there.
+    """
     height, width = crop.shape[:2]
     mask = np.zeros((height, width), dtype=np.uint8)
     extent = np.array([width, height])
@@ -259,6 +284,8 @@ def occlude(crop: Image, rng: np.random.Generator, texture: Image | None = None)
         corners = [tip - along * near, tip + along * near, tip + outward * width + along * far]
         corners.append(tip + outward * width - along * far)
         cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 255)
+    if covered is not None:
+        covered |= mask > 0
     if texture is not None and rng.random() < 0.6:
         pattern = np.roll(texture[:height, :width], rng.integers(0, height, 2), axis=(0, 1))
         if pattern.shape != crop.shape:

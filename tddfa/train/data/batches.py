@@ -18,7 +18,7 @@ from tddfa.train.data.augment import CROP_SIZE, Augment, change_pixels, place
 from tddfa.train.data.crops import Crops
 from tddfa.train.engine.workers import stream
 
-__all__ = ["Batch", "Crops", "batches", "draw", "in_order", "make_batch"]
+__all__ = ["Batch", "Crops", "batches", "draw", "in_order", "make_batch", "paired"]
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -53,6 +53,10 @@ class Batch:
         Rows of the `Crops`.
     depth : ndarray (n, 68) float32
         Labelled z of the landmarks, px of the crop; NaN where unknown.
+    person : ndarray (n,) int
+        Number of the person within the batch; -1 where unknown.
+    covered : ndarray (n, 68) bool
+        Landmarks behind an object of the augmentation, or outside the crop.
     """
 
     crops: Image
@@ -65,6 +69,8 @@ class Batch:
     face: Flags
     rows: Rows
     depth: Floats
+    person: Rows
+    covered: Flags
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -129,6 +135,7 @@ def make_batch(
     camera = np.zeros((n, 3, 4), dtype=np.float32)
     landmarks = np.zeros((n, 68, 2), dtype=np.float32)
     depth = np.where(flips[:, None], labels.depth[:, MIRRORED], labels.depth)
+    hidden = np.zeros((n, 68), dtype=bool)
     before: Image | None = None
     for i in range(n):
         crop = crops.image(int(rows[i]))
@@ -145,14 +152,62 @@ def make_batch(
         whole = np.where(np.isnan(target), fitted, target)
         whole = whole if np.isfinite(whole).all() else np.full_like(whole, np.nan)
         placement = place(whole, width, augment, rng, bool(flips[i]), crop_size)
-        pixels[i] = change_pixels(placement.crop(crop), augment, rng, before)
+        objects = np.zeros((crop_size, crop_size), dtype=bool)
+        pixels[i] = change_pixels(placement.crop(crop), augment, rng, before, objects)
         before = crop
         depth[i] *= placement.scale
+        hidden[i] = _hidden(placement.points(whole), objects)
         if has_params[i]:
             camera[i] = placement.camera(own)
         if known[i]:
             landmarks[i] = placement.points(target)
-    return Batch(pixels, camera, shape, expression, landmarks, has_params, known, labels.face, np.asarray(rows), depth)
+    person = _numbers(labels.person)
+    rows = np.asarray(rows)
+    flags = has_params, known, labels.face
+    return Batch(pixels, camera, shape, expression, landmarks, *flags, rows, depth, person, hidden)
+
+
+def _hidden(landmarks: Floats, objects: Flags) -> Flags:
+    """Landmarks (68,) on objects (size, size), or outside the crop; unknown ones are not hidden."""
+    known: Flags = np.asarray(np.isfinite(landmarks).all(axis=1))
+    x, y = np.rint(np.where(known[:, None], landmarks, 0)).astype(np.intp).T
+    inside = (x >= 0) & (y >= 0) & (x < objects.shape[1]) & (y < objects.shape[0])
+    return np.asarray(known & (~inside | objects[np.where(inside, y, 0), np.where(inside, x, 0)]))
+
+
+def _numbers(person: NDArray[np.str_]) -> Rows:
+    """Number of each person (n,), -1 where the name is empty."""
+    _, numbers = np.unique(person, return_inverse=True)
+    return np.where(person == "", -1, numbers).astype(np.intp)
+
+
+def paired(rows: Rows, person: NDArray[np.str_], rng: np.random.Generator) -> Rows:
+    """Exchange rows so that photos of a person come in pairs.
+
+    Of the rows whose person is known, every second becomes another photo of the person before it.
+
+    Parameters
+    ----------
+    rows : ndarray (n,) int
+        Drawn rows.
+    person : ndarray (m,) str
+        Of all rows; empty where unknown.
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> person = np.array(["", "a", "a", "b", "b"])
+    >>> paired(np.array([1, 0, 3]), person, np.random.default_rng(0)).tolist()
+    [1, 0, 2]
+    """
+    changed = rows.copy()
+    known = np.flatnonzero(person[rows] != "")
+    for first, second in zip(known[::2].tolist(), known[1::2].tolist(), strict=False):
+        others = np.flatnonzero(person == person[rows[first]])
+        others = others[others != rows[first]]
+        if len(others):
+            changed[second] = rng.choice(others)
+    return changed
 
 
 def batches(
@@ -236,6 +291,8 @@ class _Maker:
         """Batch of a number."""
         rows = draw(self.weights, number * self.size, self.size, self.seed)
         rng = np.random.default_rng((self.seed, 2, number))
+        if (self.crops.labels.person != "").any():
+            rows = paired(rows, self.crops.labels.person, np.random.default_rng((self.seed, 3, number)))
         return make_batch(self.crops, rows, self.augment, self.model, self.mirror, rng, self.crop_size)
 
 

@@ -44,6 +44,8 @@ class Sample:
         For validation, never for training.
     depth : ndarray (68,) or None
         z of the landmarks, px of the crop.
+    person : str
+        Name of the person; empty if unknown.
     """
 
     crop: Image
@@ -55,6 +57,7 @@ class Sample:
     face: bool = True
     validation: bool = False
     depth: Floats | None = None
+    person: str = ""
 
 
 def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], model: FaceModel) -> int:
@@ -116,6 +119,7 @@ def write_samples(folder: str | os.PathLike[str], samples: Iterable[Sample], mod
         face=np.array([row.face for row in rows]),
         validation=np.array([row.validation for row in rows]),
         depth=depth,
+        person=np.array([row.person for row in rows]),
     )
     write_shard(folder, jpegs, labels)
     return len(jpegs)

@@ -12,6 +12,7 @@ or as plain files ``000123.jpg``. The number is the row of the labels::
     face (n,) bool                  whether there is a face; if missing, all True
     depth (n, 68) float32           z of the landmarks, px of the crop, larger towards the viewer, up to a constant for
                                     each face; NaN where unknown; may be missing
+    person (n,) str                 name of the person, empty where unknown; may be missing
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Labels:
         NaN where unknown.
     depth : ndarray (n, 68) float32
         NaN where unknown.
+    person : ndarray (n,) str
+        Empty where unknown.
     """
 
     camera: Floats
@@ -70,6 +73,7 @@ class Labels:
     has_params: Flags
     face: Flags
     depth: Floats
+    person: NDArray[np.str_]
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -86,9 +90,10 @@ class Labels:
         ):
             value = checked(name, getattr(self, name), shape, dtype, finite=name not in ("landmarks", "depth"))
             object.__setattr__(self, name, value)
-        source = np.asarray(self.source)
-        if source.shape != (n,) or source.dtype.kind != "U":
-            raise ValueError(f"source: expected shape ({n},) of text, got {source.shape} of {source.dtype}")
+        for name in ("source", "person"):
+            text = np.asarray(getattr(self, name))
+            if text.shape != (n,) or text.dtype.kind != "U":
+                raise ValueError(f"{name}: expected shape ({n},) of text, got {text.shape} of {text.dtype}")
 
     @classmethod
     def of(
@@ -102,6 +107,7 @@ class Labels:
         has_params: Any = None,
         face: Any = None,
         depth: Any = None,
+        person: Any = None,
     ) -> Labels:
         """Make labels with defaults for the arrays that may be missing."""
         n = len(np.asarray(camera))
@@ -115,6 +121,7 @@ class Labels:
             has_params=np.ones(n, dtype=bool) if has_params is None else has_params,
             face=np.ones(n, dtype=bool) if face is None else face,
             depth=np.full((n, 68), np.nan, dtype=np.float32) if depth is None else depth,
+            person=np.zeros(n, dtype="U1") if person is None else np.asarray(person),
         )
 
     def __len__(self) -> int:

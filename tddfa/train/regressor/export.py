@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
+from tddfa.landmarks68 import COUNT
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
@@ -42,7 +43,8 @@ def export_regressor(
     network : Regressor
         Network to export; its running BatchNorm statistics are folded into the convolutions.
     path : path
-        ``.onnx`` file to write: crops (n, 120, 120, 3) uint8 BGR to camera (n, 3, 4), shape, expression and score.
+        ``.onnx`` file to write: crops (n, 120, 120, 3) uint8 BGR to camera (n, 3, 4), shape, expression, score and, if
+        the network has one, the confidence (n, 68) of the landmarks.
     crops : ndarray (n, 120, 120, 3) uint8
         Crops on which the outputs are compared with torch.
     notes : mapping of str to str
@@ -115,11 +117,19 @@ def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:
         logits = node("Add", [logits, node("Gemm", [inside, constant(second)], transB=1)])
     node("Sigmoid", [node("Squeeze", [logits, constant([1], np.int64)])], ["score"])
 
+    confidence: dict[str, list[Any]] = {}
+    if network.confidence is not None:
+        layers = [value.detach().cpu().numpy() for value in network.confidence.parameters()]
+        inside = node("Relu", [node("Gemm", [features, *map(constant, layers[:2])], transB=1)])
+        node("Sigmoid", [node("Gemm", [inside, *map(constant, layers[2:])], transB=1)], ["confidence"])
+        confidence["confidence"] = ["n", COUNT]
+
     outputs: dict[str, list[Any]] = {
         "camera": ["n", 3, 4],
         "shape": ["n", counts[1]],
         "expression": ["n", counts[2]],
         "score": ["n"],
+        **confidence,
     }
     image = ("crops", ["n", CROP_SIZE, CROP_SIZE, 3])
     return graph.model("regressor", image, outputs, "", "tddfa.train", notes)

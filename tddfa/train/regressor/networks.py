@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tddfa.landmarks68 import COUNT
 from tddfa.model.runtime import Model
 
 CROP_SIZE = 120
@@ -48,6 +50,8 @@ class Prediction(NamedTuple):
         Logit of the face score: that a face is there, or after `tddfa.train.score` that the alignment is right.
     whitened : Tensor (n, 12 + s + e)
         Camera (row by row), shape and expression as the head outputs them, each of mean 0 and standard deviation 1.
+    confidence : Tensor (n, 68) or None
+        Logits of the confidence of each landmark.
     """
 
     camera: Tensor
@@ -55,14 +59,23 @@ class Prediction(NamedTuple):
     expression: Tensor
     logit: Tensor
     whitened: Tensor
+    confidence: Tensor | None = None
+
+    def rows(self, part: slice) -> Prediction:
+        """The prediction for some of the crops."""
+        confidence = None if self.confidence is None else self.confidence[part]
+        first = self.camera[part], self.shape[part], self.expression[part], self.logit[part], self.whitened[part]
+        return Prediction(*first, confidence)
 
     def outputs(self) -> dict[str, Tensor]:
-        """Outputs of the exported network: camera, shape, expression and score."""
+        """Outputs of the exported network: camera, shape, expression, score and, if there is one, confidence."""
+        confidence = {} if self.confidence is None else {"confidence": self.confidence.sigmoid()}
         return {
             "camera": self.camera,
             "shape": self.shape,
             "expression": self.expression,
             "score": self.logit.sigmoid(),
+            **confidence,
         }
 
 
@@ -137,12 +150,21 @@ class Regressor(nn.Module):
     score_hidden : int
         Width of a hidden layer of the score, which is added to the head's logit; 0 has none
         (`tddfa.train.score`).
+    confidence_hidden : int
+        Width of the hidden layer of the landmarks' confidence; 0 has no confidence.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: float, shape_count: int, expression_count: int, score_hidden: int = 0) -> None:
+    def __init__(
+        self,
+        width: float,
+        shape_count: int,
+        expression_count: int,
+        score_hidden: int = 0,
+        confidence_hidden: int = 0,
+    ) -> None:
         super().__init__()
         self.shape_count, self.expression_count = shape_count, expression_count
         self.backbone = MobileNet(width)
@@ -152,8 +174,17 @@ class Regressor(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.score_hidden = score_hidden
         self.score = score_layers(self.backbone.channels, score_hidden) if score_hidden else None
+        self.confidence_hidden = 0
+        self.confidence: nn.Sequential | None = None
+        if confidence_hidden:
+            self.add_confidence(confidence_hidden)
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("std", torch.ones(count))
+
+    def add_confidence(self, hidden: int) -> None:
+        """Add untrained layers for the confidence of the landmarks; all other outputs stay."""
+        self.confidence_hidden = hidden
+        self.confidence = confidence_layers(self.backbone.channels, hidden)
 
     @property
     def coefficient_count(self) -> int:
@@ -192,12 +223,18 @@ class Regressor(nn.Module):
             logit = logit + self.score(features).float()[:, 0]
         values = whitened * self.std + self.mean
         camera, shape, expression = values.split([CAMERA_COUNT, self.shape_count, self.expression_count], dim=1)
-        return Prediction(camera.reshape(-1, 3, 4), shape, expression, logit, whitened)
+        confidence = None if self.confidence is None else self.confidence(features).float()
+        return Prediction(camera.reshape(-1, 3, 4), shape, expression, logit, whitened, confidence)
 
 
 def score_layers(channels: int, hidden: int) -> nn.Sequential:
     """Make the layers of the score that are not linear: features (n, channels) to logits (n, 1)."""
     return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False))
+
+
+def confidence_layers(channels: int, hidden: int) -> nn.Sequential:
+    """Make the layers of the landmarks' confidence: features (n, channels) to logits (n, 68)."""
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, COUNT))
 
 
 def load_onnx(
@@ -236,9 +273,10 @@ def load_onnx(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such network")
-    convolutions, head, score, counts = _read_onnx(path)
-    hidden = len(score[0]) if score else 0
-    network = Regressor(len(convolutions[0][0]) / _FIRST_CHANNELS, counts[0], counts[1], hidden)
+    convolutions, head, (score, confidence), counts = _read_onnx(path)
+    width = len(convolutions[0][0]) / _FIRST_CHANNELS
+    hidden = [len(layers[0]) if layers else 0 for layers in (score, confidence)]
+    network = Regressor(width, counts[0], counts[1], *hidden)
     count = network.coefficient_count
     mean = np.zeros(count, dtype=np.float32) if mean is None else mean
     std = np.ones(count, dtype=np.float32) if std is None else std
@@ -260,9 +298,10 @@ def load_onnx(
         bias[:-1] = (bias[:-1] - network.mean) / network.std
         network.head.weight.copy_(weight)
         network.head.bias.copy_(bias)
-        if network.score is not None:
-            for parameter, value in zip(network.score.parameters(), score, strict=True):
-                parameter.copy_(torch.from_numpy(value).reshape(parameter.shape))
+        for layers_of, read in ((network.score, score), (network.confidence, confidence)):
+            if layers_of is not None:
+                for parameter, value in zip(layers_of.parameters(), read, strict=True):
+                    parameter.copy_(torch.from_numpy(value).reshape(parameter.shape))
         images = (torch.from_numpy(calibration).float() - PIXEL_MEAN) / PIXEL_SCALE
         features = images.permute(0, 3, 1, 2)
         for (layer, norm), (kernel, offset) in zip(layers, convolutions, strict=True):
@@ -302,7 +341,8 @@ def _read_onnx(
 ) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]], Any, Any]:
     """Read weights and biases of the convolutions in order, those of the head, and the numbers of coefficients.
 
-    Before the last, the weights of the score's own layers, as `score_layers` has them; empty if it has none.
+    Before the last, the weights of the own layers of score and confidence, as `score_layers` and `confidence_layers`
+    have them; empty if it has none.
 
     The first convolution is returned for pixels (x - 127.5) / 128, wherever the file scales them. One that convolves
     interleaved b, g, r values (`tddfa.onnx_tools.optimise`) is converted back.
@@ -320,7 +360,12 @@ def _read_onnx(
         }
         counts = {item.name: item.type.tensor_type.shape.dim[-1].dim_value for item in graph.output}
         convolutions = [(values[n.input[1]], values[n.input[2]]) for n in graph.node if n.op_type == "Conv"]
-        heads = [[values[name] for name in n.input[1:]] for n in graph.node if n.op_type == "Gemm"]
+        products = [n for n in graph.node if n.op_type == "Gemm"]
+        makers = {name: n for n in graph.node for name in n.output}
+        confident = _products_before("confidence", makers)
+        confidence = [np.array(values[name], dtype=np.float32) for n in confident for name in n.input[1:]]
+        others = [n for n in products if not any(n is each for each in confident)]
+        heads = [[values[name] for name in n.input[1:]] for n in others]
         scales = [float(values[n.input[1]]) for n in graph.node if n.op_type == "Mul" and values[n.input[1]].size == 1]
         first, offset = convolutions[0]
         (weight, bias), *own = heads
@@ -334,4 +379,16 @@ def _read_onnx(
     first = first / np.float32(np.prod(scales) * PIXEL_SCALE if scales else 1 / PIXEL_SCALE)
     layers = [(first, offset), *convolutions[1:], (weight, bias)]
     *owned, head = [(np.array(w, dtype=np.float32), np.array(b, dtype=np.float32)) for w, b in layers]
-    return owned, head, score, (shape, expression)
+    return owned, head, (score, confidence), (shape, expression)
+
+
+def _products_before(output: str, makers: Mapping[str, Any]) -> list[Any]:
+    """The two matrix products behind an output that has a hidden layer, first to last; none if there is no output."""
+    found: list[Any] = []
+    name = output
+    while name in makers and len(found) < 2:
+        node = makers[name]
+        if node.op_type == "Gemm":
+            found.insert(0, node)
+        name = node.input[0]
+    return found

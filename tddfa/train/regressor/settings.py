@@ -38,6 +38,12 @@ class LossWeights:
         Face score.
     wpdc, vdc : float
         Weighted parameter distance cost and vertex distance cost (Zhu et al., CVPR 2016).
+    identity : float
+        Agreement of the shape over the photos of a person (`tddfa.train.regressor.face_losses`).
+    closure, gaze : float
+        Weights of blinks, one-sided, with winks; and the direction of the gaze.
+    confidence : float
+        Confidence of each landmark; over 0, the network gets an output for it.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"lids": "eyelids"}
@@ -59,6 +65,10 @@ class LossWeights:
     score: float = 2.0
     wpdc: float = 0.0
     vdc: float = 0.0
+    identity: float = 0.0
+    closure: float = 0.0
+    gaze: float = 0.0
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""

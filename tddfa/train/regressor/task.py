@@ -21,7 +21,7 @@ from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import autocast, torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 from tddfa.train.engine.settings import Folder
-from tddfa.train.regressor import losses
+from tddfa.train.regressor import face_losses, losses
 from tddfa.train.regressor.export import export_regressor
 from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, Prediction, Regressor, load_onnx
 from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings
@@ -35,6 +35,8 @@ _WHITENING_CROPS, _CALIBRATION_CROPS = 2048, 512
 # Minimum standard deviation of an expression's weight, so that rare expressions do not dominate the loss.
 _MIN_EXPRESSION_STD = 0.03
 _VALIDATION_BATCH = 100
+# Width of the hidden layer of the landmarks' confidence.
+_CONFIDENCE_HIDDEN = 64
 # Width multiplier of a network from scratch if the settings have none.
 _WIDTH = 0.5
 
@@ -51,6 +53,8 @@ class Targets:
     has_params: Tensor
     has_landmarks: Tensor
     face: Tensor
+    person: Tensor
+    covered: Tensor
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> Targets:
@@ -100,6 +104,7 @@ class RegressorTask:
             device
         )
         self.validation = validation
+        self.eyes = face_losses.Eyes(model.expression_names, needed=bool(weights.closure or weights.gaze))
         self.look_ahead = meta_joint.steps
         candidates = {
             "wpdc": dataclasses.replace(weights, wpdc=meta_joint.wpdc, vdc=0.0),
@@ -130,8 +135,7 @@ class RegressorTask:
         with autocast(self.device):
             predicted = self.network(torch.cat([targets.crops, crops]))
         labelled, other = (
-            Prediction(*(value[part] for value in predicted))
-            for part in (slice(len(targets.crops)), slice(len(targets.crops), None))
+            predicted.rows(part) for part in (slice(len(targets.crops)), slice(len(targets.crops), None))
         )
         return self.terms(labelled, targets, self.weights), self._landmarks(other)
 
@@ -180,9 +184,28 @@ class RegressorTask:
                 posed,
             ),
             "vdc": lambda: losses.vertex_distance(points, target_points, posed),
+            "identity": lambda: face_losses.identity_distance(predicted.shape, target.person),
+            "closure": lambda: face_losses.lid_closure(
+                predicted.expression[:, self.eyes.blink], target.expression[:, self.eyes.blink], posed
+            ),
+            "gaze": lambda: face_losses.gaze_distance(
+                self.eyes.gaze(predicted.expression),
+                self.eyes.gaze(target.expression),
+                target.expression[:, self.eyes.blink],
+                posed,
+            ),
+            "confidence": lambda: face_losses.confidence_loss(
+                self._confidence(predicted), landmarks, target.landmarks, target.covered, marked
+            ),
         }
         used = {name: getattr(weights, name) for name in terms}
         return {name: weight * terms[name]() for name, weight in used.items() if weight}
+
+    @staticmethod
+    def _confidence(predicted: Prediction) -> Tensor:
+        if predicted.confidence is None:
+            raise ValueError("confidence: expected a network with a confidence, this one has none")
+        return predicted.confidence
 
     def judge(self, batch: Batch) -> float:
         """Compute the VDC of a batch, by which meta-joint optimisation selects (Guo et al., ECCV 2020)."""
@@ -240,6 +263,7 @@ def describe(network: Regressor) -> dict[str, Any]:
         "shape_count": network.shape_count,
         "expression_count": network.expression_count,
         "score_hidden": network.score_hidden,
+        "confidence_hidden": network.confidence_hidden,
     }
 
 
@@ -357,11 +381,18 @@ def _network(settings: RegressorSettings, training: Crops, model: FaceModel) -> 
     if settings.init is not None:
         calibration = np.concatenate([batch.crops for batch in samples])[:_CALIBRATION_CROPS]
         network = load_onnx(settings.init, calibration, mean, std)
-        if settings.width is None or settings.width <= network.backbone.width:
-            return network
-        return widened(network, settings.width, settings.schedule.seed)
+        if settings.width is not None and settings.width > network.backbone.width:
+            network = widened(network, settings.width, settings.schedule.seed)
+        return _with_confidence(network, settings)
     network = Regressor(_WIDTH if settings.width is None else settings.width, model.shape_count, model.expression_count)
     network.whiten_by(mean, std)
+    return _with_confidence(network, settings)
+
+
+def _with_confidence(network: Regressor, settings: RegressorSettings) -> Regressor:
+    """The network, with layers for the confidence of the landmarks if it is trained and has none."""
+    if settings.loss_weights.confidence and network.confidence is None:
+        network.add_confidence(_CONFIDENCE_HIDDEN)
     return network
 
 

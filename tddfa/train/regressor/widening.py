@@ -41,7 +41,8 @@ def widened(network: Regressor, width: float, seed: int = 0) -> Regressor:
     """
     if width < network.backbone.width:
         raise ValueError(f"width: expected {network.backbone.width} or more, got {width}")
-    wide = Regressor(width, network.shape_count, network.expression_count, network.score_hidden).eval()
+    counts = network.shape_count, network.expression_count, network.score_hidden, network.confidence_hidden
+    wide = Regressor(width, *counts).eval()
     generator = torch.Generator().manual_seed(seed)
     layers = zip(network.backbone.convolutions(), wide.backbone.convolutions(), strict=True)
     copied = torch.arange(3)
@@ -57,7 +58,7 @@ def widened(network: Regressor, width: float, seed: int = 0) -> Regressor:
             getattr(norm, name).copy_(getattr(narrow_norm, name)[copied])
     wide.head.weight.copy_(_split(network.head.weight[..., None], copied, generator)[..., 0])
     wide.head.bias.copy_(network.head.bias)
-    for (name, parameter), own in zip(_score(network), _score(wide), strict=True):
+    for (name, parameter), own in zip(_further(network), _further(wide), strict=True):
         reads_features = name == "0.weight"
         own[1].copy_(_split(parameter[..., None], copied, generator)[..., 0] if reads_features else parameter)
     wide.mean.copy_(network.mean)
@@ -65,8 +66,10 @@ def widened(network: Regressor, width: float, seed: int = 0) -> Regressor:
     return wide
 
 
-def _score(network: Regressor) -> list[tuple[str, Tensor]]:
-    return [] if network.score is None else list(network.score.named_parameters())
+def _further(network: Regressor) -> list[tuple[str, Tensor]]:
+    """Parameters of the layers of score and confidence."""
+    layers = (network.score, network.confidence)
+    return [each for part in layers if part is not None for each in part.named_parameters()]
 
 
 def _copied(count: int, width: int, generator: torch.Generator) -> Tensor:

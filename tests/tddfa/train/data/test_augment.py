@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -130,3 +132,23 @@ def test_no_augmentation_changes_nothing(astronaut, rng):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Augment(**options)
+
+
+def test_wide_crops_have_limits_of_their_own():
+    landmarks = np.random.default_rng(0).uniform(40, 120, (68, 2)).astype(np.float32)
+    near = replace(Augment.none(), shift=0.02, scale=(0.99, 1.01))
+    wide = replace(near, wide_fraction=0.5, wide_shift=0.3, wide_scale=(0.6, 1.6))
+
+    def scales(augment):
+        rng = np.random.default_rng(1)
+        return np.array([place(landmarks, 160, augment, rng, False).scale for _ in range(300)])
+
+    middle = np.median(scales(near))
+    assert np.abs(scales(near) / middle - 1).max() < 0.015
+    far = np.abs(scales(wide) / middle - 1) > 0.02
+    assert 0.35 < far.mean() < 0.6
+    assert middle / 1.6 * 0.99 < scales(wide).min() < 0.8 * middle and 1.3 * middle < scales(wide).max() < middle / 0.59
+    with pytest.raises(ValueError, match=r"Augment.wide_scale: expected a minimum and maximum factor over 0"):
+        replace(near, wide_scale=(2, 1))
+    with pytest.raises(ValueError, match=r"Augment.wide_fraction: expected a probability"):
+        replace(near, wide_fraction=2)

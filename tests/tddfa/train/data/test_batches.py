@@ -9,11 +9,23 @@ from tddfa.geometry.camera import Camera
 from tddfa.landmarks68 import MIRRORED
 from tddfa.model.mirror import Mirror
 from tddfa.train.data.augment import Augment
-from tddfa.train.data.batches import Crops, batches, draw, in_order, make_batch
+from tddfa.train.data.batches import Crops, batches, draw, in_order, make_batch, paired
 from tddfa.train.data.samples import Sample, write_samples
 from tddfa.train.data.shards import Shard, write_shard
 
-FIELDS = ("crops", "camera", "shape", "expression", "landmarks", "has_params", "has_landmarks", "face", "rows")
+FIELDS = (
+    "crops",
+    "camera",
+    "shape",
+    "expression",
+    "landmarks",
+    "has_params",
+    "has_landmarks",
+    "face",
+    "rows",
+    "person",
+    "covered",
+)
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +197,48 @@ def test_placement_does_not_depend_on_which_landmarks_are_known(made_samples, tm
         assert np.abs(batch.crops[other].astype(int) - batch.crops[0]).mean() < 0.5
         assert np.isnan(batch.landmarks[other, :17]).all()
         assert batch.landmarks[other, 17:] == pytest.approx(batch.landmarks[0, 17:], abs=0.05)
+
+
+def test_photos_of_a_person_come_in_pairs():
+    person = np.array(["", "a", "a", "b", "b", "c"])
+    rows = np.array([1, 0, 4, 3, 5, 5, 0, 2])
+    own = paired(rows, person, np.random.default_rng(0))
+    # known are 1 4 | 3 5 | 5 2: of each pair, the second becomes another photo of the first's person
+    assert own[[0, 1, 3, 5, 6]].tolist() == [1, 0, 3, 5, 0]
+    assert own[2] == 2 and own[4] == 4
+    assert own[7] == 2  # the person has no other photo
+    assert rows.tolist() == [1, 0, 4, 3, 5, 5, 0, 2]
+
+
+def test_batches_number_their_persons_and_pair_them(tmp_path, made_samples, face_model):
+    samples = [replace(sample, person="ab"[k % 2] if k < 4 else "") for k, sample in enumerate(made_samples)]
+    write_samples(tmp_path, samples, face_model)
+    crops = Crops.open([tmp_path])
+    assert crops.labels.person[:5].tolist() == ["a", "b", "a", "b", ""]
+    batch = next(batches(crops, 12, Augment.none(), face_model, seed=1))
+    names = crops.labels.person[batch.rows]
+    assert ((batch.person == -1) == (names == "")).all()
+    for number in set(batch.person.tolist()) - {-1}:
+        assert len(set(names[batch.person == number].tolist())) == 1
+    known = batch.rows[batch.person >= 0]
+    assert (crops.labels.person[known[0 : len(known) // 2 * 2 : 2]] == crops.labels.person[known[1::2]]).all()
+
+
+def test_landmarks_behind_an_object_or_outside_are_covered(crops, face_model):
+    rows = np.flatnonzero(crops.labels.has_params & crops.labels.face)
+    mirror = Mirror.of(face_model)
+
+    def made(augment):
+        return make_batch(crops, rows, augment, face_model, mirror, np.random.default_rng(2))
+
+    clear = made(Augment.none())
+    assert not clear.covered.any()
+    hidden = made(replace(Augment.none(), occlusion=1.0))
+    assert 0.02 < hidden.covered.mean() < 0.6
+    # where a landmark is covered, its pixel has changed in most cases, elsewhere never
+    x, y = np.rint(clear.landmarks).astype(int).transpose(2, 0, 1).clip(0, 119)
+    changed = (clear.crops != hidden.crops).any(axis=3)[np.arange(len(rows))[:, None], y, x]
+    assert changed[hidden.covered].mean() > 0.8 and changed[~hidden.covered].mean() < 0.05
+    outside = made(replace(Augment.none(), scale=(0.5, 0.5)))
+    expected = ((np.rint(outside.landmarks) < 0) | (np.rint(outside.landmarks) > 119)).any(axis=2)
+    assert expected.any() and (outside.covered == expected).all()

@@ -76,7 +76,8 @@ def test_a_width_that_makes_no_network_is_refused(width):
 
 def test_outputs_have_their_shapes_and_whitening_inverts(made, crops):
     predicted = made(torch.from_numpy(crops[:3]))
-    assert [tuple(value.shape) for value in predicted] == [(3, 3, 4), (3, 6), (3, 4), (3,), (3, 22)]
+    assert predicted.confidence is None
+    assert [tuple(value.shape) for value in predicted[:-1]] == [(3, 3, 4), (3, 6), (3, 4), (3,), (3, 22)]
     again = made.whitened(predicted.camera, predicted.shape, predicted.expression)
     assert torch.allclose(again, predicted.whitened, atol=1e-5)
 
@@ -201,3 +202,32 @@ def test_a_network_of_the_same_shapes_that_computes_something_else_is_refused(ma
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match="is off by"):
         load_onnx(tmp_path / "a.onnx", crops)
+
+
+def test_confidence_survives_export_and_import(made, crops, tmp_path):
+    sure = Regressor(0.25, 6, 4, score_hidden=5, confidence_hidden=7)
+    sure.load_state_dict(made.state_dict(), strict=False)
+    torch.nn.init.normal_(sure.confidence[2].weight)
+    sure.eval()
+    plain, own = outputs(made, crops[:4]), outputs(sure, crops[:4])
+    agree(own, plain, 0)  # all other outputs stay
+    expected = sure(torch.from_numpy(crops[:4])).outputs()["confidence"].detach().numpy()
+    assert expected.shape == (4, 68) and 0 < expected.min() < 0.4 < 0.6 < expected.max() < 1
+    path = tmp_path / "sure.onnx"
+    export_regressor(sure, path, crops[:4], {})
+    np.testing.assert_allclose(Model(path, device="cpu", threads=1)(crops[:4])["confidence"], expected, atol=1e-4)
+    again = load_onnx(path, crops)
+    assert (again.score_hidden, again.confidence_hidden) == (5, 7)
+    np.testing.assert_allclose(
+        again(torch.from_numpy(crops[:4])).outputs()["confidence"].detach().numpy(), expected, atol=1e-4
+    )
+    agree(outputs(again, crops[:4]), plain)
+
+
+def test_a_confidence_can_be_added(made, crops):
+    network = Regressor(0.25, 6, 4, score_hidden=5)
+    network.load_state_dict(made.state_dict())
+    before = outputs(network.eval(), crops[:2])
+    network.add_confidence(6)
+    agree(outputs(network, crops[:2]), before, 0)
+    assert network(torch.from_numpy(crops[:2])).confidence.shape == (2, 68)

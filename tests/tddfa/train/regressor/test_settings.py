@@ -30,7 +30,7 @@ def test_nested_keys_are_read(tmp_path):
     assert settings.augment.scale == (1.0, 2.0)
 
 
-@pytest.mark.parametrize("name", ["open_mb05", "jaw"])
+@pytest.mark.parametrize("name", ["open_mb05", "jaw", "turned_faces"])
 def test_the_shipped_settings_are_read(root, name):
     settings = load_settings(RegressorSettings, root / f"configs/train/{name}.yml")
     assert settings.face_model == root / "configs/open_face.npz"

@@ -1,0 +1,139 @@
+"""Labels of real photos: ``tddfa train label cfp DATA OUT`` of turned faces, ``closed-eyes`` of closed eyes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tddfa._shared.terminal.parser import UsageError
+from tddfa.cli._common import fraction, own_config, print_line
+
+if TYPE_CHECKING:
+    from tddfa.aligner import Aligner
+    from tddfa.bench.face_landmarker import FaceLandmarker
+    from tddfa.train.labels.real_photos import Labelled
+
+KINDS = ("cfp", "closed-eyes")
+
+_SHOWN = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``tddfa train label``."""
+    parser.add_argument(
+        "kind",
+        choices=KINDS,
+        metavar="KIND",
+        help="cfp: turned faces with 30 points, one shape per person, pose of the network; persons up to 400, and 401 "
+        "to 425 for validation; closed-eyes: photos of faces with both eyes closed",
+    )
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="cfp: folder with cfp.npz and the photos; closed-eyes: folder of photos"
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops, labels.npz, fits.png")
+    parser.add_argument(
+        "--peer-mediapipe",
+        metavar="PYTHON",
+        help="interpreter with mediapipe==0.10.21, which labels frontal photos; closed-eyes needs it (default: no)",
+    )
+    parser.add_argument(
+        "--face-landmarker", type=Path, metavar="FILE.task", help="model for --peer-mediapipe: face_landmarker.task"
+    )
+    parser.add_argument(
+        "--first",
+        type=fraction,
+        default=0.8,
+        metavar="FRACTION",
+        help="closed-eyes: fraction of the photos, the first by name (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=fraction,
+        default=0.25,
+        metavar="FRACTION",
+        help="closed-eyes: fraction of these, the last by name, marked for validation (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--pose",
+        type=float,
+        metavar="DEGREES",
+        help="how far the pose may leave that of the network: standard deviation about each axis (default: cfp 2, "
+        "closed-eyes 4)",
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        default="open_mb05",
+        metavar="NAME|FILE.yml",
+        help="the model whose network predicts the pose, and whose face model is fitted (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Label, write the crops and the contact sheet; return the exit status."""
+    from contextlib import ExitStack
+
+    from tddfa._shared import image_io
+    from tddfa.aligner import Aligner
+    from tddfa.bench.face_landmarker import FaceLandmarker
+    from tddfa.fitting.landmarks import VertexMap
+    from tddfa.train.data.samples import write_samples
+    from tddfa.train.labels.fit_photos import CONTACT_SHEET, contact_sheet
+    from tddfa.train.labels.real_photos import shown
+
+    if (options.peer_mediapipe is None) != (options.face_landmarker is None):
+        raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
+    if options.kind == "closed-eyes" and options.peer_mediapipe is None:
+        raise UsageError("closed-eyes: expected --peer-mediapipe PYTHON: the labels are those of MediaPipe")
+    if options.face_landmarker is not None and not options.face_landmarker.is_file():
+        raise ValueError(f"--face-landmarker: {options.face_landmarker}: no such file")
+    aligner = Aligner.load(own_config(options.config), device="cpu")
+    with ExitStack() as stack:
+        teacher = None
+        if options.peer_mediapipe is not None:
+            teacher = stack.enter_context(FaceLandmarker(options.peer_mediapipe, options.face_landmarker))
+        labelled = _labelled(options, aligner, teacher)
+    model = aligner.face_model
+    write_samples(options.out, labelled.samples, model)
+    sheet = contact_sheet(shown(labelled.samples, _SHOWN), model, VertexMap.of_300w(model))
+    image_io.write(options.out / CONTACT_SHEET, sheet)
+    validation = sum(sample.validation for sample in labelled.samples)
+    print_line(
+        f"{options.out}: {len(labelled.samples)} faces, mean error {labelled.error:.2f} % of their size; "
+        f"{validation} marked for validation; {labelled.left_out} without pose or left out"
+    )
+    print_line(_yaw(labelled))
+    return 0
+
+
+def _labelled(options: argparse.Namespace, aligner: Aligner, teacher: FaceLandmarker | None) -> Labelled:
+    from dataclasses import replace
+
+    from tddfa.datasets.cfp import CHOOSE, TRAINING, read_cfp
+    from tddfa.train.data.photos import first_by_name
+    from tddfa.train.labels.real_photos import CFP_SETTINGS, CLOSED_SETTINGS, label_closed_eyes, label_people
+
+    settings = CFP_SETTINGS if options.kind == "cfp" else CLOSED_SETTINGS
+    if options.pose is not None:
+        settings = replace(settings, pose=options.pose)
+    if options.kind == "cfp":
+        photos = read_cfp(options.data, range(TRAINING.start, CHOOSE.stop))
+        if not photos:
+            raise ValueError(f"{options.data}: expected cfp.npz with photos of persons 1 to 425, got none")
+        return label_people(photos, aligner, teacher, settings, validation=CHOOSE)
+    assert teacher is not None
+    paths = first_by_name(options.data, options.first)
+    return label_closed_eyes(paths, aligner, teacher, settings, validation=round(options.validation * len(paths)))
+
+
+def _yaw(labelled: Labelled) -> str:
+    import numpy as np
+
+    parts = []
+    for name, yaw in (("network", labelled.yaw_before), ("fit", labelled.yaw_after)):
+        if len(yaw):
+            low, middle, high = np.percentile(yaw, (5, 50, 95))
+            inside = 100 * np.mean((yaw >= 45) & (yaw <= 75))
+            parts.append(f"{name}: {low:.0f}, {middle:.0f}, {high:.0f}, {inside:.0f} % in 45 to 75")
+    return f"yaw, degrees, 5th, 50th, 95th percentile: {'; '.join(parts) or 'none'}"
