@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -42,6 +42,7 @@ _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 # A marker of a JPEG: in a scan's data, 0xff is followed by 0, or by a restart marker (0xd0 .. 0xd7).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_END, _JPEG_WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # their headers hold the size
 
 
 class ImageError(TddfaError, ValueError):
@@ -105,18 +106,23 @@ def decode(data: bytes, name: str, *, page: int | None = None) -> NDArray[np.uin
     chosen = pages[(page or 1) - 1] if pages else None
     if chosen is not None:
         data = tiff.starting_at(data, chosen)
-    width, height, kind, mode = _header(data, name, chosen)
+    jpeg = _jpeg(data) if data.startswith(_JPEG_START) else None
+    # Pillow reads the headers of all formats, and names what is wrong with them; the size of a JPEG is known without it
+    width, height, kind, mode = (
+        (*jpeg.size, "JPEG", "") if jpeg is not None and jpeg.size else _header(data, name, chosen)
+    )
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}")
     if chosen is not None and chosen.byte_count > _MAX_DECODED_BYTES:
         limit, size = _MAX_DECODED_BYTES >> 20, chosen.byte_count >> 20
         raise ImageError(f"{name}: expected at most {limit} MiB of pixels, got {size} MiB")
     # OpenCV fills the missing part with grey, without an error
-    if data.startswith(_JPEG_START) and not _jpeg_has_its_end(data):
+    if jpeg is not None and not jpeg.has_its_end:
         raise ImageError(f"{name}: the file is truncated: a JPEG without its end")
-    end = data.rfind(_PNG_END)
-    if data.startswith(_PNG_START) and (end < 0 or len(data) < end + 8):  # its checksum follows
-        raise ImageError(f"{name}: the file is truncated: a PNG without its end")
+    if data.startswith(_PNG_START):
+        end = data.rfind(_PNG_END)
+        if end < 0 or len(data) < end + 8:  # its checksum follows
+            raise ImageError(f"{name}: the file is truncated: a PNG without its end")
     try:
         image = _pixels(data, kind, mode, chosen)
     except (cv2.error, OSError, SyntaxError, ValueError, RuntimeError, EOFError):
@@ -181,16 +187,26 @@ def _upright_bgr(image: Any) -> NDArray[np.uint8]:
         return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
 
 
-def _jpeg_has_its_end(data: bytes) -> bool:
-    """Look for the end marker from marker to marker: one in a thumbnail or behind the image does not count."""
-    at = len(_JPEG_START)
+class _Jpeg(NamedTuple):
+    """What the markers of a JPEG tell: width and height, None if they are not there, and whether the image ends."""
+
+    size: tuple[int, int] | None
+    has_its_end: bool
+
+
+def _jpeg(data: bytes) -> _Jpeg:
+    """Go from marker to marker: one in a thumbnail or behind the image does not count."""
+    size, at = None, len(_JPEG_START)
     while (marker := _JPEG_MARKER.search(data, at)) is not None:
         at, code = marker.end(), marker[1][0]
         if code == _JPEG_END:
-            return True
+            return _Jpeg(size, True)
+        if code in _JPEG_FRAMES and size is None:
+            height, width = (int.from_bytes(data[start : start + 2], "big") for start in (at + 3, at + 5))
+            size = (width, height) if width and height else None
         if code not in _JPEG_WITHOUT_LENGTH:
             at += int.from_bytes(data[at : at + 2], "big")
-    return False
+    return _Jpeg(size, False)
 
 
 def _header(data: bytes, name: str, page: tiff.Page | None) -> tuple[int, int, str, str]:
