@@ -72,7 +72,7 @@ class Decoder:
         model = self.face_model
         return Mesh(
             model.mean, model.triangles, uv=model.uv, shade=model.shade,
-            opacity=appearance.opacity(model), tone=appearance.tone(model),
+            opacity=appearance.opacity(model), tone=appearance.tone(model), part=model.part,
         )  # fmt: skip
 
     @cached_property

@@ -412,6 +412,8 @@ class Mesh:
         Opacity of a vertex in a drawing, 0..1: 0 on the rim, less than 1 on the ears.
     tone : ndarray (n,) float32 or None
         Factor of a vertex's brightness in a drawing without colours, `shade` included: dark irises and lips.
+    part : ndarray (n,) uint8 or None
+        0 face, 1 left eyeball, 2 right eyeball, 3 inside of the mouth.
 
     Examples
     --------
@@ -427,6 +429,7 @@ class Mesh:
     shade: NDArray[np.float32] | None = None
     opacity: NDArray[np.float32] | None = None
     tone: NDArray[np.float32] | None = None
+    part: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
@@ -447,6 +450,8 @@ class Mesh:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"Mesh.{name}", value, shape))
+        if self.part is not None:
+            object.__setattr__(self, "part", checked("Mesh.part", self.part, (count,), np.uint8))
 
     def with_vertices(self, vertices: NDArray[np.float32]) -> Mesh:
         """The same surface at other vertices (n, 3); only these are checked.

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
-from tddfa._shared.arrays import checked_image
+from tddfa._shared.arrays import SameArray, checked_image
 from tddfa.face_crops.aligned import MAX_SHRINK_FACTOR, cropped_part, five_points, template_points
 from tddfa.surface.sampling import push_pull
-from tddfa.surface.texture import SameArray, texel_positions
+from tddfa.surface.texture import texel_positions
 from tddfa.surface.visibility import DepthTest, inside_image, without_holes
 from tddfa.types import Face, Mesh
 

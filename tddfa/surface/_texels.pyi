@@ -16,6 +16,13 @@ def sample_surface(
     colors: Bytes,
     weight: Floats,
 ) -> None: ...
-def mix_sides(colors: Bytes, weight: Floats, known: Floats, out: Bytes) -> None: ...
-def blend_known(first: Bytes, second: Bytes, known: Floats, where: Bytes, out: Bytes) -> None: ...
-def darken(texels: NDArray[np.int64], shade: Floats, known: Floats, colors: Bytes) -> None: ...
+def mix_sides(
+    colors: Bytes,
+    weight: Floats,
+    mirrorable: Bytes,
+    change: Bytes,
+    fill: Bytes,
+    where: Bytes,
+    known: Floats,
+    out: Bytes,
+) -> None: ...

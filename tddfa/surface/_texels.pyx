@@ -23,13 +23,17 @@ cdef extern from "texels.h" namespace "tddfa" nogil:
     void c_sample_surface "tddfa::sample_surface"(
         const UvMap &map, const float *vertices, const float *visibility, const Photo &photo, uint8_t *colors,
         float *weight)
+    cdef struct Sides:
+        int64_t rows
+        int64_t columns
+        const uint8_t *colors
+        const float *weight
+        const uint8_t *mirrorable
+        const uint8_t *change
+        const uint8_t *fill
+
     void c_mix_sides "tddfa::mix_sides"(
-        int64_t rows, int64_t columns, const uint8_t *colors, float *weight, float *known, uint8_t *out) except +
-    void c_blend_known "tddfa::blend_known"(
-        int64_t rows, int64_t columns, const uint8_t *first, const uint8_t *second, const float *known,
-        const uint8_t *where, uint8_t *out) except +
-    void c_darken "tddfa::darken"(
-        const int64_t *texels, const float *shade, int64_t count, const float *known, uint8_t *colors)
+        const Sides &sides, const uint8_t *where, float *known, uint8_t *out) except +
 
 
 cdef int check_sizes(tuple sizes, Py_ssize_t rows, Py_ssize_t columns) except -1:
@@ -66,43 +70,26 @@ def sample_surface(
         c_sample_surface(uv_map, &vertices[0, 0], &visibility[0], photo, &colors[0, 0, 0], &weight[0, 0])
 
 
-def mix_sides(const uint8_t[:, :, ::1] colors, float[:, ::1] weight, float[:, ::1] known, uint8_t[:, :, ::1] out):
-    cdef Py_ssize_t rows = weight.shape[0], columns = weight.shape[1]
-    check_sizes(
-        ((colors.shape[0], colors.shape[1]), (known.shape[0], known.shape[1]), (out.shape[0], out.shape[1])),
-        rows, columns)
-    if colors.shape[2] != 3 or out.shape[2] != 3:
-        raise ValueError("expected colours of 3 numbers")
-    if rows == 0 or columns == 0:
-        return
-    with nogil:
-        c_mix_sides(rows, columns, &colors[0, 0, 0], &weight[0, 0], &known[0, 0], &out[0, 0, 0])
-
-
-def blend_known(
-    const uint8_t[:, :, ::1] first,
-    const uint8_t[:, :, ::1] second,
-    const float[:, ::1] known,
+def mix_sides(
+    const uint8_t[:, :, ::1] colors,
+    const float[:, ::1] weight,
+    const uint8_t[:, ::1] mirrorable,
+    const uint8_t[:, :, ::1] change,
+    const uint8_t[:, :, ::1] fill,
     const uint8_t[:, ::1] where,
+    float[:, ::1] known,
     uint8_t[:, :, ::1] out,
 ):
-    cdef Py_ssize_t rows = known.shape[0], columns = known.shape[1]
+    cdef Py_ssize_t rows = weight.shape[0], columns = weight.shape[1]
     check_sizes(
-        ((first.shape[0], first.shape[1]), (second.shape[0], second.shape[1]), (where.shape[0], where.shape[1]),
-         (out.shape[0], out.shape[1])), rows, columns)
-    if first.shape[2] != 3 or second.shape[2] != 3 or out.shape[2] != 3:
+        ((colors.shape[0], colors.shape[1]), (mirrorable.shape[0], mirrorable.shape[1]),
+         (change.shape[0], change.shape[1]), (fill.shape[0], fill.shape[1]), (where.shape[0], where.shape[1]),
+         (known.shape[0], known.shape[1]), (out.shape[0], out.shape[1])), rows, columns)
+    if colors.shape[2] != 3 or change.shape[2] != 3 or fill.shape[2] != 3 or out.shape[2] != 3:
         raise ValueError("expected colours of 3 numbers")
     if rows == 0 or columns == 0:
         return
+    cdef Sides sides = Sides(
+        rows, columns, &colors[0, 0, 0], &weight[0, 0], &mirrorable[0, 0], &change[0, 0, 0], &fill[0, 0, 0])
     with nogil:
-        c_blend_known(rows, columns, &first[0, 0, 0], &second[0, 0, 0], &known[0, 0], &where[0, 0], &out[0, 0, 0])
-
-
-def darken(const int64_t[::1] texels, const float[::1] shade, const float[:, ::1] known, uint8_t[:, :, ::1] colors):
-    check_sizes(((colors.shape[0], colors.shape[1]),), known.shape[0], known.shape[1])
-    if shade.shape[0] != texels.shape[0] or colors.shape[2] != 3:
-        raise ValueError("expected one shade for each texel, and colours of 3 numbers")
-    if texels.shape[0] == 0:
-        return
-    with nogil:
-        c_darken(&texels[0], &shade[0], texels.shape[0], &known[0, 0], &colors[0, 0, 0])
+        c_mix_sides(sides, &where[0, 0], &known[0, 0], &out[0, 0, 0])

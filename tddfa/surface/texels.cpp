@@ -125,72 +125,47 @@ TDDFA_INLINE void spread(const float *weight, std::int64_t count, float *to) {
     to[3 * i] = to[3 * i + 1] = to[3 * i + 2] = weight[i];
 }
 
-TDDFA_INLINE void blend_row(const std::uint8_t *__restrict first, const std::uint8_t *__restrict second,
-                            const float *__restrict first_weight, const float *__restrict second_weight,
+TDDFA_INLINE void blend_row(const std::uint8_t *__restrict own, const std::uint8_t *__restrict mirrored,
+                            const std::uint8_t *__restrict change, const std::uint8_t *__restrict fill,
+                            const float *__restrict own_weight, const float *__restrict mirrored_weight,
                             std::int64_t size, std::uint8_t *__restrict out) {
   for (std::int64_t i = 0; i < size; ++i) {
-    const float sum =
-        static_cast<float>(first[i]) * first_weight[i] + static_cast<float>(second[i]) * second_weight[i];
-    out[i] = rounded(sum / (first_weight[i] + second_weight[i] + 1e-5f));
+    const float other =
+        clamped(static_cast<float>(mirrored[i]) + (static_cast<float>(change[i]) - 128.0f), 0.0f, 255.0f);
+    const float base = static_cast<float>(fill[i]);
+    out[i] = rounded(base + own_weight[i] * (static_cast<float>(own[i]) - base) +
+                     mirrored_weight[i] * (other - base));
   }
 }
 
-TDDFA_INLINE void mix_all(std::int64_t rows, std::int64_t columns, const std::uint8_t *colors, float *weight,
-                          float *known, std::uint8_t *out) {
+TDDFA_INLINE void mix_all(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
+  const std::int64_t columns = sides.columns;
   const auto width = static_cast<std::size_t>(columns);
   std::vector<float> other(width), own_spread(3 * width), other_spread(3 * width);
   std::vector<std::uint8_t> mirrored(3 * width);
-  for (std::int64_t row = 0; row < rows; ++row) {
-    float *__restrict own = weight + row * columns, *__restrict aside = other.data();
-    const std::uint8_t *line = colors + 3 * row * columns;
+  for (std::int64_t row = 0; row < sides.rows; ++row, where += columns) {
+    const float *__restrict own = sides.weight + row * columns;
+    const std::uint8_t *mirrorable = sides.mirrorable + row * columns;
+    float *__restrict aside = other.data(), *__restrict together = known + row * columns;
     for (std::int64_t i = 0; i < columns; ++i) {
-      const std::int64_t opposite = columns - 1 - i;
-      aside[i] = own[opposite];
-      for (int c = 0; c < 3; ++c)
-        mirrored[static_cast<std::size_t>(3 * i + c)] = line[3 * opposite + c];
+      const float opposite = mirrorable[i] ? own[columns - 1 - i] : 0.0f;
+      aside[i] = (1.0f - own[i]) * opposite;
+      together[i] = own[i] + aside[i];
     }
-    float *__restrict together = known + row * columns;
-    for (std::int64_t i = 0; i < columns; ++i) {
-      const float fraction = own[i] / std::max(std::max(own[i], aside[i]), 1e-6f);
-      own[i] *= fraction * fraction;
-      aside[i] *= 1.0f - own[i];
-      together[i] = std::min(own[i] + aside[i], 1.0f);
-    }
-    spread(own, columns, own_spread.data());
-    spread(aside, columns, other_spread.data());
-    blend_row(line, mirrored.data(), own_spread.data(), other_spread.data(), 3 * columns,
-              out + 3 * row * columns);
-  }
-}
-
-TDDFA_INLINE void blend_all(std::int64_t rows, std::int64_t columns, const std::uint8_t *first,
-                            const std::uint8_t *second, const float *known, const std::uint8_t *where,
-                            std::uint8_t *out) {
-  const auto width = static_cast<std::size_t>(columns);
-  std::vector<float> unknown(width), known_spread(3 * width), unknown_spread(3 * width);
-  for (std::int64_t row = 0; row < rows; ++row, known += columns, where += columns) {
     // of each row only the part from the first to the last texel that is asked for
     const std::uint8_t *begin =
         std::find_if(where, where + columns, [](std::uint8_t value) { return value != 0; });
     const std::uint8_t *end = where + columns;
     while (end > begin && end[-1] == 0)
       --end;
-    const std::int64_t from = begin - where, count = end - begin, at = 3 * (row * columns + from);
+    const std::int64_t from = begin - where, count = end - begin, line = 3 * row * columns,
+                       at = line + 3 * from;
     for (std::int64_t i = 0; i < count; ++i)
-      unknown[static_cast<std::size_t>(i)] = 1.0f - known[from + i];
-    spread(known + from, count, known_spread.data());
-    spread(unknown.data(), count, unknown_spread.data());
-    blend_row(first + at, second + at, known_spread.data(), unknown_spread.data(), 3 * count, out + at);
-  }
-}
-
-TDDFA_INLINE void darken_all(const std::int64_t *texels, const float *shade, std::int64_t count,
-                             const float *known, std::uint8_t *colors) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float factor = 1.0f - (1.0f - shade[i]) * (1.0f - known[texels[i]]);
-    std::uint8_t *color = colors + 3 * texels[i];
-    for (int c = 0; c < 3; ++c)
-      color[c] = rounded(clamped(static_cast<float>(color[c]) * factor, 0.0f, 255.0f));
+      std::memcpy(mirrored.data() + 3 * i, sides.colors + line + 3 * (columns - 1 - from - i), 3);
+    spread(own + from, count, own_spread.data());
+    spread(aside + from, count, other_spread.data());
+    blend_row(sides.colors + at, mirrored.data(), sides.change + at, sides.fill + at, own_spread.data(),
+              other_spread.data(), 3 * count, out + at);
   }
 }
 
@@ -202,15 +177,8 @@ TDDFA_AVX2 void sample_avx2(const UvMap &map, const float *vertices, const float
   sample_all(map, vertices, visibility, photo, colors, weight);
 }
 
-TDDFA_AVX2 void mix_avx2(std::int64_t rows, std::int64_t columns, const std::uint8_t *colors, float *weight,
-                         float *known, std::uint8_t *out) {
-  mix_all(rows, columns, colors, weight, known, out);
-}
-
-TDDFA_AVX2 void blend_avx2(std::int64_t rows, std::int64_t columns, const std::uint8_t *first,
-                           const std::uint8_t *second, const float *known, const std::uint8_t *where,
-                           std::uint8_t *out) {
-  blend_all(rows, columns, first, second, known, where, out);
+TDDFA_AVX2 void mix_avx2(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
+  mix_all(sides, where, known, out);
 }
 
 bool has_avx2() {
@@ -230,28 +198,12 @@ void sample_surface(const UvMap &map, const float *vertices, const float *visibi
   sample_all(map, vertices, visibility, photo, colors, weight);
 }
 
-void mix_sides(std::int64_t rows, std::int64_t columns, const std::uint8_t *colors, float *weight,
-               float *known, std::uint8_t *out) {
+void mix_sides(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
 #ifdef TDDFA_HAS_AVX2_VARIANT
   if (has_avx2())
-    return mix_avx2(rows, columns, colors, weight, known, out);
+    return mix_avx2(sides, where, known, out);
 #endif
-  mix_all(rows, columns, colors, weight, known, out);
-}
-
-void blend_known(std::int64_t rows, std::int64_t columns, const std::uint8_t *first,
-                 const std::uint8_t *second, const float *known, const std::uint8_t *where,
-                 std::uint8_t *out) {
-#ifdef TDDFA_HAS_AVX2_VARIANT
-  if (has_avx2())
-    return blend_avx2(rows, columns, first, second, known, where, out);
-#endif
-  blend_all(rows, columns, first, second, known, where, out);
-}
-
-void darken(const std::int64_t *texels, const float *shade, std::int64_t count, const float *known,
-            std::uint8_t *colors) {
-  darken_all(texels, shade, count, known, colors);
+  mix_all(sides, where, known, out);
 }
 
 } // namespace tddfa

@@ -26,19 +26,18 @@ struct Photo {
 void sample_surface(const UvMap &map, const float *vertices, const float *visibility, const Photo &photo,
                     std::uint8_t *colors, float *weight);
 
-// Blends each texel with the mirrored one by their visibilities. Where both are visible, the one that faces
-// the camera counts for more. `weight` becomes that of the texel's own colour, `known` is that of both
-// together, up to 1.
-void mix_sides(std::int64_t rows, std::int64_t columns, const std::uint8_t *colors, float *weight,
-               float *known, std::uint8_t *out);
+// What a texture is mixed from, all of one size: colours of the surface and how far they can be trusted;
+// where the other side may be mirrored; the change of light of mirrored colours, plus 128; and the colours of
+// texels that are visible on neither side.
+struct Sides {
+  std::int64_t rows, columns;
+  const std::uint8_t *colors;
+  const float *weight;
+  const std::uint8_t *mirrorable, *change, *fill;
+};
 
-// Blends `first` and `second` by `known` and 1 - known, as OpenCV's blendLinear, where `where` is not 0.
-void blend_known(std::int64_t rows, std::int64_t columns, const std::uint8_t *first,
-                 const std::uint8_t *second, const float *known, const std::uint8_t *where,
-                 std::uint8_t *out);
-
-// Multiplies some texels by their shade, the more the less they are known, in place.
-void darken(const std::int64_t *texels, const float *shade, std::int64_t count, const float *known,
-            std::uint8_t *colors);
+// Blends the colour of each texel, by its weight, with that of the mirrored texel, by the weight of that, and
+// the rest with the fill, where `where` is not 0. `known` is the weight of both sides together.
+void mix_sides(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out);
 
 } // namespace tddfa

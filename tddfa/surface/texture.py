@@ -1,23 +1,27 @@
 """The texture of a face: colours of an image on the UV map of the face model.
 
-Only the visible part of the face is sampled. The hidden part is copied from the other side of the face, mirrored. What
-is visible on neither side is filled smoothly from its surroundings.
+Only the visible part of the face is sampled: no surface hides it, it does not face away, it is not so near to the
+outline that an error of the alignment would show the background there, and around the face it has the colour of skin.
+The rest is copied from the other side of the face, mirrored, with the light of its own side. What is visible on neither
+side is filled smoothly from its surroundings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import bounds, empty, interpolate, rasterize
-from tddfa._shared.arrays import checked_image
-from tddfa.surface._texels import blend_known, darken, mix_sides, sample_surface
+from tddfa._shared.arrays import SameArray, checked_image
+from tddfa.surface._texels import mix_sides, sample_surface
 from tddfa.surface.sampling import push_pull, sample
-from tddfa.surface.visibility import visibility, without_holes
+from tddfa.surface.skin import skin_trust
+from tddfa.surface.visibility import visibility, visibility_and_rim, without_holes
 from tddfa.types import Mesh
 
 SEEN, MIRRORED, FILLED = 255, 170, 85
@@ -25,8 +29,17 @@ SEEN, MIRRORED, FILLED = 255, 170, 85
 
 # Texels that are coloured beyond the edge of the UV map, so that filtering in a viewer does not blend in black.
 _PADDING = 4
-# The fill is smooth, so it is computed on a map this small.
+# Fill and change of light are smooth, so they are computed on a map this small.
 _FILL_PX = 128
+# Weight of "no difference in light" compared with an observed difference.
+_RELIT_NEARBY = 0.03
+# An eyeball of which this fraction is visible is not replaced by the other one. Iris and pupil have a `Mesh.tone` under
+# the second.
+_EYE_SEEN, _IRIS_UNDER = 0.15, 0.6
+# Colour (BGR) of an iris that is not visible, relative to the white; least texels of which a colour is taken.
+_IRIS, _ENOUGH = (0.25, 0.33, 0.42), 12
+# Powers of the shade for blue, green and red inside the mouth.
+_MOUTH_TINT = (1.25, 1.25, 0.85)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,20 +103,6 @@ def texel_positions(uv: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.column_stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5]).astype(np.float32)
 
 
-class SameArray:
-    """An array as the key of a cache; arrays with equal values are equal keys. The key keeps the array alive."""
-
-    def __init__(self, array: NDArray[np.generic]) -> None:
-        self.array = array
-
-    def __hash__(self) -> int:
-        # of a few values: a comparison takes 5 % of the time of a hash of all values
-        return hash((self.array.shape, self.array[:: len(self.array) // 16 + 1].tobytes()))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SameArray) and (other.array is self.array or np.array_equal(other.array, self.array))
-
-
 @lru_cache(maxsize=4)
 def _uv_map(uv: SameArray, triangles: SameArray, size: int) -> _UvMap:
     return _UvMap(uv.array, triangles.array, size)  # type: ignore[arg-type]
@@ -147,21 +146,21 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     raster = uv_map.raster
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
-    direct, colors = empty((*shape, 3), np.uint8), empty((*shape, 3), np.uint8)
+    direct, mixed = empty((*shape, 3), np.uint8), empty((*shape, 3), np.uint8)
     weight, known = empty(shape, np.float32), empty(shape, np.float32)
-    seen = visibility(mesh, image.shape[:2])
+    seen, rim = visibility_and_rim(mesh, image.shape[:2])
+    seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
     sample_surface(
         raster.triangle_id, raster.barycentric, mesh.triangles, mesh.vertices, seen, shrunk, *scale, direct, weight
     )
-    # where both sides are visible, the one that faces the camera counts for more: it is the sharper one
-    mix_sides(direct, weight, known, colors)
-    filled = _fill(colors, known, uv_map.coloured)
-    if mesh.shade is not None:
-        dark = _dark_texels(SameArray(mesh.uv), SameArray(mesh.triangles), size, SameArray(mesh.shade))
-        # what no photo shows of dark parts, such as the inside of the mouth
-        darken(*dark, known, filled)
-    cv2.copyTo(filled, uv_map.coloured, dst=texture.image[uv_map.rows])
+    change, fill = _completed(direct, weight)
+    mirrorable = uv_map.inside
+    parts = _parts(mesh, size)
+    if parts is not None:
+        mirrorable = parts.paint(direct, weight, fill, mirrorable)
+    mix_sides(direct, weight, mirrorable, change, fill, uv_map.coloured, known, mixed)
+    cv2.copyTo(mixed, uv_map.coloured, dst=texture.image[uv_map.rows])
     # FILLED, MIRRORED and SEEN are one, two and three times FILLED
     mask = uv_map.inside + (known >= 0.5) * uv_map.inside + (weight >= 0.5) * uv_map.inside
     mask *= np.uint8(FILLED)
@@ -224,25 +223,95 @@ def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np
     return np.asarray(small), (scale_x, scale_y)
 
 
+def _completed(direct: NDArray[np.uint8], weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The change of light of mirrored colours, plus 128, and the fill, both smooth, in the size of the texture.
+
+    Where a texel and its mirror image are both visible, the difference of light between the sides is known. Continued
+    smoothly, it joins mirrored parts without a seam.
+    """
+    shape = tuple(max(1, round(side * min(1, _FILL_PX / max(weight.shape)))) for side in weight.shape[::-1])
+    part = cv2.resize((weight > 0).view(np.uint8) * np.uint8(255), shape, interpolation=cv2.INTER_AREA)
+    covered = np.maximum(part, 1).astype(np.float32)[..., None]
+    own = cv2.resize(direct, shape, interpolation=cv2.INTER_AREA) * (255 / covered)
+    trust = cv2.resize(weight, shape, interpolation=cv2.INTER_AREA)[..., None]
+    other, other_trust = own[:, ::-1], trust[:, ::-1]
+    both = np.square(trust * other_trust)
+    evidence = np.minimum(both + np.float32(_RELIT_NEARBY), 1)
+    change = push_pull(np.dstack([(own - other) * both, evidence]))
+    aside = (1 - trust) * other_trust
+    fill = push_pull(np.dstack([trust * own + aside * (other + change), np.minimum(trust + aside, 1)]))
+    bytes_of = (np.clip(np.rint(values), 0, 255).astype(np.uint8) for values in (change + 128, fill))
+    size = weight.shape[::-1]
+    wide_change, wide_fill = (
+        np.asarray(cv2.resize(small, size, dst=empty(direct.shape, np.uint8), interpolation=cv2.INTER_LINEAR))
+        for small in bytes_of
+    )
+    return wide_change, wide_fill
+
+
+class _Parts(NamedTuple):
+    """Texels (flat indices) of eyes and inside of the mouth, which have other colours than the skin around them."""
+
+    dark: NDArray[np.int64]
+    shade: NDArray[np.float32]
+    eyes: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
+
+    def paint(
+        self,
+        direct: NDArray[np.uint8],
+        weight: NDArray[np.float32],
+        fill: NDArray[np.uint8],
+        mirrorable: NDArray[np.uint8],
+    ) -> NDArray[np.uint8]:
+        """Paint the fill, in place, and return where the other side may be mirrored: not onto an eye that is visible.
+
+        The inside of the mouth is dark red; whites, irises and pupils have the colours of those that are visible.
+        """
+        colors, trust, pixels = direct.reshape(-1, 3), weight.reshape(-1), fill.reshape(-1, 3)
+        pixels[self.dark] = pixels[self.dark] * self.shade
+        mirrorable = mirrorable.copy()
+        for texels, tones in self.eyes:
+            seen = trust[texels] > 0.5
+            if seen.mean() > _EYE_SEEN:
+                mirrorable.reshape(-1)[texels] = 0
+            else:  # closed: what is visible may be the lids
+                seen[:] = False
+            skin = pixels[texels].mean(axis=0)
+            grey = min(1.15 * float(skin.max()), 235.0)
+            white = _color(colors[texels][seen & (tones > 1)], 0.2 * skin + 0.8 * grey)
+            iris = _color(colors[texels][seen & (tones > 0.3) & (tones < _IRIS_UNDER)], np.array(_IRIS) * grey)
+            pixels[texels] = np.column_stack(
+                [
+                    np.interp(tones, (0.16, 0.42, 1.06), (0.2 * of_iris, of_iris, of_white))
+                    for of_iris, of_white in zip(iris, white, strict=True)
+                ]
+            )
+        return mirrorable
+
+
+def _color(samples: NDArray[np.uint8], default: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.median(samples, axis=0) if len(samples) >= _ENOUGH else default
+
+
+def _parts(mesh: Mesh, size: int) -> _Parts | None:
+    if mesh.shade is None or mesh.tone is None or mesh.part is None:
+        return None
+    assert mesh.uv is not None
+    return _part_texels(
+        *(SameArray(array) for array in (mesh.uv, mesh.triangles, mesh.shade, mesh.tone, mesh.part)), size
+    )
+
+
 @lru_cache(maxsize=4)
-def _dark_texels(
-    uv: SameArray, triangles: SameArray, size: int, shade: SameArray
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices and shades of the texels of a UV map (its rows alone) that are darker than the skin."""
+def _part_texels(
+    uv: SameArray, triangles: SameArray, shade: SameArray, tone: SameArray, part: SameArray, size: int
+) -> _Parts:
     uv_map = _uv_map(uv, triangles, size)
-    values = interpolate(uv_map.raster, triangles.array, shade.array[:, None])[..., 0].reshape(-1)
-    dark = np.flatnonzero((uv_map.inside.reshape(-1) > 0) & (values < 1))
-    return dark.astype(np.int64), values[dark]
-
-
-def _fill(texture: NDArray[np.uint8], known: NDArray[np.float32], where: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Blend in a smooth continuation where `known` (0..1) is low; only texels of `where` are computed."""
-    shape = tuple(max(1, round(side * min(1, _FILL_PX / max(known.shape)))) for side in known.shape[::-1])
-    colors = cv2.resize(texture, shape, interpolation=cv2.INTER_AREA).astype(np.float32)
-    weight = cv2.resize(known, shape, interpolation=cv2.INTER_AREA)[..., None]
-    filled = push_pull(np.dstack([colors * weight, weight]))
-    filled = np.clip(filled, 0, 255).astype(np.uint8)
-    smooth = cv2.resize(filled, known.shape[::-1], dst=empty(texture.shape, np.uint8), interpolation=cv2.INTER_LINEAR)
-    blended = empty(texture.shape, np.uint8)
-    blend_known(texture, np.asarray(smooth), known, where, blended)
-    return blended
+    columns = np.column_stack([shade.array, tone.array, *(part.array == number for number in (1, 2))])
+    shades, tones, *eyes = np.moveaxis(interpolate(uv_map.raster, triangles.array, columns).reshape(-1, 4), 1, 0)
+    inside = uv_map.inside.reshape(-1) > 0
+    dark = np.flatnonzero(inside & (shades < 1))
+    # darker than skin, the more so in green and blue
+    tint = np.power(shades[dark, None], np.array(_MOUTH_TINT, dtype=np.float32))
+    balls = (np.flatnonzero(inside & (eye > 0.99)) for eye in eyes)
+    return _Parts(dark, tint.astype(np.float32), tuple((ball, tones[ball]) for ball in balls if len(ball)))

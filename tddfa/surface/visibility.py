@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import bounds, rasterize, vertex_normals
+from tddfa.surface.neighbours import mean_around, smallest_around
 from tddfa.types import Mesh
 
 Floats = NDArray[np.float32]
@@ -17,15 +18,18 @@ _VERTEX_TEST_PX = 320
 # thickness of an eyelid.
 _VERTEX_TOLERANCE = 0.004
 # Cosines between normal and line of sight: up to the first a vertex is invisible, from the second on fully visible.
-_GRAZING, _FACING = 0.25, 0.6
-# The outline of the mesh differs a little from that of the face. Within so many px of the outline (of the rendering),
-# the image may show the background; and so near to a surface in front, that surface.
-_RIM_PX, _OVERHANG_PX = 6, 2
+_GRAZING, _FACING = 0.12, 0.38
+# An alignment has an error of about 1 % of the face's size. Up to the first distance from the outline, a fraction of
+# the size, the image may show the background, and from the second on it does not. So near to a surface in front, px of
+# the rendering, it may show that surface.
+_RIM, _INSIDE, _OVERHANG_PX = 0.0115, 0.026, 2
 # `visible_points` renders the mesh this large, whatever its size.
 _POINT_TEST_PX = 256
 # A point this far behind the nearest surface, a fraction of the face's size, is hidden. An eyelid is 0.01 in front of
 # the eyeball; the corner of the far eye is 0.1 behind the nose.
 _HIDDEN_FROM = 0.03
+# `Mesh.part`
+_INNER_MOUTH = 3
 # columns and rows of a pixel and its eight neighbours
 _NEIGHBOURHOOD = np.indices((3, 3)).reshape(2, 1, 9) - 1
 
@@ -50,6 +54,8 @@ class DepthTest:
         Longest side of the mesh's bounding box in x, y and z, image px.
     scale : float
         Px of the rendering per image px.
+    size : float
+        The extent in px of the rendering.
     vertices : ndarray (n, 3) float32
         The mesh's vertices in px of the rendering.
     raster : Raster
@@ -62,6 +68,7 @@ class DepthTest:
         self.extent = max(float(sides.max()), 1e-6)
         longest = size if enlarge else min(size, self.extent)
         self.scale = longest / self.extent
+        self.size = float(longest)
         self.vertices = self.place(mesh.vertices)
         columns, rows = (int(side * longest / self.extent) + 2 for side in sides[:2].tolist())
         self.raster = rasterize(self.vertices, mesh.triangles, (0, 0, columns, rows), cull=cull)
@@ -128,22 +135,52 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
     >>> weights.shape == (len(mesh.vertices),)
     True
     """
-    if not len(mesh.vertices):
-        return np.zeros(0, dtype=np.float32)
-    facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
-    weight = np.clip((facing - _GRAZING) * (1 / (_FACING - _GRAZING)), 0, 1)
-    weight *= inside_image(mesh.vertices, image_size)
+    return visibility_and_rim(mesh, image_size)[0]
 
+
+def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """As `visibility`, and the distance (n,) of each vertex to the outline, a fraction of the face's size."""
+    if not len(mesh.vertices):
+        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
     test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False)
-    # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
-    steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
-    tolerance = _VERTEX_TOLERANCE * test.extent * test.scale + (1.5 * _OVERHANG_PX + 0.7) * steepness
-    weight *= test.vertices_behind(_OVERHANG_PX) <= tolerance
+    weight = _unhidden(mesh, test)
+    eroded = smallest_around(weight, mesh.triangles)
+    inner = mean_around(eroded, mesh.triangles) * (eroded > 0)
+    # eyeballs are seen between the lids, teeth between the lips: there is no room for a margin
+    weight = inner if mesh.part is None else np.where(mesh.part > 0, weight, inner)
+    weight *= inside_image(mesh.vertices, image_size)
+    rim = _outline_distance(test)
+    weight *= _beyond(rim, _RIM * test.size + 0.5, _INSIDE * test.size + 1.5)
+    return np.asarray(weight, dtype=np.float32), rim / np.float32(test.size)
+
+
+def _outline_distance(test: DepthTest) -> Floats:
+    """Distance (n,) of each vertex to the outline of its mesh, px of the rendering. Openings are no outline."""
     silhouette = without_holes(test.raster.mask.view(np.uint8))
     rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
     row, column = test.pixels(test.vertices)
-    weight *= np.clip(rim[row + 1, column + 1] / _RIM_PX - 0.2, 0, 1)
+    return np.asarray(rim[row + 1, column + 1], dtype=np.float32)
+
+
+def _unhidden(mesh: Mesh, test: DepthTest) -> Floats:
+    """How well each vertex faces the camera, 0 where a surface in front hides it."""
+    facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
+    weight = _beyond(facing, _GRAZING, _FACING)
+    # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
+    steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
+    tolerance = _VERTEX_TOLERANCE * test.size + (1.5 * _OVERHANG_PX + 0.7) * steepness
+    weight *= test.vertices_behind(_OVERHANG_PX) <= tolerance
+    if mesh.part is not None:
+        # what an open mouth shows is visible at any angle: the teeth in front of its inside face the camera
+        lining = np.flatnonzero(mesh.part == _INNER_MOUTH)
+        shallow = test.vertices_behind() <= _VERTEX_TOLERANCE * test.size + 0.7 * steepness
+        weight[lining] = (shallow & (facing > 0))[lining]
     return np.asarray(weight, dtype=np.float32)
+
+
+def _beyond(values: Floats, low: float, high: float) -> Floats:
+    """0 up to `low`, 1 from `high` on."""
+    return np.asarray(np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1))
 
 
 def visible_points(

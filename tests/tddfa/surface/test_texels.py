@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 
 from Sim3DR import interpolate, rasterize
-from tddfa.surface._texels import blend_known, darken, mix_sides, sample_surface
+from tddfa.surface._texels import mix_sides, sample_surface
 
 F = np.float32
-
-
-def blended(first, second, first_weight, second_weight):
-    sums = first * first_weight[..., None] + second * second_weight[..., None]
-    return np.rint(sums / (first_weight + second_weight + F(1e-5))[..., None]).astype(np.uint8)
 
 
 def bilinear(image, x, y):
@@ -58,51 +53,44 @@ def test_surface_is_sampled_between_pixels(rng, size, scale):
     assert not sampled[~visible].any()
 
 
+def sides(rng, *shape):
+    """Arguments of `mix_sides` before `where`."""
+    mirrorable = (rng.random(shape) < 0.8).astype(np.uint8)
+    return colors(rng, *shape), weights(rng, *shape), mirrorable, colors(rng, *shape), colors(rng, *shape)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 17), (8, 64)])
-def test_sides_are_mixed_by_their_visibility(rng, shape):
-    given, weight = colors(rng, *shape), weights(rng, *shape)
-    other = weight[:, ::-1].copy()
-    own = weight * np.square(weight / np.maximum(np.maximum(weight, other), F(1e-6)))
-    other *= 1 - own
-    known, out = np.full(shape, np.nan, F), np.empty((*shape, 3), np.uint8)
-    mix_sides(given, weight, known, out)
-    np.testing.assert_array_equal(weight, own)
-    np.testing.assert_array_equal(known, np.minimum(own + other, 1))
-    np.testing.assert_array_equal(out, blended(given, given[:, ::-1], own, other))
+def test_own_mirrored_and_filled_colours_are_mixed_by_weight(rng, shape):
+    own, weight, mirrorable, change, fill = given = sides(rng, *shape)
+    aside = (1 - weight) * np.where(mirrorable > 0, weight[:, ::-1], 0)
+    mirrored = np.clip(own[:, ::-1].astype(F) + change - 128, 0, 255)
+    parts = ((own, weight), (mirrored, aside), (fill, 1 - weight - aside))
+    expected = sum(values.astype(F) * part[..., None] for values, part in parts)
+    known, out = np.full(shape, np.nan, F), np.zeros((*shape, 3), np.uint8)
+    mix_sides(*given, np.ones(shape, np.uint8), known, out)
+    np.testing.assert_allclose(known, weight + aside, atol=1e-6)
+    np.testing.assert_allclose(out, expected, atol=0.51)
 
 
-def test_unknown_colours_come_from_the_second_image(rng):
-    first, second, known = colors(rng, 9, 40), colors(rng, 9, 40), weights(rng, 9, 40)
+def test_only_texels_that_are_asked_for_are_written(rng):
+    given = sides(rng, 9, 40)
     where = np.zeros((9, 40), np.uint8)
     where[1:8, 3:37] = rng.random((7, 34)) < 0.5
-    out = np.zeros((9, 40, 3), np.uint8)
-    blend_known(first, second, known, where, out)
-    expected = blended(first, second, known, 1 - known)
-    np.testing.assert_array_equal(out[where > 0], expected[where > 0])
+    known, whole, out = np.zeros((9, 40), F), np.zeros((9, 40, 3), np.uint8), np.zeros((9, 40, 3), np.uint8)
+    mix_sides(*given, np.ones_like(where), known, whole)
+    mix_sides(*given, where, known, out)
+    np.testing.assert_array_equal(out[where > 0], whole[where > 0])
     assert not out[[0, 8]].any(), "rows where nothing is asked for are left"
-
-
-def test_unknown_parts_are_darkened(rng):
-    given, known = colors(rng, 6, 7), weights(rng, 6, 7)
-    dark, shade = np.array([0, 5, 41], np.int64), weights(rng, 3)
-    expected = given.reshape(-1, 3).copy()
-    factor = 1 - (1 - shade) * (1 - known.reshape(-1)[dark])
-    expected[dark] = np.rint(expected[dark] * factor[:, None]).astype(np.uint8)
-    darken(dark, shade, known, given)
-    np.testing.assert_array_equal(given.reshape(-1, 3), expected)
+    assert not out[:, [0, 1, 2, 38, 39]].any()
 
 
 def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
-    given, weight, known, out = colors(rng, 4, 6), weights(rng, 4, 6), weights(rng, 4, 6), colors(rng, 4, 6)
+    given, where, known, out = sides(rng, 4, 6), np.ones((4, 6), np.uint8), weights(rng, 4, 6), colors(rng, 4, 6)
     with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 4 x 5"):
-        mix_sides(given, weight, known[:, :5].copy(), out)
+        mix_sides(*given, where, known[:, :5].copy(), out)
     with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 3 x 6"):
-        blend_known(given[:3].copy(), given, known, np.ones((4, 6), np.uint8), out)
-    with pytest.raises(ValueError, match="one shade for each texel"):
-        darken(np.zeros(2, np.int64), np.zeros(1, F), known, out)
+        mix_sides(given[0][:3].copy(), *given[1:], where, known, out)
     with pytest.raises(ValueError, match="contiguous"):
-        mix_sides(given[:, ::-1], weight, known, out)
-    with pytest.raises(ValueError, match="contiguous"):
-        blend_known(given, given, known.T.copy().T, np.ones((4, 6), np.uint8), out)
+        mix_sides(given[0][:, ::-1], *given[1:], where, known, out)
     with pytest.raises(ValueError, match="expected colours of 3 numbers"):
-        mix_sides(given[..., :2].copy(), weight, known, out)
+        mix_sides(given[0][..., :2].copy(), *given[1:], where, known, out)

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from builders import make_face
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import Camera, FaceModel, Mesh
 from tddfa.model.assets import config_path
@@ -104,8 +105,10 @@ def test_a_turned_head_gives_the_visible_side_and_mirrors_it(model, size, yaw):
     assert np.percentile(off[seen], 95) < 2
     assert np.percentile(off[seen], 99) < 15
     off = errors(texture, lambda uv: lopsided(np.stack([1 - uv[..., 0], uv[..., 1]], axis=-1)))
-    assert np.percentile(off[mirrored], 95) < 2
-    assert np.percentile(off[mirrored], 99) < 20
+    # with the light of their own side, near the part that is visible on both
+    assert np.median(off[mirrored]) < 2
+    assert np.percentile(off[mirrored], 95) < 5
+    assert np.percentile(off[mirrored], 99) < 25
     # the other side's own colours are far from those
     assert np.median(errors(texture, lopsided)[mirrored]) > 50
 
@@ -115,7 +118,7 @@ def test_a_turned_head_gives_the_visible_side_and_mirrors_it(model, size, yaw):
         shown, hidden = hidden, shown
     half = (covered(model, size) & skin(size))[shown].sum()
     assert seen[shown].sum() > 0.8 * half
-    assert mirrored[hidden].sum() > 0.8 * half
+    assert mirrored[hidden].sum() > 0.75 * half
     assert mirrored[shown].sum() < 0.02 * half
     assert seen[hidden].sum() < 0.05 * half
 
@@ -239,6 +242,123 @@ def test_a_large_image_is_averaged_not_subsampled(model):
     assert texture.image[inner].std() < 20
 
 
+class TestRealism:
+    """What makes a texture look like a face, on heads with the parts of the face model."""
+
+    @pytest.fixture
+    def whole(self, aligner):
+        """A head with its parts, before a background of one colour, and the image of it."""
+
+        def make(color, yaw=0.0, background=(30, 235, 30), scale=18.0, expression=None):
+            weights = np.zeros(aligner.face_model.expression_count, np.float32)
+            for name, weight in (expression or {}).items():
+                weights[aligner.face_model.expression_names.index(name)] = weight
+            camera = Camera.from_pose(yaw, 0, 0, scale, (240.0, 240.0, 0.0))
+            face = make_face(aligner.face_model, camera, expression=weights)
+            mesh = aligner.decoder.mesh(face)
+            raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, 480, 480), cull="back")
+            colors = interpolate(raster, mesh.triangles, np.float32(color(mesh)))
+            return np.where(raster.mask[..., None], colors, np.float32(background)).astype(np.uint8), mesh
+
+        return make
+
+    @staticmethod
+    def skin(mesh):
+        u, v = mesh.uv.T
+        return np.column_stack([110 + 40 * u, 95 + 25 * np.sin(9 * v), 160 + 40 * v])
+
+    @pytest.mark.parametrize("yaw", [0, 30, -60])
+    @pytest.mark.parametrize("background", [(30, 235, 30), (245, 245, 245), (120, 40, 20)])
+    def test_an_error_of_the_alignment_lets_no_background_in(self, whole, yaw, background):
+        image, mesh = whole(self.skin, yaw, background)
+        clean = unwrap(image, mesh, size=256)
+        reach = 0.01 * float(np.ptp(mesh.vertices[:, :2], axis=0).max())
+        for angle in np.arange(4) * np.pi / 2 + 0.3:
+            moved = mesh.vertices + np.float32([np.cos(angle) * reach, np.sin(angle) * reach, 0])
+            texture = unwrap(image, mesh.with_vertices(moved), size=256)
+            inside = texture.mask > 0
+            nearer = np.linalg.norm(texture.image[inside].astype(float) - background, axis=1)
+            skin = np.linalg.norm(texture.image[inside].astype(float) - clean.image[inside], axis=1)
+            assert (nearer < skin).mean() < 0.001
+
+    def test_another_chroma_on_the_ears_is_not_skin(self, whole):
+        def with_hair(mesh):
+            colors = self.skin(mesh)
+            colors[mesh.opacity < 0.7] = (200, 90, 60)
+            return colors
+
+        image, mesh = whole(with_hair, 40)
+        texture = unwrap(image, mesh)
+        blue, _, red = np.moveaxis(texture.image[texture.mask > 0].astype(int), -1, 0)
+        assert (blue > red).mean() < 0.01
+        # without parts, nothing is known about it
+        plain = unwrap(image, replace(mesh, opacity=None))
+        blue, _, red = np.moveaxis(plain.image[plain.mask > 0].astype(int), -1, 0)
+        assert (blue > red).mean() > 0.02
+
+    def test_closed_eyes_get_whites_and_irises(self, whole, model):
+        image, mesh = whole(self.skin, expression={"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
+        texture = unwrap(image, mesh)
+        x, y = np.rint(texel_positions(mesh.uv, 512)).astype(int).T
+
+        def color(region):
+            return np.median(texture.image[y[model.regions[region]], x[model.regions[region]]].astype(int), axis=0)
+
+        for side in ("left", "right"):
+            white = np.flatnonzero((model.part == (1 if side == "left" else 2)) & (mesh.tone > 1))
+            whites = np.median(texture.image[y[white], x[white]].astype(int), axis=0)
+            assert np.ptp(whites) < 25
+            assert whites.min() > 130
+            assert color(f"{side}_iris").max() < 110
+            assert color(f"{side}_pupil").max() < 60
+
+    def test_an_eye_that_is_seen_keeps_its_own_colours(self, whole, model):
+        def green_irises(mesh):
+            colors = self.skin(mesh)
+            colors[model.part > 0] = (240, 240, 240)
+            colors[model.regions["left_iris"]] = (60, 160, 60)
+            colors[model.regions["right_iris"]] = (160, 60, 60)
+            return colors
+
+        image, mesh = whole(green_irises, scale=24, expression={"eyeWideLeft": 1.0, "eyeWideRight": 1.0})
+        texture = unwrap(image, mesh)
+        x, y = np.rint(texel_positions(mesh.uv, 512)).astype(int).T
+        for side, channel in (("left", 1), ("right", 0)):
+            iris = texture.image[y[model.regions[f"{side}_iris"]], x[model.regions[f"{side}_iris"]]].astype(int)
+            assert (iris.argmax(axis=1) == channel).mean() > 0.8
+
+    def test_light_from_one_side_leaves_no_seam(self, whole):
+        def lit(mesh):
+            return np.float32([100, 120, 170]) * (0.5 + mesh.uv[:, :1])
+
+        image, mesh = whole(lit, 35)
+        image = np.where((image == (30, 235, 30)).all(axis=-1, keepdims=True), np.uint8(90), image)
+        texture = unwrap(image, mesh)
+        known = cv2.erode((texture.mask >= MIRRORED).astype(np.uint8), np.ones((9, 9))) > 0
+        known[:, :24] = known[:, -24:] = False
+        steps = np.abs(np.diff(cv2.blur(texture.image, (5, 5)).astype(int), axis=1)).max(axis=-1)
+        seam = known[:, 1:] & (texture.mask[:, 1:] != texture.mask[:, :-1]) & (texture.mask[:, 1:] >= MIRRORED)
+        assert seam[40:250].sum() > 50
+        assert np.percentile(steps[40:250][seam[40:250]], 90) <= 4
+
+    def test_an_open_mouth_shows_its_inside(self, whole, model):
+        def teeth(mesh):
+            colors = self.skin(mesh)
+            colors[model.part == 3] = (225, 235, 240)
+            return colors
+
+        image, mesh = whole(teeth, expression={"jawOpen": 0.7})
+        texture = unwrap(image, mesh)
+        seen = (texture.mask == SEEN) & covered_by(512, lambda model: (model.part[model.triangles] == 3).all(axis=1))
+        assert seen.sum() > 500
+        assert np.median(texture.image[seen]) > 200
+        closed, mesh = whole(teeth)
+        inside = covered_by(512, lambda model: (model.part[model.triangles] == 3).all(axis=1))
+        blue, _, red = np.median(unwrap(closed, mesh).image[inside].astype(int), axis=0)
+        assert 10 < red < 110
+        assert red > 1.3 * blue
+
+
 class TestVertexColors:
     """RGB in 0..1, where a texture is BGR."""
 
@@ -324,7 +444,7 @@ class TestVisibility:
             z = vertices[:, 0] * np.tan(np.radians(degrees))
             tilted = visibility(Mesh(np.column_stack([vertices[:, :2], z]), triangles), (300, 300))
             by_angle.append(tilted.reshape(21, 21)[10, 10])
-        np.testing.assert_allclose(by_angle, [1, 1, (0.5 - 0.25) / 0.35, (0.342 - 0.25) / 0.35, 0], atol=0.01)
+        np.testing.assert_allclose(by_angle, [1, 1, 1, (0.342 - 0.12) / 0.26, (0.208 - 0.12) / 0.26], atol=0.01)
 
     def test_a_wall_in_front(self, model):
         mesh = head(model)
@@ -352,19 +472,19 @@ class TestVisibility:
         behind = (depth[y, x] - large.vertices[:, 2]) / np.ptp(large.vertices[:, 2])
         facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
         assert weight.dtype == np.float32
-        assert (weight[facing <= 0.25] == 0).all()
+        assert (weight[facing <= 0.12] == 0).all()
         assert (weight[behind > 0.1] == 0).all()
         assert (behind > 0.1).sum() > 100
         free = (facing > 0.7) & (np.abs(behind) < 0.005) & (model.part == 0)
         assert free.sum() > 2000
-        assert (weight[free] > 0).mean() > 0.9
+        assert (weight[free] > 0).mean() > 0.88
         assert np.median(weight[free]) == 1
 
     def test_the_far_side_of_a_turned_head(self, model):
         for yaw, far, near in ((50, "left_ear", "right_ear"), (-50, "right_ear", "left_ear")):
             weight = visibility(head(model, yaw), (400, 400))
             assert (weight[model.regions[far]] == 0).all()
-            assert (weight[model.regions[near]] == 1).mean() > 0.2
+            assert (weight[model.regions[near]] == 1).mean() > 0.12
             side = 1 if far == "left_ear" else -1
             skin_far = (model.mean[:, 0] * side > 5) & (model.part == 0)
             assert (weight[skin_far] > 0).mean() < 0.01

@@ -1,0 +1,81 @@
+"""Which points around a face show skin, by the colours of the face itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.surface.neighbours import mean_around
+from tddfa.surface.sampling import sample
+from tddfa.types import Mesh
+
+Floats = NDArray[np.float32]
+
+# Vertices seen at least so well, at full opacity, tell the colour of the skin; fewer tell nothing.
+_WELL_SEEN, _ENOUGH = 0.9, 200
+# Limits of the spread of both chroma coordinates and of the logarithm of brightness; light changes over a face.
+_LEAST_SPREAD, _LARGEST_SPREAD = (0.07, 0.07, 0.3), (0.12, 0.12, 0.6)
+# Distance from the median, in spreads: up to the first a colour is that of skin, from the second on it is not.
+_SKIN, _OTHER = 3.7, 5.3
+# Vertices so near to the outline, a fraction of the face's size, are tested. A dark colour counts where `Mesh.opacity`
+# is under the second, on the ears; elsewhere it may be a beard or hair of the face.
+_NEAR_OUTLINE, _EAR = 0.08, 0.6
+# Added to colours before the logarithm: dark pixels have next to no chroma.
+_DARK = 12.0
+# Number of samples of the skin, about; how often the result is averaged around each vertex.
+_SAMPLES, _SMOOTHINGS = 1000, 2
+
+
+def skin_trust(image: NDArray[np.uint8], mesh: Mesh, seen: Floats, rim: Floats) -> Floats:
+    """Compute how likely each vertex shows skin.
+
+    Inside the face all colours are accepted: brows, beards and lips belong to it. On the ears and along the rim
+    (`Mesh.opacity` under 1) and near the outline, where hair, collar and background begin, colours far from those of
+    the face are not. Dark ones are, except on the ears.
+
+    Parameters
+    ----------
+    image : ndarray (h, w, 3) uint8
+        BGR.
+    mesh : Mesh
+        In image px. One without `opacity` has no rim.
+    seen : ndarray (n,) float32
+        How well the camera sees each vertex (`tddfa.surface.visibility.visibility`).
+    rim : ndarray (n,) float32
+        Distance of each vertex to the outline, a fraction of the face's size.
+
+    Returns
+    -------
+    ndarray (n,) float32
+        0..1.
+
+    Examples
+    --------
+    >>> ones = np.ones(len(mesh.vertices), np.float32)
+    >>> skin_trust(image, mesh, ones, ones).shape == (len(mesh.vertices),)
+    True
+    """
+    trust = np.ones(len(seen), dtype=np.float32)
+    if mesh.opacity is None:
+        return trust
+    outer = np.flatnonzero(((mesh.opacity < 1) | (rim < _NEAR_OUTLINE)) & (seen > 0))
+    inner = np.flatnonzero((mesh.opacity == 1) & (seen >= _WELL_SEEN))
+    if len(inner) < _ENOUGH or not len(outer):
+        return trust
+    known = _chroma_and_light(sample(image, mesh.vertices[inner[:: max(1, len(inner) // _SAMPLES)]]))
+    middle = np.median(known, axis=0)
+    spread = 1.5 * np.median(np.abs(known - middle), axis=0)
+    spread = np.clip(spread, _LEAST_SPREAD, _LARGEST_SPREAD)
+    off = (_chroma_and_light(sample(image, mesh.vertices[outer])) - middle) / spread
+    off[:, 2] = np.where(mesh.opacity[outer] < _EAR, off[:, 2], np.maximum(off[:, 2], 0))
+    distance = np.linalg.norm(off, axis=1)
+    trust[outer] = ((_OTHER - distance) / (_OTHER - _SKIN)).clip(0, 1)
+    for _ in range(_SMOOTHINGS):
+        trust[outer] = np.minimum(mean_around(trust, mesh.triangles), trust)[outer]
+    return trust
+
+
+def _chroma_and_light(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Red and blue relative to green, and brightness: (n, 3), logarithms."""
+    blue, green, red = np.log(colors.astype(np.float64) + _DARK).T
+    return np.column_stack([red - green, blue - green, (blue + green + red) / 3])
