@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from tddfa.aligner import Aligner
+from tddfa.scan.head import mean_surface
 from tddfa.scan.mesh import Scan
 from tddfa.scan.similarity import Similarity, robust_similarity
 from tddfa.scan.views import View, drawable, simplified, view
@@ -17,12 +20,18 @@ Floats = NDArray[np.float64]
 
 # Side of a picture, px, and cells of the grid in which a large mesh is simplified to draw it.
 _SIZE, _CELLS, _LARGE = 320, 200, 60_000
-# A face with this score ends the search among the usual directions.
-_SURE = 0.9
+# A face with the first score ends the search; with the second, after the first 14 directions.
+_SURE, _LIKELY = 0.9, 0.5
 # Faces looked at again, from the front and closer; how often; and height of the face's landmarks then, px.
 _CANDIDATES, _CLOSER, _HEIGHT = 3, 2, 150.0
 # Distance at which a landmark that was lifted back counts little, mm.
 _TOLERANCE = 14.0
+# Mending of pictures, px: holes up to this size are filled, from surroundings of these standard deviations, and grain
+# is smoothed by this one; least cover of the surroundings.
+_HOLE, _FILL, _GRAIN, _ENOUGH = 45, (3.0, 6.0, 12.0), 0.8, 0.05
+# Points of the mean face that are compared with the surface; how near that has to be, mm, and the least cosine between
+# the normals.
+_SURFACE_POINTS, _NEAR, _ALIKE = 400, 9.0, 0.6
 # Cosine of the largest angle between the given and the found direction of up.
 _UPRIGHT = 0.5
 
@@ -36,8 +45,8 @@ class Pose:
     similarity : Similarity
         Frame of the head, mm, to the scan.
     score : float
-        0..1: the probability that the picture of the face was aligned right, times the agreement of its landmarks with
-        the mean face.
+        0..1: the probability that the picture of the face was aligned right, times the agreement of its landmarks, and
+        of the surface, with the mean face.
     """
 
     similarity: Similarity
@@ -60,10 +69,10 @@ def _usual(up: Floats | None) -> Iterator[Floats]:
             yield _rotation(forward, upwards)
 
 
-def _all(up: Floats | None) -> Iterator[Floats]:
-    """Views from 14 directions, in any of four rolls each if up is unknown: the aligner turns the picture itself."""
+def _all(up: Floats | None, *, between: bool = False) -> Iterator[Floats]:
+    """Views from 14 directions, or from the 12 between them; the aligner turns the picture itself if up is unknown."""
     grid = np.array([(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)], dtype=np.float64)
-    for forward in grid[np.isin(np.abs(grid).sum(axis=1), (1, 3))]:
+    for forward in grid[np.isin(np.abs(grid).sum(axis=1), (2,) if between else (1, 3))]:
         if up is not None:
             across = forward - up * (forward @ up)
             if np.linalg.norm(across) > 0.2:
@@ -105,47 +114,82 @@ def find_pose(
     reach = float(np.percentile(np.linalg.norm(mesh.vertices - centre, axis=1), 99.5))
     scale = 0.47 * _SIZE / max(reach, 1e-12)
 
+    search = _Search(mesh, aligner, mean, rng)
     found: list[Pose] = []
-    for rotations in (_usual(up), _all(up)):
+    for rotations, enough in ((_usual(up), _SURE), (_all(up), _LIKELY), (_all(up, between=True), _SURE)):
         for rotation in rotations:
-            pose = _pose_in(view(mesh, rotation, centre, scale, _SIZE), aligner, mean, rng)
+            pose = search.pose_in(view(mesh, rotation, centre, scale, _SIZE))
             if pose is not None:
                 found.append(pose)
             if pose is not None and pose.score > _SURE:
                 break
-        if any(pose.score > _SURE for pose in found):
+        if any(pose.score > enough for pose in found):
             break
     found.sort(key=lambda pose: -pose.score)
-    return _apart([_closer(pose, mesh, aligner, mean, rng) for pose in found[:_CANDIDATES]])
+    return _apart([search.closer(pose) for pose in found[:_CANDIDATES]])
 
 
-def _closer(pose: Pose, mesh: Scan, aligner: Aligner, mean: Floats, rng: np.random.Generator) -> Pose:
-    """Look at a face again, from the front and closer."""
-    for _ in range(_CLOSER):
-        similarity = pose.similarity
-        scale = _HEIGHT / (float(np.ptp(mean[:, 1])) * similarity.scale)
-        again = _pose_in(
-            view(mesh, similarity.rotation.T, similarity(np.zeros((1, 3)))[0], scale, _SIZE), aligner, mean, rng
+class _Search:
+    """Poses of faces in pictures of a mesh."""
+
+    def __init__(self, mesh: Scan, aligner: Aligner, mean: Floats, rng: np.random.Generator) -> None:
+        self.mesh, self.aligner, self.mean, self.rng = mesh, aligner, mean, rng
+        self.points, self.normals = mean_surface(aligner.decoder.face_model, _SURFACE_POINTS)
+        self.tree = cKDTree(mesh.vertices)
+
+    def closer(self, pose: Pose) -> Pose:
+        """Look at a face again, from the front and closer."""
+        for _ in range(_CLOSER):
+            similarity = pose.similarity
+            scale = _HEIGHT / (float(np.ptp(self.mean[:, 1])) * similarity.scale)
+            middle = similarity(np.zeros((1, 3)))[0]
+            again = self.pose_in(view(self.mesh, similarity.rotation.T, middle, scale, _SIZE))
+            if again is None or again.score < pose.score - 0.1:
+                break
+            pose = again
+        return pose
+
+    def pose_in(self, picture: View) -> Pose | None:
+        """The pose of the best face in a picture."""
+        best: Pose | None = None
+        for face in self.aligner(_mended(picture)):
+            points, there = picture.lifted(face.landmarks[:, :2].astype(np.float64))
+            # where the face turns away, the surface behind a landmark may be something else
+            if np.count_nonzero(there) < 20:
+                continue
+            similarity, agreement = robust_similarity(
+                self.mean, points, there.astype(np.float64), _TOLERANCE, self.rng
+            )
+            score = face.score * float(agreement[there].mean()) ** 0.5 * self._surface_agreement(similarity)
+            if best is None or score > best.score:
+                best = Pose(similarity, score)
+        return best
+
+    def _surface_agreement(self, similarity: Similarity) -> float:
+        """How much of the mean face has a surface of the same direction near to it: 0..1, 1 from two thirds on."""
+        away, at = self.tree.query(similarity(self.points), distance_upper_bound=_NEAR * similarity.scale)
+        near = np.isfinite(away)
+        along = np.einsum(
+            "ni,ni->n", self.mesh.normals[at[near]].astype(np.float64), self.normals[near] @ similarity.rotation.T
         )
-        if again is None or again.score < pose.score - 0.1:
-            break
-        pose = again
-    return pose
+        # normals of some scans point inwards
+        alike = max(np.count_nonzero(along > _ALIKE), np.count_nonzero(along < -_ALIKE))
+        return min(1.0, 1.5 * alike / len(self.points))
 
 
-def _pose_in(picture: View, aligner: Aligner, mean: Floats, rng: np.random.Generator) -> Pose | None:
-    """The pose of the best face in a picture."""
-    best: Pose | None = None
-    for face in aligner(picture.image):
-        points, there = picture.lifted(face.landmarks[:, :2].astype(np.float64))
-        # where the face turns away, the surface behind a landmark may be something else
-        if np.count_nonzero(there) < 20:
-            continue
-        similarity, agreement = robust_similarity(mean, points, there.astype(np.float64), _TOLERANCE, rng)
-        score = face.score * float(agreement[there].mean()) ** 0.5
-        if best is None or score > best.score:
-            best = Pose(similarity, score)
-    return best
+def _mended(picture: View) -> NDArray[np.uint8]:
+    """The picture without holes and without the grain of noise: networks of photos know neither."""
+    image, mask = picture.image.astype(np.float32), picture.raster.mask.view(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_HOLE, _HOLE))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel) > 0
+    for sigma in _FILL:
+        cover = mask.astype(np.float32)
+        around = cv2.GaussianBlur(image * cover[..., None], (0, 0), sigma)
+        weight = cv2.GaussianBlur(cover, (0, 0), sigma)
+        new = closed & (mask == 0) & (weight > _ENOUGH)
+        image[new] = around[new] / weight[new, None]
+        mask = mask | new.view(np.uint8)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), _GRAIN).round().clip(0, 255), dtype=np.uint8)
 
 
 def _apart(poses: list[Pose]) -> list[Pose]:
