@@ -43,8 +43,11 @@ _ROUNDS = (1, 3)
 _CANDIDATES_PER_POINT = 6
 # Distance at which a landmark counts little for the pose of the next round, mm.
 _TOLERANCE = 8.0
-# A landmark of less heat is not on the scan: the others tell where it is.
-_KNOWN, _SURE = 0.15, 0.45
+# A landmark of less heat than the first is not on the scan: the others tell where it is. One of the second or more
+# stays where its heat is. Between them, it is in between.
+_KNOWN, _SURE = 0.15, 0.95
+# Least confidence of a landmark that is refined by its heat; others are moved to the nearest vertex.
+_REFINED = 0.6
 # A landmark this far from any vertex is not on the surface, mm.
 _OFF_SURFACE = 4.0
 # Where the size of a face differs by more than this factor, the unit is not sure.
@@ -71,7 +74,7 @@ class ScanFace:
         Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
     decoded : dict of str to ndarray (68, 3)
         The landmarks before the refinement: ``gd``, ``tkd``, ``pd`` (`tddfa.scan.decoding`); and ``completed``, which
-        is ``pd`` where the heat is sure, and else what the other landmarks tell.
+        is ``pd`` where the heat is sure, and what the other landmarks tell where it is not.
     unit : str
         The unit of the scan, as given or as the size of the face tells.
     warnings : tuple of str
@@ -268,10 +271,14 @@ class ScanLandmarker:
             raise ValueError(f"snap: expected one of {', '.join(SNAPS)}, got {snap!r}")
         if snap != "none":
             surface = Surface(_region(scan, face.similarity), snap == "geodesic")
+            there = face.on_surface
+            landmarks[there] = surface.vertices[surface.tree.query(landmarks[there])[1]]
             best = hottest(face.heat, TOP * _ROUNDS[-1])
-            for k in np.flatnonzero(face.on_surface & (face.confidence >= _SURE)):
+            for k in np.flatnonzero(there & (face.confidence >= _REFINED)):
                 around, warm = face.points[best[:, k]], face.heat[best[:, k], k].astype(np.float64)
-                landmarks[k] = surface.refined(landmarks[k], around, warm, self.sigma[k] * face.similarity.scale)
+                landmarks[k] = surface.refined(
+                    face.decoded["completed"][k], around, warm, self.sigma[k] * face.similarity.scale
+                )
         return ScanFace(**{**vars(face), "landmarks": landmarks})
 
     def _heat(

@@ -157,9 +157,7 @@ class _Search:
             # where the face turns away, the surface behind a landmark may be something else
             if np.count_nonzero(there) < 20:
                 continue
-            similarity, agreement = robust_similarity(
-                self.mean, points, there.astype(np.float64), _TOLERANCE, self.rng
-            )
+            similarity, agreement = robust_similarity(self.mean, points, there.astype(np.float64), _TOLERANCE, self.rng)
             score = face.score * float(agreement[there].mean()) ** 0.5 * self._surface_agreement(similarity)
             if best is None or score > best.score:
                 best = Pose(similarity, score)

@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 
 # Standard deviation of the shape coefficients, and of the expression weights.
 _SHAPE, _EXPRESSION = 1.0, 0.3
-# What the face model does not explain, mm.
-_REST = 1.5
+# What the face model does not explain, and errors of the landmarks, mm.
+_REST = 3.0
 _STEPS = 3
 
 
@@ -57,7 +57,7 @@ class LandmarkPrior:
         landmarks : ndarray (68, 3)
             In any frame.
         weights : ndarray (68,)
-            1 for a landmark that is known to a millimetre or two, 0 for one that is unknown.
+            1 for a landmark that is known as well as the network can know it, 0 for one that is unknown.
 
         Returns
         -------

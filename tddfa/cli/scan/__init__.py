@@ -42,8 +42,8 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the files (default: %(default)s)"
     )
     parser.add_argument(
-        "-o", "--opt", nargs="+", choices=_KINDS, default=list(_KINDS), metavar="KIND",
-        help=f"files to write: {', '.join(_KINDS)} (default: all)",
+        "-o", "--opt", type=_kinds, default=list(_KINDS), metavar="KIND,KIND",
+        help=f"files to write, with commas between them: {', '.join(_KINDS)} (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--unit", choices=_UNITS, default="auto", help="unit of the scans (default: told from the size of the face)"
@@ -148,6 +148,14 @@ def _endings(options: argparse.Namespace) -> list[str]:
     endings = [r"_landmarks\.jpg" if kind == "image" else rf"\.{kind}" for kind in options.opt]
     endings += [] if options.heat is None else [rf"_heat{options.heat}\.ply"]
     return [*endings, r"_fit\.glb", r"_distance\.ply"] if options.fit_mesh else endings
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = [kind for kind in text.lower().split(",") if kind]
+    wrong = [kind for kind in kinds if kind not in _KINDS]
+    if wrong or not kinds:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(_KINDS)}, got {text!r}")
+    return list(dict.fromkeys(kinds))
 
 
 def _direction(text: str) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ trimesh = pytest.importorskip("trimesh")
 @pytest.fixture
 def box():
     mesh = trimesh.creation.box((10, 20, 30))
-    mesh.visual.vertex_colors = np.tile([255, 128, 0, 255], (8, 1))
+    mesh.visual.vertex_colors = np.where(mesh.vertices[:, :1] > 0, [255, 128, 0, 255], [0, 0, 255, 255])
     return mesh
 
 
@@ -26,7 +26,7 @@ def test_every_format_gives_the_mesh(box, suffix, tmp_path):
     assert scan.triangles.shape == (12, 3)
     assert scan.areas.sum() == pytest.approx(2 * (200 + 300 + 600))
     if suffix != "stl":
-        np.testing.assert_allclose(scan.colors[0], [1, 0.5, 0], atol=0.01)
+        np.testing.assert_allclose(scan.colors[scan.vertices[:, 0] > 0], [[1, 0.5, 0]] * 4, atol=0.01)
 
 
 def test_a_cloud(rng, tmp_path):
