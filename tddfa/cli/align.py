@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import Parser
@@ -19,6 +20,7 @@ from tddfa.cli._common import (
     load_aligner,
     load_networks,
     print_line,
+    print_warning,
 )
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
 from tddfa.cli._summary import do_photos
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _SIZES = (32, 1024)
 _MAX_FACES = 100_000
+# Degrees: of a head turned farther, the fraction that no photo shows is printed.
+_MOSTLY_SEEN_UP_TO = 40
 
 
 def add_parser(commands: Any) -> None:
@@ -76,6 +80,11 @@ def add_parser(commands: Any) -> None:
         "(default: no)",
     )  # fmt: skip
     parser.add_argument(
+        "--frontal-mask", action="store_true",
+        help="with --frontal, also write DIR/<photo>_<k>_mask.png: 255 is visible in the photo, 170 mirrored, "
+        "85 filled, 0 outside of the photo (default: no)",
+    )  # fmt: skip
+    parser.add_argument(
         "--order", choices=("position", "confidence", "size"), default="position",
         help="nearest to the centre of the photo, in head sizes; highest score; or largest first "
         "(default: %(default)s)",
@@ -104,7 +113,13 @@ def run_align(options: argparse.Namespace) -> int:
     """Run ``tddfa align``; return the exit status."""
     inputs = input_files(options.inputs)
     images = photos(inputs.paths, options.page)
-    endings = [rf"_\d+\.{options.format}", *([r"\.json"] if options.json else [])]
+    if options.frontal_mask and not options.frontal:
+        print_warning("--frontal-mask: no effect without --frontal")
+    endings = [
+        rf"_\d+\.{options.format}",
+        *([r"_\d+_mask\.png"] if options.frontal and options.frontal_mask else []),
+        *([r"\.json"] if options.json else []),
+    ]
     check_targets(options.out, [photo.stem for photo in images], endings, inputs.paths)
     aligner = load_aligner(options)
     _set_thresholds(aligner, options)
@@ -130,8 +145,13 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
     for k, face in enumerate(faces):
         target = output_path(options.out, f"{photo.stem}_{k}.{options.format}")
         with steps.step("cannot be aligned", prefix=f"{photo.name}: face {k}: "):
-            written.append(image_io.write(target, _crop(image, face, options, aligner)))
-            records.append({"file": target.name, **_describe(face, options)})
+            crop = _crop(image, face, options, aligner)
+            written.append(image_io.write(target, crop.image))
+            records.append({"file": target.name, **_describe(face, options), "mirrored": _fraction(crop)})
+            if crop.mask is not None and options.frontal_mask:
+                written.append(image_io.write(output_path(options.out, f"{photo.stem}_{k}_mask.png"), crop.mask))
+            if crop.mirrored is not None and _turn(face) > _MOSTLY_SEEN_UP_TO:
+                print_line(f"  face {k}: {100 * crop.mirrored:.0f} % of the face is mirrored or filled")
     if written:
         print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(map(str, written))}")
     if options.json:
@@ -166,14 +186,31 @@ def _write_json(
     return write_atomic(output_path(options.out, f"{stem}.json"), text.encode())
 
 
-def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, aligner: Aligner) -> NDArray[np.uint8]:
-    if options.frontal:
-        from tddfa.face_crops.frontal import frontalise
+class _Crop(NamedTuple):
+    """A crop; of a frontal one also the source of its pixels, and the fraction of the face that no pixel shows."""
 
-        return frontalise(image, face, aligner.decoder.mesh(face), size=options.size)
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None = None
+    mirrored: float | None = None
+
+
+def _crop(image: NDArray[np.uint8], face: Face, options: argparse.Namespace, aligner: Aligner) -> _Crop:
+    if options.frontal:
+        from tddfa.face_crops.frontal import frontal_view
+
+        return _Crop(*frontal_view(image, face, aligner.decoder.mesh(face), size=options.size))
     from tddfa.face_crops.aligned import align_face
 
-    return align_face(image, face, size=options.size, template=options.template)
+    return _Crop(align_face(image, face, size=options.size, template=options.template))
+
+
+def _fraction(crop: _Crop) -> float | None:
+    return None if crop.mirrored is None else round(crop.mirrored, 3)
+
+
+def _turn(face: Face) -> float:
+    """Angle by which the head is turned away from the viewer, degrees."""
+    return math.degrees(math.acos(max(-1.0, min(1.0, float(face.camera.rotation[2, 2])))))
 
 
 def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ with the outline (as in the profiling of Zhu et al., CVPR 2016).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from Sim3DR import Raster, interpolate, rasterize, vertex_normals
 from tddfa._shared.arrays import SameArray, checked_image
 from tddfa.face_crops.aligned import MAX_SHRINK_FACTOR, cropped_part, five_points, template_points
 from tddfa.surface.sampling import push_pull
-from tddfa.surface.texture import texel_positions
+from tddfa.surface.texture import FILLED, MIRRORED, SEEN, texel_positions
 from tddfa.surface.visibility import DepthTest, inside_image, without_holes
 from tddfa.types import Face, Mesh
 
@@ -53,8 +54,12 @@ _STRAIGHT = (0.15, 0.4)
 _FACE_MIRRORED, _AROUND_MIRRORED = (0.4, 0.65), (0.2, 0.5)
 # Width of the transition between the halves, a fraction of the crop.
 _SEAM = 0.06
+# Where a mesh has no `Mesh.opacity`: breadth of the rim in which the face passes into its surroundings.
+_RIM = 0.05
 # Weight of "no difference in light" compared with an observed difference.
 _RELIT_NEARBY = 0.05
+# Largest difference of light between both sides that is corrected, grey levels.
+_MOST_RELIT = 100
 # If the weights of both sides sum to less than this, the colour is filled from the surroundings.
 _UNKNOWN = 0.02
 
@@ -74,12 +79,30 @@ class _Source(NamedTuple):
     trust: Floats
 
 
+class FrontalView(NamedTuple):
+    """A face as seen from the front.
+
+    Attributes
+    ----------
+    image : ndarray (size, size, 3) uint8
+        The crop, BGR.
+    mask : ndarray (size, size) uint8
+        Source of each pixel: `SEEN`, `MIRRORED` or `FILLED` (`tddfa.surface.texture`); 0 outside of the image.
+    mirrored : float
+        Fraction of the face, without its surroundings, that is mirrored or filled, 0..1.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    mirrored: float
+
+
 def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 112) -> NDArray[np.uint8]:
     """Crop a face as seen from the front, in the frame of `tddfa.face_crops.aligned.align_face`.
 
     The expression is kept. The more the head is turned, the more of the crop is mirrored, hair and background included.
     Beyond a yaw of about 60 degrees much of it is a guess, and errors of the pose are visible along the middle of the
-    face.
+    face. `frontal_view` also tells which pixels are mirrored.
 
     Parameters
     ----------
@@ -95,7 +118,8 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     Returns
     -------
     ndarray (size, size, 3) uint8
-        BGR; its five points match ArcFace's template as well as scale and shift allow. Black outside of the image.
+        BGR; its five points match ArcFace's template as well as scale and shift allow. Around the face, black outside
+        of the image.
 
     Raises
     ------
@@ -106,6 +130,18 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     --------
     >>> frontalise(image, face, mesh).shape
     (112, 112, 3)
+    """
+    return frontal_view(image, face, mesh, size=size).image
+
+
+def frontal_view(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 112) -> FrontalView:
+    """As `frontalise`, with the source of each pixel.
+
+    Examples
+    --------
+    >>> view = frontal_view(image, face, mesh)
+    >>> view.mask.shape, view.mirrored < 0.2
+    ((112, 112), True)
     """
     checked_image("image", image)
     template = template_points(face, size)
@@ -118,10 +154,11 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     vertices, scale = _from_the_front(face, mesh, (template + 0.5) * samples - 0.5)
     raster = rasterize(vertices, mesh.triangles, (0, 0, working, working), cull="back")
     silhouette = without_holes(raster.mask.view(np.uint8)) > 0
+    inside = _inside(raster, mesh, silhouette)
 
     seen = _seen(mesh, rotation, image.shape[:2])
-    own = _source(raster, vertices, mesh, seen)
-    other = _source(raster, vertices, mesh, _mirrored(seen, mesh))
+    own = _source(raster, vertices, mesh, seen, inside)
+    other = _source(raster, vertices, mesh, _mirrored(seen, mesh), inside)
 
     # 1 on the half of the crop with the far side of the head, 0 on the other
     sine = _sideways(rotation)
@@ -130,11 +167,17 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     far = np.broadcast_to(_step(across, -_SEAM / 2, _SEAM / 2), (working, working))
     own_weight, other_weight = _weights(own.trust, other.trust, far * _step(abs(sine), *_FACE_MIRRORED))
     far_around = far * _step(abs(sine), *_AROUND_MIRRORED)
-    own_weight = np.where(silhouette, own_weight, 1 - far_around)
-    other_weight = np.where(silhouette, other_weight, far_around)
+    own_weight = _between(1 - far_around, own_weight, inside)
+    other_weight = _between(far_around, other_weight, inside)
+    shown = [_in_image(source, image.shape[:2]) for source in (own, other)]
+    # the surroundings are black outside of the image, the face is filled
+    own_weight, other_weight = (
+        np.where(silhouette, weight * within, weight)
+        for weight, within in zip((own_weight, other_weight), shown, strict=True)
+    )
 
     colors, opposite = _sampled(image, own, other, scale)
-    opposite = _relit(opposite, colors, np.minimum(own_weight, other.trust), far * silhouette)
+    opposite = _relit(opposite, colors, np.minimum(own_weight, other.trust), far * inside)
     blended = cv2.blendLinear(colors, opposite, own_weight, other_weight)
     known = np.minimum((own_weight + other_weight) * np.float32(1 / _UNKNOWN), 1)
     if known.min() < 1:
@@ -142,7 +185,40 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     out = cv2.convertScaleAbs(np.maximum(blended, 0))
     if samples > 1:
         out = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(out, dtype=np.uint8)
+    sources = [known * (own_weight >= other_weight), known * (own_weight < other_weight)]
+    mask = _mask([part * within for part, within in zip(sources, shown, strict=True)], silhouette, size)
+    own_part = known * own_weight / np.maximum(own_weight + other_weight, np.float32(1e-6))
+    mirrored = 1 - float((own_part * silhouette).sum()) / max(int(silhouette.sum()), 1)
+    return FrontalView(np.asarray(out, dtype=np.uint8), mask, mirrored)
+
+
+def _between(around: Floats, face: Floats, inside: Floats) -> Floats:
+    return np.asarray(around + inside * (face - around), dtype=np.float32)
+
+
+def _inside(raster: Raster, mesh: Mesh, silhouette: NDArray[np.bool_]) -> Floats:
+    """0 around the face, 1 inside of it (h, w). In between, what is shown of both sides passes into each other."""
+    if mesh.opacity is None:
+        distance = cv2.distanceTransform(silhouette.view(np.uint8), cv2.DIST_L2, 3)
+        return np.asarray(_ramp(distance * np.float32(1 / len(silhouette)), 0, _RIM))
+    opacity = interpolate(raster, mesh.triangles, mesh.opacity[:, None])[..., 0]
+    return np.asarray(np.where(raster.mask, opacity, silhouette), dtype=np.float32)
+
+
+def _in_image(source: _Source, image_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether all of the image that makes up a pixel is there."""
+    height, width = image_size
+    return np.asarray((source.x >= 0) & (source.y >= 0) & (source.x <= width - 1) & (source.y <= height - 1))
+
+
+def _mask(sources: Sequence[Floats], silhouette: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
+    """`SEEN`, `MIRRORED` or `FILLED`, 0 outside of the image, from the seen and the mirrored part of each pixel."""
+    seen, mirrored, face = (
+        cv2.resize(np.asarray(part, dtype=np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        for part in (*sources, silhouette)
+    )
+    shown = np.where(seen >= mirrored, SEEN, MIRRORED)
+    return np.where(seen + mirrored >= 0.5, shown, np.where(face >= 0.5, FILLED, 0)).astype(np.uint8)
 
 
 def _without_inside(mesh: Mesh) -> Mesh:
@@ -241,10 +317,11 @@ def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int3
     return corners[raster.triangle_id.reshape(-1)[texel]], weights.astype(np.float32)
 
 
-def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen) -> _Source:
+def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen, inside: Floats) -> _Source:
     """Extend the positions and trust of the vertices to all pixels: the face, its openings and the surroundings.
 
     An affine map positions the surroundings. The departure of the face from it is continued smoothly, and fades out.
+    Towards the rim, that of the face passes into its continuation: there is no tear between them.
     """
     pixels = np.column_stack([vertices[:, :2], np.ones(len(vertices), dtype=np.float32)])
     some = pixels[::8].astype(np.float64)
@@ -252,7 +329,8 @@ def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen) -> _Sourc
     departure = np.column_stack([seen.points - pixels @ affine, seen.trust])
     on_face = interpolate(raster, mesh.triangles, departure)
     everywhere = _continued(on_face, raster.mask.astype(np.float32))
-    cv2.copyTo(on_face, raster.mask.view(np.uint8), everywhere)
+    weight = inside * raster.mask
+    everywhere = cv2.blendLinear(on_face, everywhere, weight, 1 - weight)
     x, y, trust = cv2.split(everywhere)
     column, row = (np.arange(side, dtype=np.float32) for side in trust.shape[::-1])
     for coordinate, (a, b, c) in ((x, affine[:, 0]), (y, affine[:, 1])):
@@ -303,6 +381,8 @@ def _relit(opposite: Floats, colors: Floats, both: Floats, where: Floats) -> Flo
     difference = _continued(
         (colors - opposite) * (weight / np.maximum(evidence, np.float32(1e-6)))[..., None], evidence
     )
+    # more is no difference of light, but hair on one side
+    difference = np.clip(difference, -_MOST_RELIT, _MOST_RELIT)
     return np.asarray(opposite + difference * where[..., None])
 
 

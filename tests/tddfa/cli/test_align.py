@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tddfa._shared import image_io
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli import align as cli_align
 from tddfa.cli import main
 from tddfa.face_crops import aligned as recognition
 from tddfa.face_crops.aligned import align_face, alignment, five_points, ordered
-from tddfa.face_crops.frontal import frontalise
+from tddfa.face_crops.frontal import frontal_view, frontalise
+from tddfa.synthetic import Head, State, backdrop, render
 
 FAILED, NO_FACE = 1, 255
 
@@ -75,6 +77,29 @@ class TestCrops:
         content = json.loads((out / "astronaut.json").read_text())
         assert (content["frontal"], content["template"], content["faces"][0]["matrix"]) == (True, "arcface", None)
 
+    def test_frontal_mask_and_the_mirrored_fraction_of_a_turned_head(self, run, out, tmp_path, aligner):
+        head = Head.procedural(aligner.face_model, seed=1)
+        image, _ = render((360, 400), [(head, State(size=170, x=200, y=170, yaw=55))], backdrop((360, 400), seed=3))
+        photo = image_io.write(tmp_path / "turned.png", image)
+        options = ("--frontal", "--frontal-mask", "--format", "png", "--json")
+        status, printed, _ = run(photo, *options)
+        assert status == 0
+        assert written(out) == ["turned.json", "turned_0.png", "turned_0_mask.png"]
+        face = aligner(image)[0]
+        view = frontal_view(image, face, aligner.decoder.mesh(face))
+        assert view.mirrored > 0.3
+        assert f"  face 0: {100 * view.mirrored:.0f} % of the face is mirrored or filled" in printed
+        mask = cv2.imread(str(out / "turned_0_mask.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, view.mask)
+        record = json.loads((out / "turned.json").read_text())["faces"][0]
+        assert record["mirrored"] == pytest.approx(view.mirrored, abs=1e-3)
+
+    def test_frontal_mask_without_frontal_has_no_effect(self, run, out, inputs):
+        status, _, errors = run(inputs / "astronaut.jpg", "--frontal-mask")
+        assert status == 0
+        assert any("--frontal-mask: no effect without --frontal" in line for line in errors)
+        assert written(out) == ["astronaut_0.jpg"]
+
     def test_jpg_is_the_default(self, run, out, inputs, aligner, astronaut):
         assert run("-f", inputs / "astronaut.jpg")[0] == 0
         assert written(out) == ["astronaut_0.jpg"]
@@ -107,7 +132,8 @@ class TestCrops:
         }  # fmt: skip
         expected = ordered(aligner(two_people), "position", two_people.shape[:2])
         for k, (record, face) in enumerate(zip(faces, expected, strict=True)):
-            assert set(record) == {"file", "box", "score", "pose", "points", "matrix"}
+            assert set(record) == {"file", "box", "score", "pose", "points", "matrix", "mirrored"}
+            assert record["mirrored"] is None
             assert record["file"] == f"two_people_{k}.jpg"
             np.testing.assert_allclose(record["box"], face.box, atol=0.05)
             np.testing.assert_allclose(record["points"], five_points(face), atol=0.05)

@@ -7,7 +7,8 @@ import pytest
 from builders import make_face, make_mesh
 from tddfa import Camera
 from tddfa.face_crops.aligned import align_face, alignment, template_points
-from tddfa.face_crops.frontal import frontalise
+from tddfa.face_crops.frontal import frontal_view, frontalise
+from tddfa.surface.texture import FILLED, MIRRORED, SEEN
 from tddfa.synthetic import Head, State, backdrop, render
 
 # Light that is the same on every surface: a turned head has the colours that it has from the front.
@@ -241,6 +242,44 @@ def test_profiles_and_faces_from_behind(heads, wall):
     """The result is a poor image, but an image."""
     for yaw in (90, -100, 180):
         assert frontalise(*seen(heads["photo"], wall, yaw=yaw)).std() > 10
+
+
+@pytest.mark.parametrize("yaw", [20, -30, 40])
+def test_no_arc_where_the_face_ends(heads, wall, yaw):
+    """Light from one side, and a forehead that continues beyond the mesh: there is no line along its rim."""
+    light = {"ambient": 0.35, "directional": 0.75, "specular": 0.0, "light_direction": (1.0, -0.2, 0.6)}
+    image, face, mesh = seen(heads["procedural"], wall, light=light, yaw=yaw)
+    grey = frontalise(image, face, mesh, size=224).mean(axis=2)
+    # the forehead, between its ends
+    edges = np.abs(np.diff(cv2.GaussianBlur(grey, (0, 0), 1.5), axis=0))[6:60, 60:165]
+    assert np.percentile(edges, 99.5) < 9
+
+
+@pytest.mark.parametrize("yaw", [0, 30, 60])
+def test_the_mask_tells_the_source_of_each_pixel(heads, wall, yaw):
+    image, face, mesh = seen(heads["procedural"], wall, yaw=yaw)
+    view = frontal_view(image, face, mesh, size=160)
+    np.testing.assert_array_equal(view.image, frontalise(image, face, mesh, size=160))
+    assert view.mask.shape == (160, 160)
+    assert set(np.unique(view.mask)) <= {0, FILLED, MIRRORED, SEEN}
+    low, high = {0: (0, 0.05), 30: (0.05, 0.4), 60: (0.4, 0.65)}[yaw]
+    assert low <= view.mirrored <= high
+    half = view.mask[60:150, 90:125]  # yaw > 0 turns to the right of the image: that side is hidden
+    assert ((half == SEEN).mean() > 0.9) == (yaw == 0)
+    assert ((half == MIRRORED).mean() > 0.9) == (yaw == 60)
+    assert (view.mask[60:150, 40:75] == SEEN).mean() > 0.95
+
+
+def test_a_face_at_the_border_has_no_black_pixel(aligner, heads, wall):
+    image, face, mesh = seen(heads["photo"], wall, yaw=20)
+    model = aligner.face_model
+    mesh = replace(mesh, opacity=aligner.decoder.mesh(face).opacity, uv=model.uv)
+    low, high = mesh.vertices[:, :2].min(axis=0), mesh.vertices[:, :2].max(axis=0)
+    mask = within(seen(heads["photo"], wall)[1], 112)
+    for cut in np.linspace(low[0] + 0.15 * (high[0] - low[0]), high[0] - 0.3 * (high[0] - low[0]), 4):
+        bright = np.maximum(image[:, : int(cut)], 40)
+        view = frontal_view(np.ascontiguousarray(bright), face, mesh)
+        assert view.image[mask].max(axis=-1).min() > 15, cut
 
 
 class TestBadArguments:
