@@ -15,6 +15,7 @@ from tddfa.export.rig import morph_targets
 from tddfa.surface.sampling import sample
 from tddfa.surface.texture import texel_positions, unwrap
 from tddfa.synthetic import Head, State, render
+from tddfa.synthetic.head import mended
 from tddfa.video import Frame
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def poses(aligner):
     photo = cv2.imread(str(PHOTO))
     faces = aligner(photo)
     (rig,) = export.rigs(faces, aligner.decoder)
-    texture = unwrap(photo, aligner.decoder.mesh(faces[0]), size=1024).image
+    texture = mended(unwrap(photo, aligner.decoder.mesh(faces[0]), size=1024), aligner.face_model)
     tiles = []
     for name, changes in POSES.items():
         weights = rig.weights.copy()

@@ -27,6 +27,7 @@ from tddfa.geometry.rotation import Euler
 from tddfa.geometry.six_dof import SixDof
 from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.surface.texture import Texture, unwrap, vertex_colors
+from tddfa.synthetic.head import mended
 from tddfa.types import SCHEMA, Face, Mesh
 
 __all__ = [
@@ -449,7 +450,11 @@ def _save_glb(outputs: Outputs, path: Path) -> list[Path]:
     if outputs.options.vertex_colors:
         colored = [replace(rig, colors=mesh.colors) for rig, mesh in zip(rigs, _colored(outputs), strict=True)]
         return export.save(path, colored)
-    return export.save(path, rigs, textures=[texture.image for texture in outputs.textures])
+    model = outputs.aligner.face_model
+    # a head that moves shows closed lids and the whites of the eyes, which the photo does not
+    moves = model.arkit_table is not None
+    textures = [mended(texture, model) if moves else texture.image for texture in outputs.textures]
+    return export.save(path, rigs, textures=textures)
 
 
 def _draw_6dof(outputs: Outputs) -> Image:

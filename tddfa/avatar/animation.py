@@ -18,6 +18,7 @@ from tddfa.avatar.performance import Performance, Performer
 from tddfa.export.rig import Motion, Rig, metres_per_unit, morph_targets
 from tddfa.geometry.rotation import quaternion_from_rotation
 from tddfa.surface.texture import unwrap
+from tddfa.synthetic.head import mended
 from tddfa.tracking.records import Describe, Recorder
 from tddfa.types import Face
 from tddfa.video import Frame
@@ -196,7 +197,7 @@ class AnimationRecorder(Recorder):
         mesh = decoder.mesh(portrait.face)
         left, top = portrait.corner
         moved = mesh.with_vertices(mesh.vertices - np.array([left, top, 0], dtype=np.float32))
-        return rig, unwrap(portrait.image, moved, size=TEXTURE_SIZE).image
+        return rig, mended(unwrap(portrait.image, moved, size=TEXTURE_SIZE), model)
 
     def _discard(self) -> None:
         self._part.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ class Head:
         model = decoder.face_model
         bust = bust_of(model)
         unwrapped = unwrap(image, decoder.mesh(face), size=size)
-        texture = _mended(unwrapped, model)
+        texture = mended(unwrapped, model)
         (low, high), (left, right) = _CHEEKS
         cheeks = texture[int((1 - high) * size) : int((1 - low) * size), int(left * size) : int(right * size)]
         skin = np.median(cheeks.reshape(-1, 3), axis=0)
@@ -235,8 +235,27 @@ class Head:
         known[first : last + 1 + size // 64] = 1
 
 
-def _mended(unwrapped: Texture, model: FaceModel) -> Image:
-    """The texture of a photo, completed where the photo shows nothing: whites of the eyes, closed lids, hairline."""
+def mended(unwrapped: Texture, model: FaceModel) -> Image:
+    """Complete the texture of a photo where the photo shows nothing: whites of the eyes, closed lids, hairline.
+
+    Parameters
+    ----------
+    unwrapped : Texture
+        Of a face of the model.
+    model : FaceModel
+        With `uv`, as the open face model.
+
+    Returns
+    -------
+    ndarray (size, size, 3) uint8
+        BGR; for heads that move, as those of `tddfa.avatar`.
+
+    Examples
+    --------
+    >>> from tddfa.surface.texture import unwrap
+    >>> mended(unwrap(image, mesh, size=64), aligner.face_model).shape
+    (64, 64, 3)
+    """
     texture, size = unwrapped.image, len(unwrapped.image)
     filled = unwrapped.mask == FILLED
     # hair is continued from its last visible texels; the fill has left its colour around them and beyond the UV map
