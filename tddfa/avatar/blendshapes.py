@@ -108,11 +108,13 @@ class Blendshapes:
     def __init__(self, decoder: Decoder, neutral: Neutral | Face = "auto") -> None:
         self.decoder = decoder
         self.names = decoder.face_model.arkit_names
+        # also for "auto": a face model without Apple's blendshapes fails now
+        zeros = decoder.arkit_weights(np.zeros(decoder.face_model.expression_count, dtype=np.float32))
         self._fixed: Floats | None = None
         if isinstance(neutral, Face):
             self._fixed = decoder.arkit_weights(neutral.params.expression)
         elif neutral == "none":
-            self._fixed = decoder.arkit_weights(np.zeros(decoder.face_model.expression_count, dtype=np.float32))
+            self._fixed = zeros
         elif neutral != "auto":
             raise ValueError(f"neutral: expected one of {', '.join(NEUTRAL)} or a Face, got {neutral!r}")
         self._tracks: OrderedDict[int | None, RestingFace] = OrderedDict()

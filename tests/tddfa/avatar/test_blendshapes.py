@@ -32,6 +32,9 @@ class TestArkit:
         plain = Decoder(replace(decoder.face_model, arkit_table=None, arkit_names=()), decoder.crop_rule)
         with pytest.raises(ValueError, match="face_model: expected a face model with Apple's blendshapes"):
             plain.arkit(face_with())
+        for neutral in ("auto", "none"):
+            with pytest.raises(ValueError, match="face_model: expected a face model with Apple's blendshapes"):
+                Blendshapes(plain, neutral)
 
 
 class TestNeutral:
