@@ -50,6 +50,8 @@ _KNOWN, _SURE = 0.15, 0.95
 _REFINED = 0.6
 # A landmark this far from any vertex is not on the surface, mm.
 _OFF_SURFACE = 4.0
+# Least score of a pose that counts as another face.
+_OTHER = 0.6
 # Where the size of a face differs by more than this factor, the unit is not sure.
 _ODD_SIZE = 1.35
 # Radius of the part of a scan that is looked at, mm.
@@ -205,8 +207,9 @@ class ScanLandmarker:
             return None
         face = self._refined(scan, poses[0], rng)
         warnings = list(face.warnings)
-        if len(poses) > 1 and poses[1].score > 0.6:
-            warnings.append(f"{len(poses)} faces; the landmarks are those of the best")
+        others = sum(pose.score > _OTHER for pose in poses[1:])
+        if others:
+            warnings.append(f"{others + 1} faces; the landmarks are those of the best")
         found, odd = unit_of(face.similarity.scale)
         if unit == "auto":
             if max(odd, 1 / odd) > _ODD_SIZE:

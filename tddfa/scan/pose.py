@@ -126,7 +126,12 @@ def find_pose(
         if any(pose.score > enough for pose in found):
             break
     found.sort(key=lambda pose: -pose.score)
-    return _apart([search.closer(pose) for pose in found[:_CANDIDATES]])
+    closer = [search.closer(pose) for pose in found[:_CANDIDATES]]
+    if not closer:
+        return []
+    best = max(closer, key=lambda pose: pose.score)
+    # from where one face is seen from the front, others may be seen too
+    return _apart([*closer, *search.poses_in(view(mesh, best.similarity.rotation.T, centre, scale, _SIZE))])
 
 
 class _Search:
@@ -151,7 +156,11 @@ class _Search:
 
     def pose_in(self, picture: View) -> Pose | None:
         """The pose of the best face in a picture."""
-        best: Pose | None = None
+        return max(self.poses_in(picture), key=lambda pose: pose.score, default=None)
+
+    def poses_in(self, picture: View) -> list[Pose]:
+        """The poses of the faces in a picture."""
+        poses = []
         for face in self.aligner(_mended(picture)):
             points, there = picture.lifted(face.landmarks[:, :2].astype(np.float64))
             # where the face turns away, the surface behind a landmark may be something else
@@ -159,9 +168,8 @@ class _Search:
                 continue
             similarity, agreement = robust_similarity(self.mean, points, there.astype(np.float64), _TOLERANCE, self.rng)
             score = face.score * float(agreement[there].mean()) ** 0.5 * self._surface_agreement(similarity)
-            if best is None or score > best.score:
-                best = Pose(similarity, score)
-        return best
+            poses.append(Pose(similarity, float(score)))
+        return poses
 
     def _surface_agreement(self, similarity: Similarity) -> float:
         """How much of the mean face has a surface of the same direction near to it: 0..1, 1 from two thirds on."""

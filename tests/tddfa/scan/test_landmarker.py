@@ -3,6 +3,7 @@ import pytest
 
 from tddfa.scan.landmarker import ScanLandmarker
 from tddfa.scan.mesh import Scan
+from tddfa.synthetic.scans.defects import joined
 
 
 def test_a_turned_head_is_found(head, found):
@@ -27,6 +28,14 @@ def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker,
     assert face.unit == "cm"
     assert "m would fit better" in face.warnings[0]
     np.testing.assert_allclose(face.landmarks, found.landmarks / 1000 - 5, atol=4e-3)
+
+
+def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):
+    straight = Scan((head.scan.vertices - head.landmarks.mean(axis=0)) @ head.rotation, head.scan.triangles)
+    face = landmarker(joined(straight, Scan(straight.vertices + np.array([320, 0, 0]), straight.triangles)))
+    assert face.warnings == ("2 faces; the landmarks are those of the best",)
+    own = (head.landmarks - head.landmarks.mean(axis=0)) @ head.rotation
+    assert min(np.linalg.norm(face.landmarks - own - [x, 0, 0], axis=1).mean() for x in (0, 320)) < 8
 
 
 def test_no_face_is_none(landmarker, rng):
