@@ -1,9 +1,11 @@
 """Reading GLB files in tests, and checking them by Khronos' validator."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +84,16 @@ def node_package(name: str) -> Path:
         pytest.skip(f"needs node and npm for {name}: apt install nodejs npm")
     folder = ROOT / ".venv/npm"
     if not (folder / "node_modules" / name / "package.json").is_file():
+        packages = [f"{package}@{version}" for package, version in PACKAGES.items()]
         folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder)]
-        command += [f"{package}@{version}" for package, version in PACKAGES.items()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            pytest.skip(f"needs {name}, which npm could not install: {' '.join(command)}")
+        with tempfile.TemporaryDirectory(dir=folder) as new:
+            command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", new, *packages]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                pytest.skip(f"needs {name}, which npm could not install: npm install {' '.join(packages)}")
+            # another process of this run may have been faster
+            with contextlib.suppress(OSError):
+                (Path(new) / "node_modules").rename(folder / "node_modules")
     return folder / "node_modules"
 
 
