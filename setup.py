@@ -97,6 +97,7 @@ setup(
         "FaceBoxes": ["py.typed", "*.pyi"],
         "Sim3DR": ["py.typed", "*.pyi"],
         "tddfa.export": ["*.pyi"],
+        "tddfa.geometry": ["*.pyi"],
         "tddfa.model": ["*.pyi"],
         "tddfa.surface": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
@@ -119,6 +120,7 @@ setup(
                 "tddfa._crops", "tddfa/_crops.pyx", "tddfa/crops.cpp", include_dirs=["tddfa"], depends=["tddfa/crops.h"]
             ),
             extension("tddfa.export._text", "tddfa/export/_text.pyx"),
+            extension("tddfa.geometry._squares", "tddfa/geometry/_squares.pyx"),
             extension(
                 "tddfa.model._basis",
                 "tddfa/model/_basis.pyx",

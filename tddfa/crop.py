@@ -154,10 +154,7 @@ def crop_angle(roll: float, seen: float = 1.0) -> float:
 
 def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
     """`crop_angle` of several faces, arrays (n,)."""
-    low, high = (limit / np.maximum(seen, 1e-3) for limit in _ROLLED)
-    excess = np.maximum(np.abs(roll) - low, 0)
-    rising = np.copysign(high * excess / (high - low), roll)
-    return np.where(excess >= high - low, roll, np.where(excess > 0, rising, 0.0))
+    return squares.angles_of_crops(roll, seen, _ROLLED)
 
 
 def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
@@ -181,18 +178,8 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0)
 
 
 def squares_around(points: NDArray[np.floating], rule: CropRule, angles: NDArray[np.float64]) -> Squares:
-    """`roi_from_landmarks` of points (n, k, 2) of several faces, with angles (n,): squares (n, 4)."""
-    points = points.astype(np.float64)
-    turned = bool(angles.any())
-    if turned:
-        rotations = squares.rotations_in_image(angles)
-        points = points @ rotations  # the inverse, for rows
-    low, high = points.min(axis=1), points.max(axis=1)
-    side = np.maximum(rule.landmark_scale * (high - low).max(axis=1), _MIN_SIDE)
-    centre = (low + high) / 2
-    if turned:
-        centre = (rotations @ centre[:, :, None])[:, :, 0]
-    return squares.around(centre[:, 0], centre[:, 1], side, angles)
+    """`roi_from_landmarks` of points (n, k, 2 or 3) of several faces, with angles (n,): squares (n, 4)."""
+    return squares.around_points(points, angles, rule.landmark_scale, _MIN_SIDE)
 
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:

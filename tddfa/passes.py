@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tddfa.crop import all_to_crop, all_to_image, crop_angles, crop_images, squares_around
 from tddfa.decoder import Decoder
 from tddfa.geometry.camera import projected
-from tddfa.geometry.squares import Squares, iou
+from tddfa.geometry.squares import Squares, iou, rolls
 from tddfa.landmarks68 import COUNT, MIRRORED
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
@@ -242,20 +242,8 @@ def next_squares(rule: CropRule, landmarks: Floats, cameras: Floats, rois: Squar
 
     With a crop rule that rounds, the angles stay those of `rois`: 3DDFA_V2 rotates no crop.
     """
-    return squares_around(landmarks[:, :, :2], rule, rois[:, 3] if rule.rounded else _angles(cameras))
-
-
-def _angles(cameras: Floats) -> NDArray[np.float64]:
-    """Angles (n,) of the squares for faces: the rotations in the image that are nearest to their poses, 0 if small.
-
-    It is the roll of a face that looks into the camera, and defined for all other poses too.
-    """
-    linear = cameras[:, :, :3].reshape(-1, 9)
-    a, b, c, d = linear[:, [0, 1, 3, 4]].T.astype(np.float64)
-    # cosine and sine of the roll, times the scale and a factor that is 1 from the front and 1/2 from the side
-    cosine, sine = (a - d) / 2, (b + c) / 2
-    seen = 3 * (cosine**2 + sine**2) / np.maximum(np.square(linear).sum(axis=1), 1e-12)
-    return crop_angles(np.degrees(np.arctan2(sine, cosine)), seen)
+    angles = rois[:, 3] if rule.rounded else crop_angles(*rolls(cameras))
+    return squares_around(landmarks, rule, angles)
 
 
 def roll_steps(before: Squares, after: Squares) -> NDArray[np.float64]:

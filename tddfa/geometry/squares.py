@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa.geometry import _squares
+
 Squares = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
@@ -44,46 +46,68 @@ def corners(squares: Squares) -> NDArray[np.float64]:
 
 def offsets(squares: Squares, crop_size: int) -> NDArray[np.float64]:
     """Image px (n, 2) of the centre of the first px of crops of `crop_size` px."""
-    scale = squares[:, 2] / crop_size
-    first = squares[:, :2] + 0.5 * scale[:, None]
-    turned = np.flatnonzero(squares[:, 3])
-    if turned.size:
-        linear = scale[turned, None, None] * rotations_in_image(squares[turned, 3])
-        centres = squares[turned, :2] + squares[turned, 2:3] / 2
-        first[turned] = centres - linear.sum(axis=-1) * ((crop_size - 1) / 2)
-    return np.asarray(first)
+    out = np.empty((len(squares), 2))
+    _squares.offsets(squares, crop_size, out)
+    return out
 
 
 def fold(squares: Squares, cameras: NDArray[np.floating], crop_size: int) -> Floats:
     """Matrices (n, 3, 4) to image px, from camera matrices (n, 3, 4) to crop px; z is scaled as x and y are."""
-    matrices = cameras * (squares[:, 2] / crop_size)[:, None, None]
-    turned = np.flatnonzero(squares[:, 3])
-    if turned.size:
-        matrices[turned, :2] = rotations_in_image(squares[turned, 3]) @ matrices[turned, :2]
-    matrices[:, :2, 3] += offsets(squares, crop_size)
-    return matrices.astype(np.float32)
+    out = np.empty(cameras.shape, dtype=np.float32)
+    _squares.fold(squares, np.ascontiguousarray(cameras, dtype=np.float64), crop_size, out)
+    return out
 
 
 def unfold(squares: Squares, cameras: Floats, crop_size: int) -> Floats:
     """Camera matrices (n, 3, 4) to crop px, from matrices (n, 3, 4) to image px: the inverse of `fold`."""
-    matrices = cameras.astype(np.float64)
-    matrices[:, :2, 3] -= offsets(squares, crop_size)
-    turned = np.flatnonzero(squares[:, 3])
-    if turned.size:
-        matrices[turned, :2] = rotations_in_image(-squares[turned, 3]) @ matrices[turned, :2]
-    matrices /= (squares[:, 2] / crop_size)[:, None, None]
-    return matrices.astype(np.float32)
+    out = np.empty(cameras.shape, dtype=np.float32)
+    _squares.unfold(squares, np.ascontiguousarray(cameras), crop_size, out)
+    return out
 
 
-def iou(first: Squares, second: Squares) -> NDArray[np.float64]:
+def around_points(points: NDArray[np.floating], angles: Numbers, scale: float, min_side: float) -> Squares:
+    """Squares (n, 4) rotated by `angles` (n,) around points (n, k, 2 or more) in px, of which x and y count.
+
+    The side is `scale` times the longer side of the points' box along the sides of the square, `min_side` at least.
+    """
+    out = np.empty((len(points), 4))
+    _squares.around(points, np.ascontiguousarray(angles), scale, min_side, out)
+    return out
+
+
+def rolls(cameras: Floats) -> tuple[Numbers, Numbers]:
+    """Rolls (n,) of faces in the image, degrees, and how much of each is turned to the camera, 1 to 1/4.
+
+    Parameters
+    ----------
+    cameras : ndarray (n, 3, 4) float32
+        Matrices to image px.
+
+    Returns
+    -------
+    roll : ndarray (n,)
+        The rotation in the image that is nearest to the pose: the roll of a face that looks into the camera, and
+        defined for all other poses too.
+    seen : ndarray (n,)
+        See `tddfa.crop.crop_angle`.
+    """
+    roll, seen = np.empty(len(cameras)), np.empty(len(cameras))
+    _squares.rolls(np.ascontiguousarray(cameras), roll, seen)
+    return roll, seen
+
+
+def angles_of_crops(roll: Numbers, seen: Numbers, limits: tuple[float, float]) -> Numbers:
+    """Angles (n,) of squares for faces with these rolls, see `tddfa.crop.crop_angle`."""
+    out = np.empty(len(roll))
+    _squares.crop_angles(roll, seen, *limits, out)
+    return out
+
+
+def iou(first: Squares, second: Squares) -> Numbers:
     """Intersection over union (n,) of pairs of squares: 0 (apart) to 1 (the same)."""
-    low, high = (
-        np.maximum(first[:, :2], second[:, :2]),
-        np.minimum(first[:, :2] + first[:, 2:3], second[:, :2] + second[:, 2:3]),
-    )
-    common = np.maximum(high - low, 0).prod(axis=1)
-    turned = np.flatnonzero((first[:, 3] != 0) | (second[:, 3] != 0))
-    if turned.size:
+    common = np.empty(len(first))
+    if not _squares.common_areas(first, second, common):
+        turned = np.flatnonzero((first[:, 3] != 0) | (second[:, 3] != 0))
         common[turned] = list(_common_areas(corners(first[turned]), corners(second[turned])))
     return np.asarray(common / (first[:, 2] ** 2 + second[:, 2] ** 2 - common))
 
