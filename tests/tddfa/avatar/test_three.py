@@ -15,7 +15,9 @@ import pytest
 from builders_gltf import node_package
 
 from tddfa import export
+from tddfa.avatar import Performer, open_take
 from tddfa.surface.texture import unwrap
+from tddfa.video import Frame
 
 pytestmark = [pytest.mark.slow, pytest.mark.web]
 
@@ -83,7 +85,7 @@ def test_the_face_is_shown_and_its_jaw_opens(browser, aligner, astronaut, tmp_pa
     texture = unwrap(astronaut, aligner.decoder.mesh(faces[0]), size=512).image
     (path,) = export.save(tmp_path / "face.glb", export.rigs(faces, aligner.decoder), textures=texture)
     reports = shown(browser, path, tmp_path)
-    assert json.loads(reports["done"]) == {"names": 52, "clips": 0}
+    assert json.loads(reports["done"]) == {"names": 52, "played": []}
     before, after = picture(reports["shown"]), picture(reports["open"])
     face = (before != (255, 0, 0)).any(axis=-1)
     assert 0.2 < face.mean() < 0.5
@@ -94,3 +96,18 @@ def test_the_face_is_shown_and_its_jaw_opens(browser, aligner, astronaut, tmp_pa
     rows = np.flatnonzero(changed.any(axis=1))
     assert changed.mean() > 0.02
     assert np.median(rows) > 160  # below the middle of the head
+
+
+def test_an_animated_head_moves_as_the_face_did(browser, decoder, face_with, tmp_path):
+    path = tmp_path / "take.glb"
+    with open_take(path, Performer(decoder, "none")) as take:
+        for index, (jaw, yaw) in enumerate(((0.0, 0), (0.8, 40), (0.2, 0))):
+            faces = [face_with(angles=(yaw, 0, 0), jawOpen=jaw)]
+            take.add(Frame(np.full((400, 400, 3), 90, np.uint8), index, index / 4), faces)
+    played = json.loads(shown(browser, path, tmp_path)["done"])["played"]
+    half = np.sin(np.radians(20)), np.cos(np.radians(20))
+    np.testing.assert_allclose(played[0], [0, 0, 0, 0, 1, 1], atol=1e-3)
+    np.testing.assert_allclose(played[1], [0.8, 0, half[0], 0, half[1], 1], atol=1e-3)
+    # 0.6 of the way from the second frame to the third
+    assert played[2][0] == pytest.approx(0.8 - 0.6 * 0.6, abs=1e-3)
+    assert 2 * np.degrees(np.arcsin(played[2][2])) == pytest.approx(16, abs=0.5)
