@@ -101,7 +101,7 @@ setup(
         "tddfa.model": ["*.pyi"],
         "tddfa.surface": ["*.pyi"],
         "tddfa.modelling": ["*.npz"],
-        "tddfa.configs": ["*.yml", "*.npz", "train/*.yml"],
+        "tddfa.configs": ["*.yml", "*.npz", "train/*.yml", "evaluate/*.yml"],
         "tddfa.examples.inputs": ["astronaut.jpg"],  # for the self-test of `tddfa info`
         "tddfa.weights": ["*.onnx", "*.md", "*.yml"],
     },

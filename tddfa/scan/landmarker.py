@@ -130,6 +130,15 @@ class ScanLandmarker:
     ------
     ValueError
         If an argument has a wrong value, or if the network is another one.
+
+    Examples
+    --------
+    >>> from tddfa.scan.landmarker import ScanLandmarker
+    >>> from tddfa.synthetic.scans import made_scan
+    >>> landmarker = ScanLandmarker.load(device="cpu")
+    >>> face = landmarker(made_scan(aligner.face_model, seed=1000004).scan)
+    >>> face.landmarks.shape, face.unit
+    ((68, 3), 'mm')
     """
 
     def __init__(self, network: Model, aligner: Aligner, *, snap: str = "geodesic", points: int | None = None) -> None:
