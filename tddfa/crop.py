@@ -145,7 +145,7 @@ def crop_angle(roll: float, seen: float = 1.0) -> float:
     --------
     >>> from tddfa.crop import crop_angle
     >>> [crop_angle(roll) for roll in (-5, 15, 40)]
-    [0.0, 10.0, 40]
+    [0.0, 10.0, 40.0]
     >>> crop_angle(40, seen=0.25)
     0.0
     """

@@ -75,6 +75,14 @@ class Tracker:
     ValueError
         If an argument is out of its range, or if the aligner has no detector.
 
+    Notes
+    -----
+    Tracked faces get as many passes as new ones. One pass (`Aligner.refine` of 0) takes half the time of the networks,
+    but a rendered head that turns has a jitter of 0.70 in place of 0.38 % of the face size before smoothing, and of
+    0.33 in place of 0.20 % after it. With crops that are flipped in every second frame it is 2.1 and 0.87 %: the errors
+    on a face and on its mirror image differ, so that they alternate. Smoothed, a real talking head (carphone) has 0.90
+    and 1.07 in place of 0.89 %.
+
     Examples
     --------
     >>> from tddfa import Tracker, TrackerSettings
