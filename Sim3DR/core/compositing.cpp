@@ -261,16 +261,7 @@ private:
                      std::int64_t from, std::int64_t count) {
     const std::uint8_t *colors = colors_.of(line, static_cast<std::int32_t>(count), row_.data());
     if (layer_.translucent) {
-      const auto alpha = static_cast<float>(layer_.alpha);
-      for (std::int64_t i = 0; i < count; ++i) {
-        const float opacity = static_cast<float>(colors_.opacity(line, i)) * (1.0f / 255.0f);
-        for (std::int64_t c = 3 * i; c < 3 * i + 3; ++c) {
-          of_layer_[static_cast<std::size_t>(c)] = opacity * alpha;
-          of_out_[static_cast<std::size_t>(c)] = (1.0f - opacity * alpha) * (1.0f - opacity);
-        }
-      }
-      mix_fading(colors, background, out, of_layer_.data(), of_out_.data(),
-                 static_cast<std::int32_t>(3 * count), mixed_.data());
+      mix_translucent(line, colors, background, out, count);
       colors = mixed_.data();
     } else if (layer_.alpha < 1.0) {
       mix(colors, background, static_cast<std::int32_t>(3 * count), static_cast<float>(layer_.alpha),
@@ -290,6 +281,32 @@ private:
           done = end;
         });
     std::memcpy(out + 3 * done, colors + 3 * done, static_cast<std::size_t>(3 * (count - done)));
+  }
+
+  // Most pixels of a run are opaque; they are mixed with one weight.
+  void mix_translucent(const std::uint8_t *line, const std::uint8_t *colors, const std::uint8_t *background,
+                       const std::uint8_t *out, std::int64_t count) {
+    const auto alpha = static_cast<float>(layer_.alpha);
+    for (std::int64_t begin = 0, end = 0; begin < count; begin = end) {
+      const bool opaque = colors_.opacity(line, begin) == 255;
+      while (end < count && (colors_.opacity(line, end) == 255) == opaque)
+        ++end;
+      const std::int64_t at = 3 * begin;
+      const auto bytes = static_cast<std::int32_t>(3 * (end - begin));
+      if (opaque) {
+        mix(colors + at, background + at, bytes, alpha, 1.0f - alpha, mixed_.data() + at);
+        continue;
+      }
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float opacity = static_cast<float>(colors_.opacity(line, i)) * (1.0f / 255.0f);
+        for (std::int64_t c = 3 * i; c < 3 * i + 3; ++c) {
+          of_layer_[static_cast<std::size_t>(c)] = opacity * alpha;
+          of_out_[static_cast<std::size_t>(c)] = (1.0f - opacity * alpha) * (1.0f - opacity);
+        }
+      }
+      mix_fading(colors + at, background + at, out + at, of_layer_.data() + at, of_out_.data() + at, bytes,
+                 mixed_.data() + at);
+    }
   }
 
   const Layer &layer_;
