@@ -149,7 +149,7 @@ def crop_angle(roll: float, seen: float = 1.0) -> float:
     >>> crop_angle(40, seen=0.25)
     0.0
     """
-    return float(crop_angles(np.array([roll]), np.array([seen]))[0])
+    return float(crop_angles(np.array([roll], dtype=np.float64), np.array([seen], dtype=np.float64))[0])
 
 
 def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
