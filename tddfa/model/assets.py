@@ -53,15 +53,20 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("tddfa"))
 
 
+def _rank(path: Path) -> tuple[bool, str]:
+    """Sort key: the default model and its variants before others."""
+    return not path.stem.startswith("open_mb05"), path.stem
+
+
 def config_files() -> list[Path]:
-    """Files of the shipped configs, then of the fetched ones, each sorted by name.
+    """Files of the shipped configs, the default first, then of the fetched ones, each sorted by name.
 
     Examples
     --------
     >>> [path.stem for path in config_files()][:3]
     ['open_mb05', 'open_mb05+', 'open_mb05_fast']
     """
-    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=lambda path: path.stem)
+    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=_rank)
     return [*shipped, *sorted(cache_folder().glob("*/*.yml"))]
 
 
