@@ -15,6 +15,7 @@ REGISTRY = {
     "weights/faceboxes_fast.onnx": "69b4dbabee0416b7fd34ac0d19979dacabdc841a83eca378759eea90d9edf6ee",
     "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
+    "weights/jvcr_s.onnx": "1060b0150fa4e6afd4c5baf42fe0e285bc8dd070a73442ca66cf1b3edd7737a7",
     "weights/open_mb05.onnx": "97dc7cb7ecb8920b62a1eae83bcca7d9d891b321ef6884c584907fced51a5d77",
     "weights/open_mb05_int8.onnx": "bdc3fa04ac6fbb0aaafeaaf8878dd59d1fb2df652224effccced8bac50749041",
 }
