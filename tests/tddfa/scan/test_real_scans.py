@@ -1,4 +1,4 @@
-"""The released network on real scans, where ../shared/scans is there; its errors on made scans are in weights/README.md."""
+"""The released network on real scans, where ../shared/scans is there; its figures are in weights/README.md."""
 
 import numpy as np
 import pytest
