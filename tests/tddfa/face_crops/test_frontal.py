@@ -245,14 +245,15 @@ def test_profiles_and_faces_from_behind(heads, wall):
 
 
 @pytest.mark.parametrize("yaw", [20, -30, 40])
-def test_no_arc_where_the_face_ends(heads, wall, yaw):
+def test_no_arc_where_the_face_ends(aligner, heads, wall, yaw):
     """Light from one side, and a forehead that continues beyond the mesh: there is no line along its rim."""
     light = {"ambient": 0.35, "directional": 0.75, "specular": 0.0, "light_direction": (1.0, -0.2, 0.6)}
     image, face, mesh = seen(heads["procedural"], wall, light=light, yaw=yaw)
+    mesh = replace(mesh, opacity=aligner.decoder.mesh(face).opacity)
     grey = frontalise(image, face, mesh, size=224).mean(axis=2)
     # the forehead, between its ends
     edges = np.abs(np.diff(cv2.GaussianBlur(grey, (0, 0), 1.5), axis=0))[6:60, 60:165]
-    assert np.percentile(edges, 99.5) < 9
+    assert np.percentile(edges, 99.5) < 5.5  # 6.4 to 7.5 with a hard edge between the face and its surroundings
 
 
 @pytest.mark.parametrize("yaw", [0, 30, 60])
