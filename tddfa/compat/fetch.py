@@ -76,6 +76,12 @@ _WITH_OURS = """\
 # open_mb05 with 3DDFA_V2's detector, converted by tddfa. What each key means: tddfa/model/config.py.
 base: open_mb05
 
+crop:                  # its boxes begin at the forehead, those of our detector below it
+  size: 120            # px, side of the crop
+  box_shift_y: 0.155   # from a box: the centre moves down by this times (w + h) / 2
+  box_scale: 1.11      # from a box: the side, times (w + h) / 2
+  landmark_scale: 1.25 # from landmarks: the side, times the longer side of their box
+
 """
 
 

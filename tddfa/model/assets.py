@@ -11,9 +11,8 @@ from tddfa._shared.errors import TddfaError
 
 REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
-    "weights/faceboxes.onnx": "05f3c0d232f184a4b26b81b3ddea1aabe45625f51b74d859a71c38374bc26ed7",
-    "weights/faceboxes_fast.onnx": "69b4dbabee0416b7fd34ac0d19979dacabdc841a83eca378759eea90d9edf6ee",
-    "weights/faceboxes_int8.onnx": "7df609b387fff96bd94e7cc1a4a25b6fb3607a54630330c6f2c6b82f0aca6dea",
+    "weights/faceboxes.onnx": "dfc7fdb76a9959ae32ae9aaa44ff3acd8b2aed977850a5e81ff3612704ac623d",
+    "weights/faceboxes_int8.onnx": "74f99490a7e699f3c53ad53e59aee72546d047bacb28c2ca1493075fb64d675d",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/jvcr_s.onnx": "1060b0150fa4e6afd4c5baf42fe0e285bc8dd070a73442ca66cf1b3edd7737a7",
     "weights/open_mb05.onnx": "97dc7cb7ecb8920b62a1eae83bcca7d9d891b321ef6884c584907fced51a5d77",
@@ -65,7 +64,7 @@ def config_files() -> list[Path]:
     Examples
     --------
     >>> [path.stem for path in config_files()][:3]
-    ['open_mb05', 'open_mb05+', 'open_mb05_fast']
+    ['open_mb05', 'open_mb05+']
     """
     shipped = sorted((data_folder() / "configs").glob("*.yml"), key=_rank)
     return [*shipped, *sorted(cache_folder().glob("*/*.yml"))]

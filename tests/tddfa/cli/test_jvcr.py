@@ -25,7 +25,7 @@ face_model: {root}/configs/open_face.npz
 refine: 1
 flip: true
 crop: {{ size: 64, box_shift_y: 0.155, box_scale: 1.11, landmark_scale: 1.25 }}
-detector: open_mb05_fast
+detector: open_mb05
 """
 BOXES = [[150, 60, 330, 290], [20, 20, 120, 150]]
 

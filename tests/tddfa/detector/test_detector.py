@@ -8,8 +8,10 @@ from PIL import Image
 
 import FaceBoxes
 from FaceBoxes import Detections
-from tddfa import Aligner, Config, Detector, TddfaError
+from tddfa import Aligner, Camera, Config, Detector, TddfaError
 from tddfa.detector import BoxFile, YuNet
+from tddfa.geometry.boxes import box_iou
+from tddfa.geometry.rotation import VIEW_TO_IMAGE
 from tddfa.model.assets import config_path
 
 ASTRONAUT = [173, 70, 273, 192]
@@ -94,8 +96,8 @@ class TestConfigs:
 
         return write
 
-    def test_the_smaller_one_gives_points_at_any_place(self, astronaut, aligner):
-        detector = Detector.load("open_mb05_fast", device="cpu")
+    def test_ours_gives_points_and_rotations(self, astronaut, aligner):
+        detector = Detector.load("open_mb05", device="cpu")
         assert [stride for stride, _ in detector.find.layout.maps] == [8, 16, 32, 64]
         (face,) = aligner(astronaut)
         found = detector(astronaut)
@@ -103,8 +105,18 @@ class TestConfigs:
         assert best.scores[0] > 0.7
         corners = face.landmarks[[48, 54], :2]
         np.testing.assert_allclose(best.points[0, 3:], corners, atol=0.1 * np.ptp(face.landmarks[:, 0]))
-        centre = (best.xyxy[0, :2] + best.xyxy[0, 2:]) / 2
-        assert np.linalg.norm(centre - face.landmarks[:, :2].mean(axis=0)) < 0.3 * np.ptp(face.landmarks[:, 0])
+        low, high = face.landmarks[:, :2].min(axis=0), face.landmarks[:, :2].max(axis=0)
+        assert box_iou(best.xyxy, np.concatenate([low, high])[None])[0, 0] > 0.7
+        predicted = Camera(np.column_stack([VIEW_TO_IMAGE @ best.rotations[0], np.zeros(3)])).euler_degrees()
+        np.testing.assert_allclose(predicted, face.camera.euler_degrees(), atol=12)
+
+    def test_poses(self, astronaut, aligner):
+        found = Detector.load("open_mb05", device="cpu", poses=True)(astronaut)
+        (face,) = aligner(astronaut)
+        pose = aligner.decoder.six_dof(face)
+        assert np.linalg.norm(found.translations[0] - pose.translation) < 0.15 * pose.distance
+        (posed,) = aligner.detect_poses(astronaut)
+        assert np.abs(posed.landmarks[:, :2] - face.landmarks[:, :2]).mean() < 0.15 * np.ptp(face.landmarks[:, 0])
 
     def test_ours(self, astronaut, aligner):
         detector = Detector.load("open_mb05", device="cpu")

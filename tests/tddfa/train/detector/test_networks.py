@@ -93,7 +93,7 @@ def test_maps_and_anchors_must_fit():
 
 
 def test_the_shipped_network_has_the_anchors_of_the_training(root):
-    model = onnx.load(str(root / "weights/faceboxes_fast.onnx"))
+    model = onnx.load(str(root / "weights/faceboxes.onnx"))
     assert Anchors.from_metadata({each.key: each.value for each in model.metadata_props}) == ANCHORS
 
 

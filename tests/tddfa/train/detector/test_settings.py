@@ -24,7 +24,7 @@ def test_the_shipped_settings_are_read(root):
     allowed = {"detect": 0.6, "lfpw": 0.6, "negatives": 0.5}
     for _, part in settings.data.parts():
         assert part.last <= allowed.get(part.folder.name, 1.0)
-    assert load_onnx(root / "weights/faceboxes_fast.onnx").architecture == settings.architecture
+    assert load_onnx(root / "weights/faceboxes.onnx").architecture == settings.architecture
 
 
 @pytest.mark.parametrize(
