@@ -18,7 +18,7 @@ TILES = ("auto", "off")
 """Values of ``tiles``."""
 
 # A small face in the whole view with this fraction of the minimum score is worth a close-up.
-_WORTH = 2 / 3
+_WORTH = 0.8
 
 Candidates = Callable[[NDArray[np.uint8]], Detections]
 """Pixels of a view (h, w, 3) uint8 BGR -> all boxes of a network above its minimum score, in px of the view."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
@@ -58,8 +58,9 @@ class Aligner:
         everything on every image. ``off`` tries nothing. Of two faces at one place, the one with the higher score is
         kept.
     sure_score : float or None
-        A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score.
-        None, for models without a face score, rotates images only.
+        A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score, and
+        one whose detection has a score of 0.25; from there to a detection score of 0.4 the needed score falls to
+        `min_score`. None, for models without a face score, rotates images only.
 
     Attributes
     ----------
@@ -353,7 +354,8 @@ class Aligner:
         assert self.detector is not None
         sure, limit = self.sure_score, 0.0 if self.min_score is None else self.min_score
         if self.min_score is not None:
-            aligned = aligned.rows(aligned.predicted.score >= limit)
+            needed = self._needed_scores(aligned.targets.score, limit)
+            aligned = aligned.rows(aligned.predicted.score >= needed)
         if self.rotations == "off":
             return aligned
         counts = np.bincount(aligned.targets.image, minlength=len(images))
@@ -369,6 +371,13 @@ class Aligner:
                 more = more.rows(more.predicted.score >= max(sure, limit))
             aligned = together([aligned, more])
         return together([merged(aligned.rows(aligned.targets.image == i)) for i in range(len(images))])
+
+    def _needed_scores(self, detected: NDArray[np.float32], limit: float) -> NDArray[np.float32] | float:
+        """Face scores (n,) that faces need whose detections have these scores: the more, the less sure the detector."""
+        if self.sure_score is None or not limit:
+            return limit
+        doubt = (_SURE_BOX - detected) / (_SURE_BOX - _DOUBTFUL_BOX)
+        return limit + max(self.sure_score - limit, 0.0) * doubt.clip(0, 1)
 
     def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Targets:
         rows = _box_rows(boxes)
@@ -492,6 +501,8 @@ def _box_rows(boxes: ArrayLike) -> Floats:
     return checked("boxes", rows, (None, width))
 
 
+# A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
+_DOUBTFUL_BOX, _SURE_BOX = 0.25, 0.4
 _MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
 
 

@@ -67,11 +67,12 @@ def roi_from_box(box: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
 def squares_from_boxes(boxes: NDArray[np.floating], rule: CropRule, angles: NDArray[np.float64]) -> Squares:
     """`roi_from_box` of boxes (n, 4) that are not empty, with angles (n,): squares (n, 4)."""
     low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
-    old = (high - low).sum(axis=1) / 2
-    side = np.maximum(rule.box_scale * old, _MIN_SIDE)
+    sides = high - low
+    length = sides.max(axis=1) if rule.box_length == "longer" else sides.sum(axis=1) / 2
+    side = np.maximum(rule.box_scale * length, _MIN_SIDE)
     if rule.rounded:
         side = np.trunc(side)
-    centre, shift = (low + high) / 2, rule.box_shift_y * old
+    centre, shift = (low + high) / 2, rule.box_shift_y * length
     if not angles.any():
         return squares.around(centre[:, 0], centre[:, 1] + shift, side)
     down = squares.rotations_in_image(angles)[:, :, 1] * shift[:, None]  # for the face

@@ -78,8 +78,9 @@ base: open_mb05
 
 crop:                  # its boxes begin at the forehead, those of our detector below it
   size: 120            # px, side of the crop
-  box_shift_y: 0.155   # from a box: the centre moves down by this times (w + h) / 2
-  box_scale: 1.11      # from a box: the side, times (w + h) / 2
+  box_length: mean     # the length of a box is (w + h) / 2;
+  box_shift_y: 0.155   # from a box: the centre moves down by this times its length
+  box_scale: 1.11      # from a box: the side, times its length
   landmark_scale: 1.25 # from landmarks: the side, times the longer side of their box
 
 """

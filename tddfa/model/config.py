@@ -30,8 +30,8 @@ class CropRule:
     size : int
         Side of the crop that the network takes, px.
     box_shift_y, box_scale : float
-        Square from a box of width w and height h, with ``mean = (w + h) / 2``: its centre is the centre of the box
-        moved down by ``box_shift_y * mean``, its side is ``box_scale * mean``.
+        Square from a box: its centre is the centre of the box moved down by ``box_shift_y * length``, its side is
+        ``box_scale * length``.
     landmark_scale : float
         Square from landmarks: its side is ``landmark_scale`` times the longer side of their bounding box, and it has
         the same centre.
@@ -39,6 +39,10 @@ class CropRule:
         Round as 3DDFA_V2 does, for the same numbers: the side from a box is truncated to whole px, the image is cropped
         at the nearest px, and results are mapped back by the unrounded edges, with the first px of the crop on the left
         edge. False crops at the exact edges and maps each px back to where it was.
+
+    box_length : {"mean", "longer"}
+        Length of a box of width w and height h: ``(w + h) / 2``, or the longer side. The longer side is that of the
+        landmarks' rule, for boxes that fit the landmarks: turned faces have narrow ones.
 
     Examples
     --------
@@ -51,6 +55,7 @@ class CropRule:
     box_scale: float
     landmark_scale: float
     rounded: bool = False
+    box_length: Literal["mean", "longer"] = "mean"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -59,6 +64,8 @@ class CropRule:
         for name in ("box_scale", "landmark_scale"):
             if not 0 < getattr(self, name) < 100:
                 raise ConfigError(f"{name}: expected a number over 0 and under 100, got {getattr(self, name)}")
+        if self.box_length not in ("mean", "longer"):
+            raise ConfigError(f"box_length: expected mean or longer, got {self.box_length!r}")
         if not -10 < self.box_shift_y < 10:
             raise ConfigError(f"box_shift_y: expected a number between -10 and 10, got {self.box_shift_y}")
 
