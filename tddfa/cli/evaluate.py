@@ -78,7 +78,7 @@ def add_parser(commands: Any) -> None:
         "--face-landmarker",
         type=Path,
         metavar="FILE.task",
-        help="model for --peer-mediapipe: face_landmarker.task",
+        help="model for --peer-mediapipe: face_landmarker.task (default: none)",
     )
     parser.add_argument(
         "--scan-weights", type=Path, metavar="FILE.onnx",

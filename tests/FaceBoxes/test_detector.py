@@ -143,7 +143,7 @@ def test_a_small_pass_and_tiles():
     assert all(height * width <= 777_600 for height, width in model.shapes)
 
 
-@pytest.mark.parametrize("first_score", [0.6, 0.4])
+@pytest.mark.parametrize("first_score", [0.6, 0.45])
 def test_small_faces_are_detected_again_in_a_close_up(first_score):
     anchors, shapes = Anchors(((8, ((16, 1), (40, 1))),)), []
 
@@ -175,7 +175,7 @@ def test_a_doubtful_small_face_without_a_better_close_up_is_no_face():
         shapes.append(batch.shape[1:3])
         count = len(anchors.priors(*batch.shape[1:3]))
         scores = np.zeros((1, count), np.float32)
-        scores[0, count // 2] = 0.4
+        scores[0, count // 2] = 0.45
         return {"scores": scores, "offsets": np.zeros((1, count, 4), np.float32)}
 
     detector = Detector(model, anchors=anchors, max_area=777_600, min_area=262_144, tiles="auto")
@@ -264,8 +264,8 @@ class TestLayout:
         with pytest.raises(ValueError, match="model: expected scores"):
             Detector(self.Model(), anchors=Anchors())(np.zeros((64, 64, 3), np.uint8))
 
-    def test_the_shipped_file_has_the_layout_of_the_paper(self, aligner):
-        assert aligner.detector.find.layout == Anchors()
+    def test_the_shipped_file_has_a_layout_of_its_own(self, aligner):
+        assert [stride for stride, _ in aligner.detector.find.layout.maps] == [8, 16, 32, 64]
 
 
 class TestRealPhotos:
@@ -358,7 +358,7 @@ class TestScales:
             assert iou(face.box, box + 800 + offset) > 0.4
 
     def test_tiles_off(self, hopper):
-        image, _ = self.closeup(*hopper, 1.8, 100)
+        image, _ = self.closeup(*hopper, 1.8, 60)
         large = np.full((6000, 4000, 3), 120, np.uint8)
         large[3000 : 3000 + image.shape[0], 2000 : 2000 + image.shape[1]] = image
         assert len(Aligner.load("open_mb05", device="cpu", tiles="off")(large)) == 0

@@ -346,8 +346,8 @@ class TestFlip:
 
     def test_it_is_the_mean_of_both_passes(self, passes, astronaut):
         one, _, flipped = passes
-        (first,) = one(astronaut, boxes=[[180, 50, 270, 180]])
-        (face,) = flipped(astronaut, boxes=[[180, 50, 270, 180]])
+        (first,) = one(astronaut, boxes=[[180, 70, 270, 180]])
+        (face,) = flipped(astronaut, boxes=[[180, 70, 270, 180]])
         assert face.roi == roi_from_landmarks(first.landmarks, one.crop)
         second = self.flipped_back(one, astronaut, face.roi)
         assert np.abs(first.landmarks - second).mean() > 0.3
@@ -504,7 +504,8 @@ class TestPrecision:
         eight = Aligner.load("open_mb05", device="cpu", precision="int8")
         assert eight.regressor.path.name == "open_mb05_int8.onnx"
         assert eight.detector.find.model.path.name == "faceboxes_int8.onnx"
-        expected, faces = aligner(two_people), eight(two_people)
+        # from left to right: the scores of the two boxes are nearly equal
+        expected, faces = (sorted(each(two_people), key=lambda face: face.box[0]) for each in (aligner, eight))
         assert len(faces) == len(expected) == 2
         for face, other in zip(faces, expected, strict=True):
             size = np.ptp(other.landmarks[:, 0])

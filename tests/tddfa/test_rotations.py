@@ -72,8 +72,11 @@ class TestAnyRoll:
         assert (face.box[:2] < centre - size / 4).all()
         assert (face.box[2:] > centre + size / 4).all()
 
-    def test_without_rotations_an_upside_down_face_is_wrong_or_missing(self, aligner, astronaut):
-        plain = Aligner.load("open_mb05", device="cpu", rotations="off")
+    def test_without_points_and_rotations_an_upside_down_face_is_wrong_or_missing(self, aligner, astronaut):
+        def boxes(image):
+            return replace(aligner.detector(image), points=None)
+
+        plain = Aligner.load("open_mb05", device="cpu", rotations="off", detector=boxes)
         (face,), others = aligner(astronaut[::-1, ::-1]), plain(astronaut[::-1, ::-1])
         assert all(np.abs(other.landmarks - face.landmarks).mean() > 20 for other in others)
 
@@ -85,10 +88,11 @@ class TestAnyRoll:
         np.testing.assert_allclose(511 - face.landmarks[:, :2], upright.landmarks[:, :2], atol=4)
         np.testing.assert_allclose(face.box, box, rtol=1e-6)
 
-    @pytest.mark.parametrize(("shift", "scale"), [(0.5, 2.2), (-0.7, 1.6), (-0.5, 3.0)])
+    @pytest.mark.parametrize(("shift", "scale"), [(0.7, 2.2), (-0.9, 2.2), (-0.7, 3.0)])
     def test_a_face_far_from_its_box_comes_nearer_from_pass_to_pass(self, aligner, astronaut, shift, scale):
         (face,) = aligner(astronaut)
-        centre, size = (face.box[:2] + face.box[2:]) / 2, face.box[2:] - face.box[:2]
+        low, high = face.landmarks[:, :2].min(axis=0), face.landmarks[:, :2].max(axis=0)
+        centre, size = (low + high) / 2, high - low
         centre[0] += shift * size[0]
         box = [*(centre - scale * size / 2), *(centre + scale * size / 2)]
         (plain,) = Aligner.load("open_mb05", device="cpu", rotations="off")(astronaut, boxes=[box])
@@ -102,7 +106,8 @@ class TestAnyRoll:
 
         def detector(image):
             calls["detector"] += 1
-            return aligner.detector(image)
+            found = aligner.detector(image)
+            return found[found.scores > 0.5]
 
         def regressor(crops):
             calls["crops"] += len(crops)
@@ -121,8 +126,7 @@ class TestAnyRoll:
         assert len(made(image)) == 1
         assert calls["detector"] == face
         if rotations == "auto":
-            detected = len(aligner.detector(image))
-            assert calls["crops"] == 2 * detected == 2
+            assert calls["crops"] == 2
         calls["detector"] = 0
         assert made(np.full((90, 120, 3), 99, np.uint8)) == []
         assert calls["detector"] == no_face
@@ -141,14 +145,14 @@ class TestAnyRoll:
 
         def detector(image):  # sees the upright astronaut only
             found = aligner.detector(image)
-            return found[(found.scores > 0.9) & (found.xyxy[:, 1] < 100)]
+            return replace(found[(found.scores > 0.6) & (found.xyxy[:, 1] < 100)], points=None)
 
         made = Aligner(regressor, aligner.decoder, detector=detector, refine=1, flip=True, rotations="auto")
         (face,) = made(np.ascontiguousarray(np.rot90(astronaut)))
         (upright,) = aligner(astronaut)
         expected = np.column_stack([upright.landmarks[:, 1], 511 - upright.landmarks[:, 0]])
         assert np.linalg.norm(face.landmarks[:, :2] - expected, axis=1).mean() < 2.5
-        assert 0.9 < face.score < 1
+        assert 0.6 < face.score < 1
 
     @pytest.mark.parametrize(("name", "value"), [("rotations", "yes"), ("sure_score", 1.5)])
     def test_bad_values_are_named(self, name, value):
@@ -160,7 +164,7 @@ class TestAnyRoll:
         rounded = Decoder(aligner.face_model, replace(aligner.crop, rounded=True))
         image, _ = rotated(astronaut, 40)
         made = Aligner(aligner.regressor, rounded, detector=aligner.detector, min_score=0.9, refine=1, flip=True)
-        assert [face.roi.angle for face in made(image)] == [0.0]
+        assert {face.roi.angle for face in made(image)} == {0.0}
 
 
 def found(x, y, size, score, angle=0.0, box=None, detected=0.5, image=0):
@@ -188,11 +192,17 @@ class TestMerged:
         assert self.scores(*faces) == [0.999, 0.95]
 
     def test_upright_faces_stay_as_they_are(self):
-        faces = [found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(102, 100, 60, 0.99)]
+        faces = [found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(115, 100, 60, 0.99)]
         both = together(faces)
         assert merged(both) is both
         with_third = [*faces, found(300, 100, 60, 0.999, 90)]
         assert self.scores(*with_third) == [0.95, 0.99, 0.999]
+
+    def test_two_boxes_that_led_to_one_face_are_one(self):
+        """The box of hair, and that of the face: the likelier box stays."""
+        hair, face = found(101, 100, 60, 0.993, detected=0.5), found(100, 100, 60, 0.991, detected=0.9)
+        assert self.scores(hair, face) == [0.991]
+        assert self.scores(hair, found(100, 100, 60, 0.8, detected=0.9)) == [0.993]
 
     def test_a_poor_box_of_a_rolled_face_is_replaced(self):
         part = [100, 100, 130, 130]

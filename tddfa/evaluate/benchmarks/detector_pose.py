@@ -85,7 +85,7 @@ def _read(path: Path, detector: Detector) -> _Image:
     return _Image(path.stem, pose, rotations)
 
 
-def _rotation(detector: Detector, image: np.ndarray, points: Floats) -> Floats | None:  # type: ignore[type-arg]
+def _rotation(detector: Detector, image: np.ndarray, points: Floats) -> Floats | None:
     found = detector(image)
     if found.rotations is None:
         raise DataMissing("the detector of this config predicts no rotations")

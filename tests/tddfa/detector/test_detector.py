@@ -61,7 +61,7 @@ class TestOptions:
     def test_they_are_those_of_the_function(self, aligner, astronaut):
         strict = aligner.detector.with_options(score=0.99, iou=0.5)
         assert (strict.score, strict.find.iou, strict.tiles) == (0.99, 0.5, "auto")
-        assert aligner.detector.score == 0.2, "the original has changed"
+        assert aligner.detector.score == 0.25, "the original has changed"
         assert len(strict(astronaut)) <= len(aligner.detector(astronaut))
         assert aligner.detector.with_options() is aligner.detector
 

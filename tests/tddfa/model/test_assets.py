@@ -65,9 +65,7 @@ def test_the_cache_folder(tmp_path, monkeypatch):
 
 def test_fetched_configs_by_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
-    message = (
-        r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: open_mb05, open_mb05\+, jvcr_s$"
-    )
+    message = r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: open_mb05, open_mb05\+, jvcr_s$"
     with pytest.raises(AssetError, match=message):
         config_path("mb05_120x120")
     fetched = tmp_path / "3ddfa_v2/mb05_120x120.yml"
