@@ -131,7 +131,7 @@ class Training:
         outcome = resolve_name(self.train)(settings, options.out, resume=options.resume, device=options.device)
         report(outcome, self.samples)
         if outcome.finished:
-            print_line(f"{options.out / self.exported}: written")
+            print_line(f"{options.out / getattr(settings, 'exported', self.exported)}: written")
         else:
             print_line(f"stopped; continue with --resume --out {options.out}")
         return 0

@@ -98,6 +98,11 @@ class MultiviewSettings:
         assert own is not None
         return own
 
+    @property
+    def exported(self) -> str:
+        """Name of the exported network's file."""
+        return "regressor.onnx" if self.jvcr is None else "jvcr.onnx"
+
     def __post_init__(self) -> None:
         """Check what fine-tuning needs."""
         if (self.regressor is None) == (self.jvcr is None):

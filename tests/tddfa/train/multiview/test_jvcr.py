@@ -48,7 +48,7 @@ def test_views_pull_the_network_together(settings, tmp_path):
         0
     ].keys()
     assert terms[-1]["view_landmarks"] < terms[0]["view_landmarks"]
-    exported = Model(tmp_path / "jvcr.onnx", device="cpu", threads=1)
+    exported = Model(tmp_path / settings.exported, device="cpu", threads=1)
     assert exported(np.zeros((2, 64, 64, 3), np.uint8))["points"].shape == (2, 71, 3)
 
 
