@@ -16,7 +16,7 @@ MAX_FILES = 14
 # Packages that `import tddfa` and aligning must not load: the extras, and what is slow to load.
 HEAVY = {
     "PIL", "av", "gradio", "imageio", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pooch", "pyarrow", "pythonosc",
-    "ray", "requests", "scipy", "torch", "tqdm", "trimesh", "urllib3",
+    "ray", "requests", "scipy", "supervision", "torch", "tqdm", "trimesh", "urllib3",
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ REQUIREMENTS = {
     "pythonosc": "python-osc",
     "scipy": "scipy",
     "shtab": "shtab",
+    "supervision": "supervision",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "tqdm": "tqdm",
