@@ -17,6 +17,7 @@ REGISTRY = {
     "weights/jvcr_s.onnx": "1060b0150fa4e6afd4c5baf42fe0e285bc8dd070a73442ca66cf1b3edd7737a7",
     "weights/open_mb05.onnx": "97dc7cb7ecb8920b62a1eae83bcca7d9d891b321ef6884c584907fced51a5d77",
     "weights/open_mb05_int8.onnx": "bdc3fa04ac6fbb0aaafeaaf8878dd59d1fb2df652224effccced8bac50749041",
+    "weights/scan.onnx": "d5bc17642818d29059081a13b7000b8014dfbb43ed888f6a43bd6babc03ff35d",
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""
 
