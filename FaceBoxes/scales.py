@@ -23,10 +23,17 @@ _MAX_SHRINK = 2.0
 _LEVEL_SHRINK = 3.0
 # Overlap of neighbouring tiles, px: a smaller face is whole in at least one of them.
 _OVERLAP = 192
+WORTH = 0.5
+"""Score from which a small face in the whole view is worth a close-up, relative to the minimum score of the result."""
+# The same for images that are not shrunk: their small faces have more pixels, and larger scores.
+_WORTH_AS_IT_IS = 0.8
 # Faces under this size, px of the whole view, are also detected in a close-up: a tile at this many times its scale, of
 # at most this height times width. Boxes of more px do not count there: the whole view detects them better.
 _SMALL_FACE, _CLOSER, _CLOSE_UP_AREA, _MAX_CLOSE_UP_FACE = 24, 2.0, 262_144, 64
 _CLOSE_UP_OVERLAP = 96
+# Up to so many faces get a window of this side each, px of the close-up, in place of tiles; a face that is this far
+# inside another one's window needs none.
+_FEW, _WINDOW, _INSIDE = 12, 192, 40
 # A box that comes this close to the seam is cut by it, px.
 _SEAM = 4
 
@@ -41,7 +48,7 @@ class View:
         Input of the network.
     scale : float
         Pixels of the view per pixel of the image.
-    left, top : int
+    left, top : float
         Position in the scaled image, px of the view.
     seams : (bool, bool, bool, bool)
         Whether the left, top, right and bottom border is inside the image.
@@ -51,8 +58,8 @@ class View:
 
     pixels: NDArray[np.uint8]
     scale: float
-    left: int = 0
-    top: int = 0
+    left: float = 0
+    top: float = 0
     seams: tuple[bool, bool, bool, bool] = (False, False, False, False)
     min_side: float = 0.0
     max_side: float = np.inf
@@ -140,19 +147,27 @@ class Scales:
             yield from _tiles(level, self.max_area or self.max_height * self.max_width, _OVERLAP)
             scale /= _LEVEL_SHRINK
 
-    def close_ups(self, image: NDArray[np.uint8], xyxy: NDArray[np.float32]) -> Iterator[View]:
+    def close_ups(
+        self, image: NDArray[np.uint8], xyxy: NDArray[np.float32], scores: NDArray[np.float32], min_score: float
+    ) -> Iterator[View]:
         """Yield enlarged views around the small ones of the boxes (n, 4) that the whole view gave, px of the image.
 
-        There are none if the image has been tiled.
+        A box is worth one from `WORTH` times the minimum score of the result on, if the whole view was shrunk; else it
+        needs more. There are none if the image has been tiled.
         """
         whole = self.scale(*image.shape[:2])
         if not self.tiles or not len(xyxy) or whole * _MAX_SHRINK < 1:
             return
-        small = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) * whole < _SMALL_FACE
+        worth = min_score * (WORTH if whole < 1 else _WORTH_AS_IT_IS)
+        small = ((xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) * whole < _SMALL_FACE) & (scores >= worth)
         if not small.any():
             return
         scale = max(1.0, _CLOSER * whole) if whole >= 1 else 1.0
-        centres = (xyxy[small, :2] + xyxy[small, 2:]) / 2 * scale
+        centres = (xyxy[small, :2] + xyxy[small, 2:]) / 2
+        if len(centres) <= _FEW:
+            yield from _windows(image, scale, centres)
+            return
+        centres = centres * scale
         level = _view(image, image, scale, cv2.INTER_LINEAR)
         for view in _tiles(level, _CLOSE_UP_AREA, _CLOSE_UP_OVERLAP):
             inside = centres - [view.left, view.top]
@@ -170,6 +185,23 @@ def _view(source: NDArray[np.uint8], image: NDArray[np.uint8], scale: float, int
     if (height, width) != source.shape[:2]:
         source = np.asarray(cv2.resize(source, (width, height), interpolation=interpolation))
     return View(source, scale)
+
+
+def _windows(image: NDArray[np.uint8], scale: float, centres: NDArray[np.float32]) -> Iterator[View]:
+    """Cut square windows around points (n, 2), px of the image, and scale them."""
+    size = np.array(image.shape[1::-1])
+    side = int(-(-_WINDOW // scale))
+    done: list[NDArray[np.intp]] = []
+    for centre in centres:
+        if any(np.abs(centre - (corner + side / 2)).max() < side / 2 - _INSIDE / scale for corner in done):
+            continue
+        corner = np.clip((centre - side / 2).astype(np.intp), 0, np.maximum(size - side, 0))
+        done.append(corner)
+        left, top = corner.tolist()
+        part = image[top : top + side, left : left + side]
+        seams = (left > 0, top > 0, left + side < size[0], top + side < size[1])
+        pixels = np.ascontiguousarray(part if scale == 1 else cv2.resize(part, None, fx=scale, fy=scale))
+        yield View(pixels, scale, left * scale, top * scale, seams, max_side=_MAX_CLOSE_UP_FACE)
 
 
 def _tiles(level: View, area: int, overlap: int) -> Iterator[View]:

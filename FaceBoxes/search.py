@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from FaceBoxes.detections import Detections
 from FaceBoxes.merging import is_part
 from FaceBoxes.nms import nms
-from FaceBoxes.scales import Scales, View
+from FaceBoxes.scales import WORTH, Scales, View
 
 TILES = ("auto", "off")
 """Values of ``tiles``."""
-
-# A small face in the whole view with this fraction of the minimum score is worth a close-up.
-_WORTH = 0.8
 
 Candidates = Callable[[NDArray[np.uint8]], Detections]
 """Pixels of a view (h, w, 3) uint8 BGR -> all boxes of a network above its minimum score, in px of the view."""
@@ -55,7 +52,7 @@ class Search:
     @property
     def min_score(self) -> float:
         """Minimum score of the candidates: lower than `score` where a close-up may confirm a small face."""
-        return self.score * _WORTH if self.scales.tiles else self.score
+        return self.score * WORTH if self.scales.tiles else self.score
 
     def __call__(self, image: NDArray[np.uint8], candidates: Candidates) -> Detections:
         """Detect the faces of an image.
@@ -74,7 +71,10 @@ class Search:
         """
         image = np.ascontiguousarray(image)
         parts = [self._view(view, candidates) for view in self.scales.views(image)]
-        parts += [self._view(view, candidates) for view in self.scales.close_ups(image, parts[0].xyxy)]
+        parts += [
+            self._view(view, candidates)
+            for view in self.scales.close_ups(image, parts[0].xyxy, parts[0].scores, self.score)
+        ]
         if self.min_score < self.score:
             parts = [part[part.scores > self.score] for part in parts]
         found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))

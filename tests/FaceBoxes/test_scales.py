@@ -121,9 +121,13 @@ def test_boxes_at_seams_and_small_boxes_do_not_count():
 class TestCloseUps:
     """Enlarged views around the small faces that the whole view gave."""
 
-    def close_ups(self, size, *boxes, **changes):
+    def close_ups(self, size, *boxes, score=0.5, **changes):
         found = np.float32(boxes).reshape(-1, 4)
-        return list(scales(min_area=262_144, **changes).close_ups(np.zeros((*size, 3), np.uint8), found))
+        return list(
+            scales(min_area=262_144, **changes).close_ups(
+                np.zeros((*size, 3), np.uint8), found, np.full(len(found), score), 0.5
+            )
+        )
 
     def test_there_are_none_without_a_small_face(self):
         assert not self.close_ups((720, 1080))
@@ -151,3 +155,24 @@ class TestCloseUps:
     def test_large_boxes_do_not_count_there(self):
         (view, *_) = self.close_ups((720, 1080), [100, 100, 120, 120])
         assert view.counts(np.float32([[50, 50, 110, 110], [50, 50, 120, 110]])).tolist() == [True, False]
+
+    @pytest.mark.parametrize(("size", "score"), [((720, 1080), 0.4), ((1080, 1620), 0.25)])
+    def test_a_doubtful_face_is_worth_one_sooner_in_a_shrunk_image(self, size, score):
+        assert self.close_ups(size, [100, 100, 120, 120], score=score)
+        assert not self.close_ups(size, [100, 100, 120, 120], score=score - 0.01)
+
+    def test_few_faces_have_a_window_each_and_many_share_tiles(self):
+        boxes = [[100 * i, 100, 100 * i + 12, 112] for i in range(9)]
+        windows = self.close_ups((720, 1080), *boxes)
+        assert {view.pixels.shape for view in windows} == {(192, 192, 3)}
+        near = self.close_ups((720, 1080), [100, 100, 112, 112], [120, 100, 132, 112])
+        assert len(near) == 1
+        many = self.close_ups((720, 1080), *boxes, *np.add(boxes, [0, 300, 0, 300]).tolist())
+        assert min(view.pixels.shape[0] for view in many) > 192
+
+    def test_a_window_shows_its_part_of_the_image(self, rng):
+        image = rng.integers(0, 255, (1080, 1620, 3), dtype=np.uint8)
+        (view,) = scales(min_area=262_144).close_ups(image, np.float32([[5, 800, 25, 820]]), np.ones(1), 0.5)
+        assert view.scale == 1 and view.seams == (False, True, True, True)
+        x1, y1, x2, y2 = view.to_image(np.float32([[10, 20, 40, 60]]))[0].astype(int)
+        np.testing.assert_array_equal(view.pixels[20:60, 10:40], image[y1:y2, x1:x2])
