@@ -22,8 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parent
 # training needs torch, an extra: without it its modules cannot be imported, and are not searched for examples
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tddfa/train", "tddfa/cli/train"]
-# so is supervision, which a module is about
+# so do packages that wrap others
 collect_ignore += [] if importlib.util.find_spec("supervision") else ["tddfa/integrations"]
+collect_ignore += [] if importlib.util.find_spec("fastapi") else ["tddfa/serve"]
 # run by the Python of another toolkit, whose modules it imports
 collect_ignore += ["tddfa/bench/peers", "setup.py"]
 

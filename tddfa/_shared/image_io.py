@@ -49,6 +49,10 @@ class ImageError(TddfaError, ValueError):
     """A file is not an image, is damaged, or is too large."""
 
 
+class ImageSizeError(ImageError):
+    """An image has too many pixels."""
+
+
 def read(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np.uint8]:
     """Read an image.
 
@@ -98,8 +102,12 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def decode(data: bytes, name: str, *, page: int | None = None) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file; messages begin with `name`. See `read`."""
+def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int | None = None) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file; messages begin with `name`. See `read`.
+
+    An image of more than `max_pixels` (default: `MAX_PIXELS`) raises `ImageSizeError` before a pixel is decoded.
+    """
+    limit = MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS)
     pages = tiff.pages(data)
     if page is not None and not 1 <= page <= max(len(pages), 1):
         raise ImageError(f"{name}: expected a page from 1 to {max(len(pages), 1)}, got {page}")
@@ -109,13 +117,13 @@ def decode(data: bytes, name: str, *, page: int | None = None) -> NDArray[np.uin
     jpeg = _jpeg(data) if data.startswith(_JPEG_START) else None
     # Pillow reads the headers of all formats, and names what is wrong with them; the size of a JPEG is known without it
     width, height, kind, mode = (
-        (*jpeg.size, "JPEG", "") if jpeg is not None and jpeg.size else _header(data, name, chosen)
+        (*jpeg.size, "JPEG", "") if jpeg is not None and jpeg.size else _header(data, name, chosen, limit)
     )
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got {width} x {height}")
+    if width * height > limit:
+        raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got {width} x {height}")
     if chosen is not None and chosen.byte_count > _MAX_DECODED_BYTES:
-        limit, size = _MAX_DECODED_BYTES >> 20, chosen.byte_count >> 20
-        raise ImageError(f"{name}: expected at most {limit} MiB of pixels, got {size} MiB")
+        most, size = _MAX_DECODED_BYTES >> 20, chosen.byte_count >> 20
+        raise ImageSizeError(f"{name}: expected at most {most} MiB of pixels, got {size} MiB")
     # OpenCV fills the missing part with grey, without an error
     if jpeg is not None and not jpeg.has_its_end:
         raise ImageError(f"{name}: the file is truncated: a JPEG without its end")
@@ -209,7 +217,7 @@ def _jpeg(data: bytes) -> _Jpeg:
     return _Jpeg(size, False)
 
 
-def _header(data: bytes, name: str, page: tiff.Page | None) -> tuple[int, int, str, str]:
+def _header(data: bytes, name: str, page: tiff.Page | None, limit: int) -> tuple[int, int, str, str]:
     """Width, height, format and mode from the file header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
@@ -229,7 +237,7 @@ def _header(data: bytes, name: str, page: tiff.Page | None) -> tuple[int, int, s
             return page.width, page.height, "TIFF", ""  # Pillow knows no such colour images, OpenCV does
         raise ImageError(f"{name}: not an image") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: expected at most {MAX_PIXELS // 10**6} million pixels, got more") from None
+        raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got more") from None
     except Exception as error:  # a damaged header may raise anything
         raise ImageError(f"{name}: the file is damaged: {' '.join(str(error).split())}") from error
 

@@ -16,6 +16,7 @@ REQUIREMENTS = {
     "PIL": "pillow",
     "av": "av",
     "cv2": "opencv-python",
+    "fastapi": "fastapi",
     "imageio": "imageio",
     "matplotlib": "matplotlib",
     "numpy": "numpy",
@@ -24,6 +25,7 @@ REQUIREMENTS = {
     "pi_heif": "pi-heif",
     "pooch": "pooch",
     "pyarrow": "pyarrow",
+    "python_multipart": "python-multipart",
     "pythonosc": "python-osc",
     "scipy": "scipy",
     "shtab": "shtab",
@@ -32,6 +34,7 @@ REQUIREMENTS = {
     "torch": "torch",
     "tqdm": "tqdm",
     "trimesh": "trimesh",
+    "uvicorn": "uvicorn",
     "yaml": "pyyaml",
 }
 """What pip calls the packages that tddfa imports, by the name of the module."""

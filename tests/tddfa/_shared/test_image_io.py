@@ -411,3 +411,12 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
     with pytest.raises(image_io.ImageError, match=r"x\.jpg: expected a file, got a pipe$"):
         image_io.read(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_lower_limit_of_pixels(suffix, monkeypatch):
+    data = cv2.imencode(suffix, np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    assert image_io.decode(data, "x", max_pixels=600).shape == (20, 30, 3)
+    monkeypatch.setattr(image_io, "_pixels", None)  # nothing is decoded
+    with pytest.raises(image_io.ImageSizeError, match=r"^x: expected at most 0 million pixels, got 30 x 20"):
+        image_io.decode(data, "x", max_pixels=599)

@@ -1,0 +1,1 @@
+"""A service over HTTP for one loaded model."""
