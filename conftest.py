@@ -50,6 +50,12 @@ def _examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, objec
         doctest_namespace["tmp"] = request.getfixturevalue("tmp_path")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the time of the tests with hostile files, which run a few examples without it."""
+    told = "minutes for the tests of the marker fuzz, together"
+    parser.addoption("--fuzz-minutes", type=float, default=0.0, metavar="N", help=told)
+
+
 def how_to_run(reason: str) -> str:
     """What a skipped test needs, from the reason that it gave."""
     missing = re.search(r"could not import '(\w+)", reason)

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+_MAX_REASON = 300
+
+
+def reason(error: BaseException) -> str:
+    r"""Return the message of an error as one short line: a parser may quote a whole file.
+
+    Examples
+    --------
+    >>> from tddfa._shared.errors import reason
+    >>> reason(ValueError("not a\n  number")), reason(MemoryError()), len(reason(ValueError("x" * 9999)))
+    ('not a number', 'MemoryError', 300)
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 1]}…"
+
 
 class TddfaError(Exception):
     """Base of every error class of tddfa: a file, a config, a video or a download that cannot be used.

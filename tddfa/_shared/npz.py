@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa._shared.errors import FormatError
+from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.files import write_atomic
 from tddfa._shared.reading.regular import regular_size
 
@@ -55,7 +55,7 @@ def read_npz(
         if other:
             raise ValueError(f"{other[0]} is not an array")
     except Exception as error:  # a damaged header may raise anything
-        raise FormatError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise FormatError(reason(error)) from error
     return arrays
 
 

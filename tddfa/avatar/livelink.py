@@ -102,12 +102,13 @@ class LiveLinkRecorder(Recorder):
         self._line([timecode(frame.time, self._fps), str(len(numbers)), *cells])
 
     def _close(self) -> None:
-        if not self._any:
+        try:
+            if self._any:
+                with naming(self.path):
+                    self._file.close()  # writes the last rows
+                    self._part.replace(self.path)
+        finally:
             self._discard()
-            return
-        with naming(self.path):
-            self._file.close()
-            self._part.replace(self.path)
 
     def _discard(self) -> None:
         with contextlib.suppress(OSError):  # the disk is still full

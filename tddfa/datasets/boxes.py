@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +166,8 @@ def read_voc(label: Path, image: Path) -> BoxedImage:
             texts = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
             row = [float(text) for text in texts if text is not None]
             if len(row) != 4 or not np.isfinite(row).all():
-                raise ValueError(f"object {number + 1}: expected a bndbox of xmin, ymin, xmax, ymax, got {texts}")
+                got = reprlib.repr(texts)
+                raise ValueError(f"object {number + 1}: expected a bndbox of xmin, ymin, xmax, ymax, got {got}")
             rows.append(row)
             ignored.append((item.findtext("difficult") or "0").strip() == "1")
     except (ValueError, ElementTree.ParseError, expat.ExpatError) as error:

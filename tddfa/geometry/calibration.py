@@ -87,7 +87,7 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
 def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: tuple[int, int] | None) -> Any:
     """The matrix, scaled from the image size in the file to `image_size`."""
     made = [content.get(name) for name in (_HEIGHT, _WIDTH)]
-    if image_size is None or None in made:
+    if image_size is None or any(side is None for side in made):
         return matrix
     sides = [float(_numbers(name, side).reshape(-1)[0]) for name, side in zip((_HEIGHT, _WIDTH), made, strict=True)]
     if min(sides) < 1:

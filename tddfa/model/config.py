@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,9 @@ BASE_KEY = "base"
 
 UPSTREAM_KEY = "checkpoint_fp"
 """Key that every config of 3DDFA_V2 has, and none of ours."""
+
+
+_MAX_NAME = 1000  # of another config, characters
 
 
 @dataclass(frozen=True)
@@ -270,12 +274,12 @@ class Config:
     @classmethod
     def _named(cls, path: Path, key: str, name: Any, based: tuple[Path, ...]) -> Config:
         """Read the config that a key of the file `path` names: by its name, or by its path from that file."""
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"{path}: {key}: expected the name of a config, got {name!r}")
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= _MAX_NAME:
+            raise ConfigError(f"{path}: {key}: expected the name of a config, got {reprlib.repr(name)}")
         try:
             beside = path.parent / name
             other = beside if beside.suffix in (".yml", ".yaml") and beside.is_file() else config_path(name)
-        except AssetError as error:
+        except (AssetError, OSError) as error:  # OSError: a name that no file can have
             raise ConfigError(f"{path}: {key}: {error}") from error
         if other.resolve() in based:
             raise ConfigError(f"{path}: {key}: expected another config, got {name}, which is based on this one")

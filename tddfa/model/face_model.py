@@ -23,6 +23,7 @@ OFFSET_PREFIX = "landmark_offset_"
 
 
 _INNER_MOUTH = 3
+_MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +170,9 @@ class FaceModel:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"FaceModel.{name}", value, shape, dtype))
+        for name in ("mean", "landmark_weights"):
+            if np.abs(getattr(self, name)).max(initial=0) > _MAX_NUMBER:  # float32 overflows in products of such
+                raise ValueError(f"FaceModel.{name}: expected numbers of at most {_MAX_NUMBER:g}")
         for name, index in (
             ("triangles", self.triangles),
             ("landmark_triangles", self.landmark_triangles),

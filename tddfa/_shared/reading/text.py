@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tddfa._shared.errors import FormatError
+from tddfa._shared.errors import FormatError, reason
 
 
 def parse_json(text: str) -> Any:
@@ -27,7 +27,7 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also a number with thousands of digits
-        raise FormatError(f"not JSON that can be read: {_line(error)}") from error
+        raise FormatError(f"not JSON that can be read: {reason(error)}") from error
 
 
 def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
@@ -47,10 +47,6 @@ def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
     try:
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
-        raise FormatError(_line(error)) from error
+        raise FormatError(reason(error)) from error
     except Exception as error:  # the constructors of tags raise what `int`, `date` and indexing raise
-        raise FormatError(f"a value that does not fit its tag: {_line(error)}") from error
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise FormatError(f"a value that does not fit its tag: {reason(error)}") from error

@@ -45,6 +45,11 @@ _MAX_BYTES = 4 << 30
 _CROPS_PER_TAR = 5000
 
 
+def _rows(camera: Any) -> int:
+    """Number of rows; 0 for a single number, which the check of the shape refuses."""
+    return (*np.shape(camera), 0)[0]
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """Labels of n crops; see `tddfa.train.data.shards` for each array.
@@ -77,7 +82,7 @@ class Labels:
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
-        n = len(np.asarray(self.camera))
+        n = _rows(self.camera)
         for name, shape, dtype in (
             ("camera", (n, 3, 4), np.float32),
             ("shape", (n, None), np.float32),
@@ -110,7 +115,7 @@ class Labels:
         person: Any = None,
     ) -> Labels:
         """Make labels with defaults for the arrays that may be missing."""
-        n = len(np.asarray(camera))
+        n = _rows(camera)
         return cls(
             camera=camera,
             shape=shape,
@@ -272,4 +277,4 @@ def _read_labels(path: Path) -> Labels:
     try:
         return Labels.of(**arrays)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}") from error

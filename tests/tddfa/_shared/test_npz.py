@@ -56,6 +56,14 @@ def test_damaged_data(tmp_path, method):
         read_npz(path, 1 << 20)
 
 
+def test_the_message_quotes_little_of_a_damaged_file(tmp_path):
+    data = packed(zipfile.ZIP_STORED)
+    (tmp_path / "a.npz").write_bytes(changed(data, (27, 8)))  # a name of 2 kB and more in the header
+    with pytest.raises(ValueError, match=r"^File name in directory 'a\.npy' and header b'a\.npy") as caught:
+        read_npz(tmp_path / "a.npz", 1 << 20)
+    assert len(str(caught.value)) <= 300
+
+
 def test_encrypted(tmp_path):
     data = packed(zipfile.ZIP_STORED)
     central = data.find(b"PK\x01\x02")

@@ -87,6 +87,14 @@ def test_xml_that_is_refused(tmp_path, text, message):
     assert str(label) in str(caught.value)
 
 
+def test_the_message_quotes_little_of_a_long_number(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(annotation(("9" * 5000, 0, 5, 5, 0)))
+    with pytest.raises(ValueError, match=r"a\.xml: .*object 1: expected a bndbox .*, got \['999") as caught:
+        read_voc(path, tmp_path / "a.jpg")
+    assert len(str(caught.value)) < 1000
+
+
 def test_xml_that_is_too_large(tmp_path):
     label = tmp_path / "x.xml"
     label.write_text(annotation() + " " * (1 << 21))

@@ -106,6 +106,12 @@ class TestHostileFiles:
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("width", [np.zeros((2, 2)), np.zeros(1, "f4,i4"), np.array("wide")])
+    def test_an_image_size_of_another_kind(self, tmp_path, width):
+        np.savez(tmp_path / "a.npz", camera_matrix=np.eye(3), image_width=width, image_height=480)
+        with pytest.raises(ValueError, match=r"image_width: expected a few finite numbers|of 1 px or more"):
+            read(tmp_path / "a.npz", (480, 640))
+
     def test_pickles_are_not_read(self, tmp_path):
         np.savez(tmp_path / "a.npz", camera_matrix=np.array([object()]))
         with pytest.raises(ValueError, match="not a calibration that can be read"):

@@ -231,6 +231,8 @@ class TestLoading:
             ({"mean": np.zeros((6, 3), complex)}, "mean: expected numbers"),
             ({"triangles": np.array(1)}, r"triangles: expected shape"),
             ({"region_x": np.array(1)}, "region_x: expected shape"),
+            ({"mean": np.full((6, 3), 3e38)}, r"FaceModel\.mean: expected numbers of at most 1e\+09"),
+            ({"landmark_weights": np.full((68, 3), -1e30)}, r"FaceModel\.landmark_weights: expected numbers of at"),
         ],
     )
     def test_what_does_not_fit_is_named(self, tmp_path, changes, message):

@@ -109,6 +109,15 @@ def test_arrays_that_do_not_fit_are_named(name, value):
         Labels.of(**{**good, name: value})
 
 
+@pytest.mark.parametrize("camera", [np.float32(1), np.array(["a"] * 2), np.zeros(2, "f4,i4")])
+def test_cameras_of_another_kind_are_named(tmp_path, camera):
+    write_shard(tmp_path, [b"x", b"y"], labels(2))
+    arrays = read_arrays(tmp_path / "labels.npz")
+    np.savez(tmp_path / "labels.npz", **{**arrays, "camera": camera})
+    with pytest.raises(ValueError, match=r"labels\.npz: camera: expected"):
+        Shard(tmp_path)
+
+
 def test_no_pickle_is_read(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"a\.npz: expected arrays"):

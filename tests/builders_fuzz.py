@@ -1,0 +1,188 @@
+"""Hostile files: mutations of valid ones, arrays of any kind, and the check that a reader refuses or takes them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import struct
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
+
+EXAMPLES = 40
+"""Examples of a test in the default run, always the same."""
+
+_EXAMPLES_PER_ROUND = 400
+_MAX_SECONDS = 15  # of one example, on a busy machine; the limit of a message
+_MAX_MESSAGE = 2000
+
+_NUMBERS = (b"0", b"-1", b"1e999", b"nan", b"-inf", b"9" * 5000, b"0x10", b"1_0", b"2147483648", b"9223372036854775808")
+_BYTES = (b"\0", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r", b"\xed\xa0\x80", b"\x1b[31m", "\u0661".encode())
+
+
+class Hang(BaseException):
+    """An example took too long. No `Exception`, so that no reader turns it into an error of a file."""
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise `Hang` in a ``with`` block that takes longer."""
+
+    def stop(*_: object) -> None:
+        raise Hang(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def is_taken(read: Callable[[], object], errors: type[Exception] | tuple[type[Exception], ...], name: str = "") -> bool:
+    """Whether a reader takes what it gets. One of `errors` refuses it, in one line that has `name`; others pass."""
+    try:
+        with within(_MAX_SECONDS):
+            read()
+    except errors as error:
+        message = str(error)
+        assert name in message, f"expected a message with {name}, got {message!r}"
+        assert "\n" not in message and len(message) < _MAX_MESSAGE, f"expected one line, got {message!r}"
+        return False
+    return True
+
+
+def explore(strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0) -> None:
+    """Give examples of a strategy to a check: a few that are always the same, then others until the time is over.
+
+    `check` is true for what the reader took. The few must have some that are refused: others test nothing.
+    """
+    taken: list[bool] = []
+
+    def run(example: Any) -> None:
+        taken.append(check(example))
+
+    options: dict[str, Any] = {
+        "deadline": None,
+        "database": None,
+        "suppress_health_check": list(hypothesis.HealthCheck),
+    }
+    given = hypothesis.given(strategy)(run)
+    hypothesis.settings(max_examples=EXAMPLES, derandomize=True, **options)(given)()
+    assert not all(taken), "every example was taken"
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        hypothesis.settings(max_examples=_EXAMPLES_PER_ROUND, **options)(hypothesis.given(strategy)(run))()
+
+
+@st.composite
+def mutated(draw: Any, seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> bytes:
+    """A valid file with bytes changed, left out or put in; `words` are those that its format has a meaning for."""
+    data = bytearray(draw(st.sampled_from(seeds)))
+    known = st.sampled_from((*words, *_NUMBERS, *_BYTES))
+    for _ in range(draw(st.integers(1, 5))):
+        at = draw(st.integers(0, len(data)))
+        end = min(at + draw(st.one_of(st.integers(0, 8), st.integers(0, len(data)))), len(data))
+        how = draw(st.sampled_from(("flip", "put in", "replace", "leave out", "repeat", "cut", "number", "splice")))
+        if how == "flip" and at < len(data):
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif how == "put in":
+            data[at:at] = draw(known)
+        elif how == "replace":
+            data[at:end] = draw(st.one_of(known, st.binary(max_size=8)))
+        elif how == "leave out":
+            del data[at:end]
+        elif how == "repeat":
+            data[at:at] = data[at:end] * draw(st.integers(1, 5))
+        elif how == "cut":
+            del data[at:]
+        elif how == "number":  # of a binary header
+            kind = draw(st.sampled_from(("<B", "<H", ">H", "<I", ">I", "<q")))
+            size = struct.calcsize(kind)
+            top = 1 << (8 * size - 1)
+            values = (top - 1, 0, 1, 2, 7, 255) if kind == "<q" else (2 * top - 1, top, top - 1, 0, 1, 2, 7, 255)
+            data[at : at + size] = struct.pack(kind, draw(st.sampled_from(values)))
+        elif how == "splice":
+            other = draw(st.sampled_from(seeds))
+            data[at:] = other[draw(st.integers(0, len(other))) :]
+    return bytes(data)
+
+
+@st.composite
+def texts(draw: Any, seeds: Sequence[str], words: Sequence[str] = ()) -> bytes:
+    """A valid text with words put in the place of others, or as of `mutated`."""
+    encoded = [word.encode() for word in words]
+    if draw(st.integers(0, 2)) == 0:
+        return draw(mutated([seed.encode() for seed in seeds], encoded))
+    parts = draw(st.sampled_from(seeds)).encode().split(b" ")
+    known = st.sampled_from((*encoded, *_NUMBERS))
+    for _ in range(draw(st.integers(1, 3))):
+        parts[draw(st.integers(0, len(parts) - 1))] = draw(known)
+    return b" ".join(parts)
+
+
+_DTYPES = ("f4", "f8", "f2", ">f4", "i1", "i4", "i8", "u1", "u8", "?", "c8", "U3", "S2", "M8[s]", "V4", "O", "f4,i4")
+_LENGTHS = (0, 1, 2, 3, 4, 5, 6, 67, 68, 69)
+
+
+@st.composite
+def arrays(draw: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array of another type, of another shape or with other numbers than `like`."""
+    how = draw(st.sampled_from(("type", "shape", "numbers", "all")))
+    shape, dtype = like.shape, like.dtype
+    if how in ("type", "all"):
+        dtype = np.dtype(draw(st.sampled_from(_DTYPES)))
+    if how in ("shape", "all"):
+        length = st.sampled_from((*_LENGTHS, *like.shape))
+        shape = tuple(draw(st.lists(length, max_size=4))) if draw(st.booleans()) else like.shape[::-1]
+        shape = shape if np.prod(shape, dtype=float) < 1e5 else shape[:1]
+    if how in ("type", "numbers") and draw(st.booleans()) and like.dtype.kind in "biuf" and dtype.kind in "biufc":
+        with np.errstate(all="ignore"):
+            array = like.astype(dtype)
+    else:
+        array = np.zeros(shape, dtype)
+    if array.size and array.dtype.kind in "iuf":
+        limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
+        special = [limits.min, limits.max, 0, 1, *((np.nan, np.inf) if array.dtype.kind == "f" else (5, 6))]
+        array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from(special))
+    return array
+
+
+@st.composite
+def array_files(draw: Any, valid: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """A ``.npz`` file with other arrays than the valid ones, some left out, or one whose bytes are damaged."""
+    content = dict(valid)
+    if draw(st.integers(0, 3)) == 0:
+        seeds = [npz(content), npz(content, np.savez_compressed)]
+        return draw(mutated(seeds, [b"PK\x03\x04", b"'fortran_order': True", b"'|O'", b"(4, 4611686018427387904)"]))
+    for name in draw(st.lists(st.sampled_from(sorted(content)), min_size=1, max_size=3, unique=True)):
+        if draw(st.integers(0, 5)) == 0:
+            del content[name]
+        else:
+            content[name] = draw(arrays(content[name]))
+    return npz(content)
+
+
+def npz(content: Mapping[str, Any], save: Callable[..., None] = np.savez) -> bytes:
+    """The bytes of a ``.npz`` file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about types that are no numbers
+        save(buffer, **content)
+    return buffer.getvalue()
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write a file; return its path."""
+    path.write_bytes(data)
+    return path
