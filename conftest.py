@@ -22,9 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parent
 # training needs torch, an extra: without it its modules cannot be imported, and are not searched for examples
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tddfa/train", "tddfa/cli/train"]
-# so do packages that wrap others
+# so do supervision and the service need packages of an extra
 collect_ignore += [] if importlib.util.find_spec("supervision") else ["tddfa/integrations"]
-collect_ignore += [] if importlib.util.find_spec("fastapi") else ["tddfa/serve"]
+served = all(importlib.util.find_spec(name) for name in ("fastapi", "python_multipart"))
+collect_ignore += [] if served else ["tddfa/serve"]
 # run by the Python of another toolkit, whose modules it imports
 collect_ignore += ["tddfa/bench/peers", "setup.py"]
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from python_multipart.exceptions import FormParserError
 
 from tddfa import __version__
 from tddfa._shared import image_io
@@ -231,8 +232,11 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
     async def again() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async with Request(request.scope, again).form(max_files=1, max_fields=0) as form:
-        file = form.get(_NAME)
-        if file is None or isinstance(file, str):
-            raise HTTPException(400, f"expected a form with a file in the field {_NAME!r}")
-        return bytes(await file.read())
+    try:
+        async with Request(request.scope, again).form(max_files=1, max_fields=0) as form:
+            file = form.get(_NAME)
+            if file is not None and not isinstance(file, str):
+                return bytes(await file.read())
+    except (FormParserError, ValueError, LookupError) as error:  # not every Starlette catches them
+        raise HTTPException(400, f"expected a form, got a damaged one: {error}") from error
+    raise HTTPException(400, f"expected a form with a file in the field {_NAME!r}")
