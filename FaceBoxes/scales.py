@@ -163,7 +163,7 @@ class Scales:
         if not small.any():
             return
         scale = max(1.0, _CLOSER * whole) if whole >= 1 else 1.0
-        centres = (xyxy[small, :2] + xyxy[small, 2:]) / 2
+        centres = (xyxy[small, :2] + xyxy[small, 2:]).astype(np.float64) / 2
         if len(centres) <= _FEW:
             yield from _windows(image, scale, centres)
             return
@@ -187,7 +187,7 @@ def _view(source: NDArray[np.uint8], image: NDArray[np.uint8], scale: float, int
     return View(source, scale)
 
 
-def _windows(image: NDArray[np.uint8], scale: float, centres: NDArray[np.float32]) -> Iterator[View]:
+def _windows(image: NDArray[np.uint8], scale: float, centres: NDArray[np.float64]) -> Iterator[View]:
     """Cut square windows around points (n, 2), px of the image, and scale them."""
     size = np.array(image.shape[1::-1])
     side = int(-(-_WINDOW // scale))

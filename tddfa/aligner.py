@@ -372,12 +372,13 @@ class Aligner:
             aligned = together([aligned, more])
         return together([merged(aligned.rows(aligned.targets.image == i)) for i in range(len(images))])
 
-    def _needed_scores(self, detected: NDArray[np.float32], limit: float) -> NDArray[np.float32] | float:
+    def _needed_scores(self, detected: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
         """Face scores (n,) that faces need whose detections have these scores: the more, the less sure the detector."""
         if self.sure_score is None or not limit:
-            return limit
+            return np.full(len(detected), limit)
         doubt = (_SURE_BOX - detected) / (_SURE_BOX - _DOUBTFUL_BOX)
-        return limit + max(self.sure_score - limit, 0.0) * doubt.clip(0, 1)
+        needed: NDArray[np.float64] = limit + max(self.sure_score - limit, 0.0) * doubt.clip(0, 1)
+        return needed
 
     def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Targets:
         rows = _box_rows(boxes)
