@@ -77,12 +77,14 @@ def explore(strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0) -
         "database": None,
         "suppress_health_check": list(hypothesis.HealthCheck),
     }
-    given = hypothesis.given(strategy)(run)
-    hypothesis.settings(max_examples=EXAMPLES, derandomize=True, **options)(given)()
-    assert not all(taken), "every example was taken"
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        hypothesis.settings(max_examples=_EXAMPLES_PER_ROUND, **options)(hypothesis.given(strategy)(run))()
+    with warnings.catch_warnings():
+        # about a strategy that is long as text: it holds the files
+        warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)
+        hypothesis.settings(max_examples=EXAMPLES, derandomize=True, **options)(hypothesis.given(strategy)(run))()
+        assert not all(taken), "every example was taken"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            hypothesis.settings(max_examples=_EXAMPLES_PER_ROUND, **options)(hypothesis.given(strategy)(run))()
 
 
 @st.composite

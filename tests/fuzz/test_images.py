@@ -45,7 +45,7 @@ def images():
 
 
 LIMITS = st.sampled_from((1e38, -1e38, 2**31, 1e-40))
-NUMBERS = st.one_of(st.integers(-30, 60), st.floats(width=32), st.floats(), LIMITS)
+NUMBERS = st.one_of(st.integers(-30, 60), st.floats(-1e6, 1e6), st.floats(), LIMITS)
 BOXES = st.lists(st.lists(NUMBERS, min_size=4, max_size=5), max_size=3)
 
 
