@@ -225,6 +225,42 @@ class TestScores:
         assert aligner(image, boxes=BOXES[:1])[0].score == 1.0
 
 
+class TestDoubtfulDetections:
+    """The less sure the detector, the higher the face score that a face needs."""
+
+    @pytest.mark.parametrize(
+        ("detected", "green", "kept"),
+        [
+            (0.9, 0.55, True),
+            (0.4, 0.55, True),
+            (0.3, 0.55, False),
+            (0.3, 0.8, True),
+            (0.25, 0.85, False),
+            (0.25, 0.95, True),
+        ],
+    )
+    @pytest.mark.parametrize("limit", [0.5, 0.0])
+    def test_the_needed_score(self, detected, green, kept, limit):
+        image = np.full((80, 100, 3), (90, round(255 * green), 90), np.uint8)
+        found = Detections([[30, 30, 60, 64]], [detected])
+        aligner = Aligner(
+            FakeRegressor(),
+            Decoder(make_face_model(), RULE),
+            detector=lambda image: found,
+            min_score=limit,
+            sure_score=0.9,
+        )
+        assert len(aligner(image)) == (kept or not limit), "a limit of 0 keeps all"
+
+    def test_without_a_sure_score_the_limit_counts_alone(self):
+        image = np.full((80, 100, 3), (90, 140, 90), np.uint8)
+        found = Detections([[30, 30, 60, 64]], [0.25])
+        aligner = Aligner(
+            FakeRegressor(), Decoder(make_face_model(), RULE), detector=lambda image: found, min_score=0.5
+        )
+        assert len(aligner(image)) == 1
+
+
 class TestMesh:
     def test_colours_are_those_of_the_image(self):
         aligner = Aligner(FakeRegressor(), Decoder(make_face_model(), RULE))
