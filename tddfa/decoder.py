@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import all_to_crop, roi_from_detection, to_crop
+from tddfa.crop import all_to_crop, roll_of_detections, squares_from_boxes
 from tddfa.detector import Detections, HeadPoses
 from tddfa.geometry.camera import Camera, projected
 from tddfa.geometry.gaze import Gaze
@@ -25,7 +25,7 @@ from tddfa.model.eyeballs import Eyeballs
 from tddfa.model.face_model import FaceModel
 from tddfa.surface.texture import vertex_colors
 from tddfa.surface.visibility import visible_points
-from tddfa.types import Face, Mesh, Params, unchecked
+from tddfa.types import Face, Mesh, Params, Roi, unchecked
 
 Floats = NDArray[np.float32]
 
@@ -323,26 +323,35 @@ class Decoder:
         >>> posed.camera.euler_degrees().yaw
         0.0
         """
-        model = self.face_model
+        model, count = self.face_model, len(found)
         shape, expression = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
-        mean = model.landmarks(shape, expression)
-        faces = []
-        for i, matrix in enumerate(self._head_poses.cameras(found).astype(np.float32)):
-            camera, points = Camera(matrix), None if found.points is None else found.points[i]
-            roi = roi_from_detection(found.xyxy[i], points, self.crop_rule)
-            faces.append(
-                Face(
-                    box=found.xyxy[i],
-                    score=float(found.scores[i]),
-                    roi=roi,
-                    params=Params(to_crop(roi, camera, self.crop_rule), shape, expression),
-                    camera=camera,
-                    landmarks=self.to_convention(camera.project(mean), camera.matrix),
-                    image_size=image_size,
-                    detected_points=points,
-                )
+        matrices = self._head_poses.cameras(found).astype(np.float32)
+        linear, offset = matrices[:, :, :3], matrices[:, None, :, 3]
+        landmarks = model.landmarks(shape, expression) @ linear.transpose(0, 2, 1) + offset
+        rolled = found.points is not None and not self.crop_rule.rounded
+        angles = (
+            roll_of_detections(found.xyxy, found.points) if rolled and found.points is not None else np.zeros(count)
+        )
+        rois = squares_from_boxes(found.xyxy, self.crop_rule, angles)
+        cameras = all_to_crop(rois, matrices, self.crop_rule)
+        landmarks = self.to_convention(landmarks, matrices)
+        return [
+            unchecked(
+                Face,
+                box=found.xyxy[i],
+                score=float(found.scores[i]),
+                roi=unchecked(Roi, left=left, top=top, side=side, angle=angle),
+                params=unchecked(Params, camera=cameras[i], shape=shape, expression=expression),
+                camera=unchecked(Camera, matrix=matrices[i]),
+                landmarks=landmarks[i],
+                track_id=None,
+                visible=None,
+                image_size=image_size,
+                confidence=None,
+                detected_points=None if found.points is None else found.points[i],
             )
-        return faces
+            for i, (left, top, side, angle) in enumerate(rois.tolist())
+        ]
 
     def expression(self, face: Face) -> dict[str, float]:
         """Expression weights by name, clipped to the face model's range.
