@@ -20,6 +20,8 @@ from tddfa._shared.reading.text import parse_json
 _MAX_BYTES = 64 << 20
 # Numbers in a row: the box; its score; x and y of the five points.
 _WIDTHS = (4, 5, 15)
+# No photo is so large. Larger numbers overflow in float32.
+_MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class BoxFile:
             See `rows`; or if the first corner of a box is not above and to the left of the second.
         """
         rows = self.rows(name)
-        if not (np.isfinite(rows).all() and (rows[:, :2] < rows[:, 2:4]).all()):
+        # NaN is not less
+        if not ((np.abs(rows) < _MAX_NUMBER).all() and (rows[:, :2] < rows[:, 2:4]).all()):
             raise ConfigError(f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2")
         numbers = rows.astype(np.float32)
         scores = numbers[:, 4] if rows.shape[1] > 4 else np.ones(len(rows), np.float32)

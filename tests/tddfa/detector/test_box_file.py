@@ -58,6 +58,7 @@ def test_scores_and_points(written):
         ("x", "a.jpg: expected rows x1 y1 x2 y2"),
         ([[30, 2, 3, 4]], "with x1 < x2 and y1 < y2"),
         ([[1, 2, 3, None]], "expected finite boxes"),
+        ([[1, 2, 3.5e38, 1e39]], "expected finite boxes"),
     ],
 )
 def test_rows_that_are_no_boxes_are_named(written, rows, message):
