@@ -64,7 +64,7 @@ def config_files() -> list[Path]:
 
     Examples
     --------
-    >>> [path.stem for path in config_files()][:3]
+    >>> [path.stem for path in config_files()][:2]
     ['open_mb05', 'open_mb05+']
     """
     shipped = sorted((data_folder() / "configs").glob("*.yml"), key=_rank)

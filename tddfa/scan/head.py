@@ -36,7 +36,7 @@ def mean_surface(model: FaceModel, count: int) -> tuple[NDArray[np.float64], NDA
     --------
     >>> from tddfa.scan.head import mean_surface
     >>> points, normals = mean_surface(aligner.face_model, 200)
-    >>> points.shape, bool(normals[:, 2].mean() > 0.5)
+    >>> points.shape, bool((normals[:, 2] > 0).mean() > 0.8)
     ((200, 3), True)
     """
     front = np.random.default_rng(0).permutation(np.flatnonzero(model.front & (model.part == 0)))[:count]

@@ -35,7 +35,7 @@ class Scan:
     --------
     >>> from tddfa.scan.mesh import Scan
     >>> corner = Scan(np.eye(3), [[0, 1, 2]])
-    >>> corner.is_cloud, corner.normals[0].round(3).tolist()
+    >>> corner.is_cloud, [round(float(number), 3) for number in corner.normals[0]]
     (False, [0.577, 0.577, 0.577])
     """
 
