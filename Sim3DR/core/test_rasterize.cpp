@@ -345,7 +345,7 @@ void test_composite() {
       std::vector<std::uint8_t> palette(768, 0), one(3 * n, 100), two = one, three = one;
       std::fill(palette.begin() + 9, palette.begin() + 12, std::uint8_t(200));
       sim3dr::Layer job = {width,     height,     id.data(), layer.data(), nullptr, background.data(),
-                           3 * width, one.data(), 3 * width, 0.5};
+                           3 * width, one.data(), 3 * width, 0.5,          false};
       sim3dr::composite(job, 1);
       job.out = two.data();
       sim3dr::composite(job, 5);
@@ -358,10 +358,25 @@ void test_composite() {
       for (std::size_t i = 0; i < 3 * n; ++i)
         right = right && (id[i / 3] < 0 ? one[i] == 100 : one[i] > 100 && one[i] <= 150);
       CHECK(right);
+      // A translucent layer that is opaque, and one that is clear.
+      std::vector<std::uint8_t> seen(4 * n, 200), four(3 * n, 100), clear(3 * n, 100);
+      for (std::size_t i = 3; i < 4 * n; i += 4)
+        seen[i] = 255;
+      job.layer = seen.data();
+      job.palette = nullptr;
+      job.translucent = true;
+      job.out = four.data();
+      sim3dr::composite(job, 3);
+      CHECK(one == four);
+      for (std::size_t i = 3; i < 4 * n; i += 4)
+        seen[i] = 0;
+      job.out = clear.data();
+      sim3dr::composite(job, 2);
+      CHECK(clear == background);
       // The mean of 2 x 2.
       std::vector<std::uint8_t> half(3 * n, 100);
-      job = {width / 2,         height / 2, id.data(),   layer.data(), nullptr,
-             background.data(), 3 * width,  half.data(), 3 * width,    1.0};
+      job = {width / 2, height / 2,  id.data(), layer.data(), nullptr, background.data(),
+             3 * width, half.data(), 3 * width, 1.0,          false};
       if (width % 2 == 0 && height % 2 == 0) {
         sim3dr::composite_averaged(job, 2);
         CHECK(half[0] == 150 || half[0] == 175); // one or two of its four pixels are bare
