@@ -79,7 +79,11 @@ def environment(root, tmp_path_factory):
 
 def test_every_kind_of_output(environment, root):
     run, folder = environment
-    kinds = run("-c", "from tddfa.outputs import KINDS; print(*KINDS)").stdout.split()
+    # the default model predicts no volumes
+    listed = (
+        "from tddfa.outputs import KINDS; print(*(name for name, kind in KINDS.items() if kind.takes != 'volumes'))"
+    )
+    kinds = run("-c", listed).stdout.split()
     photo = root / "examples/inputs/astronaut.jpg"
     done = run("-m", "tddfa", "image", "-f", photo, "-o", ",".join(kinds), "--json", "--out", "out")
     assert done.stderr == ""
