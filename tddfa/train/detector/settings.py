@@ -31,7 +31,7 @@ class ImageFolder:
     first, last : float
         Part of the folder that is used, 0..1: from fraction `first` to fraction `last` of its images in order of name.
     predictions : Path or None
-        Faces that a teacher found in these images, written by ``tddfa train prepare predictions``.
+        Faces that a teacher found in these images, written by ``tddfa train predictions``.
     """
 
     folder: Path
