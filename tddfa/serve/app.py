@@ -11,10 +11,9 @@ time; the requests that wait are counted, and those beyond a limit are refused a
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
@@ -26,64 +25,41 @@ from tddfa._shared import image_io
 from tddfa.aligner import Aligner
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.model.catalogue import model_cards
+from tddfa.serve.engine import NAME, BusyError, Engine
+from tddfa.serve.limits import Limits
 from tddfa.types import SCHEMA
 
-_NAME = "image"  # messages begin with it, in the place of a file name
 _FORM_EXTRA = 1 << 16  # bytes of a multipart body around its file
 _FORM = "multipart/form-data"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the service accepts.
-
-    Attributes
-    ----------
-    bytes : int
-        Of an image file.
-    pixels : int
-        Of an image, by its header.
-    requests : int
-        In flight at a time, the one that is aligned included.
-    upload_seconds : float
-        For the body of a request to arrive.
-    """
-
-    bytes: int = 20 * 10**6
-    pixels: int = 50 * 10**6
-    requests: int = 16
-    upload_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name, value in asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"Limits.{name}: expected more than 0, got {value}")
-
-
-def create_app(aligner: Aligner, limits: Limits = Limits()) -> FastAPI:
+def create_app(aligner: Aligner, limits: Limits | None = None) -> FastAPI:
     """Return the service as an ASGI application.
 
     Parameters
     ----------
     aligner : Aligner
         The model.
-    limits : Limits
+    limits : Limits, optional
 
     Returns
     -------
     fastapi.FastAPI
         ``POST /v1/faces``, ``GET /v1/health``, ``GET /v1/models``, and its description at ``/openapi.json``. The pages
-        of FastAPI that load scripts from elsewhere are off.
+        of FastAPI that load scripts from elsewhere are off. ``app.state.engine`` is the `Engine` of the routes: a page
+        that is mounted on the same application takes its turns and its places too.
 
     Examples
     --------
+    >>> from tddfa.serve.limits import Limits
     >>> app = create_app(aligner, Limits(requests=4))
     >>> app.title
     'tddfa'
     """
     app = FastAPI(title="tddfa", version=__version__, docs_url=None, redoc_url=None)
-    service = _Service(aligner, limits)
+    engine = Engine(aligner, limits)
+    app.state.engine = engine
+    service = _Service(engine)
 
     @app.get("/v1/health", summary="Whether the service runs")
     async def health() -> dict[str, str]:
@@ -94,7 +70,7 @@ def create_app(aligner: Aligner, limits: Limits = Limits()) -> FastAPI:
         return {"loaded": service.loaded, "models": [asdict(card) for card in model_cards().values()]}
 
     content = {"schema": {"type": "string", "format": "binary"}}
-    form = {"schema": {"type": "object", "properties": {_NAME: content["schema"]}, "required": [_NAME]}}
+    form = {"schema": {"type": "object", "properties": {NAME: content["schema"]}, "required": [NAME]}}
 
     @app.post(
         "/v1/faces",
@@ -135,11 +111,10 @@ _STATUSES: dict[int | str, str] = {
 class _Service:
     """The model with its limits."""
 
-    def __init__(self, aligner: Aligner, limits: Limits) -> None:
-        self._aligner = aligner
-        self._limits = limits
-        self._in_flight = 0
-        self._aligns = threading.Lock()
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._aligner = engine.aligner
+        self._limits = engine.limits
 
     @property
     def loaded(self) -> dict[str, Any]:
@@ -155,15 +130,11 @@ class _Service:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Take one of the places for requests; raise 503 at once if there is none."""
-        if self._in_flight >= self._limits.requests:
-            raise HTTPException(
-                503, f"expected at most {self._limits.requests} requests at a time", headers={"Retry-After": "1"}
-            )
-        self._in_flight += 1
         try:
-            yield
-        finally:
-            self._in_flight -= 1
+            with self._engine.place():
+                yield
+        except BusyError as error:
+            raise HTTPException(503, str(error), headers={"Retry-After": "1"}) from error
 
     async def upload(self, request: Request) -> bytes:
         """Return the bytes of the image that a request sends."""
@@ -180,32 +151,31 @@ class _Service:
         if len(data) > self._limits.bytes:
             raise _too_large(self._limits.bytes)
         if not data:
-            raise HTTPException(400, f"{_NAME}: expected the bytes of an image, got none")
+            raise HTTPException(400, f"{NAME}: expected the bytes of an image, got none")
         return data
 
     def record(self, data: bytes, dense: bool, fov: float | None) -> dict[str, Any]:
         """Align an image; return its faces with the keys of `Face.to_dict`."""
-        with self._aligns:
-            try:
-                image = image_io.decode(data, _NAME, max_pixels=self._limits.pixels)
-            except image_io.ImageSizeError as error:
-                raise HTTPException(413, str(error)) from error
-            except image_io.ImageError as error:
-                raise HTTPException(400, str(error)) from error
-            height, width = image.shape[:2]
-            intrinsics = None if fov is None else Intrinsics.from_field_of_view(fov, (height, width))
-            decoder = self._aligner.decoder
-            return {
-                "schema": SCHEMA,
-                "width": width,
-                "height": height,
-                "precision": self._aligner.precision,
-                "faces": [face.to_dict(decoder, intrinsics, dense=dense) for face in self._aligner(image)],
-            }
+        try:
+            image = self._engine.image(data)
+        except image_io.ImageSizeError as error:
+            raise HTTPException(413, str(error)) from error
+        except image_io.ImageError as error:
+            raise HTTPException(400, str(error)) from error
+        height, width = image.shape[:2]
+        intrinsics = None if fov is None else Intrinsics.from_field_of_view(fov, (height, width))
+        decoder = self._aligner.decoder
+        return {
+            "schema": SCHEMA,
+            "width": width,
+            "height": height,
+            "precision": self._aligner.precision,
+            "faces": [face.to_dict(decoder, intrinsics, dense=dense) for face in self._engine.align(image)],
+        }
 
 
 def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"{_NAME}: expected at most {limit} bytes")
+    return HTTPException(413, f"{NAME}: expected at most {limit} bytes")
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -234,9 +204,9 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
 
     try:
         async with Request(request.scope, again).form(max_files=1, max_fields=0) as form:
-            file = form.get(_NAME)
+            file = form.get(NAME)
             if file is not None and not isinstance(file, str):
                 return bytes(await file.read())
     except (FormParserError, ValueError, LookupError) as error:  # not every Starlette catches them
         raise HTTPException(400, f"expected a form, got a damaged one: {error}") from error
-    raise HTTPException(400, f"expected a form with a file in the field {_NAME!r}")
+    raise HTTPException(400, f"expected a form with a file in the field {NAME!r}")

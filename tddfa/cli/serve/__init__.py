@@ -49,7 +49,8 @@ def run_serve(options: argparse.Namespace) -> int:
         import python_multipart  # noqa: F401  (FastAPI asks for it at the first form)
         import uvicorn
 
-        from tddfa.serve.app import Limits, create_app
+        from tddfa.serve.app import create_app
+        from tddfa.serve.limits import Limits
     except ImportError as error:
         raise ImportError(needs("tddfa serve", "fastapi", "uvicorn", "python-multipart")) from error
 
