@@ -23,7 +23,17 @@ from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model, chosen_precision
 from tddfa.passes import Floats, Image, Passes, Regressor, Targets, joined, next_squares
-from tddfa.rotations import ROTATIONS, Aligned, as_targets, detected, merged, realigned, rotated_targets, together
+from tddfa.rotations import (
+    ROTATIONS,
+    Aligned,
+    as_targets,
+    detected,
+    likely,
+    merged,
+    realigned,
+    rotated_targets,
+    together,
+)
 from tddfa.types import Face, Params, Roi, unchecked
 
 
@@ -341,7 +351,10 @@ class Aligner:
             return []
         passes = Passes(self.regressor, self.decoder, refine=self.refine, flip=self.flip)
         targets = joined(parts)
-        aligned = Aligned(targets, passes(images, targets))
+        first = Aligned(targets, passes.first(images, targets))
+        if boxes is None and rois is None and self.rotations != "all" and self.sure_score is not None:
+            first = likely(first, self.sure_score, self.min_score or 0.0)
+        aligned = first._replace(predicted=passes.further(images, *first))
         if rois is None and self.rotations != "off" and self.sure_score is not None:
             ignored_below = self.min_score if boxes is None and self.rotations == "auto" else None
             aligned = realigned(passes, images, aligned, self.sure_score, ignored_below=ignored_below)

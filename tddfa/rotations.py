@@ -57,12 +57,34 @@ _LIKELY_BOX = 0.5
 # The score of the first pass is a quarter of that of three: it may be this much farther from 1 than the result.
 _SPREAD = 4.0
 
+# Times the least score of a face: with a lower score after the first pass, a detection beside a sure face is dropped.
+# Of the detections of 68 crowds and 124 photos without faces that are dropped in the end, 93 % have less, and no face
+# has (detect and negatives, `_UNLIKELY` 0.1 of 0.5; the lowest score of a face is 0.12).
+_UNLIKELY = 0.1
+
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}
 
 
 def together(parts: Sequence[Aligned]) -> Aligned:
     """The faces of several tables in one; at least one table."""
     return Aligned(joined([part.targets for part in parts]), joined([part.predicted for part in parts]))
+
+
+def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
+    """Drop detections that the first pass shows to be no faces, in images that have a sure face: a crowd has many.
+
+    Parameters
+    ----------
+    first : Aligned
+        All detections, after the first pass.
+    sure_score : float
+        Score from which a face is sure.
+    min_score : float
+        Least score of a face in the end.
+    """
+    image, score = first.targets.image, first.predicted.score
+    kept = (score >= _UNLIKELY * min_score) | ~np.isin(image, image[score >= sure_score])
+    return first if kept.all() else first.rows(kept)
 
 
 def realigned(

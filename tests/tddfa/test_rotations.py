@@ -8,7 +8,7 @@ from builders import make_face_model
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Decoder, Roi, Tracker
 from tddfa.passes import Predictions, joined, rows
-from tddfa.rotations import Aligned, as_targets, merged, realigned, rotated_targets, together
+from tddfa.rotations import Aligned, as_targets, likely, merged, realigned, rotated_targets, together
 
 RULE = CropRule(size=120, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.25)
 
@@ -229,6 +229,49 @@ class CountingPasses:
 
     def settled(self, images, targets, before, score):
         return before
+
+
+def test_beside_a_sure_face_unlikely_detections_are_dropped_after_one_pass():
+    sure, low, lower = found(50, 50, 20, 0.95), found(90, 50, 20, 0.06), found(20, 90, 20, 0.04)
+    elsewhere = found(20, 90, 20, 0.04, image=1)
+    for faces, kept in (
+        ([sure, low, lower, elsewhere], [0.95, 0.06, 0.04]),
+        ([low, lower], [0.06, 0.04]),
+        ([sure, low], [0.95, 0.06]),
+        ([lower, found(50, 50, 20, 0.95, image=1)], [0.04, 0.95]),
+    ):
+        result = likely(together(faces), 0.9, min_score=0.5)
+        assert result.predicted.score.tolist() == kept
+        assert len(result.targets.score) == len(kept)
+    assert len(likely(together([sure, lower]), 0.9, min_score=0.0).predicted.score) == 2
+
+
+@pytest.mark.parametrize(("rotations", "crops"), [("auto", 3), ("off", 3), ("all", None)])
+def test_an_unlikely_detection_costs_one_crop(aligner, astronaut, rotations, crops):
+    """The detector gives the face and a part of the background."""
+    face, background = aligner(astronaut)[0].box, [400, 300, 500, 400]
+    count = [0]
+
+    def regressor(images):
+        count[0] += len(images)
+        return aligner.regressor(images)
+
+    made = Aligner(
+        regressor,
+        aligner.decoder,
+        detector=lambda image: Detections(np.array([face, background], np.float32), [0.9, 0.6]),
+        min_score=0.5,
+        refine=1,
+        flip=True,
+        rotations=rotations,
+        sure_score=0.9,
+    )
+    (found_face,) = made(astronaut)
+    np.testing.assert_allclose(found_face.landmarks, aligner(astronaut, boxes=[face])[0].landmarks, atol=1e-3)
+    if crops is None:
+        assert count[0] > 4
+    else:
+        assert count[0] == crops
 
 
 def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
