@@ -120,10 +120,14 @@ sys.exit(main())
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_signals_end_a_command_as_ctrl_c_does(name, monkeypatch, capsys):
     number = getattr(signal, name)
-    before = signal.getsignal(number)
-    monkeypatch.setattr(cli_image, "camera_choice", lambda _: os.kill(os.getpid(), number) or time.sleep(5))
-    assert main(["image", "a.jpg"]) == INTERRUPTED
-    assert signal.getsignal(number) is before
+    usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    inherited = signal.signal(number, usual)  # under nohup, the tests inherit an ignored SIGHUP
+    monkeypatch.setattr(cli_image, "camera_choice", lambda _: os.kill(os.getpid(), number) or time.sleep(60))
+    try:
+        assert main(["image", "a.jpg"]) == INTERRUPTED
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, inherited)
     assert "Traceback" not in capsys.readouterr().err
 
 
