@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import signal
 from collections import Counter
@@ -52,9 +53,11 @@ def _examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, objec
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the time of the tests with hostile files, which run a few examples without it."""
+    """Add the limits of the tests with hostile files, which run a few examples without them."""
     told = "minutes for the tests of the marker fuzz, together"
     parser.addoption("--fuzz-minutes", type=float, default=0.0, metavar="N", help=told)
+    told = "examples after which each of them ends, whatever time is left (default: no limit)"
+    parser.addoption("--fuzz-examples", type=float, default=math.inf, metavar="N", help=told)
 
 
 def how_to_run(reason: str) -> str:
@@ -69,7 +72,13 @@ def how_to_run(reason: str) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name what was skipped, and how to get it."""
+    """Name what was skipped, and how to get it; after a longer run with hostile files, tell how many there were."""
+    if config.option.fuzz_minutes:
+        terminalreporter.section("hostile files")
+        for report in terminalreporter.stats.get("passed", ()):
+            for name, value in report.user_properties:
+                if name == "examples":
+                    terminalreporter.write_line(f"{value:8,}  {report.nodeid}")
     # a file that is skipped as a whole counts as one
     skipped = Counter(how_to_run(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
     if not importlib.util.find_spec("torch"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import signal
 import struct
 import time
@@ -62,15 +63,21 @@ def is_taken(read: Callable[[], object], errors: type[Exception] | tuple[type[Ex
     return True
 
 
-def explore(strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0) -> None:
+def explore(
+    strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0, examples: float = math.inf, refuses: bool = True
+) -> int:
     """Give examples of a strategy to a check: a few that are always the same, then others until the time is over.
 
-    `check` is true for what the reader took. The few must have some that are refused: others test nothing.
+    `check` is true for what the reader took. The few must have some that are refused, if anything is (`refuses`):
+    others test nothing. Returns the number of examples.
     """
     taken: list[bool] = []
 
     def run(example: Any) -> None:
-        taken.append(check(example))
+        try:
+            taken.append(check(example))
+        except Hang as hang:
+            raise Hang(f"{hang}: {example!r}") from None
 
     options: dict[str, Any] = {
         "deadline": None,
@@ -81,10 +88,11 @@ def explore(strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0) -
         # about a strategy that is long as text: it holds the files
         warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)
         hypothesis.settings(max_examples=EXAMPLES, derandomize=True, **options)(hypothesis.given(strategy)(run))()
-        assert not all(taken), "every example was taken"
+        assert not all(taken) or not refuses, "every example was taken"
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and len(taken) < examples:
             hypothesis.settings(max_examples=_EXAMPLES_PER_ROUND, **options)(hypothesis.given(strategy)(run))()
+    return len(taken)
 
 
 @st.composite

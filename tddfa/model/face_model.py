@@ -228,7 +228,8 @@ class FaceModel:
             if array.dtype.kind not in "iuf":
                 raise ValueError(f"{path}: {name}: expected numbers, got dtype {array.dtype}")
         basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float32)
-        basis[: len(shape)], basis[len(shape) :] = shape, expression
+        with np.errstate(over="ignore"):  # a value that does not fit becomes infinite, which is checked below
+            basis[: len(shape)], basis[len(shape) :] = shape, expression
         # older files of the Basel Face Model, the only one in um, do not name their convention
         convention = str(arrays.get("convention", "300w-lp" if str(arrays.get("unit")) == "um" else "300w"))
         offsets = {

@@ -227,6 +227,7 @@ class TestLoading:
             ({"expression_range": np.array(["a", "b"])}, "expression_range: expected numbers"),
             ({"shape_basis": np.zeros((2, 6, 3), complex)}, "shape_basis: expected numbers, got dtype complex128"),
             ({"expression_basis": np.zeros((3, 6, 3), "S1")}, "expression_basis: expected numbers"),
+            ({"shape_basis": np.full((2, 6, 3), 1e300)}, r"basis: expected finite values, got 36 that are NaN or inf"),
             ({"mean": np.array(1.0)}, r"shape_basis: expected shape"),
             ({"mean": np.zeros((6, 3), complex)}, "mean: expected numbers"),
             ({"triangles": np.array(1)}, r"triangles: expected shape"),
