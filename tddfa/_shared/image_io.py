@@ -260,10 +260,21 @@ def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
         If the file cannot be written.
     """
     path = Path(path)
+    return write_atomic(path, encode(image, path.suffix, str(path)))
+
+
+def encode(image: NDArray[np.generic], suffix: str, name: str) -> bytes:
+    """Encode an image as the content of a file with this suffix; messages begin with `name`. See `write`.
+
+    Examples
+    --------
+    >>> encode(np.zeros((2, 2, 3), np.uint8), ".png", "black")[:4]
+    b'\\x89PNG'
+    """
     try:
-        done, data = cv2.imencode(path.suffix, image, _QUALITY.get(path.suffix.lower(), []))
+        done, data = cv2.imencode(suffix, image, _QUALITY.get(suffix.lower(), []))
     except cv2.error as error:
-        raise ValueError(f"{path}: an image of this dtype or size cannot be written as {path.suffix!r}") from error
+        raise ValueError(f"{name}: an image of this dtype or size cannot be written as {suffix!r}") from error
     if not done:
-        raise ValueError(f"{path}: an image of shape {image.shape} cannot be written as {path.suffix!r}")
-    return write_atomic(path, data.tobytes())
+        raise ValueError(f"{name}: an image of shape {image.shape} cannot be written as {suffix!r}")
+    return data.tobytes()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +18,18 @@ from tddfa.aligner import Aligner
 from tddfa.serve.limits import Limits
 from tddfa.types import Face
 
+T = TypeVar("T")
+
 NAME = "image"
 """Messages about an upload begin with it, in the place of a file name."""
 
 
 class BusyError(TddfaError):
     """All places for requests are taken."""
+
+
+class LateError(TddfaError):
+    """The work of a request takes too long."""
 
 
 class Engine:
@@ -31,6 +40,9 @@ class Engine:
     aligner : Aligner
         The model.
     limits : Limits, optional
+    workers : int
+        Images that are aligned at a time. On a CPU the most photos per second come from one worker per core and
+        networks of one thread each (``docs/serve.md``).
 
     Examples
     --------
@@ -44,11 +56,20 @@ class Engine:
     1
     """
 
-    def __init__(self, aligner: Aligner, limits: Limits | None = None) -> None:
+    def __init__(self, aligner: Aligner, limits: Limits | None = None, *, workers: int = 1) -> None:
+        if workers < 1:
+            raise ValueError(f"workers: expected 1 or more, got {workers}")
         self.aligner = aligner
         self.limits = limits or Limits()
-        self._places = threading.Semaphore(self.limits.requests)
-        self._aligns = threading.Lock()
+        self._in_flight = 0
+        self._counts = threading.Lock()
+        self._turns = threading.Semaphore(workers)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tddfa-serve")
+
+    @property
+    def in_flight(self) -> int:
+        """Number of places that are taken."""
+        return self._in_flight
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -59,12 +80,15 @@ class Engine:
         BusyError
             At once, if there is none.
         """
-        if not self._places.acquire(blocking=False):
-            raise BusyError(f"expected at most {self.limits.requests} requests at a time")
+        with self._counts:
+            if self._in_flight >= self.limits.requests:
+                raise BusyError(f"expected at most {self.limits.requests} requests at a time")
+            self._in_flight += 1
         try:
             yield
         finally:
-            self._places.release()
+            with self._counts:
+                self._in_flight -= 1
 
     def image(self, data: bytes) -> NDArray[np.uint8]:
         """Decode an uploaded image; its size is checked before a pixel is decoded.
@@ -91,12 +115,12 @@ class Engine:
         list of Face
             As ``aligner(image)`` gives them.
         """
-        with self._aligns:
-            return self.aligner(image)
+        with self.turn() as aligner:
+            return aligner(image)
 
     @contextmanager
     def turn(self) -> Iterator[Aligner]:
-        """Hold the model for something else than `align`: one frame of a video with a `tddfa.Tracker`.
+        """Hold a worker for something else than `align`: one frame of a video with a `tddfa.Tracker`.
 
         Examples
         --------
@@ -107,5 +131,35 @@ class Engine:
         >>> with engine.turn():
         ...     faces = tracker(image)
         """
-        with self._aligns:
+        with self._turns:
             yield self.aligner
+
+    async def run(self, work: Callable[[], T], held: ExitStack) -> T:
+        """Run the work of a request in one of the workers' threads, in the order of the calls.
+
+        Parameters
+        ----------
+        work : function
+        held : ExitStack
+            It is closed when the work ends, which is after this call if that is late: with the place of the request in
+            it, late work keeps its place, and cannot pile up. Work that has not begun is given up.
+
+        Raises
+        ------
+        LateError
+            If the work takes more than `Limits.seconds`, the wait for a worker included.
+        """
+        try:
+            future = self._pool.submit(work)
+        except RuntimeError:  # it is shut down
+            held.close()
+            raise
+        future.add_done_callback(lambda _: held.close())
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), self.limits.seconds)
+        except asyncio.TimeoutError:
+            raise LateError(f"expected the work to take at most {self.limits.seconds:g} seconds") from None
+
+    def close(self) -> None:
+        """Finish the work that was given to `run`; later calls of it are an error."""
+        self._pool.shutdown()

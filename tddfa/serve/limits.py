@@ -19,6 +19,8 @@ class Limits:
         In flight at a time, those that are aligned included.
     upload_seconds : float
         For the body of a request to arrive.
+    seconds : float
+        For the work of a request, from when its body is there, the wait for a worker included.
 
     Examples
     --------
@@ -31,6 +33,7 @@ class Limits:
     pixels: int = 50 * 10**6
     requests: int = 16
     upload_seconds: float = 30.0
+    seconds: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""

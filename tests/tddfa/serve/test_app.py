@@ -6,7 +6,6 @@ import struct
 import threading
 import time
 import zlib
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 from tddfa import Aligner, Intrinsics
 from tddfa.model.catalogue import model_cards
+from tddfa.outputs import image_kinds
 
 pytest.importorskip("fastapi")
 pytest.importorskip("python_multipart")
@@ -154,24 +154,22 @@ class TestRefused:
         assert query.partition("=")[0] in str(reason)
 
 
-class Slow:
+class Slow(Aligner):
     """An aligner that waits for `go`, and finds no face."""
 
-    precision = "float"
-    decoder = None
-
-    def __init__(self):
+    def __init__(self, aligner):
+        super().__init__(aligner.regressor, aligner.decoder)
         self.go = threading.Event()
         self.started = threading.Event()
 
     def __call__(self, image):
         self.started.set()
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         return []
 
 
-def test_requests_over_the_limit_are_refused_at_once(photo):
-    slow = Slow()
+def test_requests_over_the_limit_are_refused_at_once(photo, aligner):
+    slow = Slow(aligner)
     with TestClient(create_app(slow, Limits(requests=2))) as client:
         answers = []
 
@@ -210,9 +208,9 @@ def test_requests_over_the_limit_are_refused_at_once(photo):
         ([{"type": "http.request", "body": b"\xff", "more_body": True}, {"type": "http.disconnect"}], 400),
     ],
 )
-def test_an_upload_that_does_not_end(messages, status):
+def test_an_upload_that_does_not_end(messages, status, aligner):
     """A client that stops sending, and one that goes away."""
-    app = create_app(SimpleNamespace(), Limits(upload_seconds=0.05))
+    app = create_app(aligner, Limits(upload_seconds=0.05))
     sent, left = [], list(messages)
 
     async def receive():
@@ -236,10 +234,14 @@ def test_health_models_and_description(client):
     assert client.get("/v1/health").json() == {"status": "ok"}
     models = client.get("/v1/models").json()
     assert models["loaded"].pop("licence").startswith("MIT")
+    # the default model predicts no volumes
+    assert models["loaded"].pop("kinds") == [name for name in image_kinds() if name != "volume"]
     assert models["loaded"] == {"device": "cpu", "precision": "float", "landmark_convention": "300w"}
     assert [model["name"] for model in models["models"]] == list(model_cards())
     described = client.get("/openapi.json").json()["paths"]
-    assert set(described) == {"/v1/faces", "/v1/health", "/v1/models"}
-    assert {"200", "400", "413", "415", "422", "503", "504"} == set(described["/v1/faces"]["post"]["responses"])
+    assert set(described) == {"/v1/faces", "/v1/draw/{kind}", "/v1/health", "/v1/models"}
+    expected = {"200", "400", "401", "406", "413", "415", "422", "503", "504"}
+    for route in ("/v1/faces", "/v1/draw/{kind}"):
+        assert set(described[route]["post"]["responses"]) == expected
     # those pages would load scripts from elsewhere
     assert [client.get(page).status_code for page in ("/docs", "/redoc")] == [404, 404]
