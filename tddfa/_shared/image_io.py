@@ -264,12 +264,12 @@ def write(path: str | os.PathLike[str], image: NDArray[np.generic]) -> Path:
 
 
 def encode(image: NDArray[np.generic], suffix: str, name: str) -> bytes:
-    """Encode an image as the content of a file with this suffix; messages begin with `name`. See `write`.
+    r"""Encode an image as the content of a file with this suffix; messages begin with `name`. See `write`.
 
     Examples
     --------
     >>> encode(np.zeros((2, 2, 3), np.uint8), ".png", "black")[:4]
-    b'\\x89PNG'
+    b'\x89PNG'
     """
     try:
         done, data = cv2.imencode(suffix, image, _QUALITY.get(suffix.lower(), []))
