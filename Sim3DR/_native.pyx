@@ -24,12 +24,12 @@ cdef extern from "rasterize.h" namespace "sim3dr" nogil:
 
     void c_interpolate "sim3dr::interpolate"(
         const int32_t *triangle_id, const float *barycentric, int64_t pixel_count,
-        const int32_t *triangles, const float *attributes, int64_t channels,
+        const int32_t *triangles, const float *attributes, int64_t vertex_count, int64_t channels,
         const float *background, int32_t threads, float *out) except +
 
     void c_interpolate_bytes "sim3dr::interpolate"(
         const int32_t *triangle_id, const float *barycentric, int64_t pixel_count,
-        const int32_t *triangles, const float *attributes, int64_t channels,
+        const int32_t *triangles, const float *attributes, int64_t vertex_count, int64_t channels,
         const float *background, int32_t threads, uint8_t *out) except +
 
     void c_vertex_normals "sim3dr::vertex_normals"(
@@ -115,7 +115,8 @@ def interpolate(
     with nogil:
         c_interpolate(
             &triangle_id[0, 0], &barycentric[0, 0, 0], triangle_id.shape[0] * triangle_id.shape[1],
-            &triangles[0, 0], &attributes[0, 0], attributes.shape[1], &background[0], threads, &out[0, 0, 0])
+            &triangles[0, 0], &attributes[0, 0], attributes.shape[0], attributes.shape[1], &background[0], threads,
+            &out[0, 0, 0])
 
 
 def interpolate_bytes(
@@ -130,7 +131,8 @@ def interpolate_bytes(
     with nogil:
         c_interpolate_bytes(
             &triangle_id[0, 0], &barycentric[0, 0, 0], triangle_id.shape[0] * triangle_id.shape[1],
-            &triangles[0, 0], &attributes[0, 0], attributes.shape[1], &background[0], threads, &out[0, 0, 0])
+            &triangles[0, 0], &attributes[0, 0], attributes.shape[0], attributes.shape[1], &background[0], threads,
+            &out[0, 0, 0])
 
 
 def vertex_normals(

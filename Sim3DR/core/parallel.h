@@ -8,6 +8,9 @@
 
 namespace sim3dr {
 
+// Triangles, and pixels by halves, from which starting a thread costs less than it saves.
+constexpr std::int64_t WORTH_A_THREAD = 16384;
+
 // Calls work(0) .. work(parts - 1), each on its own thread, the first on that of the caller. If a thread
 // cannot be started, the caller does its part. Threads are started for each job: no pool outlives a call, so
 // the process may fork.

@@ -1,7 +1,6 @@
 #include "rasterize.h"
 
 #include "band_arguments.h"
-#include "bytes.h"
 #include "parallel.h"
 
 #include <algorithm>
@@ -20,9 +19,6 @@ void draw_band_plain(const BandArguments &band) {
 }
 
 namespace {
-
-// Triangles, and pixels by halves, from which starting a thread costs less than it saves.
-constexpr std::int64_t WORTH_A_THREAD = 16384;
 
 bool has_avx2() {
 #ifdef SIM3DR_HAS_AVX2_VARIANT
@@ -54,52 +50,6 @@ std::vector<std::int32_t> even_cuts(const std::int32_t *rows, std::int64_t verte
   }
   cuts.push_back(window.top + window.height);
   return cuts;
-}
-
-inline void put(float value, std::uint8_t *to) {
-  *to = to_byte(value);
-}
-inline void put(float value, float *to) {
-  *to = value;
-}
-
-template <int Channels, class Out>
-void interpolate_fixed(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                       const std::int32_t *triangles, const float *attributes, std::int64_t channels_or_zero,
-                       const float *background, Out *out) {
-  const std::int64_t channels = Channels ? Channels : channels_or_zero;
-  for (std::int64_t pixel = 0; pixel < pixel_count; ++pixel, out += channels) {
-    const std::int32_t id = triangle_id[pixel];
-    if (id < 0) {
-      for (std::int64_t c = 0; c < channels; ++c)
-        put(background[c], out + c);
-      continue;
-    }
-    const std::int32_t *triangle = triangles + 3 * static_cast<std::int64_t>(id);
-    const float *first = attributes + channels * triangle[0];
-    const float *second = attributes + channels * triangle[1];
-    const float *third = attributes + channels * triangle[2];
-    const float u = barycentric[2 * pixel], v = barycentric[2 * pixel + 1];
-    for (std::int64_t c = 0; c < channels; ++c)
-      put(third[c] + (u * (first[c] - third[c]) + v * (second[c] - third[c])), out + c);
-  }
-}
-
-template <class Out>
-void interpolate_any(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                     const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                     const float *background, std::int32_t threads, Out *out) {
-  const auto run = channels == 1   ? interpolate_fixed<1, Out>
-                   : channels == 2 ? interpolate_fixed<2, Out>
-                   : channels == 3 ? interpolate_fixed<3, Out>
-                                   : interpolate_fixed<0, Out>;
-  const auto parts = static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(pixel_count / (4 * WORTH_A_THREAD), 1, std::max(threads, 1)));
-  in_parallel(parts, [&](std::int32_t part) {
-    const std::int64_t begin = pixel_count * part / parts, end = pixel_count * (part + 1) / parts;
-    run(triangle_id + begin, barycentric + 2 * begin, end - begin, triangles, attributes, channels,
-        background, out + begin * channels);
-  });
 }
 
 } // namespace
@@ -150,20 +100,6 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
   const std::vector<std::int32_t> cuts = even_cuts(rows, vertex_count, window, bands);
   in_parallel(static_cast<std::int32_t>(cuts.size()) - 1,
               [&](std::int32_t i) { draw_rows(cuts[i], cuts[i + 1]); });
-}
-
-void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                 const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                 const float *background, std::int32_t threads, float *out) {
-  interpolate_any(triangle_id, barycentric, pixel_count, triangles, attributes, channels, background, threads,
-                  out);
-}
-
-void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                 const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                 const float *background, std::int32_t threads, std::uint8_t *out) {
-  interpolate_any(triangle_id, barycentric, pixel_count, triangles, attributes, channels, background, threads,
-                  out);
 }
 
 void vertex_normals(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,

@@ -56,11 +56,11 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
 // Three equal attributes give exactly that value at each pixel between them. Bytes are rounded to the
 // nearest, half to even, and saturated; NaN gives 0.
 void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                 const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                 const float *background, std::int32_t threads, float *out);
+                 const std::int32_t *triangles, const float *attributes, std::int64_t vertex_count,
+                 std::int64_t channels, const float *background, std::int32_t threads, float *out);
 void interpolate(const std::int32_t *triangle_id, const float *barycentric, std::int64_t pixel_count,
-                 const std::int32_t *triangles, const float *attributes, std::int64_t channels,
-                 const float *background, std::int32_t threads, std::uint8_t *out);
+                 const std::int32_t *triangles, const float *attributes, std::int64_t vertex_count,
+                 std::int64_t channels, const float *background, std::int32_t threads, std::uint8_t *out);
 
 // Unit normals (vertex_count, 3) of the vertices: the sum of (v2 - v0) x (v1 - v0) over a vertex's triangles,
 // so weighted by their areas, then normalised. They point outward: that of a front face has z > 0. Zero if

@@ -249,7 +249,7 @@ void test_interpolate() {
         attributes.push_back(static_cast<float>(10 * c + 4 * vertex));
     for (int c = 0; c < channels; ++c)
       background.push_back(static_cast<float>(-c));
-    sim3dr::interpolate(id.data(), barycentric.data(), 4, triangles.data(), attributes.data(), channels,
+    sim3dr::interpolate(id.data(), barycentric.data(), 4, triangles.data(), attributes.data(), 3, channels,
                         background.data(), 1, out.data());
     for (std::int64_t c = 0; c < channels; ++c) {
       const auto column = static_cast<std::size_t>(c), step = static_cast<std::size_t>(channels);
@@ -259,23 +259,26 @@ void test_interpolate() {
       CHECK(out[2 * step + column] == base + 8.0f);
     }
   }
-  sim3dr::interpolate(nullptr, nullptr, 0, nullptr, nullptr, 3, nullptr, 4, static_cast<float *>(nullptr));
+  sim3dr::interpolate(nullptr, nullptr, 0, nullptr, nullptr, 0, 3, nullptr, 4, static_cast<float *>(nullptr));
 
   // Bytes, and as many pixels as threads are worth.
   const std::size_t many = 200000;
   const std::vector<std::int32_t> ids(many, 0);
-  const std::vector<float> thirds(2 * many, 0.0f), nothing = {0};
+  const std::vector<float> thirds(2 * many, 0.0f), nothing(5, 0.0f);
   for (const auto &pair :
        {std::vector<float>{-3, 0}, {0.5f, 0}, {1.5f, 2}, {254.5f, 254}, {300, 255}, {INF, 0}}) {
-    const std::vector<float> values(3, pair[0]);
-    std::vector<std::uint8_t> bytes(many, 7);
-    sim3dr::interpolate(ids.data(), thirds.data(), static_cast<std::int64_t>(many), triangles.data(),
-                        values.data(), 1, nothing.data(), 3, bytes.data());
-    for (const std::uint8_t byte : bytes)
-      if (byte != static_cast<std::uint8_t>(pair[1])) {
-        CHECK(false);
-        break;
-      }
+    for (std::size_t channels = 1; channels <= 5; ++channels) {
+      const std::vector<float> values(3 * channels, pair[0]);
+      std::vector<std::uint8_t> bytes(many * channels, 7);
+      sim3dr::interpolate(ids.data(), thirds.data(), static_cast<std::int64_t>(many), triangles.data(),
+                          values.data(), 3, static_cast<std::int64_t>(channels), nothing.data(), 3,
+                          bytes.data());
+      for (const std::uint8_t byte : bytes)
+        if (byte != static_cast<std::uint8_t>(pair[1])) {
+          CHECK(false);
+          break;
+        }
+    }
   }
 }
 
