@@ -111,7 +111,10 @@ setup(
             extension(
                 "Sim3DR._native",
                 "Sim3DR/_native.pyx",
-                *(f"Sim3DR/core/{name}.cpp" for name in ("rasterize", "band_avx2", "compositing", "interpolate", "memory")),
+                *(
+                    f"Sim3DR/core/{name}.cpp"
+                    for name in ("rasterize", "band_avx2", "compositing", "interpolate", "memory")
+                ),
                 include_dirs=["Sim3DR/core"],
                 depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "Sim3DR/core").glob("*.h")),
                 extra_link_args=[] if MSVC else ["-pthread"],

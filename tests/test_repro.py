@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.mark.slow
 def test_nothing_fails_again(root, cases):
     if not Path(root, ".venv/bin/python").exists():
