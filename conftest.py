@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tddfa/train", "tddfa/cli/train"]
 # so do supervision and the service need packages of an extra
 collect_ignore += [] if importlib.util.find_spec("supervision") else ["tddfa/integrations"]
-served = all(importlib.util.find_spec(name) for name in ("fastapi", "python_multipart"))
+served = all(importlib.util.find_spec(name) for name in ("fastapi", "prometheus_client", "python_multipart"))
 collect_ignore += [] if served else ["tddfa/serve"]
 # run by the Python of another toolkit, whose modules it imports
 collect_ignore += ["tddfa/bench/peers", "setup.py"]

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
+from tddfa.geometry.plain import CAMERA_ORDER, VIEW_ORDER
 from tddfa.model.catalogue import ModelCard
 
 _exact = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -49,7 +50,7 @@ class Pose(TypedDict):
 class CameraPose(Pose):
     """Head pose relative to the camera's axis, degrees."""
 
-    order: str
+    order: Literal[CAMERA_ORDER]  # type: ignore[valid-type]  # a constant of the record
 
 
 @_exact
@@ -110,7 +111,7 @@ class Face(TypedDict, total=False):
     score: Annotated[float, Field(description="Face score.")]
     roi: Roi
     pose: Pose
-    pose_order: str
+    pose_order: Literal[VIEW_ORDER]  # type: ignore[valid-type]
     rotation: Annotated[Matrix3x3, Field(description="Head to view: x right, y up, z towards the viewer.")]
     quaternion: Quaternion
     camera: Annotated[list[Vector4], Field(min_length=3, max_length=3, description="Face model to image.")]

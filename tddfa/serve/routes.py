@@ -64,7 +64,7 @@ def routes(engine: Engine) -> APIRouter:
     async def health() -> Health:
         return {"status": "ok"}
 
-    @router.get("/models", summary="The loaded model, and all models that have a name", responses=_problems(401))
+    @router.get("/models", summary="The loaded model, and all models that have a name", responses=problems(401))
     async def models() -> Models:
         return {"loaded": _loaded(engine.aligner, kinds), "models": list(model_cards().values())}
 
@@ -77,7 +77,7 @@ def routes(engine: Engine) -> APIRouter:
                 "description": "JSON; or arrays with a row per face (npz), or the heads (glb), by Accept.",
                 "content": {NPZ: _BINARY, GLB: _BINARY},
             },
-            **_problems(*_STATUSES),
+            **problems(*_STATUSES),
         },
         openapi_extra={"requestBody": BODY},
         response_class=Response,
@@ -110,7 +110,7 @@ def routes(engine: Engine) -> APIRouter:
         summary="A picture of the faces of an image",
         responses={
             200: {"description": "The picture, by Accept.", "content": {JPEG: _BINARY, PNG: _BINARY}},
-            **_problems(*_STATUSES),
+            **problems(*_STATUSES),
         },
         openapi_extra={"requestBody": BODY},
         response_class=Response,
@@ -148,7 +148,8 @@ _DRAW_OPTIONS = {
 }  # fmt: skip
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return answers with these statuses, in the words of OpenAPI."""
     return {status: {"model": Problem, "description": _STATUSES[status]} for status in statuses}
 
 

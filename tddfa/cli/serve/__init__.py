@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import re
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from tddfa._shared.cores import available_cores
 from tddfa._shared.packages import needs
 from tddfa.cli._common import add_model_options, integer, load_aligner, load_networks, print_line
 
 _MILLION = 10**6
+_PACKAGES = ("fastapi", "uvicorn", "python-multipart", "prometheus-client")
+_GPU_WORKERS = 2  # one decodes while the other's networks run
 
 
 def add_parser(commands: Any) -> None:
@@ -17,9 +25,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "serve",
         help="serve a model over HTTP",
-        description="Serve a model over HTTP: POST /v1/faces takes an image and returns its faces as JSON,\n"
-        "GET /v1/health and GET /v1/models tell what runs. Only this machine can reach it, unless --host says\n"
-        "otherwise; there is no encryption and no key. Needs fastapi, uvicorn and python-multipart.",
+        description="Serve a model over HTTP: POST /v1/faces takes an image and returns its faces, POST\n"
+        "/v1/draw/KIND a picture of them; GET /docs describes all routes, GET /metrics has numbers for Prometheus.\n"
+        "Only this machine can reach it, unless --host says otherwise; there is no encryption. SIGTERM ends it when\n"
+        "the requests that it has are answered. A line per request goes to stderr: time, route, status, bytes, ms;\n"
+        f"nothing of an image. Needs {', '.join(_PACKAGES)}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_serve)
@@ -40,33 +50,87 @@ def add_parser(commands: Any) -> None:
         "--max-requests", type=integer(1, 1000), default=16, metavar="N",
         help="requests at a time; further ones are refused with status 503 (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-seconds", type=integer(1, 3600), default=30, metavar="N",
+        help="seconds for the work of a request, the wait for others included; then it gets status 504 "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--api-key-file", type=Path, metavar="FILE",
+        help="file with the key that every request but GET /v1/health must send, as Authorization: Bearer KEY, as "
+        "X-API-Key: KEY, or as the password of the page (default: no key)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cors-origin", type=_origin, action="append", default=[], metavar="ORIGIN",
+        help="origin of other pages whose scripts may use the service, such as https://example.org; may be given "
+        "several times (default: none)",
+    )  # fmt: skip
     add_model_options(parser)
 
 
 def run_serve(options: argparse.Namespace) -> int:
-    """Run ``tddfa serve`` until it is interrupted; return the exit status."""
+    """Run ``tddfa serve`` until it is asked to end; return the exit status."""
     try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
         import python_multipart  # noqa: F401  (FastAPI asks for it at the first form)
         import uvicorn
-
-        from tddfa.serve.app import create_app
-        from tddfa.serve.limits import Limits
     except ImportError as error:
-        raise ImportError(needs("tddfa serve", "fastapi", "uvicorn", "python-multipart")) from error
+        raise ImportError(needs("tddfa serve", *_PACKAGES)) from error
+    from tddfa.serve.app import create_app
+    from tddfa.serve.keys import read_key
+    from tddfa.serve.limits import Limits
+    from tddfa.serve.metrics import LOG
 
+    key = None if options.api_key_file is None else read_key(options.api_key_file)
+    if options.threads is None:
+        options.threads = 1  # networks of one thread each waste the least, if there is a worker per core
     aligner = load_aligner(options)
     load_networks(aligner)
+    workers = max(available_cores() // options.threads, 1) if aligner.device == "cpu" else _GPU_WORKERS
     limits = Limits(
         bytes=options.max_megabytes * _MILLION,
         pixels=options.max_megapixels * _MILLION,
         requests=options.max_requests,
+        seconds=options.max_seconds,
     )
-    with _listening(options.host, options.port) as listener:
+    app = create_app(aligner, limits, workers=workers, key=key, origins=options.cors_origin)
+    with _listening(options.host, options.port) as listener, _logged(LOG):
         host = f"[{options.host}]" if ":" in options.host else options.host
         print_line(f"http://{host}:{listener.getsockname()[1]}")
-        config = uvicorn.Config(create_app(aligner, limits), log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        # what runs may take this long after SIGTERM, and its upload as long again
+        patience = int(limits.seconds + limits.upload_seconds)
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=patience)
+        )
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:  # the signal that ended it, once more
+            if not server.should_exit:
+                raise
     return 0
+
+
+@contextlib.contextmanager
+def _logged(log: logging.Logger) -> Iterator[None]:
+    """Print the lines of a logger to stderr, as they are."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # the lines of other loggers begin with the name of the program
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = True
+
+
+def _origin(text: str) -> str:
+    """Parse an origin: ``*``, or scheme, host and port without a path."""
+    if text != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", text):
+        raise argparse.ArgumentTypeError(f"expected * or an origin such as https://example.org, got {text!r}")
+    return text
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -172,30 +172,31 @@ class TestAnswersAreTheSchema:
         assert set(FACE_KEYS) == set(schema["properties"])
 
     def test_both_refuse_the_same(self, schema, record):
-        mine, theirs = TypeAdapter(Face), jsonschema.Draft202012Validator(schema)
+        mine = TypeAdapter(Face)
         assert mine.validate_python(record) == record
-        theirs.validate(record)
         refused = 0
-        for path, value in leaves(record):
-            for other in ("text", None, [], -1e9):
-                changed = with_value(record, path, other)
-                if theirs.is_valid(changed) or type(value) is type(other):
-                    continue
-                refused += 1
-                with pytest.raises(ValidationError):
-                    mine.validate_python(changed)
-        assert refused > 100
+        for name, value in record.items():
+            # a face may have chosen keys alone
+            theirs = jsonschema.Draft202012Validator({**schema, "required": []})
+            assert theirs.is_valid({name: value})
+            for path in paths(value):
+                for other in ("text", None, [], -1e9):
+                    changed = with_value({name: value}, (name, *path), other)
+                    if not theirs.is_valid(changed):
+                        refused += 1
+                        with pytest.raises(ValidationError):
+                            mine.validate_python(changed)
+        assert refused > 150
 
 
-def leaves(value, path=()):
-    """Every number, text or list of numbers of a record, with its path; of a long list the first entry."""
+def paths(value, path=()):
+    """Path of a value and of all that is in it; of a list the first entry."""
+    yield path
     if isinstance(value, dict):
         for key in value:
-            yield from leaves(value[key], (*path, key))
-    else:
-        yield path, value
-        if isinstance(value, list) and value:
-            yield from leaves(value[0], (*path, 0))
+            yield from paths(value[key], (*path, key))
+    elif isinstance(value, list) and value:
+        yield from paths(value[0], (*path, 0))
 
 
 def with_value(record, path, value):
