@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="leave out the crops of this source; again for more",
     )
+    parser.add_argument(
+        "--meshes",
+        type=Path,
+        metavar="FOLDER",
+        help="scans for marked, each with a .npz of the same name: v10, 68 indices",
+    )
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to use")
     parser.add_argument(
         "--list", type=Path, metavar="FILE.json", help="JVCR's list of --photos and their landmarks in 3D"
@@ -167,6 +173,15 @@ def _scans(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
     return write_scans(options.out, model, TRAINING_SCANS, options.seed, options.count)
 
 
+def _marked(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
+    from tddfa.train.scan.marked import marked_paths, write_marked
+
+    if options.meshes is None:
+        raise UsageError("--meshes: expected a folder for marked, got none")
+    options.count = len(marked_paths(options.meshes))
+    return write_marked(options.out, options.meshes, model, options.seed)
+
+
 def _agreeing(options: argparse.Namespace, _model: FaceModel) -> tuple[Crops, int]:
     from tddfa.train.labels.agreement import agreeing
 
@@ -234,6 +249,7 @@ KINDS = {
     "scans": Kind(
         "made scans for tddfa train scan, with the seeds from --seed on; scans that are there are kept", write=_scans
     ),
+    "marked": Kind("scans of --meshes with marked landmarks, in the layout of 2S-SGCN", write=_marked),
     "listed": Kind("faces of --photos with landmarks in 3D, by JVCR's --list of 300W-LP or AFLW2000-3D", _listed),
     "nonfaces": Kind("windows without a face, of --photos with boxes of all their faces (.txt beside each)", _nonfaces),
 }

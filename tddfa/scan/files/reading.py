@@ -57,6 +57,39 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
     [0, 1, 2]
     """
     path = Path(path)
+    return _cleaned(path, *_loaded(path))
+
+
+def file_vertices(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    r"""Read the vertices (n, 3) of a scan as they stand in the file: in its order, none joined or left out.
+
+    Raises
+    ------
+    FormatError, ImportError
+        As by `read_scan`.
+
+    Examples
+    --------
+    >>> from tddfa.scan.files.reading import file_vertices
+    >>> _ = (tmp / "twice.obj").write_text("v 0 0 0\nv 0 0 0\nv 0 1 0\nf 1 2 3\n")
+    >>> len(file_vertices(tmp / "twice.obj"))
+    3
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".obj":
+        return _loaded(path)[0]
+    _checked_size(path)
+    # trimesh splits the vertices of an .obj along the borders of its texture
+    with path.open("rb") as file:
+        rows = [line.split()[1:4] for line in file if line.startswith((b"v ", b"v\t"))]
+    try:
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+    except ValueError as error:
+        raise FormatError(f"{path}: not a scan that can be read: {error}") from error
+
+
+def _checked_size(path: Path) -> int:
+    """Bytes of a scan that may be read."""
     try:
         size = regular_size(path)
     except (OSError, ValueError) as error:
@@ -66,6 +99,12 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
         raise FormatError(f"{path}: expected a scan ({', '.join(SUFFIXES)}), got {suffix or 'no suffix'}")
     if not 0 < size <= MAX_BYTES:
         raise FormatError(f"{path}: expected up to {MAX_BYTES} bytes, got {size or 'an empty file'}")
+    return size
+
+
+def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Vertices, triangles and colours of a file, as trimesh reads them."""
+    size, suffix = _checked_size(path), path.suffix.lower()
     _check_claims(path, suffix, size)
     try:
         import trimesh
@@ -73,13 +112,12 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
         raise ImportError(needs("reading scans", "trimesh")) from error
     try:
         loaded = trimesh.load(path, process=False, file_type=suffix[1:])
-        vertices, triangles, colors = _arrays(loaded, trimesh)
+        return _arrays(loaded, trimesh)
     except MemoryError:
         raise
     except Exception as error:  # its readers raise whatever their parsers raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: not a scan that can be read: {reason}") from error
-    return _cleaned(path, vertices, triangles, colors)
 
 
 def _check_claims(path: Path, suffix: str, size: int) -> None:

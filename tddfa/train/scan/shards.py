@@ -1,11 +1,11 @@
-"""Made scans in files, so that training does not wait for them: points of each scan, in the frame of the head.
+"""Scans in files, so that training does not wait for them: points of each scan, in the frame of the head.
 
 A folder holds ``scans-NNNNN.npz`` with up to `PER_FILE` scans each::
 
     face (s, p, 3) float16           points around the face, mm, from the middle of the landmarks
     face_normals (s, p, 3) int8      their normals, 127 is 1
     landmarks (s, 68, 3) float32     mm, from their middle
-    seed (s,) int64
+    seed (s,) int64                  of a made scan; of a marked one, its number
 """
 
 from __future__ import annotations
@@ -89,11 +89,12 @@ def write_scans(out: Path, model: FaceModel, settings: ScanSettings, first: int,
         seeds = range(start, min(start + PER_FILE, first + count))
         if not path.exists():
             made = (points_of(made_scan(model, seed, settings), np.random.default_rng(seed), seed) for seed in seeds)
-            _write(path, [part for part in made if part is not None])
+            write_file(path, [part for part in made if part is not None])
         yield seeds.stop - first
 
 
-def _write(path: Path, parts: Iterable[MadePoints]) -> None:
+def write_file(path: Path, parts: Iterable[MadePoints]) -> None:
+    """Write scans to one file."""
     together = MadePoints.joined(list(parts))
     buffer = io.BytesIO()
     np.savez(buffer, **{name: getattr(together, name) for name in MadePoints.__dataclass_fields__})
