@@ -206,7 +206,8 @@ def rasterize(
     factor = supersampling(factor)
     if factor > 1:
         # a pixel's edge, half a pixel from its centre, stays an edge
-        points = points * np.float32(factor)
+        with np.errstate(over="ignore"):  # a triangle with a corner beyond float32 is not drawn
+            points = points * np.float32(factor)
         points[:, :2] += np.float32((factor - 1) / 2)
         left, top, width, height = _window([factor * value for value in (left, top, width, height)])
     pixels = width * height

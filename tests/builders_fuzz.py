@@ -91,7 +91,8 @@ def explore(
         assert not all(taken) or not refuses, "every example was taken"
         end = time.monotonic() + seconds
         while time.monotonic() < end and len(taken) < examples:
-            hypothesis.settings(max_examples=_EXAMPLES_PER_ROUND, **options)(hypothesis.given(strategy)(run))()
+            count = int(min(_EXAMPLES_PER_ROUND, examples - len(taken)))
+            hypothesis.settings(max_examples=count, **options)(hypothesis.given(strategy)(run))()
     return len(taken)
 
 
@@ -196,3 +197,22 @@ def written(path: Path, data: bytes) -> Path:
     """Write a file; return its path."""
     path.write_bytes(data)
     return path
+
+
+_FLOATS = (np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, 2.0**31, -(2.0**31), 2.0**63, 1e20, -0.0, 0.5)
+
+
+@st.composite
+def numbers(
+    draw: Any, shape: tuple[int, ...], dtype: Any = np.float32, low: float = -20.0, high: float = 60.0
+) -> np.ndarray[Any, Any]:
+    """An array of a shape: ordinary numbers, and a few that are none, too large or at a limit."""
+    array = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).uniform(low, high, shape).astype(dtype)
+    for _ in range(draw(st.integers(0, 4)) if array.size else 0):
+        if array.dtype.kind == "f":
+            value = draw(st.sampled_from(_FLOATS))
+        else:
+            limits = np.iinfo(array.dtype)
+            value = draw(st.sampled_from((limits.min, limits.max, 0, 1)))
+        array.flat[draw(st.integers(0, array.size - 1))] = value
+    return array

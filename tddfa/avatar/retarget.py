@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ ANIMATION = "tddfa"
 
 # a head bone: Head, mixamorig:Head, J_Bip_C_Head, head.x; not HeadTop_End
 _HEAD = re.compile(r"(^|[^a-z])head([^a-z]x)?$", re.IGNORECASE)
+_MAX_QUATERNION = 2.0  # of the numbers of a unit quaternion, with much tolerance
 _SIDES = {"Left": "l", "Right": "r"}
 
 
@@ -61,6 +63,16 @@ def _target_names(mesh: dict[str, Any]) -> list[str]:
     return []
 
 
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Raise `ValueError` about a tree of glTF with something else in the place of a node, a mesh or a name."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.LinAlgError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"a damaged .glb: its nodes and meshes do not fit: {reason}") from error
+
+
 class Avatar:
     """An avatar in a GLB file, to which an animation is added.
 
@@ -86,6 +98,11 @@ class Avatar:
 
     def __init__(self, data: bytes, names: Sequence[str]) -> None:
         self._gltf = Gltf.decode(data)
+        with _fitting():
+            self._find(names)
+
+    def _find(self, names: Sequence[str]) -> None:
+        """Find the faces, what drives them, and the head."""
         shapes = shape_of_key(names)
         # node -> for each of its morph targets the index of Apple's shape, or None
         self._faces: dict[int, list[int | None]] = {}
@@ -101,7 +118,7 @@ class Avatar:
             raise ValueError(f"expected morph targets with ARKit's names in extras.targetNames, {got}")
         self.driven = {names[shape] for found in self._faces.values() for shape in found if shape is not None}
         self._head = self._head_node()
-        self.head = None if self._head is None else self._nodes[self._head].get("name", f"node {self._head}")
+        self.head = None if self._head is None else str(self._nodes[self._head].get("name", f"node {self._head}"))
 
     @property
     def _nodes(self) -> list[dict[str, Any]]:
@@ -159,7 +176,16 @@ class Avatar:
         -------
         bytes
             Morph targets that are none of Apple's keep their weights.
+
+        Raises
+        ------
+        ValueError
+            If weights or rotations of the file are not those of its nodes.
         """
+        with _fitting():
+            return self._animated(motion)
+
+    def _animated(self, motion: Motion) -> bytes:
         gltf = Gltf(_copy(self._gltf.tree), self._gltf.blob)
         keys = gltf.accessor((motion.times - motion.times[0]).astype(np.float32), bounds=True)
         channels: list[dict[str, Any]] = []
@@ -195,7 +221,10 @@ def _rotation(node: dict[str, Any]) -> NDArray[np.float64]:
         linear = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T[:3, :3]
         u, _, vt = np.linalg.svd(linear)
         return np.asarray(u @ vt)
-    return np.asarray(_matrices(*np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)[:, None])[0])
+    quaternion = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
+    if not np.abs(quaternion).max() <= _MAX_QUATERNION:
+        raise ValueError(f"expected unit quaternions as rotations of nodes, got {quaternion.tolist()}")
+    return np.asarray(_matrices(*quaternion[:, None])[0])
 
 
 def _matrices(

@@ -68,16 +68,21 @@ class Gltf:
                 at += 8 + size
             whole = magic == _MAGIC and version == _VERSION and at == length <= len(data)
             tree = json.loads(chunks[0][1]) if whole and chunks[0][0] == b"JSON" else None
-        except (struct.error, ValueError, IndexError):
+        except (struct.error, ValueError, IndexError, RecursionError):
             tree = None
         if not isinstance(tree, dict):
             raise ValueError("not a whole binary glTF file (.glb), version 2")
         blob = chunks[1][1] if len(chunks) > 1 and chunks[1][0] == b"BIN\0" else b""
         buffers = tree.get("buffers", [])
+        if not isinstance(buffers, list) or not all(isinstance(buffer, dict) for buffer in buffers):
+            raise ValueError("not a whole binary glTF file (.glb), version 2: its buffers are damaged")
         if len(buffers) > 1 or any("uri" in buffer for buffer in buffers):
             raise ValueError("expected a .glb with one buffer of its own, got one that refers to other files")
         # the chunk is padded; the buffer is not
-        return cls(tree, blob[: buffers[0]["byteLength"]] if buffers else b"")
+        length = buffers[0].get("byteLength") if buffers else 0
+        if not isinstance(length, int) or not 0 <= length <= len(blob):
+            raise ValueError(f"a damaged .glb: it claims a buffer of {length!r} bytes, and has {len(blob)}")
+        return cls(tree, blob[:length])
 
     @property
     def blob(self) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,25 @@ _LOG = logging.getLogger(__name__)
 _MAX_WEBP_SIDE = 16383  # of the format's images, of which its animations are made
 _TIFF = (".tif", ".tiff")
 _DEEP_GREY = ("I", "F")  # Pillow's modes, and those that begin with "I;"
-# raised by damaged files
-_ERRORS = (OSError, ValueError, EOFError, SyntaxError)
+
+
+class _DamagedError(VideoError):
+    """What a decoder cannot read; other errors are about what it could."""
+
+
+@contextlib.contextmanager
+def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise `VideoError` about whatever Pillow raises for a damaged file: its decoders share no class of errors."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damage, and about large images, whose size is checked
+            yield
+    except (VideoError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "DecompressionBombError":
+            raise VideoError(f"{path}: it has too many pixels") from None
+        raise _DamagedError(f"{path}: not an image or video that can be read: {reason(error)}") from error
 
 
 def is_animation(path: Path) -> bool:
@@ -29,9 +48,9 @@ def is_animation(path: Path) -> bool:
     if suffix not in _TIFF:
         return suffix == ".webp"
     try:
-        with _open(path) as file:
+        with _damaged(path), _open(path) as file:
             return bool(file.properties(index=...).shape[0] > 1)
-    except _ERRORS:
+    except VideoError:
         return False  # the reader of images reports what is wrong with it
 
 
@@ -39,14 +58,12 @@ def _check_canvas(path: Path) -> None:
     """Refuse an animation whose canvas is composed for minutes; a file of some kB can claim it."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a large image: its size is checked
-        with Image.open(path) as header:
-            width, height = header.size
-            if header.format == "WEBP" and getattr(header, "is_animated", False):
-                if max(width, height) > _MAX_WEBP_SIDE:
-                    raise VideoError(f"{path}: expected sides of at most {_MAX_WEBP_SIDE} px, got {width} x {height}")
-                check_size(str(path), 4 * width, height)
+    with Image.open(path) as header:
+        width, height = header.size
+        if header.format == "WEBP" and getattr(header, "is_animated", False):
+            if max(width, height) > _MAX_WEBP_SIDE:
+                raise VideoError(f"{path}: expected sides of at most {_MAX_WEBP_SIDE} px, got {width} x {height}")
+            check_size(str(path), 4 * width, height)
 
 
 def _open(path: Path) -> Any:
@@ -62,40 +79,29 @@ class AnimationReader(Reader):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._is_tiff = path.suffix.lower() in _TIFF
-        try:
+        with _damaged(path):
             _check_canvas(path)
             self._file = _open(path)
-        except VideoError:
-            raise
-        except Exception as error:  # Pillow's error about too many pixels shares no base class with the others
-            if type(error).__name__ == "DecompressionBombError":
-                raise VideoError(f"{path}: it has too many pixels") from None
-            if not isinstance(error, _ERRORS):
-                raise
-            raise VideoError(f"{path}: not an image or video that can be read") from error
         try:
-            properties = self._file.properties(index=...)
-            self.count, height, width = properties.shape[:3]
-            check_size(self.name, width, height)
+            with _damaged(path):
+                properties = self._file.properties(index=...)
+                self.count, height, width = properties.shape[:3]
+                check_size(self.name, width, height)
         except VideoError:
             self.close()
             raise
-        except _ERRORS as error:
-            self.close()
-            raise VideoError(f"{path}: cannot be read: {reason(error)}") from error
         self.size = (width, height)
 
     def _frames(self, start: int) -> Generator[Frame, None, None]:
         time = 0.0
         for index in range(self.count or 0):
             try:
-                height, width = self._file.properties(index=index).shape[:2]
-                check_size(self.name, width, height)
-                image = self._image(index)
-                milliseconds = self._file.metadata(index=index).get("duration") or 0  # known once it is decoded
-            except VideoError:
-                raise
-            except _ERRORS as error:
+                with _damaged(self.name):
+                    height, width = self._file.properties(index=index).shape[:2]
+                    check_size(self.name, width, height)
+                    image = self._image(index)
+                    milliseconds = self._file.metadata(index=index).get("duration") or 0  # known once it is decoded
+            except _DamagedError as error:
                 if index == 0:
                     raise VideoError(f"{self.name}: not one frame can be decoded") from error
                 _LOG.warning("%s: the file is cut short: %d of %d frames", self.name, index, self.count)

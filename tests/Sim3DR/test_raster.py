@@ -257,6 +257,11 @@ def test_supersampling_splits_each_pixel(rng, factor):
     assert_same(fine, scaled, triangles, (3 * factor, 5 * factor, 20 * factor, 17 * factor))
 
 
+def test_a_corner_that_supersampling_moves_beyond_float32_is_not_drawn():
+    vertices = np.float32([[0, 0, 1], [3.4e38, 0, 1], [0, 9, 1]])
+    assert not rasterize(vertices, [[0, 1, 2]], (0, 0, 9, 9), factor=2).mask.any()
+
+
 @pytest.mark.parametrize("factor", [0, 17, 2.0, True, None])
 def test_bad_supersampling_is_refused(factor):
     with pytest.raises(ValueError, match="factor: expected a whole number"):

@@ -6,11 +6,14 @@ import argparse
 from pathlib import Path
 
 from tddfa._shared.files import naming, write_atomic
+from tddfa._shared.reading.regular import read_regular
 from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._common import add_model_options, load_aligner, load_networks, print_line
 from tddfa.cli._frames import add_tracking_options, make_tracker, warn_about_smoothing
 from tddfa.cli.avatar._options import add_avatar_options, make_performer
+
+_MAX_BYTES = 1 << 30  # of an avatar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +37,9 @@ def run(options: argparse.Namespace) -> int:
     warn_about_smoothing(options)
     aligner = load_aligner(options)
     names = aligner.decoder.face_model.arkit_names
-    with naming(options.model):
-        data = options.model.read_bytes()
     try:
+        with naming(options.model):
+            data = read_regular(options.model, _MAX_BYTES)
         avatar = Avatar(data, names)
     except ValueError as error:
         raise ValueError(f"{options.model}: {error}") from error

@@ -1,3 +1,6 @@
+import json
+import struct
+
 import numpy as np
 import pytest
 from builders_gltf import accessor, problems, rotation_of
@@ -150,3 +153,45 @@ def test_spellings(spelling, shape):
 def test_files_that_are_no_avatars(data, message):
     with pytest.raises(ValueError, match=message):
         Avatar(data, ARKIT_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"nodes": [{"mesh": 5}]}, "its nodes and meshes do not fit"),
+        ({"nodes": [{"mesh": "a"}]}, "its nodes and meshes do not fit"),
+        ({"meshes": [None]}, "its nodes and meshes do not fit"),
+        ({"nodes": [{"name": 7, "mesh": 0}]}, "its nodes and meshes do not fit"),
+        ({"nodes": [{"name": "head", "rotation": [0, 0, 0, 1e300]}, {"mesh": 0}]}, "expected unit quaternions"),
+        ({"nodes": [{"name": "head"}, {"mesh": 0, "weights": ["a"]}]}, "could not convert"),
+        ({"nodes": [{"mesh": 0, "children": [[0]]}]}, "its nodes and meshes do not fit"),
+    ],
+)
+def test_a_damaged_tree_is_an_error_of_the_file(motion, tree, message):
+    with pytest.raises(ValueError, match=message):
+        Avatar(made(**tree), ARKIT_NAMES).animated(motion)
+
+
+@pytest.mark.parametrize(
+    ("buffers", "message"),
+    [
+        (5, "its buffers are damaged"),
+        ([5], "its buffers are damaged"),
+        ([{"byteLength": 5}], "it claims a buffer of 5 bytes, and has 4"),
+        ([{"byteLength": None}], "it claims a buffer of None bytes"),
+        ([{}], "it claims a buffer of None bytes"),
+        ([{"uri": "x.bin"}], "one that refers to other files"),
+    ],
+)
+def test_damaged_buffers(buffers, message):
+    text = json.dumps({"buffers": buffers}).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", 4, b"BIN\0") + bytes(4)
+    with pytest.raises(ValueError, match=message):
+        Gltf.decode(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+
+
+def test_json_that_is_nested_deeply():
+    text = b"[" * 200_000
+    with pytest.raises(ValueError, match="not a whole binary glTF file"):
+        Gltf.decode(struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text)

@@ -64,3 +64,19 @@ def test_a_canvas_that_no_image_can_have_is_refused_before_it_is_composed(cases)
     with pytest.raises(VideoError, match=r"\.webp: expected sides of at most 16383 px, got 1507424 x 96$"):
         open_source(cases / "wide_1507424x96.webp")
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("suffix", [".tif", ".webp"])
+def test_a_file_that_is_cut_short(tmp_path, caplog, suffix, cut):
+    """Its whole frames are there, with a warning; without one, it is refused. Pillow's own errors never get out."""
+    pages = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(5)]
+    path = tmp_path / f"x{suffix}"
+    pages[0].save(path, save_all=True, append_images=pages[1:], **({"lossless": True} if suffix == ".webp" else {}))
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
+    try:
+        seen = list(frames(path))
+    except VideoError as error:
+        assert path.name in str(error)
+    else:
+        assert 0 < len(seen) < 5
