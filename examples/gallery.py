@@ -178,12 +178,12 @@ def video(aligner):
 
 
 def opening(aligner):
-    """The image at the top of the README: a group, a turned head and a photo, with several kinds."""
+    """The image at the top of the README: a group, a turned face and closed eyes, with several kinds."""
     image = group(aligner)
     tiles = [Outputs(image, aligner(image), aligner, Options()).draw("3d")]
     for source in (
-        case(aligner, "astronaut", 42, -5, 4, {"mouthSmile": 0.3}, False),
-        image_io.read(EXAMPLES / "inputs/grace_hopper.jpg"),
+        case(aligner, 8, 44, -4, 4, {"mouthSmile": 0.4}, False),
+        case(aligner, "astronaut", -12, 2, -3, {"eyeBlink": 1.0}, False),
     ):
         photo = cv2.resize(source, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
         faces = aligner(photo)
@@ -219,7 +219,7 @@ FIGURES = {
 
 
 def main():
-    """Write docs/gallery.md, docs/gallery/ and examples/results/overview.jpg."""
+    """Write docs/gallery.md, docs/gallery/ and docs/overview.jpg."""
     aligner = Aligner.load("open_mb05", device="cpu")
     folder = DOCS / "gallery"
     folder.mkdir(exist_ok=True)
@@ -242,7 +242,7 @@ def main():
     page += ["## A video", "", "`tddfa video examples/inputs/videos/crossing.mp4 -o 3d`.", ""]
     page += ["![A video](gallery/video.gif)", ""]
     write_atomic(DOCS / "gallery.md", "\n".join(page).encode())
-    write_jpg(EXAMPLES / "results/overview.jpg", opening(aligner))
+    write_jpg(DOCS / "overview.jpg", opening(aligner))
 
 
 def write_jpg(path, image):

@@ -38,7 +38,7 @@ def test_the_page_has_every_figure_and_names_every_file(root, script, page):
 
 
 def test_images_are_small(root):
-    files = [*(root / "docs/gallery").iterdir(), root / "examples/results/overview.jpg"]
+    files = [*(root / "docs/gallery").iterdir(), root / "docs/overview.jpg"]
     sizes = {path.name: path.stat().st_size for path in files}
     assert max(sizes.values()) <= LARGEST, sizes
     assert sum(sizes.values()) <= ALL_TOGETHER
