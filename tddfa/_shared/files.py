@@ -10,7 +10,7 @@ import platform
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 MAX_STEM_BYTES = 200
@@ -161,8 +161,16 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> Path:
     return path
 
 
-def write_together(files: Mapping[Path, bytes]) -> None:
+def write_together(files: Mapping[Path, bytes | Callable[[], bytes]], *, sealed: bool = False) -> None:
     """Write files that belong together, in order: none gets its name before all are on the disk.
+
+    Parameters
+    ----------
+    files : mapping of Path to bytes, or to a function that makes them
+        What is made by functions is in memory one file at a time.
+    sealed : bool
+        The last file tells that the others are there. An earlier one is removed before the others get their names: a
+        process that is killed meanwhile leaves no old one beside new files.
 
     Raises
     ------
@@ -174,10 +182,12 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     try:
         for path, data in files.items():
             with naming(path):
-                parts[path].write_bytes(data)
+                parts[path].write_bytes(data if isinstance(data, bytes) else data())
         for path in parts:
             if len(parts) > 1 and path.is_dir():
                 raise IsADirectoryError(f"expected a file, got the folder {path}")
+        if sealed:
+            next(reversed(parts)).unlink(missing_ok=True)
         for path, part in parts.items():
             existed = os.path.lexists(path)
             part.replace(path)

@@ -17,11 +17,12 @@ or as plain files ``000123.jpg``. The number is the row of the labels::
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.errors import FormatError
-from tddfa._shared.files import write_atomic
+from tddfa._shared.files import write_together
 from tddfa._shared.npz import read_npz
 
 Floats = NDArray[np.float32]
@@ -219,6 +220,10 @@ class Shard:
 def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labels) -> Path:
     """Write a folder of crops; the labels last, so that a folder with labels is complete.
 
+    All files are on the disk before one of them gets its name, and labels of before are removed first. So crops never
+    lie beside labels of others: after a full disk the folder is as before; if the process is killed it is as before,
+    without labels, or new.
+
     Parameters
     ----------
     folder : path
@@ -232,22 +237,32 @@ def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labe
     ------
     ValueError
         If there are more or fewer crops than labels.
+    OSError
+        If a file cannot be written; it names the file.
     """
     folder = Path(folder)
     if len(jpegs) != len(labels):
         raise ValueError(f"jpegs: expected {len(labels)}, one for each label, got {len(jpegs)}")
-    for number, first in enumerate(range(0, len(jpegs), _CROPS_PER_TAR)):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for row in range(first, min(first + _CROPS_PER_TAR, len(jpegs))):
-                member = tarfile.TarInfo(f"{row:06d}.jpg")
-                member.size = len(jpegs[row])
-                archive.addfile(member, io.BytesIO(jpegs[row]))
-        write_atomic(folder / f"crops-{number:02d}.tar", buffer.getvalue())
+    files: dict[Path, bytes | Callable[[], bytes]] = {
+        folder / f"crops-{number:02d}.tar": functools.partial(_tar, jpegs, first)
+        for number, first in enumerate(range(0, len(jpegs), _CROPS_PER_TAR))
+    }
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: getattr(labels, name) for name in labels.__dataclass_fields__}
     np.savez_compressed(buffer, **arrays)
-    return write_atomic(folder / LABELS, buffer.getvalue())
+    write_together({**files, folder / LABELS: buffer.getvalue()}, sealed=True)
+    return folder / LABELS
+
+
+def _tar(jpegs: list[bytes], first: int) -> bytes:
+    """A tar file of the crops from `first` on."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for row in range(first, min(first + _CROPS_PER_TAR, len(jpegs))):
+            member = tarfile.TarInfo(f"{row:06d}.jpg")
+            member.size = len(jpegs[row])
+            archive.addfile(member, io.BytesIO(jpegs[row]))
+    return buffer.getvalue()
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:

@@ -213,6 +213,20 @@ def test_a_rename_that_fails_takes_the_new_files_back(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_a_file_that_tells_that_others_are_there_is_gone_while_they_change(tmp_path, monkeypatch):
+    paths = [tmp_path / "a", tmp_path / "b", tmp_path / "seal"]
+    write_together(dict.fromkeys(paths, b"old"), sealed=True)
+    seen = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (seen.append(paths[-1].exists()), replace(self, target)))
+    made = []
+    write_together({path: lambda: made.append(1) or b"new" for path in paths}, sealed=True)
+    assert seen == [False] * 3
+    assert [path.read_bytes() for path in paths] == [b"new"] * 3
+    assert len(made) == 3
+    assert names(tmp_path) == ["a", "b", "seal"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no kill -9")
 def test_temporary_files_of_dead_processes_are_removed_and_no_others(tmp_path):
     code = f"""

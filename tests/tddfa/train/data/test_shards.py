@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -122,3 +125,57 @@ def test_no_pickle_is_read(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"a\.npz: expected arrays"):
         read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_killed_leaves_no_crops_beside_labels_of_others(tmp_path):
+    """At each step that changes the folder, in a process of its own."""
+    code = """
+import os, pathlib, sys
+import numpy as np
+from tddfa._shared import files
+from tddfa.train.data import shards
+
+def write(folder, kind):
+    shards._CROPS_PER_TAR = 2
+    labels = shards.Labels.of(np.full((5, 3, 4), float(kind)), np.ones((5, 2)), np.zeros((5, 3)), "here")
+    shards.write_shard(folder, [b"%d%d" % (kind, row) for row in range(5)], labels)
+
+def dies_at(step, operation):
+    def run(*arguments, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            os._exit(9)
+        return operation(*arguments, **options)
+    return run
+
+for step in range(1, 20):
+    folder = pathlib.Path(sys.argv[1], str(step))
+    write(folder, 1)
+    if os.fork() == 0:
+        left = [step]
+        for name in ("write_bytes", "replace", "unlink"):
+            setattr(pathlib.Path, name, dies_at(step, getattr(pathlib.Path, name)))
+        write(folder, 2)
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.wait()[1]) == 0:
+        print(step)
+        break
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=100
+    )
+    steps = int(done.stdout)
+    assert steps == 10  # four files are written, one is removed, four get their names; then it lives
+    kinds = []
+    for step in range(1, steps + 1):
+        try:
+            shard = Shard(tmp_path / str(step))
+        except FileNotFoundError as error:
+            assert "labels.npz" in str(error)
+            kinds.append(None)
+        else:
+            kind = int(shard.labels.camera[0, 0, 0])
+            assert [shard.jpeg(row).tobytes() for row in range(5)] == [b"%d%d" % (kind, row) for row in range(5)]
+            kinds.append(kind)
+    assert kinds == [1, 1, 1, 1, 1, None, None, None, None, 2]
