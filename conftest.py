@@ -27,6 +27,8 @@ collect_ignore = [] if importlib.util.find_spec("torch") else ["tddfa/train", "t
 collect_ignore += [] if importlib.util.find_spec("supervision") else ["tddfa/integrations"]
 served = all(importlib.util.find_spec(name) for name in ("fastapi", "prometheus_client", "python_multipart"))
 collect_ignore += [] if served else ["tddfa/serve"]
+scaled = all(importlib.util.find_spec(name) for name in ("fsspec", "pyarrow"))
+collect_ignore += [] if scaled else ["tddfa/scale"]
 # run by the Python of another toolkit, whose modules it imports
 collect_ignore += ["tddfa/bench/peers", "setup.py"]
 

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_FILES = 14
 # Packages that `import tddfa` and aligning must not load: the extras, and what is slow to load.
 HEAVY = {
-    "PIL", "av", "fastapi", "gradio", "imageio", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pooch", "pyarrow",
-    "pythonosc", "ray", "requests", "scipy", "supervision", "torch", "tqdm", "trimesh", "urllib3", "uvicorn",
+    "PIL", "av", "fastapi", "fsspec", "gradio", "imageio", "matplotlib", "onnx", "onnxruntime", "pi_heif", "pooch",
+    "pyarrow", "pythonosc", "ray", "requests", "scipy", "supervision", "torch", "tqdm", "trimesh", "urllib3", "uvicorn",
 }  # fmt: skip
 
 

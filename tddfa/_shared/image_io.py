@@ -76,15 +76,17 @@ def read(path: str | os.PathLike[str], *, page: int | None = None) -> NDArray[np
     ImageError
         If the file is missing, is not an image, is truncated or too large. The message is one line that names the file.
     """
-    return decode(_content(Path(path)), str(path), page=page)
+    return decode(content(path), str(path), page=page)
 
 
 def page_count(path: str | os.PathLike[str]) -> int:
     """Count the pages of a TIFF file; 1 for other formats. Raises `ImageError` as `read` does."""
-    return max(len(tiff.pages(_content(Path(path)))), 1)
+    return max(len(tiff.pages(content(path))), 1)
 
 
-def _content(path: Path) -> bytes:
+def content(path: str | os.PathLike[str]) -> bytes:
+    """Read the bytes of an image file, without a look at them. Raises `ImageError` as `read` does."""
+    path = Path(path)
     try:
         if path.is_dir():
             raise ImageError(f"{path}: expected an image, got a folder")

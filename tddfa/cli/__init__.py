@@ -13,7 +13,7 @@ from tddfa._shared.files import naming
 from tddfa._shared.terminal.failures import DEBUG_OPTION, drop_output, is_debug, set_debug, usable_streams
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.printing import LogHandler
-from tddfa.cli import align, avatar, bench, evaluate, fetch, image, scan, serve, train, video, webcam
+from tddfa.cli import align, avatar, bench, evaluate, fetch, image, scale, scan, serve, train, video, webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, OUTPUT, print_failure, signals_as_interrupt
 from tddfa.cli.installation import info, models
 from tddfa.cli.installation.completion import PrintCompletion
@@ -75,6 +75,7 @@ def _parsers() -> tuple[Parser, Mapping[str, Parser]]:
     webcam.add_parser(commands)
     align.add_parser(commands)
     avatar.add_parser(commands)
+    scale.add_parser(commands)
     scan.add_parser(commands)
     serve.add_parser(commands)
     evaluate.add_parser(commands)

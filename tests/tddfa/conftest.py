@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -99,3 +100,18 @@ def bench_material(tmp_path_factory):
 def rendered_once(bench_material, monkeypatch):
     """Make runs of `tddfa.bench` use these images, instead of rendering their own."""
     monkeypatch.setattr("tddfa.bench.run.material.make", lambda folder: bench_material)
+
+
+@pytest.fixture(scope="session")
+def scale_photos(tmp_path_factory, astronaut):
+    """Ten photos of one face, of two sizes; one without; a truncated one; one that is text; notes."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "b").mkdir()
+    for number in range(10):
+        image = astronaut[:300, 100 + 4 * number : 380] if number % 2 else astronaut[: 290 + number, 90:370]
+        cv2.imwrite(str(folder / ("b" if number > 5 else "") / f"face_{number}.png"), image)
+    cv2.imwrite(str(folder / "grey.png"), np.full((120, 160, 3), 90, np.uint8))
+    (folder / "cut.jpg").write_bytes(cv2.imencode(".jpg", astronaut)[1].tobytes()[:9000])
+    (folder / "b/text.jpg").write_text("no image")
+    (folder / "notes.txt").write_text("no list of photos")
+    return folder

@@ -1,0 +1,200 @@
+"""`Job`: what is asked for, and the part of it that a folder of results must have been made with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tddfa import __version__
+from tddfa._shared.errors import TddfaError
+from tddfa.model.assets import config_path, verified
+from tddfa.model.config import Config
+from tddfa.model.runtime import chosen_precision
+from tddfa.scale.stores import Store
+
+STATE = "_tddfa"
+"""Folder of what a run keeps about itself, in the folder of results."""
+
+JOB = f"{STATE}/job.json"
+"""What the results in a folder were made of."""
+
+FORMAT = 1
+"""Version of the layout of a folder of results."""
+
+FACES, CROPS, MESHES, ERRORS = "faces", "crops", "meshes", "errors.parquet"
+_OWN = {STATE, FACES, CROPS, MESHES, ERRORS}
+
+# They change how fast a run is, not what it gives.
+_WITHOUT_EFFECT = ("out", "batch_size", "threads")
+
+
+class MixedError(TddfaError, ValueError):
+    """A folder holds results of another model, other options or another source, or files of something else."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Photos and videos, a model, and a folder for the faces.
+
+    Attributes
+    ----------
+    sources : sequence of str
+        See `tddfa.scale.sources.list_items`.
+    out : str
+        Folder of the results: a path, or a URL that fsspec knows.
+    column : str or None
+        Column of Parquet files with paths or bytes.
+    config : str
+        Name or ``.yml`` file of the model; every machine needs it.
+    model : mapping
+        Further arguments of `Aligner.load`, such as ``device`` and ``precision``.
+    tracking : mapping
+        Arguments of `Tracker`, for videos.
+    dense : bool
+        Fill ``visible`` and ``six_dof``, which take the dense surface: about 6 ms per face.
+    crops : int or None
+        Side of aligned crops, px; None makes none.
+    meshes : {"ply", "obj", "glb"} or None
+        Format of meshes; None makes none.
+    shard_size : int
+        Photos per shard: what is lost at most when a worker is killed, and the rows of one Parquet file.
+    batch_size : int
+        Photos whose faces go through the regressor together.
+    threads : int or None
+        CPU threads per network; None takes one per core, in workers one per CPU of theirs.
+
+    Examples
+    --------
+    >>> from tddfa.scale import Job
+    >>> Job(["photos"], "out").shard_size
+    256
+    """
+
+    sources: Sequence[str]
+    out: str
+    column: str | None = None
+    config: str = "open_mb05"
+    model: Mapping[str, Any] = field(default_factory=dict)
+    tracking: Mapping[str, Any] = field(default_factory=dict)
+    dense: bool = False
+    crops: int | None = None
+    meshes: str | None = None
+    shard_size: int = 256
+    batch_size: int = 16
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("shard_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if isinstance(self.sources, str):
+            raise TypeError(f"sources: expected a sequence of str, got one, {self.sources!r}")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the rows depend on: version, model and options, as plain data.
+
+        Raises
+        ------
+        AssetError, ConfigError
+            If the model is missing, or not the released one.
+
+        Examples
+        --------
+        >>> from tddfa.scale import Job
+        >>> Job(["photos"], "out").identity()["precision"]
+        'float'
+        """
+        settings = Config.load(config_path(self.config))
+        precision = chosen_precision(settings, self.model.get("precision", "float"), self.model.get("device", "auto"))
+        options = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_EFFECT}
+        model = options.pop("model")
+        model.pop("precision", None)
+        model.pop("threads", None)
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "model": model_hash(settings.with_precision(precision)),
+            "precision": precision,
+            **json.loads(json.dumps(options)),
+            **{name: value for name, value in model.items() if value is not None},
+        }
+
+
+def model_hash(settings: Config) -> str:
+    """Return the sha256 of the sha256 of regressor, detector and face model.
+
+    Examples
+    --------
+    >>> from tddfa.model.assets import config_path
+    >>> from tddfa.model.config import Config
+    >>> from tddfa.scale.job import model_hash
+    >>> len(model_hash(Config.load(config_path("open_mb05"))))
+    64
+    """
+    files = (settings.model, settings.detector.file, settings.face_model)
+    digests = [_sha256(verified(file)) for file in files]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def check(store: Store, identity: Mapping[str, Any]) -> None:
+    """Check that the folder is empty, or holds results of the same sources, model and options.
+
+    Raises
+    ------
+    MixedError
+        If it holds other files, or other results; the message names the difference.
+
+    Examples
+    --------
+    >>> from tddfa.scale.job import check
+    >>> from tddfa.scale.stores import Store
+    >>> (tmp / "notes.txt").touch()
+    >>> check(Store(str(tmp)), {})
+    Traceback (most recent call last):
+        ...
+    tddfa.scale.job.MixedError: ...: expected an empty folder or one of tddfa scale, found notes.txt
+    """
+    try:
+        names = store.names()
+    except NotADirectoryError:
+        raise MixedError(f"{store.url}: expected a folder, got a file") from None
+    foreign = [name for name in names if name not in _OWN]
+    content = store.read(JOB)
+    if content is None:
+        foreign = [name for name in names if name != STATE]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise MixedError(f"{store.url}: expected an empty folder or one of tddfa scale, found {foreign[0]}{more}")
+    if content is None:
+        return
+    try:
+        before = dict(json.loads(content))
+    except ValueError as error:
+        raise MixedError(f"{store.url}: {JOB} is damaged: {error}") from error
+    now = json.loads(json.dumps(identity))
+    changed = [name for name in {**now, **before} if now.get(name) != before.get(name)]
+    if changed:
+        lines = ", ".join(f"{name} {_short(before.get(name))}, not {_short(now.get(name))}" for name in changed)
+        raise MixedError(f"{store.url}: the results in it were made with {lines}; give another --out")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:20]}…{text[-38:]}"

@@ -1,0 +1,202 @@
+"""Items to images: files are read and decoded ahead of the networks, and the memory that they take is bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from tddfa._shared import image_io
+from tddfa._shared.errors import FormatError, reason
+from tddfa.scale.items import Item
+from tddfa.scale.stores import is_local, open_url
+
+_READERS = 2  # threads; each holds one photo
+_READERS_OF_URLS = 8  # most of their time is waiting
+_AHEAD_BYTES = 128 << 20  # of decoded photos that wait
+_MAX_BYTES = 1 << 30  # of a file
+_ROWS = 8  # of a Parquet file, read at a time
+
+
+class Loaded(NamedTuple):
+    """An item with its image, or with the reason why there is none."""
+
+    item: Item
+    image: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+def load_photos(items: Sequence[Item], *, ahead_bytes: int = _AHEAD_BYTES) -> Iterator[Loaded]:
+    """Read and decode photos in their order, in threads that are ahead of the caller.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        Photos.
+    ahead_bytes : int
+        No further photo is begun while decoded ones of this size wait. So the photos in memory take at most this, and
+        one photo per thread.
+
+    Yields
+    ------
+    Loaded
+        For each item. What cannot be read has a reason.
+
+    Examples
+    --------
+    >>> from tddfa.scale.reading import load_photos
+    >>> from tddfa.scale.sources import list_items
+    >>> [loaded.image.shape for loaded in load_photos(list(list_items("examples/inputs/astronaut.jpg")))]
+    [(512, 512, 3)]
+    """
+    threads = _READERS_OF_URLS if any("://" in item.url for item in items) else _READERS
+    rows = _Rows()
+    waiting: deque[Future[Loaded]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="tddfa-read") as pool:
+        try:
+            for item in items:
+                # rows of a Parquet file are read one after the other, here
+                waiting.append(pool.submit(_load, item, rows.read(item) if item.row >= 0 else None))
+                while len(waiting) > threads and (
+                    _bytes_of(waiting) >= ahead_bytes or len(waiting) >= 4 * threads or waiting[0].done()
+                ):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _bytes_of(waiting: deque[Future[Loaded]]) -> int:
+    ready = (future.result().image for future in waiting if future.done())
+    return sum(image.nbytes for image in ready if image is not None)
+
+
+def _load(item: Item, row: bytes | str | None) -> Loaded:
+    try:
+        if isinstance(row, str):
+            return Loaded(item, None, row)
+        data = read_bytes(item) if row is None else row
+        return Loaded(item, image_io.decode(data, item.name))
+    except Exception as error:  # whatever a file or a store does: it is the item's reason
+        return Loaded(item, None, item_reason(item, error))
+
+
+def item_reason(item: Item, error: BaseException) -> str:
+    """Message of an error without the name of the item, which stands beside it."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return reason(error).removeprefix(f"{item.name}: ").removeprefix(f"{item.url}: ")
+
+
+def read_bytes(item: Item) -> bytes:
+    r"""Read the bytes of an item that is a file, or a member of a tar file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    FormatError
+        If it is empty or over 1 GiB.
+
+    Examples
+    --------
+    >>> from tddfa.scale.items import Item
+    >>> from tddfa.scale.reading import read_bytes
+    >>> name = "examples/inputs/astronaut.jpg"
+    >>> read_bytes(Item(name, name, "photo"))[:2]
+    b'\xff\xd8'
+    """
+    files, path = open_url(item.url)
+    if item.offset >= 0:
+        _check_size(item.size)
+        data = bytes(files.cat_file(path, start=item.offset, end=item.offset + item.size))
+        if len(data) != item.size:
+            raise FormatError("the tar file ends before it")
+        return data
+    if is_local(files):
+        return image_io.content(path)
+    _check_size(int(files.size(path) or 0))
+    return bytes(files.cat_file(path))
+
+
+def _check_size(size: int) -> None:
+    if size == 0:
+        raise FormatError("the file is empty")
+    if size > _MAX_BYTES:
+        raise FormatError(f"expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
+
+
+@contextlib.contextmanager
+def as_file(item: Item) -> Iterator[Path]:
+    """Give a video as a local file: itself, or a copy that is removed afterwards."""
+    files, path = open_url(item.url)
+    if is_local(files) and item.offset < 0 and item.row < 0:
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="tddfa-") as folder:
+        copy = Path(folder) / f"video{PurePosixPath(item.name).suffix.lower()}"
+        if item.offset < 0 and item.row < 0:
+            files.get_file(path, str(copy))
+        else:
+            data = _Rows().read(item) if item.row >= 0 else read_bytes(item)
+            if isinstance(data, str):
+                raise FormatError(data)
+            copy.write_bytes(data)
+        yield copy
+
+
+class _Rows:
+    """Bytes in Parquet files, whose rows are read in their order: a row group may not fit into memory."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str, int] | None = None
+        self._values: Iterator[Any] = iter(())
+        self._next = 0
+
+    def read(self, item: Item) -> bytes | str:
+        """Return the bytes, or the reason why there are none."""
+        try:
+            value = self._value(item)
+        except Exception as error:  # as of `_load`
+            self._key = None
+            return item_reason(item, error)
+        value = value.get("bytes") if isinstance(value, dict) else value
+        return value or "the row has no bytes"
+
+    def _value(self, item: Item) -> Any:
+        if self._key is None or self._key[:2] != (item.url, item.column) or self._next > item.row:
+            self._values, self._next = self._open(item)
+            self._key = (item.url, item.column, item.row)
+        value = None
+        while self._next <= item.row:
+            value = next(self._values)
+            self._next += 1
+        return value
+
+    def _open(self, item: Item) -> tuple[Iterator[Any], int]:
+        files, path = open_url(item.url)
+        table = pyarrow.parquet.ParquetFile(files.open(path, "rb"))
+        first = group = 0
+        while first + table.metadata.row_group(group).num_rows <= item.row:
+            first += table.metadata.row_group(group).num_rows
+            group += 1
+        groups = list(range(group, table.metadata.num_row_groups))
+        return _values(table, groups, item.column), first
+
+
+def _values(table: Any, groups: list[int], column: str) -> Iterator[Any]:
+    with table:
+        for batch in table.iter_batches(_ROWS, row_groups=groups, columns=[column]):
+            yield from (value.as_py() for value in batch.column(0))
