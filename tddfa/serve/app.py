@@ -33,6 +33,7 @@ def create_app(
     limits: Limits | None = None,
     *,
     workers: int = 1,
+    batch: int = 1,
     key: str | None = None,
     origins: Sequence[str] = (),
 ) -> FastAPI:
@@ -43,7 +44,7 @@ def create_app(
     aligner : Aligner
         The model.
     limits : Limits, optional
-    workers : int
+    workers, batch : int
         See `Engine`.
     key : str, optional
         A request must send it, for everything but ``/v1/health``; see `tddfa.serve.keys`.
@@ -64,7 +65,7 @@ def create_app(
     >>> app.state.engine.limits.requests
     4
     """
-    engine = Engine(aligner, limits, workers=workers)
+    engine = Engine(aligner, limits, workers=workers, batch=batch)
     metrics = Metrics(engine)
 
     @asynccontextmanager

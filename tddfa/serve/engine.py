@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.errors import TddfaError
 from tddfa.aligner import Aligner
+from tddfa.serve.batches import Batches
 from tddfa.serve.limits import Limits
 from tddfa.types import Face
 
@@ -41,8 +42,10 @@ class Engine:
         The model.
     limits : Limits, optional
     workers : int
-        Images that are aligned at a time. On a CPU the most photos per second come from one worker per core and
+        Batches that are aligned at a time. On a CPU the most photos per second come from one worker per core and
         networks of one thread each (``docs/serve.md``).
+    batch : int
+        Images of several requests that are aligned together at most, see `tddfa.serve.batches`.
 
     Examples
     --------
@@ -56,15 +59,14 @@ class Engine:
     1
     """
 
-    def __init__(self, aligner: Aligner, limits: Limits | None = None, *, workers: int = 1) -> None:
-        if workers < 1:
-            raise ValueError(f"workers: expected 1 or more, got {workers}")
+    def __init__(self, aligner: Aligner, limits: Limits | None = None, *, workers: int = 1, batch: int = 1) -> None:
         self.aligner = aligner
         self.limits = limits or Limits()
         self._in_flight = 0
         self._counts = threading.Lock()
-        self._turns = threading.Semaphore(workers)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tddfa-serve")
+        self._batches = Batches(aligner, turns=workers, most=batch)
+        # enough threads to fill the batches
+        self._pool = ThreadPoolExecutor(workers * batch, thread_name_prefix="tddfa-serve")
 
     @property
     def in_flight(self) -> int:
@@ -115,8 +117,7 @@ class Engine:
         list of Face
             As ``aligner(image)`` gives them.
         """
-        with self.turn() as aligner:
-            return aligner(image)
+        return self._batches(image)
 
     @contextmanager
     def turn(self) -> Iterator[Aligner]:
@@ -131,8 +132,8 @@ class Engine:
         >>> with engine.turn():
         ...     faces = tracker(image)
         """
-        with self._turns:
-            yield self.aligner
+        with self._batches.turn() as aligner:
+            yield aligner
 
     async def run(self, work: Callable[[], T], held: ExitStack) -> T:
         """Run the work of a request in one of the workers' threads, in the order of the calls.

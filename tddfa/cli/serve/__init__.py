@@ -56,6 +56,10 @@ def add_parser(commands: Any) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--max-batch", type=integer(1, 64), default=4, metavar="N",
+        help="images of several requests that are aligned together, if so many wait (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--api-key-file", type=Path, metavar="FILE",
         help="file with the key that every request but GET /v1/health must send, as Authorization: Bearer KEY, as "
         "X-API-Key: KEY, or as the password of the page (default: no key)",
@@ -94,7 +98,7 @@ def run_serve(options: argparse.Namespace) -> int:
         requests=options.max_requests,
         seconds=options.max_seconds,
     )
-    app = create_app(aligner, limits, workers=workers, key=key, origins=options.cors_origin)
+    app = create_app(aligner, limits, workers=workers, batch=options.max_batch, key=key, origins=options.cors_origin)
     with _listening(options.host, options.port) as listener, _logged(LOG):
         host = f"[{options.host}]" if ":" in options.host else options.host
         print_line(f"http://{host}:{listener.getsockname()[1]}")
