@@ -61,6 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     told = "examples after which each of them ends, whatever time is left (default: no limit)"
     parser.addoption("--fuzz-examples", type=float, default=math.inf, metavar="N", help=told)
 
+    told = "how often the tests of kill -9 kill a command, together (default: %(default)s)"
+    parser.addoption("--kills", type=int, default=30, metavar="N", help=told)
+
 
 def how_to_run(reason: str) -> str:
     """What a skipped test needs, from the reason that it gave."""

@@ -10,6 +10,10 @@ import yaml
 from tddfa._shared.errors import FormatError, reason
 
 
+MAX_YAML = 1 << 20
+"""Characters of YAML that are parsed: its parser takes ten seconds for them."""
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON.
 
@@ -36,7 +40,8 @@ def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
     Raises
     ------
     FormatError
-        If it is none, nested too deep, or if a value does not fit its tag. The message is as that of `parse_json`.
+        If it is none, too long, nested too deep, or if a value does not fit its tag. The message is as that of
+        `parse_json`.
 
     Examples
     --------
@@ -44,6 +49,8 @@ def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
     >>> parse_yaml("refine: 1")
     {'refine': 1}
     """
+    if len(text) > MAX_YAML:
+        raise FormatError(f"expected at most {MAX_YAML} characters of YAML, got {len(text)}")
     try:
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from tddfa._shared.errors import FormatError
-from tddfa._shared.reading.text import parse_json, parse_yaml
+from tddfa._shared.reading.text import MAX_YAML, parse_json, parse_yaml
 
 YAML = [
     '!!int ""', "!!timestamp x", "!!bool x", "!!float x", "!!binary é", "!!set x", "!!omap x", "!!null x", "2001-99-99",
@@ -45,3 +45,9 @@ def test_damaged_texts_give_one_error(parse):
             text[at : at + rng.randint(0, 3)] = rng.choices("{}[]:,!&*?|>\"'\\#%@`0-9e.\t\n\0é", k=rng.randint(0, 3))
         with contextlib.suppress(FormatError):
             parse("".join(text))
+
+
+def test_long_yaml_is_refused_before_it_is_parsed():
+    with pytest.raises(FormatError, match=rf"^expected at most {MAX_YAML} characters of YAML, got {MAX_YAML + 1}$"):
+        parse_yaml("#" * (MAX_YAML + 1))
+    assert parse_yaml("a: 1\n" + "#" * 1000) == {"a": 1}
