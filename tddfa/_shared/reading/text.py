@@ -9,7 +9,6 @@ import yaml
 
 from tddfa._shared.errors import FormatError, reason
 
-
 MAX_YAML = 1 << 20
 """Characters of YAML that are parsed: its parser takes ten seconds for them."""
 
