@@ -19,6 +19,9 @@ FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-
 
 # these folders are at the top of the repository, and become part of the package
 DATA = {"tddfa.configs": "configs", "tddfa.weights": "weights", "tddfa.examples.inputs": "examples/inputs"}
+# The default model, its networks in 8 bits, and the small network of scans: a wheel stays under 30 MB. The others are
+# in a checkout (tddfa/model/assets.py lists them: NOT_IN_WHEELS).
+WEIGHTS = ["open_mb05.onnx", "open_mb05_int8.onnx", "faceboxes.onnx", "faceboxes_int8.onnx", "scan.onnx"]
 COMPILER_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
 
 
@@ -103,7 +106,7 @@ setup(
         "tddfa.modelling": ["*.npz"],
         "tddfa.configs": ["*.yml", "*.npz", "train/*.yml", "evaluate/*.yml"],
         "tddfa.examples.inputs": ["astronaut.jpg"],  # for the self-test of `tddfa info`
-        "tddfa.weights": ["*.onnx", "*.md", "*.yml"],
+        "tddfa.weights": [*WEIGHTS, "*.md", "*.yml"],
     },
     ext_modules=cythonize(
         [

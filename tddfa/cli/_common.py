@@ -152,6 +152,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
         help="name or config file of the model (default: %(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--weights", type=_folder, metavar="DIR",
+        help="folder of weights that the installed package does not have, such as weights/ of a checkout "
+        "(default: that of the variable TDDFA_WEIGHTS)",
+    )  # fmt: skip
     group.add_argument("--device", choices=DEVICES, help="where the networks run (default: auto)")
     group.add_argument(
         "--precision", choices=("float", "int8", "auto"), default="float",
@@ -200,6 +205,13 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     group.add_argument("--onnx", action="store_true", help="option of 3DDFA_V2: accepted; networks are always ONNX")
 
 
+def _folder(text: str) -> str:
+    """Parse the path of a folder that exists."""
+    if not os.path.isdir(text):  # noqa: PTH112  (pathlib would slow --help down)
+        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r}")
+    return text
+
+
 def _convention(text: str) -> str:
     """Parse the name of a landmark convention; those of the shipped models in any case."""
     return text.lower() if text.lower() in ("300w", "300w-lp") else text
@@ -237,7 +249,10 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
     from tddfa.decoder import Decoder
+    from tddfa.model.assets import WEIGHTS_VARIABLE
 
+    if options.weights is not None:
+        os.environ[WEIGHTS_VARIABLE] = options.weights  # processes that a command starts need it too
     for line in conflicts():
         print_warning(line)
     opencv_log.silence()  # OpenCV prints its own lines about a damaged file; we print one

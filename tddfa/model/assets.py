@@ -21,6 +21,9 @@ REGISTRY = {
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""
 
+NOT_IN_WHEELS = ("weights/jvcr_s.onnx", "weights/open_mb05+.onnx")
+"""Files of `REGISTRY` that a checkout has, and an installed wheel does not."""
+
 FETCHED_CONFIGS = {
     "mb05_120x120": "3ddfa_v2",
     "mb1_120x120": "3ddfa_v2",
@@ -31,6 +34,10 @@ FETCHED_CONFIGS = {
 
 CACHE_VARIABLE = "TDDFA_CACHE"
 """Environment variable with the path of the cache folder."""
+
+
+WEIGHTS_VARIABLE = "TDDFA_WEIGHTS"
+"""Environment variable with the path of a folder of weights, for those that the installed package does not have."""
 
 
 class AssetError(TddfaError, ValueError):
@@ -103,8 +110,25 @@ def config_path(name: str | os.PathLike[str]) -> Path:
     raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
 
 
+def located(path: str | os.PathLike[str]) -> Path:
+    """Return `path`, or, for weights that the package does not have, the file of that name in ``TDDFA_WEIGHTS``.
+
+    The file may be missing in both.
+
+    Examples
+    --------
+    >>> located(data_folder() / "weights/open_mb05.onnx").name
+    'open_mb05.onnx'
+    """
+    path = Path(path)
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    if folder and not path.is_file() and path.resolve().parent == (data_folder() / "weights").resolve():
+        return Path(folder).expanduser() / path.name
+    return path
+
+
 def verified(path: str | os.PathLike[str]) -> Path:
-    """Return `path` if the file exists; a shipped file must have its released sha256.
+    """Return the file at `path`, or at `located` of it; a shipped file must have its released sha256.
 
     Raises
     ------
@@ -116,16 +140,18 @@ def verified(path: str | os.PathLike[str]) -> Path:
     >>> verified(data_folder() / "weights/open_mb05.onnx").name
     'open_mb05.onnx'
     """
-    path = Path(path)
+    path, folder = Path(path), data_folder().resolve()
+    name = path.resolve().relative_to(folder).as_posix() if path.resolve().is_relative_to(folder) else ""
+    path = located(path)
     if not path.is_file():
-        raise AssetError(f"{path}: no such file")
-    resolved = path.resolve()
-    folder = data_folder().resolve()
-    if not resolved.is_relative_to(folder):
-        return path
-    expected = REGISTRY.get(resolved.relative_to(folder).as_posix())
+        hint = (
+            f"; a checkout has it: --weights CHECKOUT/weights, or {WEIGHTS_VARIABLE}" if name in NOT_IN_WHEELS else ""
+        )
+        raise AssetError(f"{path}: no such file{hint}")
+    expected = REGISTRY.get(name)
     if expected is None:
         return path
+    resolved = path.resolve()
     stat = resolved.stat()
     actual = _sha256(resolved, stat.st_size, stat.st_mtime_ns)
     if actual != expected:

@@ -140,14 +140,17 @@ def _extra(requirements: dict[str, str]) -> str:
 def _models() -> str:
     folder = assets.data_folder()
     problems = []
-    for name in assets.REGISTRY:
+    left_out = [name for name in assets.NOT_IN_WHEELS if not assets.located(folder / name).is_file()]
+    names = [name for name in assets.REGISTRY if name not in left_out]
+    for name in names:
         try:
             assets.verified(folder / name)
         except (assets.AssetError, OSError) as error:
             problems.append(str(error))
     if problems:
         raise _FailedError("; ".join(problems))
-    return f"{len(assets.REGISTRY)} files as released, in {_short(folder)}"
+    others = f"; {len(left_out)} more are in a checkout (--weights DIR)" if left_out else ""
+    return f"{len(names)} files as released, in {_short(folder)}{others}"
 
 
 def _cache() -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tddfa.model.config import Config
 
 _HEADER = ("model", "precision", "size", "AFLW2000-3D", "LFPW", "head pose", "licence")
+_LEFT_OUT = "not installed"
 _LEGEND = """
 size         both networks and the face model
 AFLW2000-3D  error of the 68 landmarks (NME) in the convention of the labels, mean of three bins of yaw
@@ -45,6 +46,9 @@ def run_models(_options: argparse.Namespace) -> int:
             missing = "not fetched" if name in FETCHED_CONFIGS else "missing"
             rows.append((name, "float", missing, *_figures(card.accuracy), card.license))
             continue
+        if _is_left_out(files[name]):
+            rows.append((name, "float", _LEFT_OUT, *_figures(card.accuracy), card.license))
+            continue
         try:
             for precision, size in _sizes(files[name]):
                 accuracy = card.accuracy if precision == "float" else card.accuracy_int8
@@ -56,9 +60,20 @@ def run_models(_options: argparse.Namespace) -> int:
     for row in rows:
         print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print_lines(_LEGEND)
+    if any(_LEFT_OUT in row for row in rows):
+        print_line(f"{_LEFT_OUT}  --weights DIR, the folder weights/ of a checkout")
     for what in dict.fromkeys(what for name, what in FETCHED_CONFIGS.items() if name not in files):
         print_line(f"not fetched  tddfa fetch {what}")
     return FAILED if failed else 0
+
+
+def _is_left_out(path: Any) -> bool:
+    """Whether the installed package does not have the network of a shipped config, and no other folder has it."""
+    from tddfa.model.assets import NOT_IN_WHEELS, data_folder, located
+
+    left_out = {data_folder() / name for name in NOT_IN_WHEELS}
+    shipped = path.parent == data_folder() / "configs"
+    return shipped and any(file.stem == path.stem and not located(file).is_file() for file in left_out)
 
 
 def _sizes(path: Any) -> Iterator[tuple[str, int]]:
@@ -72,7 +87,9 @@ def _sizes(path: Any) -> Iterator[tuple[str, int]]:
 
 
 def _bytes(config: Config) -> int:
-    return sum(path.stat().st_size for path in (config.model, config.detector.file, config.face_model))
+    from tddfa.model.assets import located
+
+    return sum(located(path).stat().st_size for path in (config.model, config.detector.file, config.face_model))
 
 
 def _figures(accuracy: Accuracy) -> tuple[str, str, str]:

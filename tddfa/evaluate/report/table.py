@@ -14,7 +14,7 @@ from tddfa.aligner import Aligner
 from tddfa.datasets.files import relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.result import Figure, Result
-from tddfa.model.assets import config_path
+from tddfa.model.assets import config_path, located
 from tddfa.model.config import Config
 
 MADE_BY = {
@@ -69,7 +69,7 @@ def identity(
         "tddfa": __version__,
         "config": settings.name,
         "precision": precision,
-        "model_sha256": _sha256(settings.model),
+        "model_sha256": _sha256(located(settings.model)),
         "detector_sha256": _sha256(settings.detector.file),
         "face_model_sha256": _sha256(settings.face_model),
         "exact_crop": exact_crop,

@@ -5,7 +5,17 @@ import shutil
 import pytest
 
 from tddfa.model import assets
-from tddfa.model.assets import REGISTRY, AssetError, cache_folder, config_path, data_folder, verified
+from tddfa.model.assets import (
+    NOT_IN_WHEELS,
+    REGISTRY,
+    WEIGHTS_VARIABLE,
+    AssetError,
+    cache_folder,
+    config_path,
+    data_folder,
+    located,
+    verified,
+)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
@@ -42,6 +52,47 @@ def test_other_files_are_not_hashed_but_must_exist(tmp_path):
     assert verified(tmp_path / "mine.onnx") == tmp_path / "mine.onnx"
     with pytest.raises(AssetError, match=r"other\.onnx: no such file"):
         verified(tmp_path / "other.onnx")
+
+
+class TestWeightsOfAWheel:
+    NAME = NOT_IN_WHEELS[0]
+
+    @pytest.fixture
+    def wheel(self, tmp_path, monkeypatch):
+        """The path of weights that an installed package does not have, as its config names it."""
+        (tmp_path / "package/weights").mkdir(parents=True)
+        (tmp_path / "package/configs").mkdir()
+        monkeypatch.setattr(assets, "data_folder", lambda: tmp_path / "package")
+        monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+        return tmp_path / "package/configs/.." / self.NAME
+
+    def test_they_are_registered(self):
+        assert set(NOT_IN_WHEELS) < set(REGISTRY)
+        assert "weights/open_mb05.onnx" not in NOT_IN_WHEELS
+
+    def test_a_missing_file_says_where_it_is(self, wheel):
+        with pytest.raises(AssetError, match="no such file; a checkout has it: --weights CHECKOUT/weights, or TDDFA_W"):
+            verified(wheel)
+
+    def test_the_folder_of_the_variable_has_it(self, wheel, root, monkeypatch):
+        monkeypatch.setenv(WEIGHTS_VARIABLE, str(root / "weights"))
+        assert verified(wheel) == located(wheel) == root / self.NAME
+
+    def test_it_must_be_the_released_file_there_too(self, wheel, tmp_path, monkeypatch):
+        (tmp_path / wheel.name).write_bytes(b"x")
+        monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+        with pytest.raises(AssetError, match="not the released file"):
+            verified(wheel)
+
+    def test_a_file_of_the_package_comes_first(self, wheel, tmp_path, root, monkeypatch):
+        (tmp_path / "package" / self.NAME).write_bytes(b"x")
+        monkeypatch.setenv(WEIGHTS_VARIABLE, str(root / "weights"))
+        assert located(wheel) == wheel
+
+    def test_other_folders_are_not_replaced(self, wheel, tmp_path, root, monkeypatch):
+        monkeypatch.setenv(WEIGHTS_VARIABLE, str(root / "weights"))
+        with pytest.raises(AssetError, match=r"no such file$"):
+            verified(tmp_path / wheel.name)
 
 
 def test_configs_by_name_and_by_file(tmp_path):
