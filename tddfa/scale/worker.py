@@ -20,6 +20,7 @@ from tddfa.model.assets import config_path
 from tddfa.model.config import Config
 from tddfa.scale import job as layout
 from tddfa.scale.archives import Archive, crop_files, mesh_files
+from tddfa.scale.attempts import REASON, Attempt
 from tddfa.scale.items import Item, unpack
 from tddfa.scale.job import Job, MixedError, model_hash
 from tddfa.scale.plan import Task, manifest_name, part_name
@@ -98,11 +99,14 @@ class Worker:
             raise FileNotFoundError(f"{self.store.url}: {task.file} is gone: another run has changed the plan")
         items = unpack(data)
         photos = [item for item in items if item.kind == "photo"]
+        attempt = Attempt(self.store, task)
         with _Shard(self, task.shard) as shard:
-            self._do_photos(photos, shard)
-            for item in items:
-                if item.kind == "video":
-                    self._do_video(item, shard)
+            if attempt.is_careful:
+                self._do_one_by_one(items, shard, attempt)
+            elif photos:
+                self._do_photos(photos, shard)
+            else:
+                self._do_video(items[0], shard)
         manifest = {
             "shard": task.shard,
             "inputs": task.inputs,
@@ -115,6 +119,7 @@ class Worker:
         }
         name = manifest_name(task.shard, task.inputs, shard.table.rows, len(shard.errors))
         self.store.write(name, json.dumps(manifest, indent=1).encode())
+        attempt.finish()
         return Summary(
             task.shard,
             len(photos),
@@ -126,8 +131,19 @@ class Worker:
             os.getpid(),
         )
 
-    def _do_photos(self, items: Sequence[Item], shard: _Shard) -> None:
-        numbers = itertools.count()
+    def _do_one_by_one(self, items: Sequence[Item], shard: _Shard, attempt: Attempt) -> None:
+        for number, item in enumerate(items):
+            if attempt.has_ended_processes(number):
+                shard.add_error(item, REASON)
+                continue
+            attempt.begin(number)
+            if item.kind == "video":
+                self._do_video(item, shard)
+            else:
+                self._do_photos([item], shard, number)
+
+    def _do_photos(self, items: Sequence[Item], shard: _Shard, first: int = 0) -> None:
+        numbers = itertools.count(first)
         for batch in _batches(load_photos(items), self.job.batch_size):
             good = [loaded for loaded in batch if loaded.image is not None]
             faces = iter(self._faces(good))

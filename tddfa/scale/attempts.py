@@ -1,0 +1,71 @@
+"""Attempts at a shard: a photo that ends every process that reads it is found, and left out."""
+
+from __future__ import annotations
+
+import json
+
+from tddfa.scale.job import STATE
+from tddfa.scale.plan import Task
+from tddfa.scale.stores import Store
+
+TRIES = f"{STATE}/tries"
+"""Folder of the shards that are in work."""
+
+REASON = "the process that read it ended, twice"
+"""Error of such a photo."""
+
+_CAREFUL_AFTER = 3  # attempts that ended with their process; a machine may be shut down, or short of memory
+_DEATHS = 2  # of processes at one photo
+
+
+class Attempt:
+    """One attempt at a shard. What it notes outlives its process.
+
+    An error of Python is a row of errors, but a bug of a decoder, or a lack of memory, ends the process. Ray starts
+    another, which tries the shard again. After three of them the photos are read one by one, each noted before.
+
+    Examples
+    --------
+    >>> from tddfa.scale.attempts import Attempt
+    >>> from tddfa.scale.plan import Task
+    >>> from tddfa.scale.stores import Store
+    >>> store, task = Store(str(tmp)), Task(0, "", 0, 0, "a")
+    >>> [Attempt(store, task).is_careful for _ in range(4)]
+    [False, False, False, True]
+    >>> for _ in range(2):
+    ...     Attempt(store, task).begin(7)
+    >>> Attempt(store, task).has_ended_processes(7)
+    True
+    """
+
+    def __init__(self, store: Store, task: Task) -> None:
+        self._store = store
+        self._name = f"{TRIES}/{task.shard:08d}.json"
+        self._inputs = task.inputs
+        content = store.read(self._name)
+        before = {} if content is None else dict(json.loads(content))
+        if before.get("inputs") != task.inputs:
+            before = {}
+        self._tries = int(before.get("tries", 0))
+        self._deaths: dict[str, int] = dict(before.get("deaths", {}))
+        if before.get("at") is not None:
+            self._deaths[str(before["at"])] = self._deaths.get(str(before["at"]), 0) + 1
+        self.is_careful = self._tries >= _CAREFUL_AFTER
+        self._tries += 1
+        self._write(None)
+
+    def begin(self, number: int) -> None:
+        """Note that an item of the shard is read now."""
+        self._write(number)
+
+    def has_ended_processes(self, number: int) -> bool:
+        """Whether two processes ended at an item."""
+        return self._deaths.get(str(number), 0) >= _DEATHS
+
+    def finish(self) -> None:
+        """Forget the attempts."""
+        self._store.remove(self._name)
+
+    def _write(self, number: int | None) -> None:
+        content = {"inputs": self._inputs, "tries": self._tries, "at": number, "deaths": self._deaths}
+        self._store.write(self._name, json.dumps(content).encode())

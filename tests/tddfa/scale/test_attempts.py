@@ -1,0 +1,56 @@
+"""A photo that ends the process that reads it does not stop a run for ever."""
+
+import pytest
+
+from builders_scale import errors, faces
+
+pytest.importorskip("fsspec")
+pytest.importorskip("pyarrow")
+
+from tddfa.scale import reading, worker
+from tddfa.scale.attempts import REASON
+
+
+class ProcessEnded(BaseException):
+    """In the place of a crash: nothing below the test catches it."""
+
+
+@pytest.fixture
+def fatal(monkeypatch):
+    """Let photos with this name end the process that reads them; count how often."""
+    deaths = []
+
+    def fatal(name):
+        def load(items, **options):
+            for item in items:
+                if item.name.endswith(name):
+                    deaths.append(item.name)
+                    raise ProcessEnded
+                yield from reading.load_photos([item])
+
+        monkeypatch.setattr(worker, "load_photos", load)
+        return deaths
+
+    return fatal
+
+
+def test_it_becomes_a_row_of_errors_after_five_processes(do, photos, tmp_path, fatal):
+    deaths = fatal("face_1.png")
+    for _ in range(5):
+        with pytest.raises(ProcessEnded):
+            do(photos)
+    report = do(photos)
+    assert len(deaths) == 5
+    assert (report.faces, report.errors) == (9, 3)
+    assert errors(tmp_path / "out")[str(photos / "face_1.png")] == REASON
+    assert not list((tmp_path / "out/_tddfa/tries").iterdir())
+
+
+def test_a_machine_that_is_shut_down_four_times_costs_no_photo(do, photos, tmp_path, fatal, monkeypatch):
+    fatal("face_1.png")
+    for _ in range(4):
+        with pytest.raises(ProcessEnded):
+            do(photos)
+    monkeypatch.setattr(worker, "load_photos", reading.load_photos)
+    assert do(photos).faces == 10
+    assert len(faces(tmp_path / "out")) == 10
