@@ -64,6 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     told = "how often the tests of kill -9 kill a command, together (default: %(default)s)"
     parser.addoption("--kills", type=int, default=30, metavar="N", help=told)
 
+    told = "length of the tests of the marker soak, as a fraction of a whole one (default: short forms)"
+    parser.addoption("--soak", type=float, default=0.0, metavar="F", help=told)
+
 
 def how_to_run(reason: str) -> str:
     """What a skipped test needs, from the reason that it gave."""
@@ -77,13 +80,17 @@ def how_to_run(reason: str) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name what was skipped, and how to get it; after a longer run with hostile files, tell how many there were."""
-    if config.option.fuzz_minutes:
-        terminalreporter.section("hostile files")
-        for report in terminalreporter.stats.get("passed", ()):
-            for name, value in report.user_properties:
-                if name == "examples":
-                    terminalreporter.write_line(f"{value:8,}  {report.nodeid}")
+    """Name what was skipped, and how to get it; tell figures of long runs."""
+    figures = [
+        (name, value, report.nodeid)
+        for report in terminalreporter.stats.get("passed", ())
+        for name, value in report.user_properties
+        if (name == "examples" and config.option.fuzz_minutes) or name in ("kills", "soak")
+    ]
+    if figures:
+        terminalreporter.section("hostile files, kills and long runs")
+        for name, value, test in figures:
+            terminalreporter.write_line(f"{value:,} {name}  {test}" if isinstance(value, int) else f"{value}  {test}")
     # a file that is skipped as a whole counts as one
     skipped = Counter(how_to_run(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
     if not importlib.util.find_spec("torch"):

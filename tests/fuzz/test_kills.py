@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from builders_kills import Killer
 
+from builders_kills import Killer
 from tddfa.model.runtime import Model
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_a_training(killer, kills, root, tmp_path, record_property):
     for at in moments(changes, kills, 6):
         shutil.rmtree(tmp_path / "run")
         assert killer.run(command, at, tmp_path) == -9
-        for path in (tmp_path / "run").iterdir():
+        for path in (tmp_path / "run").glob("*"):
             if path.suffix == ".pt":
                 load_checkpoint(path, "scan")
             elif path.suffix == ".onnx":
@@ -153,6 +153,7 @@ def test_a_training(killer, kills, root, tmp_path, record_property):
                     json.loads(line)
             elif path.suffix != ".part":
                 raise AssertionError(f"expected no file {Path(path).name}")
-        assert killer.run([*command, "--resume"], 0, tmp_path) == 0
+        begun = any((tmp_path / "run" / name).exists() for name in checkpoints)
+        assert killer.run([*command, *["--resume"] * begun], 0, tmp_path) == 0
         assert ours(contents(tmp_path / "run")).keys() == names
     record_property("kills", kills)

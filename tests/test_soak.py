@@ -1,0 +1,101 @@
+"""Long runs: memory stays where it is after the first part, and no descriptor is left open.
+
+Short forms by ``pytest -m slow``; ``pytest -m soak --soak 1`` takes 10,000 frames, 5,000 photos and 6,400 requests.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from builders_soak import PHOTO, state
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux: /proc tells memory and descriptors"),
+]
+
+MAX_GROWTH = 0.02
+CLIENTS = 64
+
+
+@pytest.fixture
+def count(request):
+    """Units of work: a number for a whole run, times ``--soak``."""
+    return lambda whole, least: max(round(whole * request.config.getoption("--soak")), least)
+
+
+def check(noted, record_property):
+    """Compare the part from 20 to 50 % of a run with its last 30 %."""
+    units = noted[-1][0]
+    assert len(noted) >= 10
+    early = [note for note in noted if 0.2 * units <= note[0] <= 0.5 * units]
+    late = [note for note in noted if note[0] >= 0.7 * units]
+    before, after = (statistics.median(megabytes for _, megabytes, _ in part) for part in (early, late))
+    record_property("soak", f"{units} units, {before:.1f} -> {after:.1f} MB, {late[-1][2]} descriptors")
+    assert after <= (1 + MAX_GROWTH) * before, f"{units} units: {before:.1f} -> {after:.1f} MB"
+    assert {descriptors for *_, descriptors in late} <= {descriptors for *_, descriptors in early}
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole", "least"), [("photos", 5000, 60), ("video", 10_000, 120), ("webcam", 10_000, 120)]
+)
+def test_commands(root, tmp_path, count, record_property, kind, whole, least):
+    command = [sys.executable, root / "tests/builders_soak.py", kind, str(count(whole, least)), tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["status"] == (1 if kind == "photos" else 0), done.stderr  # damaged photos are told
+    check(result["noted"], record_property)
+
+
+def test_clients_of_the_service(count, record_property):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("python_multipart")
+    total = count(6400, 4 * CLIENTS)
+    whole = PHOTO.read_bytes()
+    bodies = [whole, whole[:5000], b"no image", whole]
+    command = [sys.executable, "-m", "tddfa", "serve", "--port", "0", "--max-requests", str(CLIENTS), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address), address
+
+        def ask(number):
+            request = urllib.request.Request(
+                f"{address}/v1/faces?dense=false", bodies[number % len(bodies)], {"Content-Type": "image/jpeg"}
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=600) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code
+
+        noted, statuses = [], []
+        step = max(total // 40, CLIENTS // 4)
+        with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
+            for begin in range(0, total, step):
+                statuses += clients.map(ask, range(begin, min(begin + step, total)))
+                # without a request in flight
+                noted.append((len(statuses), *state(process.pid)))
+        assert set(statuses) == {200, 400}
+        assert statuses.count(200) == sum(number % len(bodies) in (0, 3) for number in range(total))
+        check(noted, record_property)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, 130)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
