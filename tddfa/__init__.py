@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face, Mesh, Params, Roi
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "Aligner": "tddfa.aligner",

@@ -1,4 +1,4 @@
-"""The rules of the package's layout, checked in the source: see the section Layers of CONTRIBUTING.md."""
+"""The rules of the package's layout, checked in the source: see the section Layers of docs/architecture.md."""
 
 import ast
 import functools
@@ -76,8 +76,8 @@ def imports() -> dict[str, tuple[Import, ...]]:
 
 
 def layers() -> dict[str, int]:
-    """Rank of each module or package of the first level: order in the table of CONTRIBUTING.md, row by row."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    """Rank of each module or package of the first level: order in the table of docs/architecture.md, row by row."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     section = text[text.index("## Layers") :]
     rows = re.findall(r"^\| \d+ \| ([^|]+) \|", section, re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
@@ -93,8 +93,8 @@ def layer(module: str) -> str:
 def test_the_table_of_layers_names_every_module_and_package():
     ranked = set(layers())
     there = {layer(name) for name in modules() if name != "tddfa"} - {"__main__"}
-    assert not there - ranked, "missing in CONTRIBUTING.md"
-    assert not ranked - there, "in CONTRIBUTING.md, but not in tddfa/"
+    assert not there - ranked, "missing in docs/architecture.md"
+    assert not ranked - there, "in docs/architecture.md, but not in tddfa/"
 
 
 def test_no_module_imports_a_higher_layer():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.errors import TddfaError
@@ -153,7 +154,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         help="name or config file of the model (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--weights", type=_folder, metavar="DIR",
+        "--weights", metavar="DIR",
         help="folder of weights that the installed package does not have, such as weights/ of a checkout "
         "(default: that of the variable TDDFA_WEIGHTS)",
     )  # fmt: skip
@@ -205,13 +206,6 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     group.add_argument("--onnx", action="store_true", help="option of 3DDFA_V2: accepted; networks are always ONNX")
 
 
-def _folder(text: str) -> str:
-    """Parse the path of a folder that exists."""
-    if not os.path.isdir(text):  # noqa: PTH112  (pathlib would slow --help down)
-        raise argparse.ArgumentTypeError(f"expected a folder, got {text!r}")
-    return text
-
-
 def _convention(text: str) -> str:
     """Parse the name of a landmark convention; those of the shipped models in any case."""
     return text.lower() if text.lower() in ("300w", "300w-lp") else text
@@ -244,7 +238,7 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     Raises
     ------
     UsageError
-        If the face model does not have the landmark convention.
+        If the face model does not have the landmark convention, or if the folder of ``--weights`` is none.
     """
     from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
@@ -252,6 +246,8 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     from tddfa.model.assets import WEIGHTS_VARIABLE
 
     if options.weights is not None:
+        if not Path(options.weights).is_dir():
+            raise UsageError(f"--weights: expected a folder, got {options.weights!r}")
         os.environ[WEIGHTS_VARIABLE] = options.weights  # processes that a command starts need it too
     for line in conflicts():
         print_warning(line)

@@ -1,9 +1,12 @@
-"""What is loaded before the first photo."""
+"""What is loaded before the first photo, and from where."""
+
+import os
 
 from tddfa._shared import image_io
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
 from tddfa.cli._common import load_networks
+from tddfa.model.assets import WEIGHTS_VARIABLE
 from tddfa.model.runtime import Model
 
 
@@ -30,3 +33,18 @@ def test_the_detector_is_loaded_only_if_it_is_used(monkeypatch):
     assert "_session" not in vars(aligner.detector.find.model)
     load_networks(aligner)
     assert "_session" in vars(aligner.detector.find.model)
+
+
+def test_the_folder_of_weights_must_be_one(root, capsys, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, "before")
+    photo = str(root / "examples/inputs/astronaut.jpg")
+    assert main(["image", photo, "--weights", "no/such/folder"]) == 2
+    assert "--weights: expected a folder, got 'no/such/folder'\n" in capsys.readouterr().err
+    assert os.environ[WEIGHTS_VARIABLE] == "before"
+
+
+def test_the_folder_of_weights_is_that_of_processes_too(root, tmp_path, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, "before")  # restored after the test
+    photo = str(root / "examples/inputs/astronaut.jpg")
+    assert main(["image", photo, "--weights", str(tmp_path), "--out", str(tmp_path)]) == 0
+    assert os.environ[WEIGHTS_VARIABLE] == str(tmp_path)
