@@ -29,6 +29,7 @@ served = all(importlib.util.find_spec(name) for name in ("fastapi", "prometheus_
 collect_ignore += [] if served else ["tddfa/serve"]
 scaled = all(importlib.util.find_spec(name) for name in ("fsspec", "pyarrow"))
 collect_ignore += [] if scaled else ["tddfa/scale"]
+collect_ignore += [] if importlib.util.find_spec("gradio") else ["tddfa/serve/page"]
 # run by the Python of another toolkit, whose modules it imports
 collect_ignore += ["tddfa/bench/peers", "setup.py"]
 

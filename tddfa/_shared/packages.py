@@ -19,6 +19,7 @@ REQUIREMENTS = {
     "fastapi": "fastapi",
     "fastapi_offline": "fastapi-offline",
     "fsspec": "fsspec",
+    "gradio": "gradio",
     "imageio": "imageio",
     "matplotlib": "matplotlib",
     "numpy": "numpy",

@@ -21,6 +21,8 @@ class Limits:
         For the body of a request to arrive.
     seconds : float
         For the work of a request, from when its body is there, the wait for a worker included.
+    video_seconds : float
+        Duration of a video.
 
     Examples
     --------
@@ -34,6 +36,7 @@ class Limits:
     requests: int = 16
     upload_seconds: float = 30.0
     seconds: float = 30.0
+    video_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import logging
 import re
 import socket
@@ -13,10 +14,11 @@ from typing import Any
 
 from tddfa._shared.cores import available_cores
 from tddfa._shared.packages import needs
-from tddfa.cli._common import add_model_options, integer, load_aligner, load_networks, print_line
+from tddfa.cli._common import add_model_options, integer, load_aligner, load_networks, print_line, print_warning
 
 _MILLION = 10**6
 _PACKAGES = ("fastapi", "uvicorn", "python-multipart", "prometheus-client")
+_PAGE = "gradio"
 _GPU_WORKERS = 2  # one decodes while the other's networks run
 
 
@@ -27,9 +29,10 @@ def add_parser(commands: Any) -> None:
         help="serve a model over HTTP",
         description="Serve a model over HTTP: POST /v1/faces takes an image and returns its faces, POST\n"
         "/v1/draw/KIND a picture of them; GET /docs describes all routes, GET /metrics has numbers for Prometheus.\n"
-        "Only this machine can reach it, unless --host says otherwise; there is no encryption. SIGTERM ends it when\n"
-        "the requests that it has are answered. A line per request goes to stderr: time, route, status, bytes, ms;\n"
-        f"nothing of an image. Needs {', '.join(_PACKAGES)}.",
+        "The page at / takes photos, videos and the camera; it needs gradio. Only this machine can reach the service,\n"
+        "unless --host says otherwise; there is no encryption. SIGTERM ends it when the requests that it has are\n"
+        "answered. A line per request goes to stderr: time, route, status, bytes, ms; nothing of an image.\n"
+        f"Needs {', '.join(_PACKAGES)}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_serve)
@@ -69,6 +72,11 @@ def add_parser(commands: Any) -> None:
         help="origin of other pages whose scripts may use the service, such as https://example.org; may be given "
         "several times (default: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-video-seconds", type=integer(1, 3600), default=60, metavar="N",
+        help="longest video of the page, in seconds (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--no-page", action="store_true", help="leave out the page at / (default: no)")
     add_model_options(parser)
 
 
@@ -97,9 +105,12 @@ def run_serve(options: argparse.Namespace) -> int:
         pixels=options.max_megapixels * _MILLION,
         requests=options.max_requests,
         seconds=options.max_seconds,
+        video_seconds=options.max_video_seconds,
     )
     app = create_app(aligner, limits, workers=workers, batch=options.max_batch, key=key, origins=options.cors_origin)
     with _listening(options.host, options.port) as listener, _logged(LOG):
+        if not options.no_page:
+            _add_page(app)
         host = f"[{options.host}]" if ":" in options.host else options.host
         print_line(f"http://{host}:{listener.getsockname()[1]}")
         # what runs may take this long after SIGTERM, and its upload as long again
@@ -107,12 +118,23 @@ def run_serve(options: argparse.Namespace) -> int:
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=patience)
         )
+        app.state.ending = lambda: server.should_exit
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # the signal that ended it, once more
             if not server.should_exit:
                 raise
     return 0
+
+
+def _add_page(app: Any) -> None:
+    """Add the page, if its package is there."""
+    if importlib.util.find_spec(_PAGE) is None:
+        print_warning(f"no page at /: {needs('the page', _PAGE)}; --no-page leaves it out without this line")
+        return
+    from tddfa.serve.page import add_page
+
+    add_page(app)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ KEY = "correct-horse-battery"
 @contextlib.contextmanager
 def serving(*options):
     """A process, and its address."""
-    command = [sys.executable, "-m", "tddfa", "serve", "--port", "0", "--device", "cpu", *options]
+    command = [sys.executable, "-m", "tddfa", "serve", "--port", "0", "--device", "cpu", "--no-page", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = process.stdout.readline().strip()

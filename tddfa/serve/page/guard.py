@@ -1,0 +1,287 @@
+"""What of gradio the page lets through: its own routes, files of its own folder, bodies of a limited size.
+
+Gradio has routes for files, proxies, components, monitoring and more, and takes the path of an upload as the client
+tells it. `Guard` stands before it: other routes do not exist, and a request whose data name a file outside the folder
+of uploads, or an address, is refused before gradio reads it.
+
+>>> from tddfa.serve.page.guard import is_inside
+>>> is_inside(tmp, str(tmp / "a.jpg")), is_inside(tmp, "/etc/passwd"), is_inside(tmp, "https://host/a.jpg")
+(False, False, False)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tddfa.serve.limits import Limits
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PATTERNS = ("/", "/theme.css", "/favicon.ico", "/assets/{path:path}", "/static/{path:path}", "/gradio_api/{path:path}")
+"""Routes of the page, for a router; the rest of the service is not touched."""
+
+_API = "/gradio_api/"
+_FILE = f"{_API}file="
+_READ = re.compile(r"(startup-events|queue/data|upload_progress|heartbeat/\w+|theme\.css)")
+_WRITTEN = ("queue/join", "cancel", "upload")
+_MAX_CALL_BYTES = 1 << 20  # of a call: names, numbers and paths
+_FORM_BYTES = 1 << 16  # around the file of a form
+_POLL_SECONDS = 0.5
+_FOLDER_UPLOADS = 50  # uploads of the largest size that the folder takes
+
+_POLICY = "; ".join((
+    "default-src 'self'",
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # gradio's page has both
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data: blob:",
+    "media-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "connect-src 'self' data: blob:",
+    "worker-src 'self' blob:",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+))  # fmt: skip
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, reason: str, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.retry = status, reason, retry
+
+
+def is_inside(folder: Path, path: str) -> bool:
+    """Whether a path is that of a regular file in a folder, links followed.
+
+    Examples
+    --------
+    >>> from tddfa.serve.page.guard import is_inside
+    >>> (tmp / "a.jpg").write_bytes(b"")
+    0
+    >>> is_inside(tmp, str(tmp / "a.jpg")), is_inside(tmp, str(tmp / "b/../../etc/passwd"))
+    (True, False)
+    """
+    try:
+        real = os.path.realpath(path, strict=True)
+    except (OSError, ValueError):  # there is none, or no system takes this name
+        return False
+    return Path(real).is_file() and Path(real).is_relative_to(os.path.realpath(folder))
+
+
+def without_addresses(data: Any, folder: Path) -> Any:
+    """Return the data of a call, with the paths of uploads alone.
+
+    Parameters
+    ----------
+    data : object
+        From JSON.
+    folder : Path
+        Of the uploads.
+
+    Raises
+    ------
+    ValueError
+        If a record of a file names none of the folder.
+
+    Examples
+    --------
+    >>> from tddfa.serve.page.guard import without_addresses
+    >>> without_addresses({"data": [{"path": "/etc/passwd"}]}, tmp)
+    Traceback (most recent call last):
+        ...
+    ValueError: expected a file that was uploaded to this page
+    """
+    if isinstance(data, list):
+        return [without_addresses(item, folder) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if "path" not in data:
+        return {key: without_addresses(value, folder) for key, value in data.items()}
+    path = data["path"]
+    if not isinstance(path, str) or not is_inside(folder, path):
+        raise ValueError("expected a file that was uploaded to this page")
+    # nothing else of the record is read: not its address, which may hold the file itself
+    return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
+
+
+class Guard:
+    """An ASGI application before gradio's.
+
+    Parameters
+    ----------
+    app : ASGI application
+        Gradio's.
+    folder : Path
+        Of the uploads and results.
+    limits : Limits
+        Bytes of an upload, its seconds, and how many at a time.
+    ending : function, optional
+        Whether the server is about to end: it would wait for the connection that each open page holds.
+    """
+
+    def __init__(self, app: Asgi, folder: Path, limits: Limits, ending: Callable[[], bool] = bool) -> None:
+        self._app, self._folder, self._limits, self._ending = app, folder, limits, ending
+        self._uploads = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let gradio answer it."""
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                private = [(b"cache-control", b"private, no-store")] if scope["path"].startswith(_API) else []
+                ours = [*_HEADERS, *private]
+                names = {name for name, _ in ours}
+                kept = [(name, value) for name, value in message["headers"] if name.lower() not in names]
+                message["headers"] = [*kept, *ours]
+            await send(message)
+
+        try:
+            receive = await self._checked(scope, receive)
+        except _Refused as refused:
+            await _answer(send_with_headers, refused)
+            return
+        if scope["path"].startswith(f"{_API}heartbeat/"):
+            await self._until_ending(scope, receive, send_with_headers)
+            return
+        if scope["path"] != f"{_API}upload":
+            await self._app(scope, receive, send_with_headers)
+            return
+        self._uploads += 1
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._uploads -= 1
+
+    async def _until_ending(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let gradio answer until the server is about to end; then end the answer."""
+        answer = asyncio.ensure_future(self._app(scope, receive, send))
+        try:
+            while not answer.done() and not self._ending():
+                await asyncio.wait([answer], timeout=_POLL_SECONDS)
+            if answer.done():
+                answer.result()
+                return
+        finally:
+            answer.cancel()
+        await asyncio.wait([answer])
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _checked(self, scope: Scope, receive: Receive) -> Receive:
+        """Return what gradio may receive, or raise `_Refused`."""
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1"):
+            raise _Refused(403, "expected a request of this page, got one of another")
+        name = path.removeprefix(_API)
+        if method in ("GET", "HEAD"):
+            if path.startswith(_FILE):
+                if not is_inside(self._folder, path.removeprefix(_FILE)):
+                    raise _Refused(404, "no such file")
+            elif path.startswith(_API) and not _READ.fullmatch(name):
+                raise _Refused(404, "no such route")
+            return receive
+        if method != "POST" or not path.startswith(_API) or name not in _WRITTEN:
+            raise _Refused(405 if method != "POST" else 404, "no such route")
+        if name == "upload":
+            return await self._upload(headers, receive)
+        body = await self._body(headers, receive, _MAX_CALL_BYTES)
+        try:
+            data = without_addresses(json.loads(body), self._folder)
+        except (ValueError, RecursionError) as error:
+            wrong = isinstance(error, (json.JSONDecodeError, UnicodeDecodeError, RecursionError))
+            raise _Refused(400 if wrong else 403, "expected JSON" if wrong else str(error)) from None
+        # another length than the header tells: the body is read to its end, not by the header
+        return _replay(json.dumps(data).encode())
+
+    async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        limits = self._limits
+        if self._uploads >= limits.requests:
+            raise _Refused(503, f"expected at most {limits.requests} uploads at a time", retry=True)
+        if await asyncio.to_thread(folder_bytes, self._folder) > _FOLDER_UPLOADS * limits.bytes:
+            raise _Refused(503, "the folder of uploads is full; it is emptied after some minutes", retry=True)
+        return _replay(await self._body(headers, receive, limits.bytes + _FORM_BYTES))
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
+        too_large = _Refused(413, f"expected at most {limit} bytes")
+        length = headers.get(b"content-length", b"").decode("latin-1")
+        if length.isdecimal() and int(length) > limit:
+            raise too_large
+        body = bytearray()
+
+        async def read() -> None:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _Refused(400, "the connection was closed before the whole request was there")
+                body.extend(message.get("body", b""))
+                more = message.get("more_body", False)
+                if len(body) > limit:
+                    raise too_large
+
+        seconds = self._limits.upload_seconds
+        try:
+            await asyncio.wait_for(read(), seconds)
+        except asyncio.TimeoutError:
+            raise _Refused(504, f"expected the whole request within {seconds:g} seconds") from None
+        return bytes(body)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Sum of the sizes of all files below a folder; files that vanish meanwhile do not count.
+
+    Examples
+    --------
+    >>> from tddfa.serve.page.guard import folder_bytes
+    >>> (tmp / "a").write_bytes(b"1234")
+    4
+    >>> folder_bytes(tmp)
+    4
+    """
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118  (thousands of files)
+            except OSError:
+                continue
+    return total
+
+
+def _replay(body: bytes) -> Receive:
+    """Give a body that was read; then wait, as a client does that has sent all."""
+    sent = False
+
+    async def receive() -> MutableMapping[str, Any]:
+        nonlocal sent
+        if sent:
+            await asyncio.Event().wait()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+async def _answer(send: Send, refused: _Refused) -> None:
+    body = json.dumps({"detail": refused.reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refused.retry:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,227 @@
+"""What the page shows, and what its buttons do: the layout in gradio."""
+
+from __future__ import annotations
+
+import html
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from tddfa.model.assets import data_folder
+from tddfa.serve.engine import Engine
+from tddfa.serve.page.guard import is_inside
+from tddfa.serve.page.jobs import PageError, photo, photo_kinds, video_kinds, video_steps
+from tddfa.serve.page.view import faces_table, progress_bar, shape_bars, tracks_table
+
+_LOG = logging.getLogger(__name__)
+
+EXAMPLES = "examples"
+"""Folder of the copies of the examples, which stay."""
+
+_HEIGHT = 380  # of pictures, px
+_UPDATES = 100  # of a progress bar: every percent
+_DEFAULT_KINDS = ("2d_sparse", "3d", "pose", "glb")
+
+
+class Layout:
+    """The layout, and what its buttons do.
+
+    Parameters
+    ----------
+    engine : Engine
+    folder : Path
+        Of the uploads and results; the examples are copied to it.
+    keep_seconds : float
+        For how long uploads are kept: for the text of the page.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, keep_seconds: float) -> None:
+        self._engine, self._folder, self._keep_seconds = engine, folder, keep_seconds
+        self._photos = photo_kinds(engine.aligner)
+        self._videos = video_kinds(engine.aligner)
+
+    def build(self) -> gr.Blocks:
+        """Return the page."""
+        limits = self._engine.limits
+        with gr.Blocks(title="tddfa", analytics_enabled=False, fill_width=True) as blocks:
+            gr.HTML(
+                "<h1>tddfa</h1><p>Landmarks, mesh, head pose and expression of every face. Uploads stay on the "
+                f"machine of this service, and are deleted after {self._keep_seconds / 60:.0f} minutes. Up to "
+                f"{limits.bytes / 1e6:g} MB, {limits.pixels / 1e6:g} million pixels and {limits.video_seconds:g} "
+                "seconds.</p>",
+                elem_id="head",
+            )
+            with gr.Tabs():
+                with gr.Tab("Photo", id="photo"):
+                    self._photo_tab("photo", ["upload", "clipboard"], self._examples("*.jpg"))
+                with gr.Tab("Video", id="video"):
+                    self._video_tab()
+                with gr.Tab("Camera", id="camera"):
+                    self._photo_tab("camera", ["webcam"], [])
+        # pages that wait for the model are refused when as many wait as the service takes requests
+        return blocks.queue(max_size=limits.requests, default_concurrency_limit=2, api_open=False)
+
+    def _photo_tab(self, name: str, sources: Any, examples: list[Path]) -> None:
+        has_mesh = self._engine.aligner.decoder.has_mesh
+        chosen = [kind for kind in _DEFAULT_KINDS if kind in self._photos] or self._photos[:1]
+        with gr.Row():
+            with gr.Column(min_width=300):
+                source = gr.Image(
+                    label="Photo", sources=sources, type="filepath", elem_id=f"{name}-source", height=_HEIGHT,
+                    buttons=["fullscreen"], webcam_options=gr.WebcamOptions(mirror=False),
+                )  # fmt: skip
+                # Gradio would open the image before its size is checked. A subclass would make it write a .pyi file.
+                source.preprocess = _path_of
+                kinds = gr.CheckboxGroup(self._photos, value=chosen, label="Kinds of output", elem_id=f"{name}-kinds")
+                with gr.Row():
+                    every = gr.Button("All kinds", elem_id=f"{name}-every", scale=1, min_width=110)
+                    run = gr.Button("Find faces", variant="primary", elem_id=f"{name}-run", scale=2, min_width=140)
+                dataset = self._dataset(gr.Image, examples, name)
+            with gr.Column(min_width=300):
+                pictures = gr.Gallery(
+                    label="Result", preview=True, object_fit="contain", height=_HEIGHT, interactive=False,
+                    buttons=["download", "fullscreen"], elem_id=f"{name}-pictures",
+                )  # fmt: skip
+                table = gr.HTML(elem_id=f"{name}-faces", elem_classes="faces")
+        with gr.Row():
+            with gr.Column(min_width=300):
+                mesh = gr.Model3D(
+                    label="Heads: drag to turn", height=_HEIGHT, elem_id=f"{name}-mesh", camera_position=(90, 90, None),
+                    visible=has_mesh,
+                )  # fmt: skip
+            with gr.Column(min_width=300):
+                files = self._files(name)
+        bars = gr.HTML(elem_id=f"{name}-shapes", elem_classes="shapes", visible=has_mesh)
+        outputs = [pictures, mesh, table, files, bars]
+        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [pictures]}
+        every.click(lambda: self._photos, None, kinds, **hidden)
+        run.click(self._photo, [source, kinds], outputs, **shown)
+        if dataset is not None:
+            picked = dataset.click(_nth(examples), dataset, source, **hidden)
+            picked.then(self._photo, [source, kinds], outputs, **shown)
+
+    def _video_tab(self) -> None:
+        examples = self._examples("videos/*.mp4")
+        first = next((kind for kind in ("3d", "2d_sparse") if kind in self._videos), None)
+        with gr.Row():
+            with gr.Column(min_width=300):
+                source = gr.Video(label="Video", sources=["upload", "webcam"], height=_HEIGHT, elem_id="video-source")
+                kind = gr.Radio(self._videos, value=first, label="Kind of output", elem_id="video-kind")
+                with gr.Row():
+                    cancel = gr.Button("Cancel", interactive=False, elem_id="video-cancel", scale=1, min_width=110)
+                    run = gr.Button("Track faces", variant="primary", elem_id="video-run", scale=2, min_width=140)
+                state = gr.HTML(elem_id="video-state", elem_classes="state")
+                dataset = self._dataset(gr.Video, examples, "video")
+            with gr.Column(min_width=300):
+                result = gr.Video(label="Result", interactive=False, height=_HEIGHT, elem_id="video-result")
+                table = gr.HTML(elem_id="video-tracks", elem_classes="faces")
+                files = self._files("video")
+        outputs = [state, result, table, files, run, cancel]
+        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        settings = hidden | {"concurrency_limit": 1, "concurrency_id": "video"}
+        runs = [run.click(self._video, [source, kind], outputs, **settings)]
+        if dataset is not None:
+            picked = dataset.click(_nth(examples), dataset, source, **hidden)
+            runs.append(picked.then(self._video, [source, kind], outputs, **settings))
+        for event in runs:
+            event.failure(lambda: ("", *_buttons(running=False)), None, [state, run, cancel], **hidden)
+        cancel.click(
+            lambda: ("<p>Cancelled.</p>", *_buttons(running=False)), None, [state, run, cancel], cancels=runs, **hidden
+        )
+
+    def _files(self, name: str) -> Any:
+        return gr.Files(label="Files", interactive=False, elem_id=f"{name}-files", elem_classes="results")
+
+    def _examples(self, pattern: str) -> list[Path]:
+        """Copy the examples that are there into the folder of the page."""
+        copies = []
+        for path in sorted((data_folder() / "examples/inputs").glob(pattern)):
+            (self._folder / EXAMPLES).mkdir(exist_ok=True)
+            copies.append(Path(shutil.copy(path, self._folder / EXAMPLES)))
+        return copies
+
+    def _dataset(self, component: Any, examples: list[Path], name: str) -> Any:
+        if not examples:
+            return None
+        return gr.Dataset(
+            components=[component(render=False)], samples=[[str(path)] for path in examples], type="index",
+            label="Examples", elem_id=f"{name}-examples",
+        )  # fmt: skip
+
+    def _photo(self, upload: str | None, kinds: list[str]) -> tuple[Any, ...]:
+        with _as_errors():
+            result = photo(self._engine, self._own(upload, "photo"), kinds, self._folder)
+        pictures = [(str(path), name) for path, name in result.pictures]
+        mesh = None if result.mesh is None else str(result.mesh)
+        files = [str(path) for path in result.files] or None
+        return (
+            gr.Gallery(pictures, selected_index=_first(pictures)), mesh, faces_table(result.faces), files,
+            shape_bars(result.faces),
+        )  # fmt: skip
+
+    def _video(self, upload: str | None, kind: str) -> Iterator[tuple[Any, ...]]:
+        with _as_errors():
+            steps = video_steps(self._engine, self._own(upload, "video"), kind, self._folder)
+            yield (progress_bar("Reading the video.", 0, None), None, "", None, *_buttons(running=True))
+            shown = -1
+            try:
+                for step in steps:
+                    percent = _UPDATES * step.done // max(step.total or step.done, 1)
+                    if step.files:
+                        text = f"{step.done} frames, {len(step.tracks)} tracks."
+                        yield (
+                            progress_bar(text, 1, 1), str(step.files[0]), tracks_table(step.tracks, step.done),
+                            [str(path) for path in step.files], *_buttons(running=False),
+                        )  # fmt: skip
+                    elif percent != shown:
+                        shown = percent
+                        of = "" if step.total is None else f" of {step.total}"
+                        text = f"Frame {step.done}{of}, faces: {step.faces}."
+                        yield (progress_bar(text, step.done, step.total), *[gr.skip()] * 5)
+            finally:
+                steps.close()
+
+    def _own(self, upload: str | None, what: str) -> Path:
+        if upload is None:
+            raise PageError(f"Choose a {what} first.")
+        if not is_inside(self._folder, upload):
+            raise PageError("Upload the file to this page.")
+        return Path(upload)
+
+
+def _path_of(payload: Any) -> str | None:
+    return None if payload is None else payload.path
+
+
+def _nth(examples: list[Path]) -> Callable[[int], str]:
+    return lambda index: str(examples[index])
+
+
+def _first(pictures: list[tuple[str, str]]) -> int | None:
+    """Index of the picture that is shown first: the surface says the most at the size of a page."""
+    names = [name for _, name in pictures]
+    return names.index("3d") if "3d" in names else 0 if names else None
+
+
+def _buttons(*, running: bool) -> tuple[Any, Any]:
+    """The buttons that start and cancel a video."""
+    return gr.Button(interactive=not running), gr.Button(interactive=running)
+
+
+@contextmanager
+def _as_errors() -> Iterator[None]:
+    """Show an error in the page, in one sentence."""
+    try:
+        yield
+    except PageError as error:
+        raise gr.Error(html.escape(str(error)), title="Sorry", print_exception=False) from error
+    except Exception as error:
+        _LOG.exception("the page could not process an upload")
+        reason = "This did not work; the log of the service has the reason."
+        raise gr.Error(reason, title="Sorry", print_exception=False) from error
