@@ -13,6 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).parent
+REPOSITORY = "https://github.com/tddfa/tddfa"
 MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
 FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
@@ -88,11 +89,24 @@ def extension(name: str, *sources: str, **options: object) -> Extension:
     return Extension(name, list(sources), language="c++", extra_compile_args=FLAGS, **options)
 
 
+def long_description() -> str:
+    """Return the README for a package index, where links into the repository need its address."""
+
+    def absolute(link: re.Match[str]) -> str:
+        # an image is shown from its file, other links lead to the page of the file
+        return f"{link[1]}({REPOSITORY}/{'raw' if link[1].startswith('!') else 'blob'}/v{version[1]}/{link[2]})"
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"(!?\[[^]]*\])\((?!https?:|#)([^)]+)\)", absolute, readme)
+
+
 version = re.search(r'^__version__ = "(.+)"', (ROOT / "tddfa/__init__.py").read_text(encoding="utf-8"), re.M)
 assert version is not None
 
 setup(
     version=version[1],
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
     packages=[*find_packages(include=["tddfa*", "FaceBoxes", "Sim3DR"]), *DATA],
     package_dir=DATA,
     package_data={
