@@ -1,5 +1,6 @@
-"""Draw the images of the concept pages in docs/: frames and angles, landmark conventions, the face model."""
+"""Draw the images of the concept pages in docs/: frames and angles, landmark conventions, the face model, scores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 from landmarks_and_expressions import GROUP_COLORS, INK, PAPER, SUPERSAMPLE, canvas, materials, view
 from PIL import Image, ImageDraw, ImageFont
 
-from tddfa import Camera, Decoder, Mesh, draw, landmarks68
+from tddfa import Aligner, Camera, Detections, Mesh, draw, landmarks68
 from tddfa._shared import image_io
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -127,15 +128,30 @@ def edges(model, size, camera):
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def draw_scores(aligner):
+    """The boxes of the detector, and the faces that pass the face score, with these scores."""
+    image = image_io.read(DOCS.parent / "examples/inputs/two_people.jpg")
+    found = aligner.detector(image)
+    faces = aligner(image)
+    kept = Detections(xyxy=[face.box for face in faces], scores=[face.score for face in faces])
+    pictures = []
+    for caption, shown in (("score of the detector, 0.25 or more", found), ("face score, 0.5 or more", kept)):
+        drawn = draw.boxes(image, replace(shown, points=None, rotations=None))
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        pictures.append((caption, cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)))
+    return tiles(pictures, half, 2)
+
+
 DRAWINGS = {"frames": draw_frames, "conventions": draw_conventions, "face_model": draw_face_model}
 """What draws each image, by the name of its file."""
 
 
 def main():
     """Write the images of the concept pages."""
-    model = Decoder.load("open_mb05").face_model
-    for name, drawing in DRAWINGS.items():
-        done, data = cv2.imencode(".jpg", drawing(model), [cv2.IMWRITE_JPEG_QUALITY, 84])
+    aligner = Aligner.load("open_mb05", device="cpu")
+    images = {name: drawing(aligner.face_model) for name, drawing in DRAWINGS.items()}
+    for name, image in (*images.items(), ("scores", draw_scores(aligner))):
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 84])
         assert done
         image_io.write_atomic(DOCS / f"{name}.jpg", data.tobytes())
 

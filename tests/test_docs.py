@@ -277,6 +277,13 @@ def test_images_are_those_of_the_face_model(concepts, aligner, image):
     assert (DOCS / f"{image}.jpg").stat().st_size < 150_000
 
 
+def test_the_image_of_the_scores_is_that_of_the_models(concepts, aligner):
+    # of a photo, the JPEG differs from what was drawn
+    _, data = cv2.imencode(".jpg", concepts.draw_scores(aligner), [cv2.IMWRITE_JPEG_QUALITY, 84])
+    drawn = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(int)
+    assert np.abs(cv2.imread(str(DOCS / "scores.jpg")) - drawn).mean() < 0.5
+
+
 def test_a_page_shows_each_image(concepts):
     pages = "\n".join(map(text, PAGES))
-    assert all(f"]({image}.jpg)" in pages for image in concepts.DRAWINGS)
+    assert all(f"]({image}.jpg)" in pages for image in (*concepts.DRAWINGS, "scores"))
