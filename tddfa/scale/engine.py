@@ -164,7 +164,7 @@ def _on_cluster(
     blocks = min(len(tasks), max(_MAX_BLOCKS, _BLOCKS_PER_WORKER * workers))
     dataset = ray.data.from_items([task._asdict() for task in tasks], override_num_blocks=blocks).map_batches(
         _Pooled,
-        fn_constructor_args=(job, dict(identity)),
+        fn_constructor_args=(job, dict(identity), os.getcwd()),  # noqa: PTH109 - a text
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
@@ -184,18 +184,21 @@ def _on_cluster(
 class _Pooled:
     """A worker as Ray Data calls it: a table with the fields of `Task` in, one of summaries or a failure out.
 
+    Relative paths are those of the driver's working folder, also on a cluster that was started elsewhere.
+
     An error is a row. As an exception it would reach the driver as a page of text, or not before the worker was tried
     again.
     """
 
-    def __init__(self, job: Job, identity: Mapping[str, Any]) -> None:
-        self._job, self._identity = job, identity
+    def __init__(self, job: Job, identity: Mapping[str, Any], folder: str) -> None:
+        self._job, self._identity, self._folder = job, identity, folder
         self._worker: Worker | None = None
 
     def __call__(self, batch: Any) -> Any:
         rows: list[dict[str, Any]] = []
         try:
             if self._worker is None:
+                os.chdir(self._folder)
                 self._worker = Worker(self._job, self._identity)
             for row in batch.to_pylist():
                 rows.append({"summary": self._worker.run(Task(**row))._asdict(), "failure": None})

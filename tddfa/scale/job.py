@@ -115,6 +115,9 @@ class Job:
         model = options.pop("model")
         model.pop("precision", None)
         model.pop("threads", None)
+        if model.get("device") in ("auto", "cpu"):
+            # what auto finds depends on the machine, and may differ among workers; rows have the provider
+            del model["device"]
         return {
             "format": FORMAT,
             "version": __version__,

@@ -34,13 +34,17 @@ class Loaded(NamedTuple):
     reason: str = ""
 
 
-def load_photos(items: Sequence[Item], *, ahead_bytes: int = _AHEAD_BYTES) -> Iterator[Loaded]:
+def load_photos(
+    items: Sequence[Item], *, threads: int | None = None, ahead_bytes: int = _AHEAD_BYTES
+) -> Iterator[Loaded]:
     """Read and decode photos in their order, in threads that are ahead of the caller.
 
     Parameters
     ----------
     items : sequence of Item
         Photos.
+    threads : int, optional
+        CPU threads that may be taken; at least two decode, and more wait for URLs.
     ahead_bytes : int
         No further photo is begun while decoded ones of this size wait. So the photos in memory take at most this, and
         one photo per thread.
@@ -57,7 +61,8 @@ def load_photos(items: Sequence[Item], *, ahead_bytes: int = _AHEAD_BYTES) -> It
     >>> [loaded.image.shape for loaded in load_photos(list(list_items("examples/inputs/astronaut.jpg")))]
     [(512, 512, 3)]
     """
-    threads = _READERS_OF_URLS if any("://" in item.url for item in items) else _READERS
+    least = _READERS_OF_URLS if any("://" in item.url for item in items) else _READERS
+    threads = max(least, threads or 0)
     rows = _Rows()
     waiting: deque[Future[Loaded]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="tddfa-read") as pool:

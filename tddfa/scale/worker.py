@@ -144,7 +144,7 @@ class Worker:
 
     def _do_photos(self, items: Sequence[Item], shard: _Shard, first: int = 0) -> None:
         numbers = itertools.count(first)
-        for batch in _batches(load_photos(items), self.job.batch_size):
+        for batch in _batches(load_photos(items, threads=self.job.threads), self.job.batch_size):
             good = [loaded for loaded in batch if loaded.image is not None]
             faces = iter(self._faces(good))
             for loaded, number in zip(batch, numbers, strict=False):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -56,6 +58,24 @@ def test_four_workers_give_the_rows_of_one_process(do, photos, tmp_path, ray_clu
     do(photos, out="one", shard_size=1, threads=1)
     do(photos, out="four", shard_size=1, cluster=Cluster(workers=4, cpus_per_worker=0.5))
     assert sorted_rows(faces(tmp_path / "four")) == sorted_rows(faces(tmp_path / "one"))
+
+
+@pytest.mark.slow
+def test_the_command_on_a_cluster_that_was_started_elsewhere(photos, tmp_path, ray_cluster):
+    (tmp_path / "in").symlink_to(photos)
+    command = [sys.executable, "-m", "tddfa", "scale", "in/face_0.png", "in/b/face_6.png", "--out", "out"]
+    done = subprocess.run(
+        [*command, "--address", ray_cluster, "--workers", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("2 photos done; ")
+    assert [row["path"] for row in faces(tmp_path / "out")] == ["in/face_0.png", "in/b/face_6.png"]
+    assert ray.is_initialized()  # the cluster goes on
 
 
 @pytest.mark.slow

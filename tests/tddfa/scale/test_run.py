@@ -187,6 +187,10 @@ class TestRefusals:
             do(photos / "face_0.png", **options)
         assert (tmp_path / "out/_tddfa/job.json").read_bytes() == before
 
+    def test_numbers_of_threads_and_photos_together_mix(self, do, photos):
+        do(photos / "face_0.png", model={"device": "auto"})
+        assert do(photos / "face_0.png", model={"device": "cpu"}, threads=1, batch_size=2).skipped == 1
+
     def test_another_source_does_not_mix(self, do, photos):
         do(photos / "face_0.png")
         with pytest.raises(MixedError, match=r"sources .*face_0.*, not .*face_1.*; give another --out"):
