@@ -18,9 +18,9 @@ from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst, number
 from tddfa.landmarks68 import INNER, JAW, PARTS
 from tddfa.model.assets import data_folder
 from tddfa.model.runtime import Model
+from tddfa.scan.face import ScanFace
 from tddfa.scan.files.writing import picture
-from tddfa.scan.fitting import fit_face
-from tddfa.scan.landmarker import WEIGHTS, ScanFace, ScanLandmarker
+from tddfa.scan.landmarker import WEIGHTS, ScanLandmarker
 from tddfa.scan.snapping import SNAPS
 from tddfa.synthetic.scans import MadeScan, ScanSettings, made_scan
 
@@ -30,13 +30,13 @@ CONFIG = "evaluate/scans.yml"
 """Settings of the made scans, in the folder of the configs."""
 
 LABELS = {
+    "registered": "of the registered face model, on the surface",
     "geodesic": "refined, geodesic",
     "euclidean": "refined, Euclidean",
     "completed": "completed",
     "pd": "PD",
     "tkd": "TKD",
     "gd": "GD",
-    "fit": "of the fitted face model",
 }
 
 # A scan whose landmarks are more than this off, mm, failed; how many of the worst are shown.
@@ -91,7 +91,7 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
     """
     settings = load_settings(ScanBenchmark, data_folder() / "configs" / CONFIG)
     network = Model(data_folder() / WEIGHTS if weights is None else weights, device="cpu")
-    landmarker = ScanLandmarker(network, setup.aligner, snap="none")
+    landmarker = ScanLandmarker(network, setup.aligner)
     seeds = setup.chosen(range(settings.seed, settings.seed + settings.count))
     model = setup.aligner.decoder.face_model
     cases: list[_Case] = []
@@ -101,7 +101,7 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
         face = landmarker(made.scan)
         case = _case(f"scan {seed}", made, face, landmarker)
         cases.append(case)
-        error = float(case.errors["geodesic"].mean()) if case.errors else float("inf")
+        error = float(case.errors["registered"].mean()) if case.errors else float("inf")
         shown.append((error, _shown(case.name, made, face, error)))
         shown = sorted(shown, key=lambda pair: -pair[0])[:_WORST]
     found = [case for case in cases if case.errors]
@@ -137,10 +137,9 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
 def _case(name: str, made: MadeScan, face: ScanFace | None, landmarker: ScanLandmarker) -> _Case:
     if face is None:
         return _Case(name, {}, np.zeros(68, bool), 0.0)
-    found = dict(face.decoded)
+    found = {**face.decoded, "registered": face.landmarks}
     for snap in SNAPS[:2]:
         found[snap] = landmarker.snapped(made.scan, face, snap).landmarks
-    found["fit"] = fit_face(made.scan, face, landmarker.aligner.decoder.face_model).landmarks
     errors = {method: np.linalg.norm(found[method] - made.landmarks, axis=1) for method in LABELS}
     return _Case(name, errors, face.on_surface, face.score)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,13 +18,15 @@ from tddfa.model.assets import data_folder
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.scan.decoding import TOP, decode, hottest
+from tddfa.scan.face import UNITS, ScanFace, unit_of
+from tddfa.scan.fitting import fit_face
 from tddfa.scan.graph import make_graph
 from tddfa.scan.mesh import Scan
 from tddfa.scan.pose import Pose, find_pose
 from tddfa.scan.prior import LandmarkPrior
 from tddfa.scan.sampling import near_face, random_points
 from tddfa.scan.similarity import Similarity, robust_similarity
-from tddfa.scan.snapping import SNAPS, Surface
+from tddfa.scan.snapping import SNAPS, Surface, nearest_on_surface
 
 Floats = NDArray[np.float64]
 
@@ -34,9 +34,6 @@ WEIGHTS = "weights/scan.onnx"
 
 UNIT = 100.0
 """mm in a unit of the network."""
-
-UNITS = {"mm": 1.0, "cm": 0.1, "m": 0.001, "in": 1 / 25.4}
-"""Unit -> its number in a mm."""
 
 # Passes of the network over different points, in each of the rounds; the last round gives the heat.
 _ROUNDS = (1, 3)
@@ -58,60 +55,6 @@ _ODD_SIZE = 1.35
 _REGION = 150.0
 
 
-@dataclass(frozen=True, eq=False)
-class ScanFace:
-    """A face of a scan.
-
-    Attributes
-    ----------
-    landmarks : ndarray (68, 3)
-        In the unit and the frame of the scan.
-    confidence : ndarray (68,)
-        0..1.
-    on_surface : ndarray (68,) bool
-        False where the scan has a hole: the other landmarks tell where it would be.
-    score : float
-        0..1, of the whole face.
-    similarity : Similarity
-        Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
-    decoded : dict of str to ndarray (68, 3)
-        The landmarks before the refinement: ``gd``, ``tkd``, ``pd`` (`tddfa.scan.decoding`); and ``completed``, which
-        is ``pd`` where the heat is sure, and what the other landmarks tell where it is not.
-    unit : str
-        The unit of the scan, as given or as the size of the face tells.
-    warnings : tuple of str
-    points, heat : ndarray (n, 3), (n, 68)
-        What the network saw, in the frame of the scan, and its heat.
-    """
-
-    landmarks: Floats
-    confidence: Floats
-    on_surface: NDArray[np.bool_]
-    score: float
-    similarity: Similarity
-    decoded: dict[str, Floats]
-    unit: str
-    warnings: tuple[str, ...] = ()
-    points: Floats = field(default_factory=lambda: np.zeros((0, 3)), repr=False)
-    heat: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68), np.float32), repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record of the face: plain numbers, for JSON."""
-        return {
-            "score": round(self.score, 4),
-            "unit": self.unit,
-            "landmarks": np.round(self.landmarks, 6).tolist(),
-            "confidence": np.round(self.confidence, 4).tolist(),
-            "on_surface": self.on_surface.tolist(),
-            "pose": {
-                "rotation": np.round(self.similarity.rotation, 6).tolist(),
-                "per_mm": self.similarity.scale,
-                "origin": np.round(self.similarity.shift, 6).tolist(),
-            },
-            "warnings": list(self.warnings),
-        }
-
-
 class ScanLandmarker:
     """Finds 68 landmarks on scans, by 2S-SGCN.
 
@@ -125,6 +68,9 @@ class ScanLandmarker:
         Distances of stage 2; ``none`` leaves the landmarks where the heat has them.
     points : int, optional
         Points that the network sees at once; by default as many as it was trained with.
+    register : bool
+        Register the face model to the surface, from the landmarks that the network finds, and take its landmarks. On
+        made scans they have less than half the error.
 
     Raises
     ------
@@ -141,12 +87,20 @@ class ScanLandmarker:
     ((68, 3), 'mm')
     """
 
-    def __init__(self, network: Model, aligner: Aligner, *, snap: str = "geodesic", points: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Model,
+        aligner: Aligner,
+        *,
+        snap: str = "geodesic",
+        points: int | None = None,
+        register: bool = True,
+    ) -> None:
         if snap not in SNAPS:
             raise ValueError(f"snap: expected one of {', '.join(SNAPS)}, got {snap!r}")
         if points is not None and points < 100:
             raise ValueError(f"points: expected 100 or more, got {points}")
-        self.network, self.aligner, self.snap = network, aligner, snap
+        self.network, self.aligner, self.snap, self.register = network, aligner, snap, register
         try:
             self.settings: dict[str, float] = json.loads(network.metadata["scan"])
         except (KeyError, ValueError) as error:
@@ -162,6 +116,7 @@ class ScanLandmarker:
         *,
         snap: str = "geodesic",
         points: int | None = None,
+        register: bool = True,
         device: str = "auto",
         threads: int | None = None,
     ) -> ScanLandmarker:
@@ -176,7 +131,7 @@ class ScanLandmarker:
         """
         network = Model(data_folder() / WEIGHTS if path is None else path, device="cpu", threads=threads)
         aligner = Aligner.load("open_mb05", device=device, threads=threads)
-        return cls(network, aligner, snap=snap, points=points)
+        return cls(network, aligner, snap=snap, points=points, register=register)
 
     @cached_property
     def prior(self) -> LandmarkPrior:
@@ -215,6 +170,8 @@ class ScanLandmarker:
         if not poses:
             return None
         face = self._refined(scan, poses[0], rng)
+        if self.register:
+            face = self._registered(scan, face)
         warnings = list(face.warnings)
         others = sum(pose.score > _OTHER for pose in poses[1:])
         if others:
@@ -228,7 +185,7 @@ class ScanLandmarker:
             if max(ratio, 1 / ratio) > _ODD_SIZE:
                 warnings.append(f"in {unit} this face is {ratio:.3g} times the usual size; {found} would fit better")
             found = unit
-        return ScanFace(**{**vars(face), "unit": found, "warnings": tuple(warnings)})
+        return replace(face, unit=found, warnings=tuple(warnings))
 
     def _refined(self, scan: Scan, pose: Pose, rng: np.random.Generator) -> ScanFace:
         """Landmarks of a face whose pose is roughly known."""
@@ -256,12 +213,23 @@ class ScanLandmarker:
             pose.score * float(confidence.mean()) ** 0.5,
             final,
             {**decoded, "completed": landmarks},
-            "",
-            (),
-            points,
-            heat.astype(np.float32),
+            unit="",
+            points=points,
+            heat=heat.astype(np.float32),
         )
         return self.snapped(scan, face, self.snap)
+
+    def _registered(self, scan: Scan, face: ScanFace) -> ScanFace:
+        """The face with the landmarks of the registered face model, if it fits."""
+        fitted = fit_face(scan, face, self.aligner.decoder.face_model)
+        if not fitted.fits:
+            return replace(face, fitted=fitted)
+        landmarks = fitted.landmarks.copy()
+        nearest = nearest_on_surface(_region(scan, face.similarity), landmarks)
+        there = np.linalg.norm(nearest - landmarks, axis=1) < _OFF_SURFACE * face.similarity.scale
+        if self.snap != "none":
+            landmarks[there] = nearest[there]
+        return replace(face, landmarks=landmarks, on_surface=there, fitted=fitted)
 
     def snapped(self, scan: Scan, face: ScanFace, snap: str) -> ScanFace:
         """Refine the landmarks of a face on the scan once more, with other distances.
@@ -291,7 +259,7 @@ class ScanLandmarker:
                 landmarks[k] = surface.refined(
                     face.decoded["completed"][k], around, warm, self.sigma[k] * face.similarity.scale
                 )
-        return ScanFace(**{**vars(face), "landmarks": landmarks})
+        return replace(face, landmarks=landmarks, decoded={**face.decoded, "refined": landmarks})
 
     def _heat(
         self,
@@ -328,16 +296,3 @@ def _region(scan: Scan, similarity: Similarity) -> Scan:
     if not scan.is_cloud and not len(inside):  # triangles larger than a face
         return scan
     return Scan(scan.vertices[near], number[inside].astype(np.int32))
-
-
-def unit_of(per_mm: float) -> tuple[str, float]:
-    """The likeliest unit of a scan by the size of its face, and this size relative to the usual one in that unit.
-
-    Examples
-    --------
-    >>> from tddfa.scan.landmarker import unit_of
-    >>> unit_of(0.1)
-    ('cm', 1.0)
-    """
-    unit = min(UNITS, key=lambda name: abs(math.log(per_mm / UNITS[name])))
-    return unit, per_mm / UNITS[unit]

@@ -18,6 +18,8 @@ SNAPS = ("geodesic", "euclidean", "none")
 
 # Candidates of a landmark: a denser surface is thinned to so many.
 _MAX_CANDIDATES = 1500
+# Vertices whose triangles are searched for the nearest point of a surface.
+_NEAREST = 8
 # Neighbours that a point of a cloud is joined to, and vertices that a sampled point is joined to.
 _CLOUD_NEIGHBOURS, _JOINTS = 8, 3
 
@@ -97,6 +99,42 @@ class Surface:
         ).tocsr()
         found = dijkstra(graph, directed=False, indices=np.arange(len(wide), count))
         return np.asarray(found[:, number[index]].T)
+
+
+def nearest_on_surface(scan: Scan, points: Floats) -> Floats:
+    """The nearest points (k, 3) of a scan: on the triangles around the nearest vertices; of a cloud, the vertices.
+
+    Examples
+    --------
+    >>> from tddfa.scan.snapping import nearest_on_surface
+    >>> corner = Scan([[0, 0, 0], [4, 0, 0], [0, 4, 0]], [[0, 1, 2]])
+    >>> nearest_on_surface(corner, np.array([[1, 1, 5], [-3, 1, 0], [9, 0, 0]])).tolist()
+    [[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [4.0, 0.0, 0.0]]
+    """
+    count = min(_NEAREST, len(scan.vertices))
+    near = cKDTree(scan.vertices).query(points, k=count)[1].reshape(len(points), count)
+    found = scan.vertices[near[:, 0]]
+    searched = np.flatnonzero(np.isin(scan.triangles, near).any(axis=1))
+    for k, point in enumerate(points):
+        corners = scan.vertices[scan.triangles[searched[np.isin(scan.triangles[searched], near[k]).any(axis=1)]]]
+        if len(corners):
+            each = _nearest_of_triangles(corners, point)
+            found[k] = each[np.linalg.norm(each - point, axis=1).argmin()]
+    return found
+
+
+def _nearest_of_triangles(corners: Floats, point: Floats) -> Floats:
+    """The nearest point (t, 3) of each triangle (t, 3, 3) to a point: on an edge, or inside."""
+    following = corners[:, [1, 2, 0]]
+    edges, away = following - corners, point - corners
+    along = np.einsum("tki,tki->tk", edges, away) / np.maximum(np.square(edges).sum(axis=2), 1e-300)
+    on_edges = corners + along.clip(0, 1)[..., None] * edges
+    best = np.square(on_edges - point).sum(axis=2).argmin(axis=1)
+    found = on_edges[np.arange(len(corners)), best]
+    normals = np.cross(edges[:, 0], edges[:, 1])
+    inside = (np.einsum("tki,ti->tk", np.cross(edges, away), normals) >= 0).all(axis=1) & normals.any(axis=1)
+    height = np.einsum("ti,ti->t", away[:, 0], normals) / np.maximum(np.square(normals).sum(axis=1), 1e-300)
+    return np.asarray(np.where(inside[:, None], point - height[:, None] * normals, found))
 
 
 def _edges(scan: Scan, tree: cKDTree) -> NDArray[np.int64]:

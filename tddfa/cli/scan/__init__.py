@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.files import output_path, write_atomic
-from tddfa._shared.terminal.parser import Parser
+from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._common import Steps, integer, print_line, print_warning
 from tddfa.cli._paths import Photo, check_targets, input_files, output_stems
 from tddfa.cli._summary import do_photos
 
 if TYPE_CHECKING:
-    from tddfa.scan.landmarker import ScanFace, ScanLandmarker
+    from tddfa.scan.face import ScanFace
+    from tddfa.scan.landmarker import ScanLandmarker
     from tddfa.scan.mesh import Scan
 
 # those of tddfa.scan.files.writing and its neighbours, whose import would slow --help down
@@ -65,9 +66,14 @@ def add_parser(commands: Any) -> None:
         help="also write DIR/<scan>_heat<K>.ply, the scan in the colours of the heat of landmark K",
     )  # fmt: skip
     parser.add_argument(
+        "--no-register", dest="register", action="store_false",
+        help="keep the landmarks that the network finds; by default, the face model is registered to the surface from "
+        "them, and has the landmarks",
+    )  # fmt: skip
+    parser.add_argument(
         "--fit-mesh", action="store_true",
-        help="also register the face model: DIR/<scan>_fit.glb with the scan's colours, DIR/<scan>_distance.ply in the "
-        "colours of the distance, and its coefficients in the .npz (default: no)",
+        help="also write the registered face model: DIR/<scan>_fit.glb with the scan's colours, "
+        "DIR/<scan>_distance.ply in the colours of the distance, and its coefficients in the .npz (default: no)",
     )  # fmt: skip
     parser.add_argument(
         "--weights", type=Path, metavar="FILE.onnx", help="network of tddfa train scan (default: the released one)"
@@ -77,13 +83,20 @@ def add_parser(commands: Any) -> None:
 
 def run_scan(options: argparse.Namespace) -> int:
     """Run ``tddfa scan``; return the exit status."""
+    if options.fit_mesh and not options.register:
+        raise UsageError("--fit-mesh: expected no --no-register, for it writes the registered face model")
     inputs = input_files(options.inputs, suffixes=_SUFFIXES, kind="scan")
     stems = output_stems(inputs.paths)
     check_targets(options.out, stems, _endings(options), inputs.paths)
     from tddfa.scan.landmarker import ScanLandmarker
 
     landmarker = ScanLandmarker.load(
-        options.weights, snap=options.snap, points=options.points, device="cpu", threads=options.threads
+        options.weights,
+        snap=options.snap,
+        points=options.points,
+        register=options.register,
+        device="cpu",
+        threads=options.threads,
     )
     scans = [Photo(path, None, stem) for path, stem in zip(inputs.paths, stems, strict=True)]
     return do_photos(scans, inputs, Steps(), _Run(options, landmarker).scan, unit="scan")
@@ -119,14 +132,11 @@ class _Run:
     def _save(self, entry: Photo, scan: Scan, face: ScanFace) -> None:
         from tddfa._shared import image_io
         from tddfa.scan.files import writing
-        from tddfa.scan.fitting import fit_face
 
         def write(name: str, data: bytes) -> None:
             print_line(f"  {write_atomic(output_path(self.options.out, name), data)}")
 
-        fitted = None
-        if self.options.fit_mesh:
-            fitted = fit_face(scan, face, self.landmarker.aligner.decoder.face_model)
+        fitted = face.fitted if self.options.fit_mesh else None
         for kind in self.options.opt:
             if kind == "image":
                 path = output_path(self.options.out, f"{entry.stem}_landmarks.jpg")

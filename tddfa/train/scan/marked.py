@@ -17,9 +17,9 @@ from tddfa._shared.errors import FormatError
 from tddfa._shared.npz import read_npz
 from tddfa.landmarks68 import COUNT
 from tddfa.model.face_model import FaceModel
+from tddfa.scan.face import UNITS, unit_of
 from tddfa.scan.files.reading import SUFFIXES, file_vertices, read_scan
 from tddfa.scan.head import mean_landmarks
-from tddfa.scan.landmarker import UNITS, unit_of
 from tddfa.scan.mesh import Scan
 from tddfa.scan.similarity import fit_similarity
 from tddfa.synthetic.scans import MadeScan

@@ -28,7 +28,7 @@ class Network:
 def mean_network(monkeypatch, aligner):
     """The landmarks of the mean face, in place of a trained network."""
 
-    def load(path=None, *, snap="geodesic", points=None, device="auto", threads=None):
+    def load(path=None, *, snap="geodesic", points=None, register=True, device="auto", threads=None):
         return module.ScanLandmarker(Network(mean_landmarks(aligner.face_model)), aligner, snap=snap, points=points)
 
     monkeypatch.setattr(module.ScanLandmarker, "load", load)

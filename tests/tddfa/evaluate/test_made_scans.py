@@ -48,8 +48,8 @@ def test_made_scans_are_measured_without_data(aligner, tmp_path, monkeypatch):
     assert result.value("missed") == 0
     for method in made_scans.LABELS:
         assert 0.5 < result.value(f"{method}.mean") < 15
-    assert result.value("fit.mean.inner") < result.value("pd.mean.inner")
-    assert result.items[0]["geodesic"] == pytest.approx(result.value("geodesic.mean"), abs=1e-5)
+    assert result.value("registered.mean.inner") < result.value("pd.mean.inner")
+    assert result.items[0]["registered"] == pytest.approx(result.value("registered.mean"), abs=1e-5)
     (worst,) = result.worst
     assert image_io.read(worst.path).shape == (640, 640, 3)
-    assert worst.error == pytest.approx(result.value("geodesic.mean"))
+    assert worst.error == pytest.approx(result.value("registered.mean"))

@@ -1,14 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tddfa.scan.fitting import fit_face
 from tddfa.scan.landmarker import ScanLandmarker
 from tddfa.scan.mesh import Scan
+from tddfa.scan.snapping import nearest_on_surface
 from tddfa.synthetic.scans.defects import joined
 
 
 def test_a_turned_head_is_found(head, found):
-    away = np.linalg.norm(found.landmarks - head.landmarks, axis=1)
-    assert away.mean() < 8
+    away = {name: np.linalg.norm(points - head.landmarks, axis=1).mean() for name, points in found.decoded.items()}
+    assert away["refined"] < 8
+    registered = np.linalg.norm(found.landmarks - head.landmarks, axis=1).mean()
+    assert registered < 2.5
+    assert registered < 0.6 * away["refined"]
     angle = np.degrees(np.arccos((np.trace(found.similarity.rotation.T @ head.rotation) - 1) / 2))
     assert angle < 10
     assert found.unit == "mm"
@@ -16,10 +23,28 @@ def test_a_turned_head_is_found(head, found):
     assert not found.warnings
 
 
-def test_landmarks_are_vertices_where_there_is_a_surface(head, found):
+def test_landmarks_are_on_the_surface_where_there_is_one(head, found):
     away = np.linalg.norm(head.scan.vertices[:, None] - found.landmarks[None], axis=2).min(axis=0)
     assert found.on_surface.mean() > 0.7
     assert (away[found.on_surface] < 4).all()
+    on_it = found.landmarks[found.on_surface]
+    np.testing.assert_allclose(nearest_on_surface(head.scan, on_it), on_it, atol=1e-6)
+
+
+def test_without_registration_the_landmarks_are_those_of_the_network(aligner, landmarker, head, found):
+    plain = ScanLandmarker(landmarker.network, aligner, register=False)(head.scan)
+    np.testing.assert_allclose(plain.landmarks, found.decoded["refined"])
+    assert plain.fitted is None
+
+
+def test_a_face_model_that_does_not_fit_changes_no_landmarks(landmarker, head, monkeypatch):
+    def far(scan, face, model):
+        fitted = fit_face(scan, face, model)
+        return replace(fitted, landmarks=fitted.landmarks + 50, fits=False)
+
+    monkeypatch.setattr("tddfa.scan.landmarker.fit_face", far)
+    face = landmarker(head.scan)
+    np.testing.assert_array_equal(face.landmarks, face.decoded["refined"])
 
 
 def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker, head, found):

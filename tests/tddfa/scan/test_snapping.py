@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from tddfa.scan.mesh import Scan
-from tddfa.scan.snapping import Surface
+from tddfa.scan.snapping import Surface, nearest_on_surface
 
 
 def sheet(z=0.0, count=41, side=40.0):
@@ -58,3 +59,21 @@ def test_a_cloud_has_paths_too(rng):
     around = np.array([[20.0, 20, 0], [22, 20, 0], [20, 22, 0]])
     refined = surface.refined(around.mean(axis=0), around, np.array([1.0, 0.9, 0.9]), 4.0)
     assert np.linalg.norm(refined - [20.3, 20.3, 0]) < 2.5
+
+
+def test_the_nearest_point_of_a_surface_is_that_of_a_dense_search(rng):
+    """Points above a wavy surface: against a million points spread over its triangles."""
+    x, y = np.meshgrid(np.arange(12.0), np.arange(12.0))
+    vertices = np.column_stack([x.ravel(), y.ravel(), np.sin(x + y).ravel()])
+    at = np.arange(11 * 12).reshape(11, 12)[:, :-1].ravel()
+    triangles = np.concatenate([np.column_stack([at, at + 1, at + 12]), np.column_stack([at + 1, at + 13, at + 12])])
+    points = rng.uniform((-1, -1, -2), (12, 12, 2), (40, 3))
+    found = nearest_on_surface(Scan(vertices, triangles), points)
+    share = rng.dirichlet((1, 1, 1), (len(triangles), 4000))
+    dense = np.einsum("tsk,tki->tsi", share, vertices[triangles]).reshape(-1, 3)
+    best, _ = cKDTree(dense).query(points)
+    away = np.linalg.norm(found - points, axis=1)
+    assert (away <= best + 1e-9).all()
+    np.testing.assert_allclose(away, best, atol=0.05)
+    on_surface, _ = cKDTree(dense).query(found)
+    assert on_surface.max() < 0.1

@@ -1,0 +1,90 @@
+"""`ScanFace`: what is found on a scan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tddfa.scan.similarity import Similarity
+
+if TYPE_CHECKING:
+    from tddfa.scan.fitting import FittedFace
+
+Floats = NDArray[np.float64]
+
+UNITS = {"mm": 1.0, "cm": 0.1, "m": 0.001, "in": 1 / 25.4}
+"""Unit -> its number in a mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanFace:
+    """A face of a scan.
+
+    Attributes
+    ----------
+    landmarks : ndarray (68, 3)
+        In the unit and the frame of the scan.
+    confidence : ndarray (68,)
+        0..1.
+    on_surface : ndarray (68,) bool
+        False where the scan has a hole: the other landmarks tell where it would be.
+    score : float
+        0..1, of the whole face.
+    similarity : Similarity
+        Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
+    decoded : dict of str to ndarray (68, 3)
+        Earlier landmarks: ``gd``, ``tkd``, ``pd`` (`tddfa.scan.decoding`); ``completed``, which is ``pd`` where the
+        heat is sure, and what the other landmarks tell where it is not; and ``refined``, after stage 2.
+    unit : str
+        The unit of the scan, as given or as the size of the face tells.
+    warnings : tuple of str
+    fitted : FittedFace or None
+        The face model registered to the scan, if it was.
+    points, heat : ndarray (n, 3), (n, 68)
+        What the network saw, in the frame of the scan, and its heat.
+    """
+
+    landmarks: Floats
+    confidence: Floats
+    on_surface: NDArray[np.bool_]
+    score: float
+    similarity: Similarity
+    decoded: dict[str, Floats]
+    unit: str
+    warnings: tuple[str, ...] = ()
+    fitted: FittedFace | None = field(default=None, repr=False)
+    points: Floats = field(default_factory=lambda: np.zeros((0, 3)), repr=False)
+    heat: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68), np.float32), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record of the face: plain numbers, for JSON."""
+        return {
+            "score": round(self.score, 4),
+            "unit": self.unit,
+            "landmarks": np.round(self.landmarks, 6).tolist(),
+            "confidence": np.round(self.confidence, 4).tolist(),
+            "on_surface": self.on_surface.tolist(),
+            "pose": {
+                "rotation": np.round(self.similarity.rotation, 6).tolist(),
+                "per_mm": self.similarity.scale,
+                "origin": np.round(self.similarity.shift, 6).tolist(),
+            },
+            "warnings": list(self.warnings),
+        }
+
+
+def unit_of(per_mm: float) -> tuple[str, float]:
+    """The likeliest unit of a scan by the size of its face, and this size relative to the usual one in that unit.
+
+    Examples
+    --------
+    >>> from tddfa.scan.face import unit_of
+    >>> unit_of(0.1)
+    ('cm', 1.0)
+    """
+    unit = min(UNITS, key=lambda name: abs(math.log(per_mm / UNITS[name])))
+    return unit, per_mm / UNITS[unit]
