@@ -68,7 +68,12 @@ def is_taken(read: Callable[[], object], errors: type[Exception] | tuple[type[Ex
 
 
 def explore(
-    strategy: Any, check: Callable[[Any], bool], seconds: float = 0.0, examples: float = math.inf, refuses: bool = True
+    strategy: Any,
+    check: Callable[[Any], bool],
+    seconds: float = 0.0,
+    examples: float = math.inf,
+    refuses: bool = True,
+    few: int = EXAMPLES,
 ) -> int:
     """Give examples of a strategy to a check: a few that are always the same, then others until the time is over.
 
@@ -91,7 +96,7 @@ def explore(
     with warnings.catch_warnings():
         # about a strategy that is long as text: it holds the files
         warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)
-        hypothesis.settings(max_examples=EXAMPLES, derandomize=True, **options)(hypothesis.given(strategy)(run))()
+        hypothesis.settings(max_examples=few, derandomize=True, **options)(hypothesis.given(strategy)(run))()
         assert not all(taken) or not refuses, "every example was taken"
         end = time.monotonic() + seconds
         while time.monotonic() < end and len(taken) < examples:

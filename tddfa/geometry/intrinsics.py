@@ -127,9 +127,10 @@ class Intrinsics:
         lengths = {"horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)}
         if axis not in lengths:
             raise ValueError(f"axis: expected one of {', '.join(lengths)}, got {axis!r}")
-        if not 0 < degrees < 180:
+        half = math.tan(math.radians(degrees) / 2)
+        if not (0 < degrees < 180 and half > 0):  # the least numbers have no tangent
             raise ValueError(f"degrees: expected an angle between 0 and 180, got {degrees}")
-        return cls.centered(lengths[axis] / 2 / math.tan(math.radians(degrees) / 2), image_size)
+        return cls.centered(lengths[axis] / 2 / half, image_size)
 
     @classmethod
     def from_exif(cls, path: str | os.PathLike[str], image_size: tuple[int, int] | None = None) -> Intrinsics:

@@ -65,8 +65,8 @@ class Engine:
         self._in_flight = 0
         self._counts = threading.Lock()
         self._batches = Batches(aligner, turns=workers, most=batch)
-        # enough threads to fill the batches
-        self._pool = ThreadPoolExecutor(workers * batch, thread_name_prefix="tddfa-serve")
+        self._threads = workers * batch  # enough to fill the batches
+        self._pool = self._new_pool()
 
     @property
     def in_flight(self) -> int:
@@ -150,11 +150,7 @@ class Engine:
         LateError
             If the work takes more than `Limits.seconds`, the wait for a worker included.
         """
-        try:
-            future = self._pool.submit(work)
-        except RuntimeError:  # it is shut down
-            held.close()
-            raise
+        future = self._pool.submit(work)
         future.add_done_callback(lambda _: held.close())
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self.limits.seconds)
@@ -162,5 +158,9 @@ class Engine:
             raise LateError(f"expected the work to take at most {self.limits.seconds:g} seconds") from None
 
     def close(self) -> None:
-        """Finish the work that was given to `run`; later calls of it are an error."""
-        self._pool.shutdown()
+        """Finish the work that was given to `run`, and end its threads; later work starts new ones."""
+        pool, self._pool = self._pool, self._new_pool()
+        pool.shutdown()
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="tddfa-serve")

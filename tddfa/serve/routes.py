@@ -3,8 +3,8 @@
 # no `from __future__ import annotations`: FastAPI reads the annotations of functions inside a function
 
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,7 +41,7 @@ _STATUSES = {
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _SUFFIXES = {JPEG: ".jpg", PNG: ".png"}
 
-Fov = Annotated[float | None, Query(gt=0, lt=180, description="Horizontal angle of view of the camera, degrees.")]
+Fov = Annotated[float | None, Query(ge=1, le=179, description="Horizontal angle of view of the camera, degrees.")]
 Background = Literal["image", "black"]
 Style = Literal["paper", "classic"]
 PoseStyle = Literal["box", "axes"]
@@ -101,7 +101,8 @@ def routes(engine: Engine) -> APIRouter:
         def make(found: Outputs) -> bytes:
             if media == JSON:
                 return _json(found, dense, keys)
-            return _file(found, _npz) if media == NPZ else _file(found, _glb)
+            with _no_such_output(media):
+                return _file(found, _npz) if media == NPZ else _file(found, _glb)
 
         return await _answer(engine, request, make, media, Options(), fov)
 
@@ -133,7 +134,8 @@ def routes(engine: Engine) -> APIRouter:
         def make(found: Outputs) -> bytes:
             if not found.faces and not image_kinds()[kind].over_image:
                 raise HTTPException(422, f"{NAME}: expected a face for {kind}, found none")
-            return image_io.encode(found.draw(kind), _SUFFIXES[media], kind)
+            with _no_such_output(kind):
+                return image_io.encode(found.draw(kind), _SUFFIXES[media], kind)
 
         options = Options(background=background, alpha=alpha, style=style, pose_style=pose_style)
         return await _answer(engine, request, make, media, options, fov)
@@ -204,6 +206,15 @@ async def _answer(
     except image_io.ImageError as error:
         raise HTTPException(400, str(error)) from error
     return Response(content, media_type=media)
+
+
+@contextmanager
+def _no_such_output(name: str) -> Iterator[None]:
+    """Answer 422 if the faces cannot be drawn or saved so: a face model without a texture, a picture that is too wide."""
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPException(422, f"{name}: {error}") from error
 
 
 def _outputs(engine: Engine, data: bytes, options: Options, fov: float | None) -> Outputs:

@@ -81,6 +81,7 @@ class TestIntrinsics:
         [
             (lambda: Intrinsics.from_field_of_view(0, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(180, (4, 4)), "degrees: expected"),
+            (lambda: Intrinsics.from_field_of_view(5e-324, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(math.nan, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(60, (4, 4), "depth"), "axis: expected one of horizontal"),
             (lambda: Intrinsics.assumed((0, 4)), "image_size: expected"),

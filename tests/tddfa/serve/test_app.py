@@ -147,7 +147,9 @@ class TestRefused:
             415, "expected image/*, application/octet-stream or multipart/form-data, got 'text/html'",
         )  # fmt: skip
 
-    @pytest.mark.parametrize("query", ["dense=perhaps", "fov=0", "fov=180", "fov=nan", "fov=wide", "path=a.jpg"])
+    @pytest.mark.parametrize(
+        "query", ["dense=perhaps", "fov=0", "fov=180", "fov=nan", "fov=5e-324", "fov=wide", "path=a.jpg"]
+    )
     def test_options(self, client, photo, query):
         status, reason = self.status(client, photo, route=f"/v1/faces?{query}")
         assert status == 422
@@ -199,6 +201,15 @@ def test_requests_over_the_limit_are_refused_at_once(photo, aligner):
             thread.join(20)
         assert [answer.status_code for answer in answers] == [200, 200]
         assert client.post("/v1/faces", content=photo, headers=JPEG).status_code == 200  # the places are free again
+
+
+def test_work_that_takes_too_long(photo, aligner):
+    slow = Slow(aligner)
+    with TestClient(create_app(slow, Limits(seconds=0.01))) as client:
+        answer = client.post("/v1/faces", content=photo, headers=JPEG)
+        assert answer.status_code == 504
+        assert answer.json() == {"detail": "expected the work to take at most 0.01 seconds"}
+        slow.go.set()
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,18 @@ class TestDraw:
         answer = post(client, "/v1/draw/uv_tex", grey)
         assert (answer.status_code, answer.json()["detail"]) == (422, "image: expected a face for uv_tex, found none")
 
+    def test_a_picture_that_cannot_be_made_has_a_reason(self, client, photo, monkeypatch):
+        def no_texture(*_, **__):
+            raise ValueError("mesh: expected a mesh with uv, got none")
+
+        monkeypatch.setattr("tddfa.outputs.unwrap", no_texture)  # as of a face model without a texture
+        for route, accept, name in (
+            ("/v1/draw/uv_tex", "*/*", "uv_tex"), ("/v1/faces", "model/gltf-binary", "model/gltf-binary"),
+        ):  # fmt: skip
+            answer = post(client, route, photo, accept)
+            assert answer.status_code == 422
+            assert answer.json()["detail"] == f"{name}: mesh: expected a mesh with uv, got none"
+
     def test_another_type_is_refused(self, client, photo):
         answer = post(client, "/v1/draw/3d", photo, "image/webp")
         assert (answer.status_code, answer.json()["detail"]) == (406, "Accept: expected one of image/jpeg, image/png")
