@@ -210,7 +210,7 @@ async def _answer(
 
 @contextmanager
 def _no_such_output(name: str) -> Iterator[None]:
-    """Answer 422 if the faces cannot be drawn or saved so: a face model without a texture, a picture that is too wide."""
+    """Answer 422 if the faces cannot be drawn or saved so, as those of a face model without a texture."""
     try:
         yield
     except ValueError as error:
