@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tddfa.model.assets import NOT_IN_WHEELS, REGISTRY
+
 
 def imported(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -147,6 +149,9 @@ class TestWheel:
             "tddfa/weights/faceboxes.onnx", "tddfa/weights/models.yml", "tddfa/examples/inputs/astronaut.jpg",
             "tddfa/py.typed", "Sim3DR/py.typed", "FaceBoxes/py.typed",
         } <= names  # fmt: skip
+        weights = {name.removeprefix("tddfa/") for name in names if name.endswith(".onnx")}
+        assert weights == {name for name in set(REGISTRY) - set(NOT_IN_WHEELS) if name.endswith(".onnx")}
+        assert installed[2].stat().st_size <= 30_000_000
         # read as text by `tddfa bench --peer`, `tddfa evaluate --peer-mediapipe`
         assert {"tddfa/bench/peers/driver.py", "tddfa/bench/peers/face_landmarker.py"} <= names
         assert not [name for name in names if name.startswith("tests/") or name.endswith(("_native.cpp", ".pyx"))]
