@@ -6,7 +6,7 @@ from builders_scale import errors, faces
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("s3fs")
-pytest.importorskip("moto.server")
+pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[s3]' flask flask-cors")
 
 import s3fs
 from moto.server import ThreadedMotoServer
