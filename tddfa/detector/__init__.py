@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ __all__ = ["BoxFile", "Detections", "Detector", "Find", "HeadPoses", "YuNet"]
 Find = Callable[..., Detections]
 """``image (h, w, 3) uint8`` BGR -> `Detections`. If its attribute ``needs_name`` is True, it is called with the image
 and its name (`BoxFile`)."""
+
+# Of the score of `Detector.lowered`.
+_LOWERED = 0.2
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,22 @@ class Detector:
             if name not in known:
                 raise ValueError(f"{name}: this detector has no such setting")
         return replace(self, find=replace(find, **options)) if options else self  # type: ignore[type-var]
+
+    @cached_property
+    def lowered(self) -> Detector | None:
+        """The detector with a fifth of its score, and without tiles; None if it has no score to change.
+
+        Examples
+        --------
+        >>> from tddfa import Detector
+        >>> Detector.load("open_mb05", device="cpu").lowered.score
+        0.05
+        """
+        known = {field.name for field in fields(self.find)} if is_dataclass(self.find) else set()
+        if "score" not in known or self.score is None:
+            return None
+        off = {"tiles": "off"} if "tiles" in known else {}
+        return self.with_options(score=_LOWERED * self.score, **off)
 
     def __call__(
         self,

@@ -37,6 +37,12 @@ def around(
     return squares
 
 
+def enlarged(squares: Squares, factor: float) -> Squares:
+    """Squares with the same centres and `factor` times their sides."""
+    grown = squares[:, 2] * (factor - 1)
+    return squares + np.stack([-grown / 2, -grown / 2, grown, 0 * grown], axis=1)
+
+
 def corners(squares: Squares) -> NDArray[np.float64]:
     """Corners (n, 4, 2), px: left top, right top, right bottom and left bottom of the crops."""
     flat = squares[:, 2, None, None] * _CORNERS

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from builders import make_face_model
 from FaceBoxes import Detections
-from tddfa import Aligner, CropRule, Decoder, Roi, Tracker
+from tddfa import Aligner, CropRule, Decoder, Detector, Roi, Tracker
 from tddfa.passes import Predictions, joined, rows
 from tddfa.rotations import Aligned, as_targets, likely, merged, realigned, rotated_targets, together
 
@@ -165,6 +165,60 @@ class TestAnyRoll:
         image, _ = rotated(astronaut, 40)
         made = Aligner(aligner.regressor, rounded, detector=aligner.detector, min_score=0.9, refine=1, flip=True)
         assert {face.roi.angle for face in made(image)} == {0.0}
+
+
+@dataclass(frozen=True)
+class WeakDetector:
+    """Finds the left half of a face, but not with a score of 0.25."""
+
+    box: tuple[float, ...]
+    score: float = 0.25
+
+    def __call__(self, image):
+        return Detections([self.box], [0.1])[[0] if self.score <= 0.1 else []]
+
+
+class TestWeakBoxes:
+    def load(self, aligner, detector):
+        return Aligner(
+            aligner.regressor, aligner.decoder, detector=detector, min_score=aligner.min_score, refine=1, flip=True,
+            rotations="auto", sure_score=aligner.sure_score,
+        )  # fmt: skip
+
+    def test_a_face_is_found_at_a_box_that_is_too_weak_for_a_detection(self, aligner, astronaut):
+        (expected,) = aligner(astronaut)
+        x1, y1, x2, y2 = expected.box
+        detector = WeakDetector((x1, y1, (x1 + x2) / 2, y2 - 0.2 * (y2 - y1)))
+        assert len(detector(astronaut)) == 0
+        black = np.zeros((60, 90, 3), np.uint8)
+        none, (face,), nothing = self.load(aligner, detector).batch([black, astronaut, black])
+        assert none == nothing == []
+        np.testing.assert_allclose(face.landmarks[:, :2], expected.landmarks[:, :2], atol=4)
+        assert face.score >= (1 + aligner.sure_score) / 2
+        # that box shows half of the face
+        np.testing.assert_allclose(face.box[:2], face.landmarks[:, :2].min(axis=0), atol=1e-3)
+        assert self.load(aligner, lambda image: detector(image))(astronaut) == []
+
+    def test_they_are_not_looked_for_where_a_face_is_found(self, aligner, astronaut):
+        scores = []
+
+        @dataclass(frozen=True)
+        class Counting:
+            score: float = 0.25
+
+            def __call__(self, image):
+                scores.append(self.score)
+                return aligner.detector(image)
+
+        made = self.load(aligner, Counting())
+        assert len(made(astronaut)) == 1 and scores == [0.25]
+        scores.clear()
+        assert made(np.zeros((60, 90, 3), np.uint8)) == [] and scores == [0.25, 0.05, 0.25, 0.25, 0.25]
+
+    def test_a_lowered_detector_has_no_tiles(self, aligner):
+        lowered = aligner.detector.lowered
+        assert (lowered.score, lowered.tiles, aligner.detector.tiles) == (0.05, "off", "auto")
+        assert Detector(lambda image: Detections(np.zeros((0, 4)), [])).lowered is None
 
 
 def found(x, y, size, score, angle=0.0, box=None, detected=0.5, image=0):
