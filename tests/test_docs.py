@@ -244,6 +244,18 @@ def test_benchmarks_are_those_of_the_command():
     assert sorted(rows) == sorted(BENCHMARKS)
 
 
+@pytest.mark.parametrize("page", ["accuracy.md", "privacy.md"])
+def test_figures_are_measured_ones(page):
+    """Each number with decimals is in the results or in the card of the models, there with more digits perhaps."""
+    measured = re.findall(r"(?<![\d.])\d+\.\d+", text(ROOT / "RESULTS.md") + text(ROOT / "weights/README.md"))
+    figures = re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", prose(text(DOCS / page)))
+    assert figures
+    for figure in set(figures) - {"0.5"}:
+        digits = len(figure.partition(".")[2])
+        rounded = {f"{float(number):.{digits}f}" for number in measured if len(number.partition(".")[2]) >= digits}
+        assert figure in rounded, figure
+
+
 def test_messages_are_those_of_the_code():
     """Each fixed part of a message is in the source; f-strings are read with their fields as …"""
     sources = [*(ROOT / "tddfa").rglob("*.py"), *(ROOT / "FaceBoxes").rglob("*.py"), ROOT / "build.sh"]
