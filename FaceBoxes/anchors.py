@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+# a network's file tells its anchors: more of them than any network has would take all memory
+_MAX_STRIDE, _MAX_SIZE, _MAX_DENSITY = 4096, 100_000, 16
 METADATA_KEY = "anchors"
 """Key of an ONNX file's metadata that holds `Anchors.to_json`."""
 
@@ -55,13 +57,13 @@ class Anchors:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for stride, sizes in self.maps:
-            if stride < 1:
-                raise ValueError(f"Anchors: expected a stride of 1 px or more, got {stride}")
+            if not 1 <= stride <= _MAX_STRIDE:
+                raise ValueError(f"Anchors: expected a stride of 1..{_MAX_STRIDE} px, got {stride}")
             for size, density in sizes:
-                if not 0 < size < float("inf"):
-                    raise ValueError(f"Anchors: expected a size over 0 px, got {size}")
-                if density < 1:
-                    raise ValueError(f"Anchors: expected a density of 1 or more, got {density}")
+                if not 0 < size <= _MAX_SIZE:
+                    raise ValueError(f"Anchors: expected a size over 0 and up to {_MAX_SIZE} px, got {size}")
+                if not 1 <= density <= _MAX_DENSITY:
+                    raise ValueError(f"Anchors: expected a density of 1..{_MAX_DENSITY}, got {density}")
         if not any(sizes for _, sizes in self.maps):
             raise ValueError("Anchors: expected one size or more, got none")
 
@@ -119,9 +121,9 @@ class Anchors:
         try:
             maps = json.loads(text)
             return cls(tuple((_int(step), tuple((_number(s), _int(d)) for s, d in sizes)) for step, sizes in maps))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"metadata {METADATA_KEY}: expected [[stride, [[size, density], ...]], ...], got {text!r}: {error}"
+                f"metadata {METADATA_KEY}: expected [[stride, [[size, density], …]], …], got {text[:99]!r}: {error}"
             ) from error
 
 

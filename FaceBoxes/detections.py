@@ -98,6 +98,21 @@ class Detections:
         chosen = {name: value[rows] for name in _OPTIONAL if (value := getattr(self, name)) is not None}
         return Detections(self.xyxy[rows], self.scores[rows], **chosen)
 
+    def finite(self) -> Detections:
+        """Leave out the faces with a number that is NaN or infinite.
+
+        Examples
+        --------
+        >>> len(Detections([[10, 20, 50, 70], [0, 0, np.inf, 9]], [0.9, 0.8]).finite())
+        1
+        """
+        good = np.isfinite(self.xyxy).all(axis=1) & np.isfinite(self.scores)
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                good &= np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
+        return self if good.all() else self[good]
+
     @classmethod
     def concatenate(cls, parts: Sequence[Detections]) -> Detections:
         """Join the faces of several views of one image, in their order.

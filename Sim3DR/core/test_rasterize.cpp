@@ -183,18 +183,27 @@ bool same(const Rendering &a, const Rendering &b) {
          std::memcmp(a.barycentric.data(), b.barycentric.data(), 4 * a.barycentric.size()) == 0;
 }
 
-void test_windows_and_threads() {
-  // Small triangles and large ones; enough for threads to be worth it.
-  Random random;
+struct Triangles {
   std::vector<float> vertices;
   std::vector<std::int32_t> triangles;
+};
+
+// Small triangles and large ones; enough for threads to be worth it.
+Triangles many_triangles() {
+  Random random;
+  Triangles made;
   for (std::int32_t i = 0; i < 60000; ++i) {
     const float x = random(400) - 50, y = random(400) - 50, size = i % 100 ? 9.0f : 150.0f;
     for (int corner = 0; corner < 3; ++corner) {
-      vertices.insert(vertices.end(), {x + random(size), y + random(size), random(100)});
-      triangles.push_back(3 * i + corner);
+      made.vertices.insert(made.vertices.end(), {x + random(size), y + random(size), random(100)});
+      made.triangles.push_back(3 * i + corner);
     }
   }
+  return made;
+}
+
+void test_windows_and_threads() {
+  const auto [vertices, triangles] = many_triangles();
   const Window all = {0, 0, 301, 300};
   const Rendering whole = render(vertices, triangles, all);
   CHECK(sound(whole, 60000));
@@ -206,7 +215,7 @@ void test_windows_and_threads() {
     for (const std::uint32_t word : bits)
       fingerprint = (fingerprint ^ word) * 16777619u;
   }
-  for (const std::int32_t threads : {2, 3, 7, 256})
+  for (const std::int32_t threads : {2, 3, 8, 256})
     CHECK(same(whole, render(vertices, triangles, all, Cull::none, threads)));
   for (const std::int32_t width : {1, 3, 7, 8, 9, 50}) {
     const Window window = {301 - width, 13, width, 40};
@@ -222,6 +231,34 @@ void test_windows_and_threads() {
       }
     CHECK(equal);
   }
+}
+
+void test_callers() {
+  // Eight callers at once, each with eight threads: of one mesh, into arrays of their own.
+  const Triangles mesh = many_triangles();
+  const std::vector<float> &vertices = mesh.vertices;
+  const std::vector<std::int32_t> &triangles = mesh.triangles;
+  const Window all = {0, 0, 301, 300};
+  const Rendering whole = render(vertices, triangles, all);
+  const std::vector<float> background(3, 7.0f);
+  const auto count = static_cast<std::int64_t>(whole.id.size());
+  std::vector<std::vector<std::uint8_t>> colors(8, std::vector<std::uint8_t>(3 * whole.id.size()));
+  std::vector<char> equal(8, 0);
+  std::vector<std::thread> callers;
+  for (std::size_t k = 0; k < 8; ++k)
+    callers.emplace_back([&, k] {
+      const sim3dr::Memory buffer(std::size_t(1) << 20);
+      std::memset(buffer.data(), static_cast<int>(k), std::size_t(1) << 20);
+      const Rendering own = render(vertices, triangles, all, Cull::none, 8);
+      sim3dr::interpolate(own.id.data(), own.barycentric.data(), count, triangles.data(), vertices.data(),
+                          static_cast<std::int64_t>(vertices.size() / 3), 3, background.data(), 8,
+                          colors[k].data());
+      equal[k] = same(whole, own);
+    });
+  for (std::thread &caller : callers)
+    caller.join();
+  for (std::size_t k = 0; k < 8; ++k)
+    CHECK(equal[k] && colors[k] == colors[0]);
 }
 
 void test_slivers() {
@@ -421,6 +458,7 @@ int main() {
   test_values();
   test_tall();
   test_windows_and_threads();
+  test_callers();
   test_slivers();
   test_interpolate();
   test_normals();

@@ -12,7 +12,9 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tddfa._shared.errors import FormatError
 from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.reading.regular import read_regular
 from tddfa.datasets.files import image_beside, read_text
 
 # WIDER FACE's list of the training set has 13 MB.
@@ -222,10 +224,10 @@ def read_wider(label: Path, images: Path) -> Iterator[BoxedImage]:
     ValueError
         If the list is damaged; the message names the line.
     """
-    size = label.stat().st_size
-    if size > _MAX_LIST_BYTES:
-        raise ValueError(f"{label}: expected at most {_MAX_LIST_BYTES >> 20} MiB, got {size >> 20}")
-    lines = label.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = read_regular(label, _MAX_LIST_BYTES).decode("utf-8", "replace").splitlines()
+    except FormatError as error:
+        raise ValueError(f"{label}: {error}") from error
     at = 0
     while at < len(lines):
         name = lines[at].strip()

@@ -119,13 +119,17 @@ class YuNet:
         cells = np.flatnonzero(scores > self._search.min_score)
         boxes, points = _output(outputs, f"bbox_{stride}", n, 4)[cells], _output(outputs, f"kps_{stride}", n, 10)[cells]
         corner = np.column_stack([cells % columns, cells // columns]).astype(np.float32)
-        center, half = corner + boxes[:, :2], 0.5 * np.exp(boxes[:, 2:])
-        xyxy = np.concatenate([center - half, center + half], axis=1) * stride
-        return Detections(xyxy, scores[cells], (corner[:, None] + points.reshape(-1, 5, 2)) * stride)
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are none, whose boxes are dropped
+            center, half = corner + boxes[:, :2], 0.5 * np.exp(boxes[:, 2:])
+            xyxy = np.concatenate([center - half, center + half], axis=1) * stride
+            found = Detections(xyxy, scores[cells], (corner[:, None] + points.reshape(-1, 5, 2)) * stride)
+        return found.finite()
 
 
 def _output(outputs: Mapping[str, NDArray[np.float32]], name: str, n: int, k: int) -> NDArray[np.float32]:
     if name not in outputs or outputs[name].shape != (1, n, k):
         got = outputs[name].shape if name in outputs else f"outputs {', '.join(outputs)}"
         raise ValueError(f"model: expected YuNet's output {name} (1, {n}, {k}), got {got}")
+    if outputs[name].dtype.kind != "f":
+        raise ValueError(f"model: expected numbers as {name}, got {outputs[name].dtype}")
     return outputs[name][0]

@@ -79,7 +79,7 @@ def around(
     const number[:, :, :] points, const double[::1] angles, double scale, double min_side, double[:, ::1] out
 ):
     cdef int64_t k, i
-    cdef double c, s, x, y, u, v, left, right, top, bottom, side
+    cdef double c, s, x, y, u, v, side, left = 0, right = 0, top = 0, bottom = 0
     for k in range(points.shape[0]):
         c, s = (cos(angles[k] * (M_PI / 180)), sin(angles[k] * (M_PI / 180))) if angles[k] != 0 else (1.0, 0.0)
         for i in range(points.shape[1]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from tddfa._shared.arrays import checked
+from tddfa._shared.reading.text import parse_json
 from tddfa.aligner import Aligner
 from tddfa.landmarks68 import JAW
 from tddfa.model.assets import data_folder
@@ -102,12 +102,13 @@ class ScanLandmarker:
             raise ValueError(f"points: expected 100 or more, got {points}")
         self.network, self.aligner, self.snap, self.register = network, aligner, snap, register
         try:
-            self.settings: dict[str, float] = json.loads(network.metadata["scan"])
-        except (KeyError, ValueError) as error:
+            content = parse_json(network.metadata["scan"])
+            self.settings = {str(name): float(value) for name, value in content.items()}
+            self.points = int(self.settings["points"]) if points is None else points
+            self.sigma = np.full(68, self.settings["sigma"])
+            self.sigma[JAW] = self.settings["jaw_sigma"]
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{network.path}: not a network of scans") from error
-        self.points = int(self.settings["points"]) if points is None else points
-        self.sigma = np.full(68, self.settings["sigma"])
-        self.sigma[JAW] = self.settings["jaw_sigma"]
 
     @classmethod
     def load(

@@ -54,3 +54,13 @@ def test_concatenation_keeps_the_order_and_drops_points_that_a_part_lacks():
 def test_they_can_be_pickled():
     again = pickle.loads(pickle.dumps(faces(2)))
     np.testing.assert_array_equal(again.points, faces(2).points)
+
+
+def test_faces_with_numbers_that_are_none_are_left_out():
+    boxes, points = np.zeros((4, 4)), np.zeros((4, 5, 2))
+    boxes[1, 2], points[2, 4, 1] = np.nan, np.inf
+    found = Detections(boxes, [0.9, 0.8, 0.7, np.nan], points).finite()
+    assert found.scores.tolist() == [np.float32(0.9)]
+    whole = Detections(boxes[:1], [0.9], points[:1])
+    assert whole.finite() is whole
+    assert len(Detections(np.zeros((0, 4)), [], np.zeros((0, 5, 2))).finite()) == 0

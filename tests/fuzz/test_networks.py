@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 import reference_3ddfa_v2
-from builders_fuzz import is_taken, mutated, st, written
+from builders_fuzz import is_taken, mutated, numbers, st, texts, written
+from FaceBoxes import Detector
+from FaceBoxes.anchors import Anchors
 from tddfa.compat.bfm import read_bases
 from tddfa.compat.restricted_pickle import RefusedError, read_pickle
 from tddfa.compat.torch_file import read_state, read_torch
+from tddfa.detector.fetch_yunet import fetch_yunet
+from tddfa.detector.yunet import YuNet
+from tddfa.model.assets import AssetError
 from tddfa.model.runtime import Model
 
 pytestmark = pytest.mark.fuzz
@@ -104,3 +109,77 @@ def test_no_network(tmp_path, explored):
     assert check(seed)
     words = (b"Add", b"Mul", b"Loop", b"\x08\x08", b"\x12\x00", b"pytorch", b"w", b"/etc/passwd", b"ai.onnx")
     explored(st.one_of(mutated([seed], words), st.binary(max_size=200)), check)
+
+
+def test_anchors_in_the_metadata_of_a_detector(explored):
+    def check(data):
+        text = data.decode("utf-8", "replace")
+        return is_taken(lambda: Anchors.from_metadata({"anchors": text}).priors(64, 96), ValueError)
+
+    seed = Anchors().to_json().replace(",", ", ")
+    assert check(seed.encode())
+    words = ("[", "]", "[" * 5000, "0", "-1", "1e400", "null", "true", "1e9", "[8,[[12,1]]]", "4096", "16", '"a"', "{}")
+    explored(texts([seed, "[[8, [[12, 1], [24, 2]]]]"], words), check)
+
+
+def test_the_released_file_of_yunet(tmp_path, explored, monkeypatch):
+    """No other file is copied, whatever it holds."""
+    monkeypatch.setenv("TDDFA_CACHE", str(tmp_path / "cache"))
+
+    def check(data):
+        return is_taken(lambda: fetch_yunet(written(tmp_path / "y.onnx", data)), AssetError, "y.onnx")
+
+    explored(mutated([b"\x08\x08\x12\x07pytorch", b"\0" * 300], [b"\x08\x08", b"yunet"]), check)
+    assert not (tmp_path / "cache").exists()
+
+
+IMAGE = np.zeros((40, 50, 3), np.uint8)
+
+
+def yunet_outputs():
+    cells = [64 * 64 // stride**2 for stride in (8, 16, 32)]
+    return {
+        f"{name}_{stride}": (1, count, columns)
+        for stride, count in zip((8, 16, 32), cells, strict=True)
+        for name, columns in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+    }
+
+
+def faceboxes_outputs():
+    count = len(Anchors().priors(*IMAGE.shape[:2]))
+    return {"scores": (1, count), "offsets": (1, count, 4), "points": (1, count, 10), "rotations": (1, count, 6)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes"), [(YuNet, yunet_outputs()), (Detector, faceboxes_outputs())], ids=["yunet", "faceboxes"]
+)
+def test_outputs_of_another_network(explored, kind, shapes):
+    """Other names, other numbers of rows or columns, and numbers that are none."""
+
+    def check(outputs):
+        found = []
+        if not is_taken(lambda: found.append(kind(lambda batch: outputs)(IMAGE)), ValueError):
+            return False
+        assert all(np.isfinite(each).all() for each in (found[0].xyxy, found[0].scores, found[0].points))
+        return True
+
+    assert check({name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()})
+
+    @st.composite
+    def outputs(draw):
+        made = {name: draw(numbers(shape, low=0, high=1)) for name, shape in shapes.items()}
+        name = draw(st.sampled_from(sorted(made)))
+        how = draw(st.sampled_from(("none", "gone", "rows", "more", "flat", "type")))
+        if how == "gone" and name not in ("points", "rotations"):  # FaceBoxes may have none
+            del made[name]
+        elif how == "rows":
+            made[name] = made[name][:, 1:]
+        elif how == "more":
+            made[name] = np.repeat(made[name], 2, axis=-1)
+        elif how == "flat":
+            made[name] = made[name].ravel()
+        elif how == "type":
+            made[name] = made[name].astype("U8")
+        return made
+
+    explored(outputs(), check)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+import scipy.io
 
-from builders_fuzz import is_taken, texts, written
-from tddfa._shared.errors import ConfigError
+from builders_fuzz import is_taken, mutated, texts, written
+from tddfa._shared.errors import ConfigError, FormatError
 from tddfa._shared.reading.text import parse_json
+from tddfa._shared.settings import load_settings
 from tddfa.datasets.boxes import read_lines, read_voc, read_wider
+from tddfa.datasets.files import read_mat
 from tddfa.datasets.pts import read_pts
 from tddfa.detector.box_file import BoxFile
 from tddfa.geometry import calibration
@@ -122,6 +126,58 @@ def test_labelled_boxes(tmp_path, explored, kind):
     assert check(seed.encode())
     words = ("<!DOCTYPE a [<!ENTITY b 'c'>]>", "&b;", "<xmin>", "</object>", "<a>" * 3000, "../x.jpg", "1e308")
     explored(texts([seed], words), check)
+
+
+def mat(content):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, content)
+    return buffer.getvalue()
+
+
+def test_labels_of_matlab(tmp_path, explored):
+    seeds = [mat({"pt3d_68": np.zeros((3, 68)), "Pose_Para": np.ones((1, 7))}), mat({"pt3d_68": np.ones((3, 68), int)})]
+
+    def check(data):
+        path = written(tmp_path / "l.mat", data)
+        return is_taken(lambda: read_mat(path, {"pt3d_68": (3, 68)}), ValueError, "l.mat")
+
+    assert all(check(seed) for seed in seeds)
+    words = (b"MATLAB 5.0", b"\x0e\0\0\0", b"\x0f\0\0\0", b"\x09\0\0\0", b"pt3d_68", b"IM", b"MI", b"\xff" * 4)
+    explored(mutated(seeds, words), check)
+
+
+def test_settings_of_trainings(tmp_path, explored):
+    pytest.importorskip("torch")
+    from tddfa.train.regressor.settings import RegressorSettings
+
+    folder = config_files()[0].parent / "train"
+    seeds = [(folder / name).read_text(encoding="utf-8") for name in ("open_mb05.yml", "turned_faces.yml")]
+
+    def check(data):
+        path = written(tmp_path / "t.yml", data)
+        return is_taken(lambda: load_settings(RegressorSettings, path), ConfigError, "t.yml")
+
+    assert all(check(seed.encode()) for seed in seeds)
+    explored(texts(seeds, YAML), check)
+
+
+def test_lists_of_jvcr(tmp_path, explored):
+    pytest.importorskip("torch")
+    from tddfa.train.jvcr.lists import listed_samples
+
+    rows = [[k, 2 * k, 0.5] for k in range(68)]
+    seed = json.dumps([{"img_paths": "none.jpg", "landmarks": rows, "isValidation": 1.0}])
+
+    def check(data):
+        path = written(tmp_path / "j.json", data)
+        try:
+            return is_taken(lambda: list(listed_samples(path, tmp_path, "x")), FormatError, "j.json")
+        except FileNotFoundError as error:
+            assert "no such photo" in str(error) and "j.json" in str(error)
+            return True
+
+    assert check(seed.encode())
+    explored(texts([seed], JSON), check)
 
 
 def test_json(explored):

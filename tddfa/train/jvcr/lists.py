@@ -7,7 +7,6 @@ the crop, are not needed: the crop rule places the crops.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,12 @@ import numpy as np
 from tddfa._shared.arrays import checked
 from tddfa._shared.errors import FormatError
 from tddfa._shared.image_io import read
+from tddfa._shared.reading.regular import read_text
+from tddfa._shared.reading.text import parse_json
 from tddfa.landmarks68 import COUNT
 from tddfa.train.data.samples import Sample, crop_face
+
+_MAX_BYTES = 1 << 30  # of a list, which may have 100,000 photos
 
 
 def listed_samples(path: str | os.PathLike[str], photos: str | os.PathLike[str], source: str) -> Iterator[Sample]:
@@ -69,8 +72,8 @@ def listed_samples(path: str | os.PathLike[str], photos: str | os.PathLike[str],
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        entries = parse_json(read_text(path, _MAX_BYTES))
+    except FormatError as error:
         raise FormatError(f"{path}: expected a JSON list that can be read: {error}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FormatError(f"{path}: expected a list of objects, got {type(entries).__name__}")
