@@ -1,8 +1,8 @@
 """Samples to train the score on: crops with known alignment error, as features of the frozen regressor.
 
-A crop is placed on an image at random: near the place that the crop rule gives, far from it, rolled, partly outside the
-image, or where no face is. The regressor aligns it twice, as `tddfa.Aligner` does: on this crop, and on a horizontally
-flipped crop around the result. Each pass is a sample.
+A crop is placed on an image at a box of the detector, or at random (`tddfa.train.score.placement`). The regressor
+aligns it several times, as `tddfa.Aligner` does: on this crop, then on crops around the result of the pass before, of
+which every other one is horizontally flipped. Each pass is a sample.
 """
 
 from __future__ import annotations
@@ -17,42 +17,45 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes import Detector
 from tddfa._shared.files import write_atomic
-from tddfa.evaluate.benchmarks.score import FAR, LARGE, SMALL, shows_no_face
+from tddfa.evaluate.benchmarks.score import shows_no_face
 from tddfa.evaluate.metrics import nme_inner
 from tddfa.landmarks68 import MIRRORED
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.graph import Graph
-from tddfa.train.data.augment import BORDERS, CROP_SIZE, LANDMARK_SCALE, change_pixels
+from tddfa.train.data.augment import BORDERS, CROP_SIZE, change_pixels
 from tddfa.train.data.photos import squares_of_boxes
 from tddfa.train.detector.data import LabelledImage, Source, source
 from tddfa.train.detector.settings import Folders
 from tddfa.train.regressor.export import FEATURES, head_of
+from tddfa.train.score.boxes import Boxes, Placement, at_box, near_face, view
+from tddfa.train.score.placement import (
+    Matrix,
+    composed,
+    cut,
+    face_placement,
+    flipped,
+    similarity,
+    square_around,
+    warped,
+    window_placement,
+)
 from tddfa.train.score.settings import ScoreSettings
 
 Image = NDArray[np.uint8]
-Matrix = NDArray[np.float64]
-"""Map (2, 3) from px of an image to px of the crop."""
-
 BATCH = 64
-"""Placements per batch of a `SampleMaker`; each gives two samples."""
+"""Placements per batch of a `SampleMaker`; each gives `PASSES` samples."""
 
-_FLIP = np.array([[-1.0, 0, CROP_SIZE - 1], [0, 1, 0]])
-# Fractions of the crops: placed anywhere about the face, the others about as a detector or a tracker places them;
-# rolled by any angle, the others by a few degrees; of a photo whose frame cuts the face.
-_ANYWHERE, _ROLLED, _CUT = 0.6, 0.45, 0.3
-# Scale and shift of the crop, as fractions of its side, for both.
-_SCALES = {True: (0.35, 3.0), False: (0.82, 1.3)}
-_SHIFTS = {True: 0.4, False: 0.13}
-# Without a face: windows at the boxes of the detector; beside or within a face, where boxes of faces are known.
-_DETECTED, _BESIDE, _WITHIN = 0.6, 0.6, 0.4
+PASSES = 4
+"""Passes of the regressor over each placement: `tddfa.Aligner` makes two, and more where it is not sure."""
+
+# Fractions of the crops of faces: at the boxes of the detector; of the others, of a photo whose frame cuts the face.
+_DETECTED, _CUT = 0.6, 0.3
+# Fraction of the crops without a face that are at boxes of the detector, and the most of one image in a row.
+_DETECTED_EMPTY, _PER_IMAGE = 0.75, 3
 # Enlargements at which the detector searches images without a face: false faces differ with the scale.
 _ZOOMS = (1, 2, 3)
-_DETECTOR_SCORE = 0.05
-_MIN_WINDOW = 20.0
-_TRIES = 30
 # Images kept in memory by each process.
 _CACHED = 600
 
@@ -125,7 +128,7 @@ class SampleMaker:
         self.augment = settings.augment
         self.seed = (settings.schedule.seed, int(validation))
         self.network = Model(network, "cpu", threads=1)
-        self.detector = None if settings.detector is None else _Boxes(settings.detector)
+        self.detector = None if settings.detector is None else Boxes(settings.detector)
         self.parts: list[tuple[str, Source, NDArray[np.intp]]] = []
         weights = []
         for kind, part in folders.parts():
@@ -169,28 +172,27 @@ class SampleMaker:
         return np.array(kept, dtype=np.intp)
 
     def batch(self, number: int) -> Samples:
-        """Samples of both passes of `BATCH` crops."""
+        """Samples of all passes of `BATCH` crops."""
         rng = np.random.default_rng((*self.seed, number))
         placed: list[_Placed] = []
         while len(placed) < BATCH:
-            each = self._placed(rng)
-            if each is not None:
-                placed.append(each)
+            placed += self._placed(rng)
+        placed = placed[:BATCH]
         seeds = rng.integers(2**31, size=BATCH)
         flips = rng.random(BATCH) < self.augment.flip
-        first = [flipped(each.matrix) if flip else each.matrix for each, flip in zip(placed, flips, strict=True)]
-        outputs = self._regress(placed, first, seeds)
-        samples = self._samples(placed, first, outputs)
-        points = self._points(outputs)
         upright = rng.random(BATCH) < 0.5
-        second = []
-        for k, matrix in enumerate(first):
-            # the crop of the second pass may be cut upright, by the roll of the first
-            camera = outputs["camera"][k]
-            roll = -float(np.arctan2(camera[1, 0], camera[0, 0])) if upright[k] else 0.0
-            second.append(flipped(composed(similarity(*square_around(points[k], roll), roll), matrix)))
-        later = self._samples(placed, second, self._regress(placed, second, seeds))
-        return Samples.joined([samples, later])
+        matrices = [flipped(each.matrix) if flip else each.matrix for each, flip in zip(placed, flips, strict=True)]
+        parts: list[Samples] = []
+        for _ in range(PASSES):
+            outputs = self._regress(placed, matrices, seeds)
+            parts.append(self._samples(placed, matrices, outputs))
+            points = self._points(outputs)
+            for k, matrix in enumerate(matrices):
+                # the crop of the next pass may be cut upright, by the roll of this one
+                camera = outputs["camera"][k]
+                roll = -float(np.arctan2(camera[1, 0], camera[0, 0])) if upright[k] else 0.0
+                matrices[k] = flipped(composed(similarity(*square_around(points[k], roll), roll), matrix))
+        return Samples.joined(parts)
 
     def _regress(self, placed: list[_Placed], matrices: list[Matrix], seeds: NDArray[np.int64]) -> Any:
         crops = np.empty((len(placed), CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
@@ -232,156 +234,53 @@ class SampleMaker:
             outputs["score"][known],
         )
 
-    def _placed(self, rng: np.random.Generator) -> _Placed | None:
+    def _placed(self, rng: np.random.Generator) -> list[_Placed]:
+        """Crops of one image; none if no place was found."""
         index = int(rng.choice(len(self.parts), p=self.weights))
         kind, _, rows = self.parts[index]
         row = int(rows[int(rng.integers(len(rows)))])
         labelled = self._image(index, row)
-        none = np.zeros((0, 3))
-        if labelled.landmarks is not None:
-            image, landmarks = labelled.image, labelled.landmarks
-            border = BORDERS[0]
-            if kind == "crops":
-                # stored crops end near the face, photos do not
-                border = int(rng.choice(BORDERS))
-            elif rng.random() < _CUT:
-                image, landmarks = cut(image, landmarks, rng)
-            return _Placed(image, face_placement(landmarks, rng), border, kind, landmarks, none)
-        squares = squares_of_boxes(labelled.faces.xyxy)
-        windows = none
-        image = labelled.image
-        if kind == "empty" and self.detector is not None:
-            zoom, flip = _ZOOMS[int(rng.integers(len(_ZOOMS)))], bool(rng.random() < 0.5)
-            image = np.ascontiguousarray(image[:, ::-1]) if flip else image
-            windows = self.detector(image, (index, row, zoom, flip))
-        matrix = window_placement(image, squares, windows, rng)
-        return None if matrix is None else _Placed(image, matrix, BORDERS[0], kind, None, squares)
+        if labelled.landmarks is None:
+            return self._without_face(kind, (index, row), labelled, rng)
+        image, landmarks, none = labelled.image, labelled.landmarks, np.zeros((0, 3))
+        if self.detector is not None and rng.random() < _DETECTED:
+            image, landmarks = view(image, landmarks, rng)
+            placements = near_face(self.detector(image), landmarks)
+            return self._at_boxes(image, placements, kind, landmarks, none, rng)
+        border = BORDERS[0]
+        if kind == "crops":
+            # stored crops end near the face, photos do not
+            border = int(rng.choice(BORDERS))
+        elif rng.random() < _CUT:
+            image, landmarks = cut(image, landmarks, rng)
+        return [_Placed(image, face_placement(landmarks, rng), border, kind, landmarks, none)]
 
+    def _without_face(
+        self, kind: str, key: tuple[int, int], labelled: LabelledImage, rng: np.random.Generator
+    ) -> list[_Placed]:
+        image, squares = labelled.image, squares_of_boxes(labelled.faces.xyxy)
+        # not in photos with boxes: a box far from all labels is often a small face without one
+        if kind == "empty" and self.detector is not None and rng.random() < _DETECTED_EMPTY:
+            # the aligner searches images without a face at all four rotations
+            zoom, turns, flip = int(rng.choice(_ZOOMS)), int(rng.integers(4)), bool(rng.random() < 0.5)
+            image = np.ascontiguousarray(np.rot90(image[:, ::-1] if flip else image, turns))
+            image = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR))
+            placements = self.detector(image, (*key, zoom, turns, flip))
+            return self._at_boxes(image, placements, kind, None, squares, rng)
+        matrix = window_placement(image, squares, rng)
+        return [] if matrix is None else [_Placed(image, matrix, BORDERS[0], kind, None, squares)]
 
-class _Boxes:
-    """Squares (n, 3) of centre and side at the boxes of a detector, kept by image."""
-
-    def __init__(self, path: Path) -> None:
-        self._detector = Detector(Model(path, "cpu", threads=1), score=_DETECTOR_SCORE)
-        self._known: dict[tuple[int, int, int, bool], NDArray[np.float64]] = {}
-
-    def __call__(self, image: Image, key: tuple[int, int, int, bool]) -> NDArray[np.float64]:
-        if key not in self._known:
-            zoom = key[2]
-            large = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR))
-            boxes = self._detector(large).xyxy.astype(np.float64) / zoom
-            self._known[key] = squares_of_boxes(boxes[(boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])])
-        return self._known[key]
-
-
-def square_around(landmarks: NDArray[np.floating], roll: float = 0.0) -> tuple[NDArray[np.float64], float]:
-    """Centre (2,) and side of the square of the crop rule around landmarks (68, 2), rolled by an angle in radians."""
-    points = landmarks @ rotation(roll).T
-    low, high = points.min(axis=0), points.max(axis=0)
-    return rotation(-roll) @ ((low + high) / 2), max(LANDMARK_SCALE * float((high - low).max()), 1.0)
-
-
-def rotation(roll: float) -> NDArray[np.float64]:
-    """Matrix (2, 2) of a rotation by an angle in radians."""
-    return np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-
-
-def similarity(centre: NDArray[np.float64], side: float, roll: float) -> Matrix:
-    """Map of a square to the crop, after a rotation by `roll` radians."""
-    scale = CROP_SIZE / side
-    turned = scale * rotation(roll)
-    return np.column_stack([turned, (CROP_SIZE - 1) / 2 - turned @ centre])
-
-
-def composed(later: Matrix, matrix: Matrix) -> Matrix:
-    """Map that applies `matrix`, then `later`."""
-    return later @ np.vstack([matrix, [0, 0, 1]])
-
-
-def flipped(matrix: Matrix) -> Matrix:
-    """Map to the horizontally flipped crop."""
-    return composed(_FLIP, matrix)
-
-
-def warped(image: Image, matrix: Matrix, border: int) -> Image:
-    """Sample a crop (120, 120, 3)."""
-    shrink = int(0.75 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if shrink >= 2:
-        # averaged first: bilinear sampling alone would use four of the many px that become one
-        height, width = (max(length // shrink, 1) for length in image.shape[:2])
-        factors = image.shape[1] / width, image.shape[0] / height
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-        enlarge = np.array([[factors[0], 0, (factors[0] - 1) / 2], [0, factors[1], (factors[1] - 1) / 2]])
-        matrix = composed(matrix, enlarge)
-    size = (CROP_SIZE, CROP_SIZE)
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border))
-
-
-def _random_roll(rng: np.random.Generator) -> float:
-    return float(np.radians(rng.uniform(-180, 180) if rng.random() < _ROLLED else rng.normal(0, 8)))
-
-
-def face_placement(landmarks: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
-    """Place a crop about a face: near the place of the crop rule, or anywhere, at any roll."""
-    roll = _random_roll(rng)
-    centre, side = square_around(landmarks, roll)
-    anywhere = bool(rng.random() < _ANYWHERE)
-    side *= float(np.exp(rng.uniform(*np.log(_SCALES[anywhere]))))
-    if anywhere:
-        direction = rotation(float(rng.uniform(0, 2 * np.pi))) @ [1, 0]
-        centre = centre + side * abs(rng.normal(0, _SHIFTS[True])) * direction
-    else:
-        centre = centre + side * rng.uniform(-_SHIFTS[False], _SHIFTS[False], 2)
-    return similarity(centre, side, roll)
-
-
-def cut(image: Image, landmarks: NDArray[np.float64], rng: np.random.Generator) -> tuple[Image, NDArray[np.float64]]:
-    """Crop a photo to a frame that may cut the face; the image as it is where nothing would be left."""
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    size = float((high - low).max())
-    first = np.maximum(np.floor(low - size * rng.uniform(-0.5, 0.4, 2)), 0).astype(int)
-    last = np.minimum(np.ceil(high + size * rng.uniform(-0.5, 0.4, 2)), image.shape[1::-1]).astype(int)
-    if (last - first < 2).any():
-        return image, landmarks
-    return np.ascontiguousarray(image[first[1] : last[1], first[0] : last[0]]), landmarks - first
-
-
-def window_placement(
-    image: Image, squares: NDArray[np.float64], windows: NDArray[np.float64], rng: np.random.Generator
-) -> Matrix | None:
-    """Place a crop where no face is; None if no place was found.
-
-    Parameters
-    ----------
-    image : ndarray (h, w, 3) uint8
-    squares : ndarray (n, 3)
-        Centre and side of the squares of all faces.
-    windows : ndarray (m, 3)
-        Centre and side of the squares that a detector takes for faces.
-    rng : numpy.random.Generator
-    """
-    height, width = image.shape[:2]
-    if len(windows) and rng.random() < _DETECTED:
-        x, y, side = windows[int(rng.integers(len(windows)))]
-        roll = float(np.radians(rng.normal(0, 5))) if rng.random() < 0.7 else _random_roll(rng)
-        centre = np.array([x, y]) + side * rng.normal(0, 0.08, 2)
-        return similarity(centre, float(side * np.exp(rng.normal(0, 0.12))), roll)
-    roll = _random_roll(rng)
-    for _ in range(_TRIES):
-        side = float(np.exp(rng.uniform(np.log(_MIN_WINDOW), np.log(max(1.2 * min(height, width), _MIN_WINDOW + 1)))))
-        centre = rng.uniform(0, 1, 2) * (width, height)
-        if len(squares) and rng.random() < _BESIDE:
-            x, y, own = squares[int(rng.integers(len(squares)))]
-            if rng.random() < _WITHIN:
-                side = float(own * rng.uniform(SMALL, 1 / LARGE))
-                centre = np.array([x, y]) + own * rng.uniform(-0.35, 0.35, 2)
-            else:
-                side = float(own * np.exp(rng.uniform(-0.5, 0.5)))
-                away = rotation(float(rng.uniform(0, 2 * np.pi))) @ [1, 0]
-                centre = np.array([x, y]) + rng.uniform(FAR, 1.6) * max(side, own) * away
-        if shows_no_face(centre, side, squares):
-            return similarity(centre, side, roll)
-    return None
+    @staticmethod
+    def _at_boxes(
+        image: Image,
+        placements: Placement,
+        kind: str,
+        landmarks: NDArray[np.float64] | None,
+        squares: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> list[_Placed]:
+        chosen = rng.permutation(placements)[:_PER_IMAGE]
+        return [_Placed(image, at_box(each, rng), BORDERS[0], kind, landmarks, squares) for each in chosen]
 
 
 def with_features(model: bytes, path: Path) -> Path:

@@ -31,9 +31,9 @@ class ScoreSettings:
     face_model : Path
         Face model of the regressor and of ``crops``.
     detector : Path or None
-        ``.onnx`` file of a detector: most windows of ``empty`` images are then at its boxes.
+        ``.onnx`` file of a detector: most crops are then at its boxes (`tddfa.train.score.boxes`).
     samples, validation_samples : int
-        Number of samples; every placement of a crop gives two, one for each pass of the aligner.
+        Number of samples; every placement of a crop gives several, one for each pass of the regressor.
     max_error : float
         An alignment is right if its error is less (`tddfa.evaluate.metrics.nme_inner`), %.
     max_label_error : float
@@ -47,7 +47,7 @@ class ScoreSettings:
         Threads of torch.
     augment : Augment
         Changes of pixels, and the probability of a flip. Placements are those of
-        `tddfa.train.score.samples.face_placement`.
+        `tddfa.train.score.placement`.
     schedule : Schedule
     """
 

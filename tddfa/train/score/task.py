@@ -24,7 +24,7 @@ from tddfa.train.engine.loop import BEST, CHECKPOINT, Outcome, train
 from tddfa.train.engine.workers import stream
 from tddfa.train.regressor.export import with_score
 from tddfa.train.regressor.networks import score_layers
-from tddfa.train.score.samples import BATCH, SampleMaker, Samples, with_features
+from tddfa.train.score.samples import BATCH, PASSES, SampleMaker, Samples, with_features
 from tddfa.train.score.settings import ScoreSettings
 
 KIND = "score"
@@ -237,7 +237,7 @@ def _samples(
         (settings.validation, settings.validation_samples) if validation else (settings.data, settings.samples)
     )
     maker = SampleMaker(settings, folders, network, validation=validation)
-    batches = -(-count // (2 * BATCH))
+    batches = -(-count // (PASSES * BATCH))
     made = stream(maker, 0, batches, min(settings.workers, batches))
     joined = Samples.joined(list(progress(made, batches, label=path.stem, unit="batch", show=show)))
     buffer = io.BytesIO()

@@ -9,7 +9,9 @@ from tddfa.model.runtime import Model
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.settings import Folders, ImageFolder
 from tddfa.train.score import samples as score_samples
-from tddfa.train.score.samples import SampleMaker, similarity, square_around, with_features
+from tddfa.train.score.boxes import VIEW, Boxes, at_box, near_face, view
+from tddfa.train.score.placement import cut, similarity, square_around, window_placement
+from tddfa.train.score.samples import PASSES, SampleMaker, with_features
 from tddfa.train.score.settings import ScoreSettings
 
 
@@ -60,11 +62,11 @@ def test_the_features_are_one_more_output(settings, network):
 
 
 @pytest.mark.usefixtures("small")
-def test_a_batch_has_the_errors_of_both_passes(settings, network):
+def test_a_batch_has_the_errors_of_all_passes(settings, network):
     maker = SampleMaker(settings, settings.data, network, validation=False)
     made = maker.batch(0)
     face = made.kind == "landmarks"
-    assert len(made) <= 48 and 10 < face.sum() < 40
+    assert len(made) <= 24 * PASSES and 5 * PASSES < face.sum() < 20 * PASSES
     assert np.isinf(made.error[~face]).all() and np.isfinite(made.error[face]).all()
     again = SampleMaker(settings, settings.data, network, validation=False).batch(0)
     assert np.array_equal(made.features, again.features) and np.array_equal(made.error, again.error)
@@ -81,12 +83,13 @@ def test_a_crop_by_the_crop_rule_is_right(settings, network, monkeypatch, flip):
         lambda landmarks, rng: similarity(*square_around(landmarks), rng.normal(0, 0.01)),
     )
     monkeypatch.setattr(score_samples, "_CUT", 0)
+    monkeypatch.setattr(score_samples, "_DETECTED", 0)
     only_faces = Folders(landmarks=settings.data.landmarks)
     augment = Augment(**{**vars(Augment.none()), "flip": flip})
     made = SampleMaker(
         ScoreSettings(**{**vars(settings), "augment": augment}), only_faces, network, validation=False
     ).batch(0)
-    assert len(made) == 48
+    assert len(made) == 24 * PASSES
     assert made.error.max() < 8
 
 
@@ -94,7 +97,7 @@ def test_windows_keep_away_from_faces(rng):
     image = np.zeros((300, 400, 3), np.uint8)
     squares = np.array([[120.0, 150, 100], [300, 80, 60]])
     for _ in range(100):
-        matrix = score_samples.window_placement(image, squares, np.zeros((0, 3)), rng)
+        matrix = window_placement(image, squares, rng)
         inverse = cv2.invertAffineTransform(matrix)
         side = 120 * np.sqrt(np.linalg.det(inverse[:, :2]))
         x, y = inverse[:, :2] @ [59.5, 59.5] + inverse[:, 2]
@@ -108,9 +111,71 @@ def test_a_cut_photo_keeps_its_labels(rng):
     cv2.circle(image, (100, 113), 3, (255, 255, 255), -1)
     outside = 0
     for _ in range(30):
-        part, moved = score_samples.cut(image, points, rng)
+        part, moved = cut(image, points, rng)
         light = np.argwhere(part[..., 0] > 100)
         if len(light) == 29:
             np.testing.assert_allclose(light.mean(axis=0)[::-1] - moved[0], [40, 53], atol=0.01)
         outside += bool((moved < 0).any() or (moved >= part.shape[1::-1]).any())
     assert 5 < outside < 30
+
+
+@pytest.fixture(scope="module")
+def boxes(root):
+    return Boxes(root / "weights/faceboxes.onnx")
+
+
+@pytest.mark.usefixtures("small")
+def test_most_crops_of_faces_are_at_boxes_of_the_detector(settings, network, monkeypatch):
+    """The face is small, dark or rolled in many; weak boxes show parts of it."""
+    monkeypatch.setattr(score_samples, "_DETECTED", 1)
+    monkeypatch.setattr(score_samples, "at_box", lambda placement, rng: similarity(placement[:2], *placement[2:]))
+    only_faces = Folders(landmarks=settings.data.landmarks)
+    made = SampleMaker(settings, only_faces, network, validation=False).batch(0)
+    assert len(made) == 24 * PASSES
+    assert 0.25 < np.mean(made.error < 12) < 1
+
+
+def test_a_crop_at_a_box_shows_the_face_upright(aligner, boxes, astronaut):
+    (face,) = aligner(astronaut)
+    turned = np.ascontiguousarray(np.rot90(astronaut))  # counterclockwise: a roll of -90 degrees
+    points = np.column_stack([face.landmarks[:, 1], 511 - face.landmarks[:, 0]])
+    placement = near_face(boxes(turned), points)[0]
+    assert abs(placement[3] - np.pi / 2) < 0.3
+    matrix = similarity(placement[:2], *placement[2:])
+    left, right = (
+        points[part].mean(axis=0) @ matrix[:, :2].T + matrix[:, 2] for part in (range(36, 42), range(42, 48))
+    )
+    assert right[0] - left[0] > 25 and abs(right[1] - left[1]) < 12  # px of 120
+    elsewhere = near_face(boxes(turned), points + 300)
+    assert len(elsewhere) < len(boxes(turned))
+
+
+def test_some_crops_at_a_box_are_larger_or_rolled(rng):
+    placement = np.array([100.0, 80, 60, 0.1])
+    matrices = [at_box(placement, rng) for _ in range(200)]
+    scales = np.array([np.sqrt(np.linalg.det(each[:, :2])) for each in matrices])
+    assert 0.3 < np.mean(np.isclose(scales, 120 / 60)) < 0.7
+    assert scales.min() < 120 / 60 / 1.5 and scales.max() > 120 / 60
+    rolls = np.array([np.arctan2(each[1, 0], each[0, 0]) for each in matrices])
+    assert 0.05 < np.mean(~np.isclose(rolls, 0.1)) < 0.4
+    for each in matrices:
+        np.testing.assert_allclose(each[:, :2] @ [100, 80] + each[:, 2], [59.5, 59.5])
+
+
+def test_a_view_keeps_its_labels(rng):
+    image = np.zeros((200, 200, 3), np.uint8)
+    points = np.stack(np.meshgrid(np.linspace(60, 140, 17), np.linspace(60, 140, 4)), axis=-1).reshape(-1, 2)
+    cv2.circle(image, (100, 113), 6, (255, 255, 255), -1)
+    sizes, dark = [], 0
+    for _ in range(40):
+        seen, moved = view(image, points, rng)
+        assert seen.shape == (VIEW, VIEW, 3)
+        middle, size = moved.mean(axis=0), np.linalg.norm(moved[16] - moved[0])
+        expected = middle + (moved[-17] - moved[0]) * 13 / 80
+        light = np.argwhere(seen[..., 0] > 0.6 * seen.max())
+        if size > 60 and (expected > 20).all() and (expected < VIEW - 20).all():
+            np.testing.assert_allclose(light.mean(axis=0)[::-1], expected, atol=0.03 * size)
+        sizes.append(size)
+        dark += int(seen.max() < 200)
+    assert min(sizes) < 70 < 200 < max(sizes)
+    assert 1 <= dark <= 15
