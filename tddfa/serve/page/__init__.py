@@ -23,6 +23,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from tddfa.serve.engine import Engine
 from tddfa.serve.page.guard import PATTERNS, Guard
@@ -54,8 +55,7 @@ def add_page(app: FastAPI) -> None:
     # without a loop that runs, gradio makes four, and leaves them open
     inner = asyncio.run(_built(engine, folder))
     guard = Guard(inner, folder, engine.limits, lambda: bool(getattr(app.state, "ending", bool)()))
-    for pattern in PATTERNS:
-        app.router.add_route(pattern, guard, include_in_schema=False)
+    app.router.routes.extend(Route(pattern, guard, include_in_schema=False) for pattern in PATTERNS)
     outer = app.router.lifespan_context
 
     @asynccontextmanager

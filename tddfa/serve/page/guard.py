@@ -15,17 +15,14 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tddfa.serve.limits import Limits
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+from tddfa.serve.limits import Limits
 
 PATTERNS = ("/", "/theme.css", "/favicon.ico", "/assets/{path:path}", "/static/{path:path}", "/gradio_api/{path:path}")
 """Routes of the page, for a router; the rest of the service is not touched."""
@@ -135,14 +132,14 @@ class Guard:
         Whether the server is about to end: it would wait for the connection that each open page holds.
     """
 
-    def __init__(self, app: Asgi, folder: Path, limits: Limits, ending: Callable[[], bool] = bool) -> None:
+    def __init__(self, app: ASGIApp, folder: Path, limits: Limits, ending: Callable[[], bool] = bool) -> None:
         self._app, self._folder, self._limits, self._ending = app, folder, limits, ending
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or let gradio answer it."""
 
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 private = [(b"cache-control", b"private, no-store")] if scope["path"].startswith(_API) else []
                 ours = [*_HEADERS, *private]
@@ -268,7 +265,7 @@ def _replay(body: bytes) -> Receive:
     """Give a body that was read; then wait, as a client does that has sent all."""
     sent = False
 
-    async def receive() -> MutableMapping[str, Any]:
+    async def receive() -> Message:
         nonlocal sent
         if sent:
             await asyncio.Event().wait()

@@ -168,7 +168,7 @@ def largest(faces: Sequence[Face]) -> list[Face]:
     return [faces[index] for index in kept]
 
 
-def video_steps(engine: Engine, upload: Path, kind: str, folder: Path) -> Iterator[Progress]:
+def video_steps(engine: Engine, upload: Path, kind: str, folder: Path) -> Generator[Progress, None, None]:
     """Track the faces of an uploaded video, frame by frame; close the iterator to cancel it.
 
     The files are complete with the last step: the video, the records of its faces, and the animated heads. A video that
