@@ -70,7 +70,7 @@ class Aligner:
         Of two faces at one place, the one with the higher score is kept.
     sure_score : float or None
         A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score, and
-        one whose detection has a score of 0.25; from there to a detection score of 0.6 the needed score falls to
+        one whose detection has a score of 0.25; from there to a detection score of 0.4 the needed score falls to
         `min_score`. None, for models without a face score, rotates images only.
 
     Attributes
@@ -526,10 +526,7 @@ def _box_rows(boxes: ArrayLike) -> Floats:
 
 
 # A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
-# Chosen with photos that are used neither for training nor for reports: with 0.4, the crowds show the same 167 faces,
-# and those of 16 to 32 px and at any roll are the same; three fewer of 600 turned faces are missed, but two false faces
-# in place of none are reported in 75 images.
-_DOUBTFUL_BOX, _SURE_BOX = 0.25, 0.6
+_DOUBTFUL_BOX, _SURE_BOX = 0.25, 0.4
 _MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
 
 
