@@ -8,15 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
 import pyarrow
 
+from tddfa._shared import opencv_log
 from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.packages import needs
+from tddfa.scale.items import Item
 from tddfa.scale.job import Job
 from tddfa.scale.plan import Task
+from tddfa.scale.reading import Decoders, Loaded, load
 from tddfa.scale.worker import Summary, Worker
 
 USAGE = "RAY_USAGE_STATS_ENABLED"
@@ -26,7 +30,7 @@ _COLUMNS = {int: pyarrow.int64(), float: pyarrow.float64()}
 _MIB = 1 << 20
 _MAX_BLOCKS = 4096  # the driver keeps a reference to each
 _BLOCKS_PER_WORKER = 8
-_OBJECT_STORE = 128 * _MIB  # of a cluster of this machine: only tasks and summaries go through it
+_OBJECT_STORE = 128 * _MIB  # of a cluster of this machine, if only tasks and summaries go through it
 
 
 _RESULTS = pyarrow.schema(
@@ -55,6 +59,9 @@ class Cluster:
         ``RAY_ADDRESS``, else starts Ray on this machine, for this run.
     cpus_per_worker, gpus_per_worker : float
         What a worker takes of its machine; a GPU may be shared: 0.25 puts four workers on it.
+    decode_cpus : int
+        Ray tasks of one CPU each, on any machine, that decode photos for each worker. 0 decodes in threads of the
+        worker: no image travels then.
 
     Examples
     --------
@@ -67,6 +74,7 @@ class Cluster:
     address: str | None = None
     cpus_per_worker: float = 1.0
     gpus_per_worker: float = 0.0
+    decode_cpus: int = 0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -76,6 +84,8 @@ class Cluster:
             raise ValueError(f"cpus_per_worker: expected a number over 0, got {self.cpus_per_worker}")
         if not 0 <= self.gpus_per_worker <= 64:
             raise ValueError(f"gpus_per_worker: expected a number from 0, got {self.gpus_per_worker}")
+        if self.decode_cpus < 0:
+            raise ValueError(f"decode_cpus: expected 0 or more, got {self.decode_cpus}")
 
 
 def execute(
@@ -119,9 +129,9 @@ def _ray(cluster: Cluster) -> Iterator[Any]:
         yield ray
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = (
-        {"include_dashboard": False, "object_store_memory": _OBJECT_STORE} if address == "local" else {}
-    )
+    own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    if address == "local" and not cluster.decode_cpus:
+        own["object_store_memory"] = _OBJECT_STORE
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _without_stderr():  # a line that this level was asked for
@@ -157,14 +167,17 @@ def _on_cluster(
     resources: dict[str, Any] = {"num_cpus": cluster.cpus_per_worker}
     if cluster.gpus_per_worker:
         resources["num_gpus"] = cluster.gpus_per_worker
-    workers = min(_room(ray, cluster) if cluster.workers is None else cluster.workers, len(tasks))
+    room = _room(ray, cluster)
+    workers = min(room if cluster.workers is None else cluster.workers, len(tasks))
+    if cluster.decode_cpus and workers > room:
+        raise EngineError(f"workers: expected at most {room}, or no CPU is left to decode, got {workers}")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command has its own
     context.print_on_execution_start = False
     blocks = min(len(tasks), max(_MAX_BLOCKS, _BLOCKS_PER_WORKER * workers))
     dataset = ray.data.from_items([task._asdict() for task in tasks], override_num_blocks=blocks).map_batches(
         _Pooled,
-        fn_constructor_args=(job, dict(identity), os.getcwd()),  # noqa: PTH109 - a text
+        fn_constructor_args=(job, dict(identity), os.getcwd(), cluster.decode_cpus),  # noqa: PTH109 - a text
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
@@ -190,8 +203,8 @@ class _Pooled:
     again.
     """
 
-    def __init__(self, job: Job, identity: Mapping[str, Any], folder: str) -> None:
-        self._job, self._identity, self._folder = job, identity, folder
+    def __init__(self, job: Job, identity: Mapping[str, Any], folder: str, decode_cpus: int) -> None:
+        self._job, self._identity, self._folder, self._decode_cpus = job, identity, folder, decode_cpus
         self._worker: Worker | None = None
 
     def __call__(self, batch: Any) -> Any:
@@ -199,23 +212,44 @@ class _Pooled:
         try:
             if self._worker is None:
                 os.chdir(self._folder)
-                self._worker = Worker(self._job, self._identity)
+                self._worker = Worker(self._job, self._identity, self._decoders())
             for row in batch.to_pylist():
                 rows.append({"summary": self._worker.run(Task(**row))._asdict(), "failure": None})
         except Exception as error:
             rows.append({"summary": None, "failure": reason(error)})
         return pyarrow.Table.from_pylist(rows, schema=_RESULTS)
 
+    def _decoders(self) -> Decoders | None:
+        """Decode photos as tasks of Ray: a decoder that crashes does not end the worker."""
+        if not self._decode_cpus:
+            return None
+        import ray
+
+        task = ray.remote(num_cpus=1, max_retries=1)(_decode)
+
+        def submit(item: Item, row: bytes | str | None) -> Future[Loaded]:
+            future: Future[Loaded] = task.remote(self._folder, item, row).future()
+            return future
+
+        return Decoders(submit, self._decode_cpus)
+
+
+def _decode(folder: str, item: Item, row: bytes | str | None) -> Loaded:
+    os.chdir(folder)
+    opencv_log.silence()
+    return load(item, row)
+
 
 def _room(ray: Any, cluster: Cluster) -> int:
     """Number of workers for which the cluster has cores, and GPUs."""
     there = ray.cluster_resources()
-    room = there.get("CPU", 1) / cluster.cpus_per_worker
+    cpus = cluster.cpus_per_worker + cluster.decode_cpus
+    room = there.get("CPU", 1) / cpus
     if cluster.gpus_per_worker:
         room = min(room, there.get("GPU", 0) / cluster.gpus_per_worker)
     if room < 1:
         raise EngineError(
             f"the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs, but a worker takes "
-            f"{cluster.cpus_per_worker:g} and {cluster.gpus_per_worker:g}"
+            f"{cpus:g} and {cluster.gpus_per_worker:g}"
         )
     return int(room)

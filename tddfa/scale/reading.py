@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -34,20 +35,33 @@ class Loaded(NamedTuple):
     reason: str = ""
 
 
+class Decoders(NamedTuple):
+    """Other processes that read and decode photos: a function that starts `load` in one, and their number."""
+
+    submit: Callable[[Item, bytes | str | None], Future[Loaded]]
+    count: int
+
+
 def load_photos(
-    items: Sequence[Item], *, threads: int | None = None, ahead_bytes: int = _AHEAD_BYTES
+    items: Sequence[Item],
+    *,
+    threads: int | None = None,
+    ahead_bytes: int = _AHEAD_BYTES,
+    decoders: Decoders | None = None,
 ) -> Iterator[Loaded]:
-    """Read and decode photos in their order, in threads that are ahead of the caller.
+    """Read and decode photos in their order, ahead of the caller.
 
     Parameters
     ----------
     items : sequence of Item
         Photos.
     threads : int, optional
-        CPU threads that may be taken; at least two decode, and more wait for URLs.
+        How many may be read at the same time; at least two, and eight of URLs.
     ahead_bytes : int
         No further photo is begun while decoded ones of this size wait. So the photos in memory take at most this, and
         one photo per thread.
+    decoders : Decoders, optional
+        Other processes in place of threads of this one.
 
     Yields
     ------
@@ -62,31 +76,57 @@ def load_photos(
     [(512, 512, 3)]
     """
     least = _READERS_OF_URLS if any("://" in item.url for item in items) else _READERS
-    threads = max(least, threads or 0)
+    at_once = max(least, threads or 0) if decoders is None else decoders.count
     rows = _Rows()
-    waiting: deque[Future[Loaded]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="tddfa-read") as pool:
+    waiting: deque[tuple[Item, Future[Loaded]]] = deque()
+    with contextlib.ExitStack() as stack:
+        if decoders is None:
+            pool = stack.enter_context(ThreadPoolExecutor(at_once, thread_name_prefix="tddfa-read"))
+            decoders = Decoders(partial(pool.submit, load), at_once)
         try:
             for item in items:
                 # rows of a Parquet file are read one after the other, here
-                waiting.append(pool.submit(_load, item, rows.read(item) if item.row >= 0 else None))
-                while len(waiting) > threads and (
-                    _bytes_of(waiting) >= ahead_bytes or len(waiting) >= 4 * threads or waiting[0].done()
+                waiting.append((item, decoders.submit(item, rows.read(item) if item.row >= 0 else None)))
+                while len(waiting) > at_once and (
+                    _bytes_of(waiting) >= ahead_bytes or len(waiting) >= 4 * at_once or waiting[0][1].done()
                 ):
-                    yield waiting.popleft().result()
+                    yield _result(*waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _result(*waiting.popleft())
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
 
-def _bytes_of(waiting: deque[Future[Loaded]]) -> int:
-    ready = (future.result().image for future in waiting if future.done())
+def _result(item: Item, future: Future[Loaded]) -> Loaded:
+    try:
+        return future.result()
+    except Exception as error:  # the process that decoded it has ended
+        return Loaded(item, None, item_reason(item, error))
+
+
+def _bytes_of(waiting: deque[tuple[Item, Future[Loaded]]]) -> int:
+    ready = (_result(item, future).image for item, future in waiting if future.done())
     return sum(image.nbytes for image in ready if image is not None)
 
 
-def _load(item: Item, row: bytes | str | None) -> Loaded:
+def load(item: Item, row: bytes | str | None = None) -> Loaded:
+    """Read and decode a photo.
+
+    Parameters
+    ----------
+    item : Item
+        A photo.
+    row : bytes or str, optional
+        What a row of a Parquet file holds: its bytes, or the reason why there are none.
+
+    Examples
+    --------
+    >>> from tddfa.scale.items import Item
+    >>> from tddfa.scale.reading import load
+    >>> load(Item("a.jpg", "missing.jpg", "photo")).reason
+    'no such file'
+    """
     try:
         if isinstance(row, str):
             return Loaded(item, None, row)

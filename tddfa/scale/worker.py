@@ -24,7 +24,7 @@ from tddfa.scale.attempts import REASON, Attempt
 from tddfa.scale.items import Item, unpack
 from tddfa.scale.job import Job, MixedError, model_hash
 from tddfa.scale.plan import Task, manifest_name, part_name
-from tddfa.scale.reading import Loaded, as_file, item_reason, load_photos
+from tddfa.scale.reading import Decoders, Loaded, as_file, item_reason, load_photos
 from tddfa.scale.stores import Store
 from tddfa.scale.tables import TableFile, faces_schema, text
 from tddfa.tracking.tracker import Tracker
@@ -58,6 +58,8 @@ class Worker:
     job : Job
     identity : mapping
         What `Job.identity` has given to the driver: this machine must have the same model and version.
+    decoders : Decoders, optional
+        Processes that decode photos. None takes threads of this one.
 
     Raises
     ------
@@ -65,7 +67,7 @@ class Worker:
         If this machine has another model, or another version of tddfa.
     """
 
-    def __init__(self, job: Job, identity: Mapping[str, Any]) -> None:
+    def __init__(self, job: Job, identity: Mapping[str, Any], decoders: Decoders | None = None) -> None:
         opencv_log.silence()  # what it prints about a damaged photo is the reason of a row
         if identity["version"] != __version__:
             raise MixedError(f"tddfa: this machine has version {__version__}, the driver {identity['version']}")
@@ -73,6 +75,7 @@ class Worker:
         if model_hash(settings) != identity["model"]:
             raise MixedError(f"{job.config}: this machine has other files of the model than the driver")
         self.job = job
+        self._decoders = decoders
         self.store = Store(job.out)
         options = {**job.model, "precision": identity["precision"], "threads": job.threads}
         self.aligner = Aligner.load(job.config, **options)
@@ -144,7 +147,8 @@ class Worker:
 
     def _do_photos(self, items: Sequence[Item], shard: _Shard, first: int = 0) -> None:
         numbers = itertools.count(first)
-        for batch in _batches(load_photos(items, threads=self.job.threads), self.job.batch_size):
+        photos = load_photos(items, threads=self.job.threads, decoders=self._decoders)
+        for batch in _batches(photos, self.job.batch_size):
             good = [loaded for loaded in batch if loaded.image is not None]
             faces = iter(self._faces(good))
             for loaded, number in zip(batch, numbers, strict=False):

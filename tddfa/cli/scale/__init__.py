@@ -85,6 +85,10 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
         help="GPUs per worker; 0.25 puts four workers on a GPU (default: 0)",
     )  # fmt: skip
     group.add_argument(
+        "--decode-cpus", type=integer(0, 1024), default=0, metavar="N",
+        help="CPUs, of any machine, that decode photos for each worker; 0 decodes in the worker (default: 0)",
+    )  # fmt: skip
+    group.add_argument(
         "--shard-size", type=integer(1, 10**6), default=256, metavar="N",
         help="photos per shard: the work that a killed worker repeats at most (default: %(default)s)",
     )  # fmt: skip
@@ -116,7 +120,13 @@ def run_scale(options: argparse.Namespace) -> int:
     if not options.cpus_per_worker:
         raise UsageError("--cpus-per-worker: expected a number over 0, got 0")
     warn_about_smoothing(options)
-    cluster = Cluster(options.workers, options.address, options.cpus_per_worker, options.gpus_per_worker)
+    cluster = Cluster(
+        workers=options.workers,
+        address=options.address,
+        cpus_per_worker=options.cpus_per_worker,
+        gpus_per_worker=options.gpus_per_worker,
+        decode_cpus=options.decode_cpus,
+    )
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress_bar(unit="photo"))
 

@@ -98,7 +98,8 @@ def test_options_reach_the_job(run, asked):
     run(
         "a", "s3://b/c", "--column", "image", "--dense", "--crops", "--meshes", "glb", "--shard-size", "9",
         "--batch-size", "3", "--max-errors", "5", "--retry-errors", "--address", "auto", "--cpus-per-worker", "2",
-        "--gpus-per-worker", "0.25", "--refine", "0", "--precision", "int8", "--smooth", "none", "--threads", "4",
+        "--gpus-per-worker", "0.25",
+        "--decode-cpus", "3", "--refine", "0", "--precision", "int8", "--smooth", "none", "--threads", "4",
         workers="6",
     )  # fmt: skip
     job, cluster = asked["job"], asked["cluster"]
@@ -107,6 +108,7 @@ def test_options_reach_the_job(run, asked):
     assert (job.model["refine"], job.model["precision"], job.model["device"]) == (0, "int8", "auto")
     assert job.tracking["smooth"] == "none"
     assert (cluster.workers, cluster.address, cluster.cpus_per_worker, cluster.gpus_per_worker) == (6, "auto", 2, 0.25)
+    assert cluster.decode_cpus == 3
     assert (asked["max_errors"], asked["retry_errors"]) == (5, True)
 
 

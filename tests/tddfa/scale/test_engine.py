@@ -61,6 +61,16 @@ def test_four_workers_give_the_rows_of_one_process(do, photos, tmp_path, ray_clu
 
 
 @pytest.mark.slow
+def test_photos_that_other_processes_decode(do, photos, tmp_path, ray_cluster):
+    do(photos, out="one", threads=1)
+    do(photos, out="two", cluster=Cluster(workers=1, cpus_per_worker=0.5, decode_cpus=1))
+    assert sorted_rows(faces(tmp_path / "two")) == sorted_rows(faces(tmp_path / "one"))
+    assert errors(tmp_path / "two") == errors(tmp_path / "one")
+    with pytest.raises(EngineError, match="workers: expected at most 1, or no CPU is left to decode, got 2"):
+        do(photos, out="three", cluster=Cluster(workers=2, cpus_per_worker=0.5, decode_cpus=1))
+
+
+@pytest.mark.slow
 def test_the_command_on_a_cluster_that_was_started_elsewhere(photos, tmp_path, ray_cluster):
     (tmp_path / "in").symlink_to(photos)
     command = [sys.executable, "-m", "tddfa", "scale", "in/face_0.png", "in/b/face_6.png", "--out", "out"]
@@ -121,6 +131,7 @@ class TestUsageStatistics:
         ({"workers": -1}, "workers: expected 0 or more, got -1"),
         ({"cpus_per_worker": 0}, "cpus_per_worker: expected a number over 0, got 0"),
         ({"gpus_per_worker": -1}, "gpus_per_worker: expected a number from 0, got -1"),
+        ({"decode_cpus": -1}, "decode_cpus: expected 0 or more, got -1"),
     ],
 )
 def test_numbers_of_a_cluster(options, named):

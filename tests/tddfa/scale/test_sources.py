@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from concurrent.futures import Future
 
 import cv2
 import pytest
@@ -17,7 +18,7 @@ import pyarrow.parquet
 
 from tddfa._shared.errors import FormatError
 from tddfa.scale.items import Item
-from tddfa.scale.reading import as_file, load_photos, read_bytes
+from tddfa.scale.reading import Decoders, as_file, load, load_photos, read_bytes
 from tddfa.scale.sources import list_items
 
 
@@ -220,12 +221,27 @@ class TestReading:
         (tmp_path / "a.jpg").write_bytes(jpgs[0])
         items = [Item(f"{k}", str(tmp_path / "a.jpg"), "photo") for k in range(40)]
         begun = []
-        real = reading._load
-        monkeypatch.setattr(reading, "_load", lambda item, row: begun.append(item) or real(item, row))
+        real = reading.load
+        monkeypatch.setattr(reading, "load", lambda item, row: begun.append(item) or real(item, row))
         size = 300 * 310 * 3
         for taken, _ in enumerate(load_photos(items, ahead_bytes=3 * size), 1):
             assert len(begun) <= taken + 3 + 2 * reading._READERS
         assert len(begun) == 40
+
+    def test_a_decoder_whose_process_ended_is_the_reason_of_its_photo(self, tmp_path, jpgs):
+        (tmp_path / "a.jpg").write_bytes(jpgs[0])
+        items = [Item(f"{k}", str(tmp_path / "a.jpg"), "photo") for k in range(3)]
+
+        def submit(item, row):
+            future = Future()
+            if item.name == "1":
+                future.set_exception(RuntimeError("the process has ended"))
+            else:
+                future.set_result(load(item, row))
+            return future
+
+        reasons = [loaded.reason for loaded in load_photos(items, decoders=Decoders(submit, 2))]
+        assert reasons == ["", "the process has ended", ""]
 
 
 class TestObjectStores:
