@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from tddfa.video.addresses import Address
 from tddfa.video.colors import ToBgr
-from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, MAX_FPS, OPEN_SECONDS, READ_SECONDS, Frame, VideoError, reason
+from tddfa.video.frame import (
+    DEMUX_ERRORS,
+    DEMUX_TRIES,
+    FILE_SECONDS,
+    MAX_FPS,
+    OPEN_SECONDS,
+    READ_SECONDS,
+    Frame,
+    VideoError,
+    reason,
+)  # fmt: skip
 from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 
 _LOG = logging.getLogger(__name__)
@@ -47,7 +57,7 @@ class FileReader(Reader):
                 address.url,
                 "r",
                 options=address.options,
-                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else None,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if remote else (FILE_SECONDS, FILE_SECONDS),
             )
         except (av.InvalidDataError, EOFError) as error:
             raise VideoError(f"{name}: not a video, or one that is damaged or cut short") from error
@@ -131,7 +141,8 @@ class FileReader(Reader):
                 errors += 1
                 self._errors += 1
                 self._broken = reason(error)
-                if self._remote or errors > DEMUX_TRIES:  # each attempt on a URL may take its time-out
+                timed_out = isinstance(error, av.error.ExitError)
+                if self._remote or timed_out or errors > DEMUX_TRIES:  # each attempt may take the time-out
                     yield None  # the decoder still holds frames
                     return
 

@@ -14,6 +14,7 @@ from tddfa._shared.errors import TddfaError
 
 # shared by reading and writing
 OPEN_SECONDS = READ_SECONDS = 10.0  # a URL may be silent for so long
+FILE_SECONDS = 30.0  # a disk may sleep for so long; a playlist without an end would be read again and again
 DEMUX_ERRORS = (FFmpegError, IndexError)  # IndexError: a stream appears that was not announced
 DEMUX_TRIES = 50  # errors of the container in a row
 MAX_FPS = 1000  # containers claim more when they do not know

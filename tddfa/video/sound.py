@@ -15,7 +15,7 @@ from av.error import FFmpegError
 
 from tddfa._shared.reading.regular import is_stream
 from tddfa.video.addresses import address_of
-from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, OPEN_SECONDS, READ_SECONDS, VideoError, reason
+from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, FILE_SECONDS, OPEN_SECONDS, READ_SECONDS, VideoError, reason
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Sound:
                 address.url,
                 "r",
                 options=address.options,
-                timeout=(OPEN_SECONDS, READ_SECONDS) if address.remote else None,
+                timeout=(OPEN_SECONDS, READ_SECONDS) if address.remote else (FILE_SECONDS, FILE_SECONDS),
             )
         except (FFmpegError, OSError, ValueError) as error:
             raise VideoError(f"{name}: its sound cannot be read: {reason(error)}") from error
@@ -114,9 +114,11 @@ class Sound:
                         before = None
                     yield time, packet
                 return
-            except DEMUX_ERRORS:
+            except DEMUX_ERRORS as error:
                 errors += 1
                 self._errors += 1
+                if isinstance(error, av.error.ExitError):  # a time-out; each attempt may take as long
+                    return
 
     def advance(self, until: float) -> None:
         """Write the sound before second `until`."""

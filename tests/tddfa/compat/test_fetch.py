@@ -86,6 +86,16 @@ def test_from_a_checkout(cache, checkout, capsys, rng):
         assert not Aligner.load(name, device="cpu", exact_crop=True).crop.rounded
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{", "null", '{"x.onnx": "key"', "1" * 5000])
+def test_a_damaged_list_of_converted_files_is_as_none(tmp_path, text):
+    (tmp_path / "x.onnx").touch()
+    (tmp_path / "made.json").write_text(text)
+    made = fetch._Made(tmp_path)
+    assert not made.there("x.onnx")
+    assert made.make("x.onnx", {}, lambda: b"converted")
+    assert fetch._Made(tmp_path).there("x.onnx")
+
+
 def test_it_converts_once(cache, checkout, capsys):
     run("--from", checkout)
     before = {p: p.stat().st_mtime_ns for p in (cache / "3ddfa_v2").glob("*.[on]*")}

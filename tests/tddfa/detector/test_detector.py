@@ -13,6 +13,7 @@ from tddfa.detector import BoxFile, YuNet
 from tddfa.geometry.boxes import box_iou
 from tddfa.geometry.rotation import VIEW_TO_IMAGE
 from tddfa.model.assets import config_path
+from tddfa.model.config import ConfigError
 
 ASTRONAUT = [173, 70, 273, 192]
 
@@ -128,6 +129,16 @@ class TestConfigs:
         assert Detector.load("open_mb05", tiles="off").tiles == "off"
         eight = Detector.load("open_mb05", precision="int8")
         assert eight.find.model.path.name == "faceboxes_int8.onnx"
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [("max_faces", 99999999999), ("max_height", 10**400), ("max_candidates", 2**31)]
+    )
+    def test_limits_beyond_the_numbers_of_native_code_are_refused(self, config, key, value):
+        network = Config.load(config_path("open_mb05")).detector.model
+        expected = rf"detector\.{key}: expected a number of at most 2147483647, got "
+        with pytest.raises(ConfigError, match=expected):
+            Detector.load(config(f"{{model: {network}, {key}: {value}}}"))
+        Detector.load(config(f"{{model: {network}, {key}: 720}}"))
 
     def test_boxes_by_name(self, config, tmp_path, root, astronaut):
         """Names come from the file, from Pillow, or from the caller."""

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from tddfa.video import VideoError, open_source
+from builders_video import make_video
+from tddfa.video import VideoError, frames, open_source
 from tddfa.video.addresses import SCHEMES, address_of
 from tddfa.video.sound import Sound
 
@@ -58,3 +59,12 @@ def test_a_pipe_is_refused_at_once(tmp_path):
         Sound.open(tmp_path / "a.mp4")
     with pytest.raises(VideoError, match="got a pipe or a device"):
         open_source("/dev/zero")
+
+
+def test_a_playlist_without_an_end_is_not_waited_for(tmp_path, monkeypatch):
+    """FFmpeg takes it for a stream that goes on, and reads it again and again."""
+    monkeypatch.setattr("tddfa.video.file.FILE_SECONDS", 2.0)
+    make_video(tmp_path / "clip.ts", 4, codec="mpeg4", container="mpegts")
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nclip.ts\n")
+    assert len(list(frames(playlist))) == 4
