@@ -78,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of crops or scans (default: 2000)",
     )
     parser.add_argument(
+        "--points",
+        type=integer(1000, 65_535),
+        default=8192,
+        metavar="N",
+        help="points of each scan that are stored (default: 8192)",
+    )
+    parser.add_argument(
         "--max-error",
         type=float,
         default=7.0,
@@ -170,7 +177,7 @@ def _scans(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
     from tddfa.synthetic.scans import TRAINING_SCANS
     from tddfa.train.scan.shards import write_scans
 
-    return write_scans(options.out, model, TRAINING_SCANS, options.seed, options.count)
+    return write_scans(options.out, model, TRAINING_SCANS, options.seed, options.count, options.points)
 
 
 def _marked(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
@@ -179,7 +186,7 @@ def _marked(options: argparse.Namespace, model: FaceModel) -> Iterator[int]:
     if options.meshes is None:
         raise UsageError("--meshes: expected a folder for marked, got none")
     options.count = len(marked_paths(options.meshes))
-    return write_marked(options.out, options.meshes, model, options.seed)
+    return write_marked(options.out, options.meshes, model, options.seed, options.points)
 
 
 def _agreeing(options: argparse.Namespace, _model: FaceModel) -> tuple[Crops, int]:

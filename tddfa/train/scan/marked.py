@@ -23,7 +23,7 @@ from tddfa.scan.head import mean_landmarks
 from tddfa.scan.mesh import Scan
 from tddfa.scan.similarity import fit_similarity
 from tddfa.synthetic.scans import MadeScan
-from tddfa.train.scan.shards import PER_FILE, points_of, write_file
+from tddfa.train.scan.shards import PER_FILE, POINTS, points_of, write_file
 
 INDICES = "v10"
 """Name of the array of indices."""
@@ -83,7 +83,7 @@ def marked_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def write_marked(out: Path, folder: Path, model: FaceModel, seed: int) -> Iterator[int]:
+def write_marked(out: Path, folder: Path, model: FaceModel, seed: int, count: int = POINTS) -> Iterator[int]:
     """Write the marked scans of a folder to files that `read_scans` reads; those that exist are kept.
 
     Yields how many scans are done, a file at a time.
@@ -102,7 +102,9 @@ def write_marked(out: Path, folder: Path, model: FaceModel, seed: int) -> Iterat
         if not path.exists():
             parts = []
             for number in chosen:
-                points = points_of(marked_scan(paths[number], mean), np.random.default_rng((seed, number)), number)
+                points = points_of(
+                    marked_scan(paths[number], mean), np.random.default_rng((seed, number)), number, count
+                )
                 if points is None:
                     raise FormatError(f"{paths[number]}: expected triangles around the landmarks, got none or few")
                 parts.append(points)

@@ -2,7 +2,7 @@
 
 A folder holds ``scans-NNNNN.npz`` with up to `PER_FILE` scans each::
 
-    face (s, p, 3) float16           points around the face, mm, from the middle of the landmarks
+    face (s, p, 3) float16           p points around the face, mm, from the middle of the landmarks
     face_normals (s, p, 3) int8      their normals, 127 is 1
     landmarks (s, 68, 3) float32     mm, from their middle
     seed (s,) int64                  of a made scan; of a marked one, its number
@@ -30,6 +30,7 @@ from tddfa.synthetic.scans import MadeScan, ScanSettings, made_scan
 
 PER_FILE = 50
 POINTS = 8192
+"""Points of a scan that are stored, by default."""
 
 FACE_RADIUS = 150.0
 """Radius of the part of a scan that is stored, mm."""
@@ -61,7 +62,7 @@ class MadePoints:
         return MadePoints(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0) -> MadePoints | None:
+def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0, count: int = POINTS) -> MadePoints | None:
     """Draw the stored points of one scan; None if it shows no face."""
     middle = made.landmarks.mean(axis=0)
     turned = Scan((made.scan.vertices - middle) @ made.rotation, made.scan.triangles)
@@ -69,7 +70,7 @@ def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0) -> MadePo
     of_face = turned.triangles[near[turned.triangles].all(axis=1)]
     if near.sum() < _MIN_VERTICES or not len(of_face):
         return None
-    points, normals = random_points(Scan(turned.vertices, of_face), POINTS, rng)
+    points, normals = random_points(Scan(turned.vertices, of_face), count, rng)
     landmarks = ((made.landmarks - middle) @ made.rotation).astype(np.float32)
     return MadePoints(
         points.astype(np.float16)[None],
@@ -79,7 +80,9 @@ def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0) -> MadePo
     )
 
 
-def write_scans(out: Path, model: FaceModel, settings: ScanSettings, first: int, count: int) -> Iterator[int]:
+def write_scans(
+    out: Path, model: FaceModel, settings: ScanSettings, first: int, count: int, points: int = POINTS
+) -> Iterator[int]:
     """Make scans with the seeds from `first` on and write them to files; those that exist are kept.
 
     Yields how many scans are done, a file at a time.
@@ -88,7 +91,9 @@ def write_scans(out: Path, model: FaceModel, settings: ScanSettings, first: int,
         path = out / f"scans-{start // PER_FILE:05d}.npz"
         seeds = range(start, min(start + PER_FILE, first + count))
         if not path.exists():
-            made = (points_of(made_scan(model, seed, settings), np.random.default_rng(seed), seed) for seed in seeds)
+            made = (
+                points_of(made_scan(model, seed, settings), np.random.default_rng(seed), seed, points) for seed in seeds
+            )
             write_file(path, [part for part in made if part is not None])
         yield seeds.stop - first
 
@@ -111,12 +116,19 @@ def read_scans(folders: Sequence[Path]) -> MadePoints:
     ValueError
         If a file is damaged; the message names it.
     """
-    parts = []
+    paths = []
     for folder in folders:
-        paths = sorted(folder.glob("scans-*.npz"))
-        if not paths:
+        found = sorted(folder.glob("scans-*.npz"))
+        if not found:
             raise FileNotFoundError(f"{folder}: no made scans (scans-NNNNN.npz); tddfa train prepare scans makes them")
-        parts += [_read(path) for path in paths]
+        paths += found
+    parts = [_read(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if part.face.shape[1] != parts[0].face.shape[1]:
+            raise ValueError(
+                f"{path}: expected {parts[0].face.shape[1]} points of each scan, as in the first file, "
+                f"got {part.face.shape[1]}"
+            )
     return MadePoints.joined(parts)
 
 
@@ -127,10 +139,10 @@ def _read(path: Path) -> MadePoints:
         missing = [name for name in names if name not in arrays]
         if missing:
             raise FormatError(f"expected an array {missing[0]!r}, got {', '.join(sorted(arrays))}")
-        count = len(arrays["landmarks"])
+        count, points = arrays["face"].shape[:2] if arrays["face"].ndim == 3 else (0, 0)
         shapes: dict[str, tuple[tuple[int | None, ...], Any]] = {
-            "face": ((count, POINTS, 3), np.float16),
-            "face_normals": ((count, POINTS, 3), np.int8),
+            "face": ((count, points, 3), np.float16),
+            "face_normals": ((count, points, 3), np.int8),
             "landmarks": ((count, 68, 3), np.float32),
             "seed": ((count,), np.int64),
         }

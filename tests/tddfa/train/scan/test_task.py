@@ -8,15 +8,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tddfa._shared.settings import load_settings  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.landmarks68 import MIRRORED  # noqa: E402
 from tddfa.scan.head import mean_landmarks  # noqa: E402
+from tddfa.synthetic.scans import TRAINING_SCANS  # noqa: E402
 from tddfa.train.engine.loop import BEST, CHECKPOINT  # noqa: E402
 from tddfa.train.scan.data import ScanBatches  # noqa: E402
+from tddfa.train.scan.network import ScanNetwork  # noqa: E402
 from tddfa.train.scan.settings import ScanTrainingSettings  # noqa: E402
-from tddfa.train.scan.shards import read_scans  # noqa: E402
+from tddfa.train.scan.shards import read_scans, write_scans  # noqa: E402
 from tddfa.train.scan.smoke import smoke_settings  # noqa: E402
-from tddfa.train.scan.task import train_scan  # noqa: E402
+from tddfa.train.scan.task import graph_batch, train_scan  # noqa: E402
 
 COMMAND = next(training for training in TRAININGS if training.name == "scan")
 
@@ -102,3 +105,23 @@ def test_a_damaged_file_is_named(smoked, settings, tmp_path):
     (tmp_path / "scans-00000.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"scans-00000\.npz"):
         read_scans([tmp_path])
+
+
+def test_files_store_as_many_points_as_asked_for_and_all_the_same(tmp_path, aligner):
+    model = aligner.face_model
+    list(write_scans(tmp_path / "dense", model, TRAINING_SCANS, 0, 1, points=9000))
+    dense = read_scans([tmp_path / "dense"])
+    assert dense.face.shape == (1, 9000, 3)
+    list(write_scans(tmp_path / "thin", model, TRAINING_SCANS, 0, 1, points=1000))
+    np.testing.assert_array_equal(read_scans([tmp_path / "thin"]).landmarks, dense.landmarks)
+    with pytest.raises(ValueError, match=r"thin.scans-00000\.npz: expected 9000 points of each scan, .* got 1000"):
+        read_scans([tmp_path / "dense", tmp_path / "thin"])
+
+
+def test_the_published_preset_takes_a_batch(root, made, aligner):
+    settings = load_settings(ScanTrainingSettings, root / "configs/train/scan_published.yml")
+    assert (settings.points, settings.width, settings.layers, settings.schedule.batch_size) == (32768, 64, 4, 2)
+    batch = batches(made, settings, aligner, points=2000).batch(0)
+    assert batch.heat.shape == (2, 2000, 68)
+    network = ScanNetwork(width=settings.width, layers=settings.layers, edge_width=settings.edge_width)
+    assert network(graph_batch(batch, torch.device("cpu"))).shape[-1] == 68
