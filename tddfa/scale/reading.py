@@ -7,7 +7,6 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.errors import FormatError, reason
 from tddfa.scale.items import Item
-from tddfa.scale.stores import is_local, open_url
+from tddfa.scale.stores import is_local, local_path, open_url
 
 _READERS = 2  # threads; each holds one photo
 _READERS_OF_URLS = 8  # most of their time is waiting
@@ -39,7 +38,7 @@ class Decoders(NamedTuple):
     """Other processes that read and decode photos: a function that starts `load` in one, and their number."""
 
     submit: Callable[[Item, bytes | str | None], Future[Loaded]]
-    count: int
+    at_once: int
 
 
 def load_photos(
@@ -76,13 +75,13 @@ def load_photos(
     [(512, 512, 3)]
     """
     least = _READERS_OF_URLS if any("://" in item.url for item in items) else _READERS
-    at_once = max(least, threads or 0) if decoders is None else decoders.count
+    at_once = max(least, threads or 0) if decoders is None else decoders.at_once
     rows = _Rows()
     waiting: deque[tuple[Item, Future[Loaded]]] = deque()
     with contextlib.ExitStack() as stack:
         if decoders is None:
             pool = stack.enter_context(ThreadPoolExecutor(at_once, thread_name_prefix="tddfa-read"))
-            decoders = Decoders(partial(pool.submit, load), at_once)
+            decoders = Decoders(lambda item, row: pool.submit(load, item, row), at_once)
         try:
             for item in items:
                 # rows of a Parquet file are read one after the other, here
@@ -142,7 +141,10 @@ def item_reason(item: Item, error: BaseException) -> str:
         return "no such file"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    return reason(error).removeprefix(f"{item.name}: ").removeprefix(f"{item.url}: ")
+    message = reason(error)
+    for name in (item.name, item.url, str(Path(local_path(item.url)))):
+        message = message.removeprefix(f"{name}: ")
+    return message
 
 
 def read_bytes(item: Item) -> bytes:
@@ -171,7 +173,7 @@ def read_bytes(item: Item) -> bytes:
             raise FormatError("the tar file ends before it")
         return data
     if is_local(files):
-        return image_io.content(path)
+        return image_io.content(local_path(item.url))
     _check_size(int(files.size(path) or 0))
     return bytes(files.cat_file(path))
 
@@ -188,7 +190,7 @@ def as_file(item: Item) -> Iterator[Path]:
     """Give a video as a local file: itself, or a copy that is removed afterwards."""
     files, path = open_url(item.url)
     if is_local(files) and item.offset < 0 and item.row < 0:
-        yield Path(path)
+        yield Path(local_path(item.url))
         return
     with tempfile.TemporaryDirectory(prefix="tddfa-") as folder:
         copy = Path(folder) / f"video{PurePosixPath(item.name).suffix.lower()}"

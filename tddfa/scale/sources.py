@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from tddfa._shared.errors import FormatError, reason
 from tddfa.scale.items import Item, kind_of
-from tddfa.scale.stores import is_local, open_url
+from tddfa.scale.stores import is_local, local_path, open_url
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 """Suffixes of files with a path or URL in each line."""
@@ -61,8 +61,7 @@ def list_items(source: str, *, column: str | None = None) -> Iterator[Item]:
     """
     files, path = open_url(source)
     if is_local(files):
-        # paths stay as they were given
-        path = source.removeprefix("file://").removeprefix("local://")
+        path = local_path(source)
     if files.isdir(path):
         yield from _folder(files, path)
     elif glob.has_magic(path) and not files.exists(path):

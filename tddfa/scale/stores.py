@@ -63,6 +63,18 @@ def is_local(files: Any) -> bool:
     return isinstance(files, LocalFileSystem)
 
 
+def local_path(url: str) -> str:
+    """Return a path of this machine as it was given, without a protocol.
+
+    Examples
+    --------
+    >>> from tddfa.scale.stores import local_path
+    >>> local_path("a.jpg"), local_path("file:///a.jpg")
+    ('a.jpg', '/a.jpg')
+    """
+    return url.removeprefix("file://").removeprefix("local://")
+
+
 class Store:
     """The folder of the results.
 

@@ -204,7 +204,7 @@ class TestTars:
 
 
 class TestReading:
-    def test_reasons_do_not_repeat_the_name(self, tmp_path):
+    def test_reasons_do_not_repeat_the_name(self, tmp_path, monkeypatch):
         (tmp_path / "text.jpg").write_text("no")
         (tmp_path / "empty.jpg").touch()
         (tmp_path / "folder.jpg").mkdir()
@@ -214,6 +214,11 @@ class TestReading:
         ]
         expected = ["not an image", "the file is empty", "no such file", "expected an image, got a folder"]
         assert [loaded.reason for loaded in load_photos(items)] == expected
+        monkeypatch.chdir(tmp_path)
+        for prefix in ("", "./", f"file://{tmp_path}/"):
+            names = [f"{prefix}{name}.jpg" for name in ("text", "empty", "x", "folder")]
+            items = [Item(name, name, "photo") for name in names]
+            assert [loaded.reason for loaded in load_photos(items)] == expected, prefix
 
     def test_decoded_photos_that_wait_are_bounded(self, tmp_path, jpgs, monkeypatch):
         from tddfa.scale import reading
