@@ -130,7 +130,18 @@ def numbers(address: str) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def service(clients: int, options: list[str]) -> Iterator[str]:
-    command = [sys.executable, "-m", "tddfa", "serve", "--no-page", "--port", "0", "--max-requests", str(clients), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tddfa",
+        "serve",
+        "--no-page",
+        "--port",
+        "0",
+        "--max-requests",
+        str(clients),
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:

@@ -59,8 +59,9 @@ def add_parser(commands: Any) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-batch", type=integer(1, 64), default=4, metavar="N",
-        help="images of several requests that are aligned together, if so many wait (default: %(default)s)",
+        "--max-batch", type=integer(1, 64), default=1, metavar="N",
+        help="images of several requests that are aligned together, if so many wait: saves 3 to 6 %% of the CPU time, "
+        "and a last digit may differ from that of the image alone (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--api-key-file", type=Path, metavar="FILE",

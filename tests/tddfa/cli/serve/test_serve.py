@@ -129,6 +129,7 @@ def test_missing_packages_are_named(monkeypatch, capsys):
 def test_defaults():
     options = _parsers()[0].parse_args(["serve"])
     assert (options.host, options.port, options.max_megabytes, options.max_megapixels) == ("127.0.0.1", 8000, 20, 50)
+    assert options.max_batch == 1  # an answer is that of the image alone, to the last digit
     assert (options.max_requests, options.max_seconds, options.api_key_file, options.cors_origin) == (16, 30, None, [])
 
 
