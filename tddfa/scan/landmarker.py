@@ -180,11 +180,15 @@ class ScanLandmarker:
         found, odd = unit_of(face.similarity.scale)
         if unit == "auto":
             if max(odd, 1 / odd) > _ODD_SIZE:
-                warnings.append(f"the unit is not sure: in {found} this face is {odd:.3g} times the usual size")
+                warnings.append(
+                    f"the unit is not sure: measured in {found}, this face is {odd:.3g} times the usual size"
+                )
         else:
             ratio = face.similarity.scale / UNITS[unit]
             if max(ratio, 1 / ratio) > _ODD_SIZE:
-                warnings.append(f"in {unit} this face is {ratio:.3g} times the usual size; {found} would fit better")
+                warnings.append(
+                    f"measured in {unit}, this face is {ratio:.3g} times the usual size; {found} would fit better"
+                )
             found = unit
         return replace(face, unit=found, warnings=tuple(warnings))
 
