@@ -157,10 +157,10 @@ def sweep(store: Store, plan: Plan, *, retry_errors: bool = False) -> dict[int, 
     return done
 
 
-def errors_of(store: Store, done: Mapping[int, Done]) -> Iterator[tuple[str, bytes]]:
+def errors_of(store: Store, done: Mapping[int, Done]) -> Iterator[bytes]:
     """Give the manifests of the shards with errors, in the order of the shards."""
     for shard in sorted(done):
         entry = done[shard]
         content = store.read(entry.name) if entry.errors else None
         if content is not None:
-            yield entry.name, content
+            yield content
