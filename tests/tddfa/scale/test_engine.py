@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,9 +49,23 @@ def test_two_workers_of_which_one_is_killed_give_the_rows_of_one_process(
     assert os.environ[engines.USAGE] == "0"
 
 
-def test_a_cluster_without_room_for_a_worker_is_an_error(do, photos, ray_cluster):
+@pytest.mark.parametrize(
+    ("there", "cluster", "room"),
+    [
+        ({"CPU": 8.0}, Cluster(), 8),
+        ({"CPU": 8.0}, Cluster(cpus_per_worker=3), 2),
+        ({"CPU": 8.0, "GPU": 1.0}, Cluster(gpus_per_worker=0.25), 4),
+        ({"CPU": 8.0, "GPU": 4.0}, Cluster(gpus_per_worker=0.25, decode_cpus=3), 2),
+    ],
+)
+def test_as_many_workers_as_there_is_room_for(there, cluster, room):
+    assert engines._room(SimpleNamespace(cluster_resources=lambda: there), cluster) == room
+
+
+def test_a_cluster_without_room_for_a_worker_is_an_error():
+    small = SimpleNamespace(cluster_resources=lambda: {"CPU": 2.0})
     with pytest.raises(EngineError, match="has 2 CPUs and 0 GPUs, but a worker takes 1 and 1"):
-        do(photos, cluster=Cluster(gpus_per_worker=1))
+        engines._room(small, Cluster(gpus_per_worker=1))
 
 
 @pytest.mark.slow
