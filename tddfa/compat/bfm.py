@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
 from tddfa.compat.networks import EXPRESSION_COUNT, SHAPE_COUNT
 from tddfa.compat.restricted_pickle import RefusedError, read_pickle
@@ -44,7 +45,7 @@ def read_pickled(path: str | os.PathLike[str]) -> Any:
         with path.open("rb") as file:
             return read_pickle(file)
     except RefusedError as error:
-        raise RefusedError(f"{path}: not a file of arrays that can be read: {error}") from error
+        raise RefusedError(f"{path}: not a file of arrays that can be read: {reason(error)}") from error
 
 
 def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -69,7 +70,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         try:
             content = read_npz(path, _MAX_BYTES, ("u", "w_shp", "w_exp", "keypoints"))
         except ValueError as error:
-            raise ValueError(f"{path}: not a file of arrays that can be read: {error}") from error
+            raise ValueError(f"{path}: not a file of arrays that can be read: {reason(error)}") from error
     else:
         content = read_pickled(path)
     if not isinstance(content, dict):
@@ -86,7 +87,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             "keypoints": checked("keypoints", np.asarray(content.get("keypoints", ())), (204,), np.int64),
         }
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error
     points = bases["keypoints"].reshape(68, 3)
     if points.min() < 0 or points.max() >= rows or (points % 3 != (0, 1, 2)).any() or np.ptp(points // 3, axis=1).any():
         raise ValueError(f"{path}: keypoints: expected the x, y and z rows of 68 vertices, 0..{rows - 1}")
@@ -175,11 +176,11 @@ def _uv(path: str | os.PathLike[str], indices: str | os.PathLike[str], count: in
     try:
         sheet = loadmat(os.fspath(path), variable_names=["UV"]).get("UV")
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise ValueError(f"{path}: not a .mat file that can be read: {error}") from error
+        raise ValueError(f"{path}: not a .mat file that can be read: {reason(error)}") from error
     try:
         which = np.load(indices, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{indices}: not a .npy file that can be read: {error}") from error
+        raise ValueError(f"{indices}: not a .npy file that can be read: {reason(error)}") from error
     if sheet is None or sheet.ndim != 2 or sheet.shape[1] != 2:
         raise ValueError(f"{path}: expected UV of shape (n, 2)")
     if which.shape != (count,) or which.dtype.kind not in "iu" or which.min() < 0 or which.max() >= len(sheet):

@@ -17,16 +17,20 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.errors import TddfaError
+from tddfa._shared.errors import TddfaError, reason
 
 # Limit of instructions per pickle; the largest released file has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
+_MAX_MESSAGE = 500  # which may tell a shape or a name of the file
 _MAX_LINE = 1 << 20  # of a number or a name as text
 
 
 class RefusedError(TddfaError, ValueError):
     """A file is damaged, or has something else than arrays, tensors, containers, numbers and text."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE - 1]}…")
 
 
 @dataclass(frozen=True)
@@ -431,7 +435,7 @@ def read_pickle(file: IO[bytes]) -> Any:
     except (
         ValueError, EOFError, OverflowError, RecursionError, UnicodeError, IndexError, TypeError, MemoryError,
     ) as error:  # fmt: skip
-        raise RefusedError(f"damaged: {error or type(error).__name__}") from error
+        raise RefusedError(f"damaged: {reason(error)}") from error
     raise RefusedError("damaged: it has no end")
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.errors import reason
 from tddfa._shared.npz import check_claim
 from tddfa._shared.reading.regular import regular_size
 from tddfa.compat.restricted_pickle import RefusedError, Storage, Tensor, read_pickle
@@ -57,7 +58,7 @@ def read_torch(path: str | os.PathLike[str]) -> Any:
             file.seek(0)
             return _read_zip(file) if start == b"PK\x03\x04" else _read_old(file, size)
     except Exception as error:  # a damaged archive may raise anything: UnicodeDecodeError, struct.error, …
-        raise RefusedError(f"{path}: not a file of tensors that can be read: {error}") from error
+        raise RefusedError(f"{path}: not a file of tensors that can be read: {reason(error)}") from error
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:

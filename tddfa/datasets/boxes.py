@@ -12,7 +12,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tddfa._shared.errors import FormatError
+from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.reading.regular import read_regular
 from tddfa.datasets.files import image_beside, read_text
@@ -173,7 +173,7 @@ def read_voc(label: Path, image: Path) -> BoxedImage:
             rows.append(row)
             ignored.append((item.findtext("difficult") or "0").strip() == "1")
     except (ValueError, ElementTree.ParseError, expat.ExpatError) as error:
-        raise ValueError(f"{label}: not an annotation of PASCAL VOC: {error}") from error
+        raise ValueError(f"{label}: not an annotation of PASCAL VOC: {reason(error)}") from error
     return _labelled(image, rows, ignored)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
 from tddfa._shared.cores import available_cores
-from tddfa._shared.errors import FormatError
+from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.npz import read_npz
 from tddfa._shared.reading import regular
@@ -116,7 +116,7 @@ def read_text(path: Path, max_bytes: int = _MAX_LABEL_BYTES) -> str:
     try:
         return regular.read_text(path, max_bytes)
     except (OSError, FormatError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str, NDArray[np.float64]]:
@@ -151,7 +151,7 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
         loaded = loadmat(str(path), variable_names=list(shapes))
         return {name: checked(name, loaded[name], shape, np.float64) for name, shape in shapes.items()}
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path}: not a label file that can be read: {error}") from error
+        raise ValueError(f"{path}: not a label file that can be read: {reason(error)}") from error
 
 
 def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
@@ -182,7 +182,9 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]
             raise ValueError(f"expected at most {_MAX_ARRAY_BYTES} bytes, got {mapped.nbytes}")
         return checked("array", mapped, shape, np.float64)
     except Exception as error:  # a damaged header may raise anything
-        raise ValueError(f"{path}: not an array of shape {_spelled(shape)} that can be read: {error}") from error
+        raise ValueError(
+            f"{path}: not an array of shape {_spelled(shape)} that can be read: {reason(error)}"
+        ) from error
 
 
 def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
@@ -206,7 +208,7 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
             raise ValueError(f"expected arrays {', '.join(names)}, got none named {', '.join(missing)}")
         return arrays
     except ValueError as error:
-        raise ValueError(f"{path}: not arrays that can be read: {error}") from error
+        raise ValueError(f"{path}: not arrays that can be read: {reason(error)}") from error
 
 
 def _spelled(shape: Sequence[int | None]) -> str:

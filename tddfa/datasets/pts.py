@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa import landmarks68
+from tddfa._shared.errors import reason
 from tddfa.datasets.files import read_text
 
 SPLIT = "lfpw"
@@ -89,7 +90,7 @@ def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     try:
         numbers = np.array(body.split(), dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: expected numbers between {{ and }}: {error}") from error
+        raise ValueError(f"{path}: expected numbers between {{ and }}: {reason(error)}") from error
     if numbers.size != 2 * landmarks68.COUNT or not np.isfinite(numbers).all():
         raise ValueError(f"{path}: expected 68 finite points, x and y each, got {numbers.size} numbers")
     points = numbers.reshape(landmarks68.COUNT, 2) - 1

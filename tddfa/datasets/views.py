@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
+from tddfa._shared.errors import reason
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.reading.regular import read_text
 from tddfa._shared.reading.text import parse_json
@@ -198,4 +199,4 @@ def _read_labels(path: Path) -> NDArray[np.float64]:
         rows = sorted((str(name), values) for name, values in content["labels"])
         return checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a list of cameras of EG3D: {error}; expected {LAYOUT}") from error
+        raise ValueError(f"{path}: not a list of cameras of EG3D: {reason(error)}; expected {LAYOUT}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detections
-from tddfa._shared.errors import ConfigError, FormatError
+from tddfa._shared.errors import ConfigError, FormatError, reason
 from tddfa._shared.reading.regular import read_text
 from tddfa._shared.reading.text import parse_json
 
@@ -74,9 +74,9 @@ class BoxFile:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
         except FormatError as error:
-            raise ConfigError(f"{file}: not a file of boxes: {error}") from error
+            raise ConfigError(f"{file}: not a file of boxes: {reason(error)}") from error
         except ValueError as error:  # a word in a line
-            raise ConfigError(f"{file}: expected lines 'x1 y1 x2 y2', {error}") from error
+            raise ConfigError(f"{file}: expected lines 'x1 y1 x2 y2', {reason(error)}") from error
         if parse is parse_json and not isinstance(content, dict):
             raise ConfigError(f"{file}: expected photo names and their boxes, got {type(content).__name__}")
         return content

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
+from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
 from tddfa.model._basis import combine
 
@@ -278,7 +279,7 @@ class FaceModel:
                 },
             )
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{path}: {reason(error)}") from error
 
     def landmark_offset(self, convention: str) -> NDArray[np.float32]:
         """Vectors (68, 3) from `landmarks` to the same in another landmark convention, in the model's frame and unit.
@@ -456,4 +457,4 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return read_npz(path, MAX_BYTES)
     except ValueError as error:
-        raise ValueError(f"{path}: not a face model (.npz) that can be read: {error}") from error
+        raise ValueError(f"{path}: not a face model (.npz) that can be read: {reason(error)}") from error

@@ -146,7 +146,7 @@ def test_a_training(killer, kills, root, tmp_path, record_property):
         assert killer.run(command, at, tmp_path) == -9
         for path in (tmp_path / "run").glob("*"):
             if path.suffix == ".pt":
-                load_checkpoint(path, "scan")
+                load_checkpoint(path, "scan landmarker")
             elif path.suffix == ".onnx":
                 Model(path, device="cpu", threads=1)
             elif path.suffix == ".jsonl":

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa._shared.errors import FormatError
+from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.files import write_together
 from tddfa._shared.npz import read_npz
 
@@ -191,7 +191,7 @@ class Shard:
                     if match and member.isreg() and int(match[1]) < len(self.labels):
                         self._place[int(match[1])] = len(self._paths), member.offset_data, member.size
         except (OSError, tarfile.TarError) as error:
-            raise ValueError(f"{path}: not a tar file that can be read: {error}") from error
+            raise ValueError(f"{path}: not a tar file that can be read: {reason(error)}") from error
         self._paths.append(path)
 
     def __len__(self) -> int:
@@ -281,7 +281,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     try:
         return read_npz(path, _MAX_BYTES)
     except FormatError as error:
-        raise ValueError(f"{path}: expected arrays (.npz) that can be read: {error}") from error
+        raise ValueError(f"{path}: expected arrays (.npz) that can be read: {reason(error)}") from error
 
 
 def _read_labels(path: Path) -> Labels:
@@ -292,4 +292,4 @@ def _read_labels(path: Path) -> Labels:
     try:
         return Labels.of(**arrays)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {reason(error)}") from error

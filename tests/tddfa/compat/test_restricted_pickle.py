@@ -207,3 +207,11 @@ class TestTensors:
 def test_a_claim_of_more_bytes_than_the_file_has_is_refused_before_they_are_reserved(instruction):
     with pytest.raises(RefusedError, match=rf"^damaged: it claims {2**40} bytes, 4 are left$"):
         read(b"\x80\x04" + instruction + struct.pack("<Q", 2**40) + b"abc.")
+
+
+def test_a_message_does_not_repeat_a_long_value():
+    data = b"\x80\x02I" + b"9" * 5000 + b"x\n."
+    with pytest.raises(RefusedError, match="damaged") as caught:
+        read(data)
+    assert len(str(caught.value)) <= 500
+    assert len(str(RefusedError("x" * 9999))) == 500

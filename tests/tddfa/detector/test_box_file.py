@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tddfa import TddfaError
+from tddfa._shared.errors import ConfigError
 from tddfa.detector import BoxFile
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
@@ -80,3 +81,11 @@ def test_a_file_that_cannot_be_read_is_named_at_once(tmp_path, written):
 def test_it_can_be_pickled(written):
     again = pickle.loads(pickle.dumps(BoxFile(written({"a.jpg": [[1, 2, 3, 4]]}))))
     assert len(again(IMAGE, "a.jpg")) == 1
+
+
+def test_a_message_does_not_repeat_a_long_line(tmp_path):
+    path = tmp_path / "b.txt"
+    path.write_text("1 2 " + "9" * 5000 + "x 4")
+    with pytest.raises(ConfigError, match="could not convert") as caught:
+        BoxFile(path)
+    assert len(str(caught.value)) < 600
