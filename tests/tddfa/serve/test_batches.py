@@ -1,6 +1,7 @@
 """Images of several requests through the networks together."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -48,8 +49,10 @@ def while_the_first_is_aligned(batches, recording, threads, images):
     assert recording.started.wait(60)
     for count, image in enumerate(images[1:], 1):
         futures.append(threads.submit(batches, image))
+        deadline = time.monotonic() + 60
         while len(batches._waiting) < count:
-            assert not futures[-1].done()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
     recording.go.set()
     return futures
 
