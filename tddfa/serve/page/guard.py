@@ -167,17 +167,24 @@ class Guard:
 
     async def _until_ending(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let gradio answer until the server is about to end; then end the answer."""
-        answer = asyncio.ensure_future(self._app(scope, receive, send))
+        complete = False
+
+        async def watched(message: Message) -> None:
+            nonlocal complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        answer = asyncio.ensure_future(self._app(scope, receive, watched))
         try:
             while not answer.done() and not self._ending():
                 await asyncio.wait([answer], timeout=_POLL_SECONDS)
-            if answer.done():
-                answer.result()
-                return
         finally:
             answer.cancel()
         await asyncio.wait([answer])
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if not answer.cancelled():
+            answer.result()
+        if not complete:  # some versions of gradio end it when they are cancelled
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         """Return what gradio may receive, or raise `_Refused`."""

@@ -220,8 +220,8 @@ def _as_errors() -> Iterator[None]:
     try:
         yield
     except PageError as error:
-        raise gr.Error(html.escape(str(error)), title="Sorry", print_exception=False) from error
+        raise gr.Error(html.escape(str(error)), print_exception=False) from error
     except Exception as error:
         _LOG.exception("the page could not process an upload")
         reason = "This did not work; the log of the service has the reason."
-        raise gr.Error(reason, title="Sorry", print_exception=False) from error
+        raise gr.Error(reason, print_exception=False) from error
