@@ -1,5 +1,6 @@
 """The page without a browser: what its routes let through, and what its functions do with uploads."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from tddfa.serve.app import create_app
 from tddfa.serve.engine import Engine
 from tddfa.serve.limits import Limits
 from tddfa.serve.page import add_page, jobs
-from tddfa.serve.page.guard import PATTERNS, is_inside, without_addresses
+from tddfa.serve.page.guard import PATTERNS, Guard, is_inside, without_addresses
 
 LIMITS = Limits(bytes=3 * 10**5, pixels=10**6, video_seconds=11)
 CALL = "/gradio_api/queue/join"
@@ -111,6 +112,29 @@ class TestRoutes:
         answer = client.get("/", headers={"Origin": "http://127.0.0.1"})
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("ends_it_itself", [True, False])
+def test_an_open_page_lets_go_when_the_service_ends(tmp_path, ends_it_itself):
+    sent = []
+
+    async def gradio(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: ALIVE", "more_body": True})
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not ends_it_itself:
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(gradio, tmp_path, LIMITS, lambda: len(sent) == 2)
+    scope = {"type": "http", "method": "GET", "path": "/gradio_api/heartbeat/tests", "headers": []}
+    asyncio.run(asyncio.wait_for(guard(scope, None, send), 60))
+    assert [message.get("more_body") for message in sent] == [None, True, False]
 
 
 class TestFiles:
