@@ -24,12 +24,12 @@ tddfa() { "$python" -m tddfa "$@"; }
 export python
 export -f tddfa
 
-ends() { # NAME STATUS PATTERN COMMAND: with this status within a minute, errors in a line or two, with the pattern
+ends() { # NAME STATUS PATTERN COMMAND: with this status, soon; errors in a line or two, with the pattern
   local name=$1 status=$2 pattern=$3 got reason=""
   shift 3
-  timeout --kill-after=5 60 bash -c '"$@"' -- "$@" >out 2>err
+  timeout --kill-after=5 300 bash -c 'ulimit -t 30; "$@"' -- "$@" >out 2>err
   got=$?
-  if [ "$got" = 124 ] || [ "$got" = 137 ]; then reason="no end within 60 s"
+  if [ "$got" = 124 ] || [ "$got" = 137 ]; then reason="no end within 300 s, or 30 s of the processor"
   elif [ "$got" != "$status" ]; then reason="status $got, expected $status: $(tail -1 err | cut -c1-150)"
   elif grep -q Traceback out err; then reason="a traceback"
   elif grep -q 'a fault of tddfa' err; then reason="$(tail -1 err | cut -c1-150)"

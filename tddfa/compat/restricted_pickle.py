@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
@@ -135,8 +136,10 @@ def _plain_dtype(text: Any) -> np.dtype[Any]:
     if not isinstance(text, str):
         raise RefusedError(f"a dtype called {_described(text)}")
     try:
-        dtype = np.dtype(text)
-    except (TypeError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # about old names, which no released file has
+            dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError, Warning) as error:
         raise RefusedError(f"a dtype called {text!r}") from error
     if dtype.kind not in "biuf" or dtype.subdtype is not None:
         raise RefusedError(f"an array of dtype {dtype}: only numbers are read")

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from tddfa.compat.restricted_pickle import RefusedError, Tensor, read_pickle
+from tddfa.compat.restricted_pickle import RefusedError, Tensor, _plain_dtype, read_pickle
 
 
 def read(data):
@@ -215,3 +215,9 @@ def test_a_message_does_not_repeat_a_long_value():
         read(data)
     assert len(str(caught.value)) <= 500
     assert len(str(RefusedError("x" * 9999))) == 500
+
+
+@pytest.mark.parametrize("text", ["a", "a5", "f4,i4", "O", "S3", "1e999", "(" * 300])
+def test_dtypes_that_are_no_numbers_are_refused(text):
+    with pytest.raises(RefusedError):
+        _plain_dtype(text)
