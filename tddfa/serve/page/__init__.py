@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -49,8 +50,9 @@ def add_page(app: FastAPI) -> None:
         function that tells whether the server is about to end, lets open pages go then.
     """
     engine: Engine = app.state.engine
-    temporary = tempfile.TemporaryDirectory(prefix="tddfa-page-", ignore_cleanup_errors=True)
-    folder = Path(temporary.name).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="tddfa-page-")).resolve()
+    # also of an application that never runs
+    emptied = weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
     os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED="False")
     # without a loop that runs, gradio makes four, and leaves them open
     inner = asyncio.run(_built(engine, folder))
@@ -66,7 +68,7 @@ def add_page(app: FastAPI) -> None:
                 yield state
             finally:
                 sweep.cancel()
-                temporary.cleanup()
+                emptied()
 
     app.router.lifespan_context = lifespan
 
