@@ -1,23 +1,54 @@
-"""`ScanFace`: what is found on a scan."""
+"""`ScanFace`: what is found on a scan; `FittedFace`: a face model registered to it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.scan.similarity import Similarity
 
-if TYPE_CHECKING:
-    from tddfa.scan.fitting import FittedFace
-
 Floats = NDArray[np.float64]
 
 UNITS = {"mm": 1.0, "cm": 0.1, "m": 0.001, "in": 1 / 25.4}
 """Unit -> its number in a mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedFace:
+    """A face model that was registered to a scan.
+
+    Attributes
+    ----------
+    vertices : ndarray (n, 3)
+        In the unit and the frame of the scan.
+    triangles : ndarray (m, 3) int32
+    shape, expression : ndarray (s,), (e,)
+        The model's coefficients.
+    similarity : Similarity
+        Model, in mm, to the scan.
+    distances : ndarray (n,)
+        mm, from each vertex to the scan along the scan's normal, positive outside; NaN where there is no scan.
+    colors : ndarray (n, 3) float32 or None
+        Those of the scan, RGB, 0..1.
+    landmarks : ndarray (68, 3)
+        Of the fitted model, in the frame of the scan.
+    fits : bool
+        Whether this is a face, by its surface, size and proportions.
+    """
+
+    vertices: Floats
+    triangles: NDArray[np.int32]
+    shape: Floats
+    expression: Floats
+    similarity: Similarity
+    distances: Floats
+    colors: NDArray[np.float32] | None
+    landmarks: Floats
+    fits: bool
 
 
 @dataclass(frozen=True, eq=False)

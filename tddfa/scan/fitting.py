@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tddfa.fitting.least_squares import bounded_least_squares
 from tddfa.model.face_model import FaceModel
-from tddfa.scan.face import ScanFace
+from tddfa.scan.face import FittedFace, ScanFace
 from tddfa.scan.head import MM
 from tddfa.scan.mesh import Scan
 from tddfa.scan.sampling import random_points
@@ -38,40 +38,6 @@ _MOVED_BY_JAW = np.r_[3:14, 54:60, 48, 60, 64:68]
 _COVERED, _NEAR, _USUAL, _RESIZED = 0.4, 2.0, 1.5, 1.25
 # Radius of the part of the scan that is matched, mm.
 _REGION = 150.0
-
-
-@dataclass(frozen=True, eq=False)
-class FittedFace:
-    """A face model that was registered to a scan.
-
-    Attributes
-    ----------
-    vertices : ndarray (n, 3)
-        In the unit and the frame of the scan.
-    triangles : ndarray (m, 3) int32
-    shape, expression : ndarray (s,), (e,)
-        The model's coefficients.
-    similarity : Similarity
-        Model, in mm, to the scan.
-    distances : ndarray (n,)
-        mm, from each vertex to the scan along the scan's normal, positive outside; NaN where there is no scan.
-    colors : ndarray (n, 3) float32 or None
-        Those of the scan, RGB, 0..1.
-    landmarks : ndarray (68, 3)
-        Of the fitted model, in the frame of the scan.
-    fits : bool
-        Whether this is a face, by its surface, size and proportions.
-    """
-
-    vertices: Floats
-    triangles: NDArray[np.int32]
-    shape: Floats
-    expression: Floats
-    similarity: Similarity
-    distances: Floats
-    colors: NDArray[np.float32] | None
-    landmarks: Floats
-    fits: bool
 
 
 class _Fit:

@@ -47,6 +47,9 @@ _KNOWN, _SURE = 0.15, 0.95
 _REFINED = 0.6
 # A landmark this far from any vertex is not on the surface, mm.
 _OFF_SURFACE = 4.0
+# A face with a lower score is none. Of 110 made scans whose heads no training has seen, the right faces have 0.39 or
+# more, and the one wrong face has 0.08.
+_LEAST = 0.2
 # Least score of a pose that counts as another face.
 _OTHER = 0.6
 # Where the size of a face differs by more than this factor, the unit is not sure.
@@ -154,7 +157,7 @@ class ScanLandmarker:
         Returns
         -------
         ScanFace or None
-            None if no picture of the scan shows a face.
+            None if no picture of the scan shows a face, or none that is likely.
 
         Raises
         ------
@@ -171,6 +174,8 @@ class ScanLandmarker:
         if not poses:
             return None
         face = self._refined(scan, poses[0], rng)
+        if face.score < _LEAST:
+            return None
         if self.register:
             face = self._registered(scan, face)
         warnings = list(face.warnings)

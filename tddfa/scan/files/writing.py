@@ -15,8 +15,7 @@ from scipy.spatial import cKDTree
 from tddfa._shared.packages import needs
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.landmarks68 import PARTS, contours
-from tddfa.scan.face import ScanFace
-from tddfa.scan.fitting import FittedFace
+from tddfa.scan.face import FittedFace, ScanFace
 from tddfa.scan.mesh import Scan
 from tddfa.scan.views import drawable, simplified, view
 

@@ -6,6 +6,8 @@ import pytest
 from tddfa.scan.fitting import fit_face
 from tddfa.scan.landmarker import ScanLandmarker
 from tddfa.scan.mesh import Scan
+from tddfa.scan.pose import Pose
+from tddfa.scan.similarity import Similarity
 from tddfa.scan.snapping import nearest_on_surface
 from tddfa.synthetic.scans.defects import joined
 
@@ -66,6 +68,13 @@ def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):
 def test_no_face_is_none(landmarker, rng):
     points = rng.normal(size=(600, 3))
     assert landmarker(Scan(points, rng.integers(0, 600, (900, 3)))) is None
+
+
+def test_an_unlikely_face_is_none(landmarker, head, monkeypatch):
+    monkeypatch.setattr(
+        "tddfa.scan.landmarker.find_pose", lambda *_, **__: [Pose(Similarity(head.rotation, 1.0, np.zeros(3)), 0.08)]
+    )
+    assert landmarker(head.scan) is None
 
 
 def test_wrong_arguments_are_named(landmarker, head):
