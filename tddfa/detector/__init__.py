@@ -30,6 +30,8 @@ and its name (`BoxFile`)."""
 
 # Of the score of `Detector.lowered`.
 _LOWERED = 0.2
+# The largest score that it lowers.
+_LOWERED_FROM = 0.4
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class Detector:
     def lowered(self) -> Detector | None:
         """The detector with a fifth of its score, and without tiles; None if it has no score to change.
 
+        It is also None if its score is over 0.4: then sure boxes alone are asked for.
+
         Examples
         --------
         >>> from tddfa import Detector
@@ -164,7 +168,7 @@ class Detector:
         0.05
         """
         known = {field.name for field in fields(self.find)} if is_dataclass(self.find) else set()
-        if "score" not in known or self.score is None:
+        if "score" not in known or self.score is None or self.score > _LOWERED_FROM:
             return None
         off = {"tiles": "off"} if "tiles" in known else {}
         return self.with_options(score=_LOWERED * self.score, **off)

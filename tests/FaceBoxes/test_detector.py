@@ -361,4 +361,5 @@ class TestScales:
         image, _ = self.closeup(*hopper, 1.8, 60)
         large = np.full((6000, 4000, 3), 120, np.uint8)
         large[3000 : 3000 + image.shape[0], 2000 : 2000 + image.shape[1]] = image
-        assert len(Aligner.load("open_mb05", device="cpu", tiles="off")(large)) == 0
+        assert len(Aligner.load("open_mb05", device="cpu", tiles="off", rotations="off")(large)) == 0
+        assert len(Aligner.load("open_mb05", device="cpu", rotations="off")(large)) == 1

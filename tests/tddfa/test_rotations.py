@@ -219,6 +219,7 @@ class TestWeakBoxes:
         lowered = aligner.detector.lowered
         assert (lowered.score, lowered.tiles, aligner.detector.tiles) == (0.05, "off", "auto")
         assert Detector(lambda image: Detections(np.zeros((0, 4)), [])).lowered is None
+        assert aligner.detector.with_options(score=0.7).lowered is None
 
 
 def found(x, y, size, score, angle=0.0, box=None, detected=0.5, image=0):

@@ -292,8 +292,9 @@ class TestOptions:
         face = cv2.resize(astronaut[:280, 90:370], (50, 50), interpolation=cv2.INTER_AREA)
         long[3100:3150, 200:250] = face
         cv2.imwrite(str(tmp_path / "long.png"), long)
-        assert run("-f", tmp_path / "long.png", "-o", "2d_sparse")[0] == 0
-        assert run("-f", tmp_path / "long.png", "-o", "2d_sparse", "--tiles", "off")[0] == NO_FACE
+        options = "-f", tmp_path / "long.png", "-o", "2d_sparse", "--rotations", "off"
+        assert run(*options)[0] == 0
+        assert run(*options, "--tiles", "off")[0] == NO_FACE
 
     def test_rotations(self, run, tmp_path, astronaut):
         """An upside-down face, which is found by default; the file says by which roll its crop was rotated."""
