@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from tddfa.scan.face import ScanFace
 from tddfa.scan.fitting import fit_face
@@ -25,23 +24,20 @@ def face_at(marks):
     return ScanFace(marks, *known, 0.7, Similarity(np.eye(3), 1.0, middle), {}, "mm")
 
 
-@pytest.mark.parametrize("start", ["its own landmarks", "those of a closed mouth"])
-def test_a_mouth_that_is_wide_open_is_registered(aligner, start):
+def test_a_mouth_that_is_wide_open_is_registered_from_landmarks_of_a_closed_one(aligner):
     model = aligner.face_model
     scan, truth = surface_of(model, {"jawOpen": 0.9})
-    marks = truth if start == "its own landmarks" else surface_of(model, {})[1]
-    fitted = fit_face(scan, face_at(marks), model)
+    fitted = fit_face(scan, face_at(surface_of(model, {})[1]), model)
     assert fitted.expression[model.expression_names.index("jawOpen")] > 0.6
     assert np.linalg.norm(fitted.landmarks - truth, axis=1).mean() < 1
     assert fitted.fits
 
 
-@pytest.mark.parametrize(("height", "width"), [(0, 1), (25, 9)])
-def test_planes_and_waves_do_not_fit(aligner, height, width):
+def test_waves_do_not_fit(aligner):
     model = aligner.face_model
     _, marks = surface_of(model, {})
     x, y = np.meshgrid(np.linspace(-150, 150, 80), np.linspace(-150, 150, 80))
-    waves = np.column_stack([x.ravel(), y.ravel(), height * np.sin(x / width).ravel()]) + marks.mean(axis=0)
+    waves = np.column_stack([x.ravel(), y.ravel(), 25 * np.sin(x / 9).ravel()]) + marks.mean(axis=0)
     at = np.arange(79 * 80).reshape(79, 80)[:, :-1].ravel()
     triangles = np.concatenate([np.column_stack([at, at + 1, at + 80]), np.column_stack([at + 1, at + 81, at + 80])])
     assert not fit_face(Scan(waves, triangles), face_at(marks), model).fits
