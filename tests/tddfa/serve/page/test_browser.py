@@ -208,9 +208,10 @@ OBSERVED = """() => {
   new MutationObserver(() => {
     const bar = document.querySelector('#video-state [role=progressbar]');
     if (bar) window.seen.push(Number(bar.getAttribute('aria-valuenow')));
-    if (bar && window.cancelAt && bar.getAttribute('aria-valuenow') >= window.cancelAt) {
+    const cancel = document.querySelector('#video-cancel');  // it may be drawn after the bar
+    if (bar && window.cancelAt && bar.getAttribute('aria-valuenow') >= window.cancelAt && !cancel.disabled) {
       window.cancelAt = 0;
-      document.querySelector('#video-cancel').click();
+      cancel.click();
     }
   }).observe(document.querySelector('#video-state'), {subtree: true, childList: true, attributes: true});
 }"""
