@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,9 @@ _REDUNDANCY = 4.0
 _JAW_OPEN, _WIDE = "jawOpen", 0.8
 _MOVED_BY_JAW = np.r_[3:14, 54:60, 48, 60, 64:68]
 # A registered face has so many of its vertices within this distance of the scan, mm, at most so large shape
-# coefficients (root mean square), and a size that differs by at most this factor from that of the landmarks. Of made
-# scans with holes and of seven real heads and statues, the extremes are 0.70, 1.06 and 1.06; of waves and planes, at
-# least one of the three is outside.
+# coefficients (root mean square), and a size that differs by at most this factor from that of the landmarks. Of six
+# made scans with holes and of seven real heads and statues, the extremes are 0.70, 1.06 and 1.06; of waves, planes and
+# a sphere, at least one of the three is outside.
 _COVERED, _NEAR, _USUAL, _RESIZED = 0.4, 2.0, 1.5, 1.25
 # Radius of the part of the scan that is matched, mm.
 _REGION = 150.0
@@ -66,6 +67,12 @@ class _Fit:
     def places(self, mean: Floats, basis: Floats) -> Floats:
         """Points of the model with the coefficients so far."""
         return np.asarray(mean + np.tensordot(self.z, basis, axes=1))
+
+    def fresh(self) -> _Fit:
+        """The same model, of which nothing is known yet."""
+        other = copy(self)
+        other.z, other.expected = np.zeros_like(self.z), np.zeros_like(self.expected)
+        return other
 
     def landmarks(self) -> Floats:
         """Landmarks (68, 3) of the model, in the frame of the head, mm."""
@@ -146,16 +153,17 @@ def fit_face(scan: Scan, face: ScanFace, model: FaceModel) -> FittedFace:
     marks = to_scan.inverse(face.landmarks)
     weights = (0.2 + face.confidence) * np.where(face.on_surface, 1.0, 0.3)
     # from the landmarks as they are, and with the mouth wide open: its bottom may look like a closed mouth
-    fits = [_registered(_Fit(model), target, marks, weights)]
+    start = _Fit(model)
+    fits = [_registered(start.fresh(), target, marks, weights)]
     if _JAW_OPEN in model.expression_names:
-        opened = _Fit(model)
+        opened = start.fresh()
         opened.expected[model.shape_count + model.expression_names.index(_JAW_OPEN)] = _WIDE
         above = weights.copy()
         above[_MOVED_BY_JAW] = 0
         fits.append(_registered(opened, target, marks, above))
     best = min(fits, key=lambda fit: target.residual(fit))
     # once more, from its own landmarks
-    best = _registered(_Fit(model), target, best.landmarks(), np.ones(len(marks)))
+    best = _registered(start.fresh(), target, best.landmarks(), np.ones(len(marks)))
     return _result(scan, best, to_scan, target)
 
 
