@@ -30,6 +30,7 @@ from tddfa.rotations import (
     detected,
     likely,
     merged,
+    promising,
     realigned,
     rotated_targets,
     together,
@@ -352,8 +353,12 @@ class Aligner:
             return []
         passes = Passes(self.regressor, self.decoder, refine=self.refine, flip=self.flip)
         targets = joined(parts)
+        # with a least score of 0, every detection is reported
+        chosen = boxes is None and rois is None and self.rotations != "all" and bool(self.min_score)
+        if chosen and self.sure_score is not None:
+            targets = promising(targets)
         first = Aligned(targets, passes.first(images, targets))
-        if boxes is None and rois is None and self.rotations != "all" and self.sure_score is not None:
+        if chosen and self.sure_score is not None:
             first = likely(first, self.sure_score, self.min_score or 0.0)
         aligned = first._replace(predicted=passes.further(images, *first))
         if rois is None and self.rotations != "off" and self.sure_score is not None:

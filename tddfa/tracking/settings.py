@@ -21,6 +21,9 @@ class TrackerSettings:
     start_score_fraction : float
         A new track starts with a score that is at least this fraction of the way from the aligner's `min_score` to 1: a
         false face is rarely sure, and would be seen for some frames.
+    new_face_score : float
+        Beside tracked faces, a box with a lower score of the detector starts no track. Most such boxes are patterns of
+        the background, and each of them takes several passes of the regressor.
     max_misses : int
         For a model without a face score: a track ends after this many detections in a row without its face.
     max_jump : float
@@ -63,6 +66,7 @@ class TrackerSettings:
 
     kept_score_fraction: float = 0.75
     start_score_fraction: float = 0.4
+    new_face_score: float = 0.35
     max_misses: int = 2
     max_jump: float = 0.6
     max_growth: float = 1.6
@@ -91,6 +95,7 @@ class TrackerSettings:
 _RANGES = {
     "kept_score_fraction": (0.0, 1.0),
     "start_score_fraction": (0.0, 1.0),
+    "new_face_score": (0.0, 1.0),
     "max_misses": (1, float("inf")),
     "max_growth": (1.0, float("inf")),
     "same_face_iou": (0.0, 1.0),

@@ -305,7 +305,7 @@ class Tracker:
         ]
 
     def _detect(self, image: NDArray[np.uint8], rois: list[Roi], *, full: bool) -> list[NDArray[np.float32]]:
-        """Boxes of faces without a track, best first; the other boxes confirm their tracks.
+        """Boxes of faces without a track, with their scores, best first; the other boxes confirm their tracks.
 
         Unless `full`, only lost faces are searched, on an image as small as the sizes of the tracked faces allow.
         """
@@ -321,8 +321,12 @@ class Tracker:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         detections = self.aligner.detector(image)
-        boxes = [box / scale for box in detections.xyxy if _is_inside(box, image)]
-        overlap = np.array([[roi.iou(roi_from_box(box, self.aligner.crop)) for box in boxes] for roi in rois])
+        boxes = [
+            np.append(box / scale, score)
+            for box, score in zip(detections.xyxy, detections.scores, strict=True)
+            if _is_inside(box, image)
+        ]
+        overlap = np.array([[roi.iou(roi_from_box(box[:4], self.aligner.crop)) for box in boxes] for roi in rois])
         overlap = overlap.reshape(len(rois), len(boxes))
         pairs = [(i, j) for i, j in assignment(-overlap) if overlap[i, j] >= settings.same_face_iou]
         confirmed, taken = {i for i, _ in pairs}, {j for _, j in pairs}
@@ -332,7 +336,9 @@ class Tracker:
         free = [
             box
             for j, box in enumerate(boxes)
-            if j not in taken and not (len(rois) and overlap[:, j].max() >= 2 * settings.same_face_iou)
+            if j not in taken
+            and not (len(rois) and box[4] < settings.new_face_score)
+            and not (len(rois) and overlap[:, j].max() >= 2 * settings.same_face_iou)
         ]
         if self.max_faces is None:
             return free

@@ -8,7 +8,7 @@ from builders import make_face_model
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Decoder, Detector, Roi, Tracker
 from tddfa.passes import Predictions, joined, rows
-from tddfa.rotations import Aligned, as_targets, likely, merged, realigned, rotated_targets, together
+from tddfa.rotations import Aligned, as_targets, likely, merged, promising, realigned, rotated_targets, together
 
 RULE = CropRule(size=120, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.25)
 
@@ -299,6 +299,14 @@ def test_beside_a_sure_face_unlikely_detections_are_dropped_after_one_pass():
         assert result.predicted.score.tolist() == kept
         assert len(result.targets.score) == len(kept)
     assert len(likely(together([sure, lower]), 0.9, min_score=0.0).predicted.score) == 2
+
+
+def test_beside_a_strong_detection_weak_ones_are_dropped():
+    scores, images = np.array([0.8, 0.4, 0.3, 0.7, 0.3]), np.array([0, 0, 0, 1, 1])
+    targets = as_targets(0, np.arange(20, dtype=np.float32).reshape(5, 4), scores, np.ones((5, 4)))
+    kept = promising(targets._replace(image=images))
+    assert kept.score.tolist() == [0.8, 0.4, 0.7, 0.3]
+    assert kept.box[:, 0].tolist() == [0, 4, 12, 16]
 
 
 @pytest.mark.parametrize(("rotations", "crops"), [("auto", 3), ("off", 3), ("all", None)])

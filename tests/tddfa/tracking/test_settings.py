@@ -22,6 +22,7 @@ def test_every_setting_is_documented():
     [
         ("kept_score_fraction", 1.5, "0..1"),
         ("start_score_fraction", -0.1, "0..1"),
+        ("new_face_score", 1.1, "0..1"),
         ("max_misses", 0, "1 or more"),
         ("max_jump", -0.1, "0 or more"),
         ("max_growth", 0.5, "1 or more"),

@@ -46,6 +46,7 @@ class Person:
 
     path: object
     identity: int = 0
+    detected: float = 0.9  # score of the detector
 
 
 class World:
@@ -85,12 +86,13 @@ class World:
 
     def detector(self, image):
         self.detections += 1
-        boxes = [(x - s / 2, y - s / 2, x + s / 2, y + s / 2) for _, (x, y, s) in self.visible(image)]
-        return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9))
+        seen = self.visible(image)
+        boxes = [(x - s / 2, y - s / 2, x + s / 2, y + s / 2) for _, (x, y, s) in seen]
+        return Detections(np.array(boxes, np.float32).reshape(-1, 4), [person.detected for person, _ in seen])
 
     def __call__(self, image, *, rois=None, boxes=None):
         if boxes is not None:
-            rois = [roi_from_box(box, RULE) for box in boxes]
+            rois = [roi_from_box(box[:4], RULE) for box in boxes]
         self.calls += 1
         return [self.align(image, roi) for roi in rois]
 
@@ -212,6 +214,14 @@ class TestStart:
         settings = TrackerSettings(start_score_fraction=fraction)
         seen = play(World(Person(still(200, 180), 1)), 5, settings=settings)
         assert [len(each) for each in seen] == [tracks] * 5
+
+    @pytest.mark.parametrize(("detected", "tracks"), [(0.3, 1), (0.4, 2)])
+    def test_beside_a_tracked_face_a_weak_detection_starts_no_track(self, detected, tracks):
+        world = World(Person(still(200, 180), 1), Person(lambda t: (500, 180, 80) if t > 0.1 else None, 2, detected))
+        assert len(play(world, 20, detect_every=5)[-1]) == tracks
+
+    def test_alone_a_weak_detection_starts_a_track(self):
+        assert len(play(World(Person(still(200, 180), 1, detected=0.3)), 5)[-1]) == 1
 
 
 class TestFastMotion:
