@@ -103,19 +103,63 @@ bool has_avx2() {
   return has;
 }
 
-// A px and its right neighbour in two rows: (b g r . | b g r .) of the one, then of the other; 8 bytes are
-// read a row.
+// Two px, (b g r 0 | b g r 0), and their right neighbours; 8 bytes are read of each.
 struct Neighbours {
   __m256 left, right;
 };
 
-TDDFA_AVX2 inline Neighbours neighbours(const std::uint8_t *pixel, std::int64_t next_row) {
-  const __m128i above = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(pixel));
-  const __m128i below = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(pixel + next_row));
-  const __m128i order = _mm_setr_epi8(0, 1, 2, 2, 8, 9, 10, 10, 3, 4, 5, 5, 11, 12, 13, 13);
-  const __m128i bytes = _mm_shuffle_epi8(_mm_unpacklo_epi64(above, below), order);
-  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
-          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
+TDDFA_AVX2 inline Neighbours neighbours(const std::uint8_t *first, const std::uint8_t *second) {
+  const __m128i one = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(first));
+  const __m128i other = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(second));
+  const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(one), other, 1);
+  const __m256i left =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, -1, -1, 1, -1, -1, -1, 2, -1, -1, -1, -1, -1, -1, -1));
+  const __m256i right =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(3, -1, -1, -1, 4, -1, -1, -1, 5, -1, -1, -1, -1, -1, -1, -1));
+  return {_mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, left)),
+          _mm256_cvtepi32_ps(_mm256_shuffle_epi8(both, right))};
+}
+
+TDDFA_AVX2 inline __m256 blended(__m256 from, __m256 to, __m256 weight) {
+  return _mm256_fmadd_ps(weight, _mm256_sub_ps(to, from), from);
+}
+
+// Eight px of a row of a crop.
+struct Group {
+  const std::uint8_t *pixels;
+  std::int64_t next_row;
+  alignas(32) std::int32_t offset[8];
+  __m256 a, b; // weights of the right neighbours, and of those below
+};
+
+// The px `Index` and `Index` + 4: one in each half of the vector.
+template <int Index> TDDFA_AVX2 inline __m256i interpolated(const Group &group) {
+  const std::uint8_t *first = group.pixels + group.offset[Index],
+                     *second = group.pixels + group.offset[Index + 4];
+  const Neighbours above = neighbours(first, second),
+                   below = neighbours(first + group.next_row, second + group.next_row);
+  const __m256 a = _mm256_permute_ps(group.a, 0x55 * Index), b = _mm256_permute_ps(group.b, 0x55 * Index);
+  return _mm256_cvtps_epi32(
+      blended(blended(above.left, above.right, a), blended(below.left, below.right, a), b));
+}
+
+// Writes four px of 4 bytes as 3 bytes each.
+TDDFA_AVX2 inline void write_four(__m128i pixels, std::uint8_t *out) {
+  _mm_storel_epi64(reinterpret_cast<__m128i *>(out), pixels);
+  const int rest = _mm_extract_epi32(pixels, 2);
+  std::memcpy(out + 8, &rest, 4);
+}
+
+TDDFA_AVX2 inline void write_eight(const Group &group, bool flipped, std::uint8_t *out) {
+  const __m256i first = _mm256_packs_epi32(interpolated<0>(group), interpolated<1>(group));
+  const __m256i last = _mm256_packs_epi32(interpolated<2>(group), interpolated<3>(group));
+  const __m256i bytes = _mm256_packus_epi16(first, last); // the first four px, the last four
+  const __m128i forward = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+  const __m128i backward = _mm_setr_epi8(12, 13, 14, 8, 9, 10, 4, 5, 6, 0, 1, 2, -1, -1, -1, -1);
+  const __m256i packed =
+      _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(flipped ? backward : forward));
+  write_four(_mm256_castsi256_si128(packed), flipped ? out + 12 : out);
+  write_four(_mm256_extracti128_si256(packed, 1), flipped ? out : out + 12);
 }
 
 TDDFA_AVX2 void crop_avx2(const Source &source, const Map<float> &map, std::int64_t size, bool flipped,
@@ -127,12 +171,14 @@ TDDFA_AVX2 void crop_avx2(const Source &source, const Map<float> &map, std::int6
   const __m256i last_y = _mm256_set1_epi32(static_cast<int>(source.height) - 1);
   const __m256i stride = _mm256_set1_epi32(static_cast<int>(source.row_stride)), none = _mm256_set1_epi32(-1);
   const __m256 steps = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
-  const std::uint8_t *pixels = source.pixels;
-  const std::int64_t next_row = source.row_stride, step = flipped ? -3 : 3;
+  const __m256 minus_one = _mm256_set1_ps(-1), width = _mm256_set1_ps(source.width),
+               height = _mm256_set1_ps(source.height);
+  const std::int64_t step = flipped ? -3 : 3;
+  Group group;
+  group.pixels = source.pixels, group.next_row = source.row_stride;
   // OpenCV adds in another order in the columns that its vectors of 16 leave over
   const std::int64_t rest = (size - 1) / 16 * 16;
-  alignas(32) float x[8], y[8], a[8], b[8];
-  alignas(32) std::int32_t offset[8];
+  alignas(32) float x[8], y[8];
   for (std::int64_t row = 0; row < size; ++row) {
     const float v = static_cast<float>(row);
     const __m256 x0 = _mm256_set1_ps(v * map.xy + map.x0), y0 = _mm256_set1_ps(v * map.yy + map.y0);
@@ -150,28 +196,26 @@ TDDFA_AVX2 void crop_avx2(const Source &source, const Map<float> &map, std::int6
           _mm256_and_si256(_mm256_cmpgt_epi32(columns, none), _mm256_cmpgt_epi32(last_x, columns)),
           _mm256_and_si256(_mm256_cmpgt_epi32(rows, none), _mm256_cmpgt_epi32(last_y, rows)));
       const int count = static_cast<int>(std::min<std::int64_t>(8, size - column));
-      if (_mm256_movemask_epi8(inside) != -1) {
+      if (count < 8 || _mm256_movemask_epi8(inside) != -1) {
+        const __m256 beyond = _mm256_or_ps(
+            _mm256_or_ps(_mm256_cmp_ps(xs, minus_one, _CMP_LT_OQ), _mm256_cmp_ps(xs, width, _CMP_GE_OQ)),
+            _mm256_or_ps(_mm256_cmp_ps(ys, minus_one, _CMP_LT_OQ), _mm256_cmp_ps(ys, height, _CMP_GE_OQ)));
+        if (_mm256_movemask_ps(beyond) == 0xff) {
+          for (int i = 0; i < count; ++i, target += step)
+            target[0] = target[1] = target[2] = 0;
+          continue;
+        }
         _mm256_store_ps(x, xs), _mm256_store_ps(y, ys);
         for (int i = 0; i < count; ++i, target += step)
           interpolate(source, x[i], y[i], target, blend);
         continue;
       }
       const __m256i three = _mm256_add_epi32(columns, _mm256_add_epi32(columns, columns));
-      _mm256_store_si256(reinterpret_cast<__m256i *>(offset),
+      _mm256_store_si256(reinterpret_cast<__m256i *>(group.offset),
                          _mm256_add_epi32(_mm256_mullo_epi32(rows, stride), three));
-      _mm256_store_ps(a, _mm256_sub_ps(xs, left)), _mm256_store_ps(b, _mm256_sub_ps(ys, top));
-      for (int i = 0; i < count; ++i, target += step) {
-        const Neighbours around = neighbours(pixels + offset[i], next_row);
-        const __m256 mixed =
-            _mm256_fmadd_ps(_mm256_set1_ps(a[i]), _mm256_sub_ps(around.right, around.left), around.left);
-        const __m128 first = _mm256_castps256_ps128(mixed), second = _mm256_extractf128_ps(mixed, 1);
-        const __m128i value =
-            _mm_cvtps_epi32(_mm_fmadd_ps(_mm_set1_ps(b[i]), _mm_sub_ps(second, first), first));
-        const __m128i packed = _mm_packus_epi16(_mm_packs_epi32(value, value), value);
-        const auto bytes = static_cast<std::uint32_t>(_mm_cvtsi128_si32(packed));
-        std::memcpy(target, &bytes, 2);
-        target[2] = static_cast<std::uint8_t>(bytes >> 16);
-      }
+      group.a = _mm256_sub_ps(xs, left), group.b = _mm256_sub_ps(ys, top);
+      write_eight(group, flipped, flipped ? target - 21 : target);
+      target += 8 * step;
     }
   }
 }
