@@ -15,8 +15,7 @@ from tddfa.crop import squares_from_boxes
 from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
 from tddfa.geometry.camera import Camera
-from tddfa.geometry.squares import Squares
-from tddfa.geometry.squares import corners as square_corners
+from tddfa.geometry.squares import Squares, bounds
 from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
@@ -517,9 +516,7 @@ def _given_rois(image: int, rois: Sequence[Roi]) -> Targets:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
     squares = _rows(rois)
-    corners = square_corners(squares)
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-    return as_targets(image, boxes, np.ones(len(rois)), squares)
+    return as_targets(image, bounds(squares), np.ones(len(rois)), squares)
 
 
 def _box_rows(boxes: ArrayLike) -> Floats:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from tddfa.crop import all_to_crop, all_to_image, crop_angles, crop_images, squares_around
 from tddfa.decoder import Decoder
-from tddfa.geometry.camera import projected
 from tddfa.geometry.squares import Squares, iou, rolls
 from tddfa.landmarks68 import COUNT, MIRRORED
 from tddfa.model.config import CropRule
@@ -214,7 +213,7 @@ class Passes:
             shape, expression = _mirror(model).coefficients(shape, expression)
             sure = sure[:, MIRRORED]
         in_image = all_to_image(targets.roi, camera, rule)
-        landmarks = projected(in_image, model.landmarks(shape, expression))
+        landmarks = model.landmarks(shape, expression, matrices=in_image)
         if not np.isfinite(landmarks).all():
             raise ValueError("regressor: expected finite numbers, got NaN or infinity")
         return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks, sure)
@@ -230,7 +229,7 @@ class Passes:
         score = np.where(both, (first.score + second.score) / 2, second.score)
         shape, expression = _mean(first.shape, second.shape), _mean(first.expression, second.expression)
         camera = _mean(first.camera, second.camera)
-        landmarks = projected(camera, self.face_model.landmarks(shape, expression))
+        landmarks = self.face_model.landmarks(shape, expression, matrices=camera)
         crop_camera = all_to_crop(second.roi, camera, self.rule)
         sure = _mean(first.confidence, second.confidence)
         mean = Predictions(second.roi, score, crop_camera, shape, expression, camera, landmarks, sure)

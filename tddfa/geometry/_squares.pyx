@@ -28,6 +28,18 @@ def offsets(const double[:, ::1] squares, int64_t size, double[:, ::1] out):
         _offset(&squares[k, 0], size, &out[k, 0], &out[k, 1])
 
 
+def bounds(const double[:, ::1] squares, float[:, ::1] out):
+    cdef int64_t k
+    cdef double half, x, y
+    for k in range(squares.shape[0]):
+        half = squares[k, 2] / 2
+        x, y = squares[k, 0] + half, squares[k, 1] + half
+        if squares[k, 3] != 0:
+            half *= fabs(cos(squares[k, 3] * (M_PI / 180))) + fabs(sin(squares[k, 3] * (M_PI / 180)))
+        out[k, 0], out[k, 1] = <float>(x - half), <float>(y - half)
+        out[k, 2], out[k, 3] = <float>(x + half), <float>(y + half)
+
+
 def fold(const double[:, ::1] squares, const double[:, :, ::1] cameras, int64_t size, float[:, :, ::1] out):
     cdef int64_t k, i
     cdef double scale, c, s, x, y, a, b

@@ -50,6 +50,13 @@ def corners(squares: Squares) -> NDArray[np.float64]:
     return np.asarray(flat @ rotations_in_image(squares[:, 3]).transpose(0, 2, 1) + centres[:, None])
 
 
+def bounds(squares: Squares) -> Floats:
+    """Boxes (n, 4) around squares: x1, y1, x2, y2, px."""
+    out = np.empty((len(squares), 4), dtype=np.float32)
+    _squares.bounds(squares, out)
+    return out
+
+
 def offsets(squares: Squares, crop_size: int) -> NDArray[np.float64]:
     """Image px (n, 2) of the centre of the first px of crops of `crop_size` px."""
     out = np.empty((len(squares), 2))

@@ -6,5 +6,5 @@ def combine(
     basis: NDArray[np.float32],
     coefficients: NDArray[np.float32],
     out: NDArray[np.float32],
-    matrix: NDArray[np.float32] | None = None,
+    matrices: NDArray[np.float32] | None = None,
 ) -> None: ...

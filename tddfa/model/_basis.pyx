@@ -20,9 +20,13 @@ def combine(
     const float[:, :, ::1] basis,
     const float[:, ::1] coefficients,
     float[:, :, ::1] out,
-    const float[:, ::1] matrix=None,
+    const float[:, :, ::1] matrices=None,
 ):
-    cdef int64_t points = mean.shape[0], faces = coefficients.shape[0]
+    """`out` is the mean plus the combination of the basis, for each row of coefficients.
+
+    With camera matrices (faces, 3, 4), or one of them for all faces (1, 3, 4), the points are projected too.
+    """
+    cdef int64_t points = mean.shape[0], faces = coefficients.shape[0], k
     cdef Basis arguments
     cdef const float *factors = NULL
     if mean.shape[1] != 3 or basis.shape[1] != points or basis.shape[2] != 3:
@@ -35,8 +39,11 @@ def combine(
     if out.shape[0] != faces or out.shape[1] != points or out.shape[2] != 3:
         raise ValueError(
             f"out: expected shape ({faces}, {points}, 3), got ({out.shape[0]}, {out.shape[1]}, {out.shape[2]})")
-    if matrix is not None and (matrix.shape[0] != 3 or matrix.shape[1] != 4):
-        raise ValueError(f"matrix: expected shape (3, 4), got ({matrix.shape[0]}, {matrix.shape[1]})")
+    if matrices is not None and (
+            matrices.shape[0] not in (1, faces) or matrices.shape[1] != 3 or matrices.shape[2] != 4):
+        raise ValueError(
+            f"matrices: expected shape (1, 3, 4) or ({faces}, 3, 4), got "
+            f"({matrices.shape[0]}, {matrices.shape[1]}, {matrices.shape[2]})")
     if faces == 0 or points == 0:
         return
     arguments = Basis(&mean[0, 0], NULL, basis.shape[0], 3 * points)
@@ -45,5 +52,6 @@ def combine(
         factors = &coefficients[0, 0]
     with nogil:
         c_combine(arguments, factors, faces, &out[0, 0, 0])
-        if matrix is not None:
-            c_project(&matrix[0, 0], &out[0, 0, 0], faces * points)
+        if matrices is not None:
+            for k in range(faces):
+                c_project(&matrices[k if matrices.shape[0] > 1 else 0, 0, 0], &out[k, 0, 0], points)

@@ -379,11 +379,21 @@ class FaceModel:
         >>> vertices.shape == model.mean.shape
         True
         """
-        return self._linear(self.mean, self.basis, shape, expression, matrix)
+        return self._linear(self.mean, self.basis, shape, expression, None if matrix is None else matrix[None])
 
-    def landmarks(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The landmarks (..., 68, 3) on the surface alone, without the other vertices; arguments as of `vertices`."""
-        return self._linear(self._landmark_mean, self._landmark_basis, shape, expression)
+    def landmarks(
+        self,
+        shape: NDArray[np.float32],
+        expression: NDArray[np.float32],
+        *,
+        matrices: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """The landmarks (..., 68, 3) on the surface alone, without the other vertices.
+
+        `shape` and `expression` are those of `vertices`. With camera matrices (n, 3, 4), one for each of n faces, the
+        landmarks are projected to image px.
+        """
+        return self._linear(self._landmark_mean, self._landmark_basis, shape, expression, matrices)
 
     def points(self, name: str, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
         """A point set (..., k, 3) of `point_sets`, in the model's frame and unit; the others as of `vertices`.
@@ -416,12 +426,12 @@ class FaceModel:
         basis: NDArray[np.float32],
         shape: NDArray[np.float32],
         expression: NDArray[np.float32],
-        matrix: NDArray[np.float32] | None = None,
+        matrices: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         coefficients = self._coefficients(shape, expression)
         rows = coefficients.reshape(-1, len(basis))
         points = np.empty((len(rows), *mean.shape), dtype=np.float32)
-        combine(mean, basis, rows, points, matrix)
+        combine(mean, basis, rows, points, matrices)
         return points.reshape(*coefficients.shape[:-1], *mean.shape)
 
 

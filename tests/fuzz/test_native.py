@@ -175,10 +175,10 @@ def test_crops(explored):
 
 def test_sums_of_the_face_model(explored):
     def check(example):
-        mean, basis, coefficients, out, matrix = example
-        taken = is_taken(lambda: _basis.combine(mean, basis, coefficients, out, matrix), ERRORS)
+        mean, basis, coefficients, out, matrices = example
+        taken = is_taken(lambda: _basis.combine(mean, basis, coefficients, out, matrices), ERRORS)
         small = all(np.abs(each).max(initial=0) < 1e3 for each in (mean, basis, coefficients))  # not NaN either
-        if taken and small and matrix is None and out.size:
+        if taken and small and matrices is None and out.size:
             expected = mean + np.tensordot(coefficients.astype(np.float64), basis, axes=1)
             assert np.allclose(out, expected, rtol=1e-4, atol=0.1)
         return taken
@@ -186,7 +186,7 @@ def test_sums_of_the_face_model(explored):
     def made(sizes):
         points, vectors, faces, wrong = sizes
         other = (*(points + (wrong == k) for k in range(3)), 3 + (wrong == 3), 3 + (wrong == 4))
-        matrices = st.one_of(st.none(), numbers((3, 4 + (wrong == 5))))
+        matrices = st.one_of(st.none(), numbers((1 + (wrong == 6), 3, 4 + (wrong == 5))))
         return st.tuples(
             numbers((other[0], other[3])), numbers((vectors, other[1], 3)), numbers((faces, vectors)),
             numbers((faces, other[2], other[4])), matrices,

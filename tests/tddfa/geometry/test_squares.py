@@ -21,6 +21,12 @@ def test_several_squares_are_those_of_each(rng):
     assert min(expected) > 0
 
 
+def test_bounds_are_those_of_the_corners():
+    corners = squares.corners(TABLE)
+    expected = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    np.testing.assert_allclose(squares.bounds(TABLE), expected, rtol=1e-6, atol=1e-5)
+
+
 def test_no_square():
     none = np.zeros((0, 4))
     assert squares.iou(none, none).shape == (0,)

@@ -13,15 +13,19 @@ def arrays(rng, count, points, faces):
     return tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
-def combined(mean, basis, coefficients, matrix=None):
+def combined(mean, basis, coefficients, matrices=None):
     out = np.full((len(coefficients), *mean.shape), np.nan, dtype=np.float32)
-    combine(mean, basis, coefficients, out, matrix)
+    combine(mean, basis, coefficients, out, matrices)
     return out
 
 
-def oracle(mean, basis, coefficients, matrix=None):
+def oracle(mean, basis, coefficients, matrices=None):
     points = mean + np.tensordot(coefficients.astype(np.float64), basis.astype(np.float64), 1)
-    return points if matrix is None else points @ matrix[:, :3].astype(np.float64).T + matrix[:, 3]
+    if matrices is None:
+        return points
+    return np.einsum("fij,fpj->fpi", np.broadcast_to(matrices[:, :, :3], (len(points), 3, 3)), points) + np.swapaxes(
+        matrices[:, :, 3:], 1, 2
+    )
 
 
 # groups of twelve, of four and of one vector; lengths around the width of vector registers and the size of a block
@@ -39,9 +43,10 @@ def test_a_large_mean_is_rounded_once(rng):
     assert error.max() <= 1.05 * np.spacing(np.float32(1000)) / 2
 
 
-@pytest.mark.parametrize(("points", "faces"), [(1, 1), (7, 1), (300, 4)])
-def test_a_matrix_projects_the_points(rng, points, faces):
-    given = *arrays(rng, 17, points, faces), rng.normal(size=(3, 4)).astype(np.float32)
+@pytest.mark.parametrize(("points", "faces", "matrices"), [(1, 1, 1), (7, 1, 1), (300, 4, 1), (300, 4, 4)])
+def test_matrices_project_the_points(rng, points, faces, matrices):
+    """One of them for all faces, or one for each."""
+    given = *arrays(rng, 17, points, faces), rng.normal(size=(matrices, 3, 4)).astype(np.float32)
     np.testing.assert_allclose(combined(*given), oracle(*given), rtol=1e-5, atol=1e-4)
 
 
@@ -117,11 +122,12 @@ def test_other_dtypes_are_refused(rng, position):
         (2, (2, 5), "coefficients: expected 4, one for each vector of the basis, got 5"),
         (3, (1, 6, 3), r"out: expected shape \(2, 6, 3\), got \(1, 6, 3\)"),
         (3, (2, 6, 2), r"out: expected shape \(2, 6, 3\), got \(2, 6, 2\)"),
-        (4, (3, 3), r"matrix: expected shape \(3, 4\), got \(3, 3\)"),
+        (4, (1, 3, 3), r"matrices: expected shape \(1, 3, 4\) or \(2, 3, 4\), got \(1, 3, 3\)"),
+        (4, (3, 3, 4), r"matrices: expected shape \(1, 3, 4\) or \(2, 3, 4\), got \(3, 3, 4\)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(rng, position, shape, message):
-    given = [*arrays(rng, 4, 6, 2), np.empty((2, 6, 3), np.float32), np.eye(3, 4, dtype=np.float32)]
+    given = [*arrays(rng, 4, 6, 2), np.empty((2, 6, 3), np.float32), np.eye(3, 4, dtype=np.float32)[None]]
     given[position] = np.zeros(shape, np.float32)
     with pytest.raises(ValueError, match=message):
         combine(*given)
