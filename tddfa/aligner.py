@@ -7,34 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from tddfa._shared.arrays import checked
 from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
-from tddfa.crop import squares_from_boxes
 from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
 from tddfa.geometry.camera import Camera
-from tddfa.geometry.squares import Squares, bounds
 from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model, chosen_precision
-from tddfa.passes import Floats, Image, Passes, Regressor, Targets, joined, next_squares
-from tddfa.rotations import (
-    ROTATIONS,
-    Aligned,
-    as_targets,
-    detected,
-    likely,
-    merged,
-    promising,
-    realigned,
-    rotated_targets,
-    together,
-    weakly_detected,
-)
+from tddfa.passes import Image, Passes, Regressor, Targets, joined, next_squares
+from tddfa.rotations import ROTATIONS, merged, realigned, rotated_targets, weakly_detected
+from tddfa.selection import Aligned, likely, needed_scores, promising, together
+from tddfa.targets import detected, given_boxes, given_rois, squares_of
 from tddfa.types import Face, Params, Roi, unchecked
 
 
@@ -342,9 +329,9 @@ class Aligner:
         parts = []
         for i, image in enumerate(images):
             if rois is not None:
-                parts.append(_given_rois(i, rois[i]))
+                parts.append(given_rois(i, rois[i]))
             elif boxes is not None:
-                parts.append(self._given_boxes(i, image, boxes[i]))
+                parts.append(given_boxes(i, image, boxes[i], self.crop))
             else:
                 assert self.detector is not None
                 parts.append(detected(self.detector(image, name=names[i]), i, self.crop))
@@ -372,7 +359,7 @@ class Aligner:
         assert self.detector is not None
         sure, limit = self.sure_score, 0.0 if self.min_score is None else self.min_score
         if self.min_score is not None:
-            needed = self._needed_scores(aligned.targets.score, limit)
+            needed = needed_scores(aligned.targets.score, limit, sure)
             aligned = aligned.rows(aligned.predicted.score >= needed)
         if self.rotations == "off":
             return aligned
@@ -397,22 +384,6 @@ class Aligner:
             parts.append(more)
         aligned = together(parts)
         return together([merged(aligned.rows(aligned.targets.image == i)) for i in range(len(images))])
-
-    def _needed_scores(self, detected: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-        """Face scores (n,) that faces need whose detections have these scores: the more, the less sure the detector."""
-        if self.sure_score is None or not limit:
-            return np.full(len(detected), limit)
-        doubt = (_SURE_BOX - detected) / (_SURE_BOX - _DOUBTFUL_BOX)
-        needed: NDArray[np.float64] = limit + max(self.sure_score - limit, 0.0) * doubt.clip(0, 1)
-        return needed
-
-    def _given_boxes(self, index: int, image: Image, boxes: ArrayLike) -> Targets:
-        rows = _box_rows(boxes)
-        _check_boxes(rows[:, :4], image)
-        scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
-        return as_targets(
-            index, rows[:, :4].copy(), scores, squares_from_boxes(rows[:, :4], self.crop, np.zeros(len(rows)))
-        )
 
     def _faces(self, aligned: Aligned, images: Sequence[Image]) -> list[list[Face]]:
         """Faces by image. The tables were checked as a whole, so that their rows are not checked again."""
@@ -503,51 +474,5 @@ class Aligner:
         decoder = self.decoder
         landmarks = np.array([decoder.landmarks(face, decoder.face_model.convention) for face in faces])
         cameras = np.array([face.camera.matrix for face in faces])
-        squares = next_squares(self.crop, landmarks, cameras, _rows([face.roi for face in faces]))
+        squares = next_squares(self.crop, landmarks, cameras, squares_of([face.roi for face in faces]))
         return [unchecked(Roi, left=x, top=y, side=side, angle=angle) for x, y, side, angle in squares.tolist()]
-
-
-def _rows(rois: Sequence[Roi]) -> Squares:
-    return np.array([(roi.left, roi.top, roi.side, roi.angle) for roi in rois]).reshape(-1, 4)
-
-
-def _given_rois(image: int, rois: Sequence[Roi]) -> Targets:
-    for roi in rois:
-        if not isinstance(roi, Roi):
-            raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
-    squares = _rows(rois)
-    return as_targets(image, bounds(squares), np.ones(len(rois)), squares)
-
-
-def _box_rows(boxes: ArrayLike) -> Floats:
-    rows = np.asarray(boxes)
-    if rows.size == 0:
-        return np.zeros((0, 4), dtype=np.float32)
-    width = 5 if rows.ndim == 2 and rows.shape[1] == 5 else 4
-    return checked("boxes", rows, (None, width))
-
-
-# A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
-_DOUBTFUL_BOX, _SURE_BOX = 0.25, 0.4
-_MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
-
-
-def _check_boxes(boxes: Floats, image: Image) -> None:
-    """Refuse a box of fractions of the image, one without an area, and one that does not overlap the image."""
-    height, width = image.shape[:2]
-    for box in boxes.tolist():
-        x1, y1, x2, y2 = box
-        if min(box) >= 0 and max(box) <= 1 and max(height, width) > 1:
-            raise ValueError(
-                f"boxes: expected px, got {_text(box)}, fractions: multiply x by {width} and y by {height}"
-            )
-        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-            raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {_text(box)}")
-        if max(map(abs, box)) > _MAX_BOX_PX:
-            raise ValueError(f"boxes: expected edges within {_MAX_BOX_PX:g} px of the image, got {_text(box)}")
-        if x2 <= x1 or y2 <= y1:
-            raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {_text(box)}")
-
-
-def _text(box: list[float]) -> str:
-    return " ".join(f"{edge:g}" for edge in box)

@@ -11,33 +11,23 @@ detector takes the image rotated by quarter turns too (`rotated_targets`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detections
-from tddfa.crop import roll_of_detections, squares_from_boxes
+from tddfa.crop import squares_from_boxes
 from tddfa.detector import Detector
 from tddfa.geometry.boxes import box_iou
-from tddfa.geometry.squares import Squares, enlarged
+from tddfa.geometry.squares import enlarged
 from tddfa.model.config import CropRule
-from tddfa.passes import Floats, Image, Passes, Predictions, Rows, Targets, joined, replaced, roll_steps, rows
+from tddfa.passes import Floats, Image, Passes, Targets, joined, replaced, roll_steps, rows
+from tddfa.selection import Aligned
+from tddfa.targets import detected
 
 ROTATIONS = ("auto", "all", "off")
 """Values of ``rotations``."""
-
-
-class Aligned(NamedTuple):
-    """Faces: what was detected of them, and how they were aligned."""
-
-    targets: Targets
-    predicted: Predictions
-
-    def rows(self, which: Rows) -> Aligned:
-        """Some of the faces, by their indices or by a mask."""
-        return Aligned(rows(self.targets, which), rows(self.predicted, which))
 
 
 # Degrees: a detected face whose square was rotated by more than this is doubtful whatever its score: among those of
@@ -59,13 +49,6 @@ _LIKELY_BOX = 0.5
 # The score of the first pass is a quarter of that of three: it may be this much farther from 1 than the result.
 _SPREAD = 4.0
 
-# Detection scores: beside a detection with the second one or more, one with less than the first is dropped. Of the 947
-# boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 are faces.
-_WEAK_BOX, _STRONG_BOX = 0.35, 0.75
-# Times the least score of a face: with a lower score after the first pass, a detection beside a sure face is dropped.
-# Of the detections of 68 crowds and 124 photos without faces that are dropped in the end, 93 % have less, and no face
-# has (detect and negatives, `_UNLIKELY` 0.1 of 0.5; the lowest score of a face is 0.12).
-_UNLIKELY = 0.1
 # If no face is found: the most boxes of `Detector.lowered`, the sides of their crops relative to the crop rule, the
 # most of these crops that get more than two passes, and the score after two under which none follows. Of 600 images of
 # turned faces (the profiles of CFP, persons 401 to 425, also rolled, small and dark), 34 are missed without them and
@@ -76,35 +59,6 @@ _WEAK_BOXES, _WEAK_SIDES, _WEAK_TRIED, _WEAK_SCORE = 3, (1.0, 1.7), 3, 0.03
 _WEAK_DOUBT = 0.3
 
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}
-
-
-def together(parts: Sequence[Aligned]) -> Aligned:
-    """The faces of several tables in one; at least one table."""
-    return Aligned(joined([part.targets for part in parts]), joined([part.predicted for part in parts]))
-
-
-def promising(targets: Targets) -> Targets:
-    """Drop weak detections in images that have a strong one: most are patterns, and each takes a pass."""
-    image, score = targets.image, targets.score
-    kept = (score >= _WEAK_BOX) | ~np.isin(image, image[score >= _STRONG_BOX])
-    return targets if kept.all() else rows(targets, kept)
-
-
-def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
-    """Drop detections that the first pass shows to be no faces, in images that have a sure face: a crowd has many.
-
-    Parameters
-    ----------
-    first : Aligned
-        All detections, after the first pass.
-    sure_score : float
-        Score from which a face is sure.
-    min_score : float
-        Least score of a face in the end.
-    """
-    image, score = first.targets.image, first.predicted.score
-    kept = (score >= _UNLIKELY * min_score) | ~np.isin(image, image[score >= sure_score])
-    return first if kept.all() else first.rows(kept)
 
 
 def realigned(
@@ -230,52 +184,6 @@ def rotated_targets(
     for angle in _TURNS:
         detections = detector(np.asarray(cv2.rotate(image, _TURNS[angle])))
         yield detected(detections, index, rule, rotated=angle, size=image.shape[:2])
-
-
-def detected(
-    detections: Detections, index: int, rule: CropRule, *, rotated: int = 0, size: tuple[int, int] = (0, 0)
-) -> Targets:
-    """Return the faces that were detected in an image.
-
-    Parameters
-    ----------
-    detections : Detections
-        In px of the image that the detector took.
-    index : int
-        Index of the image.
-    rule : CropRule
-        The crops that the regressor was trained on.
-    rotated : {0, 90, 180, -90}
-        Degrees by which the image was rotated counterclockwise for the detector: the roll of faces that it saw upright.
-    size : (int, int)
-        Height and width of the image as it is.
-    """
-    boxes, points = detections.xyxy, detections.points
-    if rotated:
-        corners = _turned_back(boxes.reshape(-1, 2, 2), rotated, size)
-        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-        points = None if points is None else _turned_back(points, rotated, size)
-    angles = np.full(len(boxes), float(rotated))
-    if points is not None and not rule.rounded:
-        angles = roll_of_detections(boxes, points)
-    return as_targets(index, boxes, detections.scores, squares_from_boxes(boxes, rule, angles), points)
-
-
-def as_targets(
-    index: int, boxes: Floats, scores: Floats | NDArray[np.float64], rois: Squares, points: Floats | None = None
-) -> Targets:
-    """Return the faces of one image; without `points`, these are NaN."""
-    count = len(boxes)
-    five = np.full((count, 5, 2), np.nan, dtype=np.float32) if points is None else points
-    return Targets(np.full(count, index, dtype=np.int64), boxes, np.asarray(scores, dtype=np.float64), rois, five)
-
-
-def _turned_back(points: Floats, rotated: int, size: tuple[int, int]) -> Floats:
-    """Points (..., 2) in an image that was rotated counterclockwise, in px of the image (height, width) as it was."""
-    x, y = points[..., 0], points[..., 1]
-    right, bottom = size[1] - 1, size[0] - 1
-    back = {90: (right - y, x), 180: (right - x, bottom - y), -90: (y, bottom - x)}
-    return np.stack(back[rotated], axis=-1).astype(np.float32)
 
 
 def merged(faces: Aligned) -> Aligned:

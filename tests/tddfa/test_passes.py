@@ -7,8 +7,8 @@ import pytest
 from tddfa import Aligner, Camera, Decoder, Roi
 from tddfa.crop import roi_from_landmarks
 from tddfa.passes import Passes, next_squares
-from tddfa.rotations import as_targets
 from tddfa.synthetic import Head, State, render
+from tddfa.targets import as_targets
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ from builders import make_face_model
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Decoder, Detector, Roi, Tracker
 from tddfa.passes import Predictions, joined, rows
-from tddfa.rotations import Aligned, as_targets, likely, merged, promising, realigned, rotated_targets, together
+from tddfa.rotations import merged, realigned, rotated_targets
+from tddfa.selection import Aligned, together
+from tddfa.targets import as_targets
 
 RULE = CropRule(size=120, box_shift_y=0.1, box_scale=1.2, landmark_scale=1.25)
 
@@ -284,29 +286,6 @@ class CountingPasses:
 
     def settled(self, images, targets, before, score):
         return before
-
-
-def test_beside_a_sure_face_unlikely_detections_are_dropped_after_one_pass():
-    sure, low, lower = found(50, 50, 20, 0.95), found(90, 50, 20, 0.06), found(20, 90, 20, 0.04)
-    elsewhere = found(20, 90, 20, 0.04, image=1)
-    for faces, kept in (
-        ([sure, low, lower, elsewhere], [0.95, 0.06, 0.04]),
-        ([low, lower], [0.06, 0.04]),
-        ([sure, low], [0.95, 0.06]),
-        ([lower, found(50, 50, 20, 0.95, image=1)], [0.04, 0.95]),
-    ):
-        result = likely(together(faces), 0.9, min_score=0.5)
-        assert result.predicted.score.tolist() == kept
-        assert len(result.targets.score) == len(kept)
-    assert len(likely(together([sure, lower]), 0.9, min_score=0.0).predicted.score) == 2
-
-
-def test_beside_a_strong_detection_weak_ones_are_dropped():
-    scores, images = np.array([0.8, 0.4, 0.3, 0.7, 0.3]), np.array([0, 0, 0, 1, 1])
-    targets = as_targets(0, np.arange(20, dtype=np.float32).reshape(5, 4), scores, np.ones((5, 4)))
-    kept = promising(targets._replace(image=images))
-    assert kept.score.tolist() == [0.8, 0.4, 0.7, 0.3]
-    assert kept.box[:, 0].tolist() == [0, 4, 12, 16]
 
 
 @pytest.mark.parametrize(("rotations", "crops"), [("auto", 3), ("off", 3), ("all", None)])
