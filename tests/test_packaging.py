@@ -118,6 +118,7 @@ def installed(root, tmp_path_factory):
     return folder, python, wheel
 
 
+@pytest.mark.slow
 class TestWheel:
     def run(self, installed, *arguments):
         folder, python, _ = installed
@@ -182,6 +183,7 @@ def beside(root, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 class TestEditable:
     """``pip install -e .`` in a clone whose folder is called ``tddfa``."""
 
