@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import random
 import signal
 import struct
 import time
@@ -105,49 +106,63 @@ def explore(
     return len(taken)
 
 
+def chance(draw: Any) -> random.Random:
+    """Numbers by chance that follow from one choice of Hypothesis, whose own choices take 20 times as long."""
+    return random.Random(draw(st.integers(0, 2**32 - 1)))
+
+
 @st.composite
 def mutated(draw: Any, seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> bytes:
     """A valid file with bytes changed, left out or put in; `words` are those that its format has a meaning for."""
-    data = bytearray(draw(st.sampled_from(seeds)))
-    known = st.sampled_from((*words, *_NUMBERS, *_BYTES))
-    for _ in range(draw(st.integers(1, 5))):
-        at = draw(st.integers(0, len(data)))
-        end = min(at + draw(st.one_of(st.integers(0, 8), st.integers(0, len(data)))), len(data))
-        how = draw(st.sampled_from(("flip", "put in", "replace", "leave out", "repeat", "cut", "number", "splice")))
-        if how == "flip" and at < len(data):
-            data[at] ^= 1 << draw(st.integers(0, 7))
-        elif how == "put in":
-            data[at:at] = draw(known)
-        elif how == "replace":
-            data[at:end] = draw(st.one_of(known, st.binary(max_size=8)))
-        elif how == "leave out":
-            del data[at:end]
-        elif how == "repeat":
-            data[at:at] = data[at:end] * draw(st.integers(1, 5))
-        elif how == "cut":
-            del data[at:]
-        elif how == "number":  # of a binary header
-            kind = draw(st.sampled_from(("<B", "<H", ">H", "<I", ">I", "<q")))
-            size = struct.calcsize(kind)
-            top = 1 << (8 * size - 1)
-            values = (top - 1, 0, 1, 2, 7, 255) if kind == "<q" else (2 * top - 1, top, top - 1, 0, 1, 2, 7, 255)
-            data[at : at + size] = struct.pack(kind, draw(st.sampled_from(values)))
-        elif how == "splice":
-            other = draw(st.sampled_from(seeds))
-            data[at:] = other[draw(st.integers(0, len(other))) :]
+    # one after the other, so that a failure is told with the fewest
+    count, by = draw(st.integers(1, 5)), chance(draw)
+    data = bytearray(by.choice(seeds))
+    for _ in range(count):
+        _mutate(data, seeds, (*words, *_NUMBERS, *_BYTES), by)
     return bytes(data)
+
+
+def _mutate(data: bytearray, seeds: Sequence[bytes], known: Sequence[bytes], by: random.Random) -> None:
+    at = by.randint(0, len(data))
+    end = min(at + by.randint(0, by.choice((8, len(data)))), len(data))
+    how = by.choice(("flip", "put in", "replace", "leave out", "repeat", "cut", "number", "splice"))
+    if how == "flip" and at < len(data):
+        data[at] ^= 1 << by.randint(0, 7)
+    elif how == "put in":
+        data[at:at] = by.choice(known)
+    elif how == "replace":
+        data[at:end] = by.choice((by.choice(known), by.randbytes(by.randint(0, 8))))
+    elif how == "leave out":
+        del data[at:end]
+    elif how == "repeat":
+        data[at:at] = data[at:end] * by.randint(1, 5)
+    elif how == "cut":
+        del data[at:]
+    elif how == "number":  # of a binary header
+        kind = by.choice(("<B", "<H", ">H", "<I", ">I", "<q"))
+        size = struct.calcsize(kind)
+        top = 1 << (8 * size - 1)
+        values = (top - 1, 0, 1, 2, 7, 255) if kind == "<q" else (2 * top - 1, top, top - 1, 0, 1, 2, 7, 255)
+        data[at : at + size] = struct.pack(kind, by.choice(values))
+    elif how == "splice":
+        other = by.choice(seeds)
+        data[at:] = other[by.randint(0, len(other)) :]
 
 
 @st.composite
 def texts(draw: Any, seeds: Sequence[str], words: Sequence[str] = ()) -> bytes:
     """A valid text with words put in the place of others, or as of `mutated`."""
     encoded = [word.encode() for word in words]
-    if draw(st.integers(0, 2)) == 0:
-        return draw(mutated([seed.encode() for seed in seeds], encoded))
-    parts = draw(st.sampled_from(seeds)).encode().split(b" ")
-    known = st.sampled_from((*encoded, *_NUMBERS))
-    for _ in range(draw(st.integers(1, 3))):
-        parts[draw(st.integers(0, len(parts) - 1))] = draw(known)
+    count, by = draw(st.integers(1, 4)), chance(draw)
+    if by.random() < 1 / 3:
+        sources = [seed.encode() for seed in seeds]
+        data = bytearray(by.choice(sources))
+        for _ in range(count):
+            _mutate(data, sources, (*encoded, *_NUMBERS, *_BYTES), by)
+        return bytes(data)
+    parts = by.choice(seeds).encode().split(b" ")
+    for _ in range(count):
+        parts[by.randrange(len(parts))] = by.choice((*encoded, *_NUMBERS))
     return b" ".join(parts)
 
 
@@ -155,18 +170,18 @@ _DTYPES = ("f4", "f8", "f2", ">f4", "i1", "i4", "i8", "u1", "u8", "?", "c8", "U3
 _LENGTHS = (0, 1, 2, 3, 4, 5, 6, 67, 68, 69)
 
 
-@st.composite
-def arrays(draw: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def another(like: np.ndarray[Any, Any], by: random.Random) -> np.ndarray[Any, Any]:
     """An array of another type, of another shape or with other numbers than `like`."""
-    how = draw(st.sampled_from(("type", "shape", "numbers", "all")))
+    how = by.choice(("type", "shape", "numbers", "all"))
     shape, dtype = like.shape, like.dtype
     if how in ("type", "all"):
-        dtype = np.dtype(draw(st.sampled_from(_DTYPES)))
+        dtype = np.dtype(by.choice(_DTYPES))
     if how in ("shape", "all"):
-        length = st.sampled_from((*_LENGTHS, *like.shape))
-        shape = tuple(draw(st.lists(length, max_size=4))) if draw(st.booleans()) else like.shape[::-1]
+        lengths = (*_LENGTHS, *like.shape)
+        shape = tuple(by.choices(lengths, k=by.randint(0, 4))) if by.random() < 0.5 else like.shape[::-1]
         shape = shape if np.prod(shape, dtype=float) < 1e5 else shape[:1]
-    if how in ("type", "numbers") and draw(st.booleans()) and like.dtype.kind in "biuf" and dtype.kind in "biufc":
+    kept = how in ("type", "numbers") and by.random() < 0.5
+    if kept and like.dtype.kind in "biuf" and dtype.kind in "biufc":
         with np.errstate(all="ignore"):
             array = like.astype(dtype)
     else:
@@ -174,7 +189,7 @@ def arrays(draw: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.size and array.dtype.kind in "iuf":
         limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
         special = [limits.min, limits.max, 0, 1, *((np.nan, np.inf) if array.dtype.kind == "f" else (5, 6))]
-        array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from(special))
+        array.flat[by.randrange(array.size)] = by.choice(special)
     return array
 
 
@@ -182,14 +197,18 @@ def arrays(draw: Any, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def array_files(draw: Any, valid: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     """A ``.npz`` file with other arrays than the valid ones, some left out, or one whose bytes are damaged."""
     content = dict(valid)
-    if draw(st.integers(0, 3)) == 0:
-        seeds = [npz(content), npz(content, np.savez_compressed)]
-        return draw(mutated(seeds, [b"PK\x03\x04", b"'fortran_order': True", b"'|O'", b"(4, 4611686018427387904)"]))
-    for name in draw(st.lists(st.sampled_from(sorted(content)), min_size=1, max_size=3, unique=True)):
-        if draw(st.integers(0, 5)) == 0:
+    count, by = draw(st.integers(1, 3)), chance(draw)
+    if by.random() < 1 / 4:
+        data = bytearray(npz(content, by.choice((np.savez, np.savez_compressed))))
+        words = (b"PK\x03\x04", b"'fortran_order': True", b"'|O'", b"(4, 4611686018427387904)", *_NUMBERS, *_BYTES)
+        for _ in range(count):
+            _mutate(data, [bytes(data)], words, by)
+        return bytes(data)
+    for name in by.sample(sorted(content), min(count, len(content))):
+        if by.random() < 1 / 6:
             del content[name]
         else:
-            content[name] = draw(arrays(content[name]))
+            content[name] = another(content[name], by)
     return npz(content)
 
 
@@ -216,12 +235,13 @@ def numbers(
     draw: Any, shape: tuple[int, ...], dtype: Any = np.float32, low: float = -20.0, high: float = 60.0
 ) -> np.ndarray[Any, Any]:
     """An array of a shape: ordinary numbers, and a few that are none, too large or at a limit."""
-    array = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).uniform(low, high, shape).astype(dtype)
-    for _ in range(draw(st.integers(0, 4)) if array.size else 0):
+    by = chance(draw)
+    array = np.random.default_rng(by.getrandbits(32)).uniform(low, high, shape).astype(dtype)
+    for _ in range(by.randint(0, 4) if array.size else 0):
         if array.dtype.kind == "f":
-            value = draw(st.sampled_from(_FLOATS))
+            value = by.choice(_FLOATS)
         else:
             limits = np.iinfo(array.dtype)
-            value = draw(st.sampled_from((limits.min, limits.max, 0, 1)))
-        array.flat[draw(st.integers(0, array.size - 1))] = value
+            value = by.choice((limits.min, limits.max, 0, 1))
+        array.flat[by.randrange(array.size)] = value
     return array

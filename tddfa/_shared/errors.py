@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MAX_REASON = 300
+_MAX_MESSAGE = 1000
 
 
 def reason(error: BaseException) -> str:
@@ -23,7 +24,17 @@ class TddfaError(Exception):
 
     Errors about a file's content are a `ValueError` as well, those about a download an `OSError`. A wrong argument
     raises plain `TypeError` or `ValueError`.
+
+    A message may quote a file. The middle of a long one is left out: its start names the file.
     """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(_shortened(each) if isinstance(each, str) else each for each in arguments))
+
+
+def _shortened(text: str) -> str:
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]}…{text[1 - half :]}"
 
 
 class ConfigError(TddfaError, ValueError):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.arrays import checked
 from tddfa.export.gltf import GENERATOR, Gltf
 from tddfa.export.rig import Motion
 from tddfa.geometry.rotation import quaternion_from_rotation
@@ -198,7 +199,7 @@ class Avatar:
         for index, found in self._faces.items():
             node = self._nodes[index]
             default = node.get("weights") or gltf.tree["meshes"][node["mesh"]].get("weights") or [0.0] * len(found)
-            weights = np.tile(np.array(default, dtype=np.float32), (len(motion.times), 1))
+            weights = np.tile(checked("weights", default, (len(found),)), (len(motion.times), 1))
             for target, shape in enumerate(found):
                 if shape is not None:
                     weights[:, target] = motion.weights[:, shape]

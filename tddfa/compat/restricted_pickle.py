@@ -23,7 +23,6 @@ from tddfa._shared.errors import TddfaError, reason
 # Limit of instructions per pickle; the largest released file has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
-_MAX_MESSAGE = 500  # which may tell a shape or a name of the file
 _MAX_LINE = 1 << 20  # of a number or a name as text
 
 
@@ -31,7 +30,7 @@ class RefusedError(TddfaError, ValueError):
     """A file is damaged, or has something else than arrays, tensors, containers, numbers and text."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE - 1]}…")
+        super().__init__(" ".join(message.split()))  # it may tell a name of the file
 
 
 @dataclass(frozen=True)
@@ -427,18 +426,24 @@ def read_pickle(file: IO[bytes]) -> Any:
     """
     on = _Call()
     try:
+        return _run(on, file)
+    except RefusedError:
+        raise
+    except (
+        ValueError, EOFError, OverflowError, RecursionError, UnicodeError, IndexError, TypeError, MemoryError, Warning,
+    ) as error:  # fmt: skip
+        raise RefusedError(f"damaged: {reason(error)}") from error
+
+
+def _run(on: _Call, file: IO[bytes]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # about text with backslashes, which no released file has
         for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(file)))):
             if count >= _MAX_INSTRUCTIONS:
                 raise RefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
             if instruction.name == "STOP":
                 return _finished(on.pop())
             _step(on, instruction.name, argument)
-    except RefusedError:
-        raise
-    except (
-        ValueError, EOFError, OverflowError, RecursionError, UnicodeError, IndexError, TypeError, MemoryError,
-    ) as error:  # fmt: skip
-        raise RefusedError(f"damaged: {reason(error)}") from error
     raise RefusedError("damaged: it has no end")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+from tddfa._shared.reading.text import parse_json
 from tddfa.scale.job import STATE
 from tddfa.scale.plan import Task
 from tddfa.scale.stores import Store
@@ -42,14 +44,7 @@ class Attempt:
         self._store = store
         self._name = f"{TRIES}/{task.shard:08d}.json"
         self._inputs = task.inputs
-        content = store.read(self._name)
-        before = {} if content is None else dict(json.loads(content))
-        if before.get("inputs") != task.inputs:
-            before = {}
-        self._tries = int(before.get("tries", 0))
-        self._deaths: dict[str, int] = dict(before.get("deaths", {}))
-        if before.get("at") is not None:
-            self._deaths[str(before["at"])] = self._deaths.get(str(before["at"]), 0) + 1
+        self._tries, self._deaths = _before(store.read(self._name), task.inputs)
         self.is_careful = self._tries >= _CAREFUL_AFTER
         self._tries += 1
         self._write(None)
@@ -69,3 +64,17 @@ class Attempt:
     def _write(self, number: int | None) -> None:
         content = {"inputs": self._inputs, "tries": self._tries, "at": number, "deaths": self._deaths}
         self._store.write(self._name, json.dumps(content).encode())
+
+
+def _before(content: bytes | None, inputs: str) -> tuple[int, dict[str, int]]:
+    """Attempts before this one, and how many processes ended at which item; none if the file is damaged."""
+    try:
+        noted: Any = {} if content is None else parse_json(content.decode())
+        if noted.get("inputs") != inputs:
+            return 0, {}
+        deaths = {str(number): int(count) for number, count in noted["deaths"].items()}
+        if noted["at"] is not None:
+            deaths[str(noted["at"])] = deaths.get(str(noted["at"]), 0) + 1
+        return int(noted["tries"]), deaths
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return 0, {}

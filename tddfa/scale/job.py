@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tddfa import __version__
-from tddfa._shared.errors import TddfaError
+from tddfa._shared.errors import FormatError, TddfaError, reason
+from tddfa._shared.reading.text import parse_json
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
 from tddfa.model.runtime import chosen_precision
@@ -184,13 +185,16 @@ def check(store: Store, identity: Mapping[str, Any]) -> None:
     if content is None:
         return
     try:
-        before = dict(json.loads(content))
+        before = parse_json(content.decode())
+        if not isinstance(before, dict):
+            raise FormatError(f"expected an object, got a {type(before).__name__}")
     except ValueError as error:
-        raise MixedError(f"{store.url}: {JOB} is damaged: {error}") from error
+        raise MixedError(f"{store.url}: {JOB} is damaged: {reason(error)}") from error
     now = json.loads(json.dumps(identity))
     changed = [name for name in {**now, **before} if now.get(name) != before.get(name)]
     if changed:
-        lines = ", ".join(f"{name} {_short(before.get(name))}, not {_short(now.get(name))}" for name in changed)
+        pairs = ((name[:60], _short(before.get(name)), _short(now.get(name))) for name in changed[:6])
+        lines = ", ".join(f"{name} {old}, not {new}" for name, old, new in pairs)
         raise MixedError(f"{store.url}: the results in it were made with {lines}; give another --out")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from tddfa._shared.errors import FormatError, reason
+from tddfa._shared.reading.text import parse_json
 from tddfa.scale import job as layout
 from tddfa.scale.items import Item, pack, shards
 from tddfa.scale.stores import Store
@@ -157,10 +160,23 @@ def sweep(store: Store, plan: Plan, *, retry_errors: bool = False) -> dict[int, 
     return done
 
 
-def errors_of(store: Store, done: Mapping[int, Done]) -> Iterator[bytes]:
-    """Give the manifests of the shards with errors, in the order of the shards."""
+def errors_of(store: Store, done: Mapping[int, Done]) -> Iterator[list[dict[str, str]]]:
+    """Give the rows of `tddfa.scale.tables.ERRORS` of each shard with errors, in the order of the shards.
+
+    Raises
+    ------
+    FormatError
+        If the manifest of a shard is damaged; the message names it.
+    """
     for shard in sorted(done):
         entry = done[shard]
         content = store.read(entry.name) if entry.errors else None
         if content is not None:
-            yield content
+            try:
+                listed = parse_json(content.decode())["errors"]
+                rows = [{"path": str(path), "reason": str(why)} for path, why in listed]
+                json.dumps(rows, ensure_ascii=False).encode()  # UTF-8 can hold them
+            except (KeyError, TypeError, ValueError) as error:
+                again = "remove it, and its photos are read again"
+                raise FormatError(f"{store.url}: {entry.name} is damaged ({reason(error)}); {again}") from error
+            yield rows

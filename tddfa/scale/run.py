@@ -169,5 +169,5 @@ def _count(report: Report, summary: Summary, elapsed: float) -> None:
 def _write_errors(store: Store, done: dict[int, Done]) -> None:
     """Write the errors of all shards into one table."""
     with store.new_file(layout.ERRORS) as part, tables.TableFile(part, tables.ERRORS) as table:
-        for content in errors_of(store, done):
-            table.add({"path": path, "reason": reason} for path, reason in json.loads(content)["errors"])
+        for rows in errors_of(store, done):
+            table.add(rows)

@@ -62,7 +62,7 @@ def test_animations(tmp_path, explored, animations, suffix):
 
 
 def test_playlists(tmp_path, explored, monkeypatch):
-    monkeypatch.setattr("tddfa.video.file.FILE_SECONDS", 1.0)  # for those without an end
+    monkeypatch.setattr("tddfa.video.file.FILE_SECONDS", 0.1)  # for those without an end
     clip = make_video(tmp_path / "clip.ts", 4, codec="mpeg4", size=(48, 32), container="mpegts")
     seed = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{clip.name}\n#EXT-X-ENDLIST\n"
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from tddfa._shared.errors import TddfaError
+from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.files import write_atomic
 
 FORMAT = 1
@@ -58,12 +59,23 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's, zipfile's and pickle's errors share no class
-        raise CheckpointError(f"{path}: not a checkpoint that can be read: {' '.join(str(error).split())}") from error
+        raise CheckpointError(f"{path}: not a checkpoint that can be read: {reason(error)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}")
     if state.get("kind") != kind:
         raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r}")
     return state
+
+
+@contextmanager
+def taken_from(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise `CheckpointError` if a ``with`` block cannot use the state of a checkpoint, which may be of any kind."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # networks are built with whatever is in there
+        raise CheckpointError(f"{path}: not a complete checkpoint: {reason(error)}") from error
 
 
 def load_network(path: str | os.PathLike[str], kind: str, build: Callable[[Any], N]) -> N:
@@ -83,9 +95,12 @@ def load_network(path: str | os.PathLike[str], kind: str, build: Callable[[Any],
         If the checkpoint is missing, damaged or of a different network.
     """
     state = load_checkpoint(path, kind)
-    try:
+    with taken_from(path):
+        with torch.device("meta"):  # without memory for sizes that the weights do not have
+            expected = {name: value.shape for name, value in build(state["describe"]).state_dict().items()}
+        for name, shape in expected.items():
+            if state["network"][name].shape != shape:
+                raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(state['network'][name].shape)}")
         network = build(state["describe"])
         network.load_state_dict(state["network"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
     return network.eval()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tddfa._shared.terminal.progress import progress_bar
-from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, taken_from
 from tddfa.train.engine.meta_joint import look_ahead
 from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, make_optimizer
 from tddfa.train.engine.settings import Schedule
@@ -163,17 +163,21 @@ class _Loop(Generic[B]):
     def restore(self) -> None:
         path = self.out / CHECKPOINT
         state = load_checkpoint(path, self.task.kind)
-        try:
+        with taken_from(path):
             if state["describe"] != self.task.describe():
                 raise CheckpointError(f"{path}: expected a network {self.task.describe()}, got {state['describe']}")
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
             self.average.updates = int(state["updates"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for weight, values in self.optimizer.state.items():
+                for name, value in values.items():
+                    if isinstance(value, Tensor) and value.ndim and value.shape != weight.shape:
+                        raise ValueError(f"optimizer: expected {name} {tuple(weight.shape)}, got {tuple(value.shape)}")
             self.step, self.drawn, self.worked = int(state["step"]), int(state["drawn"]), float(state["worked"])
+            if min(self.step, self.drawn, self.average.updates) < 0 or not self.worked >= 0:
+                raise ValueError("expected counts of 0 or more")
             self.best = {str(name): float(value) for name, value in state["best"].items()}
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: not a complete checkpoint: {' '.join(str(error).split())}") from error
 
     def save(self) -> None:
         save_checkpoint(

@@ -81,7 +81,12 @@ def read_landmarks(
     points = arrays["landmarks"]
     axes = points.shape[-1] if points.ndim == 3 and points.shape[-1] == 3 else 2
     names = np.atleast_1d(arrays["names"])
-    points = checked(f"{path}: landmarks", points, (len(names), None, axes), np.float64, finite=False)
+    if names.dtype.kind != "U" or names.ndim != 1:
+        raise ValueError(f"{path}: names: expected text (n,), got {names.dtype} {names.shape}")
+    try:
+        points = checked("landmarks", points, (len(names), None, axes), np.float64, finite=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
     order = np.argsort(names)[: int(first * len(names))]
     # a name is a file of the folder, and nothing outside of it
     return [folder / Path(str(names[i])).name for i in order], points[order]

@@ -14,7 +14,7 @@ from tddfa.model.face_model import FaceModel
 from tddfa.scan.decoding import decode
 from tddfa.scan.head import mean_landmarks
 from tddfa.train.engine import workers
-from tddfa.train.engine.checkpoint import load_checkpoint, load_network
+from tddfa.train.engine.checkpoint import load_checkpoint, load_network, taken_from
 from tddfa.train.engine.device import torch_device
 from tddfa.train.engine.loop import BEST, Outcome, train
 from tddfa.train.scan.data import UNIT, ScanBatch, ScanBatches
@@ -152,7 +152,9 @@ def train_scan(
     anchors = torch.from_numpy(mean / UNIT)
     network = ScanNetwork(settings.width, settings.layers, settings.edge_width, anchors)
     if settings.init is not None:
-        network.load_state_dict(load_checkpoint(settings.init, KIND)["network"])
+        state = load_checkpoint(settings.init, KIND)
+        with taken_from(settings.init):
+            network.load_state_dict(state["network"])
     task = ScanTask(network, _validation(validation, settings.validation), torch_device(device))
 
     def stream(start: int) -> Iterator[ScanBatch]:

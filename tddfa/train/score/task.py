@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tddfa._shared.arrays import checked
 from tddfa._shared.files import write_atomic
 from tddfa._shared.terminal.progress import progress
 from tddfa.evaluate.metrics import area_under_roc
@@ -259,7 +260,18 @@ def read_samples(path: Path) -> Samples:
     missing = [name for name in Samples.__dataclass_fields__ if name not in arrays]
     if missing:
         raise ValueError(f"{path}: expected samples of a training of the score, got no {', '.join(missing)}")
-    return Samples(**{name: arrays[name] for name in Samples.__dataclass_fields__})
+    count = len(np.atleast_1d(arrays["error"]))
+    try:
+        if arrays["kind"].dtype.kind != "U" or arrays["kind"].shape != (count,):
+            raise ValueError(f"kind: expected {count} words, got {arrays['kind'].dtype} {arrays['kind'].shape}")
+        return Samples(
+            features=checked("features", arrays["features"], (count, None), np.float16),
+            error=checked("error", arrays["error"], (count,), finite=False),  # infinite without a face
+            kind=arrays["kind"],
+            score=checked("score", arrays["score"], (count,)),
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -32,3 +32,10 @@ def test_one_except_catches_all_and_the_standard_classes_still_do(tmp_path):
     assert issubclass(ConfigError, ValueError)
     assert issubclass(DownloadError, OSError)
     assert DownloadError(2, "text", "file").filename == "file"
+
+
+def test_a_long_message_keeps_its_start_and_its_end():
+    message = str(ConfigError("a.yml: unknown key " + "9" * 5000 + "; known are crop"))
+    assert len(message) == 1000
+    assert message.startswith("a.yml: unknown key 999") and message.endswith("99; known are crop")
+    assert str(DownloadError(2, "text", "file")) == "[Errno 2] text: 'file'"

@@ -163,7 +163,9 @@ def test_files_that_are_no_avatars(data, message):
         ({"meshes": [None]}, "its nodes and meshes do not fit"),
         ({"nodes": [{"name": 7, "mesh": 0}]}, "its nodes and meshes do not fit"),
         ({"nodes": [{"name": "head", "rotation": [0, 0, 0, 1e300]}, {"mesh": 0}]}, "expected unit quaternions"),
-        ({"nodes": [{"name": "head"}, {"mesh": 0, "weights": ["a"]}]}, "could not convert"),
+        ({"nodes": [{"name": "head"}, {"mesh": 0, "weights": ["a"]}]}, "weights: expected numbers"),
+        ({"nodes": [{"name": "head"}, {"mesh": 0, "weights": [0] * 60}]}, "weights: expected shape"),
+        ({"nodes": [{"name": "head"}, {"mesh": 0, "weights": [1e39] * 7}]}, "weights: expected finite values"),
         ({"nodes": [{"mesh": 0, "children": [[0]]}]}, "its nodes and meshes do not fit"),
     ],
 )

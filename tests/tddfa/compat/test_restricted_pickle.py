@@ -129,13 +129,16 @@ def text(value):
         b"\x80\x02(i__main__\nPlain\n.",
         b"\x80\x04" + text(b"os") + text(b"system") + b"\x93.",
         b"\x80\x04K\x01K\x02\x93.",
+        b"\x80\x02cnumpy\\q\nndarray\n)R.",  # a warning of Python
+        b"\x80\x04" + text(b"os\n") + text(b"system\r\n") + b"\x93.",
         b"\xff\xff",
         b"garbage",
     ],
 )
 def test_damaged_files_are_refused(body):
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError) as caught:
         read(body)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_large_memo_index_takes_no_memory():
@@ -214,7 +217,6 @@ def test_a_message_does_not_repeat_a_long_value():
     with pytest.raises(RefusedError, match="damaged") as caught:
         read(data)
     assert len(str(caught.value)) <= 500
-    assert len(str(RefusedError("x" * 9999))) == 500
 
 
 @pytest.mark.parametrize("text", ["a", "a5", "f4,i4", "O", "S3", "1e999", "(" * 300])
