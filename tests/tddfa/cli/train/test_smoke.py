@@ -16,6 +16,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
     # the status is 0 if the loss fell and the exported network aligns held-out heads better than at the start
     assert main(["train", "regressor", "--smoke", "--out", str(tmp_path)]) == 0
@@ -27,6 +28,7 @@ def test_a_network_trained_on_rendered_heads_aligns_others(tmp_path, capsys):
     assert after < 0.8 * before
 
 
+@pytest.mark.slow
 def test_a_score_trained_on_rendered_heads_tells_right_from_wrong(tmp_path, capsys):
     # the status is 0 if the loss fell, the score is right on other heads, and the landmarks stayed
     assert main(["train", "score", "--smoke", "--out", str(tmp_path)]) == 0

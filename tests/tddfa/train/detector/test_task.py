@@ -66,6 +66,7 @@ def arguments(*words):
 TINY = Architecture(stem=4, channels=(8, 8, 8, 8), blocks=(0, 0, 0, 0))
 
 
+@pytest.mark.slow
 def test_smoke_detects_held_out_heads(tmp_path):
     result = smoke(tmp_path)
     assert result.passed and result.outcome.finished
