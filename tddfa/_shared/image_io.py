@@ -41,7 +41,7 @@ _JPEG_START = b"\xff\xd8"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 # A marker of a JPEG: in a scan's data, 0xff is followed by 0, or by a restart marker (0xd0 .. 0xd7).
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
-_JPEG_END, _JPEG_WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
+_JPEG_SCAN, _JPEG_END, _JPEG_WITHOUT_LENGTH = 0xDA, 0xD9, (0x01, 0xD8)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # their headers hold the size
 
 
@@ -205,7 +205,10 @@ class _Jpeg(NamedTuple):
 
 
 def _jpeg(data: bytes) -> _Jpeg:
-    """Go from marker to marker: one in a thumbnail or behind the image does not count."""
+    """Go from marker to marker: one in a thumbnail or behind the image does not count.
+
+    At the first scan, the last bytes may already be the end: its data, most of the file, has no thumbnails.
+    """
     size, at = None, len(_JPEG_START)
     while (marker := _JPEG_MARKER.search(data, at)) is not None:
         at, code = marker.end(), marker[1][0]
@@ -214,6 +217,8 @@ def _jpeg(data: bytes) -> _Jpeg:
         if code in _JPEG_FRAMES and size is None:
             height, width = (int.from_bytes(data[start : start + 2], "big") for start in (at + 3, at + 5))
             size = (width, height) if width and height else None
+        if code == _JPEG_SCAN and data.endswith(bytes((0xFF, _JPEG_END))):
+            return _Jpeg(size, True)
         if code not in _JPEG_WITHOUT_LENGTH:
             at += int.from_bytes(data[at : at + 2], "big")
     return _Jpeg(size, False)

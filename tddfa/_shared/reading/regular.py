@@ -50,7 +50,10 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     try:
         size = _checked(os.fstat(descriptor))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1) if size <= max_bytes else b""
+            # not at once: memory for all that is asked for is allocated before the file is read
+            data = file.read(size + 1) if size <= max_bytes else b""
+            if size < len(data) <= max_bytes:  # it has grown, or its size is not known, as under /proc
+                data += file.read(max_bytes + 1 - len(data))
     finally:
         os.close(descriptor)
     if max(size, len(data)) > max_bytes:

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,11 @@ def test_text_is_utf_8(tmp_path):
     (tmp_path / "x").write_bytes(b"\xff")
     with pytest.raises(FormatError, match=r"^expected text in UTF-8: "):
         read_text(tmp_path / "x", 10)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no files whose size is not known")
+def test_a_file_that_is_longer_than_its_size():
+    assert regular_size("/proc/self/stat") == 0
+    assert read_regular("/proc/self/stat", 1 << 20).split()[0] == str(os.getpid()).encode()
+    with pytest.raises(FormatError, match=r"^expected at most 3 bytes, got 4$"):
+        read_regular("/proc/self/stat", 3)
