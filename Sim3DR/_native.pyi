@@ -16,6 +16,17 @@ def rasterize(
     triangle_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
 ) -> None: ...
+def render(
+    vertices: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    attributes: NDArray[np.float32] | None,
+    left: int,
+    top: int,
+    cull: int,
+    threads: int,
+    depth: NDArray[np.float32],
+    colors: NDArray[np.uint8] | None,
+) -> None: ...
 def interpolate(
     triangle_id: NDArray[np.int32],
     barycentric: NDArray[np.float32],
@@ -47,13 +58,18 @@ def close_holes(
     max_px: float,
     gap: float,
 ) -> None: ...
+def close_holes_of_colors(
+    depth: NDArray[np.float32], colors: NDArray[np.uint8] | None, max_px: float, gap: float
+) -> None: ...
 def composite(
-    triangle_id: NDArray[np.int32],
+    triangle_id: NDArray[np.int32] | None,
+    depth: NDArray[np.float32],
     layer: NDArray[np.uint8],
     palette: NDArray[np.uint8] | None,
     background: NDArray[np.uint8],
     out: NDArray[np.uint8],
     alpha: float,
+    translucent: bool,
     factor: int,
     threads: int,
 ) -> None: ...

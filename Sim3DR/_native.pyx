@@ -22,6 +22,11 @@ cdef extern from "rasterize.h" namespace "sim3dr" nogil:
         const float *vertices, int64_t vertex_count, const int32_t *triangles, int64_t triangle_count, Window window,
         Cull cull, int32_t threads, float *depth, int32_t *triangle_id, float *barycentric) except +
 
+    void c_render "sim3dr::render"(
+        const float *vertices, int64_t vertex_count, const int32_t *triangles, int64_t triangle_count,
+        const float *attributes, int64_t channels, Window window, Cull cull, int32_t threads, float *depth,
+        uint8_t *colors) except +
+
     void c_interpolate "sim3dr::interpolate"(
         const int32_t *triangle_id, const float *barycentric, int64_t pixel_count,
         const int32_t *triangles, const float *attributes, int64_t vertex_count, int64_t channels,
@@ -45,11 +50,16 @@ cdef extern from "compositing.h" namespace "sim3dr" nogil:
         int32_t width, int32_t height, double max_px, float gap, float *depth, int32_t *triangle_id,
         float *barycentric) except +
 
+    void c_close_holes_of_colors "sim3dr::close_holes"(
+        int32_t width, int32_t height, double max_px, float gap, float *depth, uint8_t *colors) except +
+
     cdef struct Layer:
         int32_t width
         int32_t height
         const int32_t *triangle_id
+        const float *depth
         const uint8_t *layer
+        int64_t step
         const uint8_t *palette
         const uint8_t *background
         int64_t background_stride
@@ -101,6 +111,29 @@ def rasterize(
         c_rasterize(
             &vertices[0, 0], vertices.shape[0], &triangles[0, 0], triangles.shape[0], window, <Cull>cull, threads,
             &depth[0, 0], &triangle_id[0, 0], &barycentric[0, 0, 0])
+
+
+def render(
+    const float[:, ::1] vertices,
+    const int32_t[:, ::1] triangles,
+    const float[:, ::1] attributes,
+    int32_t left,
+    int32_t top,
+    int32_t cull,
+    int32_t threads,
+    float[:, ::1] depth,
+    uint8_t[:, :, ::1] colors,
+):
+    cdef Window window = Window(left, top, <int32_t>depth.shape[1], <int32_t>depth.shape[0])
+    cdef const float *values = NULL
+    cdef int64_t channels = 0
+    cdef uint8_t *out = NULL
+    if attributes is not None:
+        values, channels, out = &attributes[0, 0], attributes.shape[1], &colors[0, 0, 0]
+    with nogil:
+        c_render(
+            &vertices[0, 0], vertices.shape[0], &triangles[0, 0], triangles.shape[0], values, channels, window,
+            <Cull>cull, threads, &depth[0, 0], out)
 
 
 def interpolate(
@@ -165,19 +198,32 @@ def close_holes(
             &barycentric[0, 0, 0])
 
 
+def close_holes_of_colors(float[:, ::1] depth, uint8_t[:, :, ::1] colors, double max_px, float gap):
+    cdef uint8_t *values = NULL
+    if colors is not None:
+        values = &colors[0, 0, 0]
+    with nogil:
+        c_close_holes_of_colors(
+            <int32_t>depth.shape[1], <int32_t>depth.shape[0], max_px, gap, &depth[0, 0], values)
+
+
 def composite(
     const int32_t[:, ::1] triangle_id,
+    const float[:, ::1] depth,
     const uint8_t[:, :, ::1] layer,
     const uint8_t[:, ::1] palette,
     const uint8_t[:, :, :] background,
     uint8_t[:, :, :] out,
     double alpha,
+    bint translucent,
     int32_t factor,
     int32_t threads,
 ):
     cdef Layer arguments = Layer(
-        <int32_t>out.shape[1], <int32_t>out.shape[0], &triangle_id[0, 0], &layer[0, 0, 0], NULL, &background[0, 0, 0],
-        background.strides[0], &out[0, 0, 0], out.strides[0], alpha, layer.shape[2] % 2 == 0)
+        <int32_t>out.shape[1], <int32_t>out.shape[0], NULL, &depth[0, 0], &layer[0, 0, 0], layer.shape[2], NULL,
+        &background[0, 0, 0], background.strides[0], &out[0, 0, 0], out.strides[0], alpha, translucent)
+    if triangle_id is not None:
+        arguments.triangle_id = &triangle_id[0, 0]
     if palette is not None:
         arguments.palette = &palette[0, 0]
     with nogil:

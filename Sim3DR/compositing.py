@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from Sim3DR._checks import real, supersampling, thread_count
 from Sim3DR._library import native
 from Sim3DR.raster import Raster
+from Sim3DR.rendering import Rendering
 
 
-def close_holes(raster: Raster, max_px: float, gap: float) -> None:
-    """Fill small holes of a raster from the pixels beside them, in place.
+def close_holes(raster: Raster | Rendering, max_px: float, gap: float) -> None:
+    """Fill small holes of a raster, or of a rendering, from the pixels beside them, in place.
 
     A pixel belongs to a hole if it shows nothing, or something much farther away than its neighbourhood. Pixels of
     one hole are connected by edges or corners (8-connectivity).
 
     Parameters
     ----------
-    raster : Raster
+    raster : Raster or Rendering
         Its arrays are changed.
     max_px : float
         Largest area of a hole that is filled, in pixels.
@@ -44,17 +45,22 @@ def close_holes(raster: Raster, max_px: float, gap: float) -> None:
     """
     _check_raster(raster)
     area, gap = real("max_px", max_px, 0), real("gap", gap, 0)
-    for name in ("depth", "triangle_id", "barycentric"):
-        if not getattr(raster, name).flags.writeable:
+    for name in ("depth", "triangle_id", "barycentric", "colors"):
+        array = getattr(raster, name, None)
+        if array is not None and not array.flags.writeable:
             raise ValueError(f"raster: expected a writeable {name}, got one that is not")
-    if raster.depth.size:
+    if not raster.depth.size:
+        return
+    if isinstance(raster, Rendering):
+        native.close_holes_of_colors(raster.depth, raster.colors, area, gap)
+    else:
         native.close_holes(raster.depth, raster.triangle_id, raster.barycentric, area, gap)
 
 
 def composite(
     out: NDArray[np.uint8],
-    raster: Raster,
-    layer: NDArray[np.uint8],
+    raster: Raster | Rendering,
+    layer: NDArray[np.uint8] | None = None,
     *,
     alpha: float = 1.0,
     background: NDArray[np.uint8] | None = None,
@@ -69,11 +75,12 @@ def composite(
     out : ndarray (h, w, 3) uint8
         The image. It contains the raster's window, and the pixels of a row are contiguous in memory. Covered pixels
         are written. At the outline they are blended with the content of `out`, so that the edge is antialiased.
-    raster : Raster
+    raster : Raster or Rendering
         The covered pixels.
-    layer : ndarray uint8
-        The colours: (rows, columns, 3) of the raster, or (rows, columns, 1) indices into `palette`. With one more
-        channel: the opacity of each pixel, 0..255. Where it decreases, the layer fades out to the content of `out`.
+    layer : ndarray uint8, optional
+        The colours, by default those of the rendering: (rows, columns, 3) of the raster, or (rows, columns, 1) indices
+        into `palette`. With one more channel: the opacity of each pixel, 0..255. Where it decreases, the layer fades
+        out to the content of `out`.
     alpha : float
         Opacity of the whole layer, 0..1.
     background : ndarray (h, w, 3) uint8, optional
@@ -105,9 +112,13 @@ def composite(
     factor = supersampling(factor)
     rows, columns = raster.depth.shape
     channels = 3 if palette is None else 1
-    if isinstance(layer, np.ndarray) and layer.ndim == 3 and layer.shape[2] == channels + 1:
-        channels += 1  # opacity
-    _check_bytes("layer", layer, (rows, columns, channels))
+    if layer is None:
+        layer, given = _colors(raster)
+        if given not in (channels, channels + 1):
+            raise ValueError(f"raster: expected {channels} or {channels + 1} attributes, got {given}")
+    else:
+        given = layer.shape[2] if isinstance(layer, np.ndarray) and layer.ndim == 3 else 0
+        _check_bytes("layer", layer, (rows, columns, channels if given != channels + 1 else given))
     if palette is not None:
         _check_bytes("palette", palette, (256, 3))
     if any(value % factor for value in (rows, columns, raster.left, raster.top)):
@@ -121,20 +132,29 @@ def composite(
         raise ValueError("out: expected a writeable array with contiguous pixels in each row, got one that is not")
     if raster.depth.size:
         native.composite(
-            raster.triangle_id,
+            None if isinstance(raster, Rendering) else raster.triangle_id,
+            raster.depth,
             np.ascontiguousarray(layer),
             None if palette is None else np.ascontiguousarray(palette),
             below if below.strides[1:] == (3, 1) else below.copy(),
             target,
             float(alpha),
+            given > channels,  # with an opacity
             factor,
             thread_count(threads),
         )
 
 
 def _check_raster(raster: Any) -> None:
-    if not isinstance(raster, Raster):
-        raise TypeError(f"raster: expected a Raster, got {type(raster).__name__}")
+    if not isinstance(raster, Raster | Rendering):
+        raise TypeError(f"raster: expected a Raster or a Rendering, got {type(raster).__name__}")
+
+
+def _colors(raster: Raster | Rendering) -> tuple[NDArray[np.uint8], int]:
+    """The colours of a rendering, and how many of the four bytes of a pixel count."""
+    if not isinstance(raster, Rendering) or raster.colors is None:
+        raise TypeError("layer: expected an array, since the raster has no colours of its own, got none")
+    return raster.colors, raster.channels
 
 
 def _check_bytes(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
@@ -148,7 +168,7 @@ def _check_bytes(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
 
 
-def _window(name: str, image: NDArray[np.uint8], raster: Raster, factor: int) -> NDArray[np.uint8]:
+def _window(name: str, image: NDArray[np.uint8], raster: Raster | Rendering, factor: int) -> NDArray[np.uint8]:
     _check_bytes(name, image, (None, None, 3))
     rows, columns = raster.depth.shape
     left, top = raster.left // factor, raster.top // factor

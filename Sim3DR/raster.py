@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -198,24 +198,16 @@ def rasterize(
            [ 0,  0, -1, -1],
            [ 0, -1, -1, -1]], dtype=int32)
     """
-    points = float_array("vertices", vertices, (None, 3))
-    corners = triangle_array(triangles, "vertices", len(points))
-    left, top, width, height = _window(window)
-    if not isinstance(cull, str) or cull not in _CULL:
-        raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
-    factor = supersampling(factor)
-    if factor > 1:
-        # a pixel's edge, half a pixel from its centre, stays an edge
-        with np.errstate(over="ignore"):  # a triangle with a corner beyond float32 is not drawn
-            points = points * np.float32(factor)
-        points[:, :2] += np.float32((factor - 1) / 2)
-        left, top, width, height = _window([factor * value for value in (left, top, width, height)])
+    scene = Scene.checked(vertices, triangles, window, cull, factor)
+    left, top, width, height = scene.window
     pixels = width * height
     block = empty((4 * pixels,), np.float32)
     depth = block[:pixels].reshape(height, width)
     triangle_id = block[pixels : 2 * pixels].view(np.int32).reshape(height, width)
     barycentric = block[2 * pixels :].reshape(height, width, 2)
-    native.rasterize(points, corners, left, top, _CULL[cull], thread_count(threads), depth, triangle_id, barycentric)
+    native.rasterize(
+        scene.vertices, scene.triangles, left, top, scene.cull, thread_count(threads), depth, triangle_id, barycentric
+    )
     return Raster(depth, triangle_id, barycentric, left, top)
 
 
@@ -334,6 +326,32 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     kind, count = np.dtype(dtype), math.prod(shape)
     block = native.Block(max(count, 1) * kind.itemsize)
     return np.frombuffer(memoryview(block), dtype=kind, count=count).reshape(shape)
+
+
+class Scene(NamedTuple):
+    """Checked arguments of a rendering: the vertices and the window are those of the supersampled image."""
+
+    vertices: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    window: tuple[int, int, int, int]
+    cull: int
+
+    @classmethod
+    def checked(cls, vertices: ArrayLike, triangles: ArrayLike, window: Sequence[int], cull: str, factor: int) -> Scene:
+        """Check the arguments of `rasterize`."""
+        points = float_array("vertices", vertices, (None, 3))
+        corners = triangle_array(triangles, "vertices", len(points))
+        left, top, width, height = _window(window)
+        if not isinstance(cull, str) or cull not in _CULL:
+            raise ValueError(f"cull: expected 'none', 'back' or 'front', got {cull!r}")
+        factor = supersampling(factor)
+        if factor > 1:
+            # a pixel's edge, half a pixel from its centre, stays an edge
+            with np.errstate(over="ignore"):  # a triangle with a corner beyond float32 is not drawn
+                points = points * np.float32(factor)
+            points[:, :2] += np.float32((factor - 1) / 2)
+            left, top, width, height = _window([factor * value for value in (left, top, width, height)])
+        return cls(points, corners, (left, top, width, height), _CULL[cull])
 
 
 def _window(window: Sequence[int]) -> tuple[int, int, int, int]:

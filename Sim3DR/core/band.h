@@ -3,7 +3,9 @@
 #pragma once
 
 #include "band_arguments.h"
+#include "bytes.h"
 #include "lanes.h"
+#include "numbers.h"
 
 namespace sim3dr {
 namespace {
@@ -19,6 +21,11 @@ struct Pixel {
 inline Vertex load_vertex(const float *vertices, std::int32_t index) {
   const float *v = vertices + 3 * static_cast<std::int64_t>(index);
   return {v[0], v[1], v[2]};
+}
+
+// Twice the area, negative for a front face.
+inline double area_of(const Vertex (&p)[3]) {
+  return (p[1].x - p[0].x) * (p[2].y - p[0].y) - (p[2].x - p[0].x) * (p[1].y - p[0].y);
 }
 
 // The corners of a triangle from top to bottom, and whether that order is an odd permutation.
@@ -98,9 +105,92 @@ private:
   double slope_, start_;
 };
 
+// What is drawn of a triangle beside its depth: nothing, or
+struct NoPlane {
+  NoPlane(const BandArguments &, std::int32_t) {}
+#ifndef SIM3DR_NO_LANES
+  template <class Block> void put(const Block &, Mask, Floats, Floats, std::int64_t) const {}
+#endif
+  void put(float, float, std::int64_t) const {}
+};
+
+// its index and the weights u and v of its first two corners, or
+class RasterPlanes {
+public:
+  RasterPlanes(const BandArguments &band, std::int32_t id)
+      : triangle_id_(band.triangle_id), barycentric_(band.barycentric), id_(id) {}
+
+#ifndef SIM3DR_NO_LANES
+  template <class Block>
+  void put(const Block &block, Mask mask, Floats u, Floats v, std::int64_t pixel) const {
+    block.put(mask, bits_of(id_), reinterpret_cast<float *>(triangle_id_ + pixel));
+    block.put_pairs(mask, u, v, barycentric_ + 2 * pixel);
+  }
+#endif
+  void put(float u, float v, std::int64_t pixel) const {
+    triangle_id_[pixel] = id_;
+    barycentric_[2 * pixel] = u;
+    barycentric_[2 * pixel + 1] = v;
+  }
+
+private:
+  std::int32_t *triangle_id_;
+  float *barycentric_;
+  std::int32_t id_;
+};
+
+// the attributes between its corners, as bytes: those that `interpolate` computes.
+template <int Channels> class ColorPlane {
+public:
+  ColorPlane(const BandArguments &band, std::int32_t id) : colors_(band.colors) {
+    const std::int32_t *corners = band.triangles + 3 * static_cast<std::int64_t>(id);
+    const float *first = band.attributes + Channels * static_cast<std::int64_t>(corners[0]);
+    const float *second = band.attributes + Channels * static_cast<std::int64_t>(corners[1]);
+    const float *third = band.attributes + Channels * static_cast<std::int64_t>(corners[2]);
+    for (int c = 0; c < Channels; ++c) {
+      start_[c] = third[c];
+      u_step_[c] = first[c] - third[c];
+      v_step_[c] = second[c] - third[c];
+    }
+  }
+
+#ifndef SIM3DR_NO_LANES
+  template <class Block>
+  void put(const Block &block, Mask mask, Floats u, Floats v, std::int64_t pixel) const {
+    Floats bits = byte_bits<0>(channel(0, u, v));
+    if constexpr (Channels > 1)
+      bits = bits | byte_bits<8>(channel(1, u, v));
+    if constexpr (Channels > 2)
+      bits = bits | byte_bits<16>(channel(2, u, v));
+    if constexpr (Channels > 3)
+      bits = bits | byte_bits<24>(channel(3, u, v));
+    block.put(mask, bits, reinterpret_cast<float *>(colors_ + 4 * pixel));
+  }
+#endif
+  void put(float u, float v, std::int64_t pixel) const {
+    std::uint8_t color[4] = {};
+    for (int c = 0; c < Channels; ++c)
+      color[c] = to_byte(start_[c] + (u * u_step_[c] + v * v_step_[c]));
+    std::memcpy(colors_ + 4 * pixel, color, 4);
+  }
+
+private:
+#ifndef SIM3DR_NO_LANES
+  Floats channel(int c, Floats u, Floats v) const {
+    const Floats value = all(start_[c]) + (u * all(u_step_[c]) + v * all(v_step_[c]));
+    return least(most(value, all(0.0f)), all(255.0f)); // NaN gives 0
+  }
+#endif
+
+  std::uint8_t *colors_;
+  float start_[Channels], u_step_[Channels], v_step_[Channels];
+};
+
 // A large triangle, or one too thin for the precision of float: row by row, in double.
-inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pixel first, Pixel end,
+template <class Plane>
+inline void draw_by_rows(const Vertex (&p)[3], const Plane &plane, Pixel first, Pixel end,
                          const BandArguments &band) {
+  const double area = area_of(p);
   const std::int32_t left = band.window.left, right = left + band.window.width;
   const Order &order = order_of(p);
   const Vertex &high = p[order.high], &middle = p[order.middle], &low = p[order.low];
@@ -136,186 +226,207 @@ inline void draw_by_rows(const Vertex (&p)[3], double area, std::int32_t id, Pix
       const std::int64_t at = pixel + (column - left);
       if (z > band.depth[at]) {
         band.depth[at] = z;
-        band.triangle_id[at] = id;
-        band.barycentric[2 * at] = static_cast<float>(u);
-        band.barycentric[2 * at + 1] = static_cast<float>(v);
+        plane.put(static_cast<float>(u), static_cast<float>(v), at);
       }
     }
   }
 }
 
-// Triangles are prepared in batches of about a hundred: loops without branches over few arrays, which the
-// compiler vectorises.
+// Triangles are prepared in batches of about a hundred.
 constexpr int BATCH = 128;
+static_assert(BATCH % NUMBERS == 0, "the last few numbers of a batch are prepared together");
+
+// How a triangle is drawn: not at all, in blocks of pixels, or by rows.
+constexpr std::int32_t SMALL = 1, LARGE = 2;
 
 struct Batch {
-  std::int32_t id[BATCH];
-  Pixel first[BATCH], end[BATCH];
-  alignas(32) double x[3][BATCH], y[3][BATCH], z[3][BATCH];
-  alignas(32) double area[BATCH];
-  alignas(32) float u[3][BATCH], v[3][BATCH], w[3][BATCH]; // at the origin, a step to the right, a step down
-  alignas(32) float z_step[2][BATCH], doubt[BATCH];
+  alignas(32) float x[3][BATCH], y[3][BATCH], z[3][BATCH];
+  std::int32_t first_column[BATCH], first_row[BATCH], end_column[BATCH], end_row[BATCH];
+  float u[3][BATCH], v[3][BATCH], w[3][BATCH]; // at the origin, a step to the right, a step down
+  float z_step[2][BATCH], doubt[BATCH];
   std::int32_t origin_column[BATCH], origin_row[BATCH];
-  std::uint8_t small[BATCH];
+  std::int32_t kind[BATCH];
+
+  Vertex corner(int number, int i) const { return {x[number][i], y[number][i], z[number][i]}; }
+  Pixel first(int i) const { return {first_column[i], first_row[i]}; }
+  Pixel end(int i) const { return {end_column[i], end_row[i]}; }
 };
 
-// Selects the triangles of the batch that may have a pixel in the window, by their bounding boxes.
-inline int gather(Batch &batch, const BandArguments &band, std::int64_t begin, std::int64_t end) {
-  const std::int32_t top = band.window.top, bottom = top + band.window.height;
-  int count = 0;
-  for (std::int64_t id = begin; id < end; ++id) {
-    const std::int32_t *corners = band.triangles + 3 * id;
-    const Pixel a = {band.columns[corners[0]], band.rows[corners[0]]};
-    const Pixel b = {band.columns[corners[1]], band.rows[corners[1]]};
-    const Pixel c = {band.columns[corners[2]], band.rows[corners[2]]};
-    const std::int32_t first_row = std::max(std::min(std::min(a.row, b.row), c.row), top);
-    const std::int32_t end_row = std::min(std::max(std::max(a.row, b.row), c.row), bottom);
-    const std::int32_t first_column = std::min(std::min(a.column, b.column), c.column);
-    const std::int32_t end_column = std::max(std::max(a.column, b.column), c.column);
-    batch.id[count] = static_cast<std::int32_t>(id);
-    batch.first[count] = {first_column, first_row};
-    batch.end[count] = {end_column, end_row};
-    count += int(first_row < end_row) & int(first_column < end_column);
-  }
-  return count;
-}
-
-// Selects the triangles with an area, with finite coordinates, and with the right side towards the viewer.
-inline int sift(Batch &batch, const BandArguments &band, int gathered) {
-  const int front = band.cull != Cull::front, back = band.cull != Cull::back;
-  int count = 0;
-  for (int i = 0; i < gathered; ++i) {
-    const std::int32_t *corners = band.triangles + 3 * static_cast<std::int64_t>(batch.id[i]);
-    Vertex p[3];
+inline void gather(Batch &batch, const BandArguments &band, std::int64_t begin, int count) {
+  const std::int32_t *index = band.triangles + 3 * begin;
+  for (int i = 0; i < count; ++i)
     for (int corner = 0; corner < 3; ++corner) {
-      p[corner] = load_vertex(band.vertices, corners[corner]);
-      batch.x[corner][count] = p[corner].x;
-      batch.y[corner][count] = p[corner].y;
-      batch.z[corner][count] = p[corner].z;
+      const float *vertex = band.vertices + 3 * static_cast<std::int64_t>(*index++);
+      batch.x[corner][i] = vertex[0];
+      batch.y[corner][i] = vertex[1];
+      batch.z[corner][i] = vertex[2];
     }
-    // Not finite if an x or a y is not. Finite floats give at most 1e78, which does not overflow.
-    const double area = (p[1].x - p[0].x) * (p[2].y - p[0].y) - (p[2].x - p[0].x) * (p[1].y - p[0].y);
-    const double all_z = p[0].z + p[1].z + p[2].z;
-    batch.id[count] = batch.id[i];
-    batch.first[count] = batch.first[i];
-    batch.end[count] = batch.end[i];
-    batch.area[count] = area;
-    const int wanted = area < 0.0 ? front : back;
-    count += wanted & int(area != 0.0) & int(area - area == 0.0) & int(all_z - all_z == 0.0);
-  }
-  return count;
 }
 
-// The weights of the corners as linear functions of the pixel.
-inline void prepare(Batch &batch, int count) {
-  for (int i = 0; i < count; ++i) {
-    const double x0 = batch.x[0][i], x1 = batch.x[1][i], x2 = batch.x[2][i];
-    const double y0 = batch.y[0][i], y1 = batch.y[1][i], y2 = batch.y[2][i];
-    const double leftmost = std::min(std::min(x0, x1), x2), upmost = std::min(std::min(y0, y1), y2);
-    const double rightmost = std::max(std::max(x0, x1), x2), lowest = std::max(std::max(y0, y1), y2);
-    const double inverse = 1.0 / batch.area[i];
-    const double u_right = (y1 - y2) * inverse, u_down = (x2 - x1) * inverse;
-    const double v_right = (y2 - y0) * inverse, v_down = (x0 - x2) * inverse;
-    // A pixel chosen by the triangle, so that the result does not depend on the window.
-    const auto origin_column = static_cast<std::int32_t>(clamp(leftmost, -FAR, FAR));
-    const auto origin_row = static_cast<std::int32_t>(clamp(upmost, -FAR, FAR));
-    const double across = origin_column - x2, down = origin_row - y2;
-    const double u = u_right * across + u_down * down, v = v_right * across + v_down * down;
-    batch.origin_column[i] = origin_column;
-    batch.origin_row[i] = origin_row;
-    batch.u[0][i] = static_cast<float>(u);
-    batch.u[1][i] = static_cast<float>(u_right);
-    batch.u[2][i] = static_cast<float>(u_down);
-    batch.v[0][i] = static_cast<float>(v);
-    batch.v[1][i] = static_cast<float>(v_right);
-    batch.v[2][i] = static_cast<float>(v_down);
-    batch.w[0][i] = static_cast<float>(1.0 - u - v);
-    batch.w[1][i] = static_cast<float>(-(u_right + v_right));
-    batch.w[2][i] = static_cast<float>(-(u_down + v_down));
-    batch.z_step[0][i] = static_cast<float>(batch.z[0][i] - batch.z[2][i]);
-    batch.z_step[1][i] = static_cast<float>(batch.z[1][i] - batch.z[2][i]);
+// Finds how the triangles from i on are drawn, `NUMBERS` of them: which have a pixel in the window, and the
+// weights of their corners as linear functions of the pixel.
+inline void prepare(Batch &batch, const Window &window, Cull cull, int i) {
+  const Numbers x0 = load_numbers(batch.x[0] + i), x1 = load_numbers(batch.x[1] + i),
+                x2 = load_numbers(batch.x[2] + i);
+  const Numbers y0 = load_numbers(batch.y[0] + i), y1 = load_numbers(batch.y[1] + i),
+                y2 = load_numbers(batch.y[2] + i);
+  const Numbers z0 = load_numbers(batch.z[0] + i), z1 = load_numbers(batch.z[1] + i),
+                z2 = load_numbers(batch.z[2] + i);
 
-    // A weight in float is off by up to 2^-23 times the square of the extent over the area, and a depth by
-    // that times the difference of the depths of the corners.
-    const double size = std::max(rightmost - leftmost, lowest - upmost) + 1.0;
-    const double thinness = std::abs(inverse), stretch = size * size * thinness;
-    const double relief = std::abs(batch.z[0][i] - batch.z[2][i]) + std::abs(batch.z[1][i] - batch.z[2][i]);
-    const double reach = size + LANES;
-    batch.doubt[i] = static_cast<float>(reach * reach * thinness * 0x1p-20);
-#ifdef SIM3DR_NO_LANES
-    batch.small[i] = false;
-#else
-    batch.small[i] = int(size <= 64.0) & int(stretch <= 64.0) & int(stretch * relief <= 128.0) &
-                     int(std::abs(leftmost) < FAR) & int(std::abs(upmost) < FAR);
-#endif
-  }
+  const Numbers leftmost = lesser(lesser(x0, x1), x2), upmost = lesser(lesser(y0, y1), y2);
+  const Numbers rightmost = greater(greater(x0, x1), x2), lowest = greater(greater(y0, y1), y2);
+  const double left = window.left, right = left + window.width, top = window.top,
+               bottom = top + window.height;
+  const Numbers first_column = ceiling(limited(leftmost, left, right));
+  const Numbers first_row = ceiling(limited(upmost, top, bottom));
+  const Numbers end_column = ceiling(limited(rightmost, left, right));
+  const Numbers end_row = ceiling(limited(lowest, top, bottom));
+  keep(first_column, batch.first_column + i);
+  keep(first_row, batch.first_row + i);
+  keep(end_column, batch.end_column + i);
+  keep(end_row, batch.end_row + i);
+
+  // Not finite if an x or a y is not. Finite floats give at most 1e78, which does not overflow.
+  const Numbers area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0);
+  const Numbers inverse = 1.0 / area;
+  const Numbers u_right = (y1 - y2) * inverse, u_down = (x2 - x1) * inverse;
+  const Numbers v_right = (y2 - y0) * inverse, v_down = (x0 - x2) * inverse;
+  // A pixel chosen by the triangle, so that the result does not depend on the window.
+  const Numbers origin_column = truncated(limited(leftmost, -FAR, FAR));
+  const Numbers origin_row = truncated(limited(upmost, -FAR, FAR));
+  const Numbers across = origin_column - x2, down = origin_row - y2;
+  const Numbers u = u_right * across + u_down * down, v = v_right * across + v_down * down;
+  keep(origin_column, batch.origin_column + i);
+  keep(origin_row, batch.origin_row + i);
+  keep(u, batch.u[0] + i);
+  keep(u_right, batch.u[1] + i);
+  keep(u_down, batch.u[2] + i);
+  keep(v, batch.v[0] + i);
+  keep(v_right, batch.v[1] + i);
+  keep(v_down, batch.v[2] + i);
+  keep(1.0 - u - v, batch.w[0] + i);
+  keep(-(u_right + v_right), batch.w[1] + i);
+  keep(-(u_down + v_down), batch.w[2] + i);
+  keep(z0 - z2, batch.z_step[0] + i);
+  keep(z1 - z2, batch.z_step[1] + i);
+
+  // A weight in float is off by up to 2^-23 times the square of the extent over the area, and a depth by
+  // that times the difference of the depths of the corners.
+  const Numbers size = greater(rightmost - leftmost, lowest - upmost) + 1.0;
+  const Numbers thinness = magnitude(inverse), stretch = size * size * thinness;
+  const Numbers relief = magnitude(z0 - z2) + magnitude(z1 - z2);
+  const Numbers reach = size + static_cast<double>(LANES);
+  keep(reach * reach * thinness * 0x1p-20, batch.doubt + i);
+
+  const Numbers zero = number(0.0), far = number(FAR);
+  const Truths front = is_less(area, zero), back = is_less(zero, area);
+  const Truths facing = cull == Cull::back ? front : cull == Cull::front ? back : front | back;
+  const Truths drawn = facing & is_finite(area) & is_finite(z0 + z1 + z2) & is_less(first_row, end_row) &
+                       is_less(first_column, end_column);
+  const Truths small = is_at_most(size, number(64.0)) & is_at_most(stretch, number(64.0)) &
+                       is_at_most(stretch * relief, number(128.0)) & is_less(magnitude(leftmost), far) &
+                       is_less(magnitude(upmost), far);
+  keep(drawn & (small + LARGE), batch.kind + i);
 }
 
 #ifndef SIM3DR_NO_LANES
-// A triangle of a few pixels: eight pixels of each row at once, in float.
-inline void draw_by_lanes(const Batch &batch, int i, const BandArguments &band) {
+// A triangle of a few pixels: eight pixels at once, in float.
+template <class Block, class Plane>
+inline void draw_in_blocks(const Batch &batch, int i, const Plane &plane, const BandArguments &band) {
+  const Block block = {band.window.width};
   const Floats doubt = all(batch.doubt[i]), zero = all(0.0f), one = all(1.0f), under = zero - doubt;
   const Floats u_down = all(batch.u[2][i]), v_down = all(batch.v[2][i]), w_down = all(batch.w[2][i]);
-  const Floats z0 = all(batch.z_step[0][i]), z1 = all(batch.z_step[1][i]);
-  const Floats z2 = all(static_cast<float>(batch.z[2][i]));
-  const Pixel first = batch.first[i], end = batch.end[i];
-  const std::int32_t last_start = band.window.left + band.window.width - LANES;
-  for (std::int32_t start = first.column; start < end.column; start += LANES) {
-    // Eight pixels never extend into the next row: another thread may be writing it.
-    const std::int32_t column = std::min(start, last_start);
-    const Floats across = count_from(static_cast<float>(column - batch.origin_column[i]));
+  const Floats z0 = all(batch.z_step[0][i]), z1 = all(batch.z_step[1][i]), z2 = all(batch.z[2][i]);
+  const Floats step = all(static_cast<float>(Block::ROWS));
+  const Pixel first = batch.first(i), end = batch.end(i);
+  float *depth = band.depth;
+  // A block never extends into the next row on its right, or beyond the band: another thread may be writing
+  // there. Pixels that are drawn twice stay as they are.
+  const Pixel last = {band.window.left + band.window.width - Block::COLUMNS,
+                      band.window.top + band.window.height - Block::ROWS};
+  for (std::int32_t start = first.column; start < end.column; start += Block::COLUMNS) {
+    const std::int32_t column = std::min(start, last.column);
+    const Floats across = Block::columns(static_cast<float>(column - batch.origin_column[i]));
     const Floats u_left = all(batch.u[0][i]) + all(batch.u[1][i]) * across;
     const Floats v_left = all(batch.v[0][i]) + all(batch.v[1][i]) * across;
     const Floats w_left = all(batch.w[0][i]) + all(batch.w[1][i]) * across;
-    Floats down = all(static_cast<float>(first.row - batch.origin_row[i]));
-    std::int64_t pixel = band.pixel(column, first.row);
-    for (std::int32_t row = first.row; row < end.row; ++row, pixel += band.window.width, down = down + one) {
+    std::int32_t row = std::min(first.row, last.row);
+    Floats down = Block::rows(static_cast<float>(row - batch.origin_row[i]));
+    std::int64_t pixel = band.pixel(column, row);
+    for (;;) {
       Floats u = u_left + u_down * down, v = v_left + v_down * down;
       const Floats smallest = least(least(u, v), w_left + w_down * down);
       Mask inside = smallest > doubt;
       const int sure = flags(inside), maybe = flags(smallest > under);
       if (sure != maybe) {
-        Vertex p[3];
-        for (int corner = 0; corner < 3; ++corner)
-          p[corner] = {batch.x[corner][i], batch.y[corner][i], batch.z[corner][i]};
+        const Vertex p[3] = {batch.corner(0, i), batch.corner(1, i), batch.corner(2, i)};
         int known = sure;
         for (std::int32_t lane = 0; lane < LANES; ++lane)
           if ((maybe ^ sure) >> lane & 1)
-            known |= covers(p, batch.area[i], column + lane, row) << lane;
+            known |= covers(p, area_of(p), column + lane % Block::COLUMNS, row + lane / Block::COLUMNS)
+                     << lane;
         inside = mask_of(known);
       }
       u = least(most(u, zero), one);
       v = least(most(v, zero), one - u);
       const Floats z = z2 + (u * z0 + v * z1);
-      inside = inside & (z > load(band.depth + pixel));
-      store(inside, z, band.depth + pixel);
-      store(inside, batch.id[i], band.triangle_id + pixel);
-      store_pairs(inside, u, v, band.barycentric + 2 * pixel);
+      inside = inside & (z > block.load_at(depth + pixel));
+      block.put(inside, z, depth + pixel);
+      plane.put(block, inside, u, v, pixel);
+      row += Block::ROWS;
+      if (row >= end.row)
+        break;
+      down = down + step;
+      pixel += Block::ROWS * block.stride;
+      if (row > last.row) {
+        row = last.row;
+        down = Block::rows(static_cast<float>(row - batch.origin_row[i]));
+        pixel = band.pixel(column, row);
+      }
+    }
+  }
+}
+#endif
+
+template <class Plane> inline void draw_planes(const BandArguments &band) {
+  Batch batch = {};
+  for (std::int64_t begin = 0; begin < band.triangle_count; begin += BATCH) {
+    const auto count = static_cast<int>(std::min<std::int64_t>(BATCH, band.triangle_count - begin));
+    gather(batch, band, begin, count);
+    for (int i = 0; i < count; i += NUMBERS)
+      prepare(batch, band.window, band.cull, i);
+    for (int i = 0; i < count; ++i) {
+      if (batch.kind[i] == 0)
+        continue;
+      const Plane plane(band, static_cast<std::int32_t>(begin + i));
+#ifndef SIM3DR_NO_LANES
+      if (batch.kind[i] == SMALL) {
+        if (batch.end_column[i] - batch.first_column[i] <= Block<2>::COLUMNS && band.window.height >= 2)
+          draw_in_blocks<Block<2>>(batch, i, plane, band);
+        else
+          draw_in_blocks<Block<1>>(batch, i, plane, band);
+        continue;
+      }
+#endif
+      const Vertex p[3] = {batch.corner(0, i), batch.corner(1, i), batch.corner(2, i)};
+      draw_by_rows(p, plane, batch.first(i), batch.end(i), band);
     }
   }
 }
 
-#else
-inline void draw_by_lanes(const Batch &, int, const BandArguments &) {}
-#endif
-
 inline void draw_band(const BandArguments &band) {
-  Batch batch;
-  for (std::int64_t begin = 0; begin < band.triangle_count; begin += BATCH) {
-    const std::int64_t end = std::min<std::int64_t>(begin + BATCH, band.triangle_count);
-    const int count = sift(batch, band, gather(batch, band, begin, end));
-    prepare(batch, count);
-    for (int i = 0; i < count; ++i) {
-      if (batch.small[i]) {
-        draw_by_lanes(batch, i, band);
-      } else {
-        Vertex p[3];
-        for (int corner = 0; corner < 3; ++corner)
-          p[corner] = {batch.x[corner][i], batch.y[corner][i], batch.z[corner][i]};
-        draw_by_rows(p, batch.area[i], batch.id[i], batch.first[i], batch.end[i], band);
-      }
-    }
-  }
+  if (band.triangle_id != nullptr)
+    draw_planes<RasterPlanes>(band);
+  else if (band.colors == nullptr)
+    draw_planes<NoPlane>(band);
+  else if (band.channels == 1)
+    draw_planes<ColorPlane<1>>(band);
+  else if (band.channels == 2)
+    draw_planes<ColorPlane<2>>(band);
+  else if (band.channels == 3)
+    draw_planes<ColorPlane<3>>(band);
+  else
+    draw_planes<ColorPlane<4>>(band);
 }
 
 } // namespace

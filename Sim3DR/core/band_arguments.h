@@ -18,22 +18,19 @@ inline double clamp(double value, double lo, double hi) {
   return value > lo ? value : lo;
 }
 
-// std::ceil is a library call on x86-64 without SSE 4.1.
-inline std::int32_t ceil_to_int(double value) {
-  const auto whole = static_cast<std::int32_t>(value);
-  return whole + (whole < value);
-}
-
+// What is drawn, into a band of rows of the window. Each of the last three is drawn unless it is null.
 struct BandArguments {
   const float *vertices;
   const std::int32_t *triangles;
   std::int64_t triangle_count;
-  const std::int32_t *columns, *rows; // of each vertex: the first pixel centre to the right, and below
-  Window window;                      // the band
+  Window window; // the band
   Cull cull;
-  float *depth; // of the band's first pixel
+  const float *attributes; // of each vertex, `channels`
+  std::int64_t channels;
+  float *depth; // of the band's first pixel, as the others
   std::int32_t *triangle_id;
   float *barycentric;
+  std::uint8_t *colors; // four bytes per pixel: `channels`, then 0
 
   std::int64_t pixel(std::int32_t column, std::int32_t row) const {
     return static_cast<std::int64_t>(row - window.top) * window.width + (column - window.left);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 namespace sim3dr {
+namespace { // files for other instruction sets have their own
 
 // Rounds 0 .. 255 to the nearest, half to even. Floats from 2^23 on have no fractional bits, so the addition
 // itself rounds; unlike std::lrint it is a single instruction on every machine, and is vectorised.
@@ -21,4 +22,5 @@ inline std::uint8_t to_byte(float value) {
   return rounded(value < 255.0f ? value : 255.0f);
 }
 
+} // namespace
 } // namespace sim3dr

@@ -135,30 +135,31 @@ std::vector<std::size_t> joined(const std::vector<Run> &runs) {
 // one extra byte.
 class Colors {
 public:
-  explicit Colors(const Layer &layer) : indexed_(layer.palette != nullptr), translucent_(layer.translucent) {
+  explicit Colors(const Layer &layer)
+      : indexed_(layer.palette != nullptr), step_(layer.step), opacity_(indexed_ ? 1 : 3) {
     for (int i = 0; i < 256 && indexed_; ++i)
       std::memcpy(table_[i], layer.palette + 3 * i, 3);
   }
 
-  std::int64_t channels() const { return (indexed_ ? 1 : 3) + (translucent_ ? 1 : 0); }
+  std::int64_t step() const { return step_; }
 
   const std::uint8_t *of(const std::uint8_t *line, std::int32_t width, std::uint8_t *row) const {
-    if (!indexed_ && !translucent_)
+    if (!indexed_ && step_ == 3)
       return line;
-    const std::int64_t step = channels();
     // four bytes are one move; the fourth is overwritten by the first byte of the next pixel
     for (std::int64_t column = 0; column < width; ++column)
-      std::memcpy(row + 3 * column, indexed_ ? table_[line[step * column]] : line + step * column, 4);
+      std::memcpy(row + 3 * column, indexed_ ? table_[line[step_ * column]] : line + step_ * column, 4);
     return row;
   }
 
   // The opacity of a pixel of a translucent layer.
   std::uint8_t opacity(const std::uint8_t *line, std::int64_t column) const {
-    return line[channels() * (column + 1) - 1];
+    return line[step_ * column + opacity_];
   }
 
 private:
-  bool indexed_, translucent_;
+  bool indexed_;
+  std::int64_t step_, opacity_; // of a pixel: bytes, and which of them
   std::uint8_t table_[256][4] = {};
 };
 
@@ -187,9 +188,23 @@ void mark_covered(const std::int32_t *RESTRICT ids, std::int64_t count, std::uin
     mask[i] = ids[i] >= 0;
 }
 
-void mark_empty(const std::int32_t *RESTRICT ids, std::int64_t count, std::uint8_t *RESTRICT mask) {
+void mark_covered(const float *RESTRICT depth, std::int64_t count, std::uint8_t *RESTRICT mask) {
   for (std::int64_t i = 0; i < count; ++i)
-    mask[i] = ids[i] < 0;
+    mask[i] = depth[i] > -INF;
+}
+
+// Of the pixels of a layer from `first` on.
+void mark_covered(const Layer &layer, std::int64_t first, std::int64_t count, std::uint8_t *mask) {
+  if (layer.triangle_id != nullptr)
+    mark_covered(layer.triangle_id + first, count, mask);
+  else
+    mark_covered(layer.depth + first, count, mask);
+}
+
+// Exchanges the ones and zeros of a mask.
+void invert(std::uint8_t *mask, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i)
+    mask[i] ^= 1;
 }
 
 void add(const std::uint8_t *RESTRICT above, const std::uint8_t *RESTRICT here,
@@ -237,7 +252,7 @@ private:
     const std::int32_t inner = row < 0 ? 1 : row < layer_.height ? row : layer_.height - 2;
     const std::int64_t first =
         static_cast<std::int64_t>(std::clamp(inner, 0, layer_.height - 1)) * layer_.width;
-    mark_covered(layer_.triangle_id + first, layer_.width, covered(row));
+    mark_covered(layer_, first, layer_.width, covered(row));
   }
 
   void composite_row(std::int32_t row) {
@@ -248,11 +263,11 @@ private:
     sums_.back() = sums[width_ > 1 ? width_ - 2 : 0];
     mark_edge(mask, sums_.data(), layer_.width, edge_.data());
 
-    const std::uint8_t *line = layer_.layer + colors_.channels() * row * layer_.width;
+    const std::uint8_t *line = layer_.layer + colors_.step() * row * layer_.width;
     const std::uint8_t *background = layer_.background + row * layer_.background_stride;
     std::uint8_t *out = layer_.out + row * layer_.out_stride;
     for_each_run(mask, width_, [&](std::int64_t from, std::int64_t to) {
-      composite_run(line + from * colors_.channels(), background + 3 * from, out + 3 * from, from, to - from);
+      composite_run(line + from * colors_.step(), background + 3 * from, out + 3 * from, from, to - from);
     });
   }
 
@@ -317,13 +332,15 @@ private:
   double weights_[10];
 };
 
-} // namespace
-
-void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
-                 std::int32_t *triangle_id, float *barycentric) {
+// `drawn` are the ids or the depths of the pixels, `copy(from, to)` copies all that is drawn of one but its
+// depth.
+template <class Drawn, class Copy>
+void close_any_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
+                     const Drawn *drawn, const Copy &copy) {
   const std::int64_t pixel_count = static_cast<std::int64_t>(width) * height;
   std::vector<std::uint8_t> empty(static_cast<std::size_t>(pixel_count));
-  mark_empty(triangle_id, pixel_count, empty.data());
+  mark_covered(drawn, pixel_count, empty.data());
+  invert(empty.data(), pixel_count);
   mark_behind(width, height, gap, depth, empty.data());
 
   const std::vector<Run> runs = runs_of(empty.data(), width, height);
@@ -350,13 +367,29 @@ void close_holes(std::int32_t width, std::int32_t height, double max_px, float g
             continue;
           const std::int64_t to = static_cast<std::int64_t>(runs[i].row) * width + column;
           depth[to] = depth[of];
-          triangle_id[to] = triangle_id[of];
-          barycentric[2 * to] = barycentric[2 * of];
-          barycentric[2 * to + 1] = barycentric[2 * of + 1];
+          copy(of, to);
           found = true;
         }
     }
   }
+}
+
+} // namespace
+
+void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
+                 std::int32_t *triangle_id, float *barycentric) {
+  close_any_holes(width, height, max_px, gap, depth, triangle_id, [&](std::int64_t from, std::int64_t to) {
+    triangle_id[to] = triangle_id[from];
+    std::copy_n(barycentric + 2 * from, 2, barycentric + 2 * to);
+  });
+}
+
+void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
+                 std::uint8_t *colors) {
+  close_any_holes(width, height, max_px, gap, depth, depth, [&](std::int64_t from, std::int64_t to) {
+    if (colors != nullptr)
+      std::copy_n(colors + 4 * from, 4, colors + 4 * to);
+  });
 }
 
 void composite(const Layer &layer, std::int32_t threads) {
@@ -376,6 +409,7 @@ void composite_averaged(const Layer &layer, std::int32_t factor) {
   const std::int32_t fine_width = layer.width * factor, each = factor * factor;
   const Colors colors(layer);
   std::vector<std::uint8_t> color_row(3 * static_cast<std::size_t>(fine_width) + 1);
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(fine_width));
   // of each pixel the sum of its colours, weighted by their opacities, how often it is covered, and the sum
   // of the opacities
   std::vector<std::int32_t> sums(5 * static_cast<std::size_t>(layer.width));
@@ -384,13 +418,14 @@ void composite_averaged(const Layer &layer, std::int32_t factor) {
   for (std::int64_t row = 0; row < layer.height; ++row) {
     std::fill(sums.begin(), sums.end(), 0);
     for (std::int64_t fine = row * factor; fine < (row + 1) * factor; ++fine) {
-      const std::int32_t *ids = layer.triangle_id + fine * fine_width;
-      const std::uint8_t *values = layer.layer + fine * fine_width * colors.channels();
+      mark_covered(layer, fine * fine_width, fine_width, mask.data());
+      const std::uint8_t *covered_here = mask.data();
+      const std::uint8_t *values = layer.layer + fine * fine_width * colors.step();
       const std::uint8_t *line = colors.of(values, fine_width, color_row.data());
       std::int32_t *sum = sums.data();
       for (std::int32_t column = 0; column < layer.width; ++column, sum += 5)
-        for (std::int32_t i = 0; i < factor; ++i, ++ids, line += 3) {
-          const std::int32_t covered = *ids >= 0;
+        for (std::int32_t i = 0; i < factor; ++i, ++covered_here, line += 3) {
+          const std::int32_t covered = *covered_here;
           const std::int32_t weight =
               layer.translucent ? covered * colors.opacity(values, column * factor + i) : covered;
           sum[0] += weight * line[0];

@@ -12,19 +12,27 @@ namespace sim3dr {
 // it is not filled.
 void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
                  std::int32_t *triangle_id, float *barycentric);
+// The same for what `render` has drawn.
+void close_holes(std::int32_t width, std::int32_t height, double max_px, float gap, float *depth,
+                 std::uint8_t *colors);
 
 // A layer and the images it is composited over, all of the size of the raster's window.
 //
-//   triangle_id       (height, width)       covered where it is not negative
-//   layer             (height, width, 3)    colours, or (height, width, 1) indices into the palette; with
-//                                           `translucent` one more channel, the opacity: 0 .. 255
+//   triangle_id       (height, width)       covered where it is not negative; null if `depth` tells that
+//   depth             (height, width)       covered where it is not -infinity
+//   layer             (height, width, step) colours of 3 channels, or an index into the palette; with
+//                                           `translucent` one more channel, the opacity: 0 .. 255. What is
+//                                           behind them, up to `step`, is not read.
 //   palette           (256, 3)              null for a layer of colours
 //   background, out   rows `stride` bytes apart; they may be the same image
 //   alpha             opacity of the whole layer, 0 .. 1
 struct Layer {
   std::int32_t width, height;
   const std::int32_t *triangle_id;
-  const std::uint8_t *layer, *palette;
+  const float *depth;
+  const std::uint8_t *layer;
+  std::int64_t step;
+  const std::uint8_t *palette;
   const std::uint8_t *background;
   std::int64_t background_stride;
   std::uint8_t *out;

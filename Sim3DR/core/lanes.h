@@ -1,5 +1,6 @@
 // Eight floats at a time: AVX2 if the including file permits it, else SSE2, which every x86-64 has, else the
 // vector extensions of the compiler. All of them round alike, so a rendering is the same on every machine.
+// The eight are two halves of four, since a block of pixels may be in two rows.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +29,6 @@ struct Mask {
 
 inline Floats all(float value) {
   return {_mm256_set1_ps(value)};
-}
-inline Floats count_from(float first) {
-  return {_mm256_add_ps(_mm256_set1_ps(first), _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7))};
 }
 inline Floats load(const float *at) {
   return {_mm256_loadu_ps(at)};
@@ -64,24 +62,39 @@ inline Mask mask_of(int flags) {
   return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(flags), bits), bits))};
 }
 
-// Each writes only masked elements, starting at `at`; the others are read and written back.
-inline void store(Mask mask, Floats values, float *at) {
-  _mm256_storeu_ps(at, _mm256_blendv_ps(_mm256_loadu_ps(at), values.v, mask.v));
+inline Floats choose(Mask mask, Floats yes, Floats no) {
+  return {_mm256_blendv_ps(no.v, yes.v, mask.v)};
 }
-inline void store(Mask mask, std::int32_t value, std::int32_t *at) {
-  auto *place = reinterpret_cast<__m256i *>(at);
-  const __m256 old = _mm256_castsi256_ps(_mm256_loadu_si256(place));
-  const __m256 fresh = _mm256_castsi256_ps(_mm256_set1_epi32(value));
-  _mm256_storeu_si256(place, _mm256_castps_si256(_mm256_blendv_ps(old, fresh, mask.v)));
+inline Floats halves(const float *low, const float *high) {
+  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1)};
 }
-// first, second, first, second ...
-inline void store_pairs(Mask mask, Floats first, Floats second, float *at) {
-  const auto pair = [&](__m256 a, __m256 b, int half) {
-    const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
-    return half ? _mm256_permute2f128_ps(low, high, 0x31) : _mm256_permute2f128_ps(low, high, 0x20);
-  };
-  for (int half = 0; half < 2; ++half)
-    store(Mask{pair(mask.v, mask.v, half)}, Floats{pair(first.v, second.v, half)}, at + LANES * half);
+inline void store(Floats values, float *at) {
+  _mm256_storeu_ps(at, values.v);
+}
+inline void store(Floats values, float *low, float *high) {
+  _mm_storeu_ps(low, _mm256_castps256_ps128(values.v));
+  _mm_storeu_ps(high, _mm256_extractf128_ps(values.v, 1));
+}
+inline Floats bits_of(std::int32_t value) {
+  return {_mm256_castsi256_ps(_mm256_set1_epi32(value))};
+}
+inline Floats operator|(Floats a, Floats b) {
+  return {_mm256_or_ps(a.v, b.v)};
+}
+template <int Shift> inline Floats byte_bits(Floats value) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtps_epi32(value.v), Shift))};
+}
+inline Floats first_pairs(Floats a, Floats b) {
+  return {_mm256_unpacklo_ps(a.v, b.v)};
+}
+inline Floats last_pairs(Floats a, Floats b) {
+  return {_mm256_unpackhi_ps(a.v, b.v)};
+}
+inline Mask first_pairs(Mask mask) {
+  return {_mm256_unpacklo_ps(mask.v, mask.v)};
+}
+inline Mask last_pairs(Mask mask) {
+  return {_mm256_unpackhi_ps(mask.v, mask.v)};
 }
 
 #elif defined(SIM3DR_SSE2)
@@ -95,10 +108,6 @@ struct Mask {
 
 inline Floats all(float value) {
   return {_mm_set1_ps(value), _mm_set1_ps(value)};
-}
-inline Floats count_from(float first) {
-  const __m128 start = _mm_set1_ps(first);
-  return {_mm_add_ps(start, _mm_setr_ps(0, 1, 2, 3)), _mm_add_ps(start, _mm_setr_ps(4, 5, 6, 7))};
 }
 inline Floats load(const float *at) {
   return {_mm_loadu_ps(at), _mm_loadu_ps(at + 4)};
@@ -134,30 +143,44 @@ inline Mask mask_of(int flags) {
   return {half(_mm_setr_epi32(1, 2, 4, 8)), half(_mm_setr_epi32(16, 32, 64, 128))};
 }
 
-// Each writes only masked elements, starting at `at`; the others are read and written back.
-inline void store(__m128 mask, __m128 values, float *at) {
-  _mm_storeu_ps(at, _mm_or_ps(_mm_and_ps(mask, values), _mm_andnot_ps(mask, _mm_loadu_ps(at))));
+inline __m128 choose(__m128 mask, __m128 yes, __m128 no) {
+  return _mm_or_ps(_mm_and_ps(mask, yes), _mm_andnot_ps(mask, no));
 }
-inline void store(Mask mask, Floats values, float *at) {
-  store(mask.low, values.low, at);
-  store(mask.high, values.high, at + 4);
+inline Floats choose(Mask mask, Floats yes, Floats no) {
+  return {choose(mask.low, yes.low, no.low), choose(mask.high, yes.high, no.high)};
 }
-inline void store(Mask mask, std::int32_t value, std::int32_t *at) {
-  const __m128i fresh = _mm_set1_epi32(value);
-  for (const __m128 half : {mask.low, mask.high}) {
-    auto *place = reinterpret_cast<__m128i *>(at);
-    const __m128i bits = _mm_castps_si128(half);
-    _mm_storeu_si128(
-        place, _mm_or_si128(_mm_and_si128(bits, fresh), _mm_andnot_si128(bits, _mm_loadu_si128(place))));
-    at += 4;
-  }
+inline Floats halves(const float *low, const float *high) {
+  return {_mm_loadu_ps(low), _mm_loadu_ps(high)};
 }
-// first, second, first, second ...
-inline void store_pairs(Mask mask, Floats first, Floats second, float *at) {
-  store(_mm_unpacklo_ps(mask.low, mask.low), _mm_unpacklo_ps(first.low, second.low), at);
-  store(_mm_unpackhi_ps(mask.low, mask.low), _mm_unpackhi_ps(first.low, second.low), at + 4);
-  store(_mm_unpacklo_ps(mask.high, mask.high), _mm_unpacklo_ps(first.high, second.high), at + 8);
-  store(_mm_unpackhi_ps(mask.high, mask.high), _mm_unpackhi_ps(first.high, second.high), at + 12);
+inline void store(Floats values, float *low, float *high) {
+  _mm_storeu_ps(low, values.low);
+  _mm_storeu_ps(high, values.high);
+}
+inline void store(Floats values, float *at) {
+  store(values, at, at + 4);
+}
+inline Floats bits_of(std::int32_t value) {
+  const __m128 four = _mm_castsi128_ps(_mm_set1_epi32(value));
+  return {four, four};
+}
+inline Floats operator|(Floats a, Floats b) {
+  return {_mm_or_ps(a.low, b.low), _mm_or_ps(a.high, b.high)};
+}
+template <int Shift> inline Floats byte_bits(Floats value) {
+  return {_mm_castsi128_ps(_mm_slli_epi32(_mm_cvtps_epi32(value.low), Shift)),
+          _mm_castsi128_ps(_mm_slli_epi32(_mm_cvtps_epi32(value.high), Shift))};
+}
+inline Floats first_pairs(Floats a, Floats b) {
+  return {_mm_unpacklo_ps(a.low, b.low), _mm_unpacklo_ps(a.high, b.high)};
+}
+inline Floats last_pairs(Floats a, Floats b) {
+  return {_mm_unpackhi_ps(a.low, b.low), _mm_unpackhi_ps(a.high, b.high)};
+}
+inline Mask first_pairs(Mask mask) {
+  return {_mm_unpacklo_ps(mask.low, mask.low), _mm_unpacklo_ps(mask.high, mask.high)};
+}
+inline Mask last_pairs(Mask mask) {
+  return {_mm_unpackhi_ps(mask.low, mask.low), _mm_unpackhi_ps(mask.high, mask.high)};
 }
 
 #elif defined(__GNUC__)
@@ -179,10 +202,6 @@ inline Four choose(FourInts mask, Four yes, Four no) {
 inline Floats all(float value) {
   const Four four = {value, value, value, value};
   return {four, four};
-}
-inline Floats count_from(float first) {
-  const Four start = {first, first, first, first};
-  return {start + Four{0, 1, 2, 3}, start + Four{4, 5, 6, 7}};
 }
 inline Four load_four(const void *at) {
   Four four;
@@ -222,32 +241,84 @@ inline Mask mask_of(int flags) {
   return {(every & low) == low, (every & high) == high};
 }
 
-// Each writes only masked elements, starting at `at`; the others are read and written back.
-inline void store(FourInts mask, Four values, void *at) {
-  const Four mixed = choose(mask, values, load_four(at));
-  std::memcpy(at, &mixed, sizeof(mixed));
+inline Floats choose(Mask mask, Floats yes, Floats no) {
+  return {choose(mask.low, yes.low, no.low), choose(mask.high, yes.high, no.high)};
 }
-inline void store(Mask mask, Floats values, float *at) {
-  store(mask.low, values.low, at);
-  store(mask.high, values.high, at + 4);
+inline Floats halves(const float *low, const float *high) {
+  return {load_four(low), load_four(high)};
 }
-inline void store(Mask mask, std::int32_t value, std::int32_t *at) {
-  const FourInts fresh = {value, value, value, value};
-  store(mask.low, (Four)fresh, at);
-  store(mask.high, (Four)fresh, at + 4);
+inline void store(Floats values, float *low, float *high) {
+  std::memcpy(low, &values.low, sizeof(values.low));
+  std::memcpy(high, &values.high, sizeof(values.high));
 }
-// first, second, first, second ...
-inline void store_pairs(Mask mask, Floats first, Floats second, float *at) {
-  const auto half = [](FourInts m, Four a, Four b, float *to) {
-    store(FourInts{m[0], m[0], m[1], m[1]}, Four{a[0], b[0], a[1], b[1]}, to);
-    store(FourInts{m[2], m[2], m[3], m[3]}, Four{a[2], b[2], a[3], b[3]}, to + 4);
-  };
-  half(mask.low, first.low, second.low, at);
-  half(mask.high, first.high, second.high, at + LANES);
+inline void store(Floats values, float *at) {
+  store(values, at, at + 4);
+}
+inline Floats bits_of(std::int32_t value) {
+  const FourInts four = {value, value, value, value};
+  return {(Four)four, (Four)four};
+}
+inline Floats operator|(Floats a, Floats b) {
+  return {(Four)((FourInts)a.low | (FourInts)b.low), (Four)((FourInts)a.high | (FourInts)b.high)};
+}
+template <int Shift> inline Floats byte_bits(Floats value) {
+  const auto half = [](Four v) { return (Four)(((FourInts)(v + 0x1p23f) & 255) << Shift); }; // see `rounded`
+  return {half(value.low), half(value.high)};
+}
+inline Floats first_pairs(Floats a, Floats b) {
+  const auto half = [](Four x, Four y) { return Four{x[0], y[0], x[1], y[1]}; };
+  return {half(a.low, b.low), half(a.high, b.high)};
+}
+inline Floats last_pairs(Floats a, Floats b) {
+  const auto half = [](Four x, Four y) { return Four{x[2], y[2], x[3], y[3]}; };
+  return {half(a.low, b.low), half(a.high, b.high)};
+}
+inline Mask first_pairs(Mask mask) {
+  const auto half = [](FourInts m) { return FourInts{m[0], m[0], m[1], m[1]}; };
+  return {half(mask.low), half(mask.high)};
+}
+inline Mask last_pairs(Mask mask) {
+  const auto half = [](FourInts m) { return FourInts{m[2], m[2], m[3], m[3]}; };
+  return {half(mask.low), half(mask.high)};
 }
 
 #else
 #define SIM3DR_NO_LANES
+#endif
+
+#ifndef SIM3DR_NO_LANES
+
+constexpr float COLUMN_STEPS[2][LANES] = {{0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 0, 1, 2, 3}};
+constexpr float ROW_STEPS[2][LANES] = {{0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 1, 1, 1, 1}};
+
+// Eight pixels: of one row, or four of each of two. A pixel of an image has one element, or a pair.
+template <int Rows> struct Block {
+  static constexpr std::int32_t ROWS = Rows, COLUMNS = LANES / Rows;
+  std::int64_t stride; // of the image
+
+  static Floats columns(float first) { return all(first) + load(COLUMN_STEPS[Rows - 1]); }
+  static Floats rows(float first) { return all(first) + load(ROW_STEPS[Rows - 1]); }
+  Floats load_at(const float *at) const { return Rows == 1 ? load(at) : halves(at, at + stride); }
+  // Only masked elements are changed; the others are read and written back.
+  void put(Mask mask, Floats values, float *at) const {
+    const Floats mixed = choose(mask, values, load_at(at));
+    if (Rows == 1)
+      store(mixed, at);
+    else
+      store(mixed, at, at + stride);
+  }
+  void put_pairs(Mask mask, Floats a, Floats b, float *at) const {
+    const std::int64_t second = Rows == 1 ? LANES : 2 * stride;
+    put_halves(first_pairs(mask), first_pairs(a, b), at, at + second);
+    put_halves(last_pairs(mask), last_pairs(a, b), at + 4, at + 4 + second);
+  }
+
+private:
+  static void put_halves(Mask mask, Floats values, float *low, float *high) {
+    store(choose(mask, values, halves(low, high)), low, high);
+  }
+};
+
 #endif
 
 } // namespace

@@ -31,13 +31,14 @@ bool has_avx2() {
 
 // Rows that divide the window into bands of about the same number of vertices: the work of a band depends on
 // its triangles more than on its pixels.
-std::vector<std::int32_t> even_cuts(const std::int32_t *rows, std::int64_t vertex_count, Window window,
+std::vector<std::int32_t> even_cuts(const float *vertices, std::int64_t vertex_count, Window window,
                                     std::int32_t bands) {
   std::vector<std::int32_t> cuts = {window.top};
   if (bands > 1) {
     std::vector<std::int64_t> in_row(static_cast<std::size_t>(window.height) + 1);
     for (std::int64_t vertex = 0; vertex < vertex_count; ++vertex)
-      ++in_row[static_cast<std::size_t>(rows[vertex] - window.top)];
+      ++in_row[static_cast<std::size_t>(
+          clamp(static_cast<double>(vertices[3 * vertex + 1]) - window.top, 0.0, window.height))];
     in_row.front() = in_row.back() = 0; // above and below the window, most of them
     const std::int64_t total = std::accumulate(in_row.begin(), in_row.end(), std::int64_t(0));
     std::int64_t passed = 0;
@@ -52,54 +53,97 @@ std::vector<std::int32_t> even_cuts(const std::int32_t *rows, std::int64_t verte
   return cuts;
 }
 
+// The same images, from pixel `first` on.
+BandArguments from_pixel(BandArguments band, std::int64_t first) {
+  band.depth += first;
+  if (band.triangle_id != nullptr) {
+    band.triangle_id += first;
+    band.barycentric += 2 * first;
+  }
+  if (band.colors != nullptr)
+    band.colors += 4 * first;
+  return band;
+}
+
+void clear(const BandArguments &band, std::int64_t pixel_count) {
+  std::fill_n(band.depth, pixel_count, -std::numeric_limits<float>::infinity());
+  if (band.triangle_id != nullptr) {
+    std::fill_n(band.triangle_id, pixel_count, -1);
+    std::fill_n(band.barycentric, 2 * pixel_count, 0.0f);
+  }
+  if (band.colors != nullptr)
+    std::fill_n(band.colors, 4 * pixel_count, std::uint8_t(0));
+}
+
+void draw(const BandArguments &whole, std::int64_t vertex_count, std::int32_t threads) {
+  const Window window = whole.window;
+  const auto draw_band_here = has_avx2() ? draw_band_avx2 : draw_band_plain;
+  // A band is a window like any other, and the value of a pixel does not depend on the window.
+  const auto draw_rows = [&](std::int32_t begin, std::int32_t end) {
+    BandArguments band = from_pixel(whole, static_cast<std::int64_t>(begin - window.top) * window.width);
+    band.window.top = begin;
+    band.window.height = end - begin;
+    clear(band, static_cast<std::int64_t>(band.window.width) * band.window.height);
+    draw_band_here(band);
+  };
+  const std::int64_t work =
+      whole.triangle_count + static_cast<std::int64_t>(window.width) * window.height / 2;
+  const auto bands = static_cast<std::int32_t>(std::min<std::int64_t>(threads, work / WORTH_A_THREAD));
+  const std::vector<std::int32_t> cuts = even_cuts(whole.vertices, vertex_count, window, bands);
+  in_parallel(static_cast<std::int32_t>(cuts.size()) - 1,
+              [&](std::int32_t i) { draw_rows(cuts[i], cuts[i + 1]); });
+}
+
+// Draws into a window that may be narrower than a block of pixels: at least eight columns are rendered, so
+// that a pixel has the same value in any window.
+void draw_any_width(const BandArguments &narrow, std::int64_t vertex_count, std::int32_t threads) {
+  const Window window = narrow.window;
+  if (window.width >= LANES || window.width <= 0)
+    return draw(narrow, vertex_count, threads);
+  const auto pixels = static_cast<std::size_t>(LANES) * static_cast<std::size_t>(window.height);
+  std::vector<float> depth(pixels), barycentric(2 * pixels);
+  std::vector<std::int32_t> triangle_id(pixels);
+  std::vector<std::uint8_t> colors(4 * pixels);
+  BandArguments wide = narrow;
+  wide.window.left = std::min(window.left, (1 << 30) - LANES);
+  wide.window.width = LANES;
+  wide.depth = depth.data();
+  if (narrow.triangle_id != nullptr) {
+    wide.triangle_id = triangle_id.data();
+    wide.barycentric = barycentric.data();
+  }
+  if (narrow.colors != nullptr)
+    wide.colors = colors.data();
+  draw(wide, vertex_count, threads);
+  for (std::int64_t row = 0; row < window.height; ++row) {
+    const BandArguments from = from_pixel(wide, row * LANES + (window.left - wide.window.left));
+    const BandArguments to = from_pixel(narrow, row * window.width);
+    std::copy_n(from.depth, window.width, to.depth);
+    if (narrow.triangle_id != nullptr) {
+      std::copy_n(from.triangle_id, window.width, to.triangle_id);
+      std::copy_n(from.barycentric, 2 * window.width, to.barycentric);
+    }
+    if (narrow.colors != nullptr)
+      std::copy_n(from.colors, 4 * window.width, to.colors);
+  }
+}
+
 } // namespace
 
 void rasterize(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
                std::int64_t triangle_count, Window window, Cull cull, std::int32_t threads, float *depth,
                std::int32_t *triangle_id, float *barycentric) {
-  if (window.width < LANES && window.width > 0) {
-    // Rendered at least eight columns wide, so that a pixel has the same value in any window.
-    const auto pixels = static_cast<std::size_t>(LANES) * static_cast<std::size_t>(window.height);
-    std::vector<float> wide_depth(pixels), wide_barycentric(2 * pixels);
-    std::vector<std::int32_t> wide_id(pixels);
-    const Window wide = {std::min(window.left, (1 << 30) - LANES), window.top, LANES, window.height};
-    rasterize(vertices, vertex_count, triangles, triangle_count, wide, cull, threads, wide_depth.data(),
-              wide_id.data(), wide_barycentric.data());
-    for (std::int64_t row = 0; row < window.height; ++row) {
-      const std::int64_t from = row * LANES + (window.left - wide.left), to = row * window.width;
-      std::copy_n(wide_depth.data() + from, window.width, depth + to);
-      std::copy_n(wide_id.data() + from, window.width, triangle_id + to);
-      std::copy_n(wide_barycentric.data() + 2 * from, 2 * window.width, barycentric + 2 * to);
-    }
-    return;
-  }
+  draw_any_width({vertices, triangles, triangle_count, window, cull, nullptr, 0, depth, triangle_id,
+                  barycentric, nullptr},
+                 vertex_count, threads);
+}
 
-  std::vector<std::int32_t> pixels(static_cast<std::size_t>(2 * vertex_count));
-  std::int32_t *columns = pixels.data(), *rows = columns + vertex_count;
-  const double left = window.left, right = left + window.width, top = window.top,
-               bottom = top + window.height;
-  for (std::int64_t vertex = 0; vertex < vertex_count; ++vertex) {
-    columns[vertex] = ceil_to_int(clamp(vertices[3 * vertex], left, right));
-    rows[vertex] = ceil_to_int(clamp(vertices[3 * vertex + 1], top, bottom));
-  }
-
-  const auto draw = has_avx2() ? draw_band_avx2 : draw_band_plain;
-  // A band is a window like any other, and the value of a pixel does not depend on the window.
-  const auto draw_rows = [&](std::int32_t begin, std::int32_t end) {
-    const std::int64_t first = static_cast<std::int64_t>(begin - window.top) * window.width;
-    const Window band = {window.left, begin, window.width, end - begin};
-    const std::int64_t pixel_count = static_cast<std::int64_t>(band.width) * band.height;
-    std::fill_n(depth + first, pixel_count, -std::numeric_limits<float>::infinity());
-    std::fill_n(triangle_id + first, pixel_count, -1);
-    std::fill_n(barycentric + 2 * first, 2 * pixel_count, 0.0f);
-    draw({vertices, triangles, triangle_count, columns, rows, band, cull, depth + first, triangle_id + first,
-          barycentric + 2 * first});
-  };
-  const std::int64_t work = triangle_count + static_cast<std::int64_t>(window.width) * window.height / 2;
-  const auto bands = static_cast<std::int32_t>(std::min<std::int64_t>(threads, work / WORTH_A_THREAD));
-  const std::vector<std::int32_t> cuts = even_cuts(rows, vertex_count, window, bands);
-  in_parallel(static_cast<std::int32_t>(cuts.size()) - 1,
-              [&](std::int32_t i) { draw_rows(cuts[i], cuts[i + 1]); });
+void render(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
+            std::int64_t triangle_count, const float *attributes, std::int64_t channels, Window window,
+            Cull cull, std::int32_t threads, float *depth, std::uint8_t *colors) {
+  draw_any_width({vertices, triangles, triangle_count, window, cull, attributes, channels, depth, nullptr,
+                  nullptr, colors},
+                 vertex_count, threads);
 }
 
 void vertex_normals(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,

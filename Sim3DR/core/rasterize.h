@@ -45,6 +45,16 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
                std::int64_t triangle_count, Window window, Cull cull, std::int32_t threads, float *depth,
                std::int32_t *triangle_id, float *barycentric);
 
+// Finds the depth of the visible surface at each pixel, as `rasterize` does, and unless `colors` is null its
+// colour, as `interpolate` computes bytes: in one pass, in about half the time of both.
+//
+//   attributes    (vertex_count, channels)   1 to 4 channels
+//   depth         (height, width)            -infinity in empty pixels
+//   colors        (height, width, 4)         the channels, then 0; 0 in empty pixels
+void render(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
+            std::int64_t triangle_count, const float *attributes, std::int64_t channels, Window window,
+            Cull cull, std::int32_t threads, float *depth, std::uint8_t *colors);
+
 // Interpolates vertex attributes over a raster of `pixel_count` pixels.
 //
 //   triangle_id, barycentric            as `rasterize` wrote them; a negative id is an empty pixel

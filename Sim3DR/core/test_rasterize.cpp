@@ -366,6 +366,16 @@ void test_holes() {
   CHECK(depth[at(31, 25)] == -90.0f);
   CHECK(id[at(0, 0)] == id[at(1, 0)] && id[at(39, 29)] == id[at(38, 29)]);
 
+  // Of colours, or of depth alone.
+  std::vector<float> row = {-INF, 7, 7, 7, -INF};
+  std::vector<std::uint8_t> colors(20, 9);
+  std::fill_n(colors.begin() + 4, 4, std::uint8_t(8));
+  sim3dr::close_holes(5, 1, 1.0, 100.0f, row.data(), colors.data());
+  CHECK(row[0] == 7.0f && colors[0] == 8 && colors[3] == 8 && row[4] == 7.0f && colors[16] == 9);
+  row[2] = -INF;
+  sim3dr::close_holes(5, 1, 1.0, 100.0f, row.data(), nullptr);
+  CHECK(row[2] == 7.0f);
+
   // Nothing at all is one hole, with nothing beside it.
   std::vector<float> far(6, -INF), weights(12, 0.0f);
   std::vector<std::int32_t> none(6, -1);
@@ -384,16 +394,27 @@ void test_composite() {
       const std::vector<std::uint8_t> layer(3 * n, 200), levels(n, 3), background(3 * n, 100);
       std::vector<std::uint8_t> palette(768, 0), one(3 * n, 100), two = one, three = one;
       std::fill(palette.begin() + 9, palette.begin() + 12, std::uint8_t(200));
-      sim3dr::Layer job = {width,     height,     id.data(), layer.data(), nullptr, background.data(),
-                           3 * width, one.data(), 3 * width, 0.5,          false};
+      sim3dr::Layer job = {
+          width,     height,     id.data(), nullptr, layer.data(), 3, nullptr, background.data(),
+          3 * width, one.data(), 3 * width, 0.5,     false};
       sim3dr::composite(job, 1);
       job.out = two.data();
       sim3dr::composite(job, 5);
       job.out = three.data();
       job.layer = levels.data();
+      job.step = 1;
       job.palette = palette.data();
       sim3dr::composite(job, 1);
       CHECK(one == two && one == three);
+      // Covered by depth.
+      std::vector<float> depth(n, -5.0f);
+      for (std::size_t i = 0; i < n; i += 7)
+        depth[i] = -INF;
+      std::fill(three.begin(), three.end(), std::uint8_t(100));
+      job.triangle_id = nullptr;
+      job.depth = depth.data();
+      sim3dr::composite(job, 1);
+      CHECK(one == three);
       bool right = true;
       for (std::size_t i = 0; i < 3 * n; ++i)
         right = right && (id[i / 3] < 0 ? one[i] == 100 : one[i] > 100 && one[i] <= 150);
@@ -403,6 +424,7 @@ void test_composite() {
       for (std::size_t i = 3; i < 4 * n; i += 4)
         seen[i] = 255;
       job.layer = seen.data();
+      job.step = 4;
       job.palette = nullptr;
       job.translucent = true;
       job.out = four.data();
@@ -415,8 +437,8 @@ void test_composite() {
       CHECK(clear == background);
       // The mean of 2 x 2.
       std::vector<std::uint8_t> half(3 * n, 100);
-      job = {width / 2, height / 2,  id.data(), layer.data(), nullptr, background.data(),
-             3 * width, half.data(), 3 * width, 1.0,          false};
+      job = {width / 2,         height / 2, id.data(),   nullptr,   layer.data(), 3,    nullptr,
+             background.data(), 3 * width,  half.data(), 3 * width, 1.0,          false};
       if (width % 2 == 0 && height % 2 == 0) {
         sim3dr::composite_averaged(job, 2);
         CHECK(half[0] == 150 || half[0] == 175); // one or two of its four pixels are bare

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import Raster, close_holes, composite, covered_window, interpolate, rasterize, shade, vertex_normals
+from Sim3DR import Rendering, close_holes, composite, covered_window, render, shade, vertex_normals
 from tddfa._shared.arrays import checked_image
 from tddfa.draw._common import Background, Image, face_size, farthest_first
 from tddfa.types import Mesh
@@ -121,14 +121,13 @@ def mesh(
     for surface in farthest_first(meshes):
         # lids and nostrils of a small face are finer than a pixel: it is rendered larger, and averaged
         factor = 2 if face_size(surface.vertices) < _SUPERSAMPLED_UNDER else 1
-        raster = _rasterized(image, surface, factor, threads=threads)
-        if raster is None:
+        rendering = _rendered(image, surface, _lit(surface, look), factor, threads=threads)
+        if rendering is None:
             continue
-        layer = interpolate(raster, surface.triangles, _lit(surface, look), dtype=np.uint8, threads=threads)
         palette = look.palette if surface.colors is None else None
         # a translucent face shows the image behind it, not a farther face
         behind = image if background == "image" else out
-        composite(out, raster, layer, alpha=alpha, background=behind, palette=palette, factor=factor, threads=threads)
+        composite(out, rendering, alpha=alpha, background=behind, palette=palette, factor=factor, threads=threads)
     return out
 
 
@@ -163,8 +162,11 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
     255
     """
     out = _canvas(image, background)
-    for surface, raster in _rendered(image, meshes, threads):
-        composite(out, raster, _greys(surface, raster.depth)[..., None], palette=_GREY_RAMP, threads=threads)
+    for surface in farthest_first(meshes):
+        rendering = _rendered(image, surface, None, threads=threads)
+        if rendering is not None:
+            greys = _greys(surface, rendering.depth)[..., None]
+            composite(out, rendering, greys, palette=_GREY_RAMP, threads=threads)
     return out
 
 
@@ -202,9 +204,11 @@ def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArr
     (True, True)
     """
     out = np.full(checked_image("image", image).shape[:2], np.nan, dtype=np.float32)
-    for _, raster in _rendered(image, meshes, threads):
-        (height, width), left, top = raster.depth.shape, raster.left, raster.top
-        np.copyto(out[top : top + height, left : left + width], raster.depth, where=raster.mask)
+    for surface in farthest_first(meshes):
+        rendering = _rendered(image, surface, None, threads=threads)
+        if rendering is not None:
+            (height, width), left, top = rendering.depth.shape, rendering.left, rendering.top
+            np.copyto(out[top : top + height, left : left + width], rendering.depth, where=rendering.mask)
     return out
 
 
@@ -244,9 +248,10 @@ def pncc(
     """
     out = _canvas(image, background)
     colors = coordinates * np.float32(255)
-    for surface, raster in _rendered(image, meshes, threads):
-        layer = interpolate(raster, surface.triangles, colors, dtype=np.uint8, threads=threads)
-        composite(out, raster, layer, threads=threads)
+    for surface in farthest_first(meshes):
+        rendering = _rendered(image, surface, colors, threads=threads)
+        if rendering is not None:
+            composite(out, rendering, threads=threads)
     return out
 
 
@@ -257,22 +262,19 @@ def _canvas(image: Image, background: Background) -> Image:
     return image.copy() if background == "image" else np.zeros_like(image, order="C")
 
 
-def _rendered(image: Image, meshes: Sequence[Mesh], threads: int = 1) -> Iterator[tuple[Mesh, Raster]]:
-    """Rasterise each mesh in its own part of the image, farthest first; skip meshes outside of the image."""
-    for surface in farthest_first(meshes):
-        raster = _rasterized(image, surface, threads=threads)
-        if raster is not None:
-            yield surface, raster
+def _rendered(
+    image: Image, surface: Mesh, colors: NDArray[np.float32] | None, factor: int = 1, *, threads: int = 1
+) -> Rendering | None:
+    """Render a mesh in the part of the image that it covers, each pixel split into `factor` x `factor`.
 
-
-def _rasterized(image: Image, surface: Mesh, factor: int = 1, *, threads: int = 1) -> Raster | None:
-    """Rasterise a mesh in the part of the image that it covers, each pixel split into `factor` x `factor`."""
+    None if it covers no part of it.
+    """
     window = covered_window(surface.vertices, image.shape[:2])
     if window is None:
         return None
-    raster = rasterize(surface.vertices, surface.triangles, window, cull="back", factor=factor, threads=threads)
+    rendering = render(surface.vertices, surface.triangles, colors, window, cull="back", factor=factor, threads=threads)
     # On a turned head there are gaps between the eyeball and the lids of the model, which show nothing, or the far side
     # of the head. They are closed. The opening of the mouth is larger, and stays.
     size = factor * face_size(surface.vertices)
-    close_holes(raster, (size * _PINHOLE) ** 2, size * _FAR_SIDE)
-    return raster
+    close_holes(rendering, (size * _PINHOLE) ** 2, size * _FAR_SIDE)
+    return rendering
