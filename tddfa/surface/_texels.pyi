@@ -3,6 +3,7 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Indices = NDArray[np.int32]
 
 def sample_surface(
     triangle_id: NDArray[np.int32],
@@ -23,6 +24,10 @@ def mix_sides(
     change: Bytes,
     fill: Bytes,
     where: Bytes,
-    known: Floats,
+    inside: Bytes,
+    sources: Bytes,
     out: Bytes,
 ) -> None: ...
+def smallest_around(vertices: Indices, starts: Indices, values: Floats, out: Floats) -> None: ...
+def mean_around(vertices: Indices, starts: Indices, values: Floats, out: Floats) -> None: ...
+def push_pull(values: Floats, out: Floats) -> None: ...

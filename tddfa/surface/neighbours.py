@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import SameArray
+from tddfa.surface import _texels
 
 Floats = NDArray[np.float32]
 
 
 class _Rings(NamedTuple):
-    """The vertices around each vertex, and itself, one after the other; where those of each begin, and how many."""
+    """The vertices around each vertex, and itself, one after the other; where those of each begin, and the last end."""
 
-    vertices: NDArray[np.intp]
-    starts: NDArray[np.intp]
-    counts: Floats
+    vertices: NDArray[np.int32]
+    starts: NDArray[np.int32]
 
 
 @lru_cache(maxsize=4)
@@ -28,8 +28,7 @@ def _rings(triangles: SameArray, count: int) -> _Rings:
     itself = np.arange(count)
     pairs = np.unique(np.concatenate([here, there, itself]) * count + np.concatenate([there, here, itself]))
     of, vertices = np.divmod(pairs, max(count, 1))
-    starts = np.searchsorted(of, itself)
-    return _Rings(vertices.astype(np.intp), starts, np.diff(starts, append=len(of)).astype(np.float32))
+    return _Rings(vertices.astype(np.int32), np.searchsorted(of, np.arange(count + 1)).astype(np.int32))
 
 
 def smallest_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
@@ -42,8 +41,9 @@ def smallest_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
     """
     if not len(values):
         return values
-    rings = _rings(SameArray(triangles), len(values))
-    return np.asarray(np.minimum.reduceat(values[rings.vertices], rings.starts))
+    out = np.empty_like(values)
+    _texels.smallest_around(*_rings(SameArray(triangles), len(values)), values, out)
+    return out
 
 
 def mean_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
@@ -56,5 +56,6 @@ def mean_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
     """
     if not len(values):
         return values
-    rings = _rings(SameArray(triangles), len(values))
-    return np.asarray(np.add.reduceat(values[rings.vertices], rings.starts) / rings.counts, dtype=np.float32)
+    out = np.empty_like(values)
+    _texels.mean_around(*_rings(SameArray(triangles), len(values)), values, out)
+    return out

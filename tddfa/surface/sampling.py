@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import empty
+from tddfa.surface import _texels
 
 # OpenCV's remap takes images and maps with sides up to 32766 px.
 _LONGEST = 32766
@@ -69,16 +70,9 @@ def push_pull(values: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> push_pull(values)[0, 1].tolist()
     [50.0, 60.0, 70.0]
     """
-    levels = [values]
-    while max(levels[-1].shape[:2]) > 1:
-        half = tuple(max(1, side // 2) for side in levels[-1].shape[1::-1])
-        levels.append(np.asarray(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA), dtype=np.float32))
-    coarsest = levels.pop().reshape(1, 1, 4)
-    filled = coarsest[..., :3] / np.maximum(coarsest[..., 3:], np.float32(1e-6))
-    for level in reversed(levels):
-        filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        filled = level[..., :3] + (1 - level[..., 3:]) * filled
-    return np.asarray(filled, dtype=np.float32)
+    out = np.empty((*values.shape[:2], 3), dtype=np.float32)
+    _texels.push_pull(values, out)
+    return out
 
 
 def _sample_in_parts(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:

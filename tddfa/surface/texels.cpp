@@ -138,20 +138,31 @@ TDDFA_INLINE void blend_row(const std::uint8_t *__restrict own, const std::uint8
   }
 }
 
-TDDFA_INLINE void mix_all(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
+TDDFA_INLINE void count_sources(const float *__restrict own, const float *__restrict known,
+                                const std::uint8_t *__restrict inside, std::int64_t size,
+                                std::uint8_t *__restrict sources) {
+  for (std::int64_t i = 0; i < size; ++i) {
+    const auto count = static_cast<std::uint8_t>(1 + (known[i] >= 0.5f) + (own[i] >= 0.5f));
+    sources[i] = inside[i] ? count : 0;
+  }
+}
+
+TDDFA_INLINE void mix_all(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
+                          std::uint8_t *sources, std::uint8_t *out) {
   const std::int64_t columns = sides.columns;
   const auto width = static_cast<std::size_t>(columns);
-  std::vector<float> other(width), own_spread(3 * width), other_spread(3 * width);
+  std::vector<float> other(width), known(width), own_spread(3 * width), other_spread(3 * width);
   std::vector<std::uint8_t> mirrored(3 * width);
   for (std::int64_t row = 0; row < sides.rows; ++row, where += columns) {
     const float *__restrict own = sides.weight + row * columns;
     const std::uint8_t *mirrorable = sides.mirrorable + row * columns;
-    float *__restrict aside = other.data(), *__restrict together = known + row * columns;
+    float *__restrict aside = other.data(), *__restrict together = known.data();
     for (std::int64_t i = 0; i < columns; ++i) {
       const float opposite = mirrorable[i] ? own[columns - 1 - i] : 0.0f;
       aside[i] = (1.0f - own[i]) * opposite;
       together[i] = own[i] + aside[i];
     }
+    count_sources(own, together, inside + row * columns, columns, sources + row * columns);
     // of each row only the part from the first to the last texel that is asked for
     const std::uint8_t *begin =
         std::find_if(where, where + columns, [](std::uint8_t value) { return value != 0; });
@@ -166,6 +177,12 @@ TDDFA_INLINE void mix_all(const Sides &sides, const std::uint8_t *where, float *
     spread(aside + from, count, other_spread.data());
     blend_row(sides.colors + at, mirrored.data(), sides.change + at, sides.fill + at, own_spread.data(),
               other_spread.data(), 3 * count, out + at);
+    std::memset(out + line, 0, static_cast<std::size_t>(3 * from));
+    std::memset(out + at + 3 * count, 0, static_cast<std::size_t>(3 * (columns - from - count)));
+    if (count > 0 && std::memchr(begin, 0, static_cast<std::size_t>(count)) != nullptr)
+      for (std::int64_t i = 0; i < count; ++i)
+        if (begin[i] == 0)
+          std::memset(out + at + 3 * i, 0, 3);
   }
 }
 
@@ -177,8 +194,9 @@ TDDFA_AVX2 void sample_avx2(const UvMap &map, const float *vertices, const float
   sample_all(map, vertices, visibility, photo, colors, weight);
 }
 
-TDDFA_AVX2 void mix_avx2(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
-  mix_all(sides, where, known, out);
+TDDFA_AVX2 void mix_avx2(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
+                         std::uint8_t *sources, std::uint8_t *out) {
+  mix_all(sides, where, inside, sources, out);
 }
 
 bool has_avx2() {
@@ -198,12 +216,144 @@ void sample_surface(const UvMap &map, const float *vertices, const float *visibi
   sample_all(map, vertices, visibility, photo, colors, weight);
 }
 
-void mix_sides(const Sides &sides, const std::uint8_t *where, float *known, std::uint8_t *out) {
+void mix_sides(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
+               std::uint8_t *sources, std::uint8_t *out) {
 #ifdef TDDFA_HAS_AVX2_VARIANT
   if (has_avx2())
-    return mix_avx2(sides, where, known, out);
+    return mix_avx2(sides, where, inside, sources, out);
 #endif
-  mix_all(sides, where, known, out);
+  mix_all(sides, where, inside, sources, out);
+}
+
+void smallest_around(const Rings &rings, const float *values, float *out) {
+  for (std::int64_t i = 0; i < rings.count; ++i) {
+    const std::int32_t *at = rings.vertices + rings.starts[i], *end = rings.vertices + rings.starts[i + 1];
+    float least = values[*at];
+    for (++at; at < end; ++at)
+      least = values[*at] < least ? values[*at] : least;
+    out[i] = least;
+  }
+}
+
+void mean_around(const Rings &rings, const float *values, float *out) {
+  for (std::int64_t i = 0; i < rings.count; ++i) {
+    float sum = 0.0f;
+    for (std::int32_t at = rings.starts[i]; at < rings.starts[i + 1]; ++at)
+      sum += values[rings.vertices[at]];
+    out[i] = sum / static_cast<float>(rings.starts[i + 1] - rings.starts[i]);
+  }
+}
+
+namespace {
+
+struct Level {
+  std::int64_t rows, columns;
+  std::vector<float> values;
+};
+
+// The part of a source pixel in the mean that a destination pixel is.
+struct Part {
+  std::int64_t from;
+  float weight;
+};
+
+// The parts of each destination pixel: of the source pixels that it covers, as OpenCV's INTER_AREA has them.
+std::vector<std::vector<Part>> parts(std::int64_t from, std::int64_t to) {
+  std::vector<std::vector<Part>> all(static_cast<std::size_t>(to));
+  const double scale = static_cast<double>(from) / static_cast<double>(to);
+  for (std::int64_t i = 0; i < to; ++i) {
+    const double begin = static_cast<double>(i) * scale, end = begin + scale;
+    for (auto k = static_cast<std::int64_t>(begin); k < from; ++k) {
+      const double covered =
+          std::min(end, static_cast<double>(k + 1)) - std::max(begin, static_cast<double>(k));
+      if (covered < 1e-3)
+        break;
+      all[static_cast<std::size_t>(i)].push_back({k, static_cast<float>(covered / scale)});
+    }
+  }
+  return all;
+}
+
+// Adds `weight` times the pixels of one row to those of another.
+void add_row(const float *__restrict from, float weight, std::int64_t count, float *__restrict to) {
+  for (std::int64_t i = 0; i < count; ++i)
+    to[i] += weight * from[i];
+}
+
+Level halved(const float *values, std::int64_t rows, std::int64_t columns) {
+  Level half = {std::max<std::int64_t>(rows / 2, 1), std::max<std::int64_t>(columns / 2, 1), {}};
+  half.values.resize(static_cast<std::size_t>(4 * half.rows * half.columns));
+  const auto down = parts(rows, half.rows), across = parts(columns, half.columns);
+  std::vector<float> line(static_cast<std::size_t>(4 * columns));
+  float *out = half.values.data();
+  for (const auto &of_row : down) {
+    std::fill(line.begin(), line.end(), 0.0f);
+    for (const Part &part : of_row)
+      add_row(values + 4 * part.from * columns, part.weight, 4 * columns, line.data());
+    for (const auto &of_pixel : across) {
+      for (const Part &part : of_pixel)
+        for (int c = 0; c < 4; ++c)
+          out[c] += part.weight * line[static_cast<std::size_t>(4 * part.from + c)];
+      out += 4;
+    }
+  }
+  return half;
+}
+
+// The pixel before each destination pixel, as OpenCV's INTER_LINEAR has it, and the weight of the one behind
+// it.
+std::vector<Part> between(std::int64_t from, std::int64_t to) {
+  std::vector<Part> all;
+  for (std::int64_t i = 0; i < to; ++i) {
+    const double at =
+        (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
+    const double inside = std::min(std::max(at, 0.0), static_cast<double>(from - 1));
+    const auto first = std::min(static_cast<std::int64_t>(inside), std::max<std::int64_t>(from - 2, 0));
+    all.push_back({first, static_cast<float>(inside - static_cast<double>(first))});
+  }
+  return all;
+}
+
+// Adds a coarser level, enlarged, to a finer one where that is unknown: `filled` has three channels.
+std::vector<float> pulled(const std::vector<float> &filled, std::int64_t coarse_rows,
+                          std::int64_t coarse_columns, const float *values, std::int64_t rows,
+                          std::int64_t columns) {
+  std::vector<float> out(static_cast<std::size_t>(3 * rows * columns));
+  std::vector<float> line(static_cast<std::size_t>(3 * coarse_columns));
+  const std::vector<Part> down = between(coarse_rows, rows), across = between(coarse_columns, columns);
+  const std::int64_t below = coarse_rows > 1 ? 3 * coarse_columns : 0, right = coarse_columns > 1 ? 3 : 0;
+  float *to = out.data();
+  for (const Part &of_row : down) {
+    const float *above = filled.data() + 3 * of_row.from * coarse_columns;
+    for (std::size_t i = 0; i < line.size(); ++i)
+      line[i] = above[i] + of_row.weight * (above[i + static_cast<std::size_t>(below)] - above[i]);
+    for (const Part &of_pixel : across) {
+      const float *left = line.data() + 3 * of_pixel.from, rest = 1.0f - values[3];
+      for (int c = 0; c < 3; ++c)
+        to[c] = values[c] + rest * (left[c] + of_pixel.weight * (left[c + right] - left[c]));
+      to += 3;
+      values += 4;
+    }
+  }
+  return out;
+}
+
+} // namespace
+
+void push_pull(std::int64_t rows, std::int64_t columns, const float *values, float *out) {
+  std::vector<Level> levels; // from the second finest
+  const auto level = [&](std::size_t i) { return i == 0 ? values : levels[i - 1].values.data(); };
+  const auto rows_of = [&](std::size_t i) { return i == 0 ? rows : levels[i - 1].rows; };
+  const auto columns_of = [&](std::size_t i) { return i == 0 ? columns : levels[i - 1].columns; };
+  while (std::max(rows_of(levels.size()), columns_of(levels.size())) > 1)
+    levels.push_back(halved(level(levels.size()), rows_of(levels.size()), columns_of(levels.size())));
+  const float *coarsest = level(levels.size());
+  std::vector<float> filled(3);
+  for (std::size_t c = 0; c < 3; ++c)
+    filled[c] = coarsest[c] / std::max(coarsest[3], 1e-6f);
+  for (std::size_t i = levels.size(); i-- > 0;)
+    filled = pulled(filled, rows_of(i + 1), columns_of(i + 1), level(i), rows_of(i), columns_of(i));
+  std::copy(filled.begin(), filled.end(), out);
 }
 
 } // namespace tddfa

@@ -146,8 +146,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     raster = uv_map.raster
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
-    direct, mixed = empty((*shape, 3), np.uint8), empty((*shape, 3), np.uint8)
-    weight, known = empty(shape, np.float32), empty(shape, np.float32)
+    direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
     seen, rim = visibility_and_rim(mesh, image.shape[:2])
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
@@ -159,12 +158,11 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     parts = _parts(mesh, size)
     if parts is not None:
         mirrorable = parts.paint(direct, weight, fill, mirrorable)
-    mix_sides(direct, weight, mirrorable, change, fill, uv_map.coloured, known, mixed)
-    cv2.copyTo(mixed, uv_map.coloured, dst=texture.image[uv_map.rows])
-    # FILLED, MIRRORED and SEEN are one, two and three times FILLED
-    mask = uv_map.inside + (known >= 0.5) * uv_map.inside + (weight >= 0.5) * uv_map.inside
-    mask *= np.uint8(FILLED)
-    texture.mask[uv_map.rows] = mask
+    mask = texture.mask[uv_map.rows]
+    mix_sides(
+        direct, weight, mirrorable, change, fill, uv_map.coloured, uv_map.inside, mask, texture.image[uv_map.rows]
+    )
+    mask *= np.uint8(FILLED)  # MIRRORED and SEEN are two and three times FILLED
     return texture
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import bounds, rasterize, vertex_normals
+from Sim3DR import Raster, Rendering, bounds, rasterize, render, vertex_normals
 from tddfa.surface.neighbours import mean_around, smallest_around
 from tddfa.types import Mesh
 
@@ -47,6 +47,8 @@ class DepthTest:
         Render a smaller mesh at this size too.
     cull : {"none", "back", "front"}
         As of `Sim3DR.rasterize`.
+    triangles : bool
+        Rasterise, so that the triangle at each pixel is known. That takes longer.
 
     Attributes
     ----------
@@ -58,11 +60,13 @@ class DepthTest:
         The extent in px of the rendering.
     vertices : ndarray (n, 3) float32
         The mesh's vertices in px of the rendering.
-    raster : Raster
-        The rendering.
+    raster : Raster or Rendering
+        The rendering: its depth, and its triangles on request.
     """
 
-    def __init__(self, mesh: Mesh, size: int, *, enlarge: bool = True, cull: str = "back") -> None:
+    def __init__(
+        self, mesh: Mesh, size: int, *, enlarge: bool = True, cull: str = "back", triangles: bool = False
+    ) -> None:
         self._low, high = bounds(mesh.vertices)
         sides = high - self._low
         self.extent = max(float(sides.max()), 1e-6)
@@ -71,7 +75,12 @@ class DepthTest:
         self.size = float(longest)
         self.vertices = self.place(mesh.vertices)
         columns, rows = (int(side * longest / self.extent) + 2 for side in sides[:2].tolist())
-        self.raster = rasterize(self.vertices, mesh.triangles, (0, 0, columns, rows), cull=cull)
+        window = (0, 0, columns, rows)
+        self.raster: Raster | Rendering = (
+            rasterize(self.vertices, mesh.triangles, window, cull=cull)
+            if triangles
+            else render(self.vertices, mesh.triangles, None, window, cull=cull)
+        )
 
     def place(self, points: Floats) -> Floats:
         """Convert points (k, 3) from image px to px of the rendering."""
@@ -216,8 +225,9 @@ def visible_points(
     (68,)
     """
     points = np.asarray((mesh.vertices[triangles] * weights[..., None]).sum(axis=1))
-    test = DepthTest(mesh, _POINT_TEST_PX, cull="none")
+    test = DepthTest(mesh, _POINT_TEST_PX, cull="none", triangles=True)
     placed, raster = test.place(points), test.raster
+    assert isinstance(raster, Raster)
     rows, columns = raster.depth.shape
     row, column = (pixel[:, None] + step for pixel, step in zip(test.pixels(placed), _NEIGHBOURHOOD, strict=True))
     at = np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)

@@ -245,9 +245,9 @@ def test_textures(explored):
         taken = is_taken(lambda: _texels.sample_surface(**example, colors=colors, weight=weight), ERRORS)
         if not taken:
             return False
-        marks, known = (example["triangle_id"] % 2).astype(np.uint8), np.zeros(shape, np.float32)
+        marks, sources = (example["triangle_id"] % 2).astype(np.uint8), np.zeros(shape, np.uint8)
         out = np.zeros_like(colors)
-        _texels.mix_sides(colors, weight, marks, colors[::-1].copy(), colors, 1 - marks, known, out)
+        _texels.mix_sides(colors, weight, marks, colors[::-1].copy(), colors, 1 - marks, marks, sources, out)
         return True
 
     explored(textures(), check)

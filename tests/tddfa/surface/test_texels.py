@@ -1,8 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from Sim3DR import interpolate, rasterize
-from tddfa.surface._texels import mix_sides, sample_surface
+from tddfa.surface._texels import mean_around, mix_sides, push_pull, sample_surface, smallest_around
 
 F = np.float32
 
@@ -66,31 +67,66 @@ def test_own_mirrored_and_filled_colours_are_mixed_by_weight(rng, shape):
     mirrored = np.clip(own[:, ::-1].astype(F) + change - 128, 0, 255)
     parts = ((own, weight), (mirrored, aside), (fill, 1 - weight - aside))
     expected = sum(values.astype(F) * part[..., None] for values, part in parts)
-    known, out = np.full(shape, np.nan, F), np.zeros((*shape, 3), np.uint8)
-    mix_sides(*given, np.ones(shape, np.uint8), known, out)
-    np.testing.assert_allclose(known, weight + aside, atol=1e-6)
+    inside = (rng.random(shape) < 0.8).astype(np.uint8)
+    sources, out = np.full(shape, 9, np.uint8), np.full((*shape, 3), 9, np.uint8)
+    mix_sides(*given, np.ones(shape, np.uint8), inside, sources, out)
+    np.testing.assert_array_equal(sources, inside * (1 + (weight + aside >= 0.5) + (weight >= 0.5)))
     np.testing.assert_allclose(out, expected, atol=0.51)
 
 
-def test_only_texels_that_are_asked_for_are_written(rng):
+def test_texels_that_are_not_asked_for_are_black(rng):
     given = sides(rng, 9, 40)
     where = np.zeros((9, 40), np.uint8)
     where[1:8, 3:37] = rng.random((7, 34)) < 0.5
-    known, whole, out = np.zeros((9, 40), F), np.zeros((9, 40, 3), np.uint8), np.zeros((9, 40, 3), np.uint8)
-    mix_sides(*given, np.ones_like(where), known, whole)
-    mix_sides(*given, where, known, out)
-    np.testing.assert_array_equal(out[where > 0], whole[where > 0])
-    assert not out[[0, 8]].any(), "rows where nothing is asked for are left"
-    assert not out[:, [0, 1, 2, 38, 39]].any()
+    sources, whole, out = np.zeros((9, 40), np.uint8), np.zeros((9, 40, 3), np.uint8), np.full((9, 40, 3), 9, np.uint8)
+    mix_sides(*given, np.ones_like(where), where, sources, whole)
+    mix_sides(*given, where, where, sources, out)
+    np.testing.assert_array_equal(out, whole * where[..., None])
 
 
 def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
-    given, where, known, out = sides(rng, 4, 6), np.ones((4, 6), np.uint8), weights(rng, 4, 6), colors(rng, 4, 6)
+    given, where, out = sides(rng, 4, 6), np.ones((4, 6), np.uint8), colors(rng, 4, 6)
+    sources = np.zeros_like(where)
     with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 4 x 5"):
-        mix_sides(*given, where, known[:, :5].copy(), out)
+        mix_sides(*given, where, where, sources[:, :5].copy(), out)
     with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 3 x 6"):
-        mix_sides(given[0][:3].copy(), *given[1:], where, known, out)
+        mix_sides(given[0][:3].copy(), *given[1:], where, where, sources, out)
     with pytest.raises(ValueError, match="contiguous"):
-        mix_sides(given[0][:, ::-1], *given[1:], where, known, out)
+        mix_sides(given[0][:, ::-1], *given[1:], where, where, sources, out)
     with pytest.raises(ValueError, match="expected colours of 3 numbers"):
-        mix_sides(given[0][..., :2].copy(), *given[1:], where, known, out)
+        mix_sides(given[0][..., :2].copy(), *given[1:], where, where, sources, out)
+
+
+def test_values_around_vertices(rng):
+    rings = [[0, 3], [1], [2, 0, 1, 3], [3, 2]]
+    vertices = np.concatenate(rings).astype(np.int32)
+    starts = np.int32([0, 2, 3, 7, 9])
+    values, out = rng.normal(size=4).astype(F), np.zeros(4, F)
+    smallest_around(vertices, starts, values, out)
+    np.testing.assert_array_equal(out, [values[ring].min() for ring in rings])
+    mean_around(vertices, starts, values, out)
+    np.testing.assert_allclose(out, [values[ring].mean() for ring in rings], rtol=1e-6)
+    for native in (smallest_around, mean_around):
+        with pytest.raises(ValueError, match="expected values of 4 vertices, at least one, got 3 and 4"):
+            native(vertices, starts, values[:3], out)
+
+
+def pulled(values):
+    """Push-pull by OpenCV's resizing."""
+    if max(values.shape[:2]) == 1:
+        return values[..., :3] / np.maximum(values[..., 3:], 1e-6)
+    half = cv2.resize(values, [max(1, side // 2) for side in values.shape[1::-1]], interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(pulled(half.reshape(-1, half.shape[-2], 4)), values.shape[1::-1])
+    return values[..., :3] + (1 - values[..., 3:]) * coarse.reshape(*values.shape[:2], 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 1), (7, 5), (16, 32), (33, 50)])
+def test_push_pull_equals_that_of_opencv(rng, shape):
+    weight = weights(rng, *shape)[..., None] * (rng.random((*shape, 1)) < 0.5)
+    weight[0, 0] = 1
+    values = np.concatenate([weight * colors(rng, *shape), weight], axis=-1).astype(F)
+    out = np.zeros((*shape, 3), F)
+    push_pull(values, out)
+    np.testing.assert_allclose(out, pulled(values), atol=1e-3)
+    with pytest.raises(ValueError, match="expected pixels of 4 numbers, at least one, and results of 3"):
+        push_pull(values, np.zeros((*shape, 4), F))
