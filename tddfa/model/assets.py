@@ -74,8 +74,15 @@ def config_files() -> list[Path]:
     >>> [path.stem for path in config_files()][:2]
     ['open_mb05', 'open_mb05+']
     """
-    shipped = sorted((data_folder() / "configs").glob("*.yml"), key=_rank)
-    return [*shipped, *sorted(cache_folder().glob("*/*.yml"))]
+    return [*_shipped_configs(), *_fetched_configs()]
+
+
+def _shipped_configs() -> list[Path]:
+    return sorted((data_folder() / "configs").glob("*.yml"), key=_rank)
+
+
+def _fetched_configs() -> list[Path]:
+    return sorted(cache_folder().glob("*/*.yml"))
 
 
 def config_path(name: str | os.PathLike[str]) -> Path:
@@ -101,11 +108,12 @@ def config_path(name: str | os.PathLike[str]) -> Path:
         return path
     # `configs/open_mb05.yml` means the shipped one, whatever the working folder is
     wanted = path.stem if path.parent == Path("configs") and path.suffix in (".yml", ".yaml") else str(name)
-    files = config_files()
-    for candidate in files:
-        if candidate.stem.casefold() == wanted.casefold():
-            return candidate
-    names = ", ".join(candidate.stem for candidate in files)
+    # the cache folder is looked for only if it is needed: Pooch, which knows it, loads a hundred other modules
+    for files in (_shipped_configs, _fetched_configs):
+        for candidate in files():
+            if candidate.stem.casefold() == wanted.casefold():
+                return candidate
+    names = ", ".join(candidate.stem for candidate in config_files())
     hint = f"; `tddfa fetch {FETCHED_CONFIGS[wanted]}` gets it" if wanted in FETCHED_CONFIGS else ""
     raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
 

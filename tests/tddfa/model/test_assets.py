@@ -1,6 +1,8 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -127,3 +129,9 @@ def test_fetched_configs_by_name(tmp_path, monkeypatch):
         config_path("nobody")
     (fetched.with_name("open_mb05.yml")).write_text("")
     assert config_path("open_mb05") == data_folder() / "configs/open_mb05.yml"
+
+
+def test_a_shipped_config_is_found_without_pooch():
+    code = "import sys, tddfa.model.assets as assets; assets.config_path('open_mb05'); print('pooch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
