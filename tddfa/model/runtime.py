@@ -202,6 +202,9 @@ class Model:
         options.intra_op_num_threads = _thread_count(self._threads)
         # threads that spin while they wait take the cores from decoding and drawing
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # its memory for tensors grows by powers of two, and is kept; the allocator of the system is as fast
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         if self._device == "directml":
             options.enable_mem_pattern = False  # its provider has none, and warns
         choices = _choices(self._device)
