@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from tddfa.draw._common import SHADOW, Image, face_size, line_width
 from tddfa.landmarks68 import CLOSED_PARTS, JAW, PARTS
 from tddfa.types import Face
 
+_EYES = (PARTS["right_eye"], PARTS["left_eye"])
 # BGR
 _PART_COLORS = {
     "jaw": (240, 236, 228),
@@ -27,12 +28,12 @@ _PART_COLORS = {
     "inner_lips": (170, 150, 255),
 }
 _DOT = (250, 250, 250)
-# a dark rim separates lines from the image; on a face smaller than this, px, it would cover the landmarks
-_OUTLINED_FROM = 330
-# px: on a smaller face, dots would cover the eyes; only lines are drawn.
+# px: on a smaller face, dots and the dark rim of the lines would cover the eyes; only lines are drawn.
 _DOTTED_FROM = 60
 # A face smaller than this, px, is drawn enlarged, up to this factor, and averaged: fine lines leave the eyes visible.
-_ENLARGED_UNDER, _MAX_FACTOR = 220, 4
+_ENLARGED_UNDER, _MAX_FACTOR = 330, 4
+# px of an enlarged drawing: a thinner line would vanish when it is averaged
+_MIN_WIDTH = 2
 # Opacity of what is hidden, and confidence of the network under which a landmark counts as hidden.
 _FADED, _UNSURE = 0.4, 0.3
 # OpenCV draws at fractions of a pixel if coordinates are scaled by a power of two: here 1/16 px.
@@ -47,6 +48,10 @@ class _Sketch(NamedTuple):
     width: int
     radius: float
     rim: int
+
+    def width_of(self, part: str) -> int:
+        """Width of the lines of a part, px: fine around the eyes of a face that is too small for dots."""
+        return self.width if self.radius or PARTS[part] not in _EYES else 1
 
 
 def landmarks(image: Image, faces: Sequence[Face]) -> Image:
@@ -75,10 +80,10 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
         factor = int(np.clip(np.ceil(_ENLARGED_UNDER / max(size, 1.0)), 1, _MAX_FACTOR))
         canvas = window
         if factor > 1:
-            width = max(1, round(factor * size / _ENLARGED_UNDER))
+            width = max(_MIN_WIDTH, line_width(factor * size))
             canvas = cv2.resize(window, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
         placed = (points - (left.start, top.start) + 0.5) * factor - 0.5
-        rim = factor if size > _OUTLINED_FROM else 0
+        rim = 1 if size >= _DOTTED_FROM else 0
         sixteenths = np.rint(placed * 2**_SHIFT).astype(np.int32)
         sketch = _Sketch(np.asarray(canvas), sixteenths, width, factor * radius if size >= _DOTTED_FROM else 0.0, rim)
         seen = _seen(face)
@@ -116,14 +121,14 @@ def _draw_seen(sketch: _Sketch, seen: NDArray[np.bool_]) -> None:
     for name, color in _PART_COLORS.items():
         pairs, both = _lines(seen, name)
         if both.all():
-            strokes.append(([sketch.points[PARTS[name]]], name in CLOSED_PARTS, color))
+            strokes.append(([sketch.points[PARTS[name]]], name in CLOSED_PARTS, color, sketch.width_of(name)))
         elif both.any():
-            strokes.append((list(sketch.points[pairs[both]]), False, color))
+            strokes.append((list(sketch.points[pairs[both]]), False, color, sketch.width_of(name)))
     if sketch.rim:
-        for lines, closed, _ in strokes:
-            cv2.polylines(sketch.canvas, lines, closed, SHADOW, sketch.width + 2 * sketch.rim, cv2.LINE_AA, _SHIFT)
-    for lines, closed, color in strokes:
-        cv2.polylines(sketch.canvas, lines, closed, color, sketch.width, cv2.LINE_AA, _SHIFT)
+        for lines, closed, _, width in strokes:
+            cv2.polylines(sketch.canvas, lines, closed, SHADOW, width + 2 * sketch.rim, cv2.LINE_AA, _SHIFT)
+    for lines, closed, color, width in strokes:
+        cv2.polylines(sketch.canvas, lines, closed, color, width, cv2.LINE_AA, _SHIFT)
     for point in sketch.points[seen].tolist() if sketch.radius else ():
         if sketch.rim:
             outer = round((sketch.radius + 0.8 * sketch.rim) * 2**_SHIFT)
@@ -134,19 +139,32 @@ def _draw_seen(sketch: _Sketch, seen: NDArray[np.bool_]) -> None:
 def _draw_hidden(sketch: _Sketch, seen: NDArray[np.bool_]) -> None:
     faded = sketch.canvas.copy()
     face = cv2.convexHull(sketch.points[seen].astype(np.float32)) if seen.any() else None
+    rings = []
     for name, color in _PART_COLORS.items():
         pairs, both = _lines(seen, name)
-        lines = sketch.points[pairs[~both]]
+        lines, centers = sketch.points[pairs[~both]], sketch.points[PARTS[name]][~seen[PARTS[name]]]
         if PARTS[name] == JAW and face is not None:
             # in a turned face, the far side of the jaw is behind nose, mouth and cheek
-            beside = [cv2.pointPolygonTest(face, middle, False) < 0 for middle in lines.mean(axis=1).tolist()]
-            lines = lines[np.array(beside, dtype=bool)]
+            lines = lines[_outside(face, lines.mean(axis=1))]
+            outside = _outside(face, centers)
+            _draw_rings(sketch, faded, centers[~outside], color)
+            centers = centers[outside]
         if len(lines):
-            cv2.polylines(faded, list(lines), False, color, sketch.width, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(faded, list(lines), False, color, sketch.width_of(name), cv2.LINE_AA, _SHIFT)
+        rings.append((centers, color))
     cv2.addWeighted(faded, _FADED, sketch.canvas, 1 - _FADED, 0, dst=sketch.canvas)
-    for name, color in _PART_COLORS.items() if sketch.radius else ():
-        for center in sketch.points[PARTS[name]][~seen[PARTS[name]]].tolist():
-            radius, width = round(1.5 * sketch.radius * 2**_SHIFT), max(1, round(0.6 * sketch.radius))
-            if sketch.rim:
-                cv2.circle(sketch.canvas, center, radius, SHADOW, width + 2 * sketch.rim, cv2.LINE_AA, _SHIFT)
-            cv2.circle(sketch.canvas, center, radius, color, width, cv2.LINE_AA, _SHIFT)
+    for centers, color in rings:
+        _draw_rings(sketch, sketch.canvas, centers, color)
+
+
+def _outside(face: NDArray[np.float32], points: NDArray[Any]) -> NDArray[np.bool_]:
+    inside = [cv2.pointPolygonTest(face, point, False) >= 0 for point in points.astype(float).tolist()]
+    return ~np.array(inside, dtype=bool)
+
+
+def _draw_rings(sketch: _Sketch, canvas: Image, centers: NDArray[np.int32], color: tuple[int, int, int]) -> None:
+    radius, width = round(1.5 * sketch.radius * 2**_SHIFT), max(1, round(0.6 * sketch.radius))
+    for center in centers.tolist() if sketch.radius else ():
+        if sketch.rim:
+            cv2.circle(canvas, center, radius, SHADOW, width + 2 * sketch.rim, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, center, radius, color, width, cv2.LINE_AA, _SHIFT)

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import cv2
@@ -6,7 +7,7 @@ import pytest
 
 from builders import make_face
 from tddfa import Camera, draw
-from tddfa.landmarks68 import EYES, NOSE_TIP
+from tddfa.landmarks68 import EYES, NOSE_TIP, PARTS
 
 BLACK = np.zeros((480, 480, 3), np.uint8)
 
@@ -111,3 +112,29 @@ def test_a_small_face_changes_only_the_pixels_of_its_lines(model):
     result = draw.landmarks(noise, [face_of(model, scale=5)])
     there = (result != noise).any(axis=-1)
     assert 100 < there.sum() < 2000
+
+
+@pytest.mark.parametrize("px", [65, 90, 160, 250, 400])
+def test_lines_can_be_read_on_light_skin(model, px):
+    scale = px / np.ptp(face_of(model, scale=1).landmarks[:, 0])
+    skin = np.full((480, 480, 3), (200, 216, 240), np.uint8)
+    face = face_of(model, scale=scale)
+    result = draw.landmarks(skin, [face]).astype(int)
+    for part in ("jaw", "left_brow", "nose_bridge", "right_eye", "outer_lips"):
+        for start, end in itertools.pairwise(face.landmarks[PARTS[part], :2]):
+            x, y = np.rint((start + end) / 2).astype(int)
+            assert result[y - 2 : y + 3, x - 2 : x + 3].mean(axis=-1).min() < skin.mean() - 40, part
+
+
+@pytest.mark.parametrize("yaw", [50, -60])
+def test_landmarks_behind_the_face_are_faint(aligner, model, yaw):
+    face = face_of(model, yaw=yaw)
+    visible = aligner.decoder.visible(face)
+    drawn = draw.landmarks(BLACK, [replace(face, visible=visible)])
+    points = face.landmarks[:, :2]
+    hull = cv2.convexHull(points[visible].astype(np.float32))
+    alone = apart(points, 11) & ~visible & (np.arange(68) < 17)
+    behind = [p for p in points[alone] if cv2.pointPolygonTest(hull, p.tolist(), True) > 3]
+    assert len(behind) >= 2
+    for point in behind:
+        assert 40 < brightness(drawn, point, 5) < 130
