@@ -54,7 +54,7 @@ class Options:
     background : {"image", "black"}
         What a surface is drawn over.
     alpha : float or None
-        Opacity of a drawn surface, 0..1. None takes 0.75 for 3d, 0.6 for its style "classic", and 0.85 for 6dof.
+        Opacity of a drawn surface, 0..1. None takes 0.6 for 3d (1 over black), and 0.85 for 6dof.
     style : {"paper", "classic"}
         How the surface of 3d is drawn (`tddfa.draw.mesh`).
     ears : bool

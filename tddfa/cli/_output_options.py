@@ -46,7 +46,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
         ),
         group.add_argument(
             "--alpha", type=fraction, metavar="0..1",
-            help="opacity of surfaces (default: 0.75; --style classic 0.6, 6dof 0.85)",
+            help="opacity of surfaces (default: 0.6, over black 1; 6dof 0.85)",
         ),
         group.add_argument(
             "--style", choices=("paper", "classic"), default="paper",

@@ -16,6 +16,8 @@ from tddfa.types import Mesh
 
 Style = Literal["paper", "classic"]
 
+# Opacity of lit surfaces over an image, that of 3DDFA_V2: the face behind them stays recognisable.
+_OPACITY = 0.6
 # Faces smaller than this, px, are rendered at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
 # Holes of a rendering with up to this fraction of the face's size, squared, are closed.
@@ -40,9 +42,8 @@ _GREY_RAMP = _ramp(((0, 0, 0), (255, 255, 255)))
 
 
 class _Look(NamedTuple):
-    """How a lit surface looks: opacity, light, colours from dark to bright; and whether rim and ears fade out."""
+    """How a lit surface looks: light, colours from dark to bright; and whether rim and ears fade out."""
 
-    alpha: float
     light: dict[str, Any]
     palette: Image
     fades: bool
@@ -51,7 +52,6 @@ class _Look(NamedTuple):
 _LOOKS: dict[Style, _Look] = {
     # light from above, slightly from the viewer's left: frontal light makes a face look flat
     "paper": _Look(
-        alpha=0.75,
         light={
             "ambient": 0.25,
             "directional": 0.65,
@@ -63,7 +63,7 @@ _LOOKS: dict[Style, _Look] = {
         fades=True,
     ),
     # that of 3DDFA_V2: light from the front, which `shade` has by default
-    "classic": _Look(alpha=0.6, light={}, palette=_GREY_RAMP, fades=False),
+    "classic": _Look(light={}, palette=_GREY_RAMP, fades=False),
 }
 
 
@@ -85,7 +85,7 @@ def mesh(
     meshes : sequence of Mesh
         In image px. A larger face counts as nearer, and hides a smaller one. `Mesh.colors` are used if present.
     alpha : float, optional
-        Opacity, 0..1. None takes that of the style: 0.75, or 0.6 for "classic".
+        Opacity, 0..1. None takes 0.6 over the image, and 1 over black.
     background : {"image", "black"}
         The background of the surfaces.
     style : {"paper", "classic"}
@@ -114,7 +114,8 @@ def mesh(
     if style not in _LOOKS:
         raise ValueError(f"style: expected one of {', '.join(_LOOKS)}, got {style!r}")
     look = _LOOKS[style]
-    alpha = look.alpha if alpha is None else alpha
+    if alpha is None:
+        alpha = _OPACITY if background == "image" else 1.0
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha}")
     out = _canvas(image, background)

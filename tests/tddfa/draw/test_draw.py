@@ -256,6 +256,18 @@ class TestMesh:
         expected = 0.4 * opaque[where].astype(float) + 0.6 * image[where]
         np.testing.assert_allclose(draw.mesh(image, [mesh], alpha=0.4)[where], expected, atol=1.01)
 
+    @pytest.mark.parametrize("style", ["paper", "classic"])
+    def test_the_photo_stays_recognisable_and_black_does_not_dim(self, image, model, style):
+        mesh = mesh_of(model, yaw=20)
+        where = inner(mesh)
+        dark, bright = (np.full_like(image, grey) for grey in (50, 200))
+        drawn = [draw.mesh(photo, [mesh], style=style)[where].astype(float) for photo in (dark, bright)]
+        assert np.percentile(drawn[1] - drawn[0], 1) > 0.38 * 150
+        over_black, opaque = (
+            draw.mesh(image, [mesh], style=style, background="black", **k) for k in ({}, {"alpha": 1})
+        )
+        np.testing.assert_array_equal(over_black, opaque)
+
     @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
     def test_bad_opacity_is_named(self, image, model, alpha):
         with pytest.raises(ValueError, match="alpha: expected"):
