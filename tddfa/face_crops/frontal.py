@@ -54,8 +54,9 @@ _STRAIGHT = (0.15, 0.4)
 _FACE_MIRRORED, _AROUND_MIRRORED = (0.4, 0.65), (0.2, 0.5)
 # Width of the transition between the halves, a fraction of the crop.
 _SEAM = 0.06
-# Where a mesh has no `Mesh.opacity`: breadth of the rim in which the face passes into its surroundings.
-_RIM = 0.05
+# Breadth of the rim in which the face passes into its surroundings, a fraction of the crop: where a mesh has no
+# `Mesh.opacity`, and where it has, along outlines such as that of the jaw.
+_RIM, _EDGE = 0.05, 0.015
 # Weight of "no difference in light" compared with an observed difference.
 _RELIT_NEARBY = 0.05
 # Largest difference of light between both sides that is corrected, grey levels.
@@ -198,11 +199,11 @@ def _between(around: Floats, face: Floats, inside: Floats) -> Floats:
 
 def _inside(raster: Raster, mesh: Mesh, silhouette: NDArray[np.bool_]) -> Floats:
     """0 around the face, 1 inside of it (h, w). In between, what is shown of both sides passes into each other."""
+    distance = cv2.distanceTransform(silhouette.view(np.uint8), cv2.DIST_L2, 3) * np.float32(1 / len(silhouette))
     if mesh.opacity is None:
-        distance = cv2.distanceTransform(silhouette.view(np.uint8), cv2.DIST_L2, 3)
-        return np.asarray(_ramp(distance * np.float32(1 / len(silhouette)), 0, _RIM))
+        return _ramp(distance, 0, _RIM)
     opacity = interpolate(raster, mesh.triangles, mesh.opacity[:, None])[..., 0]
-    return np.asarray(np.where(raster.mask, opacity, silhouette), dtype=np.float32)
+    return np.asarray(np.where(raster.mask, opacity, silhouette) * _ramp(distance, 0, _EDGE), dtype=np.float32)
 
 
 def _in_image(source: _Source, image_size: tuple[int, int]) -> NDArray[np.bool_]:
