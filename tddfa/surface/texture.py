@@ -33,9 +33,9 @@ _PADDING = 4
 _FILL_PX = 128
 # Weight of "no difference in light" compared with an observed difference.
 _RELIT_NEARBY = 0.03
-# An eyeball of which this fraction is visible is not replaced by the other one. Iris and pupil have a `Mesh.tone` under
-# the second.
-_EYE_SEEN, _IRIS_UNDER = 0.15, 0.6
+# An eyeball of which this fraction is visible, and this fraction of what is visible of the other one, is not replaced
+# by it: of less, the image shows lashes and the nose. Iris and pupil have a `Mesh.tone` under the third.
+_EYE_SEEN, _AS_WELL_SEEN, _IRIS_UNDER = 0.15, 0.5, 0.6
 # Colour (BGR) of an iris that is not visible, relative to the white; least texels of which a colour is taken.
 _IRIS, _ENOUGH = (0.25, 0.33, 0.42), 12
 # Powers of the shade for blue, green and red inside the mouth.
@@ -268,9 +268,10 @@ class _Parts(NamedTuple):
         colors, trust, pixels = direct.reshape(-1, 3), weight.reshape(-1), fill.reshape(-1, 3)
         pixels[self.dark] = pixels[self.dark] * self.shade
         mirrorable = mirrorable.copy()
+        least = max(_EYE_SEEN, _AS_WELL_SEEN * max((float((trust[texels] > 0.5).mean()) for texels, _ in self.eyes)))
         for texels, tones in self.eyes:
             seen = trust[texels] > 0.5
-            if seen.mean() > _EYE_SEEN:
+            if seen.mean() > least:
                 mirrorable.reshape(-1)[texels] = 0
             else:  # closed: what is visible may be the lids
                 seen[:] = False

@@ -327,6 +327,23 @@ class TestRealism:
             iris = texture.image[y[model.regions[f"{side}_iris"]], x[model.regions[f"{side}_iris"]]].astype(int)
             assert (iris.argmax(axis=1) == channel).mean() > 0.8
 
+    def test_an_eye_that_is_seen_much_worse_than_the_other_is_mirrored(self, whole, model):
+        def lashes_over_the_left_eye(mesh):
+            colors = self.skin(mesh)
+            colors[model.part == 1] = (25, 25, 25)
+            colors[model.part == 2] = (240, 240, 240)
+            return colors
+
+        wide = {"eyeWideLeft": 1.0, "eyeWideRight": 1.0}
+        x, y = np.rint(texel_positions(model.uv, 512)).astype(int).T
+        bright = {}
+        for yaw in (0, 30):
+            image, mesh = whole(lashes_over_the_left_eye, yaw=yaw, scale=24, expression=wide)
+            left = (model.part == 1) & (mesh.tone > 1)
+            bright[yaw] = np.median(unwrap(image, mesh).image[y[left], x[left]])
+        assert bright[0] < 60
+        assert bright[30] > 150
+
     def test_light_from_one_side_leaves_no_seam(self, whole):
         def lit(mesh):
             return np.float32([100, 120, 170]) * (0.5 + mesh.uv[:, :1])
