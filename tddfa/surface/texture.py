@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from Sim3DR import bounds, empty, interpolate, rasterize
 from tddfa._shared.arrays import SameArray, checked_image
 from tddfa.surface._texels import mix_sides, sample_surface
+from tddfa.surface.mouth import INNER_MOUTH, MouthTexels, sample_mouth
 from tddfa.surface.sampling import push_pull, sample
 from tddfa.surface.skin import skin_trust
 from tddfa.surface.visibility import visibility, visibility_and_rim, without_holes
@@ -147,15 +148,17 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
-    seen, rim = visibility_and_rim(mesh, image.shape[:2])
+    seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
     sample_surface(
         raster.triangle_id, raster.barycentric, mesh.triangles, mesh.vertices, seen, shrunk, *scale, direct, weight
     )
+    parts = _parts(mesh, size)
+    if parts is not None:
+        sample_mouth(shrunk, scale, mesh, test, parts.mouth, direct, weight)
     change, fill = _completed(direct, weight)
     mirrorable = uv_map.inside
-    parts = _parts(mesh, size)
     if parts is not None:
         mirrorable = parts.paint(direct, weight, fill, mirrorable)
     mask = texture.mask[uv_map.rows]
@@ -252,6 +255,7 @@ class _Parts(NamedTuple):
 
     dark: NDArray[np.int64]
     shade: NDArray[np.float32]
+    mouth: MouthTexels
     eyes: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
 
     def paint(
@@ -313,4 +317,5 @@ def _part_texels(
     # darker than skin, the more so in green and blue
     tint = np.power(shades[dark, None], np.array(_MOUTH_TINT, dtype=np.float32))
     balls = (np.flatnonzero(inside & (eye > 0.99)) for eye in eyes)
-    return _Parts(dark, tint.astype(np.float32), tuple((ball, tones[ball]) for ball in balls if len(ball)))
+    mouth = MouthTexels.of(uv_map.raster, triangles.array, part.array == INNER_MOUTH)
+    return _Parts(dark, tint.astype(np.float32), mouth, tuple((ball, tones[ball]) for ball in balls if len(ball)))

@@ -144,13 +144,11 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
     >>> weights.shape == (len(mesh.vertices),)
     True
     """
-    return visibility_and_rim(mesh, image_size)[0]
+    return visibility_and_rim(mesh, image_size)[0] if len(mesh.vertices) else np.zeros(0, dtype=np.float32)
 
 
-def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats]:
-    """As `visibility`, and the distance (n,) of each vertex to the outline, a fraction of the face's size."""
-    if not len(mesh.vertices):
-        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
+def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats, DepthTest]:
+    """As `visibility`, the distance (n,) of each vertex to the outline, a fraction of the face's size, and the test."""
     test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False)
     weight = _unhidden(mesh, test)
     eroded = smallest_around(weight, mesh.triangles)
@@ -160,7 +158,7 @@ def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats,
     weight *= inside_image(mesh.vertices, image_size)
     rim = _outline_distance(test)
     weight *= _beyond(rim, _RIM * test.size + 0.5, _INSIDE * test.size + 1.5)
-    return np.asarray(weight, dtype=np.float32), rim / np.float32(test.size)
+    return np.asarray(weight, dtype=np.float32), rim / np.float32(test.size), test
 
 
 def _outline_distance(test: DepthTest) -> Floats:

@@ -8,6 +8,7 @@ from builders import make_face, make_mesh
 from tddfa import Camera
 from tddfa.face_crops.aligned import align_face, alignment, template_points
 from tddfa.face_crops.frontal import frontal_view, frontalise
+from tddfa.landmarks68 import PARTS
 from tddfa.surface.texture import FILLED, MIRRORED, SEEN
 from tddfa.synthetic import Head, State, backdrop, render
 
@@ -45,12 +46,16 @@ def seen(head, wall, light=EVEN, **state):
 
 
 def within(face, size):
-    """The pixels of the face's crop between its landmarks."""
+    """The pixels of the face's crop between its landmarks, without the inside of the mouth.
+
+    From each side, another part of the teeth is seen.
+    """
     matrix = alignment(face, size)
-    points = face.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    mask = np.zeros((size, size), np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.float32)).astype(np.int32), 1)
-    return cv2.erode(mask, np.ones((5, 5))) > 0
+    points = (face.landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    face_mask, mouth = np.zeros((2, size, size), np.uint8)
+    for mask, inside in ((face_mask, points), (mouth, points[PARTS["inner_lips"]])):
+        cv2.fillConvexPoly(mask, cv2.convexHull(inside).astype(np.int32), 1)
+    return (cv2.erode(face_mask, np.ones((5, 5))) > 0) & (cv2.dilate(mouth, np.ones((3, 3))) == 0)
 
 
 def likeness(crop, expected, mask):

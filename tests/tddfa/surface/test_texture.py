@@ -375,6 +375,22 @@ class TestRealism:
         assert 10 < red < 110
         assert red > 1.3 * blue
 
+    @pytest.mark.parametrize(("yaw", "jaw"), [(0, 0.25), (0, 0.6), (25, 0.4)])
+    def test_teeth_are_whole_between_the_lips(self, whole, model, yaw, jaw):
+        def teeth(mesh):
+            colors = self.skin(mesh)
+            colors[model.part == 3] = (225, 235, 240)
+            return colors
+
+        image, mesh = whole(teeth, yaw, expression={"jawOpen": jaw, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6})
+        texture = unwrap(image, mesh)
+        raster = rasterize(mesh.vertices, mesh.triangles, (0, 0, 480, 480), cull="back")
+        lining = (model.part[mesh.triangles] == 3).all(axis=1)
+        between = cv2.erode((raster.mask & lining[raster.triangle_id]).view(np.uint8), np.ones((3, 3))) > 0
+        assert between.sum() > 100
+        again = sample(texture.image, interpolate(raster, mesh.triangles, texel_positions(mesh.uv, 512)))
+        assert (np.abs(again.astype(int) - image)[between].max(axis=-1) < 40).mean() > 0.97
+
 
 class TestVertexColors:
     """RGB in 0..1, where a texture is BGR."""
