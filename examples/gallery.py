@@ -21,7 +21,7 @@ from tddfa.video import frames
 EXAMPLES = Path(__file__).parent
 DOCS = EXAMPLES.parent / "docs"
 PAPER, INK, PLATE = (255, 255, 255), (245, 245, 245), (30, 26, 24)
-TILE, GAP = (220, 240), 4
+TILE, WIDE_TILE, GAP = (220, 240), (369, 200), 4
 GROUP = (  # seed or photo, x, y, size, yaw, pitch, roll, expression
     (4, 110, 250, 128, 38, 4, 3, {"mouthSmile": 0.7}),
     ("grace_hopper", 300, 215, 132, 18, -4, -4, {"mouthSmile": 0.3}),
@@ -98,13 +98,13 @@ def grid(tiles, columns):
     return np.vstack(rows)[:-GAP, :-GAP]
 
 
-def around(image, faces, margin=0.75):
+def around(image, faces, tile=TILE, margin=0.75):
     """Slices of the part of an image that shows some faces, in the proportions of a tile."""
     points = np.concatenate([face.landmarks[:, :2] for face in faces])
     low, high = points.min(axis=0), points.max(axis=0)
-    middle, height = (low + high) / 2, max(high[1] - low[1], (high[0] - low[0]) * TILE[1] / TILE[0]) * (1 + margin)
-    height = min(height, image.shape[0], image.shape[1] * TILE[1] / TILE[0])
-    width = height * TILE[0] / TILE[1]
+    middle, height = (low + high) / 2, max(high[1] - low[1], (high[0] - low[0]) * tile[1] / tile[0]) * (1 + margin)
+    height = min(height, image.shape[0], image.shape[1] * tile[1] / tile[0])
+    width = height * tile[0] / tile[1]
     left = int(np.clip(middle[0] - width / 2, 0, image.shape[1] - width))
     top = int(np.clip(middle[1] - 0.55 * height, 0, image.shape[0] - height))
     return slice(top, top + int(height)), slice(left, left + int(width))
@@ -115,14 +115,15 @@ def every_kind(aligner, image):
     # twice as large, so that lines are fine
     photo = cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     faces = aligner(photo)
-    outputs, part = Outputs(photo, faces, aligner, Options()), around(photo, faces)
-    tiles = [labelled(photo[part], "photo")]
+    tile = TILE if len(faces) == 1 else WIDE_TILE
+    outputs, part = Outputs(photo, faces, aligner, Options()), around(photo, faces, tile)
+    tiles = [labelled(photo[part], "photo", tile)]
     for kind, row in image_kinds().items():
         if row.missing(aligner) is not None:  # another model draws it
             continue
         drawn = outputs.draw(kind)
-        tiles.append(labelled(drawn if kind == "uv_tex" else drawn[part], kind))
-    return grid(tiles, 5)
+        tiles.append(labelled(drawn if kind == "uv_tex" else drawn[part], kind, tile))
+    return grid(tiles, 1120 // tile[0])
 
 
 def rendered_cases(aligner):

@@ -62,6 +62,15 @@ def test_a_grid_of_every_kind_of_the_model(script, aligner, astronaut):
     assert 0.5 < np.abs(first.astype(int) - second).mean() < 40
 
 
+def test_tiles_show_every_face(script, aligner, two_people):
+    faces = aligner(two_people)
+    assert len(faces) == 2
+    rows, columns = script.around(two_people, faces, script.WIDE_TILE)
+    points = np.concatenate([face.landmarks[:, :2] for face in faces])
+    assert (points >= (columns.start, rows.start)).all()
+    assert (points < (columns.stop, rows.stop)).all()
+
+
 def test_a_mask_covers_the_lower_face(script, aligner):
     plain, masked = (script.case(aligner, 11, -20, 0, -4, {}, worn) for worn in (False, True))
     changed = cv2.absdiff(plain, masked).max(axis=-1) > 20
