@@ -140,7 +140,8 @@ private:
 };
 
 // the attributes between its corners, as bytes: those that `interpolate` computes.
-template <int Channels> class ColorPlane {
+// `Clamped` unless the attributes are 0 .. 255, and so is all between them.
+template <int Channels, bool Clamped> class ColorPlane {
 public:
   ColorPlane(const BandArguments &band, std::int32_t id) : colors_(band.colors) {
     const std::int32_t *corners = band.triangles + 3 * static_cast<std::int64_t>(id);
@@ -178,7 +179,7 @@ private:
 #ifndef SIM3DR_NO_LANES
   Floats channel(int c, Floats u, Floats v) const {
     const Floats value = all(start_[c]) + (u * all(u_step_[c]) + v * all(v_step_[c]));
-    return least(most(value, all(0.0f)), all(255.0f)); // NaN gives 0
+    return Clamped ? least(most(value, all(0.0f)), all(255.0f)) : value; // NaN gives 0
   }
 #endif
 
@@ -414,19 +415,26 @@ template <class Plane> inline void draw_planes(const BandArguments &band) {
   }
 }
 
+template <bool Clamped> inline void draw_colors(const BandArguments &band) {
+  if (band.channels == 1)
+    draw_planes<ColorPlane<1, Clamped>>(band);
+  else if (band.channels == 2)
+    draw_planes<ColorPlane<2, Clamped>>(band);
+  else if (band.channels == 3)
+    draw_planes<ColorPlane<3, Clamped>>(band);
+  else
+    draw_planes<ColorPlane<4, Clamped>>(band);
+}
+
 inline void draw_band(const BandArguments &band) {
   if (band.triangle_id != nullptr)
     draw_planes<RasterPlanes>(band);
   else if (band.colors == nullptr)
     draw_planes<NoPlane>(band);
-  else if (band.channels == 1)
-    draw_planes<ColorPlane<1>>(band);
-  else if (band.channels == 2)
-    draw_planes<ColorPlane<2>>(band);
-  else if (band.channels == 3)
-    draw_planes<ColorPlane<3>>(band);
+  else if (band.fits_bytes)
+    draw_colors<false>(band);
   else
-    draw_planes<ColorPlane<4>>(band);
+    draw_colors<true>(band);
 }
 
 } // namespace

@@ -27,7 +27,8 @@ struct BandArguments {
   Cull cull;
   const float *attributes; // of each vertex, `channels`
   std::int64_t channels;
-  float *depth; // of the band's first pixel, as the others
+  bool fits_bytes; // all attributes are 0 .. 255
+  float *depth;    // of the band's first pixel, as the others
   std::int32_t *triangle_id;
   float *barycentric;
   std::uint8_t *colors; // four bytes per pixel: `channels`, then 0

@@ -94,6 +94,15 @@ void draw(const BandArguments &whole, std::int64_t vertex_count, std::int32_t th
               [&](std::int32_t i) { draw_rows(cuts[i], cuts[i + 1]); });
 }
 
+// Whether all values are 0 .. 255; a loop without a branch is vectorised.
+bool fits_bytes(const float *values, std::int64_t count) {
+  std::int32_t beyond = 0;
+  for (std::int64_t i = 0; i < count; ++i)
+    beyond |=
+        static_cast<std::int32_t>(!(values[i] >= 0.0f)) | static_cast<std::int32_t>(!(values[i] <= 255.0f));
+  return beyond == 0;
+}
+
 // Draws into a window that may be narrower than a block of pixels: at least eight columns are rendered, so
 // that a pixel has the same value in any window.
 void draw_any_width(const BandArguments &narrow, std::int64_t vertex_count, std::int32_t threads) {
@@ -133,7 +142,7 @@ void draw_any_width(const BandArguments &narrow, std::int64_t vertex_count, std:
 void rasterize(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
                std::int64_t triangle_count, Window window, Cull cull, std::int32_t threads, float *depth,
                std::int32_t *triangle_id, float *barycentric) {
-  draw_any_width({vertices, triangles, triangle_count, window, cull, nullptr, 0, depth, triangle_id,
+  draw_any_width({vertices, triangles, triangle_count, window, cull, nullptr, 0, false, depth, triangle_id,
                   barycentric, nullptr},
                  vertex_count, threads);
 }
@@ -141,8 +150,9 @@ void rasterize(const float *vertices, std::int64_t vertex_count, const std::int3
 void render(const float *vertices, std::int64_t vertex_count, const std::int32_t *triangles,
             std::int64_t triangle_count, const float *attributes, std::int64_t channels, Window window,
             Cull cull, std::int32_t threads, float *depth, std::uint8_t *colors) {
-  draw_any_width({vertices, triangles, triangle_count, window, cull, attributes, channels, depth, nullptr,
-                  nullptr, colors},
+  const bool fits = colors != nullptr && fits_bytes(attributes, vertex_count * channels);
+  draw_any_width({vertices, triangles, triangle_count, window, cull, attributes, channels, fits, depth,
+                  nullptr, nullptr, colors},
                  vertex_count, threads);
 }
 

@@ -22,8 +22,11 @@ def scene(seed, count=300):
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_equals_rasterize_and_interpolate(window, channels):
+@pytest.mark.parametrize("fits", [True, False])
+def test_equals_rasterize_and_interpolate(window, channels, fits):
     vertices, triangles, attributes = scene(channels)
+    if fits:
+        attributes = np.nan_to_num(attributes, nan=0).clip(0, 255)
     for options in ({}, {"cull": "back", "factor": 2}, {"cull": "front", "threads": 7}):
         raster = rasterize(vertices, triangles, window, **options)
         colors = interpolate(raster, triangles, attributes[:, :channels], dtype=np.uint8)
