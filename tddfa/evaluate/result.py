@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from tddfa._shared.errors import TddfaError
+from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.files import write_atomic
 from tddfa._shared.reading.regular import read_text
 from tddfa._shared.reading.text import parse_json
@@ -274,4 +274,4 @@ class Result:
                 notes=tuple(str(note) for note in content["notes"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: not a result of tddfa evaluate: {error}") from error
+            raise ValueError(f"{path}: not a result of tddfa evaluate: {reason(error)}") from error

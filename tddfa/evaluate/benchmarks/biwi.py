@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared import image_io
+from tddfa._shared.errors import reason
 from tddfa.aligner import Aligner
 from tddfa.datasets import files as sources
 from tddfa.evaluate import crops, metrics
@@ -107,7 +108,7 @@ def read_pose(path: Path) -> Floats:
     try:
         numbers = np.array(sources.read_text(path).split(), dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: expected numbers: {error}") from error
+        raise ValueError(f"{path}: expected numbers: {reason(error)}") from error
     if numbers.size != 12 or not np.isfinite(numbers).all():
         raise ValueError(f"{path}: expected a rotation of 3 x 3 finite numbers and a position of 3, got {numbers.size}")
     rotation = numbers[:9].reshape(3, 3)

@@ -64,8 +64,9 @@ def read(path: Path) -> Scan:
     """
     arrays = read_arrays(path, (), _ARRAYS)
     try:
-        return _scan(arrays)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="raise", invalid="raise"):  # numbers of any size
+            return _scan(arrays)
+    except (TypeError, ValueError, FloatingPointError) as error:
         raise ValueError(f"{path}: {error}; expected {_BENCHMARK.data}") from error
 
 
