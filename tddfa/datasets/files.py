@@ -17,12 +17,16 @@ from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.image_io import SUFFIXES
 from tddfa._shared.npz import read_npz
 from tddfa._shared.reading import regular
+from tddfa.datasets.mat_tags import check_tags
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 _MAX_LABEL_BYTES, _MAX_LIST_BYTES = 1 << 20, 1 << 24
 _MAX_MAT_BYTES = 1 << 22
+_MAT_NUMBERS = frozenset(
+    ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+)
 _MAX_ARRAY_BYTES = 1 << 29
 # Jobs that are running or done ahead of the consumer: keeps the cores busy, bounds the memory.
 _AHEAD_A_WORKER = 4
@@ -140,11 +144,16 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
         size = regular.regular_size(path)
         if size > _MAX_MAT_BYTES:
             raise ValueError(f"expected a label file of at most {_MAX_MAT_BYTES} bytes, got {size}")
+        check_tags(path.read_bytes(), _MAX_MAT_BYTES)
         # shapes first: they are checked before memory of their size is allocated
-        claimed = {name: shape for name, shape, _ in whosmat(str(path))}
+        listed = whosmat(str(path))
+        claimed = {name: shape for name, shape, _ in listed}
+        kinds = {name: kind for name, _, kind in listed}
         for name, shape in shapes.items():
             if name not in claimed:
                 raise ValueError(f"expected a variable {name}, got {', '.join(claimed) or 'none'}")
+            if kinds[name] not in _MAT_NUMBERS:  # what is in others was not checked
+                raise ValueError(f"{name}: expected numbers, got {kinds[name]}")
             got = claimed[name]
             if len(got) != len(shape) or any(w not in (None, g) for w, g in zip(shape, got, strict=True)):
                 raise ValueError(f"{name}: expected shape {_spelled(shape)}, got {_spelled(got)}")

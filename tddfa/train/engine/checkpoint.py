@@ -23,6 +23,9 @@ N = TypeVar("N", bound=nn.Module)
 class CheckpointError(TddfaError, ValueError):
     """The file is not a checkpoint of this training."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # it may tell a tensor of the file
+
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> Path:
     """Write a state of tensors, numbers and strings, and lists and dicts of them.
@@ -60,10 +63,10 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's, zipfile's and pickle's errors share no class
         raise CheckpointError(f"{path}: not a checkpoint that can be read: {reason(error)}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != FORMAT:
         raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}")
-    if state.get("kind") != kind:
-        raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r}")
+    if not isinstance(state.get("kind"), str) or state["kind"] != kind:
+        raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r:.80}")
     return state
 
 

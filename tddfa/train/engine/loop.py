@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tddfa._shared.terminal.progress import progress_bar
 from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, taken_from
 from tddfa.train.engine.meta_joint import look_ahead
-from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, make_optimizer
+from tddfa.train.engine.optimiser import MovingAverage, learning_rate_at, load_moments, make_optimizer
 from tddfa.train.engine.settings import Schedule
 
 logger = logging.getLogger(__name__)
@@ -169,11 +169,7 @@ class _Loop(Generic[B]):
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
             self.average.updates = int(state["updates"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for weight, values in self.optimizer.state.items():
-                for name, value in values.items():
-                    if isinstance(value, Tensor) and value.ndim and value.shape != weight.shape:
-                        raise ValueError(f"optimizer: expected {name} {tuple(weight.shape)}, got {tuple(value.shape)}")
+            load_moments(self.optimizer, state["optimizer"])
             self.step, self.drawn, self.worked = int(state["step"]), int(state["drawn"]), float(state["worked"])
             if min(self.step, self.drawn, self.average.updates) < 0 or not self.worked >= 0:
                 raise ValueError("expected counts of 0 or more")

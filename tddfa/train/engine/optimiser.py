@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,3 +56,22 @@ def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
     others = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=schedule.learning_rate)
+
+
+def load_moments(optimizer: torch.optim.AdamW, state: dict[str, Any]) -> None:
+    """Put back what AdamW keeps for each weight; its settings stay those of the schedule.
+
+    Raises
+    ------
+    ValueError
+        If the state is not that of AdamW for these weights; `load_state_dict` may raise other errors too.
+    """
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
+    for weight, kept in optimizer.state.items():
+        shapes = {name: getattr(value, "shape", None) for name, value in kept.items()}
+        expected = {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
+        if shapes != expected or not kept["step"].is_floating_point():
+            raise ValueError(f"optimizer: expected the state of AdamW for a weight {tuple(weight.shape)}, got {shapes}")

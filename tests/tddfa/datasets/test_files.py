@@ -1,5 +1,7 @@
+import struct
 import threading
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -136,3 +138,26 @@ def test_text(tmp_path):
     (tmp_path / "c.pts").write_text("x" * (1 << 20) + "y")
     with pytest.raises(ValueError, match=r"c.pts: cannot be read: expected at most"):
         sources.read_text(tmp_path / "c.pts")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_matlab_file_with_numbers_of_an_unknown_type_is_an_error(tmp_path, compressed):
+    """SciPy ends the process at them."""
+    path = tmp_path / "a.mat"
+    savemat(path, {"pt3d_68": np.arange(204.0).reshape(3, 68), "name": "x", "cell": np.array([1, "a"], object)})
+    data = bytearray(path.read_bytes())
+    assert (sources.read_mat(path, {"pt3d_68": (3, 68)})["pt3d_68"] == np.arange(204).reshape(3, 68)).all()
+    at = data.index(b"pt3d_68\0") + 8
+    assert data[at : at + 4] == b"\x09\0\0\0"
+    data[at : at + 4] = b"\x09\x30\0\0"
+    if compressed:
+        matrix = zlib.compress(bytes(data[128 : 136 + struct.unpack_from("<I", data, 132)[0]]))
+        data[128:] = struct.pack("<2I", 15, len(matrix)) + matrix
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.mat: .* unknown type, 12297"):
+        sources.read_mat(path, {"pt3d_68": (3, 68)})
+    savemat(path, {"pt3d_68": np.arange(204).reshape(3, 68)}, do_compression=True)
+    assert sources.read_mat(path, {"pt3d_68": (3, 68)})["pt3d_68"].shape == (3, 68)
+    savemat(path, {"pt3d_68": np.full((3, 68), "a", object)})
+    with pytest.raises(ValueError, match="pt3d_68: expected numbers, got cell"):
+        sources.read_mat(path, {"pt3d_68": (3, 68)})
