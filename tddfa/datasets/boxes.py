@@ -252,7 +252,8 @@ def _zeros(lines: list[str], at: int) -> bool:
 
 def _count(label: Path, lines: list[str], at: int) -> int:
     text = lines[at].strip() if at < len(lines) else ""
-    if not text.isascii() or not text.isdigit() or int(text) > _MAX_BOXES:
+    # Python converts no number of thousands of digits
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > _MAX_BOXES:
         raise ValueError(f"{label}, line {at + 1}: expected the number of faces, got {text[:80]!r}")
     return int(text)
 

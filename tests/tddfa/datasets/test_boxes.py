@@ -142,6 +142,7 @@ def test_wider_image_without_the_line_of_zeros(list_of):
         ("../../secret.jpg\n1\n1 2 3 4 0 0 0 0 0 0\n", "line 1: expected the name of an image"),
         ("/etc/passwd\n1\n", "line 1"),
         ("a.jpg\nmany\n", "line 2: expected the number of faces"),
+        ("a.jpg\n" + "9" * 5000 + "\n", "line 2: expected the number of faces, got .9{80}.$"),
         ("a.jpg\n", "line 2"),
         ("a.jpg\n99999999\n", "line 2"),
         ("a.jpg\n2\n1 2 3 4 0 0 0 0 0 0\n", "line 4: expected 10 numbers"),
