@@ -32,9 +32,9 @@ def test_named_outputs_and_dynamic_batch(weights, rng):
     crops = rng.integers(0, 255, (3, 120, 120, 3), dtype=np.uint8)
     outputs = model(crops)
     assert {name: value.shape for name, value in outputs.items()} == {
-        "camera": (3, 3, 4), "shape": (3, 40), "expression": (3, 55), "score": (3,),
+        "camera": (3, 3, 4), "shape": (3, 40), "expression": (3, 55), "score": (3,), "confidence": (3, 68),
     }  # fmt: skip
-    assert model.outputs == ("camera", "shape", "expression", "score")
+    assert model.outputs == ("camera", "shape", "expression", "score", "confidence")
     alone = model(crops[1:2])
     for name in outputs:
         np.testing.assert_allclose(outputs[name][1], alone[name][0], rtol=1e-3, atol=1e-3)

@@ -25,14 +25,14 @@ class TestRows:
             (face,) = aligner(row["path"])
             record = face.to_dict(aligner.decoder, dense=False)
             assert record.keys() <= row.keys()
-            for name in ("box", "score", "roi", "pose", "shape", "expression"):
+            for name in ("box", "score", "roi", "pose", "shape", "expression", "confidence"):
                 assert row[name] == pytest.approx(record[name], rel=1e-5, abs=1e-4), name
             for name in ("landmarks", "camera", "rotation", "detected_points"):
                 for mine, theirs in zip(row[name], record[name], strict=True):
                     assert mine == pytest.approx(theirs, rel=1e-5, abs=2e-3), name
             assert (row["frame"], row["time"], row["face"]) == (None, None, 0)
             assert (row["height"], row["width"]) == face.image_size
-            for name in ("track_id", "visible", "six_dof", "confidence", "pose_order", "landmark_convention"):
+            for name in ("track_id", "visible", "six_dof", "pose_order", "landmark_convention"):
                 assert row[name] == record[name], name
 
     def test_rows_tell_what_they_were_made_with(self, do, photos, tmp_path):

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 
@@ -123,7 +125,9 @@ def test_an_exported_file_is_read_back(made, crops, tmp_path):
 
 
 def test_the_file_has_the_interface_of_the_released_one(made, crops, released, tmp_path):
-    export_regressor(made, tmp_path / "a.onnx", crops[:1], {"licence": "MIT"})
+    network = copy.deepcopy(made)
+    network.add_confidence(5)
+    export_regressor(network, tmp_path / "a.onnx", crops[:1], {"licence": "MIT"})
     model, other = onnx.load(tmp_path / "a.onnx"), onnx.load(released)
 
     def described(values):
@@ -137,7 +141,8 @@ def test_the_file_has_the_interface_of_the_released_one(made, crops, released, t
     run = Model(tmp_path / "a.onnx", device="cpu", threads=1)
     for count in (1, 5):
         shapes = {name: value.shape for name, value in run(crops[:count]).items()}
-        assert shapes == {"camera": (count, 3, 4), "shape": (count, 6), "expression": (count, 4), "score": (count,)}
+        coefficients = {"camera": (count, 3, 4), "shape": (count, 6), "expression": (count, 4)}
+        assert shapes == {**coefficients, "score": (count,), "confidence": (count, 68)}
 
 
 def test_the_mode_is_kept_and_statistics_are_not_touched(made, crops, tmp_path):
