@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tddfa.crop import all_to_crop, roll_of_detections, squares_from_boxes
 from tddfa.detector import Detections, HeadPoses
-from tddfa.geometry.camera import Camera, projected
+from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.six_dof import SixDof
@@ -450,7 +450,9 @@ class Decoder:
 
     def rebuild_all(self, faces: Sequence[Face], matrices: Floats, shapes: Floats, expressions: Floats) -> list[Face]:
         """`rebuild` of n faces, with camera matrices (n, 3, 4), shapes (n, s) and expressions (n, e)."""
-        landmarks = projected(matrices, self.model_landmarks(shapes, expressions))
+        matrices = np.ascontiguousarray(matrices, dtype=np.float32)
+        on_surface = self.face_model.landmarks(shapes, expressions, matrices=matrices)
+        landmarks = self.to_convention(on_surface, matrices)
         rois = np.array([(face.roi.left, face.roi.top, face.roi.side, face.roi.angle) for face in faces])
         crop_cameras = all_to_crop(rois, matrices, self.crop_rule)
         return [

@@ -158,10 +158,3 @@ def nearest_rotations(linear: NDArray[np.float64]) -> tuple[NDArray[np.float64],
     u[mirrored, :, 2] *= -1
     singular[mirrored, 2] *= -1
     return u @ vt, singular.mean(axis=1)
-
-
-def projected(matrices: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Points (n, k, 3) of the model's frame in image px, by the camera matrix (3, 4) of each face."""
-    result: NDArray[np.float32] = points @ matrices[:, :, :3].transpose(0, 2, 1)
-    result += matrices[:, None, :, 3]
-    return result
