@@ -176,7 +176,7 @@ class Model:
     >>> from tddfa.model.assets import data_folder
     >>> regressor = Model(data_folder() / "weights/open_mb05.onnx", device="cpu")
     >>> regressor.outputs
-    ('camera', 'shape', 'expression', 'score')
+    ('camera', 'shape', 'expression', 'score', 'confidence')
     >>> regressor(np.zeros((2, 120, 120, 3), np.uint8))["camera"].shape
     (2, 3, 4)
     """

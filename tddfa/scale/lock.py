@@ -137,7 +137,7 @@ def _wait_for_silence(store: Store, beat: float, silence: float) -> None:
         if now is None:
             return
         if now != first:
-            raise LockedError(_message(store, now))
+            raise LockedError(_message(store, now, first))  # it may be read while it is written
 
 
 def _owner(token: str = "", count: int = 0) -> bytes:
@@ -148,10 +148,12 @@ def _token(content: bytes | None) -> str | None:
     return None if content is None else str(json.loads(content)["token"])
 
 
-def _message(store: Store, content: bytes) -> str:
-    try:
-        owner = json.loads(content)
-        who = f"process {owner['process']} on {owner['host']}"
-    except (ValueError, KeyError, TypeError):
-        who = "it has just started or ended"
+def _message(store: Store, *contents: bytes) -> str:
+    """Name the owner, by the first content that names one."""
+    who = "it has just started or ended"
+    for content in contents:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            owner = json.loads(content)
+            who = f"process {owner['process']} on {owner['host']}"
+            break
     return f"{store.url}: another run writes to this folder ({who})"

@@ -1,5 +1,6 @@
 """Two drivers on one folder: the second stops with a line; a dead one does not block the next."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -56,6 +57,14 @@ def test_a_second_driver_on_an_object_store_stops(memory):
     with locked(memory, beat=0.02), pytest.raises(LockedError, match=message), locked(memory, beat=0.02, silence=60):
         pass
     assert memory.read(NAME) is None
+
+
+def test_a_lock_that_is_read_while_it_is_written_names_its_owner(memory, monkeypatch):
+    memory.write(NAME, b'{"host": "other", "process": 12, "token": "x", "count": 5}')
+    contents = itertools.chain([memory.read(NAME)] * 2, itertools.repeat(b""))
+    monkeypatch.setattr(type(memory), "read", lambda *_: next(contents))
+    with pytest.raises(LockedError, match="process 12 on other"), locked(memory, beat=0.02, silence=60):
+        pass
 
 
 def test_a_driver_without_a_heartbeat_on_an_object_store_is_taken_over(memory):

@@ -75,5 +75,5 @@ def test_agreement_does_not_ask_for_landmarks_that_are_not_known(made_samples, t
     samples = [Sample(first.crop, "s", first.camera, first.shape, first.expression, some) for some in (None, landmarks)]
     write_samples(tmp_path, samples, face_model)
     apart = disagreement(Crops.open([tmp_path]), aligner.regressor, face_model)
-    assert apart[1] == pytest.approx(apart[0], abs=0.1)
+    assert apart[1] == pytest.approx(apart[0], abs=0.2)  # px; unknown ones would be 40 off
     assert 0 < apart[0] < 7
