@@ -94,7 +94,8 @@ def mix_sides(
     check_sizes(
         ((colors.shape[0], colors.shape[1]), (mirrorable.shape[0], mirrorable.shape[1]),
          (change.shape[0], change.shape[1]), (fill.shape[0], fill.shape[1]), (where.shape[0], where.shape[1]),
-         (inside.shape[0], inside.shape[1]), (sources.shape[0], sources.shape[1]), (out.shape[0], out.shape[1])), rows, columns)
+         (inside.shape[0], inside.shape[1]), (sources.shape[0], sources.shape[1]), (out.shape[0], out.shape[1])),
+        rows, columns)
     if colors.shape[2] != 3 or change.shape[2] != 3 or fill.shape[2] != 3 or out.shape[2] != 3:
         raise ValueError("expected colours of 3 numbers")
     if rows == 0 or columns == 0:
