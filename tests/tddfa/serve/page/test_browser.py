@@ -23,6 +23,8 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 sync_api = pytest.importorskip("playwright.sync_api")
 
+from tddfa import video  # noqa: E402
+
 pytestmark = [pytest.mark.slow, pytest.mark.web]
 
 MS = 120_000  # for any condition: the machine may be busy
@@ -217,9 +219,19 @@ OBSERVED = """() => {
 }"""
 
 
-def test_a_video_with_its_progress_and_one_that_is_cancelled(page, root, clip, service):
+@pytest.fixture
+def long_clip(tmp_path, astronaut):
+    """A video of 500 frames: it does not end before somebody cancels it."""
+    path = tmp_path / "long.mp4"
+    with video.Writer(path, fps=25) as writer:
+        for number in range(500):
+            writer.write(np.roll(astronaut[:300, 60:380], 2 * (number % 20), axis=1), number / 25)
+    return path
+
+
+def test_a_video_with_its_progress_and_one_that_is_cancelled(page, long_clip, clip, service):
     page.get_by_role("tab", name="Video").click()
-    choose(page, "video", root / "examples/inputs/videos/crossing.mp4")
+    choose(page, "video", long_clip)
     page.evaluate(OBSERVED)
     page.evaluate("window.cancelAt = 2")
     page.click("#video-run")
