@@ -94,6 +94,8 @@ def test_clients_of_the_service(count, record_property):
                     return error.code
 
         noted, statuses = [], []
+        ask(0)
+        time.sleep(1)  # its connection is closed, and what stays open is open
         open_before = state(process.pid)[1]
         step = max(total // 40, CLIENTS // 4)
         with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
