@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tddfa.passes import Predictions, Rows, Targets, joined, rows
 
 # Detection scores: beside a detection with the second one or more, one with less than the first is dropped. Of the 947
-# boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 are faces.
+# boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 are faces, by the
+# weights of step 4 (weights/README.md).
 _WEAK_BOX, _STRONG_BOX = 0.35, 0.75
 # Times the least score of a face: with a lower score after the first pass, a detection beside a sure face is dropped.
 # Of the detections of 68 crowds and 124 photos without faces that are dropped in the end, 93 % have less, and no face
