@@ -1,4 +1,4 @@
-"""Labels of real photos: ``tddfa train label cfp DATA OUT`` of turned faces, ``closed-eyes`` of closed eyes."""
+"""Labels of real photos: ``tddfa train label KIND DATA OUT``: turned faces, closed eyes, or better ones of crops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tddfa.bench.face_landmarker import FaceLandmarker
     from tddfa.train.labels.real_photos import Labelled
 
-KINDS = ("cfp", "closed-eyes")
+KINDS = ("cfp", "closed-eyes", "blended", "centred")
 
 _SHOWN = 32
 
@@ -26,16 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         metavar="KIND",
         help="cfp: turned faces with 30 points, one shape per person, pose of the network; persons up to 400, and 401 "
-        "to 425 for validation; closed-eyes: photos of faces with both eyes closed",
+        "to 425 for validation; closed-eyes: photos of faces with both eyes closed; blended: crops, whose labels are "
+        "fitted to landmarks between those of the network and of MediaPipe, both calibrated on --truth; centred: "
+        "crops, whose labels are moved sideways to where the network sees them on average",
     )
     parser.add_argument(
-        "data", type=Path, metavar="DATA", help="cfp: folder with cfp.npz and the photos; closed-eyes: folder of photos"
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="cfp: folder with cfp.npz and the photos; closed-eyes: photos; blended, centred: folder of crops",
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops, labels.npz, fits.png")
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="folder to write: crops, labels.npz; of photos also fits.png"
+    )
+    parser.add_argument("--truth", type=Path, metavar="FOLDER", help="blended: crops with landmarks that people placed")
     parser.add_argument(
         "--peer-mediapipe",
         metavar="PYTHON",
-        help="interpreter with mediapipe==0.10.21, which labels frontal photos; closed-eyes needs it (default: no)",
+        help="interpreter with mediapipe==0.10.21, for frontal photos; closed-eyes and blended need it (default: no)",
     )
     parser.add_argument(
         "--face-landmarker", type=Path, metavar="FILE.task", help="model for --peer-mediapipe: face_landmarker.task"
@@ -74,18 +82,15 @@ def run(options: argparse.Namespace) -> int:
     """Label, write the crops and the contact sheet; return the exit status."""
     from contextlib import ExitStack
 
-    from tddfa._shared import image_io
     from tddfa.aligner import Aligner
     from tddfa.bench.face_landmarker import FaceLandmarker
-    from tddfa.fitting.landmarks import VertexMap
-    from tddfa.train.data.samples import write_samples
-    from tddfa.train.labels.fit_photos import CONTACT_SHEET, contact_sheet
-    from tddfa.train.labels.real_photos import shown
 
     if (options.peer_mediapipe is None) != (options.face_landmarker is None):
         raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
-    if options.kind == "closed-eyes" and options.peer_mediapipe is None:
-        raise UsageError("closed-eyes: expected --peer-mediapipe PYTHON: the labels are those of MediaPipe")
+    if options.kind in ("closed-eyes", "blended") and options.peer_mediapipe is None:
+        raise UsageError(f"{options.kind}: expected --peer-mediapipe PYTHON: the labels are those of MediaPipe")
+    if options.kind == "blended" and options.truth is None:
+        raise UsageError("blended: expected --truth FOLDER: its landmarks calibrate network and teacher")
     if options.face_landmarker is not None and not options.face_landmarker.is_file():
         raise ValueError(f"--face-landmarker: {options.face_landmarker}: no such file")
     aligner = Aligner.load(own_config(options.config), device="cpu")
@@ -93,8 +98,41 @@ def run(options: argparse.Namespace) -> int:
         teacher = None
         if options.peer_mediapipe is not None:
             teacher = stack.enter_context(FaceLandmarker(options.peer_mediapipe, options.face_landmarker))
-        labelled = _labelled(options, aligner, teacher)
-    model = aligner.face_model
+        if options.kind in ("blended", "centred"):
+            _relabel_crops(options, aligner, teacher)
+        else:
+            _label_photos(options, aligner, teacher)
+    return 0
+
+
+def _relabel_crops(options: argparse.Namespace, aligner: Aligner, teacher: FaceLandmarker | None) -> None:
+    from tddfa.train.data.crops import Crops
+    from tddfa.train.labels.blended import relabelled, shifted
+
+    crops, model = Crops.open([options.data]), aligner.face_model
+    if options.kind == "centred":
+        labels, shift = shifted(crops, aligner.regressor, model)
+        crops.with_labels(labels).write(options.out)
+        print_line(f"{options.out}: {len(crops)} crops, labels moved by {shift:.2f} px to the right")
+        return
+    assert teacher is not None
+    labels, report = relabelled(crops, Crops.open([options.truth]), aligner.regressor, model, teacher)
+    crops.with_labels(labels).write(options.out)
+    errors = ", ".join(f"{name} {error:.2f} %" for name, error in report.errors.items())
+    print_line(
+        f"{options.out}: {len(crops)} crops, {report.fitted} fitted anew, moved by {report.shift:.2f} px to the right"
+    )
+    print_line(f"error inside the face on --truth, % of its size: {errors}")
+
+
+def _label_photos(options: argparse.Namespace, aligner: Aligner, teacher: FaceLandmarker | None) -> None:
+    from tddfa._shared import image_io
+    from tddfa.fitting.landmarks import VertexMap
+    from tddfa.train.data.samples import write_samples
+    from tddfa.train.labels.fit_photos import CONTACT_SHEET, contact_sheet
+    from tddfa.train.labels.real_photos import shown
+
+    labelled, model = _labelled(options, aligner, teacher), aligner.face_model
     write_samples(options.out, labelled.samples, model)
     sheet = contact_sheet(shown(labelled.samples, _SHOWN), model, VertexMap.of_300w(model))
     image_io.write(options.out / CONTACT_SHEET, sheet)
@@ -104,7 +142,6 @@ def run(options: argparse.Namespace) -> int:
         f"{validation} marked for validation; {labelled.left_out} without pose or left out"
     )
     print_line(_yaw(labelled))
-    return 0
 
 
 def _labelled(options: argparse.Namespace, aligner: Aligner, teacher: FaceLandmarker | None) -> Labelled:

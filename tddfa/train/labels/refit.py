@@ -43,21 +43,26 @@ _NOISE = 0.015
 _SURE, _UNSURE = 12.0, 22.0
 
 
-def predicted_landmarks(crops: Crops, regressor: Regressor, model: FaceModel) -> Floats:
+def predicted_landmarks(
+    crops: Crops, regressor: Regressor, model: FaceModel, around: NDArray[np.floating] | None = None
+) -> Floats:
     """Predict the 68 landmarks of crops: (n, 68, 2), px of the stored crops.
 
     Parameters
     ----------
     crops : Crops
-        With known parameters, which place the crop.
     regressor : Regressor
         Makes the predictions.
     model : FaceModel
         Of the regressor and of the labels.
+    around : ndarray (n, 68, 2), optional
+        Landmarks that place the crops; by default those of the labels' parameters, which must be known then. Where
+        some of a crop are NaN, it is placed as the stored crop was made.
     """
     predicted = np.zeros((len(crops), 68, 2), dtype=np.float32)
     passes = [(scale, flipped) for scale in _SCALES for flipped in (False, True)]
-    labelled = labelled_landmarks(crops.labels, model)
+    labelled = labelled_landmarks(crops.labels, model) if around is None else around.astype(np.float32)
+    labelled[~np.isfinite(labelled).all(axis=(1, 2))] = np.nan
     for first in range(0, len(crops), _BATCH):
         rows = range(first, min(first + _BATCH, len(crops)))
         images = [crops.image(row) for row in rows]
