@@ -28,7 +28,10 @@ _MAX_SECONDS = 15  # of one example, in time of the processor; the limit of a me
 _WAITING = 20  # by which the time on the clock of a busy machine may be longer
 _MAX_MESSAGE = 2000
 
-_NUMBERS = (b"0", b"-1", b"1e999", b"nan", b"-inf", b"9" * 5000, b"0x10", b"1_0", b"2147483648", b"9223372036854775808")
+_NUMBERS = (
+    b"0", b"-1", b"1e999", b"nan", b"-inf", b"9" * 5000, b"1" * 400, b"0x10", b"1_0", b"2147483648",
+    b"9223372036854775808",
+)  # fmt: skip
 _BYTES = (b"\0", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r", b"\xed\xa0\x80", b"\x1b[31m", "\u0661".encode())
 
 

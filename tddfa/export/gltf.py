@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.reading.text import parse_json
+
 GENERATOR = "tddfa"
 """The program that made a file, in its ``asset``."""
 
@@ -67,8 +69,8 @@ class Gltf:
                 chunks.append((kind, data[at + 8 : at + 8 + size]))
                 at += 8 + size
             whole = magic == _MAGIC and version == _VERSION and at == length <= len(data)
-            tree = json.loads(chunks[0][1]) if whole and chunks[0][0] == b"JSON" else None
-        except (struct.error, ValueError, IndexError, RecursionError):
+            tree = parse_json(chunks[0][1].decode()) if whole and chunks[0][0] == b"JSON" else None
+        except (struct.error, ValueError, IndexError):
             tree = None
         if not isinstance(tree, dict):
             raise ValueError("not a whole binary glTF file (.glb), version 2")

@@ -12,6 +12,8 @@ from tddfa._shared.errors import FormatError, reason
 MAX_YAML = 1 << 20
 """Characters of YAML that are parsed: its parser takes ten seconds for them."""
 
+_MAX_DIGITS = 308  # of a float of 64 bits
+
 
 def parse_json(text: str) -> Any:
     """Parse JSON.
@@ -19,7 +21,8 @@ def parse_json(text: str) -> Any:
     Raises
     ------
     FormatError
-        If it is none, or nested too deep. The message is one line without the file name: the caller adds it.
+        If it is none, nested too deep, or has a whole number that no float holds. The message is one line without
+        the file name: the caller adds it.
 
     Examples
     --------
@@ -28,9 +31,15 @@ def parse_json(text: str) -> Any:
     {'faces': []}
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also a number with thousands of digits
         raise FormatError(f"not JSON that can be read: {reason(error)}") from error
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:  # an array of floats that is made of it raises `OverflowError`
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tddfa._shared.errors import FormatError
 from tddfa._shared.packages import needs
 from tddfa._shared.reading.regular import regular_size
+from tddfa._shared.reading.text import parse_json
 from tddfa.scan.mesh import Scan
 
 logger = logging.getLogger(__name__)
@@ -147,9 +147,9 @@ def _glb_claims(path: Path) -> list[int]:
         if length > path.stat().st_size:
             raise FormatError(f"{path}: damaged: it claims {length} bytes of JSON, and has {path.stat().st_size}")
         try:
-            content = json.loads(file.read(length))
+            content = parse_json(file.read(length).decode())
             return [int(accessor["count"]) for accessor in content.get("accessors", ())]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise FormatError(f"{path}: not a scan that can be read: its JSON is damaged") from error
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from FaceBoxes.anchors import METADATA_KEY
 from tddfa._shared.errors import TddfaError
+from tddfa._shared.reading.text import parse_json
 from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
@@ -25,6 +26,7 @@ from tddfa.train.detector.networks import (
     Predictions,
     Separable,
 )
+from tddfa.train.engine.checkpoint import described_shapes
 
 _DESCRIPTION_KEY = "network"
 # Largest accepted differences between torch and the exported file, whose sums have another order.
@@ -160,14 +162,16 @@ def load_onnx(path: str | os.PathLike[str]) -> FaceBoxes:
     try:
         data = path.read_bytes()
         graph = Graph(data)
-        network = FaceBoxes.of_description(
-            {**json.loads(graph.metadata[_DESCRIPTION_KEY]), "frozen_norms": True}
-        ).eval()
+        described = {**parse_json(graph.metadata[_DESCRIPTION_KEY]), "frozen_norms": True}
+        shapes = described_shapes(FaceBoxes.of_description, described, len(graph.constants))
+        if sum(shape.numel() for shape in shapes.values()) > len(data):
+            raise ValueError(f"it describes more weights than a file of {len(data)} bytes has")
+        network = FaceBoxes.of_description(described).eval()
         _copy_weights(network, graph)
         worst = difference(network, data)
         if not all(worst[name] <= limit for name, limit in _MAX_ERROR.items()):
             raise ValueError(f"its outputs differ from the network's by {worst}")
-    except (OSError, GraphError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, GraphError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ImportFailed(
             f"{path}: expected a detector (.onnx) as written by tddfa train detector: {reason}"

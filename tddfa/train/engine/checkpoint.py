@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.files import write_atomic
 
 FORMAT = 1
+_MAKERS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.tensor, torch.randn)
+_MADE_PER_TENSOR = 4  # of the file, while its network is built
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -70,6 +73,42 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     return state
 
 
+class _ShapesOnly(TorchFunctionMode):
+    """Leaves out random initial weights: torch imports its compiler for them, where there is no memory (1.5 s).
+
+    Ends a network that has many more tensors than the file: a number of layers in a damaged file may be any.
+    """
+
+    def __init__(self, tensors: int) -> None:
+        super().__init__()
+        self._tensors = tensors
+        self._left = _MADE_PER_TENSOR * (tensors + 10)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        # in no other function: one that ends `torch.no_grad` must not fail
+        self._left -= func in _MAKERS
+        if self._left < 0 and func in _MAKERS:
+            raise ValueError(f"it describes a network of many more than the {self._tensors} tensors that it has")
+        options = kwargs or {}
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+            return options["tensor"] if "tensor" in options else args[0]
+        return func(*args, **options)
+
+
+def described_shapes(build: Callable[[Any], nn.Module], described: Any, tensors: int) -> dict[str, torch.Size]:
+    """Shapes of the weights of a network that a file of so many tensors describes; takes no memory for them.
+
+    Raises
+    ------
+    ValueError
+        If it has many more tensors; `build` may raise others.
+    """
+    with torch.device("meta"), _ShapesOnly(tensors):
+        return {name: value.shape for name, value in build(described).state_dict().items()}
+
+
 @contextmanager
 def taken_from(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise `CheckpointError` if a ``with`` block cannot use the state of a checkpoint, which may be of any kind."""
@@ -99,8 +138,7 @@ def load_network(path: str | os.PathLike[str], kind: str, build: Callable[[Any],
     """
     state = load_checkpoint(path, kind)
     with taken_from(path):
-        with torch.device("meta"):  # without memory for sizes that the weights do not have
-            expected = {name: value.shape for name, value in build(state["describe"]).state_dict().items()}
+        expected = described_shapes(build, state["describe"], len(state["network"]))
         for name, shape in expected.items():
             if state["network"][name].shape != shape:
                 raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(state['network'][name].shape)}")

@@ -68,6 +68,11 @@ def test_vertices_at_one_place_become_one(tmp_path):
         ("a.ply", b"ply\nformat nothing\n", "not a scan that can be read"),
         ("a.stl", b"\0" * 80 + struct.pack("<I", 2**31) + b"\0" * 50, "it claims"),
         ("a.glb", b"glTF" + struct.pack("<IIII", 2, 100, 2**31, 0x4E4F534A), "it claims"),
+        (
+            "a.glb",
+            b"glTF" + struct.pack("<IIII", 2, 20, 31, 0x4E4F534A) + b'{"accessors":[{"count":1e999}]}',
+            "damaged",
+        ),
         ("a.glb", b"PK\3\4 nothing at all here", "does not begin like a .glb"),
     ],
 )

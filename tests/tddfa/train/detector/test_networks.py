@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,20 @@ def test_rotations_are_added_to_a_trained_network(made):
         assert torch.equal(one, other)
     upright = decode_rotations(after.rotations[0].numpy())
     assert np.abs(upright - np.eye(3)).max() < 0.7, "untrained heads give upright faces"
+
+
+@pytest.mark.parametrize("changed", ['"stem": 1000000000000', '"blocks": [1000000000000', '"stem": -1'])
+def test_a_file_that_describes_a_network_of_another_size_is_refused_at_once(tmp_path, changed):
+    """Before it takes memory, or time to build."""
+    onnx = pytest.importorskip("onnx")
+    tiny = FaceBoxes(Architecture(stem=2, channels=(4,), blocks=(0,)), Anchors(ANCHORS.maps[:1]))
+    model = onnx.load_from_string(to_onnx(tiny.eval(), {}))
+    (described,) = (each for each in model.metadata_props if each.key == "network")
+    key = changed.partition(" ")[0]
+    described.value = re.sub(rf"{key} \[?\d+", changed, described.value)
+    (tmp_path / "d.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ImportFailed, match=r"d.onnx: expected a detector.*(describes|negative|channels over 0)"):
+        load_onnx(tmp_path / "d.onnx")
 
 
 def test_another_file_is_refused(tmp_path, root):

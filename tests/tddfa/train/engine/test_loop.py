@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint  # noqa: E402
+from tddfa.train.engine.checkpoint import CheckpointError, load_checkpoint, load_network, save_checkpoint  # noqa: E402
 from tddfa.train.engine.loop import BEST, CHECKPOINT, LOG, train  # noqa: E402
 from tddfa.train.engine.settings import Schedule  # noqa: E402
 
@@ -185,6 +185,23 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
     torch.save([1, 2], path)
     with pytest.raises(CheckpointError, match="format 1"):
         load_checkpoint(path, "line")
+
+
+def stack(layers):
+    return torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(layers)))
+
+
+def test_a_network_is_built_with_the_weights_of_its_checkpoint(tmp_path):
+    network = stack(2)
+    save_checkpoint(tmp_path / BEST, {"kind": "stack", "describe": 2, "network": network.state_dict()})
+    read = load_network(tmp_path / BEST, "stack", stack)
+    assert all(torch.equal(got, network.state_dict()[name]) for name, got in read.state_dict().items())
+
+
+def test_a_number_of_layers_that_takes_for_ever_is_refused(tmp_path):
+    save_checkpoint(tmp_path / BEST, {"kind": "stack", "describe": 10**12, "network": stack(2).state_dict()})
+    with pytest.raises(CheckpointError, match="many more than the 4 tensors"):
+        load_network(tmp_path / BEST, "stack", stack)
 
 
 def test_loading_a_checkpoint_runs_no_code(tmp_path):
