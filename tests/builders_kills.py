@@ -1,9 +1,15 @@
-"""A process that is killed at the n-th change of a file: used by tests of commands that write."""
+"""A process that is killed at the n-th change of a file: used by tests of commands that write.
+
+``python builders_kills.py MODULE ...`` imports modules and forks a command for each line on its input: `ForkingKiller`.
+"""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -92,6 +98,10 @@ __attribute__((destructor)) static void tell(void) {
 """
 
 
+_KILL_AT = "TDDFA_TEST_KILL_AT"
+_SECONDS = 600
+
+
 class Killer:
     """Runs commands of ``tddfa`` that die at a change of a file: a write, a rename, a removal or a new length.
 
@@ -107,28 +117,94 @@ class Killer:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             pytest.skip("needs a C compiler (Debian, Ubuntu: apt install gcc)")
-        source, self._library = folder / "kill.c", folder / "kill.so"
+        source, library = folder / "kill.c", folder / "kill.so"
         self._counts = folder / "changes"
         source.write_text(_SOURCE)
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", self._library, source], check=True, timeout=100)
-
-    def run(self, command: Sequence[object], at: int, cwd: Path) -> int:
-        """Run a command that dies at its `at`-th change, or to its end for 0; return its status, -9 for dead."""
-        environment = {
+        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source], check=True, timeout=100)
+        self._environment = {
             **os.environ,
-            "LD_PRELOAD": str(self._library),
-            "TDDFA_TEST_KILL_AT": str(at),
+            "LD_PRELOAD": str(library),
             "TDDFA_TEST_CHANGES": str(self._counts),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
-        words = [sys.executable, "-m", "tddfa", *map(str, command)]
-        done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode in (0, 1, -9) and "Traceback" not in done.stderr, done.stderr
-        return done.returncode
+
+    def run(self, command: Sequence[object], at: int, cwd: Path) -> int:
+        """Run a command that dies at its `at`-th change, or to its end for 0; return its status, -9 for dead."""
+        status, errors = self._run(list(map(str, command)), at, cwd)
+        assert status in (0, 1, -9) and "Traceback" not in errors, errors
+        return status
+
+    def _run(self, words: list[str], at: int, cwd: Path) -> tuple[int, str]:
+        words = [sys.executable, "-m", "tddfa", *words]
+        environment = {**self._environment, _KILL_AT: str(at)}
+        done = subprocess.run(
+            words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+        return done.returncode, done.stderr
 
     def changes(self, command: Sequence[object], cwd: Path, status: int = 0) -> int:
         """Run a command to its end, which has this status; return the number of its changes."""
         self._counts.unlink(missing_ok=True)
         assert self.run(command, 0, cwd) == status
         return int(self._counts.read_text())
+
+
+class ForkingKiller(Killer):
+    """A `Killer` whose commands are forked from one process that has imported modules, which take seconds each time.
+
+    Parameters
+    ----------
+    folder : Path
+        As of `Killer`.
+    modules : sequence of str
+    """
+
+    def __init__(self, folder: Path, modules: Sequence[str]) -> None:
+        super().__init__(folder)
+        self._server = subprocess.Popen(
+            [sys.executable, __file__, *modules],
+            env=self._environment,  # without the number of a change, so that those of imports do not count
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _run(self, words: list[str], at: int, cwd: Path) -> tuple[int, str]:
+        assert self._server.stdin is not None and self._server.stdout is not None
+        print(json.dumps([words, at, str(cwd)]), file=self._server.stdin, flush=True)
+        status, errors = json.loads(self._server.stdout.readline())
+        return status, errors
+
+    def close(self) -> None:
+        """End the process."""
+        self._server.communicate()
+
+
+def _forked(words: list[str], at: int, cwd: str) -> tuple[int, str]:
+    """Run a command in a child; return its status and what it printed."""
+    reading, writing = os.pipe()  # a file would be one whose changes count
+    child = os.fork()
+    if child == 0:
+        signal.alarm(_SECONDS)
+        for descriptor in (1, 2):
+            os.dup2(writing, descriptor)
+        os.close(reading)
+        os.close(writing)
+        os.chdir(cwd)
+        os.environ[_KILL_AT] = str(at)
+        sys.argv = ["tddfa", *words]
+        from tddfa.__main__ import main
+
+        sys.exit(main())  # by the usual way, where the changes are told
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
+        printed = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), printed
+
+
+if __name__ == "__main__":
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
+    for line in sys.stdin:
+        print(json.dumps(_forked(*json.loads(line))), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders_kills import Killer
+from builders_kills import ForkingKiller, Killer
 from tddfa.model.runtime import Model
 
 pytestmark = pytest.mark.slow
@@ -121,10 +122,18 @@ def test_converted_files(killer, kills, upstream, tmp_path, monkeypatch, record_
     assert ours(contents(tmp_path / "cache")).keys() == whole.keys()
 
 
-def test_a_training(killer, kills, root, tmp_path, record_property):
+@pytest.fixture
+def forking_killer(tmp_path_factory):
+    """For a training: torch, the writer of ONNX files and TensorBoard take most of the time of a short one."""
+    for name in ("torch", "onnx"):
+        pytest.importorskip(name)
+    modules = ("torch._dynamo", "onnx", "tddfa.cli", "tddfa.train.scan.task")
+    with contextlib.closing(ForkingKiller(tmp_path_factory.mktemp("killer"), modules)) as killer:
+        yield killer
+
+
+def test_a_training(forking_killer, kills, root, tmp_path, record_property):
     """Checkpoints and networks can be read after each kill, and the training resumes to its end."""
-    pytest.importorskip("torch")
-    pytest.importorskip("onnx")
     from tddfa.model.face_model import FaceModel
     from tddfa.synthetic.scans import ScanSettings
     from tddfa.train.engine.checkpoint import load_checkpoint
@@ -137,13 +146,13 @@ def test_a_training(killer, kills, root, tmp_path, record_property):
         "schedule: {steps: 4, batch_size: 1, validate_every: 2, save_every_minutes: 0.000001, log_every: 1}\n"
     )
     command = ["train", "scan", "--config", "t.yml", "--out", "run"]
-    changes = killer.changes(command, tmp_path)
+    changes = forking_killer.changes(command, tmp_path)
     names = {name for name in contents(tmp_path / "run") if not name.startswith(EVENTS)}
     checkpoints = [name for name in names if name.endswith(".pt")]
     assert checkpoints and any(name.endswith(".onnx") for name in names)
     for at in moments(changes, kills, 6):
         shutil.rmtree(tmp_path / "run")
-        assert killer.run(command, at, tmp_path) == -9
+        assert forking_killer.run(command, at, tmp_path) == -9
         for path in (tmp_path / "run").glob("*"):
             if path.suffix == ".pt":
                 load_checkpoint(path, "scan landmarker")
@@ -155,6 +164,6 @@ def test_a_training(killer, kills, root, tmp_path, record_property):
             elif path.suffix != ".part" and not path.name.startswith(EVENTS):
                 raise AssertionError(f"expected no file {Path(path).name}")
         begun = any((tmp_path / "run" / name).exists() for name in checkpoints)
-        assert killer.run([*command, *["--resume"] * begun], 0, tmp_path) == 0
+        assert forking_killer.run([*command, *["--resume"] * begun], 0, tmp_path) == 0
         assert {name for name in ours(contents(tmp_path / "run")) if not name.startswith(EVENTS)} == names
     record_property("kills", kills)
