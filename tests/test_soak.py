@@ -1,6 +1,7 @@
 """Long runs: memory stays where it is after the first part, and no descriptor is left open.
 
-Short forms by ``pytest -m slow``; ``pytest -m soak --soak 1`` takes 10,000 frames, 5,000 photos and 6,400 requests.
+Short forms by ``pytest -m slow``; ``pytest -m soak --soak 1`` takes 10,000 frames, 5,000 photos, 6,400 requests and two
+hours of a camera, which are 180,000 frames.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def at_rest(process, descriptors):
 
 
 @pytest.mark.parametrize(
-    ("kind", "whole", "least"), [("photos", 5000, 60), ("video", 10_000, 120), ("webcam", 10_000, 120)]
+    ("kind", "whole", "least"), [("photos", 5000, 60), ("video", 10_000, 120), ("webcam", 180_000, 120)]
 )
 def test_commands(root, tmp_path, count, record_property, kind, whole, least):
     command = [sys.executable, root / "tests/builders_soak.py", kind, str(count(whole, least)), tmp_path]

@@ -52,6 +52,18 @@ def box_length(points: ArrayLike) -> float:
     return float(np.sqrt(width * height))
 
 
+def spans_box(points: ArrayLike) -> bool:
+    """Whether x and y of points (n, 2 or more) are finite, with a box around them whose area is over 0 and finite.
+
+    Examples
+    --------
+    >>> spans_box([[0, 0], [9, 4]]), spans_box([[0, 0], [9, 0]]), spans_box([[0, 0], [1e308, 1e308]])
+    (True, False, False)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return 0 < box_length(points) < np.inf
+
+
 def eye_length(points: ArrayLike) -> float:
     """Distance between the outer eye corners of 68 points (68, 2 or 3), in 2D or 3D.
 

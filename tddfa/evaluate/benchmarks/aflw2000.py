@@ -101,7 +101,7 @@ def _read(
         raise ValueError(f"{path}: expected its image beside it, got none")
     arrays = sources.read_mat(path, SHAPES)
     ground_truth, pose = arrays["pt3d_68"].T, np.degrees(arrays["Pose_Para"][0, :3])
-    if len(pose) < 3 or not metrics.box_length(ground_truth) > 0:
+    if len(pose) < 3 or not metrics.spans_box(ground_truth):
         raise ValueError(f"{path}: expected three angles and landmarks that span a box")
     labels, yaw = {"original": ground_truth[:, :2]}, {"": float(metrics.wrapped(pose[1]))}
     try:
@@ -164,7 +164,7 @@ def _by_name(
 
 def _columns(path: Path, points: Any) -> Floats:
     columns = np.asarray(points, dtype=np.float64)[:2].T
-    if columns.shape != (68, 2) or not np.isfinite(columns).all() or not metrics.box_length(columns) > 0:
+    if columns.shape != (68, 2) or not metrics.spans_box(columns):
         raise ValueError(f"{path}: expected 68 finite points that span a box for every image")
     return columns
 

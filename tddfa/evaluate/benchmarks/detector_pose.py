@@ -72,9 +72,9 @@ def _read(path: Path, detector: Detector) -> _Image:
         raise ValueError(f"{path}: expected its image beside it, got none")
     arrays = sources.read_mat(path, SHAPES)
     points, pose = arrays["pt3d_68"][:2].T, np.degrees(arrays["Pose_Para"][0, :3])
-    size = float((points.max(axis=0) - points.min(axis=0)).max())
-    if len(pose) < 3 or not size > 0:
+    if len(pose) < 3 or not metrics.spans_box(points):
         raise ValueError(f"{path}: expected three angles and landmarks that span a box")
+    size = float(np.ptp(points, axis=0).max())
     image = image_io.read(file)
     scale = min(1.0, SMALL / size)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

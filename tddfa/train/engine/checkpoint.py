@@ -142,6 +142,7 @@ def load_network(path: str | os.PathLike[str], kind: str, build: Callable[[Any],
         for name, shape in expected.items():
             if state["network"][name].shape != shape:
                 raise ValueError(f"{name}: expected shape {tuple(shape)}, got {tuple(state['network'][name].shape)}")
-        network = build(state["describe"])
+        with _ShapesOnly(len(expected)):
+            network = build(state["describe"])
         network.load_state_dict(state["network"])
     return network.eval()
