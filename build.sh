@@ -100,7 +100,8 @@ print(max(cores, 1))
 ')
     info "running the tests in $processes processes (some minutes)"
     # Unbuffered, so that a log shows the progress too. One thread each: the cores are taken by the other tests.
-    PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+    # Compiled files are written, or every command that a test starts compiles all modules again.
+    PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
       "$bin/python" -m pytest -n "$processes" --dist worksteal -p no:benchmark ;;
   *) info "done; try: $bin/python demo.py -f examples/inputs/astronaut.jpg -o 3d" ;;
 esac
