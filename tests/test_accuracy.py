@@ -3,13 +3,20 @@
 ``pytest tests/test_accuracy.py -s`` prints their tables. The limits are the measured figures with a small margin.
 """
 
+import shutil
+
 import pytest
 
+from tddfa.datasets.files import image_beside
+from tddfa.datasets.pts import held_out
 from tddfa.evaluate import benchmarks
 from tddfa.evaluate.report.table import table
 from tddfa.evaluate.result import Setup
 
 pytestmark = pytest.mark.evaluation
+
+# Images at the most, evenly spread: without a face, the detector looks at each of them four times.
+LIMITS = {"negatives": 120}
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +24,10 @@ def measured(aligner, evaluation):
     """Runs a benchmark once, and prints its table."""
     results = {}
 
-    def run(name):
+    def run(name, data=evaluation):
         if name not in results:
-            results[name] = benchmarks.benchmark(name).evaluate(Setup(evaluation, aligner))
+            setup = Setup(data, aligner, limit=LIMITS.get(name))
+            results[name] = benchmarks.benchmark(name).evaluate(setup)
             print(f"\n{table(results[name])}")
         return results[name]
 
@@ -55,18 +63,29 @@ def test_head_pose(measured):
     assert result.value("pose.ground_truth.rotation") <= 6.6
 
 
-def test_lfpw_from_the_detector(measured):
-    """The last 30 % by name, which no training may use."""
-    result = measured("300w")
-    assert result.settings["images.lfpw (last 30 %)"] >= 100
-    assert result.value("lfpw (last 30 %).missed.detector") <= 1
-    assert result.value("lfpw (last 30 %).nme.detector.51") <= 3.55
-    assert result.value("lfpw (last 30 %).nme.ground_truth.51") <= 3.5
-    assert result.value("lfpw (last 30 %).failures_10.detector.51") <= 0.9
-    assert result.value("lfpw (last 30 %).ear_correlation.detector") >= 0.7
+@pytest.fixture
+def held_out_lfpw(evaluation, tmp_path):
+    """The last 30 % by name, which no training may use, in a folder of their own."""
+    folder = tmp_path / "held_out"
+    folder.mkdir()
+    for labels in held_out(evaluation / "lfpw"):
+        shutil.copy(labels, folder)
+        shutil.copy(image_beside(labels), folder)
+    return folder
+
+
+def test_lfpw_from_the_detector(measured, held_out_lfpw):
+    result = measured("300w", held_out_lfpw.parent)
+    assert result.settings["images.held_out"] >= 100
+    assert result.value("held_out.missed.detector") <= 1
+    assert result.value("held_out.nme.detector.51") <= 3.55
+    assert result.value("held_out.nme.ground_truth.51") <= 3.5
+    assert result.value("held_out.failures_10.detector.51") <= 0.9
+    assert result.value("held_out.ear_correlation.detector") >= 0.7
 
 
 def test_images_without_faces(measured):
     result = measured("negatives")
     assert result.settings["images"] >= 50
-    assert result.value("false.faces") <= 0.02
+    assert 0.05 < result.value("false.detector") <= 5
+    assert result.value("false.faces") <= 0.02, "what the detector shows too readily, the face score drops"

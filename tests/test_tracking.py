@@ -18,14 +18,18 @@ def cast(aligner, two_people):
     return [*(Head.from_photo(two_people, aligner, face=face) for face in faces), made_up]
 
 
-def follow(aligner, scene, count, cast, **options):
+def played(scene, count, cast):
+    return frames(scene, count, (360, 640), seed=3, heads=cast)
+
+
+def follow(aligner, scene, **options):
     """Ids (frames, people), -1 where not detected; visibility (frames, people); number of false faces; tracks; tracker.
 
     The tracks of a single person are the landmarks, predicted and ground truth: two arrays (frames, 68, 3).
     """
     tracker = Tracker(aligner, **options)
     ids, visible, false, predicted, target = [], [], 0, [], []
-    for image, heads in frames(scene, count, (360, 640), seed=3, heads=cast):
+    for image, heads in scene:
         faces = list(tracker(image))
         row = []
         for head in heads:
@@ -53,7 +57,7 @@ def switches(ids):
 
 
 def test_two_crossing_faces_keep_their_ids_and_no_frame_is_lost(aligner, cast):
-    ids, visible, false, *_, tracker = follow(aligner, "crossing", 300, cast)
+    ids, visible, false, *_, tracker = follow(aligner, played("crossing", 300, cast))
     clear = visible > 0.65  # a face that is half hidden may be lost
     print(
         f"\ncrossing, 300 frames: {switches(ids)} id switches, {np.sum((ids < 0) & clear)} of {clear.sum()} faces lost,"
@@ -68,7 +72,7 @@ def test_two_crossing_faces_keep_their_ids_and_no_frame_is_lost(aligner, cast):
 
 
 def test_a_face_that_leaves_and_returns_keeps_its_id(aligner, cast):
-    ids, visible, *_ = follow(aligner, "leaving", 285, cast, remember=5)
+    ids, visible, *_ = follow(aligner, played("leaving", 285, cast), remember=5)
     gone = (visible < 0.05).any(axis=1)
     assert gone.any()
     assert (visible[-1] > 0.9).all()
@@ -77,14 +81,15 @@ def test_a_face_that_leaves_and_returns_keeps_its_id(aligner, cast):
 
 
 def test_new_tracks_start_at_a_cut(aligner, cast):
-    ids, visible, *_ = follow(aligner, "cut", 150, cast)
+    ids, visible, *_ = follow(aligner, played("cut", 150, cast))
     assert not ((ids < 0) & (visible > 0.65)).any()
 
 
 @pytest.mark.parametrize("scene", ["turn", "nod", "talking", "blinking"])
 def test_smoothing_reduces_jitter_and_keeps_the_error(aligner, cast, scene):
-    *_, raw, target, _ = follow(aligner, scene, 90, cast, smooth="none")
-    *_, smooth, _, _ = follow(aligner, scene, 90, cast, smooth="one_euro")
+    shown = list(played(scene, 90, cast))
+    *_, raw, target, _ = follow(aligner, shown, smooth="none")
+    *_, smooth, _, _ = follow(aligner, shown, smooth="one_euro")
     assert len(raw) == len(smooth) == 90, "detected in every frame"
     size = np.sqrt(np.ptp(target[..., :2], axis=1).prod(axis=-1)).mean()
     errors = [100 * np.linalg.norm((a - target)[..., :2], axis=-1).mean() / size for a in (raw, smooth)]

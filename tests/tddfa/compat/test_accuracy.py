@@ -16,7 +16,7 @@ def test_aflw2000_equals_the_reference_formula(evaluation, fetched, reference, b
     ours = Aligner.load("mb05_120x120", device="cpu")
     exact = Aligner.load("mb05_120x120", device="cpu", exact_crop=True)
     yaws, errors = [], []
-    for path in sorted((evaluation / "aflw2000").glob("*.jpg")):
+    for path in sorted((evaluation / "aflw2000").glob("*.jpg"))[::4]:
         labels, image = loadmat(path.with_suffix(".mat")), cv2.imread(str(path))
         truth = labels["pt3d_68"][:2].T.astype(np.float64)
         square = reference.square_of_landmarks(truth)

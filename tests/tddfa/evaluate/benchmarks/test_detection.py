@@ -130,6 +130,3 @@ def test_on_real_images(aligner, evaluation):
     assert actual.value("detect.all.ap.iou50.over-96") > 0.85
     assert actual.value("detect.all.ap.iou40.48-96") > 0.6
     assert actual.value("detect.all.ap.iou40.all") > actual.value("detect.all.ap.iou50.all") > 0.2
-    without = negatives.evaluate(Setup(evaluation, aligner, limit=60))
-    assert without.value("false.faces") <= 0.05 < without.value("false.detector") <= 5
-    assert without.value("false.faces") <= 0.02, "what the detector shows too readily, the face score drops"
