@@ -19,6 +19,7 @@ from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.smoke import made_crops
 from tddfa.train.regressor.task import EXPORTED
 
+_HEADS, _VALIDATION_HEADS = 12, 2
 _STEPS, _BATCH = 24, 16
 _MEASURED_VIEWS = 12
 
@@ -57,7 +58,8 @@ def smoke(out: Path) -> SmokeResult:
     """
     config = Config.load(config_path("open_mb05"))
     model = FaceModel.load(verified(config.face_model))
-    outcome = finetune(smoke_settings(made_crops(out / "crops", model), config), out)
+    crops = made_crops(out / "crops", model, _HEADS, _VALIDATION_HEADS)
+    outcome = finetune(smoke_settings(crops, config), out)
     if not outcome.finished:
         return SmokeResult(False, outcome)
     (head,) = rendered_heads(model, 1, _MEASURED_VIEWS, seed=1000)

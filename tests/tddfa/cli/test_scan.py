@@ -25,13 +25,14 @@ class Network:
 
 
 @pytest.fixture(autouse=True)
-def mean_network(monkeypatch, aligner):
+def mean_network(monkeypatch, aligner, remembered_poses):
     """The landmarks of the mean face, in place of a trained network."""
 
     def load(path=None, *, snap="geodesic", points=None, register=True, device="auto", threads=None):
         return module.ScanLandmarker(Network(mean_landmarks(aligner.face_model)), aligner, snap=snap, points=points)
 
     monkeypatch.setattr(module.ScanLandmarker, "load", load)
+    monkeypatch.setattr(module, "find_pose", remembered_poses)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """The shipped face model is what the script makes of the first edition."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tddfa.modelling.build import build, write
 
 
 def test_the_script_makes_the_shipped_file(first, root, tmp_path):
+    """The UV map too: its coordinates are multiples of 2**-18, so within 1e-6 they are equal."""
     made = np.load(write(build(first), tmp_path / "open_face.npz"))
     shipped = np.load(root / "configs/open_face.npz")
     assert made.files == shipped.files
@@ -19,7 +22,8 @@ def test_the_script_makes_the_shipped_file(first, root, tmp_path):
 
 
 def test_equal_arrays_give_an_equal_file(first, tmp_path):
-    one, other = (write(first, tmp_path / name).read_bytes() for name in ("one.npz", "other.npz"))
+    small = replace(first, shape_basis=first.shape_basis[:2], expression_basis=first.expression_basis[:2])
+    one, other = (write(small, tmp_path / name).read_bytes() for name in ("one.npz", "other.npz"))
     assert one == other
 
 

@@ -192,12 +192,6 @@ def test_unused_vertices_are_beside_used_ones(draft):
     assert {tuple(uv) for uv in draft.uv[unused].tolist()} <= {tuple(uv) for uv in draft.uv[used].tolist()}
 
 
-def test_same_map_each_time(closed, made):
-    again = unwrapped(closed)
-    for name, array in made.arrays().items():
-        np.testing.assert_array_equal(array, again.arrays()[name])
-
-
 def test_a_face_without_sockets_is_refused(closed):
     extra = {name: array for name, array in closed.extra.items() if name != "region_socket"}
     with pytest.raises(ValueError, match="draft: expected sockets and an inner mouth"):

@@ -24,6 +24,13 @@ class MeanNetwork:
         return {"heat": np.exp(squared / (-2 * 0.08**2)).astype(np.float32)}
 
 
+@pytest.fixture(scope="package", autouse=True)
+def poses_found_once(remembered_poses):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tddfa.scan.landmarker.find_pose", remembered_poses)
+        yield
+
+
 @pytest.fixture(scope="session")
 def landmarker(aligner):
     return ScanLandmarker(MeanNetwork(mean_landmarks(aligner.face_model)), aligner)
