@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 _INT32_MAX = 2**31 - 1
 
@@ -17,17 +17,36 @@ def float_array(
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected numbers, got dtype {array.dtype}")
-    if array.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
-    ):
-        wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
+    _check_shape(name, array, shape)
     with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, and are refused below
         array = np.ascontiguousarray(array, dtype=np.float32)
     if finite and not np.isfinite(array).all():
         bad = array.size - np.count_nonzero(np.isfinite(array))
         raise ValueError(f"{name}: expected finite float32 values, got {bad} that are NaN or infinite")
     return array
+
+
+def check_array(name: str, array: Any, shape: tuple[int | None, ...], dtype: DTypeLike) -> None:
+    """Refuse what is not an array of this dtype and shape; None in `shape` is any length."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name}: expected an array of {np.dtype(dtype)}, got {got}")
+    _check_shape(name, array, shape)
+
+
+def check_native(name: str, array: Any, shape: tuple[int | None, ...], dtype: DTypeLike) -> None:
+    """Refuse what the native code cannot read as it is: as `check_array`, and C-contiguous."""
+    check_array(name, array, shape, dtype)
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name}: expected a C-contiguous array, got strides {array.strides}")
+
+
+def _check_shape(name: str, array: NDArray[Any], shape: tuple[int | None, ...]) -> None:
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+    ):
+        wanted = ", ".join("n" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
 
 
 def triangle_array(triangles: ArrayLike, rows_name: str, rows: int) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR._checks import real, supersampling, thread_count
+from Sim3DR._checks import check_array, real, supersampling, thread_count
 from Sim3DR._library import native
 from Sim3DR.raster import Raster
 from Sim3DR.rendering import Rendering
@@ -118,9 +118,9 @@ def composite(
             raise ValueError(f"raster: expected {channels} or {channels + 1} attributes, got {given}")
     else:
         given = layer.shape[2] if isinstance(layer, np.ndarray) and layer.ndim == 3 else 0
-        _check_bytes("layer", layer, (rows, columns, channels if given != channels + 1 else given))
+        check_array("layer", layer, (rows, columns, channels if given != channels + 1 else given), np.uint8)
     if palette is not None:
-        _check_bytes("palette", palette, (256, 3))
+        check_array("palette", palette, (256, 3), np.uint8)
     if any(value % factor for value in (rows, columns, raster.left, raster.top)):
         raise ValueError(
             f"raster: expected a window of whole pixels of the image, {factor} x {factor} of its own, "
@@ -157,19 +157,8 @@ def _colors(raster: Raster | Rendering) -> tuple[NDArray[np.uint8], int]:
     return raster.colors, raster.channels
 
 
-def _check_bytes(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
-        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"{name}: expected an array of uint8, got {got}")
-    if array.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
-    ):
-        wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
-
-
 def _window(name: str, image: NDArray[np.uint8], raster: Raster | Rendering, factor: int) -> NDArray[np.uint8]:
-    _check_bytes(name, image, (None, None, 3))
+    check_array(name, image, (None, None, 3), np.uint8)
     rows, columns = raster.depth.shape
     left, top = raster.left // factor, raster.top // factor
     right, bottom = left + columns // factor, top + rows // factor

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from Sim3DR._checks import float_array, supersampling, thread_count, triangle_array
+from Sim3DR._checks import check_array, check_native, float_array, supersampling, thread_count, triangle_array
 from Sim3DR._library import native
 
 _CULL = {"none": 0, "back": 1, "front": 2}
@@ -54,18 +54,9 @@ class Raster:
         shape = np.shape(self.triangle_id)
         if len(shape) != 2:
             raise ValueError(f"Raster.triangle_id: expected shape (h, w), got {shape}")
-        for name, array, want, dtype in (
-            ("depth", self.depth, shape, np.float32),
-            ("triangle_id", self.triangle_id, shape, np.int32),
-            ("barycentric", self.barycentric, (*shape, 2), np.float32),
-        ):
-            if not isinstance(array, np.ndarray) or array.dtype != dtype:
-                got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-                raise TypeError(f"Raster.{name}: expected an array of {np.dtype(dtype)}, got {got}")
-            if array.shape != want:
-                raise ValueError(f"Raster.{name}: expected shape {want}, got {array.shape}")
-            if not array.flags.c_contiguous:
-                raise ValueError(f"Raster.{name}: expected a C-contiguous array, got strides {array.strides}")
+        check_native("Raster.depth", self.depth, shape, np.float32)
+        check_native("Raster.triangle_id", self.triangle_id, shape, np.int32)
+        check_native("Raster.barycentric", self.barycentric, (*shape, 2), np.float32)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -369,11 +360,7 @@ def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[NDArray[Any]]) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
-        got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected an array of {dtype}, got {got}")
-    if out.shape != shape:
-        raise ValueError(f"out: expected shape {shape}, got {out.shape}")
+    check_array("out", out, shape, dtype)
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError("out: expected a C-contiguous, writeable array, got one that is not")
     # Overwritten ids or triangles would be read as indices: out of bounds, which is worse than wrong pixels.

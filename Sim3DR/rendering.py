@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from Sim3DR._checks import float_array, thread_count
+from Sim3DR._checks import check_native, float_array, thread_count
 from Sim3DR._library import native
 from Sim3DR.raster import Scene, empty
 
@@ -40,11 +39,9 @@ class Rendering:
 
     def __post_init__(self) -> None:
         """Check the invariants that the native code relies on."""
-        for name, array, shape, dtype in (
-            ("depth", self.depth, (None, None), np.float32),
-            *([] if self.colors is None else [("colors", self.colors, (*np.shape(self.depth), 4), np.uint8)]),
-        ):
-            _check(name, array, shape, np.dtype(dtype))
+        check_native("Rendering.depth", self.depth, (None, None), np.float32)
+        if self.colors is not None:
+            check_native("Rendering.colors", self.colors, (*self.depth.shape, 4), np.uint8)
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -100,16 +97,3 @@ def render(
     arguments = (left, top, scene.cull, thread_count(threads), depth, colors)
     native.render(scene.vertices, scene.triangles, values, *arguments)
     return Rendering(depth, colors, 0 if values is None else values.shape[1], left, top)
-
-
-def _check(name: str, array: Any, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"Rendering.{name}: expected an array of {dtype}, got {got}")
-    if array.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
-    ):
-        wanted = ", ".join("n" if want is None else str(want) for want in shape)
-        raise ValueError(f"Rendering.{name}: expected shape ({wanted}), got {array.shape}")
-    if not array.flags.c_contiguous:
-        raise ValueError(f"Rendering.{name}: expected a C-contiguous array, got strides {array.strides}")
