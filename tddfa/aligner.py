@@ -341,11 +341,12 @@ class Aligner:
         targets = joined(parts)
         # with a least score of 0, every detection is reported
         chosen = boxes is None and rois is None and self.rotations != "all" and bool(self.min_score)
-        if chosen and self.sure_score is not None:
+        sure = self.sure_score if chosen else None
+        if sure is not None:
             targets = promising(targets)
         first = Aligned(targets, passes.first(images, targets))
-        if chosen and self.sure_score is not None:
-            first = likely(first, self.sure_score, self.min_score or 0.0)
+        if sure is not None:
+            first = likely(first, sure, self.min_score or 0.0)
         aligned = first._replace(predicted=passes.further(images, *first))
         if rois is None and self.rotations != "off" and self.sure_score is not None:
             ignored_below = self.min_score if boxes is None and self.rotations == "auto" else None
