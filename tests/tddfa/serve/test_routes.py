@@ -102,7 +102,7 @@ class TestDraw:
         def no_texture(*_, **__):
             raise ValueError("mesh: expected a mesh with uv, got none")
 
-        monkeypatch.setattr("tddfa.outputs.unwrap", no_texture)  # as of a face model without a texture
+        monkeypatch.setattr("tddfa.outputs.prepared.unwrap", no_texture)  # as of a face model without a texture
         for route, accept, name in (
             ("/v1/draw/uv_tex", "*/*", "uv_tex"), ("/v1/faces", "model/gltf-binary", "model/gltf-binary"),
         ):  # fmt: skip

@@ -1,0 +1,69 @@
+"""`Options`: the settings of the outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tddfa.draw import Style
+from tddfa.geometry.intrinsics import Intrinsics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings of the outputs. Which of them has an effect on which kind: `Kind.options`.
+
+    Attributes
+    ----------
+    suffix : str
+        Format of the images: ".jpg", ".png" or another that OpenCV writes.
+    background : {"image", "black"}
+        What a surface is drawn over.
+    alpha : float or None
+        Opacity of a drawn surface, 0..1. None takes 0.6 for 3d (1 over black), and 0.85 for 6dof.
+    style : {"paper", "classic"}
+        How the surface of 3d is drawn (`tddfa.draw.mesh`).
+    ears : bool
+        Draw the ears of surfaces.
+    pose_style : {"box", "axes"}
+        How the pose is drawn.
+    uv_size : int
+        Side of the UV texture, px.
+    uv_mask : bool
+        Also write which pixels of the texture were visible, mirrored or filled.
+    raw_depth : {"png", "npy"} or None
+        Also write depth as numbers: a 16-bit PNG (`DEPTH_STEPS_PER_PX` steps per px from the farthest point, plus 1;
+        0 where there is no face) or float32 px (NaN where there is no face).
+    ascii : bool
+        Write .ply as text.
+    vertex_colors : bool
+        Give the vertices of meshes the colours of the image; in .glb in place of the texture.
+    space : {"image", "head"} or None
+        Where meshes lie: as in the image, or upright at the head's centre, in cm. None is "head" for .glb, whose
+        unit is metres, and "image" for the others.
+    kind_in_mesh_names : bool
+        Name meshes as 3DDFA_V2 does: ``me_obj.obj`` instead of ``me.obj``.
+    intrinsics : Intrinsics or None
+        The camera, for 6dof and the JSON. None assumes the one of img2pose (`Intrinsics.assumed`).
+
+    Examples
+    --------
+    >>> from tddfa.outputs import Options
+    >>> Options(background="black").uv_size
+    512
+    """
+
+    suffix: str = ".jpg"
+    background: Literal["image", "black"] = "image"
+    alpha: float | None = None
+    style: Style = "paper"
+    ears: bool = True
+    pose_style: Literal["box", "axes"] = "box"
+    uv_size: int = 512
+    uv_mask: bool = False
+    raw_depth: Literal["png", "npy"] | None = None
+    ascii: bool = False
+    vertex_colors: bool = False
+    space: Literal["image", "head"] | None = None
+    kind_in_mesh_names: bool = False
+    intrinsics: Intrinsics | None = None
