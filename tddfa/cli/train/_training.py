@@ -228,35 +228,32 @@ def _schedule(schedule: Schedule, options: argparse.Namespace) -> Schedule:
     return replace(schedule, **given)
 
 
+def _overridden(settings: Any, options: argparse.Namespace, **others: Any) -> Any:
+    """The settings with the options that all trainings have, and `others`, in the place of their values."""
+    given = _given(options, init="init", workers="workers")
+    return replace(settings, schedule=_schedule(settings.schedule, options), **given, **others)
+
+
 def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
     from tddfa.train.engine.settings import Folder
 
-    given = _given(options, init="init", workers="workers", data="data")
-    if "data" in given:
-        given["data"] = tuple(Folder(*entry) for entry in given["data"])
-    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
-
-
-def _override_detector(settings: Any, options: argparse.Namespace) -> Any:
-    given = _given(options, init="init", workers="workers")
-    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+    if options.data is None:
+        return _overridden(settings, options)
+    return _overridden(settings, options, data=tuple(Folder(*entry) for entry in options.data))
 
 
 def _override_jvcr(settings: Any, options: argparse.Namespace) -> Any:
-    settings = replace(settings, **_given(options, stage="stage"))
-    return _override_regressor(settings, options)
+    return _override_regressor(replace(settings, **_given(options, stage="stage")), options)
 
 
 def _override_score(settings: Any, options: argparse.Namespace) -> Any:
-    given = _given(options, init="init", workers="workers", samples="samples")
-    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+    return _overridden(settings, options, **_given(options, samples="samples"))
 
 
 def _override_scan(settings: Any, options: argparse.Namespace) -> Any:
-    given = _given(options, init="init", workers="workers", data="data")
-    if "data" in given:
-        given["data"] = tuple(given["data"])
-    return replace(settings, schedule=_schedule(settings.schedule, options), **given)
+    if options.data is None:
+        return _overridden(settings, options)
+    return _overridden(settings, options, data=tuple(options.data))
 
 
 def _override_multiview(settings: Any, options: argparse.Namespace) -> Any:
@@ -297,7 +294,7 @@ TRAININGS = (
         export="tddfa.train.detector.task:export_best",
         smoke="tddfa.train.detector.smoke:smoke",
         add_options=lambda _: None,
-        override=_override_detector,
+        override=_overridden,
     ),
     Training(
         name="multiview",

@@ -263,22 +263,13 @@ def train_jvcr(
         Folder of the stages' folders and of the exported network.
     resume : bool
         Continue from the last checkpoint in `out`; stages before it are not repeated.
-    device : str
-        Device of torch.
-    show : bool
-        Show a progress bar.
+    device, show
+        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions.
 
     Returns
     -------
     Outcome
         Of the last stage that was trained.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If data, weights or a checkpoint to continue from are missing or damaged.
-    FileExistsError
-        If `out` has a checkpoint and `resume` is False.
     """
     torch.set_num_threads(settings.threads)
     model = FaceModel.load(settings.face_model)

@@ -124,21 +124,8 @@ def train_scan(
     Parameters
     ----------
     settings : ScanTrainingSettings
-    out : Path
-        Folder for checkpoints, logs and the exported network.
-    resume : bool
-        Continue from the checkpoint in `out`; the settings must be the same.
-    device : str
-        Device of torch.
-    show : bool
-        Show a progress bar.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If data, weights or the checkpoint to resume from are missing or damaged.
-    FileExistsError
-        If `out` has a checkpoint and `resume` is False.
+    out, resume, device, show
+        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.schedule.seed)

@@ -189,21 +189,9 @@ def train_score(
     Parameters
     ----------
     settings : ScoreSettings
-    out : Path
-        Folder for samples, checkpoints, logs and the exported network.
-    resume : bool
-        Continue from the checkpoint in `out`, with the samples that are there; the settings must be the same.
-    device : str
-        Device of torch.
-    show : bool
-        Show progress bars.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If images, weights or the checkpoint to resume from are missing or damaged.
-    FileExistsError
-        If `out` has a checkpoint and `resume` is False.
+    out, resume, device, show
+        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions. The samples are in `out` too, and
+        a resumed training takes them from there.
     """
     if not resume and (out / CHECKPOINT).exists():
         raise FileExistsError(f"{out / CHECKPOINT}: a training is there already; resume it, or choose another folder")
