@@ -146,13 +146,31 @@ def integer(low: int, high: int) -> Any:
     return parse
 
 
+def add_out_option(parser: argparse.ArgumentParser, what: str, default: str = "results") -> None:
+    """Add ``--out``, the folder for what a command writes."""
+    parser.add_argument(
+        "--out", type=Path, default=Path(default), metavar="DIR", help=f"folder for {what} (default: %(default)s)"
+    )
+
+
+def add_config_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, meaning: str) -> None:
+    """Add ``-c``, the model."""
+    parser.add_argument(
+        "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml", help=f"{meaning} (default: %(default)s)"
+    )
+
+
+def add_fraction_option(parser: argparse.ArgumentParser, name: str, default: float, meaning: str) -> None:
+    """Add an option for a fraction of some data."""
+    parser.add_argument(
+        name, type=fraction, default=default, metavar="FRACTION", help=f"{meaning} (default: %(default)g)"
+    )
+
+
 def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = True) -> None:
     """Add the options that choose a model, where it runs and, with `convention`, its landmark convention."""
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "-c", "--config", default="open_mb05", metavar="NAME|FILE.yml",
-        help="name or config file of the model (default: %(default)s)",
-    )  # fmt: skip
+    add_config_option(group, "name or config file of the model")
     group.add_argument(
         "--weights", metavar="DIR",
         help="folder of weights that the installed package does not have, such as weights/ of a checkout "

@@ -14,6 +14,7 @@ from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._common import (
     Steps,
     add_model_options,
+    add_out_option,
     faces_text,
     fraction,
     integer,
@@ -52,10 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_inputs(
         "-f", "--images-path", metavar="PHOTO", help="photos, folders of photos, or patterns such as 'photos/*.jpg'"
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("results/aligned"), metavar="DIR",
-        help="folder for the crops (default: %(default)s)",
-    )  # fmt: skip
+    add_out_option(parser, "the crops", "results/aligned")
     parser.add_aliases("--out", "--output-path")
     parser.add_argument(
         "--json", action="store_true",

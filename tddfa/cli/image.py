@@ -14,6 +14,7 @@ from tddfa.cli._camera_options import CameraChoice, add_camera_options, camera_c
 from tddfa.cli._common import (
     Steps,
     add_model_options,
+    add_out_option,
     faces_text,
     has_display,
     load_aligner,
@@ -67,9 +68,7 @@ def add_parser(commands: Any) -> None:
         "-f", "--img-fp", metavar="PHOTO", help="photos, folders of photos, or patterns such as 'photos/*.jpg'"
     )
     add_kinds_option(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the files (default: %(default)s)"
-    )
+    add_out_option(parser, "the files")
     parser.add_argument(
         "--json", action="store_true",
         help="also write DIR/<photo>.json: boxes, landmarks, pose, expression, 6DoF (default: no)",

@@ -13,7 +13,7 @@ from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
-from tddfa.cli._common import INTERRUPTED, load_aligner, load_networks, print_line
+from tddfa.cli._common import INTERRUPTED, add_out_option, load_aligner, load_networks, print_line
 from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
@@ -63,9 +63,7 @@ def add_parser(commands: Any) -> None:
         "-f", "--video-fp", metavar="SOURCE", help="a video file, a URL, or a folder of images", many=False
     )
     add_kind_option(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the video (default: %(default)s)"
-    )
+    add_out_option(parser, "the video")
     parser.add_argument(
         "--save", type=_record_file, metavar="FILE",
         help="also write the faces to a .jsonl, .npz or .parquet file, as animated heads to a .glb file, or the first "

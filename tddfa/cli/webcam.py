@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser
 from tddfa.cli._camera_options import CameraChoice, camera_choice
-from tddfa.cli._common import faces_text, has_display, integer, load_aligner, load_networks, print_line
+from tddfa.cli._common import (
+    add_out_option,
+    faces_text,
+    has_display,
+    integer,
+    load_aligner,
+    load_networks,
+    print_line,
+)
 from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
@@ -60,10 +68,7 @@ def add_parser(commands: Any) -> None:
         default=["0"],
     )  # fmt: skip
     add_kind_option(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR",
-        help="folder for saved images, and for the video (default: %(default)s)",
-    )  # fmt: skip
+    add_out_option(parser, "saved images, and for the video")
     parser.add_argument("--mirror", action="store_true", help="flip frames horizontally, as in a mirror (default: no)")
     parser.add_argument(
         "--frames", type=integer(1, 10**9), metavar="N", help="stop after N frames (default: until the source ends)"

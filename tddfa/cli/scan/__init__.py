@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import Parser, UsageError
-from tddfa.cli._common import Steps, integer, print_line, print_warning
+from tddfa.cli._common import Steps, add_out_option, integer, print_line, print_warning
 from tddfa.cli._paths import Photo, check_targets, input_files, output_stems
 from tddfa.cli._summary import do_photos
 
@@ -39,9 +39,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run_scan)
     parser.add_inputs("-f", "--scan", metavar="FILE", help="scans, folders of scans, or patterns such as 'scans/*.ply'")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder for the files (default: %(default)s)"
-    )
+    add_out_option(parser, "the files")
     parser.add_argument(
         "-o", "--opt", type=_kinds, default=list(_KINDS), metavar="KIND,KIND",
         help=f"files to write, with commas between them: {', '.join(_KINDS)} (default: all)",

@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import integer, own_config, print_line
+from tddfa.cli._common import add_config_option, integer, own_config, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``tddfa train convention``."""
     parser.add_argument("target", type=Path, metavar="OUT.npz", help="the copy to write")
     parser.add_argument("crops", nargs="+", type=Path, metavar="CROPS", help="folders of labelled crops")
-    parser.add_argument(
-        "-c", "--config", default="open_mb05", help="the model whose face model is copied (default: %(default)s)"
-    )
+    add_config_option(parser, "the model whose face model is copied")
     parser.add_argument("--like", required=True, metavar="CONFIG", help="the model that has the landmarks elsewhere")
     parser.add_argument("--name", required=True, help="name of the landmark convention")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import fraction, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, own_config, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,29 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the landmarks are on the face model: vertices (k,), or triangles and weights (k, 3), and pairs "
         "(p, 2) whose distance is fitted too, as of lids (default: the 68 of 300-W)",
     )
-    parser.add_argument(
-        "--first",
-        type=fraction,
-        default=1.0,
-        metavar="FRACTION",
-        help="fraction of the photos, the first by name (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--validation",
-        type=fraction,
-        default=0.05,
-        metavar="FRACTION",
-        help="fraction of the faces, the last by name, marked for validation and never trained on; at least one of two "
-        "faces or more; 0: none (default: %(default)g)",
-    )
+    add_fraction_option(parser, "--first", 1.0, "fraction of the photos, the first by name")
+    add_fraction_option(
+        parser, "--validation", 0.05,
+        "fraction of the faces, the last by name, marked for validation and never trained on; at least one of two "
+        "faces or more; 0: none",
+    )  # fmt: skip
     parser.add_argument("--source", default="photos", metavar="NAME", help="name of the photos in the labels")
-    parser.add_argument(
-        "-c",
-        "--config",
-        default="open_mb05",
-        metavar="NAME|FILE.yml",
-        help="the model whose face model is fitted (default: %(default)s)",
-    )
+    add_config_option(parser, "the model whose face model is fitted")
     parser.add_argument(
         "--deviation",
         choices=("unit", "alike"),

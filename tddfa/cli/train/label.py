@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tddfa._shared.terminal.parser import UsageError
-from tddfa.cli._common import fraction, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, own_config, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -48,19 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--face-landmarker", type=Path, metavar="FILE.task", help="model for --peer-mediapipe: face_landmarker.task"
     )
-    parser.add_argument(
-        "--first",
-        type=fraction,
-        default=0.8,
-        metavar="FRACTION",
-        help="closed-eyes: fraction of the photos, the first by name (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--validation",
-        type=fraction,
-        default=0.25,
-        metavar="FRACTION",
-        help="closed-eyes: fraction of these, the last by name, marked for validation (default: %(default)g)",
+    add_fraction_option(parser, "--first", 0.8, "closed-eyes: fraction of the photos, the first by name")
+    add_fraction_option(
+        parser, "--validation", 0.25, "closed-eyes: fraction of these, the last by name, marked for validation"
     )
     parser.add_argument(
         "--pose",
@@ -69,13 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how far the pose may leave that of the network: standard deviation about each axis (default: cfp 2, "
         "closed-eyes 4)",
     )
-    parser.add_argument(
-        "-c",
-        "--config",
-        default="open_mb05",
-        metavar="NAME|FILE.yml",
-        help="the model whose network predicts the pose, and whose face model is fitted (default: %(default)s)",
-    )
+    add_config_option(parser, "the model whose network predicts the pose, and whose face model is fitted")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import progress
-from tddfa.cli._common import fraction, integer, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, integer, own_config, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -63,13 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=Path, metavar="FILE.json", help="JVCR's list of --photos and their landmarks in 3D"
     )
-    parser.add_argument(
-        "--first",
-        type=fraction,
-        default=1.0,
-        metavar="FRACTION",
-        help="fraction of the photos, the first by name (default: %(default)g)",
-    )
+    add_fraction_option(parser, "--first", 1.0, "fraction of the photos, the first by name")
     parser.add_argument(
         "--count",
         type=integer(1, 10_000_000),
@@ -95,13 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=integer(0, 2**31), default=0, metavar="N", help="seed of all random numbers (default: 0)"
     )
     parser.add_argument("--source", default="photos", metavar="NAME", help="name of the photos in the labels")
-    parser.add_argument(
-        "-c",
-        "--config",
-        default="open_mb05",
-        metavar="NAME|FILE.yml",
-        help="the model whose face model the labels are of; agreeing, refitted: its network too (default: %(default)s)",
-    )
+    add_config_option(parser, "the model whose face model the labels are of; agreeing, refitted: its network too")
 
 
 def run(options: argparse.Namespace) -> int:
