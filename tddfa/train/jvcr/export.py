@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from tddfa._shared.files import write_atomic
 from tddfa.jvcr.grid import POINT_COUNT
-from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder
+from tddfa.train.engine.export import write_checked
 from tddfa.train.jvcr.networks import Jvcr
-from tddfa.train.regressor.export import TOLERANCE, ExportError
 from tddfa.train.regressor.networks import PIXEL_MEAN, PIXEL_SCALE
 
 
@@ -43,16 +39,7 @@ def export_jvcr(
     Returns
     -------
     float
-        Largest difference from torch, relative to the output's largest value or 1.
-
-    Raises
-    ------
-    ValueError
-        If there are no crops.
-    ExportError
-        If an output differs by more than `TOLERANCE`.
-    OSError
-        If the file cannot be written.
+        As of `tddfa.train.regressor.export.export_regressor`, and so are the exceptions.
     """
     if not len(crops):
         raise ValueError("crops: expected at least one to compare outputs on, got none")
@@ -63,22 +50,7 @@ def export_jvcr(
         predicted = network(torch.from_numpy(crops).to(next(network.parameters()).device))
     network.train(was_training)
     expected = {"points": predicted.points, **{_volume(i): own for i, own in enumerate(predicted.volumes)}}
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / "network.onnx"
-        trial.write_bytes(data)
-        exported = Model(trial, device="cpu", threads=1)(crops)
-    worst = 0.0
-    for name, tensor in expected.items():
-        value = tensor.cpu().numpy()
-        if exported[name].shape != value.shape:
-            raise ExportError(f"{path}: {name}: expected shape {value.shape}, got {exported[name].shape}")
-        difference = float((np.abs(exported[name] - value) / max(np.abs(value).max(initial=0), 1)).max(initial=0))
-        # not "greater than", so that NaN fails
-        if not difference <= TOLERANCE:
-            raise ExportError(f"{path}: {name}: differs from torch by {difference:.2g}, more than {TOLERANCE}")
-        worst = max(worst, difference)
-    write_atomic(path, data)
-    return worst
+    return write_checked(path, data, expected, lambda model: model(crops))
 
 
 def _volume(index: int) -> str:

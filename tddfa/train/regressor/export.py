@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tddfa._shared.errors import TddfaError
-from tddfa._shared.files import write_atomic
 from tddfa.landmarks68 import COUNT
-from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
+from tddfa.train.engine.export import write_checked
 from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
 
 Floats = NDArray[np.float32]
 
 FEATURES = "features"
 """Output that `tddfa.train.score` adds to a regressor."""
-
-TOLERANCE = 1e-4
-"""Largest difference from torch, relative to the output's largest value or 1."""
-
-
-class ExportError(TddfaError, ValueError):
-    """The outputs of the file differ from those of the network."""
 
 
 def export_regressor(
@@ -60,7 +49,7 @@ def export_regressor(
     ValueError
         If there are no crops.
     ExportError
-        If an output differs by more than `TOLERANCE`.
+        If an output differs by more than `tddfa.train.engine.export.TOLERANCE`.
     OSError
         If the file cannot be written.
     """
@@ -72,22 +61,7 @@ def export_regressor(
     with torch.no_grad():
         expected = network(torch.from_numpy(crops).to(network.mean.device)).outputs()
     network.train(was_training)
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / "network.onnx"
-        trial.write_bytes(data)
-        exported = Model(trial, device="cpu", threads=1)(crops)
-    worst = 0.0
-    for name, tensor in expected.items():
-        value = tensor.cpu().numpy()
-        if exported[name].shape != value.shape:
-            raise ExportError(f"{path}: {name}: expected shape {value.shape}, got {exported[name].shape}")
-        difference = np.abs(exported[name] - value) / max(np.abs(value).max(initial=0), 1)
-        # not "greater than", so that NaN fails
-        if not difference.max(initial=0) <= TOLERANCE:
-            raise ExportError(f"{path}: {name}: differs from torch by {difference.max():.2g}, more than {TOLERANCE}")
-        worst = max(worst, float(difference.max(initial=0)))
-    write_atomic(path, data)
-    return worst
+    return write_checked(path, data, expected, lambda model: model(crops))
 
 
 def regressor_onnx(network: Regressor, notes: Mapping[str, str]) -> bytes:

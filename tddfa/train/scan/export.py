@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tddfa._shared.errors import TddfaError
-from tddfa._shared.files import write_atomic
-from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder
 from tddfa.scan.graph import FEATURES, NEIGHBOURS, SUPERS, Graph, make_graph
+from tddfa.train.engine.export import write_checked
 from tddfa.train.scan.network import GATE, LIMIT, NEAR, GraphBatch, ScanNetwork, StratifiedLayer
 from tddfa.train.scan.settings import ScanTrainingSettings
 
-TOLERANCE = 1e-4
-"""Largest difference from torch, relative to the largest heat or 1."""
-
 # Points of the trial graph on which the file is compared with torch.
 _TRIAL_POINTS = 300
-
-
-class ExportError(TddfaError, ValueError):
-    """The heat of the file differs from that of the network."""
 
 
 def export_scan(network: ScanNetwork, path: Path, settings: ScanTrainingSettings) -> float:
@@ -49,7 +39,7 @@ def export_scan(network: ScanNetwork, path: Path, settings: ScanTrainingSettings
     Raises
     ------
     ExportError
-        If the heat differs by more than `TOLERANCE`.
+        If the heat differs by more than `tddfa.train.engine.export.TOLERANCE`.
     OSError
         If the file cannot be written.
     """
@@ -64,17 +54,8 @@ def export_scan(network: ScanNetwork, path: Path, settings: ScanTrainingSettings
     rng = np.random.default_rng(0)
     graph = make_graph(*rng.normal(size=(2, _TRIAL_POINTS, 3)))
     with torch.no_grad():
-        expected = network(one_graph(graph)).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder) / "network.onnx"
-        trial.write_bytes(data)
-        exported = Model(trial, device="cpu", threads=1).run(vars(graph))["heat"]
-    worst = float(np.abs(exported - expected).max() / max(np.abs(expected).max(), 1))
-    # not "greater than", so that NaN fails
-    if not worst <= TOLERANCE:
-        raise ExportError(f"{path}: differs from torch by {worst:.2g}, more than {TOLERANCE}")
-    write_atomic(path, data)
-    return worst
+        expected = {"heat": network(one_graph(graph))}
+    return write_checked(path, data, expected, lambda model: model.run(vars(graph)))
 
 
 def one_graph(graph: Graph) -> GraphBatch:

@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from tddfa.model.runtime import Model  # noqa: E402
-from tddfa.train.regressor.export import ExportError, export_regressor, regressor_onnx  # noqa: E402
+from tddfa.train.engine.export import ExportError  # noqa: E402
+from tddfa.train.regressor.export import export_regressor, regressor_onnx  # noqa: E402
 from tddfa.train.regressor.networks import MobileNet, Regressor, load_onnx  # noqa: E402
 
 OUTPUTS = ("camera", "shape", "expression", "score")
