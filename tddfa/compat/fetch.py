@@ -19,6 +19,7 @@ from tddfa._shared.reading.text import parse_json
 from tddfa.compat import bfm, networks
 from tddfa.compat.download import DownloadError, OfflineError, check, digest, download
 from tddfa.compat.torch_file import read_state
+from tddfa.detector.fetch_yunet import FOREHEAD_CROP
 from tddfa.model.assets import cache_folder
 
 COMMIT = "1b6c67601abffc1e9f248b291708aef0e43b55ae"
@@ -72,18 +73,11 @@ detector:
 """
 WITH_OURS = "open_mb05_3ddfa_v2"
 """Name of the config of ``open_mb05`` with 3DDFA_V2's detector."""
-_WITH_OURS = """\
+_WITH_OURS = f"""\
 # open_mb05 with 3DDFA_V2's detector, converted by tddfa. What each key means: tddfa/model/config.py.
 base: open_mb05
 
-crop:                  # its boxes begin at the forehead, those of our detector below it
-  size: 120            # px, side of the crop
-  box_length: mean     # the length of a box is (w + h) / 2;
-  box_shift_y: 0.155   # from a box: the centre moves down by this times its length
-  box_scale: 1.11      # from a box: the side, times its length
-  landmark_scale: 1.25 # from landmarks: the side, times the longer side of their box
-
-"""
+{FOREHEAD_CROP}"""
 
 
 @dataclass

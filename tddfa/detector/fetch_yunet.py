@@ -17,10 +17,7 @@ ORIGIN = "libfacedetection.train, Apache-2.0; its training set WIDER FACE is for
 
 CONFIG = "open_mb05_yunet"
 """Name of the config of ``open_mb05`` with YuNet as its detector."""
-_TEXT = f"""\
-# open_mb05 with YuNet as its detector ({ORIGIN}). What each key means: tddfa/model/config.py.
-base: open_mb05
-
+FOREHEAD_CROP = """\
 crop:                  # its boxes begin at the forehead, those of our detector below it
   size: 120            # px, side of the crop
   box_length: mean     # the length of a box is (w + h) / 2;
@@ -28,7 +25,14 @@ crop:                  # its boxes begin at the forehead, those of our detector 
   box_scale: 1.11      # from a box: the side, times its length
   landmark_scale: 1.25 # from landmarks: the side, times the longer side of their box
 
-detector:
+"""
+"""The section of a config for a detector whose boxes begin at the forehead."""
+
+_TEXT = f"""\
+# open_mb05 with YuNet as its detector ({ORIGIN}). What each key means: tddfa/model/config.py.
+base: open_mb05
+
+{FOREHEAD_CROP}detector:
   kind: yunet
   model: {FILE}
   score: 0.5
