@@ -18,7 +18,7 @@ from tddfa.modelling.attributes import with_attributes
 from tddfa.modelling.closing import trimmed, with_mouth, with_sockets, without_inverted
 from tddfa.modelling.draft import Draft
 from tddfa.modelling.gaze import with_gaze
-from tddfa.modelling.mediapipe import stored_arrays
+from tddfa.modelling.teacher import stored_arrays
 from tddfa.modelling.unwrap import unwrapped
 
 # Arrays whose bytes hardly shrink are stored as they are: they are read faster.

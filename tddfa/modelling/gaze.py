@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tddfa.modelling.closing import Sphere, front_of_eye
 from tddfa.modelling.draft import LEFT_EYE, RIGHT_EYE, Draft
-from tddfa.modelling.mediapipe import IRISES, stored_arrays
+from tddfa.modelling.mediapipe import IRISES
+from tddfa.modelling.teacher import stored_arrays
 
 GAZE_DEGREES = 30.0
 """Rotation of an eyeball at weight 1. Apple does not publish one for ARKit; common rigs take about 30 degrees."""

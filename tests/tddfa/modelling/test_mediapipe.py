@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from builders import make_face_model
-from tddfa.modelling import mediapipe
-from tddfa.modelling.mediapipe import Detections, Labels, Positions
+from tddfa.modelling import mediapipe, teacher
+from tddfa.modelling.teacher import Detections, Labels, Positions
 
 UPPER_LID, LOWER_LID = [384, 385, 386, 387, 388], [381, 380, 374, 373, 390]
 UPPER_LIP, LOWER_LIP = [81, 82, 13, 312, 311], [178, 87, 14, 317, 402]
@@ -19,8 +19,8 @@ def model(aligner):
 
 @pytest.fixture(scope="module")
 def stored():
-    arrays = mediapipe.stored_arrays()
-    assert str(arrays["points_mediapipe_licence"]) == mediapipe.LICENCE
+    arrays = teacher.stored_arrays()
+    assert str(arrays["points_mediapipe_licence"]) == teacher.LICENCE
     return Positions(arrays["points_mediapipe_triangles"], arrays["points_mediapipe_weights"])
 
 
@@ -45,11 +45,11 @@ def expressed(model, stored, name):
 def test_the_stored_positions_have_the_documented_layout(stored):
     assert stored.triangles.shape == stored.weights.shape == (mediapipe.COUNT, 3)
     assert stored.triangles.dtype == np.int32 and stored.weights.dtype == np.float32
-    assert mediapipe.STORED.stat().st_size < 16_000
+    assert teacher.STORED.stat().st_size < 16_000
 
 
 def test_the_licence_is_named():
-    assert "Apache-2.0" in mediapipe.LICENCE and "Google" in mediapipe.LICENCE
+    assert "Apache-2.0" in teacher.LICENCE and "Google" in teacher.LICENCE
 
 
 def test_weights_are_barycentric(stored):
@@ -208,7 +208,7 @@ def test_mirror_order_of_points(rng):
     points = rng.uniform(0, 100, (5, 8, 2))
     order = np.array([1, 0, 2, 4, 3, 5, 7, 6])
     flipped = points[:, order] + rng.normal(0, 1, points.shape)
-    np.testing.assert_array_equal(mediapipe.mirror_order(points, flipped), order)
+    np.testing.assert_array_equal(teacher.mirror_order(points, flipped), order)
 
 
 def test_both_passes_are_united(rng):
