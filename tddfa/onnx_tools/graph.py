@@ -95,13 +95,6 @@ class Graph:
         gone = {id(node) for node in nodes}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
 
-    def replace_input(self, old: str, new: str) -> None:
-        """Replace the tensor `old` by `new` in the inputs of all nodes."""
-        for node in self.nodes:
-            for k, name in enumerate(node.input):
-                if name == old:
-                    node.input[k] = new
-
     def _name(self, kind: str) -> str:
         taken = {name for node in self.nodes for name in node.output} | set(self.constants) | set(self.inputs)
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +33,6 @@ class Crops:
 
     def __init__(self, shards: Sequence[Shard], labels: Labels, place: NDArray[np.int64], weight: Floats) -> None:
         self._shards, self.labels, self._place, self._weight = list(shards), labels, place, weight
-        self._decoded: Image | None = None
 
     @classmethod
     def open(cls, folders: Iterable[str | os.PathLike[str] | tuple[str | os.PathLike[str], float]]) -> Crops:
@@ -74,9 +72,6 @@ class Crops:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_decoded": None}
-
     @property
     def sources(self) -> dict[str, int]:
         """How many crops there are of each source."""
@@ -85,10 +80,7 @@ class Crops:
 
     def take(self, rows: Rows | Flags) -> Crops:
         """Some of the crops, by number or by mask."""
-        part = Crops(self._shards, self.labels.take(rows), self._place[rows], self._weight[rows])
-        if self._decoded is not None:
-            part._decoded = self._decoded[rows]
-        return part
+        return Crops(self._shards, self.labels.take(rows), self._place[rows], self._weight[rows])
 
     def split(self, validation: bool) -> Crops:
         """The crops for validation, or those for training."""
@@ -112,8 +104,6 @@ class Crops:
         ValueError
             If its file is not a JPEG, or not square.
         """
-        if self._decoded is not None:
-            return np.asarray(self._decoded[row])
         shard, at = (int(v) for v in self._place[row])
         data = self._shards[shard].jpeg(at)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
@@ -126,29 +116,6 @@ class Crops:
         """A crop's file, as it is stored."""
         shard, at = (int(v) for v in self._place[row])
         return self._shards[shard].jpeg(at).tobytes()
-
-    def keep_decoded(self) -> None:
-        """Decode all crops now and keep them in memory: 77 kB each, which saves a quarter of the time per sample.
-
-        Only in this process: a copy in another process decodes crops on demand.
-
-        Raises
-        ------
-        ValueError
-            If a file is not a JPEG, or if crops differ in size.
-        """
-        decoded: Image | None = None
-        for row in range(len(self)):
-            image = self.image(row)
-            if decoded is None:
-                decoded = np.empty((len(self), *image.shape), dtype=np.uint8)
-            if image.shape != decoded.shape[1:]:
-                shard, at = (int(v) for v in self._place[row])
-                raise ValueError(
-                    f"{self._shards[shard].name(at)}: expected {decoded.shape[1]} px as the first, got {len(image)}"
-                )
-            decoded[row] = image
-        self._decoded = decoded
 
     def yaw(self) -> Floats:
         """Yaw (n,) in degrees, as `tddfa.geometry.camera` has it; 0 where it is not known."""
