@@ -19,40 +19,36 @@ def root():
     return ROOT
 
 
+def shared(name, what):
+    """A folder or file of ../shared; skips the test if it is missing."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"../shared/{name} is missing: {what}")
+    return path
+
+
 @pytest.fixture(scope="session")
 def upstream():
     """3DDFA_V2's released files."""
-    folder = SHARED / "upstream"
-    if not folder.is_dir():
-        pytest.skip("../shared/upstream is missing: 3DDFA_V2's released files")
-    return folder
+    return shared("upstream", "3DDFA_V2's released files")
 
 
 @pytest.fixture(scope="session")
 def evaluation():
     """Photos with ground truth."""
-    folder = SHARED / "eval"
-    if not folder.is_dir():
-        pytest.skip("../shared/eval is missing: photos with ground-truth landmarks")
-    return folder
+    return shared("eval", "photos with ground-truth landmarks")
 
 
 @pytest.fixture(scope="session")
 def yunet_file():
     """YuNet's released network."""
-    file = SHARED / "teachers/yunet_n_dynamic.onnx"
-    if not file.is_file():
-        pytest.skip("../shared/teachers is missing: YuNet's released file")
-    return file
+    return shared("teachers/yunet_n_dynamic.onnx", "YuNet's released file")
 
 
 @pytest.fixture(scope="session")
 def cases():
     """Folder of files on which earlier versions failed."""
-    folder = SHARED / "cases"
-    if not folder.is_dir():
-        pytest.skip("../shared/cases is missing: files on which earlier versions failed")
-    return folder
+    return shared("cases", "files on which earlier versions failed")
 
 
 @pytest.fixture(scope="session")
