@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 
 import pytest
 
@@ -15,3 +16,11 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_again(one_thread):
+    """A training sets the number that its settings have: the tests after it have one thread again."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

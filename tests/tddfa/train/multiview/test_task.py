@@ -253,7 +253,8 @@ def test_the_last_stored_heads_are_for_validation(data, root, tmp_path, rng, mon
     schedule = replace(settings.regressor.schedule, steps=4, batch_size=2)
     own = replace(settings.regressor, data=(Folder(data),), schedule=schedule, vertices=20, augment=Augment.none())
     views = ViewSettings(folder=tmp_path, validation_heads=1, views_per_head=8, views_per_step=6)
-    outcome = finetune(MultiviewSettings(replace(own, workers=0), views), tmp_path / "out", show=False)
+    own = replace(own, workers=0, threads=1)
+    outcome = finetune(MultiviewSettings(own, views), tmp_path / "out", show=False)
     assert outcome.finished
     assert seen == {"terms": {0, 1}, "validate": {2}}
     assert outcome.start["views"] > 5, "there are no faces in plain images"
