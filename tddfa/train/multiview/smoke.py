@@ -19,8 +19,8 @@ from tddfa.train.regressor.settings import RegressorSettings
 from tddfa.train.regressor.smoke import made_crops
 from tddfa.train.regressor.task import EXPORTED
 
-_HEADS, _VALIDATION_HEADS = 12, 2
-_STEPS, _BATCH = 24, 16
+_HEADS, _VALIDATION_HEADS = 6, 1
+_STEPS, _BATCH = 12, 16
 _MEASURED_VIEWS = 12
 
 

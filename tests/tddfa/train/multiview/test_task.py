@@ -68,7 +68,7 @@ def data(smoked):
 @pytest.fixture(scope="module")
 def labelled(model, data):
     crops = Crops.open([data])
-    return next(in_order(crops.take(np.arange(0, len(crops), 20)), 8, model))
+    return next(in_order(crops.take(np.arange(0, len(crops), 10)), 8, model))
 
 
 @pytest.fixture
