@@ -76,6 +76,19 @@ class Graph:
             return None
         return consumers[0]
 
+    def weights(self, name: str) -> NDArray[np.float64]:
+        """Return a constant that has finite floats.
+
+        Raises
+        ------
+        GraphError
+            If there is none of that name, or if it has other values.
+        """
+        values = self.constants.get(name)
+        if values is None or values.dtype.kind != "f" or not np.isfinite(values).all():
+            raise GraphError(f"expected finite weights named {name!r:.80}, got others")
+        return values.astype(np.float64)
+
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         """Add a constant; return its name."""
         name = self._name("constant")

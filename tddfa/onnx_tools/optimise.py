@@ -70,7 +70,7 @@ def rows_for_planes(graph: Graph) -> None:
             continue
         nodes, convolution, scale, mean = found
         settings = attributes(convolution)
-        weight = graph.constants[convolution.input[1]].astype(np.float64) * scale[:, None, None]
+        weight = graph.weights(convolution.input[1]) * scale[:, None, None]
         count, _, height, width = weight.shape
         top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
         down, across = settings.get("strides", [1, 1])
@@ -223,7 +223,7 @@ def difference_for_softmax(graph: Graph) -> None:
             assert chain is not None
             convolution, turn, reshape = chain
             for k in (1, 2):
-                value = graph.constants[convolution.input[k]].astype(np.float64)
+                value = graph.weights(convolution.input[k])
                 convolution.input[k] = graph.constant(value[1::2] - value[::2])
             logits.append(graph.add("Reshape", [turn.output[0], graph.constant([1, -1], np.int64)]))
             graph.remove(reshape)

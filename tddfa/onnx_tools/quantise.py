@@ -121,7 +121,7 @@ def _activation(graph: Graph, name: str, low: float, high: float) -> float:
 
 def _weights(graph: Graph, node: Any, scale: float) -> None:
     """Quantise weights to 8 bits and the bias to 32, per output channel."""
-    weight = graph.constants[node.input[1]].astype(np.float64)
+    weight = graph.weights(node.input[1])
     scales = np.maximum(np.abs(weight).reshape(len(weight), -1).max(axis=1), 1e-12) / _LARGEST_WEIGHT
     scales = scales.astype(np.float32).astype(np.float64)
     short = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))

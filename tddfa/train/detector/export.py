@@ -215,7 +215,7 @@ def _convolutions(graph: Graph, stem: torch.Size) -> Iterator[tuple[NDArray[np.f
     for node in graph.nodes:
         if node.op_type != "Conv" or len(node.input) != 3:
             continue
-        weight, bias = (graph.constants[name].astype(np.float64) for name in node.input[1:])
+        weight, bias = map(graph.weights, node.input[1:])
         if weight.shape == rows:
             found[-1] = weight.reshape(count, height, width, channels).transpose(0, 3, 1, 2).copy(), bias
         else:

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from FaceBoxes.anchors import Anchors, decode_rotations  # noqa: E402
+from tddfa.onnx_tools.graph import Graph  # noqa: E402
 from tddfa.train.detector import export  # noqa: E402
 from tddfa.train.detector.export import ImportFailed, difference, load_onnx, to_onnx  # noqa: E402
 from tddfa.train.detector.networks import ANCHORS, Architecture, FaceBoxes  # noqa: E402
@@ -151,6 +152,18 @@ def test_a_file_that_describes_a_network_of_another_size_is_refused_at_once(tmp_
     described.value = re.sub(rf"{key} \[?\d+", changed, described.value)
     (tmp_path / "d.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ImportFailed, match=r"d.onnx: expected a detector.*(describes|negative|channels over 0)"):
+        load_onnx(tmp_path / "d.onnx")
+
+
+@pytest.mark.parametrize("bits", [0x7F800000, 0x7FC00000, 0x7F800001], ids=["inf", "nan", "signalling"])
+def test_weights_that_are_no_numbers_are_refused(made, tmp_path, bits):
+    """Without NumPy's warning about a NaN that signals."""
+    graph = Graph(to_onnx(made, {}))
+    name = next(node.input[1] for node in graph.nodes if node.op_type == "Conv")
+    graph.constants[name] = graph.constants[name].copy()
+    graph.constants[name].view(np.uint32).flat[0] = bits
+    (tmp_path / "d.onnx").write_bytes(graph.to_bytes())
+    with pytest.raises(ImportFailed, match=r"d.onnx: expected a detector.*finite weights"):
         load_onnx(tmp_path / "d.onnx")
 
 
