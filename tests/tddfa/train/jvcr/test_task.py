@@ -80,7 +80,7 @@ def test_batches_of_points_are_reproducible_and_turned(heads, model):
 
 def test_three_stages_learn_and_export(tmp_path, heads, model):
     settings = smoke_settings(heads, FACE_MODEL, steps=40)
-    settings = replace(settings, schedule=replace(settings.schedule, log_every=4))
+    settings = replace(settings, schedule=replace(settings.schedule, batch_size=8, log_every=4))
     outcome = train_jvcr(settings, tmp_path, show=False)
     assert outcome.finished
     assert outcome.last_loss < outcome.first_loss
