@@ -15,8 +15,8 @@ REGISTRY = {
     "weights/faceboxes_int8.onnx": "74f99490a7e699f3c53ad53e59aee72546d047bacb28c2ca1493075fb64d675d",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
-    "weights/open_mb05.onnx": "922922b0de917e9a56c9aef1728d66c39484a5a1efa9a2d738f694544dbe3dd2",
-    "weights/open_mb05_int8.onnx": "9099b51c3612c4c45aae5dbeb89d7135736dd988089be00c17d411a20e8e4656",
+    "weights/open_mb05.onnx": "4d11b13902d1229bcd6974034716d3eec43740957acff12a1265750f4b30a69c",
+    "weights/open_mb05_int8.onnx": "48065e4d1caaae97fb9c8ab62ac46e3904f88165c65380041148044da7fe331d",
     "weights/scan.onnx": "d5bc17642818d29059081a13b7000b8014dfbb43ed888f6a43bd6babc03ff35d",
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""
