@@ -434,11 +434,14 @@ class TestFlip:
     def test_an_image_and_its_flip_agree_better(self, passes, astronaut):
         one, _, flipped = passes
         roi = one(astronaut, boxes=[[180, 50, 270, 180]])[0].roi
+        moved = [Roi(roi.left + dx, roi.top + dy, roi.side) for dx, dy in ((0, 0), (5, 5), (-5, 5), (5, -5), (-5, -5))]
         apart = [
-            np.abs(a(astronaut, rois=[roi])[0].landmarks - self.flipped_back(a, astronaut, roi)).mean()
+            np.mean(
+                [np.abs(a(astronaut, rois=[r])[0].landmarks - self.flipped_back(a, astronaut, r)).mean() for r in moved]
+            )
             for a in (one, flipped)
         ]
-        assert apart[1] < 0.7 * apart[0]
+        assert apart[1] < 0.8 * apart[0]
 
     def test_faces_that_move_a_little_jitter_less(self, passes, astronaut):
         one, _, flipped = passes
