@@ -95,7 +95,8 @@ def names(folder):
 
 
 def threads():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("tddfa")}
+    """Of videos: other tests of the process may have left a service's."""
+    return {thread for thread in threading.enumerate() if thread.name in ("tddfa-threaded", "tddfa-live")}
 
 
 def damaged(source, path, first=0.35, last=0.45):
