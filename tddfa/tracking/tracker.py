@@ -78,10 +78,12 @@ class Tracker:
     Notes
     -----
     Tracked faces get as many passes as new ones. One pass (`Aligner.refine` of 0) takes half the time of the networks,
-    but a rendered head that turns has a jitter of 0.70 in place of 0.38 % of the face size before smoothing, and of
-    0.33 in place of 0.20 % after it. With crops that are flipped in every second frame it is 2.1 and 0.87 %: the errors
-    on a face and on its mirror image differ, so that they alternate. Smoothed, a real talking head (carphone) has 0.90
-    and 1.07 in place of 0.89 %.
+    but a rendered head that turns has a jitter of 0.60 in place of 0.36 % of the face size before smoothing, and of
+    0.30 in place of 0.20 % after it; a real talking head (carphone) has 0.90 in place of 0.87 % after it. With crops
+    that are flipped in every second frame, the rendered head had 2.1 and 0.87 % (with earlier weights): the errors on a
+    face and on its mirror image differ, so that they alternate. A slower crop (0.28 %), a crop that stays while the
+    face moves by less than 3 % (0.35 %), and filters that predict by the speed (0.28 % and more, with a larger error)
+    did not help.
 
     Examples
     --------
