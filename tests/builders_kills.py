@@ -121,13 +121,17 @@ class Killer:
         self._counts = folder / "changes"
         source.write_text(_SOURCE)
         subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source], check=True, timeout=100)
-        self._environment = {
-            **os.environ,
+        self._added = {
             "LD_PRELOAD": str(library),
             "TDDFA_TEST_CHANGES": str(self._counts),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """That of the test: it may have set variables of its own."""
+        return {**os.environ, **self._added}
 
     def run(self, command: Sequence[object], at: int, cwd: Path) -> int:
         """Run a command that dies at its `at`-th change, or to its end for 0; return its status, -9 for dead."""
