@@ -28,7 +28,8 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux: /proc tells memory and descriptors"),
 ]
 
-MAX_GROWTH = 0.02
+# The memory of a process goes up and down by 3 %, which the medians of a short run show.
+MAX_GROWTH, MAX_GROWTH_OF_SHORT, LONG = 0.02, 0.06, 1000
 CLIENTS = 64
 
 
@@ -46,7 +47,8 @@ def check(noted, record_property):
     late = [note for note in noted if note[0] >= 0.7 * units]
     before, after = (statistics.median(megabytes for _, megabytes, _ in part) for part in (early, late))
     record_property("soak", f"{units} units, {before:.1f} -> {after:.1f} MB, {late[-1][2]} descriptors")
-    assert after <= (1 + MAX_GROWTH) * before, f"{units} units: {before:.1f} -> {after:.1f} MB"
+    limit = MAX_GROWTH if units >= LONG else MAX_GROWTH_OF_SHORT
+    assert after <= (1 + limit) * before, f"{units} units: {before:.1f} -> {after:.1f} MB"
     assert {descriptors for *_, descriptors in late} <= {descriptors for *_, descriptors in early}
 
 
@@ -59,7 +61,7 @@ def at_rest(process, descriptors):
 
 
 @pytest.mark.parametrize(
-    ("kind", "whole", "least"), [("photos", 5000, 60), ("video", 10_000, 120), ("webcam", 180_000, 120)]
+    ("kind", "whole", "least"), [("photos", 5000, 300), ("video", 10_000, 300), ("webcam", 180_000, 500)]
 )
 def test_commands(root, tmp_path, count, record_property, kind, whole, least):
     command = [sys.executable, root / "tests/builders_soak.py", kind, str(count(whole, least)), tmp_path]
