@@ -28,8 +28,9 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux: /proc tells memory and descriptors"),
 ]
 
-# The memory of a process goes up and down by 3 %, which the medians of a short run show.
-MAX_GROWTH, MAX_GROWTH_OF_SHORT, LONG = 0.02, 0.06, 1000
+# A short run sees memory reach its working size (5 %), and go up and down (3 %). A frame that is kept at each unit is
+# more than that.
+MAX_GROWTH, MAX_GROWTH_OF_SHORT, LONG = 0.02, 0.10, 1000
 CLIENTS = 64
 
 
