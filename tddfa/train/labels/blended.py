@@ -114,7 +114,8 @@ def centred(labels: Labels, predicted: Floats, model: FaceModel) -> Labels:
     """
     own = known_landmarks(labels, model)
     size = _sizes(own)
-    shift = np.nanmean((predicted - own)[:, INNER, 0].mean(axis=1) / size) * size
+    # rows without a size, of which landmarks are missing, stay where they are
+    shift = np.nan_to_num(np.nanmean((predicted - own)[:, INNER, 0].mean(axis=1) / size) * size)
     camera, landmarks = labels.camera.copy(), labels.landmarks.copy()
     camera[:, 0, 3] += np.where(labels.has_params, shift, 0)
     landmarks[..., 0] += shift[:, None]

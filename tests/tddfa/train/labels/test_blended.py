@@ -76,6 +76,16 @@ def test_centred_labels_lie_where_they_are_seen(crops, face_model):
     assert np.ptp(shift) < 1e-3 * np.abs(shift).max()
 
 
+def test_landmarks_beside_unknown_ones_are_kept(crops, face_model):
+    labels = crops.labels
+    partly = labels.landmarks.copy()
+    partly[6, 30] = np.nan
+    own = known_landmarks(labels, face_model)
+    moved = blended.centred(replace(labels, landmarks=partly), own + 1, face_model)
+    np.testing.assert_array_equal(moved.landmarks[6], partly[6])
+    assert (moved.camera - labels.camera)[:6, 0, 3] == pytest.approx(1, abs=0.2)
+
+
 def test_labels_between_network_and_teacher(crops, face_model):
     labels = crops.labels
     own = labelled_landmarks(labels, face_model).astype(np.float64)
