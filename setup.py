@@ -124,6 +124,7 @@ setup(
     },
     ext_modules=cythonize(
         [
+            extension("FaceBoxes._decode", "FaceBoxes/_decode.pyx"),
             extension("FaceBoxes._nms", "FaceBoxes/_nms.pyx"),
             extension(
                 "Sim3DR._native",

@@ -17,8 +17,8 @@ METADATA_KEY = "anchors"
 
 # variances of the offsets of centre and size
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
-# Shortest length, and shortest distance from a line, of the two columns that give a rotation.
-_SHORTEST = 1e-6
+SHORTEST = 1e-6
+"""Shortest length, and shortest distance from a line, of the two columns that give a rotation."""
 
 Maps = tuple[tuple[int, tuple[tuple[float, int], ...]], ...]
 
@@ -34,6 +34,8 @@ class Anchors:
         square priors of a cell, px, each with its densification: ``density * density`` priors of that side per cell.
         A map has ``ceil(height / stride)`` rows and ``ceil(width / stride)`` columns. The default is the layout of the
         paper.
+    multiple : int
+        The network pads the image at the right and at the bottom, so that both sides are multiples of this, px.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Anchors:
         (64, ((256, 1),)),
         (128, ((512, 1),)),
     )
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -66,6 +69,8 @@ class Anchors:
                     raise ValueError(f"Anchors: expected a density of 1..{_MAX_DENSITY}, got {density}")
         if not any(sizes for _, sizes in self.maps):
             raise ValueError("Anchors: expected one size or more, got none")
+        if not 1 <= self.multiple <= _MAX_STRIDE:
+            raise ValueError(f"Anchors: expected a multiple of 1..{_MAX_STRIDE} px, got {self.multiple}")
 
     def priors(self, height: int, width: int) -> NDArray[np.float32]:
         """Compute the prior boxes of an image, in the order of the network's outputs.
@@ -81,6 +86,7 @@ class Anchors:
             Centre x, centre y and side in px: map by map, cell by cell along the rows, in a cell size by size. Cached
             by size: the frames of a video share one array.
         """
+        height, width = (-(-side // self.multiple) * self.multiple for side in (height, width))
         return _priors(self.maps, height, width)
 
     def to_json(self) -> str:
@@ -90,8 +96,11 @@ class Anchors:
         --------
         >>> Anchors().to_json()
         '[[32,[[32,4],[64,2],[128,1]]],[64,[[256,1]]],[128,[[512,1]]]]'
+        >>> Anchors(((8, ((16, 1),)),), multiple=32).to_json()
+        '{"maps":[[8,[[16,1]]]],"multiple":32}'
         """
-        return json.dumps(self.maps, separators=(",", ":"))
+        layout = self.maps if self.multiple == 1 else {"maps": self.maps, "multiple": self.multiple}
+        return json.dumps(layout, separators=(",", ":"))
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Anchors:
@@ -119,11 +128,14 @@ class Anchors:
         if text is None:
             return cls()
         try:
-            maps = json.loads(text)
-            return cls(tuple((_int(step), tuple((_number(s), _int(d)) for s, d in sizes)) for step, sizes in maps))
-        except (ValueError, TypeError, RecursionError) as error:
+            layout = json.loads(text)
+            maps, multiple = (layout["maps"], layout["multiple"]) if isinstance(layout, dict) else (layout, 1)
+            read = tuple((_int(step), tuple((_number(s), _int(d)) for s, d in sizes)) for step, sizes in maps)
+            return cls(read, _int(multiple))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(
-                f"metadata {METADATA_KEY}: expected [[stride, [[size, density], …]], …], got {text[:99]!r}: {error}"
+                f"metadata {METADATA_KEY}: expected [[stride, [[size, density], …]], …] or "
+                f'{{"maps": …, "multiple": …}}, got {text[:99]!r}: {error}'
             ) from error
 
 
@@ -243,9 +255,9 @@ def decode_rotations(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
     # by component: NumPy's functions for vectors take longer than the arithmetic
     columns = numbers.T.astype(np.float64)
     first, second = columns[:3], columns[3:]
-    x = first / np.sqrt((first * first).sum(axis=0)).clip(min=_SHORTEST)
+    x = first / np.sqrt((first * first).sum(axis=0)).clip(min=SHORTEST)
     second = second - (x * second).sum(axis=0) * x
-    y = second / np.sqrt((second * second).sum(axis=0)).clip(min=_SHORTEST)
+    y = second / np.sqrt((second * second).sum(axis=0)).clip(min=SHORTEST)
     result = np.empty((len(numbers), 3, 3), dtype=np.float32)
     result[:, :, 0], result[:, :, 1] = x.T, y.T
     for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from FaceBoxes.anchors import Anchors, decode, decode_points, decode_rotations
+from FaceBoxes.anchors import Anchors
+from FaceBoxes.decoding import decoded
 from FaceBoxes.detections import Detections
 from FaceBoxes.scales import Scales
 from FaceBoxes.search import Search, check_settings
@@ -128,32 +129,5 @@ class Detector:
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""
-        outputs = self.model(pixels[None])
-        height, width = pixels.shape[:2]
-        prior = self.layout.priors(height, width)
-        _check_outputs(outputs, len(prior), height, width)
-        scores, offsets = outputs["scores"][0], outputs["offsets"][0]
-        points, rotations = (outputs[name][0] if name in outputs else None for name in ("points", "rotations"))
-        rows = np.flatnonzero(scores > self._search.min_score)
-        prior = prior[rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are none, whose boxes are dropped
-            found = Detections(
-                decode(prior, offsets[rows]),
-                scores[rows],
-                None if points is None else decode_points(prior, points[rows]),
-                None if rotations is None else decode_rotations(rotations[rows]),
-            )
-        return found.finite()
-
-
-def _check_outputs(outputs: Mapping[str, NDArray[np.float32]], n: int, height: int, width: int) -> None:
-    """Check the shapes of a network's outputs for an image with n prior boxes."""
-    for name, shape in (("scores", (1, n)), ("offsets", (1, n, 4)), ("points", (1, n, 10)), ("rotations", (1, n, 6))):
-        if name not in outputs and name in ("scores", "offsets"):
-            raise ValueError(f"model: expected the outputs scores and offsets, got {', '.join(outputs) or 'none'}")
-        if name in outputs and outputs[name].dtype.kind != "f":
-            raise ValueError(f"model: expected numbers as {name}, got {outputs[name].dtype}")
-        if name in outputs and outputs[name].shape != shape:
-            raise ValueError(
-                f"model: expected {name} {shape} for an image of {width} x {height} px, got {outputs[name].shape}"
-            )
+        prior = self.layout.priors(*pixels.shape[:2])
+        return decoded(prior, self.model(pixels[None]), self._search.min_score)

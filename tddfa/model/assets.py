@@ -11,8 +11,8 @@ from tddfa._shared.errors import TddfaError
 
 REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
-    "weights/faceboxes.onnx": "dfc7fdb76a9959ae32ae9aaa44ff3acd8b2aed977850a5e81ff3612704ac623d",
-    "weights/faceboxes_int8.onnx": "74f99490a7e699f3c53ad53e59aee72546d047bacb28c2ca1493075fb64d675d",
+    "weights/faceboxes.onnx": "f763a8b7d594b9f4ca4a98f2b37fec20be0ffd4507e83c64377bfee21feffc51",
+    "weights/faceboxes_int8.onnx": "ffa92b20e9b53318b958bd6d7b6c207113f1c9b31db416ac090c04f68be58e60",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
     "weights/open_mb05.onnx": "4d11b13902d1229bcd6974034716d3eec43740957acff12a1265750f4b30a69c",

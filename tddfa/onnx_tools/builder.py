@@ -64,6 +64,12 @@ class Builder:
         """Convert images (n, h, w, 3) uint8 to (n, 3, h, w) float32."""
         return self.node("Cast", [self.node("Transpose", [source], perm=[0, 3, 1, 2])], to=1)
 
+    def padded(self, source: str, multiple: int) -> str:
+        """Pad images (n, h, w, c) with zeros at the right and at the bottom, to sides that are multiples."""
+        beyond = self.node("Mul", [self.node("Shape", [source]), self.constant(-1, np.int64)])
+        last = self.node("Mod", [beyond, self.constant([1, multiple, multiple, 1], np.int64)])
+        return self.node("Pad", [source, self.node("Concat", [self.constant([0] * 4, np.int64), last], axis=0)])
+
     def both_signs(self, source: str) -> str:
         """C.ReLU (Shang et al., 2016): the rectified values and their rectified negatives."""
         return self.relu(self.node("Concat", [source, self.node("Neg", [source])], axis=1))

@@ -65,6 +65,7 @@ def rows_for_planes(graph: Graph) -> None:
         if len(dims) != 4 or dims[3].dim_value < 2:
             continue
         channels = int(dims[3].dim_value)
+        source = _padded(graph, source)
         found = _chain_to_convolution(graph, source, channels)
         if found is None:
             continue
@@ -90,6 +91,13 @@ def rows_for_planes(graph: Graph) -> None:
             kernel_shape=[height, width * channels], strides=[down, across * channels],
             pads=[top, left * channels, bottom, right * channels],
         )  # fmt: skip
+
+
+def _padded(graph: Graph, source: str) -> str:
+    """The images after they are padded (`Builder.padded`); the input itself if they are not."""
+    pads = [node for node in graph.consumers(source) if node.op_type == "Pad" and node.input[0] == source]
+    others = [node for node in graph.consumers(source) if node.op_type not in ("Pad", "Shape")]
+    return pads[0].output[0] if len(pads) == 1 and not others else source
 
 
 def _chain_to_convolution(

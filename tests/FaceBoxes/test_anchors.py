@@ -61,8 +61,15 @@ def test_another_layout_has_its_own_priors():
     assert len(priors(40, 50)) != len(prior), "two layouts shared the cache"
 
 
-def test_a_layout_survives_the_metadata():
-    anchors = Anchors(FINER)
+def test_a_network_that_pads_the_image_has_priors_there_too():
+    anchors = Anchors(FINER, multiple=32)
+    assert np.array_equal(anchors.priors(40, 50), Anchors(FINER).priors(64, 64))
+    assert np.array_equal(anchors.priors(64, 96), Anchors(FINER).priors(64, 96))
+
+
+@pytest.mark.parametrize("multiple", [1, 32])
+def test_a_layout_survives_the_metadata(multiple):
+    anchors = Anchors(FINER, multiple)
     assert Anchors.from_metadata({"model": "x", "anchors": anchors.to_json()}) == anchors
     assert Anchors.from_metadata({"priors": "FaceBoxes: steps 32, ..."}) == Anchors()
 
@@ -70,7 +77,8 @@ def test_a_layout_survives_the_metadata():
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "[[16]]", "[[16, []]]", "[[16, [[16]]]]", "[[0, [[16, 1]]]]", "[[16, [[-1, 1]]]]",
-     "[[16, [[16, 0]]]]", '[["16", [[16, 1]]]]', "[[16, [[16, 1.5]]]]", "[[16, [[true, 1]]]]", "[[16, [[NaN, 1]]]]"],
+     "[[16, [[16, 0]]]]", '[["16", [[16, 1]]]]', "[[16, [[16, 1.5]]]]", "[[16, [[true, 1]]]]", "[[16, [[NaN, 1]]]]",
+     '{"maps": [[16, [[16, 1]]]]}', '{"maps": [[16, [[16, 1]]]], "multiple": 0}'],
 )  # fmt: skip
 def test_bad_metadata_is_named(text):
     with pytest.raises(ValueError, match=r"metadata anchors: expected \[\[stride.*got"):

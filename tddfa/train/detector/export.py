@@ -20,6 +20,7 @@ from tddfa.model.runtime import Model
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
 from tddfa.train.detector.networks import (
+    MULTIPLE,
     SCALE,
     Block,
     FaceBoxes,
@@ -61,7 +62,7 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
         If the outputs of the file differ from those of the network.
     """
     graph = Builder()
-    x = graph.planes("image")
+    x = graph.planes(graph.padded("image", MULTIPLE))
     x = graph.halved(graph.both_signs(_block(graph, x, network.stem, 1 / SCALE)))
     maps: list[str] = []
     for stage in network.stages:
@@ -71,7 +72,7 @@ def to_onnx(network: FaceBoxes, metadata: Mapping[str, str], notes: str = "") ->
         maps.append(x)
     for i in reversed(range(len(network.lateral))):
         above = graph.node(
-            "Resize", [_block(graph, maps[i + 1], network.lateral[i]), "", "", graph.node("Shape", [maps[i]])],
+            "Resize", [_block(graph, maps[i + 1], network.lateral[i]), "", graph.constant([1, 1, 2, 2])],
             mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
         )  # fmt: skip
         maps[i] = _separable(graph, graph.node("Add", [maps[i], above]), network.fused[i])

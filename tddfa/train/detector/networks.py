@@ -9,7 +9,7 @@ to the fine ones (Lin et al., "Feature Pyramid Networks for Object Detection", C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,10 @@ SCALE = 128.0
 """The network sees ``pixel / SCALE``. No mean is subtracted: BatchNorm does it, and the border is padded with black."""
 POINT_NUMBERS, ROTATION_NUMBERS = 10, 6
 """Outputs per prior box for the five points, and for the rotation of the head."""
+
+MULTIPLE = 32
+"""Images are padded to a multiple of this, px. Each map of the top-down path has then twice the sides of the coarser one,
+and ONNX Runtime enlarges it by a constant factor in its blocked layout."""
 
 # An untrained network gives every prior box a score of about 0.02.
 _FIRST_LOGIT, _HEAD_STD = -4.0, 0.01
@@ -71,7 +75,8 @@ ANCHORS = Anchors(
         (16, ((26, 1), (42, 1))),
         (32, ((68, 1), (108, 1))),
         (64, ((176, 1), (280, 1), (448, 1), (720, 1))),
-    )
+    ),
+    MULTIPLE,
 )
 """The prior boxes: from 16 to 720 px, each about 1.6 times as large as the one before."""
 
@@ -133,7 +138,7 @@ class FaceBoxes(nn.Module):
     ----------
     architecture : Architecture
     anchors : Anchors
-        Prior boxes; one feature map for each of `architecture`.
+        Prior boxes; one feature map for each of `architecture`. Their `multiple` becomes `MULTIPLE`.
 
     Attributes
     ----------
@@ -146,7 +151,7 @@ class FaceBoxes(nn.Module):
         super().__init__()
         self.frozen_norms = False
         self.architecture = architecture or Architecture()
-        self.anchors = anchors
+        self.anchors = replace(anchors, multiple=MULTIPLE)
         channels, blocks = self.architecture.channels, self.architecture.blocks
         strides = [stride for stride, _ in anchors.maps]
         if strides != [2 * _STEM_STRIDE << i for i in range(len(channels))]:
@@ -228,6 +233,9 @@ class FaceBoxes(nn.Module):
         images : Tensor (n, 3, h, w)
             BGR, 0..255, of any type.
         """
+        padding = [-side % MULTIPLE for side in images.shape[2:]]
+        if any(padding):
+            images = functional.pad(images, (0, padding[1], 0, padding[0]))
         x = self.stem(images.to(self.stem.conv.weight.dtype) / SCALE)
         x = functional.relu(functional.max_pool2d(torch.cat([x, -x], 1), 3, 2, 1))
         maps = []
@@ -235,7 +243,7 @@ class FaceBoxes(nn.Module):
             x = stage(x)
             maps.append(x)
         for i in reversed(range(len(self.lateral))):
-            above = functional.interpolate(self.lateral[i](maps[i + 1]), size=maps[i].shape[2:], mode="nearest")
+            above = functional.interpolate(self.lateral[i](maps[i + 1]), scale_factor=2, mode="nearest")
             maps[i] = self.fused[i](maps[i] + above)
         parts = []
         n = len(images)

@@ -6,6 +6,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from tddfa.model.runtime import Model  # noqa: E402
 from tddfa.onnx_tools import optimise as module  # noqa: E402
+from tddfa.onnx_tools.builder import Builder  # noqa: E402
 from tddfa.onnx_tools.graph import Graph, GraphError  # noqa: E402
 from tddfa.onnx_tools.optimise import optimise  # noqa: E402
 
@@ -168,6 +169,20 @@ def test_the_first_of_two_classes_is_not_rewritten(tmp_path, rng):
     after = optimise(data)
     assert "Softmax" in kinds(after)
     assert_same(tmp_path, data, after, rng.integers(0, 256, (1, 12, 19, 3), dtype=np.uint8))
+
+
+def test_rows_are_convolved_also_behind_padding(tmp_path, rng):
+    builder = Builder()
+    x = builder.planes(builder.padded("image", 8))
+    x = builder.convolution(x, rng.normal(0, 0.1, (4, 3, 3, 3)), rng.normal(0, 1, 4))
+    data = builder.model("padded", ("image", [1, "h", "w", 3]), {x: [1, 4, "h", "w"]}, "", "test")
+    assert "Transpose" not in kinds(data)
+    path = tmp_path / "padded.onnx"
+    path.write_bytes(data)
+    image = rng.integers(0, 256, (1, 13, 22, 3), dtype=np.uint8)
+    padded = np.pad(image, ((0, 0), (0, 3), (0, 2), (0, 0)))
+    (small,), (whole,) = (Model(path, "cpu")(each).values() for each in (image, padded))
+    assert small.shape == (1, 4, 16, 24) and np.array_equal(small, whole)
 
 
 @pytest.mark.parametrize("name", ["faceboxes", "open_mb05"])

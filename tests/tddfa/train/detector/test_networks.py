@@ -42,6 +42,14 @@ def test_there_is_one_output_per_prior_box(size, made):
     assert rotations is None
 
 
+def test_an_image_is_padded_with_black_at_the_right_and_at_the_bottom(made):
+    image = torch.randint(0, 256, (1, 3, 97, 130))
+    padded = torch.nn.functional.pad(image, (0, 30, 0, 31))
+    with torch.no_grad():
+        for one, other in zip(made(image)[:3], made(padded)[:3], strict=True):
+            assert torch.equal(one, other)
+
+
 def test_an_untrained_network_detects_few_faces():
     torch.manual_seed(0)
     with torch.no_grad():
