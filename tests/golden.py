@@ -182,6 +182,7 @@ def training_jobs(out: Path) -> Iterator[Job]:
     for kind in ("turned", "edited", "synthetic"):
         made = str(out / f"train_{kind}")
         yield train(kind, "prepare", kind, made, "--crops", str(crops), "--count", "6")
+    yield train("clean", "prepare", "clean", str(out / "train_clean"), "--count", "6")
     for kind in ("agreeing", "inner", "refitted"):
         yield train(kind, "prepare", kind, str(out / f"train_{kind}"), "--crops", str(crops))
     yield train("photos", "prepare", "photos", str(out / "train_photos"), "--photos", str(lfpw), "--first", "0.02")

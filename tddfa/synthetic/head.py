@@ -178,7 +178,7 @@ class Head:
         whole = np.zeros((round(ATLAS_HEIGHT * size), size, 3), dtype=np.float32)
         whole[:size] = self.texture
         known = np.zeros(whole.shape[:2], dtype=np.float32)
-        known[:size] = _face_texels(self.model, size)
+        known[:size] = face_texels(self.model, size)
         self._paint_skull(whole, known)
         neck, body = ([round(row * size) for row in rows] for rows in (NECK_ROWS, BODY_ROWS))
         margin = max(size // 64, 2)
@@ -195,7 +195,7 @@ class Head:
         row = round(DARK_ROW * size)
         whole[row - margin // 2 : row + margin // 2 + 1] = _DARK
         known[row - margin // 2 : row + margin // 2 + 1] = 1
-        return _pyramid(whole, known)
+        return pyramid(whole, known)
 
     def _paint_skull(self, whole: NDArray[np.float32], known: NDArray[np.float32]) -> None:
         """Paint the skull: from the colours of the edge of the face to hair, or to skin below the ears."""
@@ -264,10 +264,10 @@ def mended(unwrapped: Texture, model: FaceModel) -> Image:
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     unknown = cv2.dilate(hairline.view(np.uint8), around) & (hairline | _not_well_seen(unwrapped.mask, reach // 2))
     # the lid of an open eye is folded, and the photo shows lashes and shade there: it gets skin from around the eye
-    covered = _face_texels(model, size)
+    covered = face_texels(model, size)
     texture = np.where(unknown[..., None] > 0, _nearest(texture, (covered > 0) & (unknown == 0)), texture)
     known = covered * (1 - _lid_texels(model, size))
-    texture = _pyramid(texture.astype(np.float32), known)[0]
+    texture = pyramid(texture.astype(np.float32), known)[0]
     # the hidden part of an eyeball was filled from its surroundings, with skin; it is white
     eyes = _eye_texels(model, size)
     hidden = cv2.GaussianBlur((filled & eyes).astype(np.float32), (0, 0), size / 256)
@@ -304,7 +304,7 @@ def _median_color(image: Image, points: NDArray[np.float32]) -> NDArray[np.float
     return np.median(sample(image, inside), axis=0) if len(inside) > 5 else None
 
 
-def _on_uv_map(model: FaceModel, size: int, attributes: NDArray[np.floating], background: float) -> NDArray[np.float32]:
+def on_uv_map(model: FaceModel, size: int, attributes: NDArray[np.floating], background: float) -> NDArray[np.float32]:
     """Interpolate vertex attributes (n, c) over the UV map."""
     assert model.uv is not None
     flat = np.zeros((len(model.uv), 3), dtype=np.float32)
@@ -314,15 +314,15 @@ def _on_uv_map(model: FaceModel, size: int, attributes: NDArray[np.floating], ba
 
 
 @lru_cache(maxsize=8)
-def _face_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
+def face_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
     """1 where the UV map contains a surface, 0 elsewhere."""
-    return _on_uv_map(model, size, np.ones((len(model.mean), 1)), 0.0)[..., 0]
+    return on_uv_map(model, size, np.ones((len(model.mean), 1)), 0.0)[..., 0]
 
 
 @lru_cache(maxsize=8)
 def _eye_texels(model: FaceModel, size: int) -> NDArray[np.bool_]:
     """The texels of the eyeballs."""
-    return _on_uv_map(model, size, np.isin(model.part, (1, 2))[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
+    return on_uv_map(model, size, np.isin(model.part, (1, 2))[:, None].astype(np.float32), 0.0)[..., 0] > 0.5
 
 
 @lru_cache(maxsize=8)
@@ -330,7 +330,7 @@ def _texel_heights(model: FaceModel, size: int) -> NDArray[np.float32]:
     """Height of each texel on the mean face, cm of the open face model."""
     bust = bust_of(model)
     height = (model.mean[:, 1:2] - bust.origin[1]) / bust.scale
-    return _on_uv_map(model, size, height, -np.inf)[..., 0]
+    return on_uv_map(model, size, height, -np.inf)[..., 0]
 
 
 @lru_cache(maxsize=8)
@@ -343,7 +343,7 @@ def _lid_texels(model: FaceModel, size: int) -> NDArray[np.float32]:
             distance = np.linalg.norm(moves, axis=1) * (model.part == 0)
             travel = np.maximum(travel, distance / max(float(distance.max()), 1e-6))
     first, last = _LID_TRAVEL
-    return _on_uv_map(model, size, _smoothstep((travel - first) / (last - first))[:, None], 0.0)[..., 0]
+    return on_uv_map(model, size, _smoothstep((travel - first) / (last - first))[:, None], 0.0)[..., 0]
 
 
 def _painted(
@@ -382,7 +382,7 @@ def _painted(
         away = np.linalg.norm((mean[near] - centre) * (0.75, 1.2, 0.6), axis=1) / scale
         stain(near, skin * (0.62, 0.62, 0.68), 0.55 * _smoothstep((1.75 - away) / 0.9))
     # the inside (nostrils, mouth, backs of the lids) is dark
-    hidden = 1 - _openness(model)
+    hidden = 1 - openness(model)
     edge = mean[bust_of(model).loop[::4]]
     from_edge = np.sqrt(np.min([np.square(mean - point).sum(axis=1) for point in edge], axis=0)) / scale
     hidden[from_edge < 1.5] = 0  # nothing hides the edge
@@ -390,16 +390,16 @@ def _painted(
     stain(inside, skin * 0.35, 0.75 * hidden[inside])
     if model.shade is not None:
         paint *= model.shade[:, None]
-    colors = _on_uv_map(model, size, paint, 0.0)
+    colors = on_uv_map(model, size, paint, 0.0)
     coarse = rng.normal(0, 1, (size, size, 1)).astype(np.float32)
     blotches = cv2.GaussianBlur(coarse, (0, 0), size / 40)[..., None]
     grain = cv2.GaussianBlur(coarse, (0, 0), size / 400)[..., None]
     colors *= 1 + 0.03 * blotches / blotches.std() + 0.025 * grain / grain.std()
-    levels = _pyramid(colors, _face_texels(model, size))
+    levels = pyramid(colors, face_texels(model, size))
     return levels[0]
 
 
-def _openness(model: FaceModel) -> NDArray[np.float64]:
+def openness(model: FaceModel) -> NDArray[np.float64]:
     """1 for vertices that are visible from the front or the sides, 0 for those in folds and hollows."""
     seen = np.zeros(len(model.mean))
     scale = 12 / bust_of(model).scale
@@ -410,7 +410,7 @@ def _openness(model: FaceModel) -> NDArray[np.float64]:
     return np.clip(seen * 2, 0, 1)
 
 
-def _pyramid(whole: NDArray[np.float32], known: NDArray[np.float32]) -> list[Image]:
+def pyramid(whole: NDArray[np.float32], known: NDArray[np.float32]) -> list[Image]:
     """Levels of a map, each half as large as the previous one; unknown texels get the colour of their surroundings."""
     layers = [np.dstack([whole * known[..., None], known])]
     while min(layers[-1].shape[:2]) > 1:

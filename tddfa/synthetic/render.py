@@ -18,6 +18,7 @@ from tddfa._shared.arrays import checked_image
 from tddfa.geometry.camera import Camera
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic.head import Head
+from tddfa.synthetic.surfaces import Surface, atlas_level, mean_size, surfaces
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -33,8 +34,6 @@ LIGHT: dict[str, Any] = {
 
 # Faces smaller than this, px, are rendered at twice their size and averaged.
 _SUPERSAMPLED_UNDER = 260
-# Fractions of the head's yaw and roll by which the shoulders turn.
-_BODY_YAW, _BODY_ROLL = 0.35, 0.15
 _LARGEST_SIDE = 16384
 
 
@@ -325,15 +324,8 @@ def _name_index(model: FaceModel) -> dict[str, int]:
     return {name: i for i, name in enumerate(model.expression_names)}
 
 
-@lru_cache(maxsize=4)
-def _mean_size(model: FaceModel) -> float:
-    """Longer side of the bounding box of the mean face's landmarks, model units."""
-    points = (model.mean[model.landmark_triangles] * model.landmark_weights[..., None]).sum(axis=1)
-    return float(np.ptp(points[:, :2], axis=0).max())
-
-
 def _camera(model: FaceModel, state: State) -> Camera:
-    scale = state.size / _mean_size(model)
+    scale = state.size / mean_size(model)
     return Camera.from_pose(state.yaw, state.pitch, state.roll, scale, (state.x, state.y, 0.0))
 
 
@@ -382,33 +374,19 @@ def _layers(
     shoulders: bool,
 ) -> list[_Layer]:
     """The layers of a head, farthest first."""
-    bust = head.bust
-    pixels_per_unit = state.size / _mean_size(head.model)
-    upper = camera.project(bust.head(face))
-    # the shoulders hang below the joint of the neck, and turn less than the head
-    joint = bust.neck_joint.astype(np.float32)
-    body_camera = Camera.from_pose(_BODY_YAW * state.yaw, 0.0, _BODY_ROLL * state.roll, pixels_per_unit)
-    shift = camera.project(joint) - body_camera.project(joint)
-    follows = bust.neck_follows().astype(np.float32)[:, None, None]
-    rings = bust.neck().astype(np.float32)
-    neck = camera.project(rings) * (1 - follows) + (body_camera.project(rings) + shift) * follows
-    vertices = np.concatenate([upper, neck.reshape(-1, 3)])
-    triangles, on_atlas = bust.triangles, bust.atlas_triangles
+    upper, lower = surfaces(head, state.yaw, state.roll, camera, face)
+    pixels_per_unit = state.size / mean_size(head.model)
     if not shoulders:
-        triangles, on_atlas = triangles[: bust.head_triangles], on_atlas[: bust.head_triangles]
-    layers = [_layer(vertices, triangles, on_atlas, bust.atlas_points, head, size, light, factor, pixels_per_unit)]
+        count = head.bust.head_triangles
+        upper = upper._replace(triangles=upper.triangles[:count], on_atlas=upper.on_atlas[:count])
+    layers = [_layer(upper, head, size, light, factor, pixels_per_unit)]
     if shoulders:
-        body = body_camera.project(bust.body().astype(np.float32)) + shift
-        part = bust.body_triangles
-        layers.insert(0, _layer(body, part, part, bust.body_atlas_points, head, size, light, 1, pixels_per_unit))
+        layers.insert(0, _layer(lower, head, size, light, 1, pixels_per_unit))
     return [layer for layer in layers if layer is not None]
 
 
 def _layer(
-    vertices: Floats,
-    triangles: NDArray[np.int32],
-    atlas_triangles: NDArray[np.int32],
-    atlas_points: Floats,
+    surface: Surface,
     head: Head,
     size: tuple[int, int],
     light: Mapping[str, Any],
@@ -416,6 +394,7 @@ def _layer(
     pixels_per_unit: float,
 ) -> _Layer | None:
     """Render a surface with texture and light; None if it is outside of the image."""
+    vertices, triangles, atlas_triangles, atlas_points = surface
     window = covered_window(vertices, size)
     if window is None:
         return None
@@ -423,7 +402,7 @@ def _layer(
     lit = shade(vertex_normals(vertices, triangles), **light)
     raster = rasterize(vertices, triangles, window, cull="back", factor=factor)
 
-    texture = _level(head, pixels_per_unit * factor)
+    texture = atlas_level(head, pixels_per_unit * factor)
     texels = texture.shape[1]
     maps = interpolate(raster, atlas_triangles, atlas_points * np.float32(texels) - np.float32(0.5))
     color = cv2.remap(texture, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -443,14 +422,6 @@ def _layer(
     pixels = color.reshape(-1, 3)
     pixels[at] = np.minimum(pixels[at] * (255 / cover.reshape(-1)[at, None]), 255).astype(np.uint8)
     return _Layer(left, top, color, cover)
-
-
-def _level(head: Head, pixels_per_unit: float) -> Image:
-    """The level of the atlas with texels about as large as the pixels."""
-    size = len(head.texture)
-    texels_per_unit = size / (1.9 * _mean_size(head.model))  # the UV map unrolls the face to about twice its width
-    level = int(np.clip(np.log2(max(texels_per_unit / pixels_per_unit, 1e-6)) + 0.3, 0, len(head.atlas) - 1))
-    return head.atlas[level]
 
 
 def _composite(out: Image, layer: _Layer) -> None:

@@ -139,6 +139,12 @@ def _synthetic(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample
     return synthetic_samples(_training_crops(options), options.count, options.seed, model)
 
 
+def _clean(options: argparse.Namespace, model: FaceModel) -> Iterator[Sample]:
+    from tddfa.train.synthesis.clean_crops import clean_samples
+
+    return clean_samples(options.count, options.seed, model)
+
+
 def _photos(options: argparse.Namespace, _model: FaceModel) -> Iterator[Sample]:
     from tddfa.train.data.photos import photo_samples
 
@@ -232,6 +238,7 @@ KINDS = {
     "turned": Kind("faces of --crops turned to the side (face profiling, Zhu et al., CVPR 2016)", _turned),
     "edited": Kind("faces of --crops with closed eyes, opened mouths, raised brows, ...", _edited),
     "synthetic": Kind("rendered heads in any pose and light, with textures and backgrounds of --crops", _synthetic),
+    "clean": Kind("rendered heads that are procedural, as their backgrounds: no photo is used", _clean),
     "agreeing": Kind(
         "the --crops whose labels and predictions of --config's network agree to --max-error", relabel=_agreeing
     ),

@@ -21,6 +21,7 @@ from tddfa.geometry.camera import Camera
 from tddfa.geometry.triangulation import matrices
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, degrade, render
+from tddfa.synthetic.surfaces import mean_size
 from tddfa.train.data.augment import CROP_SIZE, STORED_SCALE, Augment, change_pixels, place
 from tddfa.train.data.batches import draw
 from tddfa.train.data.crops import Crops
@@ -187,7 +188,7 @@ class _Rendered:
             yaw, pitch = float(_YAW * radius * np.cos(angle)), float(_PITCH * radius * np.sin(angle))
             roll = float(rng.normal(0, _ROLL))
             matrix = centred(Camera.from_pose(yaw, pitch, roll), self.model, head.shape, expression)
-            size = Camera(matrix).scale * made.mean_size(self.model)
+            size = Camera(matrix).scale * mean_size(self.model)
             state = State(yaw, pitch, roll, size, float(matrix[0, 3]), float(matrix[1, 3]), weights)
             image, (target,) = render((STORED_SIZE, STORED_SIZE), [(head, state)], self._background(rng), light=light)
             assert target is not None

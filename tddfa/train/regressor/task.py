@@ -79,6 +79,8 @@ class RegressorTask:
         Number of vertices of the `Surface`.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
+    training_side : int
+        Side of the crops in training, px; labels stay in px of the full crop.
     """
 
     kind = KIND
@@ -93,8 +95,10 @@ class RegressorTask:
         validation: list[Batch],
         vertices: int,
         device: torch.device,
+        training_side: int = CROP_SIZE,
     ) -> None:
         self.device = device
+        self.training_side = training_side
         # the pixels come with channels last, which is the fastest layout to convolve
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.regressor = network
@@ -124,7 +128,7 @@ class RegressorTask:
         def objective(batch: Batch) -> dict[str, Tensor]:
             targets = Targets.of(batch, self.device)
             with autocast(self.device):
-                predicted = self.network(targets.crops)
+                predicted = self.network(reduced(targets.crops, self.training_side))
             return self.terms(predicted, targets, weights)
 
         return objective
@@ -256,6 +260,14 @@ class RegressorTask:
         return {"error": (values["landmarks"] + values["inner"]) / 2, **values}
 
 
+def reduced(crops: Tensor, side: int) -> Tensor:
+    """Reduce crops (n, h, w, 3) to a side, px."""
+    if side == crops.shape[1]:
+        return crops
+    images = crops.permute(0, 3, 1, 2).float()
+    return nn.functional.interpolate(images, (side, side), mode="area").permute(0, 2, 3, 1)
+
+
 def describe(network: Regressor) -> dict[str, Any]:
     """Return the arguments that build the network again."""
     return {
@@ -334,7 +346,14 @@ def train_regressor(
         return _stream(settings, training, model, start, settings.workers)
 
     task = RegressorTask(
-        network, model, settings.loss_weights, settings.meta_joint, validation, settings.vertices, torch_device(device)
+        network,
+        model,
+        settings.loss_weights,
+        settings.meta_joint,
+        validation,
+        settings.vertices,
+        torch_device(device),
+        settings.training_side,
     )
     outcome = train(task, stream, schedule, out, resume=resume, show=show)
     if outcome.finished:

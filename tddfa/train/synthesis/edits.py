@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tddfa.geometry.camera import Camera
 from tddfa.landmarks68 import INNER_LIP_PAIRS, PARTS
 from tddfa.model.face_model import FaceModel
+from tddfa.synthetic.paint import painted_mouth
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import Sample
 from tddfa.train.data.sources import usable_rows
@@ -127,11 +128,11 @@ def another_expression(before: Floats, names: tuple[str, ...], rng: np.random.Ge
     chosen[rng.integers(4)] = True
     for part, change in zip(parts, chosen, strict=True):
         if change:
-            after.update({name: weight for name, weight in _CHANGES[part](rng).items() if name in after})
+            after.update({name: weight for name, weight in CHANGES[part](rng).items() if name in after})
     return np.array([after[name] for name in names], dtype=np.float32)
 
 
-def _both(name: str, weight: float, rng: np.random.Generator) -> dict[str, float]:
+def both_sides(name: str, weight: float, rng: np.random.Generator) -> dict[str, float]:
     """Nearly the same weight on both sides."""
     left, right = np.clip(weight + rng.normal(0, 0.05, 2), 0, 1)
     return {f"{name}Left": left, f"{name}Right": right}
@@ -149,9 +150,9 @@ def _eyes(rng: np.random.Generator) -> dict[str, float]:
             out[f"eyeLookDown{side}"] = float(rng.uniform(0, 0.6))
             out[f"eyeLookUp{side}"] = 0.0
     elif kind == "narrow":
-        out |= _both("eyeBlink", rng.uniform(0.3, 0.8), rng) | _both("eyeWide", 0, rng)
+        out |= both_sides("eyeBlink", rng.uniform(0.3, 0.8), rng) | both_sides("eyeWide", 0, rng)
     elif kind == "wide":
-        out |= _both("eyeWide", rng.uniform(0.4, 1), rng) | {"eyeBlinkLeft": 0.0, "eyeBlinkRight": 0.0}
+        out |= both_sides("eyeWide", rng.uniform(0.4, 1), rng) | {"eyeBlinkLeft": 0.0, "eyeBlinkRight": 0.0}
     else:
         aside, up = float(rng.uniform(-0.8, 0.8)), float(rng.uniform(-0.7, 0.7))
         out |= {"eyeLookInLeft": max(aside, 0.0), "eyeLookOutLeft": max(-aside, 0.0)}
@@ -163,22 +164,28 @@ def _eyes(rng: np.random.Generator) -> dict[str, float]:
 
 def _brows(rng: np.random.Generator) -> dict[str, float]:
     if rng.random() < 0.6:
-        raised = _both("browInnerUp", rng.uniform(0.3, 1), rng) | _both("browOuterUp", rng.uniform(0.3, 1), rng)
+        raised = both_sides("browInnerUp", rng.uniform(0.3, 1), rng) | both_sides(
+            "browOuterUp", rng.uniform(0.3, 1), rng
+        )
         if rng.random() < 0.2:  # one brow alone
             end = ("Left", "Right")[int(rng.integers(2))]
             raised |= {f"browInnerUp{end}": 0.0, f"browOuterUp{end}": 0.0}
         return raised | {"browDownLeft": 0.0, "browDownRight": 0.0}
-    lowered = _both("browDown", rng.uniform(0.3, 1), rng) | _both("browInnerUp", 0, rng)
-    return lowered | _both("browOuterUp", 0, rng) | _both("noseSneer", rng.choice([0, rng.uniform(0, 0.8)]), rng)
+    lowered = both_sides("browDown", rng.uniform(0.3, 1), rng) | both_sides("browInnerUp", 0, rng)
+    return (
+        lowered | both_sides("browOuterUp", 0, rng) | both_sides("noseSneer", rng.choice([0, rng.uniform(0, 0.8)]), rng)
+    )
 
 
 def _jaw(rng: np.random.Generator) -> dict[str, float]:
     out = {"jawOpen": float(rng.uniform(0.12, 0.95)), "mouthClose": 0.0}
-    out |= _both("mouthPress", 0, rng) | {"mouthRollLower": 0.0, "mouthRollUpper": 0.0}
+    out |= both_sides("mouthPress", 0, rng) | {"mouthRollLower": 0.0, "mouthRollUpper": 0.0}
     if rng.random() < 0.3:
         out["mouthFunnel"] = float(rng.uniform(0, 0.7))
     if rng.random() < 0.3:
-        out |= _both("mouthLowerDown", rng.uniform(0, 0.8), rng) | _both("mouthUpperUp", rng.uniform(0, 0.8), rng)
+        out |= both_sides("mouthLowerDown", rng.uniform(0, 0.8), rng) | both_sides(
+            "mouthUpperUp", rng.uniform(0, 0.8), rng
+        )
     side = rng.normal(0, 0.2)
     return out | {"jawLeft": float(np.clip(side, 0, 0.6)), "jawRight": float(np.clip(-side, 0, 0.6))}
 
@@ -187,29 +194,32 @@ def _mouth(rng: np.random.Generator) -> dict[str, float]:
     kind = rng.choice(
         ("smile", "frown", "pucker", "press", "aside", "roll", "puff"), p=(0.3, 0.15, 0.15, 0.1, 0.1, 0.1, 0.1)
     )
-    smile = _both("mouthSmile", 0.0, rng)
+    smile = both_sides("mouthSmile", 0.0, rng)
     if kind == "smile":
         weight = rng.uniform(0.3, 1)
         return (
-            _both("mouthSmile", weight, rng)
-            | _both("cheekSquint", weight * rng.uniform(0, 0.7), rng)
-            | _both("mouthFrown", 0, rng)
+            both_sides("mouthSmile", weight, rng)
+            | both_sides("cheekSquint", weight * rng.uniform(0, 0.7), rng)
+            | both_sides("mouthFrown", 0, rng)
         )
     if kind == "frown":
-        return smile | _both("mouthFrown", rng.uniform(0.3, 1), rng) | {"mouthShrugLower": float(rng.uniform(0, 0.6))}
+        return (
+            smile | both_sides("mouthFrown", rng.uniform(0.3, 1), rng) | {"mouthShrugLower": float(rng.uniform(0, 0.6))}
+        )
     if kind == "pucker":
         return smile | {"mouthPucker": float(rng.uniform(0.3, 1)), "mouthFunnel": float(rng.uniform(0, 0.5))}
     if kind == "press":
-        return _both("mouthPress", rng.uniform(0.3, 1), rng) | _both("mouthDimple", rng.uniform(0, 0.7), rng)
+        return both_sides("mouthPress", rng.uniform(0.3, 1), rng) | both_sides("mouthDimple", rng.uniform(0, 0.7), rng)
     if kind == "aside":
         side = rng.uniform(-0.9, 0.9)
         return {"mouthLeft": float(max(side, 0)), "mouthRight": float(max(-side, 0))}
     if kind == "roll":
         return {"mouthRollLower": float(rng.uniform(0, 1)), "mouthRollUpper": float(rng.uniform(0, 1)), "jawOpen": 0.0}
-    return _both("cheekPuff", rng.uniform(0.4, 1), rng) | {"jawOpen": 0.0}
+    return both_sides("cheekPuff", rng.uniform(0.4, 1), rng) | {"jawOpen": 0.0}
 
 
-_CHANGES = {"eyes": _eyes, "brows": _brows, "jaw": _jaw, "mouth": _mouth}
+CHANGES = {"eyes": _eyes, "brows": _brows, "jaw": _jaw, "mouth": _mouth}
+"""Changes by part of the face: functions of a random generator that draw weights by name."""
 
 
 @lru_cache(maxsize=8)
@@ -270,7 +280,8 @@ def _with_lid(
 def _with_mouth(color: Image, pixels: Pixels, crop: Image, landmarks: Floats, rng: np.random.Generator) -> Image:
     """Paint the inside of a mouth that is closed in the photo."""
     at = np.rint(np.clip(landmarks[[2, 14, 31, 35, 30, 33, 48, 54]], 0, len(crop) - 1)).astype(np.intp)
-    paint = _painted_mouth(np.median(crop[at[:, 1], at[:, 0]], axis=0), rng)
+    skin = np.median(crop[at[:, 1], at[:, 0]], axis=0)
+    paint = painted_mouth(float(skin.max()), rng, grey=float(np.ptp(skin)) < 8)
     left, low, right, high = pixels.surface.mouth
     height, width = paint.shape[:2]
     uv = pixels.surface.model.uv
@@ -280,31 +291,3 @@ def _with_mouth(color: Image, pixels: Pixels, crop: Image, landmarks: Floats, rn
     rows = (np.float32(high) - on_map[..., 1]) * np.float32((height - 1) / (high - low))
     painted = cv2.remap(paint, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(np.where(pixels.in_mouth[..., None], painted, color))
-
-
-def _painted_mouth(skin: NDArray[np.floating], rng: np.random.Generator) -> Image:
-    """The inside of a mouth at its place on the UV map (36, 77, 3): dark, with teeth and a tongue."""
-    height, width = 36, 77
-    light, grey = float(skin.max()), float(np.ptp(skin)) < 8
-    y, x = np.mgrid[0:height, 0:width] / np.array([height - 1, width - 1]).reshape(2, 1, 1)
-
-    def tinted(level: float, tint: tuple[float, float, float]) -> NDArray[np.float64]:
-        return light * level * (np.ones(3) if grey else np.array(tint))
-
-    paint = np.tile(tinted(rng.uniform(0.1, 0.3), (0.65, 0.6, 1.0)), (height, width, 1))
-
-    def add(mask: NDArray[np.bool_], layer: NDArray[np.float64]) -> None:
-        alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.2)[..., None]
-        paint[:] = paint * (1 - alpha) + layer * alpha
-
-    if rng.random() < 0.6:
-        tongue = ((x - 0.5) / 0.3) ** 2 + ((y - 0.95) / rng.uniform(0.25, 0.5)) ** 2 < 1
-        add(tongue, tinted(rng.uniform(0.35, 0.6), (0.7, 0.68, 1.0)))
-    between = 1 - 0.12 * (np.abs(np.sin(12 * np.pi * (x - 0.5))) < 0.15)[..., None]
-    teeth = tinted(rng.uniform(0.7, 1.0), (0.86, 0.95, 1.0)) * between
-    arch = 0.5 * np.sqrt(np.clip(1 - ((x - 0.5) / 0.5) ** 2, 0, 1))
-    if rng.random() < 0.75:
-        add((y < 0.5 - arch * rng.uniform(0.2, 0.76)) & (np.abs(x - 0.5) < 0.4), teeth)
-    if rng.random() < 0.35:
-        add((y > 0.5 + arch * rng.uniform(0.5, 0.84)) & (np.abs(x - 0.5) < 0.36), 0.9 * teeth)
-    return np.clip(paint, 0, 255).astype(np.uint8)

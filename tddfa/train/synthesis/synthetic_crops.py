@@ -15,6 +15,7 @@ from tddfa.geometry.camera import Camera
 from tddfa.model.config import CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.synthetic import Head, State, backdrop, degrade, render
+from tddfa.synthetic.surfaces import mean_size
 from tddfa.train.data.augment import CROP_SIZE
 from tddfa.train.data.crops import Crops
 from tddfa.train.data.samples import STORED_SIZE, Sample, centred
@@ -90,12 +91,6 @@ def textured_head(crops: Crops, row: int, model: FaceModel) -> Head:
     box = np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
     face = Face(box, 1.0, Roi(-0.5, -0.5, STORED_SIZE), params, camera, landmarks)
     return Head.from_face(crops.image(row), face, Decoder(model, CropRule(CROP_SIZE, 0.0, 1.0, 1.0)), _TEXTURE_SIZE)
-
-
-def mean_size(model: FaceModel) -> float:
-    """Longer side of the box of the mean face's landmarks, model units; `State.size` is this side in px."""
-    none = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
-    return float(np.ptp(model.landmarks(*none)[:, :2], axis=0).max())
 
 
 def _pose(rng: np.random.Generator) -> tuple[float, float, float]:

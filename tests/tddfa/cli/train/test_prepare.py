@@ -27,6 +27,12 @@ def test_made_of_crops(made_crops, tmp_path, capsys, kind):
     assert crops.image(2).shape == (160, 160, 3)
 
 
+def test_clean_needs_no_crops(tmp_path, capsys):
+    assert prepare("clean", tmp_path / "out", "--count", "2", "--seed", "3") == 0
+    assert "2 crops" in capsys.readouterr().out
+    assert set(Crops.open([tmp_path / "out"]).labels.source) == {"clean"}
+
+
 def test_sources_left_out(made_crops, tmp_path, capsys):
     assert prepare("turned", tmp_path / "o", "--crops", made_crops, "--without", "made", "--count", "1") == 1
     assert "expected some for training" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from tddfa.train.regressor.task import (  # noqa: E402
     export_again,
     first_network,
     load_best,
+    reduced,
     train_regressor,
     whitening,
 )
@@ -252,3 +253,19 @@ def test_a_missing_device_is_named(settings, tmp_path):
 
 def test_the_face_model_is_the_released_configs(settings, root):
     assert Config.load(root / "configs/open_mb05.yml").face_model == settings.face_model
+
+
+def test_training_crops_are_reduced(model, batch):
+    crops = torch.from_numpy(batch.crops)
+    assert reduced(crops, 120) is crops
+    half = reduced(crops, 60)
+    expected = crops.double().reshape(len(crops), 60, 2, 60, 2, 3).mean(dim=(2, 4))
+    assert half.shape == (len(crops), 60, 60, 3) and torch.allclose(half.double(), expected, atol=1e-4)
+    network = Regressor(0.1, model.shape_count, model.expression_count)
+    seen = []
+    network.backbone.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[2:]))
+    network.whiten_by(*whitening([batch]))
+    task = RegressorTask(network, model, LossWeights(), MetaJoint(), [batch], 30, torch.device("cpu"), 80)
+    next(iter(task.objectives.values()))(batch)
+    task.validate(network)
+    assert seen == [(80, 80), (120, 120)]

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from tddfa.synthetic.chart import chart_of
+from tddfa.synthetic.paint import painted_head, painted_mouth
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def heads(face_model):
+    return [painted_head(face_model, seed, size=SIZE) for seed in range(6)]
+
+
+def brightness(texture, points):
+    x, y = np.rint(points).astype(int).T
+    return texture[y, x].astype(float).mean(axis=1)
+
+
+def test_a_seed_is_one_head_and_seeds_differ(face_model, heads):
+    again = painted_head(face_model, 2, size=SIZE)
+    assert (again.texture == heads[2].texture).all() and (again.shape == heads[2].shape).all()
+    assert np.std([head.skin for head in heads], axis=0).min() > 5
+    assert np.abs(heads[0].texture.astype(int) - heads[1].texture).mean() > 3
+
+
+def test_spread_is_the_standard_deviation_of_the_shape(face_model):
+    wide, narrow = (
+        np.concatenate([painted_head(face_model, seed, size=32, spread=spread).shape for seed in range(8)])
+        for spread in (1.0, 0.5)
+    )
+    assert wide.std() == pytest.approx(1, abs=0.12) and narrow.std() == pytest.approx(0.5, abs=0.06)
+
+
+def test_paint_is_where_the_landmarks_are(face_model, heads):
+    chart = chart_of(face_model, SIZE)
+    eyes = chart.landmarks[[*range(36, 48)]].reshape(2, 6, 2)
+    centres = eyes.mean(axis=1)
+    cheeks = chart.landmarks[[1, 15]] * 0.5 + chart.landmarks[[31, 35]] * 0.5
+    brows = chart.landmarks[[18, 19, 24, 25]] + (0, 2)
+    for head in heads:
+        skin = brightness(head.texture, cheeks).mean()
+        assert brightness(head.texture, centres).mean() < skin, "pupil and iris"
+        assert brightness(head.texture, brows).mean() < skin
+        # white beside the iris
+        outer = eyes[:, [0, 3]].mean(axis=0) * 0.25 + centres * 0.75
+        assert (
+            head.texture[tuple(np.rint(outer).astype(int).T[::-1])].max()
+            > head.texture[tuple(np.rint(centres).astype(int).T[::-1])].mean()
+        )
+
+
+def test_teeth_are_as_bright_as_said():
+    mouths = [painted_mouth(200, np.random.default_rng(seed)) for seed in range(8)]
+    assert 130 < max(mouth.max() for mouth in mouths) <= 200
+    grey = painted_mouth(200, np.random.default_rng(1), grey=True)
+    assert np.ptp(grey.astype(int), axis=2).max() <= 1
