@@ -19,7 +19,15 @@ from tddfa.model.config import Config, CropRule
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model, chosen_precision
 from tddfa.passes import Image, Passes, Regressor, Targets, joined, next_squares
-from tddfa.rotations import ROTATIONS, merged, realigned, rotated_targets, weakly_detected
+from tddfa.rotations import (
+    ROTATED_DOUBT,
+    ROTATIONS,
+    merged,
+    realigned,
+    rotated_targets,
+    upright_targets,
+    weakly_detected,
+)
 from tddfa.selection import Aligned, likely, needed_scores, promising, together
 from tddfa.targets import detected, given_boxes, given_rois, squares_of
 from tddfa.types import Face, Params, Roi, unchecked
@@ -53,12 +61,14 @@ class Aligner:
         How faces of any roll are found. ``auto`` also aligns a face that is not sure in crops rotated by 90, 180 and
         270 degrees, if a box was detected or given; and if no face was found, it tries boxes of which the detector is
         less sure, and then detects in the image rotated by these angles. In an image with a sure face, faces under
-        `min_score` are dropped without another try. ``all`` tries every rotation on every image. ``off`` tries nothing.
+        `min_score` are dropped without another try; if all its sure faces are rolled alike, by more than 45 degrees, it
+        also detects in the image turned upright. ``all`` tries every rotation on every image. ``off`` tries nothing.
         Of two faces at one place, the one with the higher score is kept.
     sure_score : float or None
-        A face with a lower face score of the regressor is not sure. A face that was found rotated needs this score, and
-        one whose detection has a score of 0.25; from there to a detection score of 0.4 the needed score falls to
-        `min_score`. None, for models without a face score, rotates images only.
+        A face with a lower face score of the regressor is not sure. A face in a rotated crop needs this score, and one
+        whose detection has a score of 0.25; from there to a detection score of 0.4 the needed score falls to
+        `min_score`. A face that was found in a rotated image may lack half of what this score lacks from 1. None, for
+        models without a face score, rotates images only.
 
     Attributes
     ----------
@@ -377,11 +387,14 @@ class Aligner:
                 counts[i] = 0 if weak is None else len(weak.targets.score)
             if self.rotations == "all" or not counts[i]:
                 again += rotated_targets(self.detector, image, i, self.crop)
+            elif sure is not None:
+                faces = aligned.rows(aligned.targets.image == i)
+                again += upright_targets(self.detector, image, i, self.crop, faces, sure)
         if again:
             targets = joined(again)
             more = Aligned(targets, passes(images, targets))
             if sure is not None:
-                more = more.rows(more.predicted.score >= max(sure, limit))
+                more = more.rows(more.predicted.score >= 1 - ROTATED_DOUBT * (1 - max(sure, limit)))
             parts.append(more)
         aligned = together(parts)
         return together([merged(aligned.rows(aligned.targets.image == i)) for i in range(len(images))])

@@ -8,7 +8,7 @@ from builders import make_face_model
 from FaceBoxes import Detections
 from tddfa import Aligner, CropRule, Decoder, Detector, Roi, Tracker
 from tddfa.passes import Predictions, joined, rows
-from tddfa.rotations import merged, realigned, rotated_targets
+from tddfa.rotations import merged, realigned, rotated_targets, turn_of_photo, unseen
 from tddfa.selection import Aligned, together
 from tddfa.targets import as_targets
 
@@ -58,6 +58,59 @@ class TestRotatedTargets:
             shift = target.roi[0, :2] + target.roi[0, 2] / 2 - 49.5  # towards the chin
             y, x = np.nonzero(image[..., 0])
             np.testing.assert_allclose(shift / 9.9, np.sign(np.round((x.mean() - 49.5, y.mean() - 49.5))), atol=1e-3)
+
+
+class TestTurnOfPhoto:
+    @pytest.mark.parametrize(
+        ("angles", "turns"),
+        [
+            ((170, -170), (180,)),
+            ((50, 130), (90,)),
+            ((-80,), (-90,)),
+            ((40, -40), ()),
+            ((0, 180), ()),
+            ((90, -90), ()),
+            ((), ()),
+        ],
+    )
+    def test_it_is_nearest_to_the_rolls_of_all_sure_faces(self, angles, turns):
+        sure = [found(100 * k, 0, 10, 0.95, angle) for k, angle in enumerate(angles)]
+        assert turn_of_photo(together([found(0, 0, 10, 0.8, 0), *sure]), 0.9) == turns
+
+    @pytest.mark.parametrize("seen", [0, 1])
+    def test_in_a_photo_upside_down_the_detector_misses_one_of_two_faces(self, aligner, two_people, seen):
+        expected = aligner(two_people)
+        assert len(expected) == 2
+        calls = []
+
+        def detector(image):
+            calls.append(1)
+            every = aligner.detector(two_people)
+            if np.array_equal(image, two_people):
+                return every
+            x1, y1, x2, y2 = expected[seen].box
+            height, width = image.shape[:2]
+            return Detections([[width - 1 - x2, height - 1 - y2, width - 1 - x1, height - 1 - y1]], [0.9])
+
+        made = Aligner(
+            aligner.regressor, aligner.decoder, detector=detector, min_score=0.5, refine=1, flip=True,
+            rotations="auto", sure_score=0.9,
+        )  # fmt: skip
+        faces = made(np.ascontiguousarray(two_people[::-1, ::-1]))
+        assert len(faces) == len(calls) == 2
+        corner = (two_people.shape[1] - 1, two_people.shape[0] - 1)
+        for face in faces:
+            errors = [np.abs(corner - face.landmarks[:, :2] - each.landmarks[:, :2]).mean() for each in expected]
+            assert min(errors) < 3
+        assert len(made(two_people)) == 2
+        assert len(calls) == 3
+
+
+def test_boxes_at_a_face_that_is_aligned_are_left_out():
+    boxes = np.array([[72, 68, 128, 130], [100, 100, 130, 130], [270, 70, 330, 130]], np.float32)
+    targets = as_targets(0, boxes, np.full(3, 0.9), np.zeros((3, 4)))
+    faces = together([found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(500, 100, 60, 0.95)])
+    np.testing.assert_array_equal(unseen(targets, faces).box, boxes[1:])
 
 
 class TestAnyRoll:
@@ -132,6 +185,21 @@ class TestAnyRoll:
         calls["detector"] = 0
         assert made(np.full((90, 120, 3), 99, np.uint8)) == []
         assert calls["detector"] == no_face
+
+    @pytest.mark.parametrize(("score", "count"), [(0.94, 0), (0.96, 1)])
+    def test_a_face_found_in_a_rotated_image_must_be_surer(self, aligner, score, count):
+        def regressor(crops):
+            return {**aligner.regressor(crops), "score": np.full(len(crops), score, np.float32)}
+
+        def detector(image):  # sees faces in high images only
+            box = [[20, 20, 60, 60]] if image.shape[0] > image.shape[1] else np.zeros((0, 4))
+            return Detections(box, [0.9] * len(box))
+
+        made = Aligner(
+            regressor, aligner.decoder, detector=detector, min_score=0.5, rotations="auto", sure_score=0.9
+        )  # fmt: skip
+        assert len(made(np.full((90, 120, 3), 99, np.uint8))) == 2 * count
+        assert len(made(np.full((120, 90, 3), 99, np.uint8))) == 1
 
     def test_a_face_is_reported_once(self, aligner, astronaut):
         every = Aligner.load("open_mb05", device="cpu", rotations="all")
@@ -249,7 +317,7 @@ class TestMerged:
         assert self.scores(*faces) == [0.999, 0.95]
 
     def test_upright_faces_stay_as_they_are(self):
-        faces = [found(100, 100, 60, 0.95, box=[0, 0, 9, 9]), found(115, 100, 60, 0.99)]
+        faces = [found(100, 100, 60, 0.95), found(115, 100, 60, 0.99)]
         both = together(faces)
         assert merged(both) is both
         with_third = [*faces, found(300, 100, 60, 0.999, 90)]
@@ -261,13 +329,14 @@ class TestMerged:
         assert self.scores(hair, face) == [0.991]
         assert self.scores(hair, found(100, 100, 60, 0.8, detected=0.9)) == [0.993]
 
-    def test_a_poor_box_of_a_rolled_face_is_replaced(self):
-        part = [100, 100, 130, 130]
-        np.testing.assert_array_equal(
-            merged(found(100, 100, 60, 0.999, 90, box=part)).targets.box, [[70, 70, 130, 130]]
-        )
-        good = [75, 70, 130, 130]
-        np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, 90, box=good)).targets.box, [good])
+    @pytest.mark.parametrize("angle", [0, 90])
+    def test_a_poor_box_is_replaced(self, angle):
+        part, around, good = [100, 100, 130, 130], [70, 70, 130, 130], [75, 70, 130, 130]
+        face = found(100, 100, 60, 0.999, angle, box=part)
+        np.testing.assert_array_equal(merged(face).targets.box, [around])
+        both = together([face, found(300, 100, 60, 0.999)])
+        np.testing.assert_array_equal(merged(both).targets.box, [around, [270, 70, 330, 130]])
+        np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, angle, box=good)).targets.box, [good])
 
 
 class CountingPasses:
@@ -333,6 +402,25 @@ def test_faces_under_the_limit_are_tried_only_without_a_sure_face():
         assert passes.tried == expected
     realigned(passes := CountingPasses(), [], together([sure, low]), 0.999)
     assert passes.tried == 3
+
+
+class SettledPasses(CountingPasses):
+    def settled(self, images, targets, before, score):
+        self.settled_boxes = targets.score.tolist()
+        return before._replace(score=np.full(len(targets.score), self.reached))
+
+
+@pytest.mark.parametrize(("reached", "expected"), [(0.8, [0.3, 0.3, 0.3, 0.8]), (0.95, [0.3, 0.95, 0.95, 0.95])])
+def test_further_passes_of_an_image_without_a_sure_face_take_weaker_boxes(reached, expected):
+    """Those of the weaker ones count if they make the face sure."""
+    boxes = [0.28, 0.35, 0.45, 0.6]
+    faces = together([found(100 * k, 50, 20, 0.3, detected=score) for k, score in enumerate(boxes)])
+    passes = SettledPasses()
+    passes.reached = reached
+    assert realigned(passes, [], faces, 0.9, ignored_below=0.2).predicted.score.tolist() == expected
+    assert passes.settled_boxes == boxes[1:]
+    realigned(passes, [], together([faces, found(900, 50, 20, 0.95)]), 0.9, ignored_below=0.2)
+    assert passes.settled_boxes == boxes[3:]
 
 
 @pytest.mark.parametrize(
