@@ -24,8 +24,8 @@ POINT_NUMBERS, ROTATION_NUMBERS = 10, 6
 """Outputs per prior box for the five points, and for the rotation of the head."""
 
 MULTIPLE = 32
-"""Images are padded to a multiple of this, px. Each map of the top-down path has then twice the sides of the coarser one,
-and ONNX Runtime enlarges it by a constant factor in its blocked layout."""
+"""Images are padded to a multiple of this, px. Each map of the top-down path has then twice the sides of the coarser
+one, and ONNX Runtime enlarges it by a constant factor in its blocked layout."""
 
 # An untrained network gives every prior box a score of about 0.02.
 _FIRST_LOGIT, _HEAD_STD = -4.0, 0.01
