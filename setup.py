@@ -152,9 +152,9 @@ setup(
             extension(
                 "tddfa.surface._texels",
                 "tddfa/surface/_texels.pyx",
-                "tddfa/surface/texels.cpp",
+                *(f"tddfa/surface/{name}.cpp" for name in ("texels", "filling", "vertices")),
                 include_dirs=["tddfa/surface"],
-                depends=["tddfa/surface/texels.h"],
+                depends=[f"tddfa/surface/{name}.h" for name in ("texels", "filling", "vertices")],
             ),
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},

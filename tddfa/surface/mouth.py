@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim3DR import Raster, bounds, rasterize
+from Sim3DR import Raster, bounds
 from tddfa.surface.sampling import sample
 from tddfa.surface.visibility import DepthTest, inside_image
 from tddfa.types import Mesh
@@ -39,6 +39,10 @@ class MouthTexels(NamedTuple):
         Whether each triangle of the mesh is inside the mouth.
     vertices : ndarray (j,) int64
         The vertices inside the mouth.
+    lining_corners : ndarray (l, 3) int32
+        The vertices of the triangles inside the mouth.
+    triangles : ndarray (k,) int64
+        The triangle of each texel, a row of `lining_corners`.
     """
 
     texels: NDArray[np.int64]
@@ -46,6 +50,8 @@ class MouthTexels(NamedTuple):
     weights: NDArray[np.float32]
     lining: NDArray[np.bool_]
     vertices: NDArray[np.int64]
+    lining_corners: NDArray[np.int32]
+    triangles: NDArray[np.int64]
 
     @classmethod
     def of(cls, uv_map: Raster, triangles: NDArray[Any], inside: NDArray[np.bool_]) -> MouthTexels:
@@ -54,8 +60,10 @@ class MouthTexels(NamedTuple):
         texels = np.flatnonzero(uv_map.mask & lining[uv_map.triangle_id])
         first, second = uv_map.barycentric.reshape(-1, 2)[texels].T
         weights = np.stack([first, second, 1 - first - second], axis=1)
-        corners = triangles[uv_map.triangle_id.reshape(-1)[texels]]
-        return cls(texels, corners, weights, lining, np.flatnonzero(inside))
+        triangle_id = uv_map.triangle_id.reshape(-1)[texels]
+        rows = np.cumsum(lining) - 1
+        corners = triangles[triangle_id]
+        return cls(texels, corners, weights, lining, np.flatnonzero(inside), triangles[lining], rows[triangle_id])
 
 
 def sample_mouth(
@@ -78,29 +86,30 @@ def sample_mouth(
     mesh : Mesh
         The face.
     test : DepthTest
-        Of the mesh.
+        Of the mesh, with its triangles.
     mouth : MouthTexels
         The texels.
     colors : ndarray (H, W, 3) uint8
-        BGR, of all texels.
+        BGR, of all texels; 0 inside the mouth.
     weight : ndarray (H, W) float32
-        How well each texel is seen.
+        How well each texel is seen; 0 inside the mouth.
     """
+    raster = test.raster
     if not len(mouth.texels):
         return
+    assert isinstance(raster, Raster)
     low, high = bounds(test.vertices[mouth.vertices])
     left, top = max(int(low[0]) - 1, 0), max(int(low[1]) - 1, 0)
-    columns, rows = int(high[0]) + 3 - left, int(high[1]) + 3 - top
-    raster = rasterize(test.vertices, mesh.triangles, (left, top, columns, rows), cull="back")
-    lining = raster.mask & mouth.lining[raster.triangle_id]
-    flat_weight, flat_colors = weight.reshape(-1), colors.reshape(-1, 3)
-    flat_weight[mouth.texels], flat_colors[mouth.texels] = 0, 0
+    window = slice(top, int(high[1]) + 3), slice(left, int(high[0]) + 3)
+    depth, triangle_id = raster.depth[window], raster.triangle_id[window]
+    lining = (triangle_id >= 0) & mouth.lining[triangle_id]
     if not lining.any():
         return
     # triangles between the lips, and those beside them
     near = np.zeros(len(mesh.vertices), dtype=bool)
-    near[mesh.triangles[raster.triangle_id[lining]]] = True
-    chosen = np.flatnonzero(near[mouth.corners].any(axis=1))
+    near[mesh.triangles[triangle_id[lining]]] = True
+    beside = np.asarray(near[mouth.lining_corners].any(axis=1))
+    chosen = np.flatnonzero(beside[mouth.triangles])
     texels, corners, weights = mouth.texels[chosen], mouth.corners[chosen], mouth.weights[chosen]
     points = np.zeros((len(chosen), 3), dtype=np.float32)
     for k in range(3):
@@ -115,7 +124,7 @@ def sample_mouth(
     row, column = test.pixels(placed)
     at = (row - top) * lining.shape[1] + column - left
     shown = nearest[labels.reshape(-1)[at]]
-    behind = np.where(shown == at, raster.depth.reshape(-1)[at] - placed[:, 2], 0)
+    behind = np.where(shown == at, depth[row - top, column - left] - placed[:, 2], 0)
     trust = 1 - away.reshape(-1)[at] / np.float32(_CONTINUED * test.size)
     # behind the lips, the nearest point between them
     hidden = np.flatnonzero(shown != at)
@@ -125,5 +134,5 @@ def sample_mouth(
     on_image = (points[:, :2] + np.float32(0.5)) * np.array(scale, dtype=np.float32) - np.float32(0.5)
     trust *= (behind <= _TOLERANCE * test.size) & inside_image(on_image, image.shape[:2])
     seen = trust > 0
-    flat_weight[texels[seen]] = trust[seen]
-    flat_colors[texels[seen]] = sample(image, on_image[seen])
+    weight.reshape(-1)[texels[seen]] = trust[seen]
+    colors.reshape(-1, 3)[texels[seen]] = sample(image, on_image[seen])

@@ -1,4 +1,4 @@
-"""The smallest value and the mean of values around each vertex of a mesh."""
+"""The vertices around each vertex of a mesh, and the mean of their values."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class _Rings(NamedTuple):
     starts: NDArray[np.int32]
 
 
+def rings_of(triangles: NDArray[np.int32], count: int) -> _Rings:
+    """The vertices around each of `count` vertices, at least one; those of the same triangles are computed once."""
+    return _rings(SameArray(triangles), count)
+
+
 @lru_cache(maxsize=4)
 def _rings(triangles: SameArray, count: int) -> _Rings:
     corners = triangles.array.astype(np.int64)
@@ -31,23 +36,8 @@ def _rings(triangles: SameArray, count: int) -> _Rings:
     return _Rings(vertices.astype(np.int32), np.searchsorted(of, np.arange(count + 1)).astype(np.int32))
 
 
-def smallest_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
-    """The smallest value (n,) of each vertex and those that share an edge with it.
-
-    Examples
-    --------
-    >>> smallest_around(np.float32([5, 3, 4, 9]), np.int32([[0, 1, 2]])).tolist()
-    [3.0, 3.0, 3.0, 9.0]
-    """
-    if not len(values):
-        return values
-    out = np.empty_like(values)
-    _texels.smallest_around(*_rings(SameArray(triangles), len(values)), values, out)
-    return out
-
-
-def mean_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
-    """The mean (n,) of the values of each vertex and those that share an edge with it.
+def mean_around(values: Floats, triangles: NDArray[np.int32], of: NDArray[np.int64] | None = None) -> Floats:
+    """The mean (n,) of the values of each vertex and those that share an edge with it; `of` selects vertices.
 
     Examples
     --------
@@ -56,6 +46,7 @@ def mean_around(values: Floats, triangles: NDArray[np.int32]) -> Floats:
     """
     if not len(values):
         return values
-    out = np.empty_like(values)
-    _texels.mean_around(*_rings(SameArray(triangles), len(values)), values, out)
+    of = np.arange(len(values)) if of is None else of
+    out = np.empty(len(of), dtype=np.float32)
+    _texels.mean_around(*rings_of(triangles, len(values)), values, of, out)
     return out

@@ -22,6 +22,7 @@ _SKIN, _OTHER = 3.7, 5.3
 _NEAR_OUTLINE, _EAR = 0.08, 0.6
 # Added to colours before the logarithm: dark pixels have next to no chroma.
 _DARK = 12.0
+_LOGARITHMS = np.log(np.arange(256) + _DARK)
 # Number of samples of the skin, about; how often the result is averaged around each vertex.
 _SAMPLES, _SMOOTHINGS = 1000, 2
 
@@ -71,11 +72,11 @@ def skin_trust(image: NDArray[np.uint8], mesh: Mesh, seen: Floats, rim: Floats) 
     distance = np.linalg.norm(off, axis=1)
     trust[outer] = ((_OTHER - distance) / (_OTHER - _SKIN)).clip(0, 1)
     for _ in range(_SMOOTHINGS):
-        trust[outer] = np.minimum(mean_around(trust, mesh.triangles), trust)[outer]
+        trust[outer] = np.minimum(mean_around(trust, mesh.triangles, outer), trust[outer])
     return trust
 
 
 def _chroma_and_light(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Red and blue relative to green, and brightness: (n, 3), logarithms."""
-    blue, green, red = np.log(colors.astype(np.float64) + _DARK).T
+    blue, green, red = _LOGARITHMS[colors].T
     return np.column_stack([red - green, blue - green, (blue + green + red) / 3])

@@ -62,21 +62,10 @@ TDDFA_INLINE void bilinear_inside(const std::uint8_t *above, std::int64_t stride
 }
 #endif
 
-TDDFA_INLINE void bilinear(const Photo &photo, float x, float y, std::uint8_t *out) {
-  // beyond the border, all pixels are those of the border
-  x = clamped(x, -1.0f, static_cast<float>(photo.columns));
-  y = clamped(y, -1.0f, static_cast<float>(photo.rows));
-  // a conversion rounds towards 0
-  const auto column = static_cast<std::int32_t>(x), row = static_cast<std::int32_t>(y);
-  const std::int64_t left = column - (static_cast<float>(column) > x),
-                     top = row - (static_cast<float>(row) > y);
-  const float right_weight = x - static_cast<float>(left), low_weight = y - static_cast<float>(top);
+// A bilinear sample between any four pixels; beyond the border, all pixels are those of the border.
+TDDFA_INLINE void bilinear_anywhere(const Photo &photo, std::int64_t left, std::int64_t top, float x, float y,
+                                    std::uint8_t *out) {
   const std::int64_t stride = 3 * photo.columns;
-#ifdef TDDFA_SSE2
-  // the byte behind the last pixel is not there
-  if (left >= 0 && top >= 0 && left + 2 < photo.columns && top + 1 < photo.rows)
-    return bilinear_inside(photo.pixels + top * stride + 3 * left, stride, right_weight, low_weight, out);
-#endif
   const std::int64_t columns[2] = {std::clamp<std::int64_t>(left, 0, photo.columns - 1),
                                    std::clamp<std::int64_t>(left + 1, 0, photo.columns - 1)};
   const std::uint8_t *above = photo.pixels + std::clamp<std::int64_t>(top, 0, photo.rows - 1) * stride,
@@ -84,38 +73,95 @@ TDDFA_INLINE void bilinear(const Photo &photo, float x, float y, std::uint8_t *o
   for (int c = 0; c < 3; ++c) {
     const float a = above[3 * columns[0] + c], b = above[3 * columns[1] + c], d = below[3 * columns[0] + c],
                 e = below[3 * columns[1] + c];
-    const float upper = a + right_weight * (b - a), lower = d + right_weight * (e - d);
-    out[c] = rounded(upper + low_weight * (lower - upper));
+    const float upper = a + x * (b - a), lower = d + x * (e - d);
+    out[c] = rounded(upper + y * (lower - upper));
   }
 }
 
-TDDFA_INLINE void sample_all(const UvMap &map, const float *vertices, const float *visibility,
-                             const Photo &photo, std::uint8_t *colors, float *weight) {
-  for (std::int64_t texel = 0, count = map.rows * map.columns; texel < count; ++texel, colors += 3) {
-    const std::int32_t id = map.triangle_id[texel];
-    if (id < 0) {
-      weight[texel] = 0.0f;
-      colors[0] = colors[1] = colors[2] = 0;
+// What is interpolated between the vertices: x, y, and the visibility; the fourth makes it a vector.
+struct alignas(16) Sampled {
+  float of[4];
+};
+
+constexpr std::int64_t BLOCK = 64;
+
+// Positions on an image of some texels: the pixel on the left of each, or above it, and the weight of the
+// next.
+struct Positions {
+  float at[BLOCK];
+  std::int32_t pixel[BLOCK];
+
+  // A loop over all, which is vectorised.
+  TDDFA_INLINE void split(bool scaled, float scale, std::int64_t side) {
+    const auto last = static_cast<float>(side);
+    if (scaled)
+      for (float &position : at)
+        position = (position + 0.5f) * scale - 0.5f;
+    for (int i = 0; i < BLOCK; ++i) {
+      const float position = clamped(at[i], -1.0f, last);
+      const auto towards_zero = static_cast<std::int32_t>(position);
+      pixel[i] = towards_zero - (static_cast<float>(towards_zero) > position);
+      at[i] = position - static_cast<float>(pixel[i]);
+    }
+  }
+};
+
+// Samples texels from `texel` on, at most a block, all inside of triangles.
+TDDFA_INLINE void sample_block(const UvMap &map, const Sampled *vertices, const Photo &photo,
+                               std::int64_t texel, std::int64_t count, std::uint8_t *colors, float *weight) {
+  Positions x = {}, y = {};
+  bool seen = false;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t *corners = map.triangles + 3 * static_cast<std::int64_t>(map.triangle_id[texel + i]);
+    const float *first = vertices[corners[0]].of, *second = vertices[corners[1]].of,
+                *third = vertices[corners[2]].of;
+    const float u = map.barycentric[2 * (texel + i)], v = map.barycentric[2 * (texel + i) + 1];
+    float here[4];
+    for (int k = 0; k < 4; ++k)
+      here[k] = third[k] + (u * (first[k] - third[k]) + v * (second[k] - third[k]));
+    x.at[i] = here[0];
+    y.at[i] = here[1];
+    weight[i] = here[2];
+    seen |= here[2] != 0.0f;
+  }
+  if (!seen) {
+    std::memset(colors, 0, static_cast<std::size_t>(3 * count));
+    return;
+  }
+  x.split(photo.scaled, photo.scale_x, photo.columns);
+  y.split(photo.scaled, photo.scale_y, photo.rows);
+  for (std::int64_t i = 0; i < count; ++i, colors += 3) {
+    const std::int64_t left = x.pixel[i], top = y.pixel[i];
+    if (weight[i] == 0.0f) { // its colour does not count
+      std::memset(colors, 0, 3);
       continue;
     }
-    const std::int32_t *corners = map.triangles + 3 * static_cast<std::int64_t>(id);
-    const float u = map.barycentric[2 * texel], v = map.barycentric[2 * texel + 1];
-    const auto interpolated = [&](const float *values, std::int64_t step) {
-      const float first = values[step * corners[0]], second = values[step * corners[1]],
-                  third = values[step * corners[2]];
-      return third + (u * (first - third) + v * (second - third));
-    };
-    weight[texel] = interpolated(visibility, 1);
-    if (weight[texel] == 0.0f) { // its colour does not count
-      colors[0] = colors[1] = colors[2] = 0;
+#ifdef TDDFA_SSE2
+    // the byte behind the last pixel is not there
+    if (left >= 0 && top >= 0 && left + 2 < photo.columns && top + 1 < photo.rows) {
+      const std::int64_t stride = 3 * photo.columns;
+      bilinear_inside(photo.pixels + top * stride + 3 * left, stride, x.at[i], y.at[i], colors);
       continue;
     }
-    float x = interpolated(vertices, 3), y = interpolated(vertices + 1, 3);
-    if (photo.scaled) {
-      x = (x + 0.5f) * photo.scale_x - 0.5f;
-      y = (y + 0.5f) * photo.scale_y - 0.5f;
+#endif
+    bilinear_anywhere(photo, left, top, x.at[i], y.at[i], colors);
+  }
+}
+
+TDDFA_INLINE void sample_all(const UvMap &map, const Sampled *vertices, const Photo &photo,
+                             std::uint8_t *colors, float *weight) {
+  const std::int32_t *id = map.triangle_id;
+  for (std::int64_t texel = 0, end = 0, all = map.rows * map.columns; texel < all; texel = end) {
+    if (id[texel] < 0) {
+      while (end < all && id[end] < 0)
+        ++end;
+      std::memset(weight + texel, 0, sizeof(float) * static_cast<std::size_t>(end - texel));
+      std::memset(colors + 3 * texel, 0, static_cast<std::size_t>(3 * (end - texel)));
+    } else {
+      while (end < all && end < texel + BLOCK && id[end] >= 0)
+        ++end;
+      sample_block(map, vertices, photo, texel, end - texel, colors + 3 * texel, weight + texel);
     }
-    bilinear(photo, x, y, colors);
   }
 }
 
@@ -147,51 +193,68 @@ TDDFA_INLINE void count_sources(const float *__restrict own, const float *__rest
   }
 }
 
+// Mixes at most a block of texels of one row, from column `first` on; `at` is the first of them.
+TDDFA_INLINE void mix_block(const Sides &sides, std::int64_t at, std::int64_t first, std::int64_t count,
+                            const std::uint8_t *inside, std::uint8_t *sources, std::uint8_t *out) {
+  const float *own = sides.weight + at;
+  // the mirror image of the last texel of the block, in the same row
+  const std::int64_t opposite = at - first + (sides.columns - first - count);
+  bool alone = true;
+  for (std::int64_t i = 0; i < count; ++i)
+    alone &= own[i] == 1.0f;
+  if (alone) {
+    std::memcpy(out + 3 * at, sides.colors + 3 * at, static_cast<std::size_t>(3 * count));
+    for (std::int64_t i = 0; i < count; ++i)
+      sources[at + i] = inside[at + i] ? 3 : 0;
+    return;
+  }
+  float aside[BLOCK], together[BLOCK], own_spread[3 * BLOCK], other_spread[3 * BLOCK];
+  std::uint8_t mirrored[3 * BLOCK];
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t other = opposite + count - 1 - i;
+    aside[i] = (1.0f - own[i]) * (sides.mirrorable[at + i] ? sides.weight[other] : 0.0f);
+    together[i] = own[i] + aside[i];
+    std::memcpy(mirrored + 3 * i, sides.colors + 3 * other, 3);
+  }
+  count_sources(own, together, inside + at, count, sources + at);
+  spread(own, count, own_spread);
+  spread(aside, count, other_spread);
+  blend_row(sides.colors + 3 * at, mirrored, sides.change + 3 * at, sides.fill + 3 * at, own_spread,
+            other_spread, 3 * count, out + 3 * at);
+}
+
 TDDFA_INLINE void mix_all(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
                           std::uint8_t *sources, std::uint8_t *out) {
   const std::int64_t columns = sides.columns;
-  const auto width = static_cast<std::size_t>(columns);
-  std::vector<float> other(width), known(width), own_spread(3 * width), other_spread(3 * width);
-  std::vector<std::uint8_t> mirrored(3 * width);
-  for (std::int64_t row = 0; row < sides.rows; ++row, where += columns) {
-    const float *__restrict own = sides.weight + row * columns;
-    const std::uint8_t *mirrorable = sides.mirrorable + row * columns;
-    float *__restrict aside = other.data(), *__restrict together = known.data();
-    for (std::int64_t i = 0; i < columns; ++i) {
-      const float opposite = mirrorable[i] ? own[columns - 1 - i] : 0.0f;
-      aside[i] = (1.0f - own[i]) * opposite;
-      together[i] = own[i] + aside[i];
-    }
-    count_sources(own, together, inside + row * columns, columns, sources + row * columns);
+  for (std::int64_t row = 0, line = 0; row < sides.rows; ++row, line += columns, where += columns) {
     // of each row only the part from the first to the last texel that is asked for
     const std::uint8_t *begin =
         std::find_if(where, where + columns, [](std::uint8_t value) { return value != 0; });
     const std::uint8_t *end = where + columns;
     while (end > begin && end[-1] == 0)
       --end;
-    const std::int64_t from = begin - where, count = end - begin, line = 3 * row * columns,
-                       at = line + 3 * from;
-    for (std::int64_t i = 0; i < count; ++i)
-      std::memcpy(mirrored.data() + 3 * i, sides.colors + line + 3 * (columns - 1 - from - i), 3);
-    spread(own + from, count, own_spread.data());
-    spread(aside + from, count, other_spread.data());
-    blend_row(sides.colors + at, mirrored.data(), sides.change + at, sides.fill + at, own_spread.data(),
-              other_spread.data(), 3 * count, out + at);
-    std::memset(out + line, 0, static_cast<std::size_t>(3 * from));
-    std::memset(out + at + 3 * count, 0, static_cast<std::size_t>(3 * (columns - from - count)));
-    if (count > 0 && std::memchr(begin, 0, static_cast<std::size_t>(count)) != nullptr)
-      for (std::int64_t i = 0; i < count; ++i)
-        if (begin[i] == 0)
-          std::memset(out + at + 3 * i, 0, 3);
+    const std::int64_t from = begin - where, to = end - where;
+    for (std::int64_t first = from; first < to; first += BLOCK)
+      mix_block(sides, line + first, first, std::min(BLOCK, to - first), inside, sources, out);
+    std::memset(sources + line, 0, static_cast<std::size_t>(from));
+    std::memset(sources + line + to, 0, static_cast<std::size_t>(columns - to));
+    std::memset(out + 3 * line, 0, static_cast<std::size_t>(3 * from));
+    std::memset(out + 3 * (line + to), 0, static_cast<std::size_t>(3 * (columns - to)));
+    if (to > from && std::memchr(begin, 0, static_cast<std::size_t>(to - from)) != nullptr)
+      for (std::int64_t i = from; i < to; ++i)
+        if (where[i] == 0) {
+          std::memset(out + 3 * (line + i), 0, 3);
+          sources[line + i] = 0;
+        }
   }
 }
 
 #ifdef TDDFA_HAS_AVX2_VARIANT
 #define TDDFA_AVX2 __attribute__((target("avx2")))
 
-TDDFA_AVX2 void sample_avx2(const UvMap &map, const float *vertices, const float *visibility,
-                            const Photo &photo, std::uint8_t *colors, float *weight) {
-  sample_all(map, vertices, visibility, photo, colors, weight);
+TDDFA_AVX2 void sample_avx2(const UvMap &map, const Sampled *vertices, const Photo &photo,
+                            std::uint8_t *colors, float *weight) {
+  sample_all(map, vertices, photo, colors, weight);
 }
 
 TDDFA_AVX2 void mix_avx2(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
@@ -207,13 +270,16 @@ bool has_avx2() {
 
 } // namespace
 
-void sample_surface(const UvMap &map, const float *vertices, const float *visibility, const Photo &photo,
-                    std::uint8_t *colors, float *weight) {
+void sample_surface(const UvMap &map, const float *vertices, const float *visibility,
+                    std::int64_t vertex_count, const Photo &photo, std::uint8_t *colors, float *weight) {
+  std::vector<Sampled> sampled(static_cast<std::size_t>(vertex_count));
+  for (std::int64_t i = 0; i < vertex_count; ++i)
+    sampled[static_cast<std::size_t>(i)] = {{vertices[3 * i], vertices[3 * i + 1], visibility[i], 0.0f}};
 #ifdef TDDFA_HAS_AVX2_VARIANT
   if (has_avx2())
-    return sample_avx2(map, vertices, visibility, photo, colors, weight);
+    return sample_avx2(map, sampled.data(), photo, colors, weight);
 #endif
-  sample_all(map, vertices, visibility, photo, colors, weight);
+  sample_all(map, sampled.data(), photo, colors, weight);
 }
 
 void mix_sides(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
@@ -223,137 +289,6 @@ void mix_sides(const Sides &sides, const std::uint8_t *where, const std::uint8_t
     return mix_avx2(sides, where, inside, sources, out);
 #endif
   mix_all(sides, where, inside, sources, out);
-}
-
-void smallest_around(const Rings &rings, const float *values, float *out) {
-  for (std::int64_t i = 0; i < rings.count; ++i) {
-    const std::int32_t *at = rings.vertices + rings.starts[i], *end = rings.vertices + rings.starts[i + 1];
-    float least = values[*at];
-    for (++at; at < end; ++at)
-      least = values[*at] < least ? values[*at] : least;
-    out[i] = least;
-  }
-}
-
-void mean_around(const Rings &rings, const float *values, float *out) {
-  for (std::int64_t i = 0; i < rings.count; ++i) {
-    float sum = 0.0f;
-    for (std::int32_t at = rings.starts[i]; at < rings.starts[i + 1]; ++at)
-      sum += values[rings.vertices[at]];
-    out[i] = sum / static_cast<float>(rings.starts[i + 1] - rings.starts[i]);
-  }
-}
-
-namespace {
-
-struct Level {
-  std::int64_t rows, columns;
-  std::vector<float> values;
-};
-
-// The part of a source pixel in the mean that a destination pixel is.
-struct Part {
-  std::int64_t from;
-  float weight;
-};
-
-// The parts of each destination pixel: of the source pixels that it covers, as OpenCV's INTER_AREA has them.
-std::vector<std::vector<Part>> parts(std::int64_t from, std::int64_t to) {
-  std::vector<std::vector<Part>> all(static_cast<std::size_t>(to));
-  const double scale = static_cast<double>(from) / static_cast<double>(to);
-  for (std::int64_t i = 0; i < to; ++i) {
-    const double begin = static_cast<double>(i) * scale, end = begin + scale;
-    for (auto k = static_cast<std::int64_t>(begin); k < from; ++k) {
-      const double covered =
-          std::min(end, static_cast<double>(k + 1)) - std::max(begin, static_cast<double>(k));
-      if (covered < 1e-3)
-        break;
-      all[static_cast<std::size_t>(i)].push_back({k, static_cast<float>(covered / scale)});
-    }
-  }
-  return all;
-}
-
-// Adds `weight` times the pixels of one row to those of another.
-void add_row(const float *__restrict from, float weight, std::int64_t count, float *__restrict to) {
-  for (std::int64_t i = 0; i < count; ++i)
-    to[i] += weight * from[i];
-}
-
-Level halved(const float *values, std::int64_t rows, std::int64_t columns) {
-  Level half = {std::max<std::int64_t>(rows / 2, 1), std::max<std::int64_t>(columns / 2, 1), {}};
-  half.values.resize(static_cast<std::size_t>(4 * half.rows * half.columns));
-  const auto down = parts(rows, half.rows), across = parts(columns, half.columns);
-  std::vector<float> line(static_cast<std::size_t>(4 * columns));
-  float *out = half.values.data();
-  for (const auto &of_row : down) {
-    std::fill(line.begin(), line.end(), 0.0f);
-    for (const Part &part : of_row)
-      add_row(values + 4 * part.from * columns, part.weight, 4 * columns, line.data());
-    for (const auto &of_pixel : across) {
-      for (const Part &part : of_pixel)
-        for (int c = 0; c < 4; ++c)
-          out[c] += part.weight * line[static_cast<std::size_t>(4 * part.from + c)];
-      out += 4;
-    }
-  }
-  return half;
-}
-
-// The pixel before each destination pixel, as OpenCV's INTER_LINEAR has it, and the weight of the one behind
-// it.
-std::vector<Part> between(std::int64_t from, std::int64_t to) {
-  std::vector<Part> all;
-  for (std::int64_t i = 0; i < to; ++i) {
-    const double at =
-        (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
-    const double inside = std::min(std::max(at, 0.0), static_cast<double>(from - 1));
-    const auto first = std::min(static_cast<std::int64_t>(inside), std::max<std::int64_t>(from - 2, 0));
-    all.push_back({first, static_cast<float>(inside - static_cast<double>(first))});
-  }
-  return all;
-}
-
-// Adds a coarser level, enlarged, to a finer one where that is unknown: `filled` has three channels.
-std::vector<float> pulled(const std::vector<float> &filled, std::int64_t coarse_rows,
-                          std::int64_t coarse_columns, const float *values, std::int64_t rows,
-                          std::int64_t columns) {
-  std::vector<float> out(static_cast<std::size_t>(3 * rows * columns));
-  std::vector<float> line(static_cast<std::size_t>(3 * coarse_columns));
-  const std::vector<Part> down = between(coarse_rows, rows), across = between(coarse_columns, columns);
-  const std::int64_t below = coarse_rows > 1 ? 3 * coarse_columns : 0, right = coarse_columns > 1 ? 3 : 0;
-  float *to = out.data();
-  for (const Part &of_row : down) {
-    const float *above = filled.data() + 3 * of_row.from * coarse_columns;
-    for (std::size_t i = 0; i < line.size(); ++i)
-      line[i] = above[i] + of_row.weight * (above[i + static_cast<std::size_t>(below)] - above[i]);
-    for (const Part &of_pixel : across) {
-      const float *left = line.data() + 3 * of_pixel.from, rest = 1.0f - values[3];
-      for (int c = 0; c < 3; ++c)
-        to[c] = values[c] + rest * (left[c] + of_pixel.weight * (left[c + right] - left[c]));
-      to += 3;
-      values += 4;
-    }
-  }
-  return out;
-}
-
-} // namespace
-
-void push_pull(std::int64_t rows, std::int64_t columns, const float *values, float *out) {
-  std::vector<Level> levels; // from the second finest
-  const auto level = [&](std::size_t i) { return i == 0 ? values : levels[i - 1].values.data(); };
-  const auto rows_of = [&](std::size_t i) { return i == 0 ? rows : levels[i - 1].rows; };
-  const auto columns_of = [&](std::size_t i) { return i == 0 ? columns : levels[i - 1].columns; };
-  while (std::max(rows_of(levels.size()), columns_of(levels.size())) > 1)
-    levels.push_back(halved(level(levels.size()), rows_of(levels.size()), columns_of(levels.size())));
-  const float *coarsest = level(levels.size());
-  std::vector<float> filled(3);
-  for (std::size_t c = 0; c < 3; ++c)
-    filled[c] = coarsest[c] / std::max(coarsest[3], 1e-6f);
-  for (std::size_t i = levels.size(); i-- > 0;)
-    filled = pulled(filled, rows_of(i + 1), columns_of(i + 1), level(i), rows_of(i), columns_of(i));
-  std::copy(filled.begin(), filled.end(), out);
 }
 
 } // namespace tddfa

@@ -23,8 +23,8 @@ struct Photo {
 
 // The colour (bilinear, as OpenCV's remap) and the visibility of the surface at each texel; 0 outside, and
 // no colour where it is not visible.
-void sample_surface(const UvMap &map, const float *vertices, const float *visibility, const Photo &photo,
-                    std::uint8_t *colors, float *weight);
+void sample_surface(const UvMap &map, const float *vertices, const float *visibility,
+                    std::int64_t vertex_count, const Photo &photo, std::uint8_t *colors, float *weight);
 
 // What a texture is mixed from, all of one size: colours of the surface and how far they can be trusted;
 // where the other side may be mirrored; the change of light of mirrored colours, plus 128; and the colours of
@@ -37,25 +37,10 @@ struct Sides {
 };
 
 // Blends the colour of each texel, by its weight, with that of the mirrored texel, by the weight of that, and
-// the rest with the fill, where `where` is not 0; `out` is 0 elsewhere. `sources` is 0 where `inside` is 0,
-// else 1, and one more for each that is at least half: the weight of both sides together, and that of the own
-// side.
+// the rest with the fill, where `where` is not 0; `out` is 0 elsewhere. `sources` is 0 where `where` or
+// `inside` is 0, else 1, and one more for each that is at least half: the weight of both sides together, and
+// that of the own side.
 void mix_sides(const Sides &sides, const std::uint8_t *where, const std::uint8_t *inside,
                std::uint8_t *sources, std::uint8_t *out);
-
-// The vertices around each vertex of a mesh, one after the other: those of vertex i are starts[i] .. starts[i
-// + 1].
-struct Rings {
-  std::int64_t count; // of vertices
-  const std::int32_t *vertices, *starts;
-};
-
-// The smallest of the values around each vertex, and their mean. No ring is empty.
-void smallest_around(const Rings &rings, const float *values, float *out);
-void mean_around(const Rings &rings, const float *values, float *out);
-
-// Continues colours smoothly where they are unknown (tddfa/surface/sampling.py): `values` has three channels
-// multiplied by their weight, and the weight, for each pixel, `out` three.
-void push_pull(std::int64_t rows, std::int64_t columns, const float *values, float *out);
 
 } // namespace tddfa

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from Sim3DR import bounds, empty, interpolate, rasterize
 from tddfa._shared.arrays import SameArray, checked_image
-from tddfa.surface._texels import mix_sides, sample_surface
+from tddfa.surface._texels import complete, darken, mix_sides, sample_surface
 from tddfa.surface.mouth import INNER_MOUTH, MouthTexels, sample_mouth
-from tddfa.surface.sampling import push_pull, sample
+from tddfa.surface.sampling import sample
 from tddfa.surface.skin import skin_trust
 from tddfa.surface.visibility import visibility, visibility_and_rim, without_holes
 from tddfa.types import Mesh
@@ -148,13 +148,12 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
-    seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
+    parts = _parts(mesh, size)
+    seen, rim, test = visibility_and_rim(mesh, image.shape[:2], triangles=parts is not None)
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
-    sample_surface(
-        raster.triangle_id, raster.barycentric, mesh.triangles, mesh.vertices, seen, shrunk, *scale, direct, weight
-    )
-    parts = _parts(mesh, size)
+    triangle_id = raster.triangle_id if parts is None else parts.outside_mouth
+    sample_surface(triangle_id, raster.barycentric, mesh.triangles, mesh.vertices, seen, shrunk, *scale, direct, weight)
     if parts is not None:
         sample_mouth(shrunk, scale, mesh, test, parts.mouth, direct, weight)
     change, fill = _completed(direct, weight)
@@ -230,33 +229,44 @@ def _completed(direct: NDArray[np.uint8], weight: NDArray[np.float32]) -> tuple[
     Where a texel and its mirror image are both visible, the difference of light between the sides is known. Continued
     smoothly, it joins mirrored parts without a seam.
     """
-    shape = tuple(max(1, round(side * min(1, _FILL_PX / max(weight.shape)))) for side in weight.shape[::-1])
-    part = cv2.resize((weight > 0).view(np.uint8) * np.uint8(255), shape, interpolation=cv2.INTER_AREA)
-    covered = np.maximum(part, 1).astype(np.float32)[..., None]
-    own = cv2.resize(direct, shape, interpolation=cv2.INTER_AREA) * (255 / covered)
-    trust = cv2.resize(weight, shape, interpolation=cv2.INTER_AREA)[..., None]
-    other, other_trust = own[:, ::-1], trust[:, ::-1]
-    both = np.square(trust * other_trust)
-    evidence = np.minimum(both + np.float32(_RELIT_NEARBY), 1)
-    change = push_pull(np.dstack([(own - other) * both, evidence]))
-    aside = (1 - trust) * other_trust
-    fill = push_pull(np.dstack([trust * own + aside * (other + change), np.minimum(trust + aside, 1)]))
-    bytes_of = (np.clip(np.rint(values), 0, 255).astype(np.uint8) for values in (change + 128, fill))
+    height, width = (max(1, round(side * min(1, _FILL_PX / max(weight.shape)))) for side in weight.shape)
+    small = empty((2, height, width, 3), np.uint8)
+    complete(direct, weight, _RELIT_NEARBY, small[0], small[1])
     size = weight.shape[::-1]
-    wide_change, wide_fill = (
-        np.asarray(cv2.resize(small, size, dst=empty(direct.shape, np.uint8), interpolation=cv2.INTER_LINEAR))
-        for small in bytes_of
+    change, fill = (
+        np.asarray(cv2.resize(part, size, dst=empty(direct.shape, np.uint8), interpolation=cv2.INTER_LINEAR))
+        for part in small
     )
-    return wide_change, wide_fill
+    return change, fill
+
+
+class _Eye(NamedTuple):
+    """Texels (flat indices) of an eyeball, which of them are white and iris, and how both colours are mixed."""
+
+    texels: NDArray[np.int64]
+    white: NDArray[np.bool_]
+    iris: NDArray[np.bool_]
+    mix: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, texels: NDArray[np.int64], tones: NDArray[np.float32]) -> _Eye:
+        """From the `Mesh.tone` of the texels. The pupil is dark, the iris has its colour, and the rest is white."""
+        dark_to_white = (0.16, 0.42, 1.06)
+        mix = np.stack([np.interp(tones, dark_to_white, parts) for parts in ((0.2, 1, 0), (0, 0, 1))], axis=1)
+        return cls(texels, tones > 1, (tones > 0.3) & (tones < _IRIS_UNDER), mix)
 
 
 class _Parts(NamedTuple):
-    """Texels (flat indices) of eyes and inside of the mouth, which have other colours than the skin around them."""
+    """Texels (flat indices) of eyes and inside of the mouth, which have other colours than the skin around them.
 
+    `outside_mouth` is the triangle at each texel, -1 inside the mouth, where each texel has a depth test of its own.
+    """
+
+    outside_mouth: NDArray[np.int32]
     dark: NDArray[np.int64]
     shade: NDArray[np.float32]
     mouth: MouthTexels
-    eyes: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
+    eyes: tuple[_Eye, ...]
 
     def paint(
         self,
@@ -270,25 +280,21 @@ class _Parts(NamedTuple):
         The inside of the mouth is dark red; whites, irises and pupils have the colours of those that are visible.
         """
         colors, trust, pixels = direct.reshape(-1, 3), weight.reshape(-1), fill.reshape(-1, 3)
-        pixels[self.dark] = pixels[self.dark] * self.shade
+        darken(pixels, self.dark, self.shade)
         mirrorable = mirrorable.copy()
-        least = max(_EYE_SEEN, _AS_WELL_SEEN * max((float((trust[texels] > 0.5).mean()) for texels, _ in self.eyes)))
-        for texels, tones in self.eyes:
-            seen = trust[texels] > 0.5
-            if seen.mean() > least:
-                mirrorable.reshape(-1)[texels] = 0
+        seen_of = [trust[eye.texels] > 0.5 for eye in self.eyes]
+        fractions = [np.count_nonzero(seen) / len(seen) for seen in seen_of]
+        least = max(_EYE_SEEN, _AS_WELL_SEEN * max(fractions))
+        for eye, seen, fraction in zip(self.eyes, seen_of, fractions, strict=True):
+            if fraction > least:
+                mirrorable.reshape(-1)[eye.texels] = 0
             else:  # closed: what is visible may be the lids
                 seen[:] = False
-            skin = pixels[texels].mean(axis=0)
+            skin = pixels[eye.texels].mean(axis=0)
             grey = min(1.15 * float(skin.max()), 235.0)
-            white = _color(colors[texels][seen & (tones > 1)], 0.2 * skin + 0.8 * grey)
-            iris = _color(colors[texels][seen & (tones > 0.3) & (tones < _IRIS_UNDER)], np.array(_IRIS) * grey)
-            pixels[texels] = np.column_stack(
-                [
-                    np.interp(tones, (0.16, 0.42, 1.06), (0.2 * of_iris, of_iris, of_white))
-                    for of_iris, of_white in zip(iris, white, strict=True)
-                ]
-            )
+            white = _color(colors[eye.texels[seen & eye.white]], 0.2 * skin + 0.8 * grey)
+            iris = _color(colors[eye.texels[seen & eye.iris]], np.array(_IRIS) * grey)
+            pixels[eye.texels] = eye.mix @ np.stack([iris, white])
         return mirrorable
 
 
@@ -318,4 +324,12 @@ def _part_texels(
     tint = np.power(shades[dark, None], np.array(_MOUTH_TINT, dtype=np.float32))
     balls = (np.flatnonzero(inside & (eye > 0.99)) for eye in eyes)
     mouth = MouthTexels.of(uv_map.raster, triangles.array, part.array == INNER_MOUTH)
-    return _Parts(dark, tint.astype(np.float32), mouth, tuple((ball, tones[ball]) for ball in balls if len(ball)))
+    outside_mouth = uv_map.raster.triangle_id.copy()
+    outside_mouth.reshape(-1)[mouth.texels] = -1
+    return _Parts(
+        outside_mouth,
+        dark,
+        tint.astype(np.float32),
+        mouth,
+        tuple(_Eye.of(ball, tones[ball]) for ball in balls if len(ball)),
+    )

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import Raster, Rendering, bounds, rasterize, render, vertex_normals
-from tddfa.surface.neighbours import mean_around, smallest_around
+from tddfa.surface import _texels
+from tddfa.surface.neighbours import rings_of
 from tddfa.types import Mesh
 
 Floats = NDArray[np.float32]
@@ -91,11 +92,14 @@ class DepthTest:
         """Rows and columns of the pixels nearest to placed points."""
         return np.rint(placed[:, 1]).astype(np.intp), np.rint(placed[:, 0]).astype(np.intp)
 
+    def nearest_depth(self, reach: int) -> Floats:
+        """Depth of the nearest surface within `reach` px of each pixel (h, w)."""
+        square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        return np.asarray(cv2.dilate(self.raster.depth, square), dtype=np.float32)
+
     def vertices_behind(self, reach: int = 0) -> Floats:
         """Depth (n,) by which each vertex is behind the nearest surface within `reach` px, in px of the rendering."""
-        depth = self.raster.depth
-        if reach:
-            depth = np.asarray(cv2.dilate(depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)))
+        depth = self.nearest_depth(reach) if reach else self.raster.depth
         return np.asarray(depth[self.pixels(self.vertices)] - self.vertices[:, 2], dtype=np.float32)
 
 
@@ -147,47 +151,39 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
     return visibility_and_rim(mesh, image_size)[0] if len(mesh.vertices) else np.zeros(0, dtype=np.float32)
 
 
-def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats, DepthTest]:
-    """As `visibility`, the distance (n,) of each vertex to the outline, a fraction of the face's size, and the test."""
-    test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False)
-    weight = _unhidden(mesh, test)
-    eroded = smallest_around(weight, mesh.triangles)
-    inner = mean_around(eroded, mesh.triangles) * (eroded > 0)
-    # eyeballs are seen between the lids, teeth between the lips: there is no room for a margin
-    weight = inner if mesh.part is None else np.where(mesh.part > 0, weight, inner)
-    weight *= inside_image(mesh.vertices, image_size)
-    rim = _outline_distance(test)
-    weight *= _beyond(rim, _RIM * test.size + 0.5, _INSIDE * test.size + 1.5)
-    return np.asarray(weight, dtype=np.float32), rim / np.float32(test.size), test
+def visibility_and_rim(
+    mesh: Mesh, image_size: tuple[int, int], *, triangles: bool = False
+) -> tuple[Floats, Floats, DepthTest]:
+    """As `visibility`, the distance (n,) of each vertex to the outline, a fraction of the face's size, and the test.
+
+    The test knows the triangle at each pixel if `triangles`.
+    """
+    test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False, triangles=triangles)
+    facing, weight, rim = (np.empty(len(mesh.vertices), dtype=np.float32) for _ in range(3))
+    _texels.unhidden(
+        test.vertices,
+        vertex_normals(mesh.vertices, mesh.triangles),
+        mesh.part,
+        test.raster.depth,
+        # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
+        # What an open mouth shows is visible at any angle: the teeth in front of its inside face the camera.
+        test.nearest_depth(_OVERHANG_PX),
+        (_GRAZING, _FACING, _VERTEX_TOLERANCE * test.size, 1.5 * _OVERHANG_PX + 0.7, 0.7, _INNER_MOUTH),
+        facing,
+    )
+    low, high = _RIM * test.size + 0.5, _INSIDE * test.size + 1.5
+    rings, outline = rings_of(mesh.triangles, len(mesh.vertices)), _outline_distance(test)
+    _texels.feather(
+        *rings, test.vertices, mesh.part, outline, low, high, mesh.vertices, image_size, facing, weight, rim
+    )
+    rim /= np.float32(test.size)
+    return weight, rim, test
 
 
 def _outline_distance(test: DepthTest) -> Floats:
-    """Distance (n,) of each vertex to the outline of its mesh, px of the rendering. Openings are no outline."""
-    silhouette = without_holes(test.raster.mask.view(np.uint8))
-    rim = cv2.distanceTransform(cv2.copyMakeBorder(silhouette, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)
-    row, column = test.pixels(test.vertices)
-    return np.asarray(rim[row + 1, column + 1], dtype=np.float32)
-
-
-def _unhidden(mesh: Mesh, test: DepthTest) -> Floats:
-    """How well each vertex faces the camera, 0 where a surface in front hides it."""
-    facing = vertex_normals(mesh.vertices, mesh.triangles)[:, 2]
-    weight = _beyond(facing, _GRAZING, _FACING)
-    # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
-    steepness = np.sqrt(np.clip(1 - facing * facing, 0, 1)) / np.maximum(facing, _GRAZING)
-    tolerance = _VERTEX_TOLERANCE * test.size + (1.5 * _OVERHANG_PX + 0.7) * steepness
-    weight *= test.vertices_behind(_OVERHANG_PX) <= tolerance
-    if mesh.part is not None:
-        # what an open mouth shows is visible at any angle: the teeth in front of its inside face the camera
-        lining = np.flatnonzero(mesh.part == _INNER_MOUTH)
-        shallow = test.vertices_behind() <= _VERTEX_TOLERANCE * test.size + 0.7 * steepness
-        weight[lining] = (shallow & (facing > 0))[lining]
-    return np.asarray(weight, dtype=np.float32)
-
-
-def _beyond(values: Floats, low: float, high: float) -> Floats:
-    """0 up to `low`, 1 from `high` on."""
-    return np.asarray(np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1))
+    """Distance of each pixel of the rendering, with a border of one pixel, to the outline; openings are no outline."""
+    padded = cv2.copyMakeBorder(test.raster.mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(cv2.distanceTransform(_without_holes(padded), cv2.DIST_L2, 3), dtype=np.float32)
 
 
 def visible_points(
@@ -254,5 +250,10 @@ def without_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     [0, 1, 1, 1, 0]
     """
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return np.ascontiguousarray(_without_holes(padded)[1:-1, 1:-1])
+
+
+def _without_holes(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same for a mask with a border of zeros, in place."""
     _, flooded, _, _ = cv2.floodFill(padded, None, (0, 0), 2)
-    return np.asarray(flooded[1:-1, 1:-1] != 2, dtype=np.uint8)
+    return np.asarray(flooded != 2, dtype=np.uint8)

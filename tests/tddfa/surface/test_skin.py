@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tddfa import Mesh
-from tddfa.surface.neighbours import mean_around, smallest_around
+from tddfa.surface.neighbours import mean_around
 from tddfa.surface.skin import skin_trust
 
 
@@ -60,8 +60,6 @@ def test_neighbours_are_those_that_share_an_edge(rng):
     values = rng.random(60).astype(np.float32)
     for vertex in range(60):
         around = np.unique(np.append(triangles[(triangles == vertex).any(axis=1)], vertex))
-        assert smallest_around(values, triangles)[vertex] == values[around].min()
         assert mean_around(values, triangles)[vertex] == pytest.approx(values[around].mean(), abs=1e-6)
     none = np.zeros(0, np.float32)
-    assert not len(smallest_around(none, np.zeros((0, 3), np.int32)))
     assert not len(mean_around(none, np.zeros((0, 3), np.int32)))

@@ -3,7 +3,16 @@ import numpy as np
 import pytest
 
 from Sim3DR import interpolate, rasterize
-from tddfa.surface._texels import mean_around, mix_sides, push_pull, sample_surface, smallest_around
+from tddfa.surface._texels import (
+    complete,
+    darken,
+    feather,
+    mean_around,
+    mix_sides,
+    push_pull,
+    sample_surface,
+    unhidden,
+)
 
 F = np.float32
 
@@ -87,9 +96,9 @@ def test_texels_that_are_not_asked_for_are_black(rng):
 def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
     given, where, out = sides(rng, 4, 6), np.ones((4, 6), np.uint8), colors(rng, 4, 6)
     sources = np.zeros_like(where)
-    with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 4 x 5"):
+    with pytest.raises(ValueError, match="expected arrays of 4 x 6, got one of 4 x 5"):
         mix_sides(*given, where, where, sources[:, :5].copy(), out)
-    with pytest.raises(ValueError, match="expected arrays of 4 x 6 texels, got one of 3 x 6"):
+    with pytest.raises(ValueError, match="expected arrays of 4 x 6, got one of 3 x 6"):
         mix_sides(given[0][:3].copy(), *given[1:], where, where, sources, out)
     with pytest.raises(ValueError, match="contiguous"):
         mix_sides(given[0][:, ::-1], *given[1:], where, where, sources, out)
@@ -97,18 +106,69 @@ def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
         mix_sides(given[0][..., :2].copy(), *given[1:], where, where, sources, out)
 
 
-def test_values_around_vertices(rng):
-    rings = [[0, 3], [1], [2, 0, 1, 3], [3, 2]]
-    vertices = np.concatenate(rings).astype(np.int32)
-    starts = np.int32([0, 2, 3, 7, 9])
-    values, out = rng.normal(size=4).astype(F), np.zeros(4, F)
-    smallest_around(vertices, starts, values, out)
-    np.testing.assert_array_equal(out, [values[ring].min() for ring in rings])
-    mean_around(vertices, starts, values, out)
-    np.testing.assert_allclose(out, [values[ring].mean() for ring in rings], rtol=1e-6)
-    for native in (smallest_around, mean_around):
-        with pytest.raises(ValueError, match="expected values of 4 vertices, at least one, got 3 and 4"):
-            native(vertices, starts, values[:3], out)
+RINGS = ([0, 3], [1], [2, 0, 1, 3], [3, 2])
+STARTS = np.int32([0, 2, 3, 7, 9])
+
+
+def test_mean_of_the_values_around_vertices(rng):
+    vertices = np.concatenate(RINGS).astype(np.int32)
+    values, out, chosen = rng.normal(size=4).astype(F), np.zeros(3, F), np.int64([3, 0, 2])
+    mean_around(vertices, STARTS, values, chosen, out)
+    np.testing.assert_allclose(out, [values[RINGS[i]].mean() for i in chosen], rtol=1e-6)
+    with pytest.raises(ValueError, match="expected values of 4 vertices, at least one, got 3"):
+        mean_around(vertices, STARTS, values[:3], chosen, out)
+    with pytest.raises(ValueError, match="expected results of 3 vertices, got 2"):
+        mean_around(vertices, STARTS, values, chosen, out[:2])
+
+
+def test_vertices_that_face_the_camera_and_are_not_hidden(rng):
+    """Against the same in NumPy. Part 3 has a depth test of its own pixel, and any angle is enough."""
+    count, grazing, facing, tolerance, around, here = 400, 0.1, 0.4, 1.0, 3.7, 0.7
+    vertices = (rng.random((count, 3)) * (20, 30, 8)).astype(F)
+    normals = rng.normal(size=(count, 3)).astype(F)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    part = rng.integers(0, 4, count).astype(np.uint8)
+    depth = (10 * rng.random((31, 21))).astype(F)
+    nearest = cv2.dilate(depth, np.ones((3, 3), np.uint8))
+    z, weight = normals[:, 2], np.empty(count, F)
+    unhidden(vertices, normals, part, depth, nearest, (grazing, facing, tolerance, around, here, 3), weight)
+    column, row = np.rint(vertices[:, :2]).astype(int).T
+    steepness = np.sqrt(np.clip(1 - z * z, 0, 1)) / np.maximum(z, grazing)
+    seen = np.clip((z - grazing) / (facing - grazing), 0, 1)
+    seen *= nearest[row, column] - vertices[:, 2] <= tolerance + around * steepness
+    shallow = depth[row, column] - vertices[:, 2] <= tolerance + here * steepness
+    np.testing.assert_allclose(weight, np.where(part == 3, shallow & (z > 0), seen), atol=1e-6)
+    assert 20 < (weight == 0).sum() < 380
+
+
+def test_weights_are_lower_beside_hidden_vertices_at_the_outline_and_outside_of_the_image():
+    vertices = np.float32([[1, 1, 0], [2, 1, 0], [3, 1, 0], [4, 1, 0]])
+    distance = np.tile(np.arange(7, dtype=F), (5, 1))  # at column x: x + 1
+    weight, part = np.float32([1, 0.5, 0.8, 0.6]), np.uint8([0, 0, 0, 1])
+    rings = np.concatenate(RINGS).astype(np.int32)
+
+    def feathered(size, low, high, weight=weight):
+        out, rim = np.empty(4, F), np.empty(4, F)
+        feather(rings, STARTS, vertices, part, distance, low, high, vertices, size, weight, out, rim)
+        assert rim.tolist() == [2, 3, 4, 5]
+        return out
+
+    smallest = np.array([0.6, 0.5, 0.5, 0.6])
+    inner = np.append([smallest[ring].mean() for ring in RINGS[:3]], weight[3])  # an eyeball has no margin
+    np.testing.assert_allclose(feathered((9, 9), 0, 1), inner, rtol=1e-6)
+    np.testing.assert_allclose(feathered((9, 9), 2, 4), inner * [0, 0.5, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(feathered((9, 3), 0, 1), inner * [1, 1, 0, 0], rtol=1e-6)
+    hidden = weight * np.float32([1, 0, 1, 1])
+    smallest = np.array([0.6, 0, 0, 0.6])
+    np.testing.assert_allclose(feathered((9, 9), 0, 1, hidden), [0.6, 0, 0, hidden[3]], rtol=1e-6)
+
+
+def test_pixels_are_darkened_once_each():
+    pixels = np.full((3, 3), 100, np.uint8)
+    darken(pixels, np.int64([2, 0]), np.float32([[0.5, 0.256, 1], [0, 0.999, 0.1]]))
+    assert pixels.tolist() == [[0, 99, 10], [100] * 3, [50, 25, 100]]
+    with pytest.raises(ValueError, match="factors of 3 numbers for each index"):
+        darken(pixels, np.int64([2]), np.ones((2, 3), F))
 
 
 def pulled(values):
@@ -130,3 +190,21 @@ def test_push_pull_equals_that_of_opencv(rng, shape):
     np.testing.assert_allclose(out, pulled(values), atol=1e-3)
     with pytest.raises(ValueError, match="expected pixels of 4 numbers, at least one, and results of 3"):
         push_pull(values, np.zeros((*shape, 4), F))
+
+
+@pytest.mark.parametrize("size", [(8, 16), (5, 7), (20, 40)])
+def test_light_and_fill_of_a_face_of_two_colours(size):
+    """One side is 40 levels brighter where both are visible; the part of it that is not is filled from the other."""
+    own, weight = np.zeros((20, 40, 3), np.uint8), np.ones((20, 40), F)
+    own[:, :20], own[:, 20:] = (100, 110, 120), (140, 150, 160)
+    weight[12:, 20:] = 0
+    own[weight == 0] = 0
+    change, fill = np.zeros((2, *size, 3), np.uint8)
+    complete(own, weight, 0.03, change, fill)
+    middle = size[1] // 2
+    np.testing.assert_allclose(change[:2, : middle - 1], 128 - 40, atol=2)
+    np.testing.assert_allclose(change[:2, middle + 1 :], 128 + 40, atol=2)
+    np.testing.assert_allclose(fill[:, : middle - 1], np.broadcast_to(own[0, 0], fill[:, : middle - 1].shape), atol=1)
+    assert (fill[-1, middle + 2 :] > own[0, 0] + 5).all(), "mirrored colours have the light of their own side"
+    with pytest.raises(ValueError, match="at least one pixel, and no more than texels"):
+        complete(own, weight, 0.03, *np.zeros((2, 21, 4, 3), np.uint8))
