@@ -1,7 +1,8 @@
 """Faces that a detector finds in training images: ``tddfa train predictions FOLDER OUT.npz``.
 
 The training of the detector takes boxes and points from the file (``predictions`` in its settings). Each image is seen
-at several scales, so that a teacher that is weak on small or large faces finds them too.
+at several scales, so that a teacher that is weak on small or large faces finds them too. With ``--aligner``, the
+training takes the rotations of the heads from it as well.
 """
 
 from __future__ import annotations
@@ -37,19 +38,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="faces below it are left out (default: %(default)s)",
     )
+    parser.add_argument(
+        "--aligner",
+        metavar="NAME|FILE.yml",
+        help="also store the rotation and the five points of each face that this model aligns with a face score of at "
+        "least 0.8",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Find the faces and write the file."""
+    from tddfa.aligner import Aligner
     from tddfa.detector import Detector
-    from tddfa.train.detector.predictions import predict, write_predictions
+    from tddfa.train.detector.predictions import predict, with_rotations, write_predictions
 
     teacher = Detector.load(options.config, threads=1).with_options(score=options.min_score)
+    aligner = None if options.aligner is None else Aligner.load(options.aligner, threads=1)
     count, images = _images(options.folder)
-    found = [(name, predict(teacher, image)) for name, image in progress(images, total=count, unit="images")]
+    found = []
+    for name, image in progress(images, total=count, unit="images"):
+        faces = predict(teacher, image)
+        found.append((name, faces if aligner is None else with_rotations(faces, aligner(image))))
     write_predictions(options.target, found)
-    faces = sum(len(detections) for _, detections in found)
-    print_line(f"{options.target}: {faces} faces in {count} images")
+    total = sum(len(detections) for _, detections in found)
+    print_line(f"{options.target}: {total} faces in {count} images")
     return 0
 
 

@@ -114,9 +114,9 @@ class CropImages:
 def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
     """Combine the labelled faces of an image with the faces that a teacher predicted.
 
-    A labelled face without points takes those of its prediction. Predictions without a labelled face count as faces if
-    they are certain and the labels are not `complete`; otherwise they may be detected or missed. Their boxes are
-    changed to the convention of the labels, that of `Faces.of_landmarks`.
+    A labelled face without points or rotation takes those of its prediction. Predictions without a labelled face count
+    as faces if they are certain and the labels are not `complete`; otherwise they may be detected or missed. Their
+    boxes are changed to the convention of the labels, that of `Faces.of_landmarks`.
 
     Parameters
     ----------
@@ -130,14 +130,16 @@ def merged(labelled: Faces, predicted: Detections, complete: bool) -> Faces:
     low, high = predicted.xyxy[:, :2], predicted.xyxy[:, 2:]
     boxes = predicted.xyxy + _FROM_TEACHER * np.tile(high - low, 2)
     overlap = box_iou(labelled.xyxy, boxes)
-    teacher = Faces.of_boxes(boxes, predicted.points)
-    points = labelled.points.copy()
+    rotations = None if predicted.rotations is None else predicted.rotations.astype(np.float64)
+    teacher = replace(Faces.of_boxes(boxes, predicted.points), rotations=rotations)
+    known = {"points": labelled.points.copy(), "rotations": labelled.known_rotations.copy()}
     for i in np.flatnonzero(overlap.max(axis=1, initial=0.0) >= _SAME):
-        if np.isnan(points[i]).any():
-            points[i] = teacher.points[int(overlap[i].argmax())]
+        for name, values in known.items():
+            if np.isnan(values[i]).any():
+                values[i] = getattr(teacher, name)[int(overlap[i].argmax())]
     rest = (overlap.max(axis=0, initial=0.0) < _SAME) & (predicted.scores >= _DOUBTFUL)
-    extra = Faces(teacher.ellipses[rest], teacher.points[rest], complete | (predicted.scores[rest] < _SURE))
-    return Faces.joined(replace(labelled, points=points), extra)
+    extra = teacher.take(rest).ignoring(complete | (predicted.scores[rest] < _SURE))
+    return Faces.joined(replace(labelled, **known), extra)
 
 
 def images_in(folder: str | os.PathLike[str]) -> list[Path]:

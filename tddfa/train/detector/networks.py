@@ -8,7 +8,7 @@ to the fine ones (Lin et al., "Feature Pyramid Networks for Object Detection", C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -215,6 +215,30 @@ class FaceBoxes(nn.Module):
             weights[name][... if value.ndim == 0 else slice(len(value))] = value
         network.load_state_dict(weights)
         return network
+
+    def with_blocks(self, added: Sequence[int]) -> FaceBoxes:
+        """Return a network with more blocks on each map, and with the same outputs: a new block adds nothing at first.
+
+        Parameters
+        ----------
+        added : sequence of int
+            New blocks of each map.
+        """
+        described = self.describe()
+        blocks = self.architecture.blocks
+        if len(added) != len(blocks) or min(added) < 0:
+            raise ValueError(f"added: expected {len(blocks)} numbers of 0 or more, got {tuple(added)}")
+        total = tuple(old + new for old, new in zip(blocks, added, strict=True))
+        network = FaceBoxes.of_description({
+            **described, "architecture": {**described["architecture"], "blocks": total}
+        })  # fmt: skip
+        network.load_state_dict({**network.state_dict(), **self.state_dict()})
+        for stage, old in zip(network.stages, blocks, strict=True):
+            assert isinstance(stage, nn.Sequential)
+            for block in list(stage)[1 + old :]:
+                assert isinstance(block, Separable)
+                nn.init.zeros_(block.point.conv.weight)
+        return network.train(self.training)
 
     def train(self, mode: bool = True) -> FaceBoxes:
         """Set training or evaluation mode; frozen BatchNorms stay in evaluation mode."""

@@ -1,10 +1,11 @@
-"""Faces that a teacher found in the training images: boxes, scores and five points, in one file per folder."""
+"""Faces that a teacher found in the training images, in one file per folder: boxes, scores, points and rotations."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,9 @@ from FaceBoxes.nms import nms
 from tddfa._shared.errors import TddfaError
 from tddfa._shared.files import write_atomic
 from tddfa._shared.npz import read_npz
+from tddfa.detector.poses import boxes_of_ellipses, ellipses_of_landmarks, points_of_landmarks
+from tddfa.geometry.boxes import box_iou
+from tddfa.types import Face
 
 Image = NDArray[np.uint8]
 
@@ -26,7 +30,11 @@ MAX_BYTES = 1 << 30
 _SCALES, _MAX_SIDE = (2.0, 1.0, 0.5, 0.25), 1800
 # Black border around the image, px: faces that fill a crop have context then.
 _BORDER = 32
+# Arrays of a file, one row per face: fields of `Detections`.
+_ARRAYS = ("xyxy", "scores", "points", "rotations")
 _IOU = 0.4
+# Face score from which an alignment is good enough to learn from.
+_SURE = 0.8
 
 
 class PredictionsError(TddfaError, ValueError):
@@ -35,7 +43,7 @@ class PredictionsError(TddfaError, ValueError):
 
 def none() -> Detections:
     """No faces."""
-    return Detections(*(np.empty(shape, dtype=np.float32) for shape in ((0, 4), 0, (0, 5, 2))))
+    return Detections(*(np.empty(shape, dtype=np.float32) for shape in ((0, 4), 0, (0, 5, 2), (0, 3, 3))))
 
 
 def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
@@ -71,6 +79,32 @@ def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
     return every[nms(every.xyxy, every.scores, _IOU, len(every))] if len(every) else every
 
 
+def with_rotations(found: Detections, faces: Sequence[Face]) -> Detections:
+    """Add the rotations of aligned heads to the faces that a teacher found, NaN where no alignment is sure.
+
+    A face whose alignment is sure also takes its five points: those of a turned face are better than a detector's.
+
+    Parameters
+    ----------
+    found : Detections
+        With five points.
+    faces : sequence of Face
+        What an aligner gives for the same image.
+    """
+    if found.points is None:
+        raise ValueError("found: expected detections with five points")
+    points, rotations = found.points.copy(), np.full((len(found), 3, 3), np.nan, dtype=np.float32)
+    sure = [face for face in faces if face.score >= _SURE]
+    if sure and len(found):
+        landmarks = np.stack([face.landmarks[:, :2] for face in sure])
+        overlap = box_iou(boxes_of_ellipses(ellipses_of_landmarks(landmarks)), found.xyxy)
+        for face, row in enumerate(overlap.argmax(axis=1)):
+            if overlap[face, row] >= _IOU and overlap[face, row] == overlap[:, row].max():
+                points[row] = points_of_landmarks(landmarks[face])
+                rotations[row] = sure[face].camera.rotation
+    return replace(found, points=points, rotations=rotations)
+
+
 def write_predictions(path: str | os.PathLike[str], faces: Iterable[tuple[str, Detections]]) -> Path:
     """Write the faces of images by name. The file appears whole or not at all."""
     names, counts, parts = [], [], [none()]
@@ -78,15 +112,20 @@ def write_predictions(path: str | os.PathLike[str], faces: Iterable[tuple[str, D
         names.append(name)
         counts.append(len(found))
         parts.append(found)
-    every = Detections.concatenate(parts)
-    if every.points is None:
-        raise ValueError("faces: expected detections with five points")
+    every = Detections.concatenate([_with_all(part) for part in parts])
     data = io.BytesIO()
     np.savez_compressed(
-        data, name=np.array(names, dtype=np.str_), count=np.array(counts, dtype=np.int64), xyxy=every.xyxy,
-        scores=every.scores, points=every.points,
+        data, name=np.array(names, dtype=np.str_), count=np.array(counts, dtype=np.int64),
+        **{key: getattr(every, key) for key in _ARRAYS},
     )  # fmt: skip
     return write_atomic(path, data.getvalue())
+
+
+def _with_all(found: Detections) -> Detections:
+    """Detections with unknown rotations where they have none; points are needed."""
+    if found.points is None:
+        raise ValueError("expected faces with five points")
+    return found if found.rotations is not None else with_rotations(found, ())
 
 
 def read_predictions(path: str | os.PathLike[str]) -> Mapping[str, Detections]:
@@ -101,9 +140,11 @@ def read_predictions(path: str | os.PathLike[str]) -> Mapping[str, Detections]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected predictions (.npz), see tddfa train predictions")
     try:
-        arrays = read_npz(path, MAX_BYTES, ("name", "count", "xyxy", "scores", "points"))
+        arrays = read_npz(path, MAX_BYTES, ("name", "count", *_ARRAYS))
         names, count = arrays["name"], np.asarray(arrays["count"], dtype=np.int64)
-        every = Detections(*(np.asarray(arrays[key], dtype=np.float32) for key in ("xyxy", "scores", "points")))
+        # files from before rotations were added have none
+        known = {key: np.asarray(arrays[key], dtype=np.float32) for key in _ARRAYS if key in arrays}
+        every = _with_all(Detections(**known))
         if names.dtype.kind != "U" or names.shape != count.shape or count.ndim != 1 or (count < 0).any():
             raise ValueError(f"expected names and counts of faces, got {names.dtype} {names.shape} and {count.shape}")
         if count.sum() != len(every):

@@ -98,6 +98,8 @@ class DetectorSettings:
         training.
     architecture : Architecture
         Size of the network. If `init` has no rotations and this has, untrained heads are added.
+    added_blocks : tuple of int
+        Residual blocks that are added to each map of `init`; the outputs stay the same at first. Empty adds none.
     box_weight, points_weight, rotations_weight : float
         Weight of the loss of boxes, of the five points, and of the rotations where the network predicts them, relative
         to that of the scores.
@@ -117,6 +119,7 @@ class DetectorSettings:
     face_model: Path | None = None
     init: Path | None = None
     architecture: Architecture = field(default_factory=Architecture)
+    added_blocks: tuple[int, ...] = ()
     box_weight: float = 2.0
     points_weight: float = 0.3
     rotations_weight: float = 0.5

@@ -190,13 +190,16 @@ def first_network(settings: DetectorSettings) -> FaceBoxes:
     ------
     FileNotFoundError, CheckpointError, ImportFailed
         If the file of `init` is missing, damaged or of a different network.
+    ValueError
+        If `added_blocks` has not a number for each map.
     """
     if settings.init is None:
         return FaceBoxes(settings.architecture)
     is_checkpoint = settings.init.suffix == ".pt"
     network = load_network(settings.init, KIND, FaceBoxes.of_description) if is_checkpoint else load_onnx(settings.init)
-    added = settings.architecture.rotations and not network.architecture.rotations
-    return network.with_rotations() if added else network
+    if settings.architecture.rotations and not network.architecture.rotations:
+        network = network.with_rotations()
+    return network.with_blocks(settings.added_blocks) if settings.added_blocks else network
 
 
 def export_best(out: Path, settings: DetectorSettings) -> Path:

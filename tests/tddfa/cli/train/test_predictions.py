@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from FaceBoxes import Detections
+from tddfa.aligner import Aligner
 from tddfa.cli import main
 from tddfa.detector import Detector
+from tddfa.geometry.camera import Camera
 from tddfa.train.detector.predictions import read_predictions
+from tddfa.types import Face, Params, Roi
 
 
 def brightest(image):
@@ -47,6 +50,25 @@ def test_images_of_a_folder(tmp_path, teacher, capsys):
     faces = read_predictions(tmp_path / "out.npz")
     assert list(faces) == ["a.png", "b.png"] and len(faces["a.png"]) == 0
     np.testing.assert_allclose(faces["b.png"].xyxy, [[29.5, 19.5, 49.5, 39.5]], atol=1)
+
+
+def test_an_aligner_adds_rotations(tmp_path, teacher, monkeypatch):
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    image[20:40, 30:50] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    loaded = []
+
+    def load(config, threads):
+        loaded.append(config)
+        landmarks = np.stack(np.meshgrid(np.linspace(30, 50, 17), np.linspace(20, 40, 4), 0), axis=-1).reshape(68, 3)
+        upright = Camera(np.column_stack([np.diag([9.0, -9.0, 9.0]), np.zeros(3)]))
+        params = Params(np.zeros((3, 4)), np.zeros(1), np.zeros(1))
+        return lambda image: [Face(np.array([30, 20, 50, 40]), 0.95, Roi(30, 20, 20), params, upright, landmarks)]
+
+    monkeypatch.setattr(Aligner, "load", load)
+    assert main(["train", "predictions", str(tmp_path), str(tmp_path / "o.npz"), "--aligner", "open_mb05"]) == 0
+    np.testing.assert_allclose(read_predictions(tmp_path / "o.npz")["a.png"].rotations, np.eye(3)[None], atol=1e-6)
+    assert loaded == ["open_mb05"]
 
 
 def test_crops_are_named_by_their_number(tmp_path, teacher):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -103,6 +105,17 @@ def test_a_labelled_face_keeps_its_box_and_takes_the_points_of_its_prediction():
     np.testing.assert_allclose(faces.xyxy, [[30, 40, 70, 90], [200, 200, 220, 220]], atol=1e-5)
     np.testing.assert_allclose(faces.points[0], FACE)
     assert np.isnan(faces.points[1]).all() and not faces.ignored.any()
+
+
+def test_a_labelled_face_takes_the_rotation_of_its_prediction():
+    labelled = Faces.of_boxes([[30, 40, 70, 90], [200, 200, 220, 220]])
+    turned = np.array([[[0, 1, 0], [-1, 0, 0], [0, 0, 1]]])
+    known = replace(labelled.take(np.array([0])), rotations=np.eye(3)[None])
+    found = replace(detections([32, 30, 70, 90], [300, 300, 340, 350]), rotations=np.concatenate([turned, -turned]))
+    faces = merged(labelled, found, complete=False)
+    np.testing.assert_allclose(faces.rotations[[0, 2]], found.rotations)
+    assert np.isnan(faces.rotations[1]).all()
+    np.testing.assert_allclose(merged(known, found, complete=False).rotations[0], np.eye(3))
 
 
 def test_other_predictions_begin_at_the_lower_forehead():

@@ -149,6 +149,19 @@ def test_rotations_are_added_to_a_trained_network(made):
     assert np.abs(upright - np.eye(3)).max() < 0.7, "untrained heads give upright faces"
 
 
+def test_added_blocks_change_nothing_until_they_are_trained(made):
+    added = made.with_blocks([0, 1, 0, 2])
+    assert added.architecture.blocks == tuple(np.add(made.architecture.blocks, [0, 1, 0, 2]))
+    image = torch.randint(0, 256, (1, 3, 97, 130))
+    with torch.no_grad():
+        for one, other in zip(made.eval()(image)[:3], added.eval()(image)[:3], strict=True):
+            assert torch.equal(one, other)
+    added(image).logits.sum().backward()
+    assert added.stages[1][-1].point.conv.weight.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="added: expected 4 numbers of 0 or more"):
+        made.with_blocks([1])
+
+
 @pytest.mark.parametrize("changed", ['"stem": 1000000000000', '"blocks": [1000000000000', '"stem": -1'])
 def test_a_file_that_describes_a_network_of_another_size_is_refused_at_once(tmp_path, changed):
     """Before it takes memory, or time to build."""

@@ -27,6 +27,7 @@ from tddfa.train.detector.task import (  # noqa: E402
     DetectorTask,
     detector_of,
     export_best,
+    first_network,
     load_best,
     measure,
     scenes_of,
@@ -103,6 +104,8 @@ def test_training_continues_from_an_exported_network(images, tmp_path):
     image = torch.zeros(1, 3, 96, 96)
     with torch.no_grad():
         torch.testing.assert_close(network(image).logits, load_onnx(exported)(image).logits, atol=1e-3, rtol=1e-3)
+    larger = first_network(dataclasses.replace(settings, added_blocks=(1,) * len(TINY.blocks)))
+    assert larger.architecture.blocks == tuple(count + 1 for count in TINY.blocks)
 
 
 def test_the_loss_is_that_of_the_batch(images):
