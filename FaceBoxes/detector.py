@@ -53,6 +53,9 @@ class Detector:
         Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
         Maximum number of boxes that enter the suppression, and that it returns, best first.
+    mean_poses : bool
+        Whether points and rotations are means over the boxes of a face, which are more accurate than those of its best
+        box (`FaceBoxes.merging.with_mean_poses`).
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Detector:
     iou: float = 0.3
     max_candidates: int = 5000
     max_faces: int = 750
+    mean_poses: bool = False
 
     def __post_init__(self) -> None:
         """Check the thresholds and limits."""
@@ -125,7 +129,7 @@ class Detector:
 
     @cached_property
     def _search(self) -> Search:
-        return Search(self.scales, self.iou, self.max_candidates, self.max_faces, self.score)
+        return Search(self.scales, self.iou, self.max_candidates, self.max_faces, self.score, self.mean_poses)
 
     def _candidates(self, pixels: NDArray[np.uint8]) -> Detections:
         """Boxes above the minimum score, in px of the network's input."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes.detections import Detections
-from FaceBoxes.merging import is_part
+from FaceBoxes.merging import is_part, with_mean_poses
 from FaceBoxes.nms import nms
 from FaceBoxes.scales import WORTH, Scales, View
 
@@ -35,6 +35,8 @@ class Search:
         Maximum number of boxes that enter the suppression, and that it returns, best first.
     score : float
         Minimum score of the result.
+    mean_poses : bool
+        Whether points and rotations are means over the boxes of a face (`FaceBoxes.merging.with_mean_poses`).
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Search:
     max_candidates: int
     max_faces: int
     score: float = 0.0
+    mean_poses: bool = False
 
     @property
     def min_score(self) -> float:
@@ -70,28 +73,29 @@ class Search:
             Best first. With several views, or a small one allowed, parts of a face are dropped.
         """
         image = np.ascontiguousarray(image)
-        parts = [self._view(view, candidates) for view in self.scales.views(image)]
-        parts += [
-            self._view(view, candidates)
-            for view in self.scales.close_ups(image, parts[0].xyxy, parts[0].scores, self.score)
-        ]
+        every = [self._view(view, candidates) for view in self.scales.views(image)]
+        parts = [self._suppressed(found) for found in every]
+        for view in self.scales.close_ups(image, parts[0].xyxy, parts[0].scores, self.score):
+            every.append(self._view(view, candidates))
+            parts.append(self._suppressed(every[-1]))
         if self.min_score < self.score:
             parts = [part[part.scores > self.score] for part in parts]
         found = parts[0] if len(parts) == 1 else self._best(Detections.concatenate(parts))
         if len(found) > 1 and (self.scales.small_area is not None or len(parts) > 1):
             part = is_part(found.xyxy, found.scores)
             found = found[~part] if part.any() else found
-        return self._suppressed(found) if len(found) > 1 and len(parts) > 1 else found
+        found = self._suppressed(found) if len(found) > 1 and len(parts) > 1 else found
+        return with_mean_poses(found, Detections.concatenate(every)) if self.mean_poses and len(found) else found
 
     def _view(self, view: View, candidates: Candidates) -> Detections:
-        """Faces of a view, in image px, best first."""
+        """All boxes of a view, in image px."""
         found = candidates(view.pixels)
         if not view.counts_all:
             found = found[view.counts(found.xyxy)]
         found = self._best(found)
         # in image px from here on: the suppression counts whole pixels, as that of 3DDFA_V2 does
         points = None if found.points is None else view.to_image(found.points)
-        return self._suppressed(Detections(view.to_image(found.xyxy), found.scores, points, found.rotations))
+        return Detections(view.to_image(found.xyxy), found.scores, points, found.rotations)
 
     def _suppressed(self, found: Detections) -> Detections:
         return found[nms(found.xyxy, found.scores, self.iou, self.max_faces)]

@@ -98,7 +98,7 @@ class Detector:
         detector = cls.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
         if not poses:
             return detector
-        return replace(detector, head_poses=HeadPoses.of_model(FaceModel.load(verified(settings.face_model))))
+        return replace(detector.posed, head_poses=HeadPoses.of_model(FaceModel.load(verified(settings.face_model))))
 
     @classmethod
     def from_config(
@@ -172,6 +172,19 @@ class Detector:
             return None
         off = {"tiles": "off"} if "tiles" in known else {}
         return self.with_options(score=_LOWERED * self.score, **off)
+
+    @cached_property
+    def posed(self) -> Detector:
+        """The detector with `FaceBoxes.Detector.mean_poses`, where it has that setting: slower, with better rotations.
+
+        Examples
+        --------
+        >>> from tddfa import Detector
+        >>> Detector.load("open_mb05", device="cpu").posed.find.mean_poses
+        True
+        """
+        known = {field.name for field in fields(self.find)} if is_dataclass(self.find) else set()
+        return self.with_options(mean_poses=True) if "mean_poses" in known else self
 
     def __call__(
         self,

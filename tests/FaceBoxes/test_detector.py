@@ -358,8 +358,27 @@ class TestScales:
             assert iou(face.box, box + 800 + offset) > 0.4
 
     def test_tiles_off(self, hopper):
-        image, _ = self.closeup(*hopper, 1.8, 60)
+        image, _ = self.closeup(*hopper, 1.8, 36)
         large = np.full((6000, 4000, 3), 120, np.uint8)
         large[3000 : 3000 + image.shape[0], 2000 : 2000 + image.shape[1]] = image
         assert len(Aligner.load("open_mb05", device="cpu", tiles="off", rotations="off")(large)) == 0
         assert len(Aligner.load("open_mb05", device="cpu", rotations="off")(large)) == 1
+
+
+def test_poses_may_be_means_over_the_boxes_of_a_face():
+    anchors = Anchors(((32, ((64, 1),)),))
+
+    def two_of_one_face(batch):
+        n = len(anchors.priors(*batch.shape[1:3]))
+        offsets = np.zeros((1, n, 4), np.float32)
+        offsets[0, 1, 0] = -32 / (0.1 * 64)  # the second box is moved onto the first
+        rotations = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (1, n, 1))
+        rotations[0, 1] = [0, 1, 0, -1, 0, 0]
+        scores = np.where(np.arange(n) < 2, 0.9, 0).astype(np.float32)[None]
+        return {"scores": scores, "offsets": offsets, "rotations": rotations}
+
+    image = np.zeros((96, 96, 3), np.uint8)
+    (one,) = Detector(two_of_one_face, anchors=anchors)(image).rotations
+    (mean,) = Detector(two_of_one_face, anchors=anchors, mean_poses=True)(image).rotations
+    np.testing.assert_allclose(one, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(mean[:, 0], [0.5**0.5, 0.5**0.5, 0], atol=1e-6)

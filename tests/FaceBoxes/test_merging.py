@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from FaceBoxes import merging
-from FaceBoxes.merging import is_part
+from FaceBoxes import Detections, merging
+from FaceBoxes.merging import is_part, with_mean_poses
 
 FACE = [100, 100, 200, 240]
 
@@ -43,3 +43,27 @@ def test_many_boxes_are_compared_in_chunks(monkeypatch, rng):
     assert 20 < expected.sum() < 180
     monkeypatch.setattr(merging, "_CHUNK", 7)
     np.testing.assert_array_equal(is_part(boxes, scores), expected)
+
+
+def rolled(degrees):
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+
+
+def test_a_box_takes_the_mean_pose_of_those_that_agree(monkeypatch):
+    boxes = [FACE, [102, 100, 200, 240], [140, 120, 260, 280], [400, 100, 500, 240]]
+    points = np.arange(4.0)[:, None, None] * np.ones((4, 5, 2))
+    found = Detections(boxes, [0.5, 0.5, 0.9, 0.7], points, [rolled(angle) for angle in (10, 30, 80, 50)])
+    monkeypatch.setattr(merging, "_CHUNK", 1)
+    faces = with_mean_poses(found[[2, 0]], found)
+    np.testing.assert_allclose(faces.rotations, [rolled(80), rolled(20)], atol=1e-6)
+    np.testing.assert_allclose(faces.points[:, 0, 0], [2, 0.5], atol=1e-6)
+    assert faces.xyxy.tolist() == [boxes[2], boxes[0]]
+    surer = Detections(boxes, [0.9, 0.3, 0.1, 0.1], points, found.rotations)
+    np.testing.assert_allclose(with_mean_poses(surer[:1], surer).points, 0.1, atol=1e-6)
+
+
+def test_a_box_without_an_area_or_a_score_keeps_its_pose():
+    boxes = [[5, 5, 5, 5], [0, 0, 3e38, 3e38], [1, 1, 2, 2]]
+    found = Detections(boxes, [0, 0.5, 0.5], rotations=[rolled(angle) for angle in (10, 20, 30)])
+    np.testing.assert_allclose(with_mean_poses(found[:2], found).rotations, found.rotations[:2], atol=1e-6)

@@ -56,6 +56,7 @@ def evaluate(setup: Setup) -> Result:
         raise DataMissing(f"no images with .mat files in {setup.data}: expected {_BENCHMARK.data}")
     detector = setup.aligner.detector
     assert detector is not None
+    detector = detector.posed
     labels = setup.chosen(sorted(folder.glob("*.mat")))
     done = sources.parallel_map(lambda path: _read(path, detector), labels)
     images = [image for _, image in zip(setup.track(labels, "detector-pose"), done, strict=True)]
