@@ -11,8 +11,8 @@ from tddfa._shared.errors import TddfaError
 
 REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
-    "weights/faceboxes.onnx": "f763a8b7d594b9f4ca4a98f2b37fec20be0ffd4507e83c64377bfee21feffc51",
-    "weights/faceboxes_int8.onnx": "ffa92b20e9b53318b958bd6d7b6c207113f1c9b31db416ac090c04f68be58e60",
+    "weights/faceboxes.onnx": "0477677324527f9da25d2617b9d27417887051f8c8728504a20bf254ef233ab3",
+    "weights/faceboxes_int8.onnx": "5c1e03f6884ce11fdd672c989e2679152b855fc5dca21563df474fa0f72aa74f",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
     "weights/open_mb05.onnx": "4d11b13902d1229bcd6974034716d3eec43740957acff12a1265750f4b30a69c",

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("torch")
@@ -17,14 +19,23 @@ def load(folder, text):
     return load_settings(DetectorSettings, path)
 
 
-def test_the_shipped_settings_are_read(root):
-    settings = load_settings(DetectorSettings, root / "configs/train/faceboxes.yml")
+@pytest.mark.parametrize("name", ["faceboxes", "faceboxes_poses"])
+def test_the_shipped_settings_are_read(root, name):
+    settings = load_settings(DetectorSettings, root / f"configs/train/{name}.yml")
     assert settings.data.boxes and settings.data.crops and settings.data.empty
     # what is kept for the choice of settings and for reports is not trained on
     allowed = {"detect": 0.6, "lfpw": 0.6, "negatives": 0.5}
     for _, part in settings.data.parts():
         assert part.last <= allowed.get(part.folder.name, 1.0)
-    assert load_onnx(root / "weights/faceboxes.onnx").architecture == settings.architecture
+
+
+def test_the_shipped_network_has_the_settings_size(root):
+    first, last = (
+        load_settings(DetectorSettings, root / f"configs/train/{name}.yml") for name in ("faceboxes", "faceboxes_poses")
+    )
+    blocks = tuple(map(sum, zip(first.architecture.blocks, last.added_blocks, strict=True)))
+    network = load_onnx(root / "weights/faceboxes.onnx")
+    assert network.architecture == replace(first.architecture, blocks=blocks)
 
 
 @pytest.mark.parametrize(
