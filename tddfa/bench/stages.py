@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from FaceBoxes import Detector as FaceBoxes
-from FaceBoxes.anchors import decode
+from FaceBoxes.decoding import decoded
+from FaceBoxes.detections import Detections
 from FaceBoxes.nms import nms
 from Sim3DR import interpolate, rasterize, vertex_normals
 from tddfa import draw
@@ -124,17 +125,14 @@ class Context:
         return width, height
 
     @cached_property
-    def outputs(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores (n,) and offsets (n, 4) of the detector's network."""
-        outputs = self.faceboxes.model(self.small[None])
-        return outputs["scores"][0], outputs["offsets"][0]
+    def outputs(self) -> Mapping[str, NDArray[np.float32]]:
+        """Outputs of the detector's network."""
+        return self.faceboxes.model(self.small[None])
 
-    def candidates(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes (n, 4) and scores (n,) above the detector's minimum score."""
-        scores, offsets = self.outputs
-        kept = np.flatnonzero(scores > self.faceboxes.score)
+    def candidates(self) -> Detections:
+        """Boxes above the detector's minimum score."""
         prior = self.faceboxes.layout.priors(*self.small.shape[:2])
-        return decode(prior[kept], offsets[kept]), scores[kept]
+        return decoded(prior, self.outputs, self.faceboxes.score)
 
     @cached_property
     def window(self) -> tuple[int, int, int, int]:
@@ -219,7 +217,8 @@ def _default() -> Iterator[Stage]:
 def _detection() -> Iterator[Stage]:
     def suppress(context: Context) -> Callable[[], object]:
         detector = context.faceboxes
-        return partial(nms, *context.candidates(), detector.iou, detector.max_faces)
+        found = context.candidates()
+        return partial(nms, found.xyxy, found.scores, detector.iou, detector.max_faces)
 
     def candidates(context: Context) -> Callable[[], object]:
         context.candidates()  # runs the network now, so that it is not timed

@@ -68,7 +68,8 @@ def test_results_of_stages(context):
     assert len(run("align.1")) == 1
     assert run("network.8")["camera"].shape == (8, 3, 4)
     assert len(run("detect")) >= 18
-    assert len(run("detect.nms")) == len(run("detect"))
+    # one view, as the whole call has several
+    assert 18 <= len(run("detect.nms")) <= len(run("detect.decode"))
     assert run("detect.resize").shape == (661, 1175, 3)
     assert run("3d.1").shape == (720, 1280, 3)
     assert run("rasterise").mask.mean() > 0.4
