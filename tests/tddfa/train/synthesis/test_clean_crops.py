@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import islice
 
 import numpy as np
-import pytest
+from builders_samples import errors_of
 
 from tddfa.geometry.camera import Camera
 from tddfa.train.synthesis.clean_crops import clean_samples
@@ -16,16 +16,8 @@ def test_heads_and_their_ground_truth(face_model, aligner):
     faces = [sample for sample in made if sample.face]
     assert 0 < len(made) - len(faces) < 9
     assert np.ptp([Camera(sample.camera).euler_degrees().yaw for sample in faces]) > 60
-    errors = []
-    for sample in faces:
-        points = Camera(sample.camera).project(face_model.landmarks(sample.shape, sample.expression))[:, :2]
-        low, high = points.min(axis=0), points.max(axis=0)
-        assert (low + high) / 2 == pytest.approx((79.5, 79.5), abs=0.05)
-        assert (high - low).max() == pytest.approx(160 / 1.75, rel=0.001)
-        (face,) = aligner(sample.crop, boxes=np.array([[*low, *high]]))
-        errors.append(np.linalg.norm(face.landmarks[:, :2] - points, axis=1).mean() / (high - low).max())
     # predictions of a network that was trained on photos are near the labels
-    assert np.median(errors) < 0.06
+    assert np.median(errors_of(faces, face_model, aligner)) < 0.06
 
 
 def test_views_of_a_head_are_one_person(face_model):
