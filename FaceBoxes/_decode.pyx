@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Decoding of a network's outputs in rows of its prior boxes; the arrays are checked in detector.py."""
+"""Decoding of a network's outputs in rows of its prior boxes; the arrays are checked in decoding.py."""
 
 from libc.math cimport expf, isfinite, sqrt
 

@@ -435,7 +435,7 @@ class Aligner:
         """Faces of average shape, posed by the detector alone: one network call, whatever the number of faces.
 
         It reaches the smallest faces of a crowd. The angles are less accurate than those of `__call__`: 10.0
-        degrees off on AFLW2000-3D, in place of 3.8 (``tddfa evaluate detector-pose aflw2000-3d``).
+        degrees off on AFLW2000-3D, in place of 3.7 (``tddfa evaluate detector-pose aflw2000-3d``).
 
         Parameters
         ----------
