@@ -154,7 +154,7 @@ setup(
                 "tddfa/surface/_texels.pyx",
                 *(f"tddfa/surface/{name}.cpp" for name in ("texels", "filling", "vertices")),
                 include_dirs=["tddfa/surface"],
-                depends=[f"tddfa/surface/{name}.h" for name in ("texels", "filling", "vertices")],
+                depends=[f"tddfa/surface/{name}.h" for name in ("texels", "filling", "rounding", "vertices")],
             ),
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},

@@ -1,5 +1,7 @@
 #include "filling.h"
 
+#include "rounding.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -162,12 +164,6 @@ Shrunk shrunk(const Seen &seen, std::int64_t rows, std::int64_t columns) {
     }
   }
   return small;
-}
-
-// Rounds 0 .. 2^22 to the nearest, half to even, without the call that std::nearbyint is: a float from 2^23
-// on has no fractional bits.
-float rounded(float value) {
-  return value + 0x1p23f - 0x1p23f;
 }
 
 std::uint8_t to_byte(float value) {

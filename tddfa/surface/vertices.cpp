@@ -1,5 +1,7 @@
 #include "vertices.h"
 
+#include "rounding.h"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -15,7 +17,7 @@ float beyond(float value, float low, float high) {
 // The index, below `count`, of the pixel nearest to a position.
 std::int64_t nearest_pixel(float position, std::int64_t count) {
   const float limited = std::clamp(position, 0.0f, static_cast<float>(count - 1));
-  return static_cast<std::int64_t>(limited + 0x1p23f - 0x1p23f); // rounded, half to even
+  return static_cast<std::int64_t>(rounded(limited));
 }
 
 float mean_of_ring(const Rings &rings, const float *values, std::int64_t vertex) {
