@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from Sim3DR import bounds
 from tddfa._shared.arrays import checked_image
-from tddfa.draw._common import SHADOW, Image, face_size, line_width
+from tddfa.draw._common import SHADOW, Image, line_width
 from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face
 
 # In a crowd of faces smaller than this, px, a full label per face would hide the next face.
 _LABELLED_IN_FULL_FROM = 80
 _BOX_FRONT, _BOX_REAR = (110, 230, 80), (70, 150, 50)
+_AXES_FROM_CENTER = np.vstack([np.zeros(3), np.eye(3)])
 _AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
 
 
@@ -47,25 +50,43 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
     if style not in ("box", "axes"):
         raise ValueError(f"style: expected box or axes, got {style!r}")
     out = checked_image("image", image).copy()
-    sized = [(face_size(face.landmarks), face) for face in faces]
-    for size, face in sorted(sized, key=lambda pair: pair[0]):
-        (_draw_box if style == "box" else _draw_axes)(out, face, size)
-    for size, face in sized:
-        yaw, pitch, roll = face.camera.euler_degrees()
-        track = "" if face.track_id is None else f"{face.track_id}:  "
-        if size >= _LABELLED_IN_FULL_FROM:
-            _label(out, face, size, f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
-        else:
-            _label(out, face, size, f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}")
+    heads = [_Head.of(face) for face in faces]
+    for head in sorted(heads, key=lambda head: head.size):
+        (_draw_box if style == "box" else _draw_axes)(out, head)
+    for head in heads:
+        _label(out, head)
     return out
 
 
-def _project(face: Face, offsets: NDArray[np.float64], origin: NDArray[np.float32]) -> NDArray[np.int32]:
-    view = offsets @ face.camera.rotation.T
-    flat = np.clip(origin[:2] + view[:, :2] * (1, -1), -1e6, 1e6)
-    return np.rint(flat * 16).astype(np.int32)
+class _Head(NamedTuple):
+    """A face, the longer side of its landmarks and their lowest y, px."""
+
+    face: Face
+    size: float
+    bottom: float
+
+    @classmethod
+    def of(cls, face: Face) -> _Head:
+        low, high = (row.tolist() for row in bounds(face.landmarks))
+        return cls(face, max(high[0] - low[0], high[1] - low[1]), high[1])
+
+    def project(self, offsets: NDArray[np.float64], length: float, origin: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Project `length` times offsets (k, 3) from a point, in the model's directions: px in steps of 1/16."""
+        view = offsets @ (self.face.camera.rotation[:2] * (_DOWN * length)).T
+        view += origin[:2]
+        return np.rint(np.minimum(np.maximum(view, -1e6), 1e6) * 16).astype(np.int32)
+
+    def text(self) -> str:
+        """The angles, after the number of a track."""
+        yaw, pitch, roll = self.face.camera.euler_degrees()
+        track = "" if self.face.track_id is None else f"{self.face.track_id}:  "
+        if self.size >= _LABELLED_IN_FULL_FROM:
+            return f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}"
+        return f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}"
 
 
+# y is up in the model's frame, down in an image.
+_DOWN = np.array([[1.0], [-1.0]])
 # Corners of the frustum of 3DDFA_V2: a rear square +-1 at depth 0, a front square +-4/3 at depth 4/3.
 _FRUSTUM = np.array(
     [
@@ -74,39 +95,41 @@ _FRUSTUM = np.array(
         for x, y in ((-1, -1), (-1, 1), (1, 1), (1, -1))
     ]
 )
+_JOINS = np.arange(8).reshape(2, 4).T
 
 
-def _draw_box(out: Image, face: Face, size: float) -> None:
-    corners = _project(face, _FRUSTUM * (float(np.sqrt(2)) * size / 3), face.landmarks[:27].mean(axis=0))
-    rear_px, front_px = corners[:4], corners[4:]
-    width = max(1, round(size / 110))
-    cv2.polylines(out, [rear_px], True, _BOX_REAR, width, cv2.LINE_AA, 4)
-    for start, end in zip(rear_px.tolist(), front_px.tolist(), strict=True):
-        cv2.line(out, start, end, _BOX_FRONT, width, cv2.LINE_AA, 4)
-    cv2.polylines(out, [front_px], True, _BOX_FRONT, width, cv2.LINE_AA, 4)
+def _draw_box(out: Image, head: _Head) -> None:
+    origin = np.add.reduce(head.face.landmarks[:27]) / np.float32(27)
+    corners = head.project(_FRUSTUM, math.sqrt(2) * head.size / 3, origin)
+    rear, front = corners[:4], corners[4:]
+    width = max(1, round(head.size / 110))
+    cv2.polylines(out, [rear], True, _BOX_REAR, width, cv2.LINE_AA, 4)
+    cv2.polylines(out, list(corners[_JOINS]), False, _BOX_FRONT, width, cv2.LINE_AA, 4)
+    cv2.polylines(out, [front], True, _BOX_FRONT, width, cv2.LINE_AA, 4)
 
 
-def _draw_axes(out: Image, face: Face, size: float) -> None:
-    length = 0.6 * size
-    center, *ends = _project(face, np.vstack([np.zeros(3), np.eye(3) * length]), face.landmarks[NOSE_TIP]).tolist()
-    width = line_width(size) + 2
+def _draw_axes(out: Image, head: _Head) -> None:
+    face = head.face
+    center, *ends = head.project(_AXES_FROM_CENTER, 0.6 * head.size, face.landmarks[NOSE_TIP]).tolist()
+    width = line_width(head.size) + 2
     # the axis that points away from the viewer is drawn first
     for axis in np.argsort(face.camera.rotation[2]):
         cv2.arrowedLine(out, center, ends[axis], SHADOW, width + 2, cv2.LINE_AA, 4, 0.12)
         cv2.arrowedLine(out, center, ends[axis], _AXES[axis], width, cv2.LINE_AA, 4, 0.12)
 
 
-def _label(out: Image, face: Face, size: float, text: str) -> None:
-    """Write a line of text under a face, on a dark plate, moved so that it is inside the image."""
+def _label(out: Image, head: _Head) -> None:
+    """Write the angles under a face, on a dark plate, moved so that it is inside the image."""
     height, width = out.shape[:2]
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    scale = min(max(size / 520, 0.3), 3.0)
+    font, text = cv2.FONT_HERSHEY_SIMPLEX, head.text()
+    scale = min(max(head.size / 520, 0.3), 3.0)
     thickness = max(1, round(scale * 1.6))
     (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
     pad = max(3, text_height // 2)
-    x = int(min(max(face.landmarks[:, 0].mean() - text_width / 2, pad), max(pad, width - text_width - pad)))
-    below = face.landmarks[:, 1].max() + 0.12 * size + text_height + pad
+    middle = float(np.add.reduce(head.face.landmarks[:, 0])) / len(head.face.landmarks)
+    x = int(min(max(middle - text_width / 2, pad), max(pad, width - text_width - pad)))
+    below = head.bottom + 0.12 * head.size + text_height + pad
     y = int(min(max(below, text_height + pad), max(text_height + pad, height - baseline - pad)))
     plate = out[max(y - text_height - pad, 0) : y + baseline + pad, max(x - pad, 0) : x + text_width + pad]
-    plate[:] = plate // 3
+    np.floor_divide(plate, 3, out=plate)
     cv2.putText(out, text, (x, y), font, scale, (245, 245, 245), thickness, cv2.LINE_AA)
