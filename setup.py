@@ -152,9 +152,12 @@ setup(
             extension(
                 "tddfa.surface._texels",
                 "tddfa/surface/_texels.pyx",
-                *(f"tddfa/surface/{name}.cpp" for name in ("texels", "filling", "vertices")),
+                *(
+                    f"tddfa/surface/{name}.cpp"
+                    for name in ("eyes", "filling", "mixing", "mouth", "outline", "skin", "texels", "vertices")
+                ),
                 include_dirs=["tddfa/surface"],
-                depends=[f"tddfa/surface/{name}.h" for name in ("texels", "filling", "rounding", "vertices")],
+                depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tddfa/surface").glob("*.h")),
             ),
         ],
         compiler_directives={"language_level": 3, "freethreading_compatible": True},

@@ -23,15 +23,51 @@ def mix_sides(
     mirrorable: Bytes,
     change: Bytes,
     fill: Bytes,
+    paint: tuple[NDArray[np.int64], Floats, NDArray[np.int64], Bytes],
     where: Bytes,
     inside: Bytes,
     sources: Bytes,
     out: Bytes,
 ) -> None: ...
-def mean_around(vertices: Indices, starts: Indices, values: Floats, of: NDArray[np.int64], out: Floats) -> None: ...
+def sample_mouth(
+    texels: tuple[NDArray[np.int64], Indices, Floats, NDArray[np.int64]],
+    chosen: Bytes,
+    window: tuple[int, int, Floats, Floats, Indices],
+    placing: tuple[float, float, float, float],
+    vertices: Floats,
+    limits: tuple[float, float],
+    image: Bytes,
+    scale_x: float,
+    scale_y: float,
+    colors: Bytes,
+    weight: Floats,
+) -> None: ...
 def push_pull(values: Floats, out: Floats) -> None: ...
 def complete(colors: Bytes, weight: Floats, nearby: float, change: Bytes, fill: Bytes) -> None: ...
-def darken(pixels: Bytes, indices: NDArray[np.int64], factors: Floats) -> None: ...
+def paint_eye(
+    fill: Bytes,
+    eye: tuple[NDArray[np.int64], Floats, Bytes, Bytes, NDArray[np.float64]],
+    rule: tuple[float, float, float, tuple[float, float, float], int],
+    colors: Bytes,
+    weight: Floats,
+    is_visible: bool,
+    out: Bytes,
+) -> None: ...
+def skin_trust(
+    ring_vertices: Indices,
+    starts: Indices,
+    image: Bytes,
+    vertices: Floats,
+    opacity: Floats,
+    seen: Floats,
+    rim: Floats,
+    limits: tuple[float, float, float],
+    counts: tuple[int, int, int],
+    distances: tuple[float, float],
+    spreads: NDArray[np.float64],
+    logarithms: NDArray[np.float64],
+    trust: Floats,
+) -> None: ...
 def unhidden(
     vertices: Floats,
     normals: Floats,
@@ -41,6 +77,7 @@ def unhidden(
     limits: tuple[float, float, float, float, float, int],
     weight: Floats,
 ) -> None: ...
+def outline_distance(inside: Bytes, distance: Floats) -> None: ...
 def feather(
     ring_vertices: Indices,
     starts: Indices,

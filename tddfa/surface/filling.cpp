@@ -1,5 +1,7 @@
 #include "filling.h"
 
+#include "color.h"
+#include "cpu.h"
 #include "rounding.h"
 
 #include <algorithm>
@@ -8,15 +10,10 @@
 namespace tddfa {
 namespace {
 
+// An image of colours and weights, or of colours.
 struct Level {
   std::int64_t rows, columns;
-  std::vector<float> values;
-};
-
-// The part of a source pixel in the mean that a destination pixel is.
-struct Part {
-  std::int64_t from;
-  float weight;
+  std::vector<Pixel> pixels;
 };
 
 // The parts of each destination pixel: of the source pixels that it covers, as OpenCV's INTER_AREA has them.
@@ -38,34 +35,78 @@ std::vector<std::vector<Part>> parts(std::int64_t from, std::int64_t to) {
 
 // Adds `weight` times the pixels of one row to those of another.
 template <class Value>
-void add_row(const Value *__restrict from, float weight, std::int64_t count, float *__restrict to) {
+TDDFA_INLINE void add_row(const Value *__restrict from, float weight, std::int64_t count,
+                          float *__restrict to) {
   for (std::int64_t i = 0; i < count; ++i)
     to[i] += weight * static_cast<float>(from[i]);
 }
 
-Level halved(const float *values, std::int64_t rows, std::int64_t columns) {
+Level halved(const Pixel *pixels, std::int64_t rows, std::int64_t columns) {
   Level half = {std::max<std::int64_t>(rows / 2, 1), std::max<std::int64_t>(columns / 2, 1), {}};
-  half.values.resize(static_cast<std::size_t>(4 * half.rows * half.columns));
+  half.pixels.reserve(static_cast<std::size_t>(half.rows * half.columns));
   const auto down = parts(rows, half.rows), across = parts(columns, half.columns);
   std::vector<float> line(static_cast<std::size_t>(4 * columns));
-  float *out = half.values.data();
   for (const auto &of_row : down) {
     std::fill(line.begin(), line.end(), 0.0f);
     for (const Part &part : of_row)
-      add_row(values + 4 * part.from * columns, part.weight, 4 * columns, line.data());
+      add_row(pixels[part.from * columns].of, part.weight, 4 * columns, line.data());
     for (const auto &of_pixel : across) {
+      Color sum = Color::all(0.0f);
       for (const Part &part : of_pixel)
-        for (int c = 0; c < 4; ++c)
-          out[c] += part.weight * line[static_cast<std::size_t>(4 * part.from + c)];
-      out += 4;
+        sum = sum + Color::all(part.weight) * Color::at(line.data() + 4 * part.from);
+      half.pixels.emplace_back();
+      sum.store(half.pixels.back().of);
     }
   }
   return half;
 }
 
-// The pixel before each destination pixel, as OpenCV's INTER_LINEAR has it, and the weight of the one behind
-// it.
-std::vector<Part> between(std::int64_t from, std::int64_t to) {
+// Adds a coarser level, enlarged, to a finer one where that is unknown.
+std::vector<Pixel> pulled(const std::vector<Pixel> &filled, std::int64_t coarse_rows,
+                          std::int64_t coarse_columns, const Pixel *pixels, std::int64_t rows,
+                          std::int64_t columns) {
+  std::vector<Pixel> out(static_cast<std::size_t>(rows * columns));
+  std::vector<Pixel> line(static_cast<std::size_t>(coarse_columns) + 1); // the last pixel is there twice
+  const std::vector<Part> down = enlarged_axis(coarse_rows, rows),
+                          across = enlarged_axis(coarse_columns, columns);
+  const std::int64_t below = coarse_rows > 1 ? coarse_columns : 0;
+  Pixel *to = out.data();
+  for (const Part &of_row : down) {
+    const Pixel *above = filled.data() + of_row.from * coarse_columns;
+    for (std::int64_t i = 0; i < coarse_columns; ++i)
+      between(Color::at(above[i].of), Color::at(above[i + below].of), Color::all(of_row.weight))
+          .store(line[static_cast<std::size_t>(i)].of);
+    line.back() = line[static_cast<std::size_t>(coarse_columns - 1)];
+    for (const Part &of_pixel : across) {
+      const Pixel *left = line.data() + of_pixel.from;
+      const Color coarse = between(Color::at(left[0].of), Color::at(left[1].of), Color::all(of_pixel.weight));
+      (Color::at(pixels->of) + Color::all(1.0f - pixels->of[3]) * coarse).store(to->of);
+      ++to;
+      ++pixels;
+    }
+  }
+  return out;
+}
+
+// Colours continued smoothly; the fourth number is anything.
+std::vector<Pixel> completed(std::int64_t rows, std::int64_t columns, const Pixel *pixels) {
+  std::vector<Level> levels; // from the second finest
+  const auto level = [&](std::size_t i) { return i == 0 ? pixels : levels[i - 1].pixels.data(); };
+  const auto rows_of = [&](std::size_t i) { return i == 0 ? rows : levels[i - 1].rows; };
+  const auto columns_of = [&](std::size_t i) { return i == 0 ? columns : levels[i - 1].columns; };
+  while (std::max(rows_of(levels.size()), columns_of(levels.size())) > 1)
+    levels.push_back(halved(level(levels.size()), rows_of(levels.size()), columns_of(levels.size())));
+  std::vector<Pixel> filled = {*level(levels.size())};
+  for (float &value : filled[0].of)
+    value /= std::max(level(levels.size())->of[3], 1e-6f);
+  for (std::size_t i = levels.size(); i-- > 0;)
+    filled = pulled(filled, rows_of(i + 1), columns_of(i + 1), level(i), rows_of(i), columns_of(i));
+  return filled;
+}
+
+} // namespace
+
+std::vector<Part> enlarged_axis(std::int64_t from, std::int64_t to) {
   std::vector<Part> all;
   for (std::int64_t i = 0; i < to; ++i) {
     const double at =
@@ -77,46 +118,13 @@ std::vector<Part> between(std::int64_t from, std::int64_t to) {
   return all;
 }
 
-// Adds a coarser level, enlarged, to a finer one where that is unknown: `filled` has three channels.
-std::vector<float> pulled(const std::vector<float> &filled, std::int64_t coarse_rows,
-                          std::int64_t coarse_columns, const float *values, std::int64_t rows,
-                          std::int64_t columns) {
-  std::vector<float> out(static_cast<std::size_t>(3 * rows * columns));
-  std::vector<float> line(static_cast<std::size_t>(3 * coarse_columns));
-  const std::vector<Part> down = between(coarse_rows, rows), across = between(coarse_columns, columns);
-  const std::int64_t below = coarse_rows > 1 ? 3 * coarse_columns : 0, right = coarse_columns > 1 ? 3 : 0;
-  float *to = out.data();
-  for (const Part &of_row : down) {
-    const float *above = filled.data() + 3 * of_row.from * coarse_columns;
-    for (std::size_t i = 0; i < line.size(); ++i)
-      line[i] = above[i] + of_row.weight * (above[i + static_cast<std::size_t>(below)] - above[i]);
-    for (const Part &of_pixel : across) {
-      const float *left = line.data() + 3 * of_pixel.from, rest = 1.0f - values[3];
-      for (int c = 0; c < 3; ++c)
-        to[c] = values[c] + rest * (left[c] + of_pixel.weight * (left[c + right] - left[c]));
-      to += 3;
-      values += 4;
-    }
-  }
-  return out;
-}
-
-} // namespace
-
 void push_pull(std::int64_t rows, std::int64_t columns, const float *values, float *out) {
-  std::vector<Level> levels; // from the second finest
-  const auto level = [&](std::size_t i) { return i == 0 ? values : levels[i - 1].values.data(); };
-  const auto rows_of = [&](std::size_t i) { return i == 0 ? rows : levels[i - 1].rows; };
-  const auto columns_of = [&](std::size_t i) { return i == 0 ? columns : levels[i - 1].columns; };
-  while (std::max(rows_of(levels.size()), columns_of(levels.size())) > 1)
-    levels.push_back(halved(level(levels.size()), rows_of(levels.size()), columns_of(levels.size())));
-  const float *coarsest = level(levels.size());
-  std::vector<float> filled(3);
-  for (std::size_t c = 0; c < 3; ++c)
-    filled[c] = coarsest[c] / std::max(coarsest[3], 1e-6f);
-  for (std::size_t i = levels.size(); i-- > 0;)
-    filled = pulled(filled, rows_of(i + 1), columns_of(i + 1), level(i), rows_of(i), columns_of(i));
-  std::copy(filled.begin(), filled.end(), out);
+  std::vector<Pixel> pixels(static_cast<std::size_t>(rows * columns));
+  std::memcpy(pixels.data(), values, sizeof(Pixel) * pixels.size());
+  for (const Pixel &pixel : completed(rows, columns, pixels.data())) {
+    std::copy_n(pixel.of, 3, out);
+    out += 3;
+  }
 }
 
 namespace {
@@ -124,50 +132,107 @@ namespace {
 // The mean colour, the mean weight and the covered fraction (weight over 0) of the texels of each pixel of a
 // smaller map.
 struct Shrunk {
-  std::vector<float> colors, weight, covered;
+  std::vector<Pixel> colors;
+  std::vector<float> weight, covered;
 };
 
-void add_covered(const float *__restrict from, float weight, std::int64_t count, float *__restrict to) {
+struct Span {
+  std::int64_t from, to;
+};
+
+// Adds `weight` to the covered pixels of one row.
+TDDFA_INLINE void add_covered(const float *__restrict from, float weight, std::int64_t count,
+                              float *__restrict to) {
   for (std::int64_t i = 0; i < count; ++i)
-    to[i] += weight * static_cast<float>(from[i] > 0.0f);
+    to[i] += from[i] > 0.0f ? weight : 0.0f;
 }
 
-Shrunk shrunk(const Seen &seen, std::int64_t rows, std::int64_t columns) {
-  const auto width = static_cast<std::size_t>(seen.columns),
-             pixels = static_cast<std::size_t>(rows * columns);
-  Shrunk small = {std::vector<float>(3 * pixels), std::vector<float>(pixels), std::vector<float>(pixels)};
-  std::vector<float> colors(3 * width), weight(width), covered(width); // of one row of the smaller map
+TDDFA_INLINE bool all_zero(const float *weight, std::int64_t count) {
+  float sum = 0.0f;
+  for (std::int64_t i = 0; i < count; ++i)
+    sum += weight[i];
+  return sum == 0.0f;
+}
+
+// The first to the last texel of a row that have a weight; a few more where that is faster.
+TDDFA_INLINE Span visible_span(const float *weight, std::int64_t count) {
+  constexpr std::int64_t STEP = 8;
+  Span span = {0, count};
+  while (span.from < span.to && all_zero(weight + span.from, std::min(STEP, span.to - span.from)))
+    span.from += std::min(STEP, span.to - span.from);
+  while (span.from + STEP < span.to && all_zero(weight + span.to - STEP, STEP))
+    span.to -= STEP;
+  return span;
+}
+
+// Sums of the texels in one row of a smaller map: of the columns in `span`, all others are 0.
+struct Line {
+  std::vector<float> colors, weight, covered;
+  Span span;
+
+  explicit Line(std::int64_t columns)
+      : colors(static_cast<std::size_t>(3 * columns) + 1), weight(static_cast<std::size_t>(columns)),
+        covered(static_cast<std::size_t>(columns)), span{columns, 0} {}
+
+  void clear() {
+    for (auto *sums : {&colors, &weight, &covered})
+      std::fill(sums->begin(), sums->end(), 0.0f);
+    span = {static_cast<std::int64_t>(weight.size()), 0};
+  }
+
+  TDDFA_INLINE void add(const Seen &seen, const Part &row) {
+    const float *from = seen.weight + row.from * seen.columns;
+    const Span visible = visible_span(from, seen.columns);
+    if (visible.from == visible.to)
+      return;
+    span = {std::min(span.from, visible.from), std::max(span.to, visible.to)};
+    const std::int64_t count = visible.to - visible.from;
+    add_row(seen.colors + 3 * (row.from * seen.columns + visible.from), row.weight, 3 * count,
+            colors.data() + 3 * visible.from);
+    add_row(from + visible.from, row.weight, count, weight.data() + visible.from);
+    add_covered(from + visible.from, row.weight, count, covered.data() + visible.from);
+  }
+};
+
+TDDFA_INLINE Shrunk shrunk_by_any(const Seen &seen, std::int64_t rows, std::int64_t columns) {
+  const auto pixels = static_cast<std::size_t>(rows * columns);
+  Shrunk small = {std::vector<Pixel>(pixels), std::vector<float>(pixels), std::vector<float>(pixels)};
+  Line line(seen.columns);
   const auto down = parts(seen.rows, rows), across = parts(seen.columns, columns);
   std::size_t pixel = 0;
   for (const auto &of_row : down) {
-    for (auto *line : {&colors, &weight, &covered})
-      std::fill(line->begin(), line->end(), 0.0f);
-    for (const Part &part : of_row) {
-      add_row(seen.colors + 3 * part.from * seen.columns, part.weight, 3 * seen.columns, colors.data());
-      const float *from = seen.weight + part.from * seen.columns;
-      add_row(from, part.weight, seen.columns, weight.data());
-      add_covered(from, part.weight, seen.columns, covered.data());
-    }
+    line.clear();
+    for (const Part &part : of_row)
+      line.add(seen, part);
     for (const auto &of_pixel : across) {
-      float sums[5] = {};
-      for (const Part &part : of_pixel) {
-        const auto from = static_cast<std::size_t>(part.from);
-        for (std::size_t c = 0; c < 3; ++c)
-          sums[c] += part.weight * colors[3 * from + c];
-        sums[3] += part.weight * weight[from];
-        sums[4] += part.weight * covered[from];
+      if (of_pixel.front().from < line.span.to && of_pixel.back().from >= line.span.from) {
+        Color color = Color::all(0.0f);
+        for (const Part &part : of_pixel) {
+          const auto from = static_cast<std::size_t>(part.from);
+          color = color + Color::all(part.weight) * Color::at(line.colors.data() + 3 * from);
+          small.weight[pixel] += part.weight * line.weight[from];
+          small.covered[pixel] += part.weight * line.covered[from];
+        }
+        color.store(small.colors[pixel].of);
       }
-      std::copy_n(sums, 3, small.colors.data() + 3 * pixel);
-      small.weight[pixel] = sums[3];
-      small.covered[pixel] = sums[4];
       ++pixel;
     }
   }
   return small;
 }
 
-std::uint8_t to_byte(float value) {
-  return static_cast<std::uint8_t>(rounded(std::clamp(value, 0.0f, 255.0f)));
+#ifdef TDDFA_HAS_AVX2_VARIANT
+TDDFA_AVX2 Shrunk shrunk_avx2(const Seen &seen, std::int64_t rows, std::int64_t columns) {
+  return shrunk_by_any(seen, rows, columns);
+}
+#endif
+
+Shrunk shrunk(const Seen &seen, std::int64_t rows, std::int64_t columns) {
+#ifdef TDDFA_HAS_AVX2_VARIANT
+  if (has_avx2())
+    return shrunk_avx2(seen, rows, columns);
+#endif
+  return shrunk_by_any(seen, rows, columns);
 }
 
 } // namespace
@@ -176,40 +241,42 @@ void complete(const Seen &seen, std::int64_t rows, std::int64_t columns, float n
               std::uint8_t *fill) {
   Shrunk small = shrunk(seen, rows, columns);
   const std::int64_t pixels = rows * columns;
-  float *own = small.colors.data();
+  Pixel *own = small.colors.data();
   const float *trust = small.weight.data();
   for (std::int64_t i = 0; i < pixels; ++i) {
     // the mean of the visible texels, in whole grey levels
     const float scale = 255.0f / std::max(rounded(255.0f * small.covered[static_cast<std::size_t>(i)]), 1.0f);
-    for (int c = 0; c < 3; ++c)
-      own[3 * i + c] = rounded(own[3 * i + c]) * scale;
+    for (float &value : own[i].of)
+      value = rounded(value) * scale;
   }
-  std::vector<float> values(static_cast<std::size_t>(4 * pixels)),
-      light(static_cast<std::size_t>(3 * pixels)), filled(static_cast<std::size_t>(3 * pixels));
+  std::vector<Pixel> values(static_cast<std::size_t>(pixels));
   // each pixel and its mirror image
   const auto for_each = [&](auto &&visit) {
     for (std::int64_t line = 0; line < pixels; line += columns)
       for (std::int64_t column = 0; column < columns; ++column)
-        visit(line + column, line + columns - 1 - column, values.data() + 4 * (line + column));
+        visit(line + column, line + columns - 1 - column, values[static_cast<std::size_t>(line + column)].of);
   };
   for_each([&](std::int64_t i, std::int64_t other, float *value) {
     const float both = trust[i] * trust[other] * (trust[i] * trust[other]);
-    for (int c = 0; c < 3; ++c)
-      value[c] = (own[3 * i + c] - own[3 * other + c]) * both;
+    ((Color::at(own[i].of) - Color::at(own[other].of)) * Color::all(both)).store(value);
     value[3] = std::min(both + nearby, 1.0f);
   });
-  push_pull(rows, columns, values.data(), light.data());
+  const std::vector<Pixel> light = completed(rows, columns, values.data());
   for_each([&](std::int64_t i, std::int64_t other, float *value) {
     const float aside = (1.0f - trust[i]) * trust[other];
-    for (int c = 0; c < 3; ++c)
-      value[c] = trust[i] * own[3 * i + c] +
-                 aside * (own[3 * other + c] + light[static_cast<std::size_t>(3 * i + c)]);
+    const Color mirrored = Color::at(own[other].of) + Color::at(light[static_cast<std::size_t>(i)].of);
+    (Color::all(trust[i]) * Color::at(own[i].of) + Color::all(aside) * mirrored).store(value);
     value[3] = std::min(trust[i] + aside, 1.0f);
   });
-  push_pull(rows, columns, values.data(), filled.data());
+  const std::vector<Pixel> filled = completed(rows, columns, values.data());
+  const auto put = [](const Color &color, std::uint8_t *pixel) {
+    std::uint8_t bytes[4];
+    color.in_bytes().store(bytes);
+    std::memcpy(pixel, bytes, 3);
+  };
   for (std::size_t i = 0; i < filled.size(); ++i) {
-    change[i] = to_byte(light[i] + 128.0f);
-    fill[i] = to_byte(filled[i]);
+    put(Color::at(light[i].of) + Color::all(128.0f), change + 3 * i);
+    put(Color::at(filled[i].of), fill + 3 * i);
   }
 }
 

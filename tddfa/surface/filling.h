@@ -2,8 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace tddfa {
+
+// The part of a source pixel in a destination pixel.
+struct Part {
+  std::int64_t from;
+  float weight;
+};
+
+// For each pixel of an axis that is enlarged, as OpenCV's INTER_LINEAR does: the pixel before it, and the
+// weight of the next.
+std::vector<Part> enlarged_axis(std::int64_t from, std::int64_t to);
 
 // Continues colours smoothly where they are unknown (tddfa/surface/sampling.py): `values` has three channels
 // multiplied by their weight, and the weight, for each pixel, `out` three.

@@ -1,4 +1,4 @@
-"""The vertices around each vertex of a mesh, and the mean of their values."""
+"""The vertices around each vertex of a mesh."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import SameArray
-from tddfa.surface import _texels
-
-Floats = NDArray[np.float32]
 
 
 class _Rings(NamedTuple):
@@ -34,19 +31,3 @@ def _rings(triangles: SameArray, count: int) -> _Rings:
     pairs = np.unique(np.concatenate([here, there, itself]) * count + np.concatenate([there, here, itself]))
     of, vertices = np.divmod(pairs, max(count, 1))
     return _Rings(vertices.astype(np.int32), np.searchsorted(of, np.arange(count + 1)).astype(np.int32))
-
-
-def mean_around(values: Floats, triangles: NDArray[np.int32], of: NDArray[np.int64] | None = None) -> Floats:
-    """The mean (n,) of the values of each vertex and those that share an edge with it; `of` selects vertices.
-
-    Examples
-    --------
-    >>> mean_around(np.float32([5, 3, 4, 9]), np.int32([[0, 1, 2]])).tolist()
-    [4.0, 4.0, 4.0, 9.0]
-    """
-    if not len(values):
-        return values
-    of = np.arange(len(values)) if of is None else of
-    out = np.empty(len(of), dtype=np.float32)
-    _texels.mean_around(*rings_of(triangles, len(values)), values, of, out)
-    return out

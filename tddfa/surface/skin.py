@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.surface.neighbours import mean_around
-from tddfa.surface.sampling import sample
+from tddfa.surface import _texels
+from tddfa.surface.neighbours import rings_of
 from tddfa.types import Mesh
 
 Floats = NDArray[np.float32]
 
 # Vertices seen at least so well, at full opacity, tell the colour of the skin; fewer tell nothing.
 _WELL_SEEN, _ENOUGH = 0.9, 200
-# Limits of the spread of both chroma coordinates and of the logarithm of brightness; light changes over a face.
-_LEAST_SPREAD, _LARGEST_SPREAD = (0.07, 0.07, 0.3), (0.12, 0.12, 0.6)
+# Least and largest spread of both chroma coordinates and of the logarithm of brightness; light changes over a face.
+_SPREADS = np.array([(0.07, 0.07, 0.3), (0.12, 0.12, 0.6)])
 # Distance from the median, in spreads: up to the first a colour is that of skin, from the second on it is not.
 _SKIN, _OTHER = 3.7, 5.3
 # Vertices so near to the outline, a fraction of the face's size, are tested. A dark colour counts where `Mesh.opacity`
@@ -56,27 +56,21 @@ def skin_trust(image: NDArray[np.uint8], mesh: Mesh, seen: Floats, rim: Floats) 
     >>> skin_trust(image, mesh, ones, ones).shape == (len(mesh.vertices),)
     True
     """
-    trust = np.ones(len(seen), dtype=np.float32)
     if mesh.opacity is None:
-        return trust
-    outer = np.flatnonzero(((mesh.opacity < 1) | (rim < _NEAR_OUTLINE)) & (seen > 0))
-    inner = np.flatnonzero((mesh.opacity == 1) & (seen >= _WELL_SEEN))
-    if len(inner) < _ENOUGH or not len(outer):
-        return trust
-    known = _chroma_and_light(sample(image, mesh.vertices[inner[:: max(1, len(inner) // _SAMPLES)]]))
-    middle = np.median(known, axis=0)
-    spread = 1.5 * np.median(np.abs(known - middle), axis=0)
-    spread = np.clip(spread, _LEAST_SPREAD, _LARGEST_SPREAD)
-    off = (_chroma_and_light(sample(image, mesh.vertices[outer])) - middle) / spread
-    off[:, 2] = np.where(mesh.opacity[outer] < _EAR, off[:, 2], np.maximum(off[:, 2], 0))
-    distance = np.linalg.norm(off, axis=1)
-    trust[outer] = ((_OTHER - distance) / (_OTHER - _SKIN)).clip(0, 1)
-    for _ in range(_SMOOTHINGS):
-        trust[outer] = np.minimum(mean_around(trust, mesh.triangles, outer), trust[outer])
+        return np.ones(len(seen), dtype=np.float32)
+    trust = np.empty(len(seen), dtype=np.float32)
+    _texels.skin_trust(
+        *rings_of(mesh.triangles, len(seen)),
+        np.ascontiguousarray(image),
+        mesh.vertices,
+        mesh.opacity,
+        seen,
+        rim,
+        (_WELL_SEEN, _NEAR_OUTLINE, _EAR),
+        (_ENOUGH, _SAMPLES, _SMOOTHINGS),
+        (_SKIN, _OTHER),
+        _SPREADS,
+        _LOGARITHMS,
+        trust,
+    )
     return trust
-
-
-def _chroma_and_light(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Red and blue relative to green, and brightness: (n, 3), logarithms."""
-    blue, green, red = _LOGARITHMS[colors].T
-    return np.column_stack([red - green, blue - green, (blue + green + red) / 3])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import bounds, empty, interpolate, rasterize
 from tddfa._shared.arrays import SameArray, checked_image
-from tddfa.surface._texels import complete, darken, mix_sides, sample_surface
+from tddfa.surface._texels import complete, mix_sides, paint_eye, sample_surface
 from tddfa.surface.mouth import INNER_MOUTH, MouthTexels, sample_mouth
 from tddfa.surface.sampling import sample
 from tddfa.surface.skin import skin_trust
@@ -37,8 +37,10 @@ _RELIT_NEARBY = 0.03
 # An eyeball of which this fraction is visible, and this fraction of what is visible of the other one, is not replaced
 # by it: of less, the image shows lashes and the nose. Iris and pupil have a `Mesh.tone` under the third.
 _EYE_SEEN, _AS_WELL_SEEN, _IRIS_UNDER = 0.15, 0.5, 0.6
-# Colour (BGR) of an iris that is not visible, relative to the white; least texels of which a colour is taken.
-_IRIS, _ENOUGH = (0.25, 0.33, 0.42), 12
+# An eye that is not visible: the grey of its white relative to the brightest channel of the skin, and at most; the part
+# of the skin's colour in the white; the iris (BGR) relative to the grey. The median colour of at least so many visible
+# texels is taken instead.
+_EYE_RULE = (1.15, 235.0, 0.2, (0.25, 0.33, 0.42), 12)
 # Powers of the shade for blue, green and red inside the mouth.
 _MOUTH_TINT = (1.25, 1.25, 0.85)
 
@@ -79,6 +81,15 @@ class _UvMap:
         self.inside = self.raster.mask.astype(np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _PADDING + 1, 2 * _PADDING + 1))
         self.coloured = without_holes(cv2.dilate(self.inside, kernel))
+
+    def new_texture(self) -> Texture:
+        """A texture of which the rows that the UV map does not cover are 0."""
+        size = self.raster.depth.shape[1]
+        texture = Texture(np.empty((size, size, 3), dtype=np.uint8), np.empty((size, size), dtype=np.uint8))
+        for array in (texture.image, texture.mask):
+            array[: self.rows.start] = 0
+            array[self.rows.stop :] = 0
+        return texture
 
 
 def texel_positions(uv: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -135,21 +146,21 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     >>> unwrap(image, mesh, size=64).image.shape
     (64, 64, 3)
     """
-    checked_image("image", image)
+    image = np.ascontiguousarray(checked_image("image", image))
     if mesh.uv is None:
         raise ValueError("mesh: expected a mesh with uv, got none")
     if not isinstance(size, int | np.integer) or not 16 <= size <= 8192:
         raise ValueError(f"size: expected 16..8192 px, got {size!r}")
-    texture = Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
     if not len(mesh.vertices):
-        return texture
+        return Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
     uv_map = _uv_map(SameArray(mesh.uv), SameArray(mesh.triangles), size)
+    texture = uv_map.new_texture()
     raster = uv_map.raster
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
     parts = _parts(mesh, size)
-    seen, rim, test = visibility_and_rim(mesh, image.shape[:2], triangles=parts is not None)
+    seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
     triangle_id = raster.triangle_id if parts is None else parts.outside_mouth
@@ -157,12 +168,21 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     if parts is not None:
         sample_mouth(shrunk, scale, mesh, test, parts.mouth, direct, weight)
     change, fill = _completed(direct, weight)
-    mirrorable = uv_map.inside
+    mirrorable, paint = uv_map.inside, _NO_PAINT
     if parts is not None:
-        mirrorable = parts.paint(direct, weight, fill, mirrorable)
+        mirrorable, paint = parts.paint(direct, weight, fill, mirrorable)
     mask = texture.mask[uv_map.rows]
     mix_sides(
-        direct, weight, mirrorable, change, fill, uv_map.coloured, uv_map.inside, mask, texture.image[uv_map.rows]
+        direct,
+        weight,
+        mirrorable,
+        change,
+        fill,
+        paint,
+        uv_map.coloured,
+        uv_map.inside,
+        mask,
+        texture.image[uv_map.rows],
     )
     mask *= np.uint8(FILLED)  # MIRRORED and SEEN are two and three times FILLED
     return texture
@@ -208,14 +228,14 @@ def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None 
 
 
 def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-    """Shrink an image whose pixels are much smaller than the texels; return it, contiguous, and its scales in x and y.
+    """Shrink an image whose pixels are much smaller than the texels; return it, and its scales in x and y.
 
     A bilinear sample reads four pixels. The pixels between the samples of neighbouring texels would be lost.
     """
     low, high = bounds(mesh.vertices)
     factor = int(float((high - low)[:2].max()) / size)
     if factor < 2:
-        return np.ascontiguousarray(image), (1.0, 1.0)
+        return image, (1.0, 1.0)
     sides = np.array(image.shape[1::-1])
     shrunk = np.maximum(sides // factor, 1)
     small = cv2.resize(image, shrunk.tolist(), interpolation=cv2.INTER_AREA)
@@ -224,42 +244,46 @@ def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np
 
 
 def _completed(direct: NDArray[np.uint8], weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The change of light of mirrored colours, plus 128, and the fill, both smooth, in the size of the texture.
+    """The change of light of mirrored colours, plus 128, and the fill, both smooth and small.
 
     Where a texel and its mirror image are both visible, the difference of light between the sides is known. Continued
     smoothly, it joins mirrored parts without a seam.
     """
     height, width = (max(1, round(side * min(1, _FILL_PX / max(weight.shape)))) for side in weight.shape)
-    small = empty((2, height, width, 3), np.uint8)
-    complete(direct, weight, _RELIT_NEARBY, small[0], small[1])
-    size = weight.shape[::-1]
-    change, fill = (
-        np.asarray(cv2.resize(part, size, dst=empty(direct.shape, np.uint8), interpolation=cv2.INTER_LINEAR))
-        for part in small
-    )
+    change, fill = np.empty((2, height, width, 3), np.uint8)
+    complete(direct, weight, _RELIT_NEARBY, change, fill)
     return change, fill
 
 
 class _Eye(NamedTuple):
-    """Texels (flat indices) of an eyeball, which of them are white and iris, and how both colours are mixed."""
+    """Texels (flat indices) of an eyeball, their shade, which of them are white and iris, and the mix of both."""
 
     texels: NDArray[np.int64]
-    white: NDArray[np.bool_]
-    iris: NDArray[np.bool_]
+    shade: NDArray[np.float32]
+    white: NDArray[np.uint8]
+    iris: NDArray[np.uint8]
     mix: NDArray[np.float64]
 
     @classmethod
-    def of(cls, texels: NDArray[np.int64], tones: NDArray[np.float32]) -> _Eye:
+    def of(cls, texels: NDArray[np.int64], shade: NDArray[np.float32], tones: NDArray[np.float32]) -> _Eye:
         """From the `Mesh.tone` of the texels. The pupil is dark, the iris has its colour, and the rest is white."""
         dark_to_white = (0.16, 0.42, 1.06)
         mix = np.stack([np.interp(tones, dark_to_white, parts) for parts in ((0.2, 1, 0), (0, 0, 1))], axis=1)
-        return cls(texels, tones > 1, (tones > 0.3) & (tones < _IRIS_UNDER), mix)
+        iris = (tones > 0.3) & (tones < _IRIS_UNDER)
+        return cls(texels, shade, (tones > 1).view(np.uint8), iris.view(np.uint8), mix)
+
+
+# Texels of the fill that are darkened, their factors, texels that get other colours, and those.
+_Paint = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.uint8]]
+_NONE = np.zeros(0, np.int64)
+_NO_PAINT: _Paint = _NONE, np.zeros((0, 3), np.float32), _NONE, np.zeros((0, 3), np.uint8)
 
 
 class _Parts(NamedTuple):
     """Texels (flat indices) of eyes and inside of the mouth, which have other colours than the skin around them.
 
     `outside_mouth` is the triangle at each texel, -1 inside the mouth, where each texel has a depth test of its own.
+    `eyes_order` sorts the texels of all eyes.
     """
 
     outside_mouth: NDArray[np.int32]
@@ -267,6 +291,8 @@ class _Parts(NamedTuple):
     shade: NDArray[np.float32]
     mouth: MouthTexels
     eyes: tuple[_Eye, ...]
+    eyes_texels: NDArray[np.int64]
+    eyes_order: NDArray[np.intp]
 
     def paint(
         self,
@@ -274,32 +300,22 @@ class _Parts(NamedTuple):
         weight: NDArray[np.float32],
         fill: NDArray[np.uint8],
         mirrorable: NDArray[np.uint8],
-    ) -> NDArray[np.uint8]:
-        """Paint the fill, in place, and return where the other side may be mirrored: not onto an eye that is visible.
+    ) -> tuple[NDArray[np.uint8], _Paint]:
+        """Return where the other side may be mirrored, not onto an eye that is visible, and how the fill is painted.
 
         The inside of the mouth is dark red; whites, irises and pupils have the colours of those that are visible.
         """
-        colors, trust, pixels = direct.reshape(-1, 3), weight.reshape(-1), fill.reshape(-1, 3)
-        darken(pixels, self.dark, self.shade)
-        mirrorable = mirrorable.copy()
-        seen_of = [trust[eye.texels] > 0.5 for eye in self.eyes]
-        fractions = [np.count_nonzero(seen) / len(seen) for seen in seen_of]
-        least = max(_EYE_SEEN, _AS_WELL_SEEN * max(fractions))
-        for eye, seen, fraction in zip(self.eyes, seen_of, fractions, strict=True):
-            if fraction > least:
+        mirrorable, trust = mirrorable.copy(), weight.reshape(-1)
+        seen = [np.count_nonzero(trust[eye.texels] > 0.5) / len(eye.texels) for eye in self.eyes]
+        least = max(_EYE_SEEN, _AS_WELL_SEEN * max(seen, default=0))
+        painted = [np.empty((len(eye.texels), 3), np.uint8) for eye in self.eyes]
+        for eye, fraction, out in zip(self.eyes, seen, painted, strict=True):
+            is_open = bool(fraction > least)  # closed: what is visible may be the lids
+            if is_open:
                 mirrorable.reshape(-1)[eye.texels] = 0
-            else:  # closed: what is visible may be the lids
-                seen[:] = False
-            skin = pixels[eye.texels].mean(axis=0)
-            grey = min(1.15 * float(skin.max()), 235.0)
-            white = _color(colors[eye.texels[seen & eye.white]], 0.2 * skin + 0.8 * grey)
-            iris = _color(colors[eye.texels[seen & eye.iris]], np.array(_IRIS) * grey)
-            pixels[eye.texels] = eye.mix @ np.stack([iris, white])
-        return mirrorable
-
-
-def _color(samples: NDArray[np.uint8], default: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.median(samples, axis=0) if len(samples) >= _ENOUGH else default
+            paint_eye(fill, eye, _EYE_RULE, direct, weight, is_open, out)
+        colors = np.concatenate([np.empty((0, 3), np.uint8), *painted])
+        return mirrorable, (self.dark, self.shade, self.eyes_texels, colors[self.eyes_order])
 
 
 def _parts(mesh: Mesh, size: int) -> _Parts | None:
@@ -321,15 +337,12 @@ def _part_texels(
     inside = uv_map.inside.reshape(-1) > 0
     dark = np.flatnonzero(inside & (shades < 1))
     # darker than skin, the more so in green and blue
-    tint = np.power(shades[dark, None], np.array(_MOUTH_TINT, dtype=np.float32))
+    tint = np.power(np.clip(shades[:, None], 0, 1), np.array(_MOUTH_TINT, dtype=np.float32)).astype(np.float32)
     balls = (np.flatnonzero(inside & (eye > 0.99)) for eye in eyes)
     mouth = MouthTexels.of(uv_map.raster, triangles.array, part.array == INNER_MOUTH)
     outside_mouth = uv_map.raster.triangle_id.copy()
     outside_mouth.reshape(-1)[mouth.texels] = -1
-    return _Parts(
-        outside_mouth,
-        dark,
-        tint.astype(np.float32),
-        mouth,
-        tuple(_Eye.of(ball, tones[ball]) for ball in balls if len(ball)),
-    )
+    of_eyes = tuple(_Eye.of(ball, tint[ball], tones[ball]) for ball in balls if len(ball))
+    of_all = np.concatenate([_NONE, *(eye.texels for eye in of_eyes)])
+    order = np.argsort(of_all, kind="stable")
+    return _Parts(outside_mouth, dark, tint[dark], mouth, of_eyes, of_all[order], order)

@@ -20,14 +20,6 @@ std::int64_t nearest_pixel(float position, std::int64_t count) {
   return static_cast<std::int64_t>(rounded(limited));
 }
 
-float mean_of_ring(const Rings &rings, const float *values, std::int64_t vertex) {
-  const std::int32_t begin = rings.starts[vertex], end = rings.starts[vertex + 1];
-  float sum = 0.0f;
-  for (std::int32_t at = begin; at < end; ++at)
-    sum += values[rings.vertices[at]];
-  return sum / static_cast<float>(end - begin);
-}
-
 float smallest_of_ring(const Rings &rings, const float *values, std::int64_t vertex) {
   float least = values[vertex];
   for (std::int32_t at = rings.starts[vertex]; at < rings.starts[vertex + 1]; ++at)
@@ -37,10 +29,12 @@ float smallest_of_ring(const Rings &rings, const float *values, std::int64_t ver
 
 } // namespace
 
-void mean_around(const Rings &rings, const float *values, const std::int64_t *chosen, std::int64_t count,
-                 float *out) {
-  for (std::int64_t i = 0; i < count; ++i)
-    out[i] = mean_of_ring(rings, values, chosen[i]);
+float mean_of_ring(const Rings &rings, const float *values, std::int64_t vertex) {
+  const std::int32_t begin = rings.starts[vertex], end = rings.starts[vertex + 1];
+  float sum = 0.0f;
+  for (std::int32_t at = begin; at < end; ++at)
+    sum += values[rings.vertices[at]];
+  return sum / static_cast<float>(end - begin);
 }
 
 void unhidden(const Rendered &mesh, const Limits &limits, float *weight) {
@@ -68,18 +62,22 @@ void feather(const Rings &rings, const Rendered &mesh, const Outline &outline, c
   for (std::int64_t i = 0; i < mesh.count; ++i)
     eroded[static_cast<std::size_t>(i)] = weight[i] > 0.0f ? smallest_of_ring(rings, weight, i) : 0.0f;
   for (std::int64_t i = 0; i < mesh.count; ++i) {
+    out[i] = rim[i] = 0.0f;
+    if (weight[i] == 0.0f)
+      continue;
     const float *vertex = mesh.vertices + 3 * i;
     const std::int64_t row = nearest_pixel(vertex[1], mesh.rows),
                        column = nearest_pixel(vertex[0], mesh.columns);
     rim[i] = outline.distance[(row + 1) * (mesh.columns + 2) + column + 1];
     const float x = image_vertices[3 * i], y = image_vertices[3 * i + 1];
-    const bool inside = x > -0.5f && y > -0.5f && x < image_columns - 0.5f && y < image_rows - 0.5f;
+    if (!(x > -0.5f && y > -0.5f && x < image_columns - 0.5f && y < image_rows - 0.5f))
+      continue;
     // eyeballs are seen between the lids, teeth between the lips: there is no room for a margin
     const bool no_margin = mesh.part != nullptr && mesh.part[i] > 0;
     const float own = no_margin                                    ? weight[i]
                       : eroded[static_cast<std::size_t>(i)] > 0.0f ? mean_of_ring(rings, eroded.data(), i)
                                                                    : 0.0f;
-    out[i] = inside ? own * beyond(rim[i], outline.low, outline.high) : 0.0f;
+    out[i] = own * beyond(rim[i], outline.low, outline.high);
   }
 }
 

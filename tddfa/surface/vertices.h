@@ -12,9 +12,8 @@ struct Rings {
   const std::int32_t *vertices, *starts;
 };
 
-// The mean of the values around each of `count` vertices.
-void mean_around(const Rings &rings, const float *values, const std::int64_t *chosen, std::int64_t count,
-                 float *out);
+// The mean of the values around a vertex, and its own.
+float mean_of_ring(const Rings &rings, const float *values, std::int64_t vertex);
 
 // A mesh in px of its rendering, and the depth of the rendering: at each pixel, and the nearest around it.
 struct Rendered {
@@ -46,7 +45,7 @@ struct Outline {
 
 // Lowers the weights of vertices beside invisible ones, but for those with a part, and of those near to the
 // outline. A vertex outside of the image, whose px `image_vertices` are in, is invisible. `rim` is the
-// distance of each vertex to the outline, px.
+// distance to the outline, px, of each vertex with a weight, and 0 of all others.
 void feather(const Rings &rings, const Rendered &mesh, const Outline &outline, const float *image_vertices,
              float image_rows, float image_columns, const float *weight, float *out, float *rim);
 

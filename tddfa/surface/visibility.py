@@ -85,7 +85,17 @@ class DepthTest:
 
     def place(self, points: Floats) -> Floats:
         """Convert points (k, 3) from image px to px of the rendering."""
-        return (points - self._low) * np.float32(self.scale)
+        placed = np.empty_like(points)
+        for axis in range(3):  # a third of the time of a subtraction of rows
+            np.subtract(points[:, axis], self._low[axis], out=placed[:, axis])
+        placed *= np.float32(self.scale)
+        return placed
+
+    @property
+    def placing(self) -> tuple[float, float, float, float]:
+        """The three numbers that `place` subtracts, and its scale."""
+        x, y, z = self._low.tolist()
+        return x, y, z, self.scale
 
     @staticmethod
     def pixels(placed: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -151,14 +161,12 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
     return visibility_and_rim(mesh, image_size)[0] if len(mesh.vertices) else np.zeros(0, dtype=np.float32)
 
 
-def visibility_and_rim(
-    mesh: Mesh, image_size: tuple[int, int], *, triangles: bool = False
-) -> tuple[Floats, Floats, DepthTest]:
+def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats, DepthTest]:
     """As `visibility`, the distance (n,) of each vertex to the outline, a fraction of the face's size, and the test.
 
-    The test knows the triangle at each pixel if `triangles`.
+    Distances are measured up to 0.09; those of hidden vertices are 0.
     """
-    test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False, triangles=triangles)
+    test = DepthTest(mesh, _VERTEX_TEST_PX, enlarge=False)
     facing, weight, rim = (np.empty(len(mesh.vertices), dtype=np.float32) for _ in range(3))
     _texels.unhidden(
         test.vertices,
@@ -181,9 +189,16 @@ def visibility_and_rim(
 
 
 def _outline_distance(test: DepthTest) -> Floats:
-    """Distance of each pixel of the rendering, with a border of one pixel, to the outline; openings are no outline."""
-    padded = cv2.copyMakeBorder(test.raster.mask.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    return np.asarray(cv2.distanceTransform(_without_holes(padded), cv2.DIST_L2, 3), dtype=np.float32)
+    """Distance, up to 29 px, of each pixel of the rendering, with a border of one pixel, to the outline.
+
+    Openings are no outline.
+    """
+    rows, columns = test.raster.depth.shape
+    padded = np.zeros((rows + 2, columns + 2), dtype=np.uint8)
+    padded[1:-1, 1:-1] = test.raster.mask
+    distance = np.empty(padded.shape, dtype=np.float32)
+    _texels.outline_distance(_without_holes(padded), distance)
+    return distance
 
 
 def visible_points(

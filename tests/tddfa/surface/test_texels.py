@@ -5,11 +5,12 @@ import pytest
 from Sim3DR import interpolate, rasterize
 from tddfa.surface._texels import (
     complete,
-    darken,
     feather,
-    mean_around,
     mix_sides,
+    outline_distance,
+    paint_eye,
     push_pull,
+    sample_mouth,
     sample_surface,
     unhidden,
 )
@@ -63,24 +64,56 @@ def test_surface_is_sampled_between_pixels(rng, size, scale):
     assert not sampled[~visible].any()
 
 
-def sides(rng, *shape):
-    """Arguments of `mix_sides` before `where`."""
+def enlarged(small, shape):
+    """OpenCV's bilinear enlargement."""
+    return cv2.resize(small.astype(F), shape[::-1], interpolation=cv2.INTER_LINEAR).reshape(*shape, 3)
+
+
+NO_PAINT = np.zeros(0, np.int64), np.zeros((0, 3), F), np.zeros(0, np.int64), np.zeros((0, 3), np.uint8)
+
+
+def sides(rng, *shape, small=(3, 4)):
+    """Arguments of `mix_sides` before `where`: change and fill are small."""
     mirrorable = (rng.random(shape) < 0.8).astype(np.uint8)
-    return colors(rng, *shape), weights(rng, *shape), mirrorable, colors(rng, *shape), colors(rng, *shape)
+    change, fill = colors(rng, *small), colors(rng, *small)
+    weight = weights(rng, *shape)
+    weight[:, : shape[1] // 3] = np.round(weight[:, : shape[1] // 3, None][:, :1, 0])  # whole blocks of 0 or 1
+    return colors(rng, *shape), weight, mirrorable, change, fill, NO_PAINT
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 17), (8, 64)])
-def test_own_mirrored_and_filled_colours_are_mixed_by_weight(rng, shape):
-    own, weight, mirrorable, change, fill = given = sides(rng, *shape)
+def mixed(own, weight, mirrorable, change, fill):
+    """The same in NumPy, and the weight of mirrored colours; the fill has the size of the texture."""
     aside = (1 - weight) * np.where(mirrorable > 0, weight[:, ::-1], 0)
-    mirrored = np.clip(own[:, ::-1].astype(F) + change - 128, 0, 255)
+    mirrored = np.clip(own[:, ::-1].astype(F) + enlarged(change, weight.shape) - 128, 0, 255)
     parts = ((own, weight), (mirrored, aside), (fill, 1 - weight - aside))
-    expected = sum(values.astype(F) * part[..., None] for values, part in parts)
+    return sum(values.astype(F) * part[..., None] for values, part in parts), aside
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 17), (8, 64), (6, 300)])
+@pytest.mark.parametrize("small", [(1, 1), (3, 4), (2, 130)])
+def test_own_mirrored_and_filled_colours_are_mixed_by_weight(rng, shape, small):
+    own, weight, mirrorable, change, fill, _ = given = sides(rng, *shape, small=small)
     inside = (rng.random(shape) < 0.8).astype(np.uint8)
     sources, out = np.full(shape, 9, np.uint8), np.full((*shape, 3), 9, np.uint8)
     mix_sides(*given, np.ones(shape, np.uint8), inside, sources, out)
+    expected, aside = mixed(own, weight, mirrorable, change, enlarged(fill, shape))
     np.testing.assert_array_equal(sources, inside * (1 + (weight + aside >= 0.5) + (weight >= 0.5)))
-    np.testing.assert_allclose(out, expected, atol=0.51)
+    np.testing.assert_allclose(out, expected, atol=0.52)
+
+
+def test_the_fill_is_darkened_and_painted(rng):
+    own, weight, mirrorable, change, fill, _ = sides(rng, 9, 150)
+    dark, painted = (np.sort(rng.choice(9 * 150, count, replace=False)) for count in (500, 200))
+    shade, paint = rng.random((500, 3)).astype(F), colors(rng, 200)
+    expected = enlarged(fill, (9, 150)).reshape(-1, 3)
+    expected[dark] *= shade
+    expected[painted] = paint
+    expected, _ = mixed(own, weight, mirrorable, change, expected.reshape(9, 150, 3))
+    sources, out, ones = np.zeros((9, 150), np.uint8), np.zeros((9, 150, 3), np.uint8), np.ones((9, 150), np.uint8)
+    mix_sides(own, weight, mirrorable, change, fill, (dark, shade, painted, paint), ones, ones, sources, out)
+    np.testing.assert_allclose(out, expected, atol=0.52)
+    with pytest.raises(ValueError, match="expected arrays of 500 x 3, got one of 499 x 3"):
+        mix_sides(own, weight, mirrorable, change, fill, (dark, shade[1:], painted, paint), ones, ones, sources, out)
 
 
 def test_texels_that_are_not_asked_for_are_black(rng):
@@ -104,21 +137,77 @@ def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
         mix_sides(given[0][:, ::-1], *given[1:], where, where, sources, out)
     with pytest.raises(ValueError, match="expected colours of 3 numbers"):
         mix_sides(given[0][..., :2].copy(), *given[1:], where, where, sources, out)
+    with pytest.raises(ValueError, match="expected images of at least one pixel of 3 numbers"):
+        mix_sides(*given[:3], given[3][:0], *given[4:], where, where, sources, out)
+
+
+@pytest.mark.parametrize("is_visible", [True, False])
+@pytest.mark.parametrize("enough", [12, 500])
+def test_an_eye_has_the_median_colours_that_are_visible_or_those_of_the_skin(rng, is_visible, enough):
+    own, weight, fill = colors(rng, 20, 50), weights(rng, 20, 50), colors(rng, 4, 8)
+    texels = np.sort(rng.choice(1000, 400, replace=False))
+    shade, white = rng.random((400, 3)).astype(F), rng.random(400) < 0.5
+    iris, mix = ~white & (rng.random(400) < 0.5), rng.dirichlet((1, 1), 400)
+    eye, out = (texels, shade, white.view(np.uint8), iris.view(np.uint8), mix), colors(rng, 400)
+    paint_eye(fill, eye, (1.15, 150.0, 0.2, (0.25, 0.33, 0.42), enough), own, weight, is_visible, out)
+    skin = (np.rint(enlarged(fill, (20, 50)).reshape(-1, 3)[texels]) * shade).astype(np.uint8).mean(axis=0)
+    grey = min(1.15 * skin.max(), 150)
+    expected = [np.array([0.25, 0.33, 0.42]) * grey, 0.2 * skin + 0.8 * grey]
+    for k, which in enumerate((iris, white)):
+        samples = own.reshape(-1, 3)[texels[which & (weight.reshape(-1)[texels] > 0.5)]]
+        assert 12 <= len(samples) < 500
+        if is_visible and enough == 12:
+            expected[k] = np.median(samples, axis=0)
+    np.testing.assert_allclose(out, np.floor(mix @ np.stack(expected)), atol=1)
+    assert (out == np.floor(mix @ np.stack(expected))).mean() > 0.98
+    with pytest.raises(ValueError, match="expected arrays of 400 x 3, got one of 400 x 2"):
+        paint_eye(fill, (texels, shade[:, :2].copy(), *eye[2:]), (1, 1, 1, (1, 1, 1), 1), own, weight, True, out)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.25)])
+def test_the_mouth_is_sampled_where_it_shows_and_a_little_behind_the_lips(rng, scale):
+    """Against the same in NumPy. The rendering has half the size of the image, and begins at (3, 2, 1)."""
+    left, top, rows, columns, tolerance, continued = 4, 5, 20, 30, 1.0, 6.0
+    vertices = (rng.random((50, 3)) * (29, 19, 6) * 2 + (3 + 2 * left, 2 + 2 * top, 1)).astype(F)
+    corners, triangles = rng.integers(0, 50, (600, 3)).astype(np.int32), rng.integers(0, 40, 600)
+    weight_of = rng.dirichlet((1, 1, 1), 600).astype(F)
+    texels, chosen = rng.permutation(900)[:600], (rng.random(40) < 0.8).view(np.uint8)
+    depth, shows = (6 * rng.random((rows, columns))).astype(F), rng.random((rows, columns)) < 0.1
+    away, labels = cv2.distanceTransformWithLabels(
+        (~shows).view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.zeros(labels.max() + 1, np.int32)
+    of_label[labels[shows]] = np.flatnonzero(shows)
+    nearest, image = of_label[labels], colors(rng, 40, 60)
+    sampled, weight = np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30), F)
+    given = (texels, corners, weight_of, triangles), chosen, (left, top, depth, away, nearest), (3.0, 2.0, 1.0, 0.5)
+    sample_mouth(*given, vertices, (tolerance, continued), image, *scale, sampled, weight)
+
+    points = (vertices[corners] * weight_of[..., None]).sum(axis=1)
+    placed = (points - F([3, 2, 1])) * F(0.5)
+    column, row = (np.rint(placed[:, :2]).astype(int) - (left, top)).T
+    at = row * columns + column
+    shown = nearest.reshape(-1)[at]
+    hidden = shown != at
+    there = np.column_stack([shown % columns + left, shown // columns + top])
+    points[hidden, :2] += ((there - placed[:, :2]) / F(0.5))[hidden]
+    x, y = ((points[:, :2] + F(0.5)) * F(scale) - F(0.5)).T
+    trust = 1 - away.reshape(-1)[at] / F(continued)
+    trust *= hidden | (depth[row, column] - placed[:, 2] <= tolerance)
+    trust *= (x > -0.5) & (y > -0.5) & (x < 59.5) & (y < 39.5) & (chosen[triangles] > 0)
+    seen = trust > 0
+    assert 50 < seen.sum() < 550
+    expected, expected_weight = np.zeros((900, 3), np.uint8), np.zeros(900, F)
+    expected[texels[seen]], expected_weight[texels[seen]] = bilinear(image, x, y)[seen], trust[seen]
+    np.testing.assert_allclose(weight.reshape(-1), expected_weight, atol=1e-5)
+    np.testing.assert_allclose(sampled.reshape(-1, 3).astype(int), expected, atol=1)
+    with pytest.raises(ValueError, match="expected arrays of 20 x 30, got one of 19 x 30"):
+        window = (left, top, depth, away[1:], nearest)
+        sample_mouth(*given[:2], window, given[3], vertices, (1, 1), image, *scale, sampled, weight)
 
 
 RINGS = ([0, 3], [1], [2, 0, 1, 3], [3, 2])
 STARTS = np.int32([0, 2, 3, 7, 9])
-
-
-def test_mean_of_the_values_around_vertices(rng):
-    vertices = np.concatenate(RINGS).astype(np.int32)
-    values, out, chosen = rng.normal(size=4).astype(F), np.zeros(3, F), np.int64([3, 0, 2])
-    mean_around(vertices, STARTS, values, chosen, out)
-    np.testing.assert_allclose(out, [values[RINGS[i]].mean() for i in chosen], rtol=1e-6)
-    with pytest.raises(ValueError, match="expected values of 4 vertices, at least one, got 3"):
-        mean_around(vertices, STARTS, values[:3], chosen, out)
-    with pytest.raises(ValueError, match="expected results of 3 vertices, got 2"):
-        mean_around(vertices, STARTS, values, chosen, out[:2])
 
 
 def test_vertices_that_face_the_camera_and_are_not_hidden(rng):
@@ -150,7 +239,7 @@ def test_weights_are_lower_beside_hidden_vertices_at_the_outline_and_outside_of_
     def feathered(size, low, high, weight=weight):
         out, rim = np.empty(4, F), np.empty(4, F)
         feather(rings, STARTS, vertices, part, distance, low, high, vertices, size, weight, out, rim)
-        assert rim.tolist() == [2, 3, 4, 5]
+        np.testing.assert_array_equal(rim, np.where(weight > 0, [2, 3, 4, 5], 0))
         return out
 
     smallest = np.array([0.6, 0.5, 0.5, 0.6])
@@ -163,12 +252,20 @@ def test_weights_are_lower_beside_hidden_vertices_at_the_outline_and_outside_of_
     np.testing.assert_allclose(feathered((9, 9), 0, 1, hidden), [0.6, 0, 0, hidden[3]], rtol=1e-6)
 
 
-def test_pixels_are_darkened_once_each():
-    pixels = np.full((3, 3), 100, np.uint8)
-    darken(pixels, np.int64([2, 0]), np.float32([[0.5, 0.256, 1], [0, 0.999, 0.1]]))
-    assert pixels.tolist() == [[0, 99, 10], [100] * 3, [50, 25, 100]]
-    with pytest.raises(ValueError, match="factors of 3 numbers for each index"):
-        darken(pixels, np.int64([2]), np.ones((2, 3), F))
+@pytest.mark.parametrize("shape", [(3, 3), (5, 40), (90, 130)])
+def test_distance_to_the_outline_equals_that_of_opencv_up_to_29_px(rng, shape):
+    inside = np.zeros(shape, np.uint8)
+    inside[1:-1, 1:-1] = 1
+    if shape[0] > 50:
+        inside[rng.integers(0, 90, 5), rng.integers(0, 130, 5)] = 0
+    distance, expected = np.full(shape, np.nan, F), cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    outline_distance(inside, distance)
+    near = expected < 29
+    np.testing.assert_allclose(distance[near], expected[near], atol=0.005)
+    assert (distance[~near] > 28.9).all()
+    assert near.all() == (shape[0] < 50)
+    with pytest.raises(ValueError, match="expected at least one pixel and its border"):
+        outline_distance(inside[:2], distance[:2])
 
 
 def pulled(values):
