@@ -28,14 +28,17 @@ double median(std::vector<double> &values) {
 void skin_trust(const Photo &photo, const SkinMesh &mesh, const SkinRule &rule, float *trust) {
   const std::int64_t count = mesh.rings.count;
   std::fill(trust, trust + count, 1.0f);
-  std::vector<std::int64_t> outer, inner;
+  // without branches, which would be mispredicted: each vertex is written, and kept where it belongs
+  std::vector<std::int64_t> outer(static_cast<std::size_t>(count) + 1),
+      inner(static_cast<std::size_t>(count) + 1);
+  std::size_t outer_count = 0, inner_count = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    const bool is_whole = mesh.opacity[i] == 1.0f;
-    if (is_whole && mesh.seen[i] >= rule.well_seen)
-      inner.push_back(i);
-    if (mesh.seen[i] > 0.0f && (mesh.opacity[i] < 1.0f || mesh.rim[i] < rule.near_outline))
-      outer.push_back(i);
+    inner[inner_count] = outer[outer_count] = i;
+    inner_count += (mesh.opacity[i] == 1.0f) & (mesh.seen[i] >= rule.well_seen);
+    outer_count += (mesh.seen[i] > 0.0f) & ((mesh.opacity[i] < 1.0f) | (mesh.rim[i] < rule.near_outline));
   }
+  outer.resize(outer_count);
+  inner.resize(inner_count);
   if (static_cast<std::int64_t>(inner.size()) < rule.enough || outer.empty())
     return;
   std::vector<double> known[3];
