@@ -17,12 +17,15 @@ from tddfa.passes import Predictions, Rows, Targets, joined, rows
 # boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 are faces, by the
 # weights of step 4 (weights/README.md).
 _WEAK_BOX, _STRONG_BOX = 0.35, 0.75
-# Times the least score of a face: with a lower score after the first pass, a detection beside a sure face is dropped.
-# Of the detections of 68 crowds and 124 photos without faces that are dropped in the end, 93 % have less, and no face
-# has (detect and negatives, `_UNLIKELY` 0.1 of 0.5; the lowest score of a face is 0.12).
-_UNLIKELY = 0.1
+# Times the score that a face needs in the end: with a lower score after the first pass, a detection beside a sure face
+# is dropped.
+# Of the detections of 68 crowds (detect, 60 to 70 % by name) that are dropped in the end, about 85 % have less, and of
+# 205 faces one has.
+_UNLIKELY = 0.3
 # A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
-_DOUBTFUL_BOX, _SURE_BOX = 0.25, 0.4
+# From 0.25 to 0.4 as before, crowds would keep 216 faces in place of 209, and 124 photos without one (at up to three
+# sizes) 5 false ones in place of 1 (detect, 60 to 70 %; negatives, first half).
+_DOUBTFUL_BOX, _SURE_BOX = 0.3, 0.6
 
 
 class Aligned(NamedTuple):
@@ -61,7 +64,9 @@ def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
         Least score of a face in the end.
     """
     image, score = first.targets.image, first.predicted.score
-    kept = (score >= _UNLIKELY * min_score) | ~np.isin(image, image[score >= sure_score])
+    kept = (score >= _UNLIKELY * needed_scores(first.targets.score, min_score, sure_score)) | ~np.isin(
+        image, image[score >= sure_score]
+    )
     return first if kept.all() else first.rows(kept)
 
 

@@ -32,6 +32,17 @@ def box_area(boxes: ArrayLike) -> Floats:
     return np.asarray(np.clip(corners[..., 2:] - corners[..., :2], 0, None).prod(axis=-1))
 
 
+def box_around(points: NDArray[np.floating]) -> Floats:
+    """Box x1, y1, x2, y2 around points (n, 2).
+
+    Examples
+    --------
+    >>> box_around(np.array([[3.0, 1.0], [2.0, 5.0]])).tolist()
+    [2.0, 1.0, 3.0, 5.0]
+    """
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float64)
+
+
 def box_iou(first: ArrayLike, second: ArrayLike) -> Floats:
     """Intersection over union of each pair of boxes.
 

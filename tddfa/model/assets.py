@@ -15,8 +15,8 @@ REGISTRY = {
     "weights/faceboxes_int8.onnx": "5c1e03f6884ce11fdd672c989e2679152b855fc5dca21563df474fa0f72aa74f",
     "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
-    "weights/open_mb05.onnx": "4d11b13902d1229bcd6974034716d3eec43740957acff12a1265750f4b30a69c",
-    "weights/open_mb05_int8.onnx": "48065e4d1caaae97fb9c8ab62ac46e3904f88165c65380041148044da7fe331d",
+    "weights/open_mb05.onnx": "76777391ea16b3315db2d0fa4a7d998b2c08711931c2434a577a8d2523bc9f96",
+    "weights/open_mb05_int8.onnx": "311869a64f045d0ea762cd138b2547f6b8786370c4fc3d9cccf59e9ed8fb2883",
     "weights/scan.onnx": "d5bc17642818d29059081a13b7000b8014dfbb43ed888f6a43bd6babc03ff35d",
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""

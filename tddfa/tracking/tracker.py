@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked_image
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
+from tddfa.selection import needed_scores
 from tddfa.tracking.jitter import JitterMeter
 from tddfa.tracking.scene import Grey
 from tddfa.tracking.settings import TrackerSettings
@@ -287,8 +288,13 @@ class Tracker:
         return result, dt
 
     def _aligned(self, image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> list[Face]:
-        """Faces in detected boxes, at any roll."""
-        return self.aligner(image, boxes=boxes) if boxes else []
+        """Faces in detected boxes, at any roll; of doubtful boxes those alone that are sure."""
+        faces = self.aligner(image, boxes=boxes) if boxes else []
+        limit, sure = self.aligner.min_score, self.aligner.sure_score
+        if not faces or limit is None:
+            return faces
+        needed = needed_scores(np.array(boxes)[:, 4].astype(np.float64), limit, sure)
+        return [face for face, score in zip(faces, needed, strict=True) if face.score >= score]
 
     def _may_have_jumped(self, track: Track) -> bool:
         """Whether a face that was lost in this frame was clear before, and no other face can hide it."""

@@ -232,10 +232,10 @@ class TestDoubtfulDetections:
         ("detected", "green", "kept"),
         [
             (0.9, 0.55, True),
-            (0.4, 0.55, True),
-            (0.3, 0.55, False),
-            (0.3, 0.8, True),
-            (0.25, 0.85, False),
+            (0.6, 0.55, True),
+            (0.5, 0.55, False),
+            (0.5, 0.7, True),
+            (0.35, 0.85, False),
             (0.25, 0.95, True),
         ],
     )

@@ -25,7 +25,7 @@ VIEW = 480
 # Lowest score of the detector: faces of any roll and turned faces are also looked for at weak boxes.
 _SCORE = 0.05
 # Size of the face in a view, px.
-_FACE = (28.0, 380.0)
+_FACE = (12.0, 380.0)
 # Fraction of the views that are dark, their brightness, and the noise of the camera in grey levels.
 _DARK, _BRIGHTNESS, _NOISE = 0.15, (0.12, 0.6), (1.0, 6.0)
 # Fraction of the boxes that are cropped as they are; of the others the side has a factor in this range, for the aligner
@@ -68,11 +68,10 @@ class Boxes:
         return placements
 
 
-def near_face(placements: Placement, landmarks: NDArray[np.float64]) -> Placement:
-    """Those whose centre is at a face: what is elsewhere may be a face without a label."""
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    distance = np.linalg.norm(placements[:, :2] - (low + high) / 2, axis=1)
-    return placements[distance < 0.7 * float((high - low).max())]
+def near_box(placements: Placement, box: NDArray[np.float64]) -> Placement:
+    """Those whose centre is at the box (4,) of a face: what is elsewhere may be a face without a label."""
+    distance = np.linalg.norm(placements[:, :2] - (box[:2] + box[2:]) / 2, axis=1)
+    return placements[distance < 0.7 * float((box[2:] - box[:2]).max())]
 
 
 def at_box(placement: Placement, rng: np.random.Generator) -> Matrix:

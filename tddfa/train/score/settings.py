@@ -22,8 +22,9 @@ class ScoreSettings:
     Attributes
     ----------
     data : Folders
-        Images that crops are made of: ``crops`` and ``landmarks`` of faces; ``boxes`` for windows beside faces;
-        ``empty`` for windows without a face. The weight of a folder is that of all its images together.
+        Images that crops are made of: ``crops`` and ``landmarks`` of faces; ``boxes`` for upright faces whose box alone
+        is known, and windows beside them; ``empty`` for windows without a face. The weight of a folder is that of all
+        its images together.
     validation : Folders
         Images whose crops select the best score. Of ``crops``, those that are marked for validation.
     init : Path
@@ -39,6 +40,8 @@ class ScoreSettings:
     max_label_error : float
         Faces of ``crops`` on which the regressor differs by more from the label, on a crop by the crop rule, are left
         out, %: the label is wrong as often as the regressor.
+    mask_fraction : float
+        Fraction of the faces that get a face mask (`tddfa.train.data.face_masks`), 0..1.
     hidden : int
         Width of the score's hidden layer, which is added to a linear score; 0 has none.
     workers : int
@@ -60,6 +63,7 @@ class ScoreSettings:
     validation_samples: int = 20_000
     max_error: float = 12.0
     max_label_error: float = 12.0
+    mask_fraction: float = 0.0
     hidden: int = 64
     workers: int = 1
     threads: int = 1
@@ -79,6 +83,8 @@ class ScoreSettings:
         ):  # fmt: skip
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
+        if not 0 <= self.mask_fraction <= 1:
+            raise ConfigError(f"mask_fraction: expected a fraction of 0..1, got {self.mask_fraction}")
         for name in ("max_error", "max_label_error"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")

@@ -73,7 +73,7 @@ def test_the_shipped_config(root):
     assert config.detector.model.is_file()
     assert (config.crop.box_shift_y, config.crop.box_scale, config.min_score) == (0.0, 1.1, 0.5)
     assert (config.refine, config.flip) == (1, True)
-    assert (config.rotations, config.sure_score) == ("auto", 0.9)
+    assert (config.rotations, config.sure_score) == ("auto", 0.95)
     assert (config.detector.max_area, config.detector.small_area, config.detector.tiles) == (777_600, 24_576, "auto")
 
 

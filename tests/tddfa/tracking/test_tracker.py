@@ -55,6 +55,7 @@ class World:
     def __init__(self, *people, noise=0.0, score=True):
         self.people, self.noise = people, noise
         self.crop, self.min_score, self.rotations = RULE, 0.95 if score else None, "off"
+        self.sure_score = None
         self.rng = np.random.default_rng(0)
         self.calls = self.detections = 0
         self.face_model = disc_model()
@@ -222,6 +223,14 @@ class TestStart:
 
     def test_alone_a_weak_detection_starts_a_track(self):
         assert len(play(World(Person(still(200, 180), 1, detected=0.3)), 5)[-1]) == 1
+
+
+@pytest.mark.parametrize(("detected", "sure_score", "tracks"), [(0.3, None, 1), (0.3, 0.9995, 0), (0.7, 0.9995, 1)])
+def test_a_doubtful_detection_starts_a_track_if_its_face_is_sure(detected, sure_score, tracks):
+    """As in a photo: the score of the face is 0.999."""
+    world = World(Person(still(200), 1, detected=detected))
+    world.sure_score = sure_score
+    assert [len(seen) for seen in play(world, 3)] == [tracks] * 3
 
 
 class TestFastMotion:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -5,11 +7,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from tddfa.geometry.boxes import box_around
 from tddfa.model.runtime import Model
 from tddfa.train.data.augment import Augment
 from tddfa.train.detector.settings import Folders, ImageFolder
 from tddfa.train.score import samples as score_samples
-from tddfa.train.score.boxes import VIEW, Boxes, at_box, near_face, view
+from tddfa.train.score.boxes import VIEW, Boxes, at_box, near_box, view
 from tddfa.train.score.placement import cut, similarity, square_around, window_placement
 from tddfa.train.score.samples import PASSES, SampleMaker, with_features
 from tddfa.train.score.settings import ScoreSettings
@@ -67,7 +70,9 @@ def test_a_batch_has_the_errors_of_all_passes(settings, network):
     made = maker.batch(0)
     face = made.kind == "landmarks"
     assert len(made) <= 24 * PASSES and 5 * PASSES < face.sum() < 20 * PASSES
-    assert np.isinf(made.error[~face]).all() and np.isfinite(made.error[face]).all()
+    assert np.isinf(made.error[made.kind == "empty"]).all() and np.isfinite(made.error[face]).all()
+    boxed = made.error[made.kind == "boxes"]
+    assert (np.isinf(boxed) | (boxed == 0)).all() and (boxed == 0).any() and np.isinf(boxed).any()
     again = SampleMaker(settings, settings.data, network, validation=False).batch(0)
     assert np.array_equal(made.features, again.features) and np.array_equal(made.error, again.error)
     assert not np.array_equal(made.error, maker.batch(1).error)
@@ -139,14 +144,14 @@ def test_a_crop_at_a_box_shows_the_face_upright(aligner, boxes, astronaut):
     (face,) = aligner(astronaut)
     turned = np.ascontiguousarray(np.rot90(astronaut))  # counterclockwise: a roll of -90 degrees
     points = np.column_stack([face.landmarks[:, 1], 511 - face.landmarks[:, 0]])
-    placement = near_face(boxes(turned), points)[0]
+    placement = near_box(boxes(turned), box_around(points))[0]
     assert abs(placement[3] - np.pi / 2) < 0.3
     matrix = similarity(placement[:2], *placement[2:])
     left, right = (
         points[part].mean(axis=0) @ matrix[:, :2].T + matrix[:, 2] for part in (range(36, 42), range(42, 48))
     )
     assert right[0] - left[0] > 25 and abs(right[1] - left[1]) < 12  # px of 120
-    elsewhere = near_face(boxes(turned), points + 300)
+    elsewhere = near_box(boxes(turned), box_around(points + 300))
     assert len(elsewhere) < len(boxes(turned))
 
 
@@ -179,3 +184,37 @@ def test_a_view_keeps_its_labels(rng):
         dark += int(seen.max() < 200)
     assert min(sizes) < 70 < 200 < max(sizes)
     assert 1 <= dark <= 15
+
+
+@pytest.mark.parametrize(
+    ("move", "roll", "error"),
+    [
+        (0.0, 0.0, 0.0),
+        (0.0, 30.0, 0.0),
+        (0.0, 50.0, np.nan),
+        (0.0, 90.0, np.inf),
+        (0.3, 0.0, np.nan),
+        (0.9, 0.0, np.inf),
+    ],
+)
+def test_an_alignment_is_judged_by_the_box_of_the_face(aligner, root, move, roll, error):
+    """Of a face in a crowd the box alone is known."""
+    (face,) = aligner(cv2.imread(str(root / "examples/inputs/grace_hopper.jpg")))
+    points = face.landmarks[:, :2].astype(np.float64)
+    box = box_around(points)
+    turn = cv2.getRotationMatrix2D(((box[:2] + box[2:]) / 2).tolist(), roll, 1.0)
+    turned = points @ turn[:, :2].T + turn[:, 2] + move * (box[2] - box[0])
+    far = box + 5000
+    result = score_samples._error_by_box(turned, np.stack([far, box]))
+    assert result == error or (np.isnan(result) and np.isnan(error))
+
+
+def test_faces_get_masks(settings, network, small):
+    """With masks the regressor's errors are larger, and the rest of the batch is as it was."""
+    plain, masked = (
+        SampleMaker(
+            dataclasses.replace(settings, mask_fraction=fraction), settings.data, network, validation=False
+        ).batch(0)
+        for fraction in (0.0, 1.0)
+    )
+    assert np.median(masked.error[masked.kind == "landmarks"]) > np.median(plain.error[plain.kind == "landmarks"])
