@@ -235,7 +235,7 @@ class TestDoubtfulDetections:
             (0.6, 0.55, True),
             (0.5, 0.55, False),
             (0.5, 0.7, True),
-            (0.35, 0.85, False),
+            (0.3, 0.85, False),
             (0.25, 0.95, True),
         ],
     )

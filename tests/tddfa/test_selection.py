@@ -44,7 +44,7 @@ def test_beside_a_strong_detection_weak_ones_are_dropped():
 
 
 def test_the_less_sure_a_detection_the_higher_the_score_that_it_needs():
-    np.testing.assert_allclose(needed_scores(np.array([0.1, 0.35, 0.475, 0.6, 1]), 0.5, 0.9), [0.9, 0.9, 0.7, 0.5, 0.5])
+    np.testing.assert_allclose(needed_scores(np.array([0.1, 0.3, 0.45, 0.6, 1]), 0.5, 0.9), [0.9, 0.9, 0.7, 0.5, 0.5])
     assert needed_scores(np.array([0.1, 1]), 0.95, 0.9).tolist() == [0.95, 0.95]
     assert needed_scores(np.array([0.1, 1]), 0.5, None).tolist() == [0.5, 0.5]
     assert needed_scores(np.array([0.1]), 0.0, 0.9).tolist() == [0]

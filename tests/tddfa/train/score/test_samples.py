@@ -55,6 +55,7 @@ def network(settings, tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(score_samples, "BATCH", 24)
+    monkeypatch.setattr(score_samples, "_BESIDE", 0)
 
 
 def test_the_features_are_one_more_output(settings, network):
@@ -96,6 +97,16 @@ def test_a_crop_by_the_crop_rule_is_right(settings, network, monkeypatch, flip):
     ).batch(0)
     assert len(made) == 24 * PASSES
     assert made.error.max() < 8
+
+
+@pytest.mark.usefixtures("small")
+def test_boxes_beside_a_face_are_no_faces(settings, network, monkeypatch):
+    """A sure one may be a face without a label, and one at the face is left out."""
+    monkeypatch.setattr(score_samples, "_BESIDE", 1)
+    only_faces = Folders(landmarks=settings.data.landmarks)
+    made = SampleMaker(settings, only_faces, network, validation=False).batch(0)
+    assert 0 < len(made) < 24 * PASSES
+    assert np.isinf(made.error).all() and made.score.max() < 0.3
 
 
 def test_windows_keep_away_from_faces(rng):
