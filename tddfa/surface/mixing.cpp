@@ -128,38 +128,38 @@ public:
     float aside[BLOCK];
     weigh_mirrored(own, sides_.weight + opposite, sides_.mirrorable + at, count, aside);
     count_sources(own, aside, inside + at, count, sources + at);
-    Pixel mixed[BLOCK];
-    if (all_known(own, aside, count))
-      std::fill_n(mixed, count, Pixel{});
-    else
-      filled(row, first, count, mixed);
-    if (!all_equal(aside, count, 0))
-      blend(row, first, count, opposite, aside, mixed);
-    else if (!all_equal(own, count, 0))
-      blend_own(at, count, mixed);
-    // each but the last writes a byte of the next
     out += 3 * at;
-    for (std::int64_t i = 0; i + 1 < count; ++i)
-      Color::at(mixed[i].of).store(out + 3 * i);
-    std::uint8_t last[4];
-    Color::at(mixed[count - 1].of).store(last);
-    std::memcpy(out + 3 * (count - 1), last, 3);
+    fill_.go_to(row);
+    if (all_known(own, aside, count)) {
+      mix_with([](std::int64_t) { return Color::all(0.0f); }, row, first, count, opposite, aside, out);
+    } else if (is_painted(at, count)) {
+      Pixel fill[BLOCK];
+      paint(first, at, count, fill);
+      mix_with([&](std::int64_t i) { return Color::at(fill[i].of); }, row, first, count, opposite, aside,
+               out);
+    } else {
+      mix_with([&](std::int64_t i) { return fill_.at(first + i); }, row, first, count, opposite, aside, out);
+    }
   }
 
 private:
-  TDDFA_INLINE void filled(std::int64_t row, std::int64_t first, std::int64_t count, Pixel *out) {
-    const std::int64_t at = row * sides_.columns + first;
-    fill_.go_to(row);
+  // Whether texels of a block are darkened or painted.
+  TDDFA_INLINE bool is_painted(std::int64_t at, std::int64_t count) {
+    dark_ = advanced(paint_.dark, paint_.dark_count, dark_, at);
+    painted_ = advanced(paint_.painted, paint_.painted_count, painted_, at);
+    return (dark_ < paint_.dark_count && paint_.dark[dark_] < at + count) ||
+           (painted_ < paint_.painted_count && paint_.painted[painted_] < at + count);
+  }
+
+  TDDFA_INLINE void paint(std::int64_t first, std::int64_t at, std::int64_t count, Pixel *out) {
     for (std::int64_t i = 0; i < count; ++i)
       fill_.at(first + i).store(out[i].of);
-    for (dark_ = advanced(paint_.dark, paint_.dark_count, dark_, at);
-         dark_ < paint_.dark_count && paint_.dark[dark_] < at + count; ++dark_) {
+    for (; dark_ < paint_.dark_count && paint_.dark[dark_] < at + count; ++dark_) {
       float *pixel = out[paint_.dark[dark_] - at].of;
       for (int c = 0; c < 3; ++c)
         pixel[c] *= paint_.shade[3 * dark_ + c];
     }
-    for (painted_ = advanced(paint_.painted, paint_.painted_count, painted_, at);
-         painted_ < paint_.painted_count && paint_.painted[painted_] < at + count; ++painted_)
+    for (; painted_ < paint_.painted_count && paint_.painted[painted_] < at + count; ++painted_)
       for (int c = 0; c < 3; ++c)
         out[paint_.painted[painted_] - at].of[c] = static_cast<float>(paint_.colors[3 * painted_ + c]);
   }
@@ -172,29 +172,40 @@ private:
                : std::lower_bound(texels + from, texels + count, texel) - texels;
   }
 
-  TDDFA_INLINE void blend_own(std::int64_t at, std::int64_t count, Pixel *mixed) const {
-    std::uint8_t own[BYTES];
-    copy(sides_.colors + 3 * at, count, own);
-    for (std::int64_t i = 0; i < count; ++i)
-      between(Color::at(mixed[i].of), Color::at(own + 3 * i), Color::all(sides_.weight[at + i]))
-          .store(mixed[i].of);
+  // Mixes a block with a fill, a function of its texels.
+  template <class Fill>
+  TDDFA_INLINE void mix_with(const Fill &fill, std::int64_t row, std::int64_t first, std::int64_t count,
+                             std::int64_t opposite, const float *aside, std::uint8_t *out) {
+    const std::int64_t at = row * sides_.columns + first;
+    const float *weight = sides_.weight + at;
+    std::uint8_t own[BYTES], mirrored[BYTES];
+    if (!all_equal(aside, count, 0)) {
+      copy(sides_.colors + 3 * at, count, own);
+      copy(sides_.colors + 3 * opposite, count, mirrored);
+      change_.go_to(row);
+      put(count, out, [&](std::int64_t i) {
+        const Color base = fill(i), change = change_.at(first + i) - Color::all(128.0f);
+        const Color other = (Color::at(mirrored + 3 * (count - 1 - i)) + change).in_bytes();
+        return base + Color::all(weight[i]) * (Color::at(own + 3 * i) - base) +
+               Color::all(aside[i]) * (other - base);
+      });
+    } else if (!all_equal(weight, count, 0)) {
+      copy(sides_.colors + 3 * at, count, own);
+      put(count, out,
+          [&](std::int64_t i) { return between(fill(i), Color::at(own + 3 * i), Color::all(weight[i])); });
+    } else {
+      put(count, out, fill);
+    }
   }
 
-  TDDFA_INLINE void blend(std::int64_t row, std::int64_t first, std::int64_t count, std::int64_t opposite,
-                          const float *aside, Pixel *mixed) {
-    const std::int64_t at = row * sides_.columns + first;
-    std::uint8_t own[BYTES], mirrored[BYTES];
-    copy(sides_.colors + 3 * at, count, own);
-    copy(sides_.colors + 3 * opposite, count, mirrored);
-    change_.go_to(row);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Color base = Color::at(mixed[i].of);
-      const Color change = change_.at(first + i) - Color::all(128.0f);
-      const Color other = (Color::at(mirrored + 3 * (count - 1 - i)) + change).in_bytes();
-      const Color color = base + Color::all(sides_.weight[at + i]) * (Color::at(own + 3 * i) - base) +
-                          Color::all(aside[i]) * (other - base);
-      color.store(mixed[i].of);
-    }
+  // Stores a function of the texels of a block. Each but the last writes a byte of the next.
+  template <class ColorOf>
+  static TDDFA_INLINE void put(std::int64_t count, std::uint8_t *out, const ColorOf &color_of) {
+    for (std::int64_t i = 0; i + 1 < count; ++i)
+      color_of(i).store(out + 3 * i);
+    std::uint8_t last[4];
+    color_of(count - 1).store(last);
+    std::memcpy(out + 3 * (count - 1), last, 3);
   }
 
   const Sides &sides_;
