@@ -14,7 +14,7 @@ from tddfa.train.detector.settings import Folders, ImageFolder
 from tddfa.train.score import samples as score_samples
 from tddfa.train.score.boxes import VIEW, Boxes, at_box, near_box, view
 from tddfa.train.score.placement import cut, similarity, square_around, window_placement
-from tddfa.train.score.samples import PASSES, SampleMaker, with_features
+from tddfa.train.score.samples import PASSES, SampleMaker, Samples, with_features
 from tddfa.train.score.settings import ScoreSettings
 
 
@@ -72,7 +72,8 @@ def test_a_batch_has_the_errors_of_all_passes(settings, network):
     face = made.kind == "landmarks"
     assert len(made) <= 24 * PASSES and 5 * PASSES < face.sum() < 20 * PASSES
     assert np.isinf(made.error[made.kind == "empty"]).all() and np.isfinite(made.error[face]).all()
-    boxed = made.error[made.kind == "boxes"]
+    more = Samples.joined([made, *(maker.batch(number) for number in range(1, 4))])
+    boxed = more.error[more.kind == "boxes"]
     assert (np.isinf(boxed) | (boxed == 0)).all() and (boxed == 0).any() and np.isinf(boxed).any()
     again = SampleMaker(settings, settings.data, network, validation=False).batch(0)
     assert np.array_equal(made.features, again.features) and np.array_equal(made.error, again.error)
