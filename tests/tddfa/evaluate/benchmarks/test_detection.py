@@ -88,6 +88,22 @@ def test_loose_boxes_are_correct_at_the_lower_iou(aligner, made):
     assert result.value("detect.all.ap.iou40.over-96") == 1
 
 
+def test_known_faces_that_the_aligner_reports(aligner, made):
+    """The score keeps crops of images that are darker than 30; the box of the landmarks decides what they fit."""
+    right, none = [10, 10, 110, 110], [110, 110, 190, 190]
+    script = {k: [[*right, 0.9]] for k in range(10)}
+    script[0].append([*none, 0.8])
+    model = scripted(aligner, script, score_of=lambda crop: 1.0 if crop[60, 60, 0] < 30 else 0.2)
+    (face,) = model(made / "detect/01.png")
+    x1, y1, x2, y2 = np.r_[face.landmarks[:, :2].min(axis=0), face.landmarks[:, :2].max(axis=0)]
+    for k in range(10):
+        (made / "detect" / f"{k:02d}.txt").write_text(f"{x1} {y1} {x2} {y2}")
+    result = detection.evaluate(Setup(made, model))
+    assert result.value("detect.all.reported.all") == pytest.approx(3 / 10)
+    assert result.value("detect.all.reported-precision.all") == pytest.approx(3 / 4)
+    assert result.value("detect.last-30.reported.all") == 0
+
+
 def test_the_training_part_does_not_depend_on_the_limit(aligner, made):
     result = detection.evaluate(Setup(made, scripted(aligner, {}), limit=5))
     assert result.value("detect.all.images") == 5
