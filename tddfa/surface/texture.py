@@ -233,7 +233,8 @@ def _shrunk(image: NDArray[np.uint8], mesh: Mesh, size: int) -> tuple[NDArray[np
     A bilinear sample reads four pixels. The pixels between the samples of neighbouring texels would be lost.
     """
     low, high = bounds(mesh.vertices)
-    factor = int(float((high - low)[:2].max()) / size)
+    # an image shrinks to a pixel at most, however far a vertex is from the others
+    factor = int(min(float((high - low)[:2].max()) / size, max(image.shape[:2])))
     if factor < 2:
         return image, (1.0, 1.0)
     sides = np.array(image.shape[1::-1])

@@ -581,3 +581,12 @@ class TestArguments:
         texture = unwrap(np.full((9, 9, 3), 50, np.uint8), empty, size=32)
         assert not texture.mask.any()
         assert not texture.image.any()
+
+
+@pytest.mark.parametrize(("axis", "value"), [(0, 1e30), (1, -1e38), (2, 1e30)])
+def test_a_vertex_very_far_away_is_no_error(model, axis, value):
+    """It shrinks the image to a pixel at most."""
+    mesh = head(model)
+    mesh.vertices[100, axis] = value
+    texture = unwrap(photo(head(model), lopsided), mesh, size=64)
+    assert texture.image.shape == (64, 64, 3) and (texture.mask > 0).any()
