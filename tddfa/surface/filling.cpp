@@ -22,12 +22,11 @@ std::vector<std::vector<Part>> parts(std::int64_t from, std::int64_t to) {
   const double scale = static_cast<double>(from) / static_cast<double>(to);
   for (std::int64_t i = 0; i < to; ++i) {
     const double begin = static_cast<double>(i) * scale, end = begin + scale;
-    for (auto k = static_cast<std::int64_t>(begin); k < from; ++k) {
+    for (auto k = static_cast<std::int64_t>(begin); k < from && static_cast<double>(k) < end; ++k) {
       const double covered =
           std::min(end, static_cast<double>(k + 1)) - std::max(begin, static_cast<double>(k));
-      if (covered < 1e-3)
-        break;
-      all[static_cast<std::size_t>(i)].push_back({k, static_cast<float>(covered / scale)});
+      if (covered >= 1e-3) // a whole number may be rounded to just under itself
+        all[static_cast<std::size_t>(i)].push_back({k, static_cast<float>(covered / scale)});
     }
   }
   return all;

@@ -305,3 +305,11 @@ def test_light_and_fill_of_a_face_of_two_colours(size):
     assert (fill[-1, middle + 2 :] > own[0, 0] + 5).all(), "mirrored colours have the light of their own side"
     with pytest.raises(ValueError, match="at least one pixel, and no more than texels"):
         complete(own, weight, 0.03, *np.zeros((2, 21, 4, 3), np.uint8))
+
+
+def test_each_pixel_of_the_fill_is_the_mean_of_the_texels_that_it_covers(rng):
+    """Pixel 47 of 94 covers the texels from 96 of 192 on: its first texel may not be rounded to the one before."""
+    own = np.repeat(colors(rng, 192, 1), 3, axis=1)
+    change, fill = np.zeros((2, 94, 3, 3), np.uint8)
+    complete(own, np.ones((192, 3), F), 0.03, change, fill)
+    np.testing.assert_allclose(fill, cv2.resize(own.astype(F), (3, 94), interpolation=cv2.INTER_AREA), atol=1)
