@@ -54,7 +54,8 @@ class MouthTexels(NamedTuple):
     def of(cls, uv_map: Raster, triangles: NDArray[Any], inside: NDArray[np.bool_]) -> MouthTexels:
         """Find them on a UV map, from the vertices (n,) that are inside the mouth."""
         lining = inside[triangles].all(axis=1)
-        texels = np.flatnonzero(uv_map.mask & lining[uv_map.triangle_id])
+        covered = np.flatnonzero(uv_map.mask)
+        texels = covered[lining[uv_map.triangle_id.reshape(-1)[covered]]]
         first, second = uv_map.barycentric.reshape(-1, 2)[texels].T
         weights = np.stack([first, second, 1 - first - second], axis=1)
         triangle_id = uv_map.triangle_id.reshape(-1)[texels]

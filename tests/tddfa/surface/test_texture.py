@@ -582,6 +582,11 @@ class TestArguments:
         assert not texture.mask.any()
         assert not texture.image.any()
 
+    def test_a_mesh_without_triangles(self, aligner, model):
+        mesh = aligner.decoder.mesh(make_face(model, Camera.from_pose(0, 0, 0, 14.0, (200.0, 200.0, 0.0))))
+        points = replace(mesh, triangles=np.zeros((0, 3), np.int32))
+        assert not unwrap(np.full((9, 9, 3), 50, np.uint8), points, size=32).mask.any()
+
 
 @pytest.mark.parametrize(("axis", "value"), [(0, 1e30), (1, -1e38), (2, 1e30)])
 def test_a_vertex_very_far_away_is_no_error(model, axis, value):
