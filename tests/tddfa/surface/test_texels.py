@@ -116,14 +116,16 @@ def test_the_fill_is_darkened_and_painted(rng):
         mix_sides(own, weight, mirrorable, change, fill, (dark, shade[1:], painted, paint), ones, ones, sources, out)
 
 
-def test_texels_that_are_not_asked_for_are_black(rng):
+def test_texels_that_are_not_asked_for_are_black_and_have_no_source(rng):
     given = sides(rng, 9, 40)
     where = np.zeros((9, 40), np.uint8)
     where[1:8, 3:37] = rng.random((7, 34)) < 0.5
-    sources, whole, out = np.zeros((9, 40), np.uint8), np.zeros((9, 40, 3), np.uint8), np.full((9, 40, 3), 9, np.uint8)
-    mix_sides(*given, np.ones_like(where), where, sources, whole)
-    mix_sides(*given, where, where, sources, out)
+    ones, every_source, sources = np.ones_like(where), np.zeros_like(where), np.full_like(where, 9)
+    whole, out = np.zeros((9, 40, 3), np.uint8), np.full((9, 40, 3), 9, np.uint8)
+    mix_sides(*given, ones, ones, every_source, whole)
+    mix_sides(*given, where, ones, sources, out)
     np.testing.assert_array_equal(out, whole * where[..., None])
+    np.testing.assert_array_equal(sources, every_source * where)
 
 
 def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
