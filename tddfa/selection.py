@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from tddfa.passes import Predictions, Rows, Targets, joined, rows
 
-# Detection scores: beside a detection with the second one or more, one with less than the first is dropped. Of the boxes
-# of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, those under 0.35 have 2 faces
-# of 947, and those from 0.35 to 0.4 have 5 of 288; the crowds have 733 faces that are reported.
+# Detection scores: beside a detection with the second one or more, one with less than the first is dropped. Of the
+# boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 of 947 under 0.35
+# are faces, and 5 of 288 from 0.35 to 0.4; 733 faces of the crowds are reported.
 _WEAK_BOX, _STRONG_BOX = 0.4, 0.75
 # Times the score that a face needs in the end: with a lower score after the first pass, a detection beside a sure face
-# is dropped.
-# Of the detections of 68 crowds (detect, 60 to 70 % by name) that are dropped in the end, about 85 % have less, and of
-# 205 faces one has.
+# is dropped. Of the detections of 68 crowds (detect, 60 to 70 % by name) that are dropped in the end, about 85 % have
+# less, and of 205 faces one has.
 _UNLIKELY = 0.3
 # A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
-# From 0.25 to 0.4 as before, crowds would keep 216 faces in place of 209, and 124 photos without one (at up to three
-# sizes) 5 false ones in place of 1 (detect, 60 to 70 %; negatives, first half).
+# With 0.25 and 0.4, the 68 crowds would keep 216 faces in place of 209, and 124 photos without a face (negatives, first
+# half, at up to three sizes) 5 false ones in place of 1.
 _DOUBTFUL_BOX, _SURE_BOX = 0.3, 0.6
 
 

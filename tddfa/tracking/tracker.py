@@ -288,7 +288,7 @@ class Tracker:
         return result, dt
 
     def _aligned(self, image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> list[Face]:
-        """Faces in detected boxes, at any roll; of doubtful boxes those alone that are sure."""
+        """Faces in detected boxes, at any roll, that have the score that their detection asks for."""
         faces = self.aligner(image, boxes=boxes) if boxes else []
         limit, sure = self.aligner.min_score, self.aligner.sure_score
         if not faces or limit is None:

@@ -11,12 +11,12 @@ Points = NDArray[np.floating]
 
 # Cloth, BGR: light blue, white and black masks are the common ones; the others have any colour.
 _COLORS = ((215, 195, 150), (238, 238, 235), (25, 25, 25))
-# Of the upper edge, from the bridge of the nose to its tip; and the fraction of masks that leave the nose free.
+# Place of the upper edge, 0 at the bridge of the nose and 1 at its tip; and the fraction of masks below the nose.
 _TOP, _BELOW_NOSE = (0.1, 1.0), 0.1
 # How far the cloth is outside the jaw and below the chin, as fractions of the face size.
 _OUTSIDE, _BELOW = (0.0, 0.05), (0.0, 0.12)
-# What bulges out of a turned face: nostrils, outline of the mouth, chin. And the distance from nose
-# to ear below which an ear is hidden, as a fraction of the other's.
+# What is outside the jaw of a turned face: nostrils, outline of the mouth, chin. And the distance from nose to ear
+# below which an ear is hidden, as a fraction of the other's.
 _FRONT = [*range(31, 36), *range(48, 60), 7, 8, 9]
 _HIDDEN = 0.65
 # Distance between the ears below which the face is turned, as a fraction of the face size.
