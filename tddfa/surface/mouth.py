@@ -59,7 +59,7 @@ class MouthTexels(NamedTuple):
         first, second = uv_map.barycentric.reshape(-1, 2)[texels].T
         weights = np.stack([first, second, 1 - first - second], axis=1)
         triangle_id = uv_map.triangle_id.reshape(-1)[texels]
-        row_of, triangle_of = (np.cumsum(chosen) - 1 for chosen in (inside, lining))
+        row_of, triangle_of = (np.cumsum(chosen, dtype=np.int64) - 1 for chosen in (inside, lining))
         rows = row_of[triangles[lining]].astype(np.int32)
         return cls(texels, triangles[triangle_id], weights, triangle_of[triangle_id], np.flatnonzero(inside), rows)
 
