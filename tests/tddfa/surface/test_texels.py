@@ -103,6 +103,7 @@ def test_own_mirrored_and_filled_colours_are_mixed_by_weight(rng, shape, small):
 
 def test_the_fill_is_darkened_and_painted(rng):
     own, weight, mirrorable, change, fill, _ = sides(rng, 9, 150)
+    weight[1:4] = 1  # nothing of the fill is visible there
     dark, painted = (np.sort(rng.choice(9 * 150, count, replace=False)) for count in (500, 200))
     shade, paint = rng.random((500, 3)).astype(F), colors(rng, 200)
     expected = enlarged(fill, (9, 150)).reshape(-1, 3)
@@ -315,3 +316,16 @@ def test_each_pixel_of_the_fill_is_the_mean_of_the_texels_that_it_covers(rng):
     change, fill = np.zeros((2, 94, 3, 3), np.uint8)
     complete(own, np.ones((192, 3), F), 0.03, change, fill)
     np.testing.assert_allclose(fill, cv2.resize(own.astype(F), (3, 94), interpolation=cv2.INTER_AREA), atol=1)
+
+
+def test_rows_that_are_visible_at_different_columns_count_together():
+    """Each pixel covers two rows, of which one is visible: the left side of the first, and the right of the second."""
+    own, weight = np.zeros((20, 40, 3), np.uint8), np.zeros((20, 40), F)
+    own[::2, :16], own[1::2, 24:] = (100, 110, 120), (140, 150, 160)
+    weight[::2, :16] = weight[1::2, 24:] = 1
+    change, fill = np.zeros((2, 10, 40, 3), np.uint8)
+    complete(own, weight, 0.0, change, fill)
+    assert (change[:, :16] < 128 - 6).all() and (change[:, 24:] > 128 + 6).all()
+    # "no difference" at full weight: all that is left is the observed one by its weight, 1 / 16
+    complete(own, weight, 1.0, change, fill)
+    np.testing.assert_allclose(change[:, 24:], 128 + 40 / 16, atol=0.51)
