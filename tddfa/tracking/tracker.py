@@ -269,14 +269,14 @@ class Tracker:
         found = places(self.aligner(image, rois=rois)) if rois else []
         continued = list(zip(self._active, found, strict=True))
         self._continue(continued, now)
-        self._start(self._aligned(image, boxes), now, moved)
+        self._start(self._aligned(image, boxes), now, boxes, moved)
         lost = [track for track, _ in continued if track not in self._active]
         if not detected and lost and (not self._active or any(self._may_have_jumped(track) for track in lost)):
             # detect now, not in the next frame
             boxes = self._detect(
                 image, self.aligner.rois([track.last.face for track in self._active]), full=not self._active
             )
-            self._start(self._aligned(image, boxes), now)
+            self._start(self._aligned(image, boxes), now, boxes)
         self._since_rotated += 1
         if not self._active and self.aligner.rotations != "off" and self._since_rotated >= self.detect_every:
             # upside down, or on their sides: the aligner tries all rolls
@@ -288,13 +288,19 @@ class Tracker:
         return result, dt
 
     def _aligned(self, image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> list[Face]:
-        """Faces in detected boxes, at any roll, that have the score that their detection asks for."""
-        faces = self.aligner(image, boxes=boxes) if boxes else []
-        limit, sure = self.aligner.min_score, self.aligner.sure_score
-        if not faces or limit is None:
-            return faces
-        needed = needed_scores(np.array(boxes)[:, 4].astype(np.float64), limit, sure)
-        return [face for face, score in zip(faces, needed, strict=True) if face.score >= score]
+        """Faces in detected boxes, at any roll."""
+        return self.aligner(image, boxes=boxes) if boxes else []
+
+    def _start_scores(self, count: int, boxes: list[NDArray[np.float32]] | None) -> list[float]:
+        """The scores at which faces start tracks; of faces in doubtful boxes, they are higher."""
+        limit = self.aligner.min_score
+        if limit is None:
+            return [-np.inf] * count
+        score = limit + self.settings.start_score_fraction * (1 - limit)
+        if boxes is None:
+            return [score] * count
+        needed = needed_scores(np.array([box[4] for box in boxes], dtype=np.float64), limit, self.aligner.sure_score)
+        return np.maximum(needed, score).tolist()
 
     def _may_have_jumped(self, track: Track) -> bool:
         """Whether a face that was lost in this frame was clear before, and no other face can hide it."""
@@ -384,16 +390,24 @@ class Tracker:
             return place.face.score >= settings.kept_score_fraction * self.aligner.min_score
         return track.misses < settings.max_misses
 
-    def _start(self, faces: list[Face], now: float, moved: Moved | None = None) -> None:
-        """Start tracks on new faces; a face that moved fast, or was lost recently, continues its old track."""
+    def _start(
+        self,
+        faces: list[Face],
+        now: float,
+        boxes: list[NDArray[np.float32]] | None = None,
+        moved: Moved | None = None,
+    ) -> None:
+        """Start tracks on new faces, in `boxes`; one that moved fast, or was lost recently, continues its old track."""
         if not faces:
             return
         limit, settings = self.aligner.min_score, self.settings
         new: list[Place] = []
-        for place in places(faces):
+        start_scores: list[float] = []
+        for place, start_score in zip(places(faces), self._start_scores(len(faces), boxes), strict=True):
             known = [*(track.last for track in self._active), *new]
             if (limit is None or place.face.score >= limit) and not is_duplicate(place, known, settings):
                 new.append(place)
+                start_scores.append(start_score)
         if self.max_faces is not None:
             new = new[: max(0, self.max_faces - len(self._active))]
         old: dict[int, Track] = {}
@@ -411,7 +425,7 @@ class Tracker:
         for j, place in enumerate(new):
             known_track = old.get(j)
             if known_track is None:
-                if limit is not None and place.face.score < limit + settings.start_score_fraction * (1 - limit):
+                if place.face.score < start_scores[j]:
                     continue
                 track = Track(self._next_id, place, now, shape=place.face.params.shape.astype(np.float64))
                 self._next_id += 1

@@ -233,6 +233,18 @@ def test_a_doubtful_detection_starts_a_track_if_its_face_is_sure(detected, sure_
     assert [len(seen) for seen in play(world, 3)] == [tracks] * 3
 
 
+def test_a_doubtful_detection_continues_a_lost_track_though_its_face_is_not_sure():
+    """The score of the face is 0.999."""
+    person = Person(lambda t: None if 0.4 < t < 0.8 else (200, 180, 80), 1)
+    world = World(person)
+    world.sure_score = 0.9995
+    tracker, seen = Tracker(world, smooth="none"), []
+    for number in range(40):
+        person.detected = 0.9 if number < 15 else 0.3
+        seen.append([face.track_id for face in tracker(world.frame(number))])
+    assert seen[0] == seen[-1] == [0] and [] in seen
+
+
 class TestFastMotion:
     """Speeds are in face widths a frame; a path that reaches the border turns back."""
 
