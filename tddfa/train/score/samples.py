@@ -291,8 +291,10 @@ class SampleMaker:
         self, kind: str, key: tuple[int, int], labelled: LabelledImage, rng: np.random.Generator
     ) -> list[_Placed]:
         image, squares = labelled.image, squares_of_boxes(labelled.faces.xyxy)
-        if kind == "boxes" and self.detector is not None and rng.random() < _OF_FACES:
-            boxes = labelled.faces.xyxy[~labelled.faces.ignored]
+        boxes = labelled.faces.xyxy
+        # a crop may move to another face, so all of them need a label
+        labels = kind == "boxes" and not labelled.faces.ignored.any()
+        if labels and self.detector is not None and rng.random() < _OF_FACES:
             centres = self.detector(image, key)
             at = np.concatenate([near_box(centres, box) for box in boxes] or [centres[:0]])
             return [replace(each, boxes=boxes) for each in self._at_boxes(image, at, kind, None, squares, rng)]
