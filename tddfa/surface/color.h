@@ -62,6 +62,15 @@ struct Color {
   }
 };
 
+// Stores the first, the second and the third numbers of four.
+TDDFA_INLINE void store_columns(const Color &a, const Color &b, const Color &c, const Color &d, float *first,
+                                float *second, float *third) {
+  const __m128 ab = _mm_unpacklo_ps(a.of, b.of), cd = _mm_unpacklo_ps(c.of, d.of);
+  _mm_storeu_ps(first, _mm_movelh_ps(ab, cd));
+  _mm_storeu_ps(second, _mm_movehl_ps(cd, ab));
+  _mm_storeu_ps(third, _mm_movelh_ps(_mm_unpackhi_ps(a.of, b.of), _mm_unpackhi_ps(c.of, d.of)));
+}
+
 TDDFA_INLINE Color operator+(const Color &a, const Color &b) {
   return {_mm_add_ps(a.of, b.of)};
 }
@@ -95,6 +104,17 @@ struct alignas(16) Color {
     return color;
   }
 };
+
+inline void store_columns(const Color &a, const Color &b, const Color &c, const Color &d, float *first,
+                          float *second, float *third) {
+  float *const to[3] = {first, second, third};
+  for (int k = 0; k < 3; ++k) {
+    to[k][0] = a.of[k];
+    to[k][1] = b.of[k];
+    to[k][2] = c.of[k];
+    to[k][3] = d.of[k];
+  }
+}
 
 template <class Operation> inline Color each(const Color &a, const Color &b, Operation operation) {
   Color color;

@@ -247,7 +247,9 @@ def test_textures(explored):
             return False
         marks, sources = (example["triangle_id"] % 2).astype(np.uint8), np.zeros(shape, np.uint8)
         out = np.zeros_like(colors)
-        _texels.mix_sides(colors, weight, marks, colors[::-1].copy(), colors, 1 - marks, marks, sources, out)
+        none, no_shade, no_colors = np.zeros(0, np.int64), np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
+        no_paint, change = (none, no_shade, none, no_colors), colors[::-1].copy()
+        _texels.mix_sides(colors, weight, marks, change, colors, no_paint, 1 - marks, marks, sources, out)
         return True
 
     explored(textures(), check)

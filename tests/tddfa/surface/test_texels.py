@@ -18,18 +18,26 @@ from tddfa.surface._texels import (
 F = np.float32
 
 
-def bilinear(image, x, y):
+def neighbours(image, x, y):
+    """The four pixels around positions, and the distances from the first."""
     height, width = image.shape[:2]
     x, y = np.clip(x, -1, width), np.clip(y, -1, height)
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    a, b, c, d = (
-        image[np.clip(top + dy, 0, height - 1), np.clip(left + dx, 0, width - 1)].astype(F)
+    pixels = [
+        image[np.clip(top + dy, 0, height - 1), np.clip(left + dx, 0, width - 1)].astype(int)
         for dy in (0, 1)
         for dx in (0, 1)
-    )
-    across, down = (x - left.astype(F))[..., None], (y - top.astype(F))[..., None]
-    upper, lower = a + across * (b - a), c + across * (d - c)
-    return np.rint(upper + down * (lower - upper)).astype(np.uint8)
+    ]
+    return pixels, (x - left.astype(F))[..., None], (y - top.astype(F))[..., None]
+
+
+def bilinear(image, x, y):
+    """With weights in steps of 2^-14."""
+    (a, b, c, d), across, down = neighbours(image, x, y)
+    one = F(1 << 14)
+    right, lower, both = ((w * one + F(0.5)).astype(int) for w in (across, down, across * down))
+    total = a * ((1 << 14) - right - lower + both) + b * (right - both) + c * (lower - both) + d * both
+    return ((total + (1 << 13)) >> 14).astype(np.uint8)
 
 
 def colors(rng, *shape):
@@ -44,11 +52,12 @@ def weights(rng, *shape):
 # the image is much larger than the square of the mesh, about as large, smaller, and a single pixel
 @pytest.mark.parametrize("size", [(200, 150), (60, 50), (20, 31), (1, 1)])
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.25)])
-def test_surface_is_sampled_between_pixels(rng, size, scale):
+@pytest.mark.parametrize("beyond_border", [True, False])
+def test_surface_is_sampled_between_pixels(rng, size, scale, beyond_border):
     uv = np.column_stack([rng.uniform(-2, 35, (40, 2)), np.zeros(40)]).astype(F)
     triangles = rng.integers(0, 40, (30, 3)).astype(np.int32)
     raster = rasterize(uv, triangles, (0, 0, 33, 30))
-    vertices, seen = rng.uniform(-5, 65, (40, 3)).astype(F), weights(rng, 40)
+    vertices, seen = rng.uniform(-5 if beyond_border else 3, 65, (40, 3)).astype(F), weights(rng, 40)
     image = colors(rng, *size)
     sampled, weight = colors(rng, 30, 33), np.full((30, 33), np.nan, F)
     sample_surface(
@@ -62,6 +71,9 @@ def test_surface_is_sampled_between_pixels(rng, size, scale):
     assert 100 < visible.sum() < visible.size - 100
     np.testing.assert_array_equal(sampled[visible], bilinear(image, at[..., 0], at[..., 1])[visible])
     assert not sampled[~visible].any()
+    (a, b, c, d), x, y = neighbours(image, at[..., 0], at[..., 1])
+    exact = (1 - y) * ((1 - x) * a + x * b) + y * ((1 - x) * c + x * d)
+    np.testing.assert_allclose(sampled[visible], exact[visible], rtol=0, atol=0.55)
 
 
 def enlarged(small, shape):
