@@ -154,7 +154,17 @@ setup(
                 "tddfa/surface/_texels.pyx",
                 *(
                     f"tddfa/surface/{name}.cpp"
-                    for name in ("eyes", "filling", "mixing", "mouth", "outline", "skin", "texels", "vertices")
+                    for name in (
+                        "eyes",
+                        "filling",
+                        "mixing",
+                        "mixing_avx2",
+                        "mouth",
+                        "outline",
+                        "skin",
+                        "texels",
+                        "vertices",
+                    )
                 ),
                 include_dirs=["tddfa/surface"],
                 depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tddfa/surface").glob("*.h")),

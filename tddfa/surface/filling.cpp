@@ -107,6 +107,7 @@ std::vector<Pixel> completed(std::int64_t rows, std::int64_t columns, const Pixe
 
 std::vector<Part> enlarged_axis(std::int64_t from, std::int64_t to) {
   std::vector<Part> all;
+  all.reserve(static_cast<std::size_t>(to));
   for (std::int64_t i = 0; i < to; ++i) {
     const double at =
         (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;

@@ -129,16 +129,17 @@ def test_the_fill_is_darkened_and_painted(rng):
         mix_sides(own, weight, mirrorable, change, fill, (dark, shade[1:], painted, paint), ones, ones, sources, out)
 
 
-def test_texels_that_are_not_asked_for_are_black_and_have_no_source(rng):
-    given = sides(rng, 9, 40)
-    where = np.zeros((9, 40), np.uint8)
-    where[1:8, 3:37] = rng.random((7, 34)) < 0.5
-    ones, every_source, sources = np.ones_like(where), np.zeros_like(where), np.full_like(where, 9)
-    whole, out = np.zeros((9, 40, 3), np.uint8), np.full((9, 40, 3), 9, np.uint8)
-    mix_sides(*given, ones, ones, every_source, whole)
+@pytest.mark.parametrize("margin", [0, 3, 19])
+def test_texels_that_are_not_asked_for_are_black_and_have_no_source(rng, margin):
+    given, ones = sides(rng, 9, 60), np.ones((9, 60), np.uint8)
+    where = np.zeros_like(ones)
+    where[1:8, margin : 60 - margin] = rng.random((7, 60 - 2 * margin)) < 0.5
+    all_sources, sources = np.empty_like(ones), np.full_like(ones, 9)
+    whole, out = np.empty((9, 60, 3), np.uint8), np.full((9, 60, 3), 9, np.uint8)
+    mix_sides(*given, ones, ones, all_sources, whole)
     mix_sides(*given, where, ones, sources, out)
     np.testing.assert_array_equal(out, whole * where[..., None])
-    np.testing.assert_array_equal(sources, every_source * where)
+    np.testing.assert_array_equal(sources, all_sources * where)
 
 
 def test_arrays_of_other_sizes_and_layouts_are_refused(rng):
