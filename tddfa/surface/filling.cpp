@@ -17,20 +17,39 @@ struct Level {
 };
 
 // The parts of each destination pixel: of the source pixels that it covers, as OpenCV's INTER_AREA has them.
-std::vector<std::vector<Part>> parts(std::int64_t from, std::int64_t to) {
-  std::vector<std::vector<Part>> all(static_cast<std::size_t>(to));
-  const double scale = static_cast<double>(from) / static_cast<double>(to);
-  for (std::int64_t i = 0; i < to; ++i) {
-    const double begin = static_cast<double>(i) * scale, end = begin + scale;
-    for (auto k = static_cast<std::int64_t>(begin); k < from && static_cast<double>(k) < end; ++k) {
-      const double covered =
-          std::min(end, static_cast<double>(k + 1)) - std::max(begin, static_cast<double>(k));
-      if (covered >= 1e-3) // a whole number may be rounded to just under itself
-        all[static_cast<std::size_t>(i)].push_back({k, static_cast<float>(covered / scale)});
+class Covered {
+public:
+  struct Parts {
+    const Part *first, *behind;
+
+    const Part *begin() const { return first; }
+    const Part *end() const { return behind; }
+  };
+
+  Covered(std::int64_t from, std::int64_t to) {
+    parts_.reserve(static_cast<std::size_t>(from + 2 * to));
+    ends_.reserve(static_cast<std::size_t>(to) + 1);
+    ends_.push_back(0);
+    const double scale = static_cast<double>(from) / static_cast<double>(to);
+    for (std::int64_t i = 0; i < to; ++i) {
+      const double begin = static_cast<double>(i) * scale, end = begin + scale;
+      for (auto k = static_cast<std::int64_t>(begin); k < from && static_cast<double>(k) < end; ++k) {
+        const double covered =
+            std::min(end, static_cast<double>(k + 1)) - std::max(begin, static_cast<double>(k));
+        if (covered >= 1e-3) // a whole number may be rounded to just under itself
+          parts_.push_back({k, static_cast<float>(covered / scale)});
+      }
+      ends_.push_back(parts_.size());
     }
   }
-  return all;
-}
+
+  std::size_t size() const { return ends_.size() - 1; }
+  Parts operator[](std::size_t i) const { return {parts_.data() + ends_[i], parts_.data() + ends_[i + 1]}; }
+
+private:
+  std::vector<Part> parts_;
+  std::vector<std::size_t> ends_;
+};
 
 // Adds `weight` times the pixels of one row to those of another.
 template <class Value>
@@ -43,15 +62,15 @@ TDDFA_INLINE void add_row(const Value *__restrict from, float weight, std::int64
 Level halved(const Pixel *pixels, std::int64_t rows, std::int64_t columns) {
   Level half = {std::max<std::int64_t>(rows / 2, 1), std::max<std::int64_t>(columns / 2, 1), {}};
   half.pixels.reserve(static_cast<std::size_t>(half.rows * half.columns));
-  const auto down = parts(rows, half.rows), across = parts(columns, half.columns);
+  const Covered down(rows, half.rows), across(columns, half.columns);
   std::vector<float> line(static_cast<std::size_t>(4 * columns));
-  for (const auto &of_row : down) {
+  for (std::size_t row = 0; row < down.size(); ++row) {
     std::fill(line.begin(), line.end(), 0.0f);
-    for (const Part &part : of_row)
+    for (const Part &part : down[row])
       add_row(pixels[part.from * columns].of, part.weight, 4 * columns, line.data());
-    for (const auto &of_pixel : across) {
+    for (std::size_t column = 0; column < across.size(); ++column) {
       Color sum = Color::all(0.0f);
-      for (const Part &part : of_pixel)
+      for (const Part &part : across[column])
         sum = sum + Color::all(part.weight) * Color::at(line.data() + 4 * part.from);
       half.pixels.emplace_back();
       sum.store(half.pixels.back().of);
@@ -198,14 +217,15 @@ TDDFA_INLINE Shrunk shrunk_by_any(const Seen &seen, std::int64_t rows, std::int6
   const auto pixels = static_cast<std::size_t>(rows * columns);
   Shrunk small = {std::vector<Pixel>(pixels), std::vector<float>(pixels), std::vector<float>(pixels)};
   Line line(seen.columns);
-  const auto down = parts(seen.rows, rows), across = parts(seen.columns, columns);
+  const Covered down(seen.rows, rows), across(seen.columns, columns);
   std::size_t pixel = 0;
-  for (const auto &of_row : down) {
+  for (std::size_t row = 0; row < down.size(); ++row) {
     line.clear();
-    for (const Part &part : of_row)
+    for (const Part &part : down[row])
       line.add(seen, part);
-    for (const auto &of_pixel : across) {
-      if (of_pixel.front().from < line.span.to && of_pixel.back().from >= line.span.from) {
+    for (std::size_t column = 0; column < across.size(); ++column) {
+      const Covered::Parts of_pixel = across[column];
+      if (of_pixel.begin()->from < line.span.to && (of_pixel.end() - 1)->from >= line.span.from) {
         Color color = Color::all(0.0f);
         for (const Part &part : of_pixel) {
           const auto from = static_cast<std::size_t>(part.from);
