@@ -113,6 +113,7 @@ setup(
         "tddfa": ["py.typed", "*.pyi"],
         "FaceBoxes": ["py.typed", "*.pyi"],
         "Sim3DR": ["py.typed", "*.pyi"],
+        "tddfa.draw": ["*.pyi"],
         "tddfa.export": ["*.pyi"],
         "tddfa.geometry": ["*.pyi"],
         "tddfa.model": ["*.pyi"],
@@ -139,6 +140,13 @@ setup(
             ),
             extension(
                 "tddfa._crops", "tddfa/_crops.pyx", "tddfa/crops.cpp", include_dirs=["tddfa"], depends=["tddfa/crops.h"]
+            ),
+            extension(
+                "tddfa.draw._lines",
+                "tddfa/draw/_lines.pyx",
+                "tddfa/draw/lines.cpp",
+                include_dirs=["tddfa/draw"],
+                depends=["tddfa/draw/lines.h"],
             ),
             extension("tddfa.export._text", "tddfa/export/_text.pyx"),
             extension("tddfa.geometry._squares", "tddfa/geometry/_squares.pyx"),

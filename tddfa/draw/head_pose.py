@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from Sim3DR import bounds
 from tddfa._shared.arrays import checked_image
 from tddfa.draw._common import SHADOW, Image, line_width
+from tddfa.draw._lines import draw_lines
 from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face
 
@@ -70,11 +71,11 @@ class _Head(NamedTuple):
         low, high = (row.tolist() for row in bounds(face.landmarks))
         return cls(face, max(high[0] - low[0], high[1] - low[1]), high[1])
 
-    def project(self, offsets: NDArray[np.float64], length: float, origin: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Project `length` times offsets (k, 3) from a point, in the model's directions: px in steps of 1/16."""
+    def project(self, offsets: NDArray[np.float64], length: float, origin: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Project `length` times offsets (k, 3) from a point, in the model's directions: px."""
         view = offsets @ (self.face.camera.rotation[:2] * (_DOWN * length)).T
         view += origin[:2]
-        return np.rint(np.minimum(np.maximum(view, -1e6), 1e6) * 16).astype(np.int32)
+        return view
 
     def text(self) -> str:
         """The angles, after the number of a track."""
@@ -95,22 +96,29 @@ _FRUSTUM = np.array(
         for x, y in ((-1, -1), (-1, 1), (1, 1), (1, -1))
     ]
 )
-_JOINS = np.arange(8).reshape(2, 4).T
+_EDGES = np.array(
+    [[(first, first + 1), (first + 1, first + 2), (first + 2, first + 3), (first + 3, first)] for first in (0, 4)]
+    + [[(corner, corner + 4) for corner in range(4)]]
+)
 
 
 def _draw_box(out: Image, head: _Head) -> None:
     origin = np.add.reduce(head.face.landmarks[:27]) / np.float32(27)
     corners = head.project(_FRUSTUM, math.sqrt(2) * head.size / 3, origin)
-    rear, front = corners[:4], corners[4:]
+    rear, front, joins = corners[_EDGES].reshape(3, 4, 4)
+    # as wide as OpenCV's anti-aliased lines
     width = max(1, round(head.size / 110))
-    cv2.polylines(out, [rear], True, _BOX_REAR, width, cv2.LINE_AA, 4)
-    cv2.polylines(out, list(corners[_JOINS]), False, _BOX_FRONT, width, cv2.LINE_AA, 4)
-    cv2.polylines(out, [front], True, _BOX_FRONT, width, cv2.LINE_AA, 4)
+    radius = 0.7 + (math.ceil(width / 2) if width > 1 else 0)
+    draw_lines(out, rear, radius, _BOX_REAR)
+    draw_lines(out, joins, radius, _BOX_FRONT)
+    draw_lines(out, front, radius, _BOX_FRONT)
 
 
 def _draw_axes(out: Image, head: _Head) -> None:
     face = head.face
-    center, *ends = head.project(_AXES_FROM_CENTER, 0.6 * head.size, face.landmarks[NOSE_TIP]).tolist()
+    points = head.project(_AXES_FROM_CENTER, 0.6 * head.size, face.landmarks[NOSE_TIP])
+    # OpenCV takes whole numbers
+    center, *ends = np.rint(np.minimum(np.maximum(points, -1e6), 1e6) * 16).astype(np.int32).tolist()
     width = line_width(head.size) + 2
     # the axis that points away from the viewer is drawn first
     for axis in np.argsort(face.camera.rotation[2]):
