@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ class Layout:
         self._engine, self._folder, self._keep_seconds = engine, folder, keep_seconds
         self._photos = photo_kinds(engine.aligner)
         self._videos = video_kinds(engine.aligner)
+        self._cancelled: dict[str | None, threading.Event] = {}  # of the videos that run, by the session of the page
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -131,9 +133,8 @@ class Layout:
             runs.append(picked.then(self._video, [source, kind], outputs, **settings))
         for event in runs:
             event.failure(lambda: ("", *_buttons(running=False)), None, [state, run, cancel], **hidden)
-        cancel.click(
-            lambda: ("<p>Cancelled.</p>", *_buttons(running=False)), None, [state, run, cancel], cancels=runs, **hidden
-        )
+        # Not by `cancels`: what the cancelled run still sends could arrive after, and hide, that it was cancelled.
+        cancel.click(self._cancel, None, cancel, **hidden)
 
     def _files(self, name: str) -> Any:
         return gr.Files(label="Files", interactive=False, elem_id=f"{name}-files", elem_classes="results")
@@ -165,15 +166,25 @@ class Layout:
             shape_bars(result.faces),
         )  # fmt: skip
 
-    def _video(self, upload: str | None, kind: str) -> Iterator[tuple[Any, ...]]:
+    def _cancel(self, request: gr.Request) -> Any:
+        cancelled = self._cancelled.get(request.session_hash)
+        if cancelled is not None:
+            cancelled.set()
+        return gr.Button(interactive=False)
+
+    def _video(self, upload: str | None, kind: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         with _as_errors():
             steps = video_steps(self._engine, self._own(upload, "video"), kind, self._folder)
-            yield (progress_bar("Reading the video.", 0, None), None, "", None, *_buttons(running=True))
+            cancelled = self._cancelled[request.session_hash] = threading.Event()
             shown = -1
             try:
+                yield (progress_bar("Reading the video.", 0, None), None, "", None, *_buttons(running=True))
                 for step in steps:
                     percent = _UPDATES * step.done // max(step.total or step.done, 1)
-                    if step.files:
+                    if cancelled.is_set():
+                        steps.close()
+                        yield ("<p>Cancelled.</p>", *[gr.skip()] * 3, *_buttons(running=False))
+                    elif step.files:
                         text = f"{step.done} frames, {len(step.tracks)} tracks."
                         yield (
                             progress_bar(text, 1, 1), str(step.files[0]), tracks_table(step.tracks, step.done),
@@ -186,6 +197,7 @@ class Layout:
                         yield (progress_bar(text, step.done, step.total), *[gr.skip()] * 5)
             finally:
                 steps.close()
+                self._cancelled.pop(request.session_hash, None)
 
     def _own(self, upload: str | None, what: str) -> Path:
         if upload is None:

@@ -237,6 +237,9 @@ def test_a_video_with_its_progress_and_one_that_is_cancelled(page, long_clip, cl
     page.click("#video-run")
     page.get_by_text("Cancelled.").wait_for()
     page.wait_for_function("document.querySelector('#video-cancel').disabled")
+    page.wait_for_selector("#video-run:enabled")
+    time.sleep(2)  # for what may still come: it must not hide that the run was cancelled
+    assert page.locator("#video-state").inner_text().strip() == "Cancelled."
     assert max(page.evaluate("window.seen")) < 100
     assert page.locator("#video-files [data-testid=download-link]").count() == 0
     # the next one is not held up by it
