@@ -36,7 +36,7 @@ _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.25
 _EVERYTHING = slice(None), slice(None)
 
 
-def painted_head(model: FaceModel, seed: int, *, size: int = 384, spread: float = 1.0) -> Head:
+def painted_head(model: FaceModel, seed: int, *, size: int = 384, spread: float = 1.0, mean: ArrayLike = 0.0) -> Head:
     """Make a procedural head whose face is painted in detail.
 
     Parameters
@@ -49,6 +49,8 @@ def painted_head(model: FaceModel, seed: int, *, size: int = 384, spread: float 
         Side of the texture, px.
     spread : float
         Standard deviation of the shape coefficients.
+    mean : float or array-like (s,), optional
+        Mean of the shape coefficients.
 
     Examples
     --------
@@ -56,7 +58,7 @@ def painted_head(model: FaceModel, seed: int, *, size: int = 384, spread: float 
     (128, 128, 3)
     """
     rng = np.random.default_rng(seed)
-    shape = rng.normal(0, spread, model.shape_count).clip(-3, 3).astype(np.float32)
+    shape = (rng.normal(0, spread, model.shape_count).clip(-3, 3) + np.asarray(mean)).astype(np.float32)
     skin = _between(_SKIN, rng.beta(1.1, 1.5)) * np.exp(rng.normal(0, 0.025, 3))
     hair = _HAIR[rng.choice(len(_HAIR), p=_HAIR_ODDS)] * np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.05, 3))
     if skin.mean() < 120 and rng.random() < 0.8:

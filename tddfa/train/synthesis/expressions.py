@@ -10,7 +10,7 @@ from tddfa.train.synthesis.edits import CHANGES, both_sides
 Floats = NDArray[np.float32]
 
 # How often the mouth is at rest, smiles, talks or does something else.
-_MOUTHS = {"rest": 0.27, "smile": 0.38, "jaw": 0.15, "mouth": 0.2}
+_MOUTHS = {"rest": 0.35, "smile": 0.32, "jaw": 0.15, "mouth": 0.18}
 # How often the eyes are open, look aside, are narrowed or wide, closed, or wink.
 _EYES = {"open": 0.5, "aside": 0.18, "narrow": 0.14, "closed": 0.13, "wink": 0.05}
 
