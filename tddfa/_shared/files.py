@@ -48,6 +48,18 @@ def safe_stem(name: str) -> str:
     return f"{_cut(stem, MAX_STEM_BYTES - _HASH_LENGTH - 1)}-{digest}"
 
 
+def is_sidecar(name: str) -> bool:
+    """Whether a file name is that of a file in which macOS keeps what the file system of ``photo.jpg`` cannot store.
+
+    Examples
+    --------
+    >>> from tddfa._shared.files import is_sidecar
+    >>> [is_sidecar(name) for name in ("._photo.jpg", "photo.jpg", ".photo.jpg")]
+    [True, False, False]
+    """
+    return name.startswith("._")
+
+
 def _is_unsafe(character: str) -> bool:
     category = unicodedata.category(character)
     # Python has bytes of a name that are no UTF-8 as these surrogates; only they can be encoded
@@ -100,6 +112,20 @@ def new_part(path: str | os.PathLike[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path.parent.absolute())
     return path.with_name(f".{_cut(path.name, _PART_BYTES)}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def created_part(path: str | os.PathLike[str]) -> Path:
+    """Create the empty temporary file of `new_part`: a folder that cannot be written fails now, not after the work.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or written; it names `path`.
+    """
+    part = new_part(path)
+    with naming(path):
+        part.touch()
+    return part
 
 
 @functools.cache
@@ -184,7 +210,7 @@ def write_together(files: Mapping[Path, bytes | Callable[[], bytes]], *, sealed:
             with naming(path):
                 parts[path].write_bytes(data if isinstance(data, bytes) else data())
         for path in parts:
-            if len(parts) > 1 and path.is_dir():
+            if path.is_dir():
                 raise IsADirectoryError(f"expected a file, got the folder {path}")
         if sealed:
             next(reversed(parts)).unlink(missing_ok=True)

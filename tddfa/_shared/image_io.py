@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tddfa._shared import phone_formats, tiff, tones
 from tddfa._shared.errors import FormatError, TddfaError
-from tddfa._shared.files import write_atomic
+from tddfa._shared.files import is_sidecar, write_atomic
 from tddfa._shared.reading.regular import read_regular, regular_size
 
 _LOG = logging.getLogger(__name__)
 
 SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2",
     *phone_formats.SUFFIXES,
 )  # fmt: skip
 """Suffixes of the images of a folder."""
@@ -43,6 +43,17 @@ _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_SCAN, _JPEG_END, _JPEG_WITHOUT_LENGTH = 0xDA, 0xD9, (0x01, 0xD8)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # their headers hold the size
+
+
+def has_image_name(path: Path) -> bool:
+    """Whether a file of a folder is taken as an image, by its name.
+
+    Examples
+    --------
+    >>> [has_image_name(Path(name)) for name in ("a.JPG", "._a.jpg", "a.txt")]
+    [True, False, False]
+    """
+    return path.suffix.lower() in SUFFIXES and not is_sidecar(path.name)
 
 
 class ImageError(TddfaError, ValueError):

@@ -85,12 +85,18 @@ def needs(subject: str, *requirements: str) -> str:
 def reason(error: BaseException) -> str:
     """Return the message of an error; if a package or a library was not found, with the command that installs it.
 
+    An error of the system begins with the file.
+
     Examples
     --------
+    >>> reason(PermissionError(13, "Permission denied", "faces.jsonl"))
+    'faces.jsonl: Permission denied'
     >>> reason(ModuleNotFoundError("No module named 'yaml'", name="yaml"))
     "No module named 'yaml': pip install pyyaml"
     """
     text = str(error)
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{error.filename2 or error.filename}: {error.strerror}"
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").split(".")[0]
         known = name in REQUIREMENTS and "pip install" not in text

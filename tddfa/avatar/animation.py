@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa import export
-from tddfa._shared.files import new_part
+from tddfa._shared.files import created_part
 from tddfa.avatar.performance import Performance, Performer
 from tddfa.export.rig import Motion, Rig, metres_per_unit, morph_targets
 from tddfa.geometry.rotation import quaternion_from_rotation
@@ -153,9 +153,7 @@ class AnimationRecorder(Recorder):
         self._start: float | None = None
         names = performer.names
         self._blinks = [names.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
-        # a folder that cannot be written fails now, not after the video
-        self._part = new_part(path)
-        self._part.touch()
+        self._part = created_part(path)
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         del describe  # the file has its own numbers

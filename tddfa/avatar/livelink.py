@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.files import naming, new_part
+from tddfa._shared.files import created_part, naming
 from tddfa.avatar.performance import Performance, Performer
 from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.tracking.records import Describe, Recorder
@@ -82,7 +82,7 @@ class LiveLinkRecorder(Recorder):
         self._any = False
         self.others: set[int | None] = set()
         self._columns = columns(performer.names)
-        self._part = new_part(path)
+        self._part = created_part(path)
         self._file = self._part.open("w", encoding="ascii", newline="\n")
         self._line(["Timecode", "BlendShapeCount", *self._columns])
 

@@ -109,7 +109,7 @@ def add_kind_option(parser: Parser) -> None:
 
 
 class _Kinds(argparse.Action):
-    """Takes words as kinds as long as they are names of kinds; the others are inputs."""
+    """Takes words as kinds as long as they are names of kinds; the others are inputs. Given again, it adds kinds."""
 
     def __call__(
         self,
@@ -131,7 +131,9 @@ class _Kinds(argparse.Action):
             raise argparse.ArgumentError(
                 self, f"expected a kind or an input after {words[count - 1]}, got {other!r}; did you mean {near[0]}?"
             )
-        kinds = [kind for word in words[:count] for kind in _kinds(word)]
+        before = getattr(namespace, self.dest)
+        kinds = [] if before is self.default else list(before)
+        kinds += (kind for word in words[:count] for kind in _kinds(word))
         setattr(namespace, self.dest, list(dict.fromkeys(kinds)))
         parser.collect_inputs(namespace, words[count:])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tddfa._shared.files import safe_stem
+from tddfa._shared.files import is_sidecar, safe_stem
 from tddfa.cli._common import integer, print_error
 
 ALL_PAGES = "all"
@@ -161,7 +161,7 @@ def _sorted_out(entries: Iterable[Path], suffixes: Sequence[str] | None, kind: s
     for entry in sorted(entries):
         if not entry.is_file():
             skipped.append(Skipped(entry, _kind(entry)))
-        elif suffixes is not None and entry.suffix.lower() not in suffixes:
+        elif suffixes is not None and (entry.suffix.lower() not in suffixes or is_sidecar(entry.name)):
             skipped.append(Skipped(entry, f"not {'an' if kind == 'image' else 'a'} {kind}"))
         else:
             found.append(entry)

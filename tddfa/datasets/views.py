@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tddfa._shared import image_io
 from tddfa._shared.arrays import checked
 from tddfa._shared.errors import reason
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import has_image_name
 from tddfa._shared.reading.regular import read_text
 from tddfa._shared.reading.text import parse_json
 from tddfa.datasets.files import read_arrays
@@ -163,7 +163,7 @@ class _Stored:
         self.folder = folder
 
     def __call__(self, count: int) -> Iterator[View]:
-        images = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        images = sorted(p for p in self.folder.iterdir() if has_image_name(p))
         own, shared = self.folder / "dataset.json", self.folder.parent / "dataset.json"
         labels = _read_labels(own if own.is_file() else shared)
         points_file = self.folder.with_name(f"{self.folder.name}.npz")

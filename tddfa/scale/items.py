@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
+from tddfa._shared.files import is_sidecar
 from tddfa._shared.image_io import SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -55,10 +56,13 @@ def kind_of(name: str) -> Kind | None:
     Examples
     --------
     >>> from tddfa.scale.items import kind_of
-    >>> kind_of("a/b.JPG"), kind_of("s3://c/d.mp4"), kind_of("e.txt")
-    ('photo', 'video', None)
+    >>> kind_of("a/b.JPG"), kind_of("s3://c/d.mp4"), kind_of("e.txt"), kind_of("a/._b.JPG")
+    ('photo', 'video', None, None)
     """
-    suffix = PurePosixPath(name).suffix.lower()
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    if is_sidecar(path.name):
+        return None
     if suffix in SUFFIXES:
         return "photo"
     return "video" if suffix in VIDEO_SUFFIXES else None

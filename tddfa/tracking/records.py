@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.files import naming, new_part
+from tddfa._shared.files import created_part, naming
 from tddfa._shared.packages import needs
 from tddfa.geometry.rotation import Euler
 from tddfa.types import SCHEMA, Face
@@ -217,7 +217,8 @@ class _Lines(Recorder):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._part = path.with_name(f"{path.name}.part")
-        self._file = self._part.open("wb", buffering=0)
+        with naming(path):
+            self._file = self._part.open("wb", buffering=0)
         self._whole = 0  # bytes of whole lines
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
@@ -261,7 +262,7 @@ class _Arrays(Recorder):
         super().__init__(path)
         self._blocks: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
         self._rows = 0
-        self._part = _created_part(path)
+        self._part = created_part(path)
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         del describe  # rows hold numbers only
@@ -301,13 +302,6 @@ def _check_widths(path: Path, rows: Sequence[dict[str, Any]], widths: dict[str, 
                 raise ValueError(f"{path}: {name}: expected shape {shape}, as in the rows before, got {got}")
 
 
-def _created_part(path: Path) -> Path:
-    """Create an empty file beside `path`, so that a folder that cannot be written fails at the start."""
-    part = new_part(path)
-    part.touch()
-    return part
-
-
 class _Table(Recorder):
     """Collects rows and writes them in groups."""
 
@@ -323,7 +317,7 @@ class _Table(Recorder):
         self._writer: Any = None
         self._widths: dict[str, tuple[int, ...]] = {}
         self._rows: list[dict[str, Any]] = []
-        self._part = _created_part(path)
+        self._part = created_part(path)
 
     def _add(self, frame: Frame, faces: Sequence[Face], describe: Describe) -> None:
         del describe  # rows hold numbers only

@@ -82,7 +82,7 @@ def open_folder(path: Path) -> ImageFilesReader:
     """
     try:
         # a link to a missing file too: reading it gives the reason why it is skipped
-        paths = [p for p in path.iterdir() if p.suffix.lower() in image_io.SUFFIXES and not p.is_dir()]
+        paths = [p for p in path.iterdir() if image_io.has_image_name(p) and not p.is_dir()]
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {reason(error)}") from error
     if not paths:

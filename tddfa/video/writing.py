@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa._shared.files import naming, new_part
+from tddfa._shared.files import created_part, naming
 from tddfa.video.colors import BT709, LIMITED_RANGE, matrix, one_thread
 from tddfa.video.frame import MAX_FPS, VideoError, reason
 from tddfa.video.sound import Sound
@@ -132,8 +132,7 @@ class Writer:
         self._ticks = -1
         self._sound = None if audio_from is None else Sound.open(audio_from)
         try:
-            self._part = new_part(self.path)
-            self._part.touch()  # fails now, not after hours of work, if the folder cannot be written
+            self._part = created_part(self.path)
         except BaseException:
             self._close_sound()
             raise

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tddfa import landmarks68
 from tddfa._shared import image_io
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import has_image_name
 from tddfa.datasets import files as sources
 from tddfa.datasets.pts import held_out, pts_folders, read_pts
 from tddfa.evaluate import metrics
@@ -227,7 +227,7 @@ def _photo(label: Path) -> Scene:
 
 
 def _backgrounds(folder: Path) -> list[Path]:
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    paths = sorted(p for p in folder.iterdir() if has_image_name(p)) if folder.is_dir() else []
     return paths[len(paths) // 2 :]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared import image_io
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import has_image_name
 from tddfa.datasets.files import parallel_map, relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
 from tddfa.evaluate.benchmarks.detection import corners
@@ -37,7 +37,7 @@ def evaluate(setup: Setup) -> Result:
     if detector is None:
         raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
     folder = setup.data / "negatives"
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    paths = sorted(p for p in folder.iterdir() if has_image_name(p)) if folder.is_dir() else []
     if not paths:
         raise DataMissing(f"{folder}: no images; expected {_BENCHMARK.data}")
     chosen = setup.chosen(paths)

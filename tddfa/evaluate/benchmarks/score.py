@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared import image_io
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import has_image_name
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.datasets import files as sources
@@ -244,7 +244,7 @@ def _labels(data: Path) -> list[Path]:
 def _empty(data: Path, rule: CropRule) -> list[tuple[Path, Floats]]:
     """Images for windows without a face, and centre and side (n, 3) of the squares of their faces."""
     folder = data / "negatives"
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    paths = sorted(p for p in folder.iterdir() if has_image_name(p)) if folder.is_dir() else []
     boxed = load_folder(data / "detect")
     images = [(path, np.zeros((0, 3))) for path in paths[len(paths) // 2 :]]
     for each in boxed[int(_DETECT_FIRST * len(boxed)) :]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from FaceBoxes.detections import Detections
 from tddfa._shared import image_io
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import SUFFIXES, has_image_name
 from tddfa.datasets import boxes as labelled_boxes
 from tddfa.datasets.boxes import BoxedImage
 from tddfa.datasets.pts import read_pts
@@ -150,7 +150,7 @@ def images_in(folder: str | os.PathLike[str]) -> list[Path]:
     FileNotFoundError
         If there are none.
     """
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in Path(folder).rglob("*") if has_image_name(path))
     if not paths:
         raise FileNotFoundError(f"{folder}: expected images ({', '.join(SUFFIXES)}), got none")
     return paths

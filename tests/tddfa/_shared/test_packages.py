@@ -49,6 +49,10 @@ def test_several_packages_are_one_command():
         (ModuleNotFoundError("-o glb: pip install trimesh", name="trimesh"), "-o glb: pip install trimesh"),
         (ValueError("a.jpg: damaged"), "a.jpg: damaged"),
         (KeyboardInterrupt(), ""),
+        (PermissionError(13, "Permission denied", "a.jpg"), "a.jpg: Permission denied"),
+        (OSError(21, "Is a directory", ".a.jpg.part", None, "a.jpg"), "a.jpg: Is a directory"),  # a rename
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (OSError("a.jpg: damaged"), "a.jpg: damaged"),
     ],
 )
 def test_only_a_package_that_was_not_found_gets_a_command(error, expected):

@@ -77,6 +77,7 @@ class TestInputs:
             ("-o3d pose", ["pose"], ["3d"]),
             ("a.jpg -o 3d --json b.jpg --raw npy c.jpg", ["a.jpg", "b.jpg", "c.jpg"], ["3d"]),
             ("-f a.jpg b.jpg -o pose pose", ["a.jpg", "b.jpg"], ["pose"]),
+            ("-o ply a.jpg -o 3d ply", ["a.jpg"], ["ply", "3d"]),
         ],
     )
     def test_photos_and_kinds(self, parsed, words, inputs, kinds):

@@ -85,7 +85,7 @@ def test_closed_and_full_outputs(tmp_path):
         status, errors = shell("tddfa models >/dev/full", tmp_path)
         assert (status, errors) == (
             FAILED,
-            "tddfa: error: [Errno 28] No space left on device: 'standard output'\n",
+            "tddfa: error: standard output: No space left on device\n",
         )
 
 

@@ -101,6 +101,16 @@ def test_what_a_folder_holds_beside_images(tmp_path):
     assert [path.name for path, _ in input_files([str(tmp_path / "**")]).skipped] == ["gone.jpg", "loop.jpg"]
 
 
+def test_files_of_browsers_and_cameras_are_images_and_sidecars_of_macos_are_not(tmp_path):
+    for name in ("a.jfif", "b.JPE", "c.mpo", "._a.jfif"):
+        (tmp_path / name).touch()
+    inputs = input_files([str(tmp_path)])
+    assert [path.name for path in inputs.paths] == ["a.jfif", "b.JPE", "c.mpo"]
+    assert [(path.name, reason) for path, reason in inputs.skipped] == [("._a.jfif", "not an image")]
+    # one that is named is read, and gives the error
+    assert input_files([str(tmp_path / "._a.jfif")]).paths == [tmp_path / "._a.jfif"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name")
 def test_what_is_no_file_is_skipped(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.jpg")

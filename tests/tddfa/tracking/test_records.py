@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,6 +291,17 @@ def test_a_folder_that_cannot_be_written(tmp_path, suffix):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         Recorder.open(tmp_path / "file" / f"faces{suffix}")
+
+
+def test_an_error_names_the_file_and_no_temporary_one(tmp_path, suffix, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError) as error:
+        Recorder.open(tmp_path / f"faces{suffix}")
+    assert error.value.filename == str(tmp_path / f"faces{suffix}")
 
 
 def test_a_file_that_cannot_be_finished_is_removed(tmp_path, seen, monkeypatch):

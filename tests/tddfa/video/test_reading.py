@@ -337,6 +337,7 @@ def test_a_folder_of_images(tmp_path, caplog):
     (tmp_path / "f3.png").write_bytes(b"no picture")
     (tmp_path / "f4.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "notes.txt").write_text("no picture either")
+    (tmp_path / "._f0.png").write_bytes(b"a sidecar of macOS")
     with open_source(str(tmp_path)) as reader:
         assert (reader.size, reader.fps, reader.count, reader.has_audio) == ((60, 40), None, 6, False)
         seen = list(reader)

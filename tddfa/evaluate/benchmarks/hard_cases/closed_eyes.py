@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared import image_io
-from tddfa._shared.image_io import SUFFIXES
+from tddfa._shared.image_io import has_image_name
 from tddfa.bench.face_landmarker import FaceLandmarker, landmarks_68
 from tddfa.crop import roi_from_landmarks
 from tddfa.datasets import files as sources
@@ -78,7 +78,7 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
         If a file is damaged; the message names it.
     """
     folder, lfpw = setup.data / "cew", setup.data / SPLIT
-    images = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES] if folder.is_dir() else []
+    images = [path for path in folder.iterdir() if has_image_name(path)] if folder.is_dir() else []
     labels = list(lfpw.glob("*.pts")) if lfpw.is_dir() else []
     closed = setup.chosen(part_of_closed(images, split))
     opened = setup.chosen(part_of_lfpw(labels, split))
