@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -282,7 +282,7 @@ class Aligner:
 
     def batch(
         self,
-        images: Sequence[ImageSource],
+        images: Iterable[ImageSource],
         *,
         boxes: Sequence[ArrayLike] | None = None,
         rois: Sequence[Sequence[Roi]] | None = None,
@@ -292,7 +292,7 @@ class Aligner:
 
         Parameters
         ----------
-        images : sequence of ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+        images : iterable of ndarray (h, w, 3) uint8, path, or PIL.Image.Image
             For each, see `__call__`; their sizes may differ.
         boxes : sequence of array_like (n, 4 or 5), optional
             For each image, see `__call__`.
@@ -319,6 +319,7 @@ class Aligner:
         """
         if isinstance(images, str | os.PathLike):
             raise TypeError(f"images: expected a sequence of images, got one path, {os.fspath(images)}")
+        images = list(images)  # an iterator gives them once
         pixels = [as_bgr(f"images[{i}]", image, color) for i, image in enumerate(images)]
         for name, value in (("boxes", boxes), ("rois", rois)):
             if value is not None and len(value) != len(images):

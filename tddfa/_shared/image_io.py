@@ -32,6 +32,8 @@ MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses slightly lar
 _MAX_BYTES = 1 << 30
 _MAX_DECODED_BYTES = 1 << 31  # of an image whose pixels have more than 8 bits
 
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):[/\\]+(.*)", re.IGNORECASE | re.DOTALL)
+
 _QUALITY = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -110,6 +112,9 @@ def content(path: str | os.PathLike[str]) -> bytes:
     except FormatError as error:
         raise ImageError(f"{path}: {error}") from error
     except FileNotFoundError:
+        url = _URL.match(str(path))
+        if url is not None:  # a path has one slash
+            raise ImageError(f"{url[1]}://{url[2]}: expected a file, got a URL; download it") from None
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error

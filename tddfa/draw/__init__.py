@@ -11,6 +11,7 @@ from tddfa.draw._common import Image as Image
 from tddfa.draw.dense import points as points
 from tddfa.draw.detections import boxes as boxes
 from tddfa.draw.head_pose import pose as pose
+from tddfa.draw.six_dof import six_dof as six_dof
 from tddfa.draw.sparse import landmarks as landmarks
 from tddfa.draw.surfaces import Style as Style
 from tddfa.draw.surfaces import depth as depth

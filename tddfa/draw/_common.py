@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,23 @@ from tddfa.types import Mesh
 
 Image = NDArray[np.uint8]
 Background = Literal["image", "black"]
+Item = TypeVar("Item")
 
 SHADOW = (40, 30, 24)
 """BGR of the dark rim that separates lines from the image."""
+
+
+def checked_items(name: str, items: Sequence[Item], kind: type[Item]) -> list[Item]:
+    """Return `items` as a list; raise `TypeError`, which names the argument, if they are not all of a kind."""
+    if isinstance(items, kind):
+        raise TypeError(f"{name}: expected a sequence of {kind.__name__}, got one {kind.__name__}; put it into a list")
+    if not isinstance(items, Iterable):
+        raise TypeError(f"{name}: expected a sequence of {kind.__name__}, got {type(items).__name__}")
+    listed = list(items)
+    for number, item in enumerate(listed):
+        if not isinstance(item, kind):
+            raise TypeError(f"{name}[{number}]: expected a {kind.__name__}, got {type(item).__name__}")
+    return listed
 
 
 def face_size(points: NDArray[np.float32]) -> float:
@@ -34,5 +48,5 @@ def farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:
         low, high = bounds(mesh.vertices)
         return float(np.linalg.norm(high - low))
 
-    listed = [mesh for mesh in meshes if len(mesh.vertices)]
+    listed = [mesh for mesh in checked_items("meshes", meshes, Mesh) if len(mesh.vertices)]
     return listed if len(listed) < 2 else sorted(listed, key=size)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from Sim3DR import bounds
 from tddfa._shared.arrays import checked_image
-from tddfa.draw._common import SHADOW, Image, line_width
+from tddfa.draw._common import SHADOW, Image, checked_items, line_width
 from tddfa.draw._lines import draw_lines
 from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face
@@ -51,7 +51,7 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
     if style not in ("box", "axes"):
         raise ValueError(f"style: expected box or axes, got {style!r}")
     out = checked_image("image", image).copy()
-    heads = [_Head.of(face) for face in faces]
+    heads = [_Head.of(face) for face in checked_items("faces", faces, Face)]
     for head in sorted(heads, key=lambda head: head.size):
         (_draw_box if style == "box" else _draw_axes)(out, head)
     for head in heads:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import covered_window, vertex_normals
-from tddfa import draw
 from tddfa._shared.arrays import checked_image
-from tddfa.draw import Background, Image
+from tddfa.draw._common import Background, Image, checked_items
+from tddfa.draw.surfaces import mesh as draw_mesh
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.six_dof import UNITS_PER_CM, SixDof
 from tddfa.landmarks68 import NOSE_TIP
@@ -82,15 +82,17 @@ def six_dof(
 
     Examples
     --------
-    >>> drawn = six_dof(image, [face], [mesh], [face.six_dof()])
+    >>> from tddfa import draw
+    >>> drawn = draw.six_dof(image, [face], [mesh], [face.six_dof()])
     >>> drawn.shape == image.shape
     True
     """
     checked_image("image", image)
+    faces, meshes = checked_items("faces", faces, Face), checked_items("meshes", meshes, Mesh)
     if not len(faces) == len(meshes) == len(poses):
         raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {len(meshes)}, {len(poses)}")
     # drawing no mesh checks `alpha` and `background`, and returns the canvas
-    out = draw.mesh(image, [], alpha=alpha, background=background)
+    out = draw_mesh(image, [], alpha=alpha, background=background)
     seen = [(face, mesh, pose) for face, mesh, pose in zip(faces, meshes, poses, strict=True) if pose is not None]
     seen.sort(key=lambda head: -head[2].distance)
     boxes, colors = [], _colors([pose.distance for _, _, pose in seen])
@@ -148,7 +150,7 @@ def _draw_surface(out: Image, mesh: Mesh, alpha: float) -> None:
     left, top, width, height = window
     part = out[top : top + height, left : left + width]
     moved = mesh.vertices - np.array([left, top, 0], dtype=np.float32)
-    part[:] = draw.mesh(part, [replace(mesh, vertices=moved, colors=_silver(mesh))], alpha=alpha)
+    part[:] = draw_mesh(part, [replace(mesh, vertices=moved, colors=_silver(mesh))], alpha=alpha)
 
 
 def _silver(mesh: Mesh) -> NDArray[np.float32]:

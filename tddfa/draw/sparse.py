@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa.draw._common import SHADOW, Image, face_size, line_width
+from tddfa.draw._common import SHADOW, Image, checked_items, face_size, line_width
 from tddfa.landmarks68 import CLOSED_PARTS, JAW, PARTS
 from tddfa.types import Face
 
@@ -68,7 +68,7 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
     True
     """
     out = checked_image("image", image).copy()
-    for face in faces:
+    for face in checked_items("faces", faces, Face):
         points = np.clip(face.landmarks[:, :2], -1e6, 1e6)
         size = face_size(face.landmarks)
         width, radius = line_width(size), max(0.5, size / 150)

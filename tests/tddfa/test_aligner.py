@@ -153,6 +153,8 @@ class TestImages:
         (expected,) = aligner(image)
         for faces in (*aligner.batch(sources), *aligner.batch([image[..., ::-1], *sources[1:]], color="rgb")):
             np.testing.assert_array_equal(faces[0].landmarks, expected.landmarks)
+        (faces,) = aligner.batch(source for source in [image])
+        np.testing.assert_array_equal(faces[0].landmarks, expected.landmarks)
 
     def test_bad_ones_are_named(self, aligner, image):
         with pytest.raises(TypeError, match=r"images: expected a sequence of images, got one path, a/photo\.jpg"):

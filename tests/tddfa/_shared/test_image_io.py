@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -214,6 +215,11 @@ class TestWhatIsRefused:
         with pytest.raises(ImageError) as caught:
             image_io.read(path)
         assert str(caught.value) == f"{path}: no such file"
+
+    @pytest.mark.parametrize("kind", [str, Path])
+    def test_url(self, kind):
+        with pytest.raises(ImageError, match=r"^https://example\.com/a\.jpg: expected a file, got a URL; download it$"):
+            image_io.read(kind("https://example.com/a.jpg"))
 
     def test_folder(self, tmp_path):
         with pytest.raises(ImageError) as caught:

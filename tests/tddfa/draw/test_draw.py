@@ -197,6 +197,38 @@ class TestEveryKind:
         with pytest.raises(ValueError, match="background: expected image or black, got 'white'"):
             function(image, [], *arguments, background="white")
 
+    @pytest.mark.parametrize("function", [draw.mesh, draw.depth, draw.depth_px, draw.points])
+    def test_what_is_no_sequence_of_meshes_is_named(self, image, model, function):
+        mesh, face = mesh_of(model), face_of(model)
+        for wrong, words in (
+            (mesh, "meshes: expected a sequence of Mesh, got one Mesh; put it into a list"),
+            ([mesh, face], "meshes[1]: expected a Mesh, got Face"),
+        ):
+            with pytest.raises(TypeError) as caught:
+                function(image, wrong)
+            assert str(caught.value) == words
+
+    @pytest.mark.parametrize("function", [draw.landmarks, draw.pose])
+    def test_what_is_no_sequence_of_faces_is_named(self, image, model, function):
+        face = face_of(model)
+        for wrong, words in (
+            (face, "faces: expected a sequence of Face, got one Face; put it into a list"),
+            (face.landmarks, "faces[0]: expected a Face, got ndarray"),
+            (None, "faces: expected a sequence of Face, got NoneType"),
+        ):
+            with pytest.raises(TypeError) as caught:
+                function(image, wrong)
+            assert str(caught.value) == words
+
+    def test_other_arguments_of_a_wrong_type_are_named(self, image, model):
+        mesh, face = mesh_of(model), face_of(model)
+        with pytest.raises(TypeError, match="faces: expected a sequence of Face, got one Face"):
+            draw.six_dof(image, face, [mesh], [None])
+        with pytest.raises(TypeError, match="meshes: expected a sequence of Mesh, got one Mesh"):
+            draw.six_dof(image, [face], mesh, [None])
+        with pytest.raises(TypeError, match="found: expected Detections, got list"):
+            draw.boxes(image, [face])
+
     @pytest.mark.parametrize("kind", ON_MESHES)
     def test_a_mesh_of_nothing(self, image, model, kind):
         empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))

@@ -1,11 +1,12 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
 from builders import make_face, make_mesh
 from Sim3DR import rasterize
-from tddfa import Camera
-from tddfa.draw import six_dof as draw_6dof
+from tddfa import Camera, draw
 from tddfa.draw.six_dof import format_distance
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.geometry.projected_box import projected_box
@@ -32,9 +33,9 @@ def head(model, yaw=0.0, pitch=0.0, roll=0.0, scale=9.0, at=(250.0, 220.0), trac
     return face, make_mesh(model, face.camera), face.six_dof(points=model.mean)
 
 
-def draw(image, heads, **options):
+def overlay(image, heads, **options):
     faces, meshes, poses = zip(*heads, strict=True) if heads else ((), (), ())
-    return draw_6dof.six_dof(image, faces, meshes, poses, **options)
+    return draw.six_dof(image, faces, meshes, poses, **options)
 
 
 def near(drawn, color, tolerance=40):
@@ -46,7 +47,7 @@ def near(drawn, color, tolerance=40):
 class TestPicture:
     def test_nothing_far_from_the_head_changes(self, image, model):
         face, mesh, pose = head(model, yaw=20, scale=6, at=(130.0, 150.0))
-        result = draw(image, [(face, mesh, pose)])
+        result = overlay(image, [(face, mesh, pose)])
         assert result.shape == image.shape
         assert not np.shares_memory(result, image)
         changed = (result != image).any(axis=-1)
@@ -55,18 +56,18 @@ class TestPicture:
         assert not changed.any()
 
     def test_no_faces(self, image):
-        np.testing.assert_array_equal(draw(image, []), image)
-        assert not draw(image, [], background="black").any()
+        np.testing.assert_array_equal(overlay(image, []), image)
+        assert not overlay(image, [], background="black").any()
 
     def test_a_face_without_a_pose_is_not_drawn(self, image, model):
         face, mesh, _ = head(model)
-        np.testing.assert_array_equal(draw(image, [(face, mesh, None)]), image)
+        np.testing.assert_array_equal(overlay(image, [(face, mesh, None)]), image)
         other = head(model, at=(120.0, 200.0), scale=6)
-        np.testing.assert_array_equal(draw(image, [(face, mesh, None), other]), draw(image, [other]))
+        np.testing.assert_array_equal(overlay(image, [(face, mesh, None), other]), overlay(image, [other]))
 
     def test_the_surface_is_silver_and_where_the_mesh_is(self, image, model):
         _, mesh, _ = given = head(model)
-        result = draw(image, [given], alpha=1, background="black")
+        result = overlay(image, [given], alpha=1, background="black")
         mask = rasterize(mesh.vertices, mesh.triangles, (0, 0, SIZE[1], SIZE[0]), cull="back").mask
         inside = cv2.erode(mask.view(np.uint8), np.ones((7, 7))) > 0
         spread = np.ptp(result.astype(int), axis=-1)
@@ -78,7 +79,7 @@ class TestPicture:
 
     def test_the_box_is_the_projected_one(self, image, model):
         face, mesh, pose = head(model, roll=80)
-        result = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(int)
+        result = overlay(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(int)
         left, top, right, bottom = np.rint(projected_box(pose, face.model_landmarks, SIZE)).astype(int)
         frame = np.zeros(SIZE, np.uint8)
         cv2.rectangle(frame, (left, top), (right, bottom), 1, 1)
@@ -97,7 +98,7 @@ class TestPicture:
     )
     def test_axes_point_where_the_head_does(self, image, model, pose, red, green, blue):
         face, mesh, six = head(model, *pose)
-        result = draw(np.full_like(image, 128), [(face, mesh, six)], background="black").astype(float)
+        result = overlay(np.full_like(image, 128), [(face, mesh, six)], background="black").astype(float)
         tip = face.landmarks[30, :2]
         for color, direction in ((RED, red), (GREEN, green), (BLUE, blue)):
             if direction is not None:
@@ -112,8 +113,8 @@ class TestPicture:
     def test_axes_of_a_head_near_the_camera_do_not_hide_its_face(self, image, model, yaw):
         face, mesh, _ = head(model, yaw=yaw, scale=9)
         pose = face.six_dof(Intrinsics.centered(120, SIZE), points=model.mean)
-        drawn = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
-        box = draw_6dof.projected_box(pose, face.model_landmarks, SIZE)
+        drawn = overlay(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
+        box = projected_box(pose, face.model_landmarks, SIZE)
         for color in (RED, GREEN):
             places = np.argwhere(near(drawn, color))
             assert len(places)
@@ -125,16 +126,16 @@ class TestPicture:
         tips = []
         for focal in (300, 1e5):
             pose = face.six_dof(Intrinsics.centered(focal, SIZE), points=model.mean)
-            drawn = draw(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
+            drawn = overlay(np.zeros_like(image), [(face, mesh, pose)], alpha=0).astype(float)
             # the face looks to the left and at the viewer: the red axis points to the viewer, and so does its tip
             tips.append(int(near(drawn, RED).sum()))
         assert tips[0] > 1.15 * tips[1]
 
     def test_the_nearer_head_is_drawn_over_the_farther(self, image, model):
         far, close = head(model, scale=7, at=(230.0, 200.0)), head(model, scale=9, at=(270.0, 210.0))
-        result = draw(image, [close, far], alpha=1)
-        np.testing.assert_array_equal(result, draw(image, [far, close], alpha=1))
-        alone = draw(image, [close], alpha=1)
+        result = overlay(image, [close, far], alpha=1)
+        np.testing.assert_array_equal(result, overlay(image, [far, close], alpha=1))
+        alone = overlay(image, [close], alpha=1)
         mask = rasterize(close[1].vertices, close[1].triangles, (0, 0, SIZE[1], SIZE[0]), cull="back").mask
         inside = cv2.erode(mask.view(np.uint8), np.ones((9, 9))) > 0
         inside[:110] = False  # the label of the farther head
@@ -146,7 +147,7 @@ class TestPicture:
         large, small = head(model, scale=9, at=(260.0, 210.0)), head(model, scale=8, at=(240.0, 205.0))
         farther = large[0].six_dof(Intrinsics.centered(5000, SIZE), points=model.mean)
         moved = (large[0], large[1], farther)
-        result, alone = draw(image, [moved, small], alpha=1), draw(image, [small], alpha=1)
+        result, alone = overlay(image, [moved, small], alpha=1), overlay(image, [small], alpha=1)
         center = small[0].landmarks[33, :2].astype(int)
         window = np.s_[center[1] + 4 : center[1] + 30, center[0] - 25 : center[0] - 5]
         assert np.abs(result[window].astype(int) - alone[window]).mean() < 2
@@ -154,28 +155,30 @@ class TestPicture:
     @pytest.mark.parametrize("at", [(-900.0, 240.0), (5000.0, 50.0), (-20.0, 395.0), (499.0, 0.0)])
     @pytest.mark.parametrize("scale", [0.3, 2, 30])
     def test_at_the_border_and_outside(self, image, model, at, scale):
-        assert draw(image, [head(model, yaw=30, scale=scale, at=at)]).shape == image.shape
+        assert overlay(image, [head(model, yaw=30, scale=scale, at=at)]).shape == image.shape
 
     @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (300, 1, 3), (7, 5, 3)])
     def test_small_images(self, model, shape):
         grey = np.full(shape, 77, np.uint8)
-        assert draw(grey, [head(model, at=(2.0, 2.0))]).shape == shape
+        assert overlay(grey, [head(model, at=(2.0, 2.0))]).shape == shape
         assert (grey == 77).all()
 
     def test_strided_images(self, image, model):
         for view in (image[::-1], image[..., ::-1], np.asfortranarray(image)):
-            np.testing.assert_array_equal(draw(view, [head(model)]), draw(np.ascontiguousarray(view), [head(model)]))
+            np.testing.assert_array_equal(
+                overlay(view, [head(model)]), overlay(np.ascontiguousarray(view), [head(model)])
+            )
 
     def test_wrong_arguments_are_named(self, image, model):
         face, mesh, _ = head(model)
         with pytest.raises(ValueError, match="meshes, poses: expected one for each of 1 faces"):
-            draw_6dof.six_dof(image, [face], [mesh], [])
+            draw.six_dof(image, [face], [mesh], [])
         with pytest.raises(ValueError, match="alpha"):
-            draw(image, [head(model)], alpha=2)
+            overlay(image, [head(model)], alpha=2)
         with pytest.raises(ValueError, match="background"):
-            draw(image, [], background="white")
+            overlay(image, [], background="white")
         with pytest.raises(TypeError, match="image"):
-            draw(image.astype(float), [])
+            overlay(image.astype(float), [])
 
 
 class TestWords:
@@ -197,7 +200,7 @@ class TestWords:
     def plate(self, image, model, **options):
         """Part of the image above the box that a label darkens."""
         given = head(model, **options)
-        result = draw(np.full_like(image, 200), [given], alpha=0)
+        result = overlay(np.full_like(image, 200), [given], alpha=0)
         top = int(projected_box(given[2], given[0].model_landmarks, SIZE)[1])
         return int((result[: top - 2] < 60).all(axis=-1).sum())
 
@@ -211,16 +214,17 @@ class TestWords:
 
     def test_labels_of_a_crowd_do_not_overlap(self, image, model, monkeypatch):
         plates = []
-        original = draw_6dof._write
+        module = sys.modules["tddfa.draw.six_dof"]  # the function has its name in tddfa.draw
+        original = module._write
 
         def record(out, written, *rest):
             before = written.copy()
             original(out, written, *rest)
             plates.append(written & ~before)
 
-        monkeypatch.setattr(draw_6dof, "_write", record)
+        monkeypatch.setattr(module, "_write", record)
         heads = [head(model, scale=3.5 + 0.01 * k, at=(60.0 + 21 * k, 150.0 + 3 * k)) for k in range(18)]
-        draw(image, heads)
+        overlay(image, heads)
         made = [plate for plate in plates if plate.any()]
         assert 3 < len(made) < 18
         assert np.sum(made, axis=0).max() == 1

@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 
 from builders import without_volumes
 from tddfa import Decoder, draw
-from tddfa.draw import six_dof as draw_6dof
 from tddfa.face_crops.aligned import five_points
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.outputs import DEPTH_STEPS_PER_PX, KINDS, Options, Outputs, image_kinds
@@ -66,7 +65,7 @@ def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
         "depth": draw.depth(two_people, meshes, background="black"),
         "pncc": draw.pncc(two_people, meshes, aligner.face_model.normalized_coordinates, background="black"),
         "pose": draw.pose(two_people, faces, style="axes"),
-        "6dof": draw_6dof.six_dof(
+        "6dof": draw.six_dof(
             two_people, faces, meshes, [aligner.decoder.six_dof(f) for f in faces], alpha=0.3, background="black"
         ),
     }
