@@ -14,9 +14,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tddfa._shared.files import is_sidecar, safe_stem
+from tddfa._shared.terminal.parser import UsageError
 from tddfa.cli._common import integer, print_error
 
 ALL_PAGES = "all"
+_OUTPUT_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".mp4", ".mov", ".avi", ".mkv", ".webm",
+    ".json", ".jsonl", ".csv", ".npz", ".ply", ".obj", ".glb",
+)  # fmt: skip
 _MAX_PAGE = 10_000
 
 
@@ -211,7 +216,11 @@ def check_folder(option: str, path: Path) -> None:
     ------
     ValueError
         If `path` or a folder above it is a file, or cannot be written; the message names it.
+    UsageError
+        If there is no such folder yet, and its name is that of an image, a video or another output.
     """
+    if path.suffix.lower() in _OUTPUT_SUFFIXES and not path.exists():
+        raise UsageError(f"{option}: expected a folder, got the name of a file: {path}")
     existing = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
     if not existing.is_dir():
         raise ValueError(f"{option}: {existing} is not a folder")

@@ -236,7 +236,8 @@ class _Run:
     def print_results(self, tracker: Tracker, *, interrupted: bool) -> None:
         """Print how many frames and faces there were, the jitter, and the files."""
         print_line(
-            f"{self.reader.name}: {self.frames} frames, {self.frames_with_faces} with faces, "
+            f"{self.reader.name}: {'1 frame' if self.frames == 1 else f'{self.frames} frames'}, "
+            f"{self.frames_with_faces} with faces, "
             f"{'1 track' if len(self.tracks) == 1 else f'{len(self.tracks)} tracks'} "
             f"({self.seconds:.1f} s, {self.frames / max(self.seconds, 1e-9):.0f} fps, {self.aligner.device})"
         )

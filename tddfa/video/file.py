@@ -96,6 +96,8 @@ class FileReader(Reader):
         elif container.duration is not None:
             seconds = container.duration / av.time_base
         self._end = None if stream.duration is None else seconds
+        if stream.duration is None and seconds and len(container.streams) == 1:  # sound may be longer than the video
+            self._end = seconds - max(self._origin or 0.0, 0.0)  # Matroska counts from 0, not from the first frame
         if not self.live:
             self.count = stream.frames or (round(seconds * self.fps) if seconds and self.fps else None) or None
         self.has_audio = any(isinstance(other, av.AudioStream) for other in container.streams)

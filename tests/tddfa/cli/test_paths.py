@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tddfa._shared.terminal.parser import UsageError
 from tddfa.cli._paths import Photo, check_file, check_folder, input_files, output_stems, photos, source_stem
 
 
@@ -94,6 +95,16 @@ def test_a_file_is_no_folder_and_a_folder_no_file(tmp_path):
         check_file("--json", file / "a.json")
     with pytest.raises(ValueError, match=rf"^--json: {tmp_path} is a folder$"):
         check_file("--json", tmp_path)
+
+
+def test_a_new_folder_has_no_name_of_a_file(tmp_path):
+    for name in ("out.jpg", "take.MP4", "face.obj"):
+        with pytest.raises(UsageError, match=rf"^--out: expected a folder, got the name of a file: \S*{name}$"):
+            check_folder("--out", tmp_path / name)
+    for name in ("results.v2", "out.jpg"):
+        (tmp_path / name).mkdir()
+        check_folder("--out", tmp_path / name)
+    check_folder("--out", tmp_path / "results.v3")
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")

@@ -177,6 +177,27 @@ def test_the_readable_part_of_a_truncated_video_is_read(tmp_path, short_video, c
         list(frames(path))
 
 
+@pytest.mark.parametrize("start", [0, 3000])  # ms
+def test_a_truncated_matroska_file_is_reported_and_a_whole_one_is_not(tmp_path, caplog, start):
+    whole = tmp_path / "whole.mkv"
+    with av.open(str(whole), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for i in range(75):
+            frame = av.VideoFrame.from_ndarray(moving_square(i, 160, 120), format="bgr24")
+            frame.pts, frame.time_base = start + 40 * i, Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    assert len(list(frames(whole))) == 75
+    assert not caplog.records
+    data = whole.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    assert 10 <= len(list(frames(tmp_path / "cut.mkv"))) <= 65
+    assert "cut.mkv: the file is cut short: " in caplog.text
+    assert caplog.text.rstrip().endswith("of 3.0 s")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
