@@ -198,6 +198,8 @@ class Face:
     Examples
     --------
     >>> face = aligner(image)[0]
+    >>> face
+    Face(box=[178 82 273 187], score=1.000)
     >>> face.landmarks.shape, face.image_size
     ((68, 3), (512, 512))
     >>> abs(round(face.camera.euler_degrees().yaw)) < 3
@@ -229,6 +231,12 @@ class Face:
         if self.detected_points is not None:
             points = checked("Face.detected_points", self.detected_points, (5, 2))
             object.__setattr__(self, "detected_points", points)
+
+    def __repr__(self) -> str:
+        """Return one line: all arrays would be 200."""
+        box = " ".join(f"{value:.0f}" for value in self.box)
+        track = "" if self.track_id is None else f", track_id={self.track_id}"
+        return f"Face(box=[{box}], score={self.score:.3f}{track})"
 
     @property
     def model_landmarks(self) -> NDArray[np.float64]:
@@ -430,6 +438,10 @@ class Mesh:
     opacity: NDArray[np.float32] | None = None
     tone: NDArray[np.float32] | None = None
     part: NDArray[np.uint8] | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: all arrays would be 50."""
+        return f"Mesh({len(self.vertices)} vertices, {len(self.triangles)} triangles)"
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""

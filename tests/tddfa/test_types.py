@@ -90,6 +90,11 @@ class TestRoi:
 
 
 class TestFace:
+    def test_it_prints_as_one_line(self):
+        assert repr(face()) == "Face(box=[1 2 3 4], score=0.900, track_id=7)"
+        changed = replace(face(), box=np.array([1.2, -2.6, 30, 4]), score=0.98765, track_id=None)
+        assert repr(changed) == "Face(box=[1 -3 30 4], score=0.988)"
+
     def test_it_is_small_and_pickles(self):
         data = pickle.dumps(face())
         assert len(data) < 4000
@@ -169,6 +174,9 @@ class TestFrozen:
 
 
 class TestMesh:
+    def test_it_prints_as_one_line(self):
+        assert repr(Mesh(np.zeros((4, 3)), [[0, 1, 2]])) == "Mesh(4 vertices, 1 triangles)"
+
     def test_right_arrays_are_kept(self):
         vertices, triangles = np.zeros((3, 3), np.float32), np.array([[0, 1, 2]], np.int32)
         mesh = Mesh(vertices, triangles)
