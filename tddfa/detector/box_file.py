@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,7 +116,7 @@ class BoxFile:
         if not rows.size:
             return np.zeros((0, 4))
         if rows.ndim != 2 or rows.shape[1] not in _WIDTHS:
-            raise ConfigError(f"{where}expected rows x1 y1 x2 y2, in px")
+            raise ConfigError(f"{where}expected rows x1 y1 x2 y2, in px, got {reprlib.repr(_first_bad(content))}")
         return rows
 
     def __call__(self, _image: NDArray[np.uint8], name: str | os.PathLike[str] | None = None) -> Detections:
@@ -138,12 +139,22 @@ class BoxFile:
         """
         rows = self.rows(name)
         # NaN is not less
-        if not ((np.abs(rows) < _MAX_NUMBER).all() and (rows[:, :2] < rows[:, 2:4]).all()):
-            raise ConfigError(f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2")
+        right = (np.abs(rows) < _MAX_NUMBER).all(axis=1) & (rows[:, :2] < rows[:, 2:4]).all(axis=1)
+        if not right.all():
+            got = " ".join(f"{value:g}" for value in rows[right.argmin(), :4])
+            raise ConfigError(f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2, got {got}")
         numbers = rows.astype(np.float32)
         scores = numbers[:, 4] if rows.shape[1] > 4 else np.ones(len(rows), np.float32)
         found = Detections(numbers[:, :4], scores, numbers[:, 5:].reshape(-1, 5, 2) if rows.shape[1] == 15 else None)
         return found[found.scores >= self.score]
+
+
+def _first_bad(content: Any) -> Any:
+    """First row that has a wrong number of values, or not as many as the first; the content where there are no rows."""
+    if not isinstance(content, list) or not isinstance(content[0], list) or len(content[0]) not in _WIDTHS:
+        return content[0] if isinstance(content, list) else content
+    rows = (row for row in content if not isinstance(row, list) or len(row) != len(content[0]))
+    return next(rows, content)
 
 
 def _lines(text: str) -> list[list[float]]:
