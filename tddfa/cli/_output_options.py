@@ -10,7 +10,7 @@ import argparse
 import difflib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +124,13 @@ class _Kinds(argparse.Action):
         words = list(values)
         count = next((number for number, word in enumerate(words) if not _kinds(word)), len(words))
         if not count:
-            raise argparse.ArgumentError(self, f"expected one or more of {', '.join(KINDS)}, got {words[0]!r}")
+            hint = _hint(words[0], KINDS)
+            raise argparse.ArgumentError(self, f"expected one or more of {', '.join(KINDS)}, got {words[0]!r}{hint}")
         other = words[count] if count < len(words) else ""
-        near = difflib.get_close_matches(other.lower(), KINDS, n=1)
-        if near and re.fullmatch(r"\w+", other) and not Path(other).exists():
+        hint = _hint(other, KINDS)
+        if hint and re.fullmatch(r"\w+", other) and not Path(other).exists():
             raise argparse.ArgumentError(
-                self, f"expected a kind or an input after {words[count - 1]}, got {other!r}; did you mean {near[0]}?"
+                self, f"expected a kind or an input after {words[count - 1]}, got {other!r}{hint}"
             )
         before = getattr(namespace, self.dest)
         kinds = [] if before is self.default else list(before)
@@ -151,8 +152,15 @@ def _image_kind(text: str) -> str:
     from tddfa.outputs import image_kinds
 
     if text.lower() not in image_kinds():
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(image_kinds())}, got {text!r}")
+        hint = _hint(text, image_kinds())
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(image_kinds())}, got {text!r}{hint}")
     return text.lower()
+
+
+def _hint(word: str, names: Iterable[str]) -> str:
+    """End of a message about a word: the name that is nearest to it."""
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def kinds_help(parser: argparse.ArgumentParser, *, files: bool) -> str:

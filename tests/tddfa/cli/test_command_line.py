@@ -98,6 +98,10 @@ class TestInputs:
         monkeypatch.chdir(tmp_path)
         error = wrong(capsys, "image", "-o", "3d", "poes")[-1]
         assert error.endswith("expected a kind or an input after 3d, got 'poes'; did you mean pose?")
+        for command in ("image", "video"):
+            assert wrong(capsys, command, "-o", "2d_sparce", "a.jpg")[-1].endswith(
+                "'2d_sparce'; did you mean 2d_sparse?"
+            )
         assert f"expected one or more of {', '.join(KINDS)}, got 'a.jpg'" in wrong(capsys, "image", "-o", "a.jpg")[-1]
 
     def test_a_file_whose_name_is_nearly_a_kind(self, parsed, tmp_path, monkeypatch):
