@@ -34,6 +34,8 @@ STYLE = """
 .shapes .bar s { text-decoration: none; text-align: right; font-variant-numeric: tabular-nums;
   color: var(--body-text-color-subdued); }
 .results button.label-clear-button { display: none; }
+#video-source .video-container > .wrap { min-height: 0; }
+.gradio-container fieldset label:has(:focus-visible) { outline: 2px solid var(--color-accent); outline-offset: 2px; }
 .state { min-height: 3.2rem; }
 .state p { margin: 0 0 .4rem; }
 .state [role=progressbar] { height: .6rem; border-radius: .3rem; background: var(--border-color-primary);
