@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from tddfa.model.assets import data_folder
 from tddfa.serve.engine import Engine
 from tddfa.serve.page.guard import is_inside
 from tddfa.serve.page.jobs import PageError, photo, photo_kinds, video_kinds, video_steps
-from tddfa.serve.page.view import faces_table, progress_bar, shape_bars, tracks_table
+from tddfa.serve.page.order import Line, Newest
+from tddfa.serve.page.view import count_of, faces_table, note, progress_bar, shape_bars, tracks_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ EXAMPLES = "examples"
 
 _HEIGHT = 380  # of pictures, px
 _UPDATES = 100  # of a progress bar: every percent
+_POLL_SECONDS = 0.3  # of a video that waits
+_MAX_WAITING = 16  # videos that see how many are before them: each takes a thread of gradio's 40
+_RUNS = "A video of this page is being tracked: wait for its end, or cancel it."
 _DEFAULT_KINDS = ("2d_sparse", "3d", "pose", "glb")
 
 
@@ -46,6 +50,7 @@ class Layout:
         self._photos = photo_kinds(engine.aligner)
         self._videos = video_kinds(engine.aligner)
         self._cancelled: dict[str | None, threading.Event] = {}  # of the videos that run, by the session of the page
+        self._line = Line()  # of the videos of all pages: one is tracked at a time
 
     def build(self) -> gr.Blocks:
         """Return the page."""
@@ -100,13 +105,30 @@ class Layout:
                 files = self._files(name)
         bars = gr.HTML(elem_id=f"{name}-shapes", elem_classes="shapes", visible=has_mesh)
         outputs = [pictures, mesh, table, files, bars]
+        newest = Newest()
+
+        def find(upload: str | None, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
+            return self._photo(upload, chosen, newest, request.session_hash)
+
+        def replaced(upload: str | None, request: gr.Request) -> tuple[Any, ...]:
+            newest.replace(request.session_hash, upload)
+            return _no_photo()
+
+        def pick(index: int, request: gr.Request) -> tuple[Any, ...]:
+            path = str(examples[index])
+            return path, *replaced(path, request)
+
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [pictures]}
+        # who clicks again while a photo is aligned has chosen another one
+        shown: dict[str, Any] = {
+            "api_visibility": "private", "show_progress_on": [pictures], "trigger_mode": "always_last",
+        }  # fmt: skip
         every.click(lambda: self._photos, None, kinds, **hidden)
-        run.click(self._photo, [source, kinds], outputs, **shown)
+        source.input(replaced, source, outputs, **hidden)
+        run.click(find, [source, kinds], outputs, **shown)
         if dataset is not None:
-            picked = dataset.click(_nth(examples), dataset, source, **hidden)
-            picked.then(self._photo, [source, kinds], outputs, **shown)
+            picked = dataset.click(pick, dataset, [source, *outputs], **hidden)
+            picked.success(find, [source, kinds], outputs, **shown)
 
     def _video_tab(self) -> None:
         examples = self._examples("videos/*.mp4")
@@ -126,13 +148,24 @@ class Layout:
                 files = self._files("video")
         outputs = [state, result, table, files, run, cancel]
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        settings = hidden | {"concurrency_limit": 1, "concurrency_id": "video"}
-        runs = [run.click(self._video, [source, kind], outputs, **settings)]
+        # all begin at once, and wait in line where they can say so and be cancelled
+        settings = hidden | {"concurrency_limit": _MAX_WAITING, "concurrency_id": "video"}
+
+        def replaced(request: gr.Request) -> tuple[Any, ...]:
+            return (gr.skip(),) * 4 if request.session_hash in self._cancelled else _no_video()
+
+        def refuse(request: gr.Request) -> None:
+            with _as_errors():
+                if request.session_hash in self._cancelled:
+                    raise PageError(_RUNS)
+
+        source.input(replaced, None, outputs[:4], **hidden)
+        run.click(self._video, [source, kind], outputs, **settings)
         if dataset is not None:
-            picked = dataset.click(_nth(examples), dataset, source, **hidden)
-            runs.append(picked.then(self._video, [source, kind], outputs, **settings))
-        for event in runs:
-            event.failure(lambda: ("", *_buttons(running=False)), None, [state, run, cancel], **hidden)
+            # by itself: gradio covers the outputs of an event that fails
+            free = dataset.click(refuse, None, None, **hidden)
+            picked = free.success(lambda index: str(examples[index]), dataset, source, **hidden)
+            picked.success(self._video, [source, kind], outputs, **settings)
         # Not by `cancels`: what the cancelled run still sends could arrive after, and hide, that it was cancelled.
         cancel.click(self._cancel, None, cancel, **hidden)
 
@@ -155,9 +188,20 @@ class Layout:
             label="Examples", elem_id=f"{name}-examples",
         )  # fmt: skip
 
-    def _photo(self, upload: str | None, kinds: list[str]) -> tuple[Any, ...]:
-        with _as_errors():
-            result = photo(self._engine, self._own(upload, "photo"), kinds, self._folder)
+    def _photo(self, upload: str | None, kinds: list[str], newest: Newest, page: str | None) -> tuple[Any, ...]:
+        started = newest.start(page, upload)
+        reason = ""
+        try:
+            with _as_errors():
+                result = photo(self._engine, self._own(upload, "photo"), kinds, self._folder)
+        except gr.Error as error:
+            reason = error.message
+        if not newest.finish(page, started):
+            return (gr.skip(),) * 5  # another photo is there meanwhile
+        if reason:
+            # not raised: gradio would leave the results of the photo before
+            gr.Warning(reason, title="Error")
+            return _no_photo(note(reason))
         pictures = [(str(path), name) for path, name in result.pictures]
         mesh = None if result.mesh is None else str(result.mesh)
         files = [str(path) for path in result.files] or None
@@ -173,19 +217,36 @@ class Layout:
         return gr.Button(interactive=False)
 
     def _video(self, upload: str | None, kind: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        cancelled = threading.Event()
         with _as_errors():
-            steps = video_steps(self._engine, self._own(upload, "video"), kind, self._folder)
-            cancelled = self._cancelled[request.session_hash] = threading.Event()
-            shown = -1
-            try:
-                yield (progress_bar("Reading the video.", 0, None), None, "", None, *_buttons(running=True))
-                for step in steps:
+            if self._cancelled.setdefault(request.session_hash, cancelled) is not cancelled:
+                raise PageError(_RUNS)
+        try:
+            with _as_errors(), self._line.place() as before:
+                yield (*_no_video(progress_bar("Reading the video.", 0, None)), *_buttons(running=True))
+                yield from self._tracked(self._own(upload, "video"), kind, before, cancelled)
+        except gr.Error as error:
+            yield (*_no_video(f"<p>{error.message}</p>"), *_buttons(running=False))
+            raise
+        finally:
+            del self._cancelled[request.session_hash]
+
+    def _tracked(
+        self, upload: Path, kind: str, before: Callable[[], int], cancelled: threading.Event
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what the page shows of a video, from the wait for those before it to its files."""
+        while (count := before()) and not cancelled.is_set():
+            yield (progress_bar(f"Waiting: {count_of(count, 'video')} before this one.", 0, None), *[gr.skip()] * 5)
+            cancelled.wait(_POLL_SECONDS)
+        if not cancelled.is_set():
+            with closing(video_steps(self._engine, upload, kind, self._folder)) as steps:
+                shown = -1
+                for step in steps:  # to its end: only then the files stay
                     percent = _UPDATES * step.done // max(step.total or step.done, 1)
                     if cancelled.is_set():
-                        steps.close()
-                        yield ("<p>Cancelled.</p>", *[gr.skip()] * 3, *_buttons(running=False))
-                    elif step.files:
-                        text = f"{step.done} frames, {len(step.tracks)} tracks."
+                        break
+                    if step.files:
+                        text = f"{count_of(step.done, 'frame')}, {count_of(len(step.tracks), 'track')}."
                         yield (
                             progress_bar(text, 1, 1), str(step.files[0]), tracks_table(step.tracks, step.done),
                             [str(path) for path in step.files], *_buttons(running=False),
@@ -195,9 +256,9 @@ class Layout:
                         of = "" if step.total is None else f" of {step.total}"
                         text = f"Frame {step.done}{of}, faces: {step.faces}."
                         yield (progress_bar(text, step.done, step.total), *[gr.skip()] * 5)
-            finally:
-                steps.close()
-                self._cancelled.pop(request.session_hash, None)
+                else:
+                    return
+        yield (*_no_video("<p>Cancelled.</p>"), *_buttons(running=False))
 
     def _own(self, upload: str | None, what: str) -> Path:
         if upload is None:
@@ -211,8 +272,14 @@ def _path_of(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def _nth(examples: list[Path]) -> Callable[[int], str]:
-    return lambda index: str(examples[index])
+def _no_photo(text: str = "") -> tuple[Any, ...]:
+    """The results of a photo, all empty, with a text in the place of its table."""
+    return None, None, text, None, ""
+
+
+def _no_video(text: str = "") -> tuple[Any, ...]:
+    """The results of a video, all empty, below a text."""
+    return text, None, "", None
 
 
 def _first(pictures: list[tuple[str, str]]) -> int | None:

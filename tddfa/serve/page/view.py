@@ -69,6 +69,30 @@ def theme() -> gr.themes.Base:
     )  # fmt: skip
 
 
+def note(text: str) -> str:
+    """Return a sentence, which is HTML already, below a table or in its place.
+
+    Examples
+    --------
+    >>> from tddfa.serve.page.view import note
+    >>> note("No face was found.")
+    '<p class="note">No face was found.</p>'
+    """
+    return f'<p class="note">{text}</p>'
+
+
+def count_of(count: int, name: str) -> str:
+    """Return a number with the name of what it counts.
+
+    Examples
+    --------
+    >>> from tddfa.serve.page.view import count_of
+    >>> count_of(1, "track"), count_of(24, "frame")
+    ('1 track', '24 frames')
+    """
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+
+
 def faces_table(records: Sequence[dict[str, Any]]) -> str:
     """Return the table of the faces, from the records of `Face.to_dict`.
 
@@ -79,14 +103,14 @@ def faces_table(records: Sequence[dict[str, Any]]) -> str:
     (True, 3)
     """
     if not records:
-        return '<p class="note">No face was found.</p>'
+        return note("No face was found.")
     head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
     rows = "".join(_row(number, record) for number, record in enumerate(records, 1))
     assumed = any(record["six_dof"] and record["six_dof"]["intrinsics"]["assumed"] for record in records)
-    note = "Angles in degrees, relative to the line of sight; size of the box in pixels."
+    legend = "Angles in degrees, relative to the line of sight; size of the box in pixels."
     if assumed:
-        note += " Distances assume a usual lens and a head of average size."
-    return f'<table class="long"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table><p class="note">{note}</p>'
+        legend += " Distances assume a usual lens and a head of average size."
+    return f'<table class="long"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note(legend)}'
 
 
 def _row(number: int, record: dict[str, Any]) -> str:
@@ -158,6 +182,6 @@ def tracks_table(tracks: dict[int, int], frames: int) -> str:
     True
     """
     if not tracks:
-        return '<p class="note">No face was found.</p>'
+        return note("No face was found.")
     rows = "".join(f"<tr><td>{track}</td><td>{count} of {frames}</td></tr>" for track, count in sorted(tracks.items()))
     return f"<table><thead><tr><th>Track</th><th>Frames</th></tr></thead><tbody>{rows}</tbody></table>"

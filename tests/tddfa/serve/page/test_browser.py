@@ -261,6 +261,30 @@ def test_a_video_with_its_progress_and_one_that_is_cancelled(page, long_clip, cl
         assert b"\ntddfa_requests_in_flight 0.0" in answer.read()
 
 
+def test_a_second_video_waits_in_line(browser, service, long_clip, clip):
+    with opened(browser, service) as first, opened(browser, service) as second:
+        for page, path in ((first, long_clip), (second, clip)):
+            page.get_by_role("tab", name="Video").click()
+            choose(page, "video", path)
+        first.click("#video-run")
+        first.wait_for_selector("#video-cancel:enabled")
+        # an example does not take the place of a video that is tracked
+        first.locator("#video-examples button").click()
+        assert toast(first) == "A video of this page is being tracked: wait for its end, or cancel it."
+        assert first.locator("#video-source video").get_attribute("src").endswith("/long.mp4")
+        for end in (second, first):
+            second.click("#video-run")
+            second.get_by_text("Waiting: 1 video before this one.").wait_for()
+            end.click("#video-cancel")
+            end.get_by_text("Cancelled.").wait_for()
+        second.wait_for_selector("#video-tracks table")
+        assert len(downloads(second, "video")) == 3
+        # the results go with their video
+        second.locator("#video-source [aria-label=Clear]").click()
+        second.wait_for_selector("#video-tracks table", state="detached")
+        assert second.locator("#video-files [data-testid=download-link]").count() == 0
+
+
 def png_header(width, height):
     chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IEND", b"")
     packed = (struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks)
@@ -275,12 +299,29 @@ def test_what_is_no_photo_gets_a_sentence_and_the_next_one_works(page, root):
         choose(page, "photo", ("me.png", content))
         page.click("#photo-run")
         assert toast(page) == sentence
+        assert page.locator("#photo-faces").inner_text().strip() == sentence  # it stays
         page.locator("#photo-source [aria-label='Remove Image']").click()
+        page.wait_for_function("document.querySelector('#photo-faces').innerText.trim() == ''")
     page.click("#photo-run")
     assert toast(page) == "Choose a photo first."
     page.locator("#photo-examples button").first.click()  # an example
     page.wait_for_selector("#photo-faces table")
     assert page.locator("#photo-pictures img").count() > 1
+    # the results go with their photo
+    page.locator("#photo-source [aria-label='Remove Image']").click()
+    page.wait_for_selector("#photo-faces table", state="detached")
+    for part in ("#photo-pictures img", "#photo-files [data-testid=download-link]", "#photo-shapes .bar"):
+        page.wait_for_function(f"document.querySelectorAll('{part}').length == 0")
+
+
+def test_the_last_of_three_examples_is_shown(page):
+    examples = page.locator("#photo-examples button")
+    for number in (0, 2, 1):
+        examples.nth(number).click()
+        time.sleep(0.3)
+    page.locator("#photo-files", has_text="grace_hopper").wait_for()
+    assert "grace_hopper" in page.locator("#photo-source img").first.get_attribute("src")
+    assert page.locator("#photo-faces tbody tr").count() == 1
 
 
 def test_two_browsers_at_once(browser, service, root):

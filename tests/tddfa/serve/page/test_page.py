@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tddfa.serve.engine import Engine
 from tddfa.serve.limits import Limits
 from tddfa.serve.page import add_page, jobs
 from tddfa.serve.page.guard import PATTERNS, Guard, is_inside, without_addresses
+from tddfa.serve.page.order import Line, Newest
 
 LIMITS = Limits(bytes=3 * 10**5, pixels=10**6, video_seconds=11)
 CALL = "/gradio_api/queue/join"
@@ -271,3 +273,35 @@ class TestJobs:
         engine = Engine(aligner, Limits(requests=1))
         with engine.place(), pytest.raises(jobs.PageError, match=r"^Expected at most 1 requests at a time\.$"):
             jobs.photo(engine, photo, ["pose"], tmp_path)
+
+
+def test_who_leaves_the_line_lets_the_others_move_up():
+    line = Line()
+    with ExitStack() as first, ExitStack() as second, ExitStack() as third:
+        before = [held.enter_context(line.place()) for held in (first, second, third)]
+        assert [count() for count in before] == [0, 1, 2]
+        second.close()
+        assert [before[0](), before[2]()] == [0, 1]
+        first.close()
+        assert before[2]() == 0
+
+
+class TestNewest:
+    def test_only_the_result_of_the_last_run_of_a_page_counts(self):
+        newest = Newest()
+        first, other = newest.start("a", "1.jpg"), newest.start("b", "1.jpg")
+        second = newest.start("a", "2.jpg")
+        assert not newest.finish("a", first)
+        assert newest.finish("a", second)
+        assert newest.finish("b", other)
+        assert not newest.finish("a", second)  # nothing is kept of a run that ended
+
+    def test_another_photo_takes_the_place_of_a_run_and_the_same_one_does_not(self):
+        newest = Newest()
+        first = newest.start("a", "1.jpg")
+        newest.replace("a", "1.jpg")
+        assert newest.finish("a", first)
+        second = newest.start("a", "1.jpg")
+        newest.replace("a", None)
+        assert not newest.finish("a", second)
+        newest.replace("a", "2.jpg")
