@@ -37,8 +37,16 @@ def face_size(points: NDArray[np.float32]) -> float:
     return float((high - low)[:2].max())
 
 
+# px: lines and dots get no wider on faces that are larger than any image
+_WIDEST_AT = 100_000.0
+
+
 def line_width(size: float) -> int:
-    return max(1, round(size / 220))
+    return max(1, round(min(size, _WIDEST_AT) / 220))
+
+
+def dot_radius(size: float) -> float:
+    return max(0.5, min(size, _WIDEST_AT) / 150)
 
 
 def farthest_first(meshes: Sequence[Mesh]) -> list[Mesh]:

@@ -25,7 +25,8 @@ _FAR_TO_NEAR = np.array(
 # The depth test renders the face at most this large. A vertex this far behind the nearest surface, a fraction of the
 # face's size, is hidden.
 _DEPTH_TEST_PX, _HIDDEN_FROM = 160, 0.02
-_MAX_STAMP_PX = 16  # reach of dots that are drawn pixel by pixel of all dots at once
+_MAX_REACH = 16  # px, of dots that are drawn pixel by pixel of all dots at once
+_FARTHEST = 1e9  # px: a dot farther from the image is not in it
 
 
 def points(image: Image, meshes: Sequence[Mesh]) -> Image:
@@ -44,34 +45,35 @@ def points(image: Image, meshes: Sequence[Mesh]) -> Image:
     for mesh in farthest_first(meshes):
         spacing = max(_MIN_SPACING_PX, _SPACING * face_size(mesh.vertices))
         chosen = _spread_out(mesh.vertices[:, :2], np.flatnonzero(_visible(mesh)), spacing)
-        centers = np.rint(mesh.vertices[chosen, :2]).astype(np.intp)
+        centers = np.rint(np.clip(mesh.vertices[chosen, :2], -_FARTHEST, _FARTHEST)).astype(np.intp)
         colors = _colors(mesh.vertices[:, 2], chosen)
-        stamp = _Stamp.disc(_RADIUS * spacing, _RIM * spacing)
-        inside = ((centers >= -stamp.reach) & (centers < np.add(out.shape[1::-1], stamp.reach))).all(axis=1)
+        dot = _Dot(_RADIUS * spacing, _RIM * spacing)
+        inside = ((centers >= -dot.reach) & (centers < np.add(out.shape[1::-1], dot.reach))).all(axis=1)
         centers, colors = centers[inside], colors[inside]
-        if stamp.reach > _MAX_STAMP_PX:  # of the few dots that are so large, only what is in the image is drawn
+        if dot.reach > _MAX_REACH:  # of the few dots that are so large, only what is in the image is drawn
             for center, color in zip(centers, colors, strict=True):
-                _draw_dot(out, center, stamp, color)
+                _draw_dot(out, center, dot, color)
         else:
-            _draw_dots(out, centers, stamp, colors)
+            _draw_dots(out, centers, dot, colors)
     return out
 
 
-class _Stamp(NamedTuple):
-    """A dot: how opaque its colour and its rim are at each pixel, (2 reach + 1, 2 reach + 1), 0..1."""
+class _Dot(NamedTuple):
+    """A dot with a rim, px."""
 
-    reach: int
-    color: NDArray[np.float32]
-    rim: NDArray[np.float32]
+    radius: float
+    rim: float
 
-    @classmethod
-    def disc(cls, radius: float, rim: float) -> _Stamp:
-        reach = int(np.ceil(radius + rim))
-        y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-        distance = np.hypot(x, y).astype(np.float32)
+    @property
+    def reach(self) -> int:
+        return int(min(np.ceil(self.radius + self.rim), _FARTHEST))
+
+    def opacity(self, x: NDArray[np.intp], y: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How opaque colour and rim are, 0..1, at these columns and rows from its centre."""
+        distance = np.hypot(x, y[:, None]).astype(np.float32)
         # an edge is one pixel wide
-        color, outer = (np.clip(edge + 0.5 - distance, 0, 1) for edge in (radius, radius + rim))
-        return cls(reach, color, _RIM_OPACITY * outer * (1 - color))
+        color, outer = (np.clip(edge + 0.5 - distance, 0, 1) for edge in (self.radius, self.radius + self.rim))
+        return color, _RIM_OPACITY * outer * (1 - color)
 
 
 def _visible(mesh: Mesh) -> NDArray[np.bool_]:
@@ -108,13 +110,14 @@ def _colors(depth: NDArray[np.float32], chosen: NDArray[np.intp]) -> NDArray[np.
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
 
-def _draw_dots(image: Image, centers: NDArray[np.intp], stamp: _Stamp, colors: NDArray[np.uint8]) -> None:
+def _draw_dots(image: Image, centers: NDArray[np.intp], dot: _Dot, colors: NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
-    pixels = image.reshape(-1, 3)
-    (row, column), wide = np.nonzero(stamp.color + stamp.rim > 0), colors.astype(np.float32)
-    for dy, dx in zip(row - stamp.reach, column - stamp.reach, strict=True):
-        color, rim = (float(weight[dy + stamp.reach, dx + stamp.reach]) for weight in (stamp.color, stamp.rim))
-        x, y = centers[:, 0] + dx, centers[:, 1] + dy
+    pixels, wide = image.reshape(-1, 3), colors.astype(np.float32)
+    around = np.arange(-dot.reach, dot.reach + 1)
+    opacity = dot.opacity(around, around)
+    for row, column in zip(*np.nonzero(opacity[0] + opacity[1] > 0), strict=True):
+        color, rim = (float(weight[row, column]) for weight in opacity)
+        x, y = centers[:, 0] + around[column], centers[:, 1] + around[row]
         inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
         # indexing by one array is much faster than by two
         at = y[inside] * width + x[inside]
@@ -124,11 +127,10 @@ def _draw_dots(image: Image, centers: NDArray[np.intp], stamp: _Stamp, colors: N
             pixels[at] = pixels[at] * np.float32(1 - color - rim) + wide[inside] * np.float32(color)
 
 
-def _draw_dot(image: Image, center: NDArray[np.intp], stamp: _Stamp, color: NDArray[np.uint8]) -> None:
-    left, top = np.maximum(center - stamp.reach, 0)
-    right, bottom = np.minimum(center + stamp.reach + 1, image.shape[1::-1])
-    x, y = np.array([left, top]) - center + stamp.reach
-    part = slice(y, y + bottom - top), slice(x, x + right - left)
-    opacity, rim = stamp.color[part][..., None], stamp.rim[part][..., None]
+def _draw_dot(image: Image, center: NDArray[np.intp], dot: _Dot, color: NDArray[np.uint8]) -> None:
+    left, top = np.maximum(center - dot.reach, 0)
+    right, bottom = np.minimum(center + dot.reach + 1, image.shape[1::-1])
+    weights = dot.opacity(np.arange(left, right) - center[0], np.arange(top, bottom) - center[1])
+    opacity, rim = (weight[..., None] for weight in weights)
     patch = image[top:bottom, left:right]
     patch[:] = patch * (1 - opacity - rim) + color * opacity

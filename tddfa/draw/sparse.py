@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_image
-from tddfa.draw._common import SHADOW, Image, checked_items, face_size, line_width
+from tddfa.draw._common import SHADOW, Image, checked_items, dot_radius, face_size, line_width
 from tddfa.landmarks68 import CLOSED_PARTS, JAW, PARTS
 from tddfa.types import Face
 
@@ -71,7 +71,7 @@ def landmarks(image: Image, faces: Sequence[Face]) -> Image:
     for face in checked_items("faces", faces, Face):
         points = np.clip(face.landmarks[:, :2], -1e6, 1e6)
         size = face_size(face.landmarks)
-        width, radius = line_width(size), max(0.5, size / 150)
+        width, radius = line_width(size), dot_radius(size)
         region = _region(out, points, reach=int(radius + width) + 3)
         if region is None:
             continue

@@ -50,6 +50,8 @@ def put_on_mask(image: Image, landmarks: Points, rng: np.random.Generator) -> Im
     """
     points = np.asarray(landmarks, dtype=np.float64)
     size = float(np.ptp(points, axis=0).max())
+    if size < 1:
+        return image
     outline, left, right = _outline(points, size, rng)
     edges = np.concatenate([outline, points[[0, 16]]])
     margin = 0.05 * size + 2

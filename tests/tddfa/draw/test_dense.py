@@ -91,13 +91,13 @@ def test_dots_of_a_face_that_is_much_larger_than_the_image(astronaut, aligner):
 
 
 def test_one_large_dot_equals_dots_drawn_at_once():
-    stamp = dense._Stamp.disc(20.3, 4.0)
+    dot = dense._Dot(20.3, 4.0)
     image = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     color = np.array([9, 90, 200], np.uint8)
     for center in ((5, 7), (-3, 30), (79, 59), (40, 30)):
         one, other = image.copy(), image.copy()
-        dense._draw_dots(other, np.array([center]), stamp, color[None])
-        dense._draw_dot(one, np.array(center), stamp, color)
+        dense._draw_dots(other, np.array([center]), dot, color[None])
+        dense._draw_dot(one, np.array(center), dot, color)
         assert np.abs(one.astype(int) - other).max() <= 1
         assert not np.array_equal(one, image)
 

@@ -128,6 +128,12 @@ class TestEveryKind:
         assert not there.any() or np.ptp(np.nonzero(there)[0]) < 60
 
     @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("scale", [1e5, 1e8, 1e30])
+    def test_a_face_that_is_larger_than_any_image(self, model, kind, scale):
+        grey = np.full((60, 80, 3), 77, np.uint8)
+        assert drawn(kind, grey, model, [{"yaw": 20, "scale": scale}]).shape == grey.shape
+
+    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (300, 1, 3), (7, 5, 3)])
     def test_small_images(self, model, kind, shape):
         grey = np.full(shape, 77, np.uint8)

@@ -61,3 +61,8 @@ def test_the_network_is_less_confident_where_a_mask_is(face, aligner):
     after = aligner(put_on_mask(image, landmarks, np.random.default_rng(0)))[0].confidence
     assert (after[48:] < before[48:]).all() and after[48:].mean() < before[48:].mean() - 0.1
     assert (before - after)[48:].mean() > 1.25 * (before - after)[17:27].mean()
+
+
+def test_a_face_without_a_size_gets_none():
+    image = np.full((30, 40, 3), 90, np.uint8)
+    assert np.array_equal(put_on_mask(image, np.full((68, 2), 15.0), np.random.default_rng(0)), image)
