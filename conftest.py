@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import math
 import re
@@ -67,6 +68,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
     told = "length of the tests of the marker soak, as a fraction of a whole one (default: short forms)"
     parser.addoption("--soak", type=float, default=0.0, metavar="F", help=told)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays until the end: thousands of tests, and the modules."""
+    gc.collect()
+    gc.freeze()
 
 
 def how_to_run(reason: str) -> str:

@@ -91,33 +91,18 @@ class _Fit:
             Of the planes.
         weights : ndarray (k,)
         """
+        if normals is None:  # a point is on three planes
+            own, target, weights = (np.repeat(array, 3, axis=0) for array in (own, target, weights))
+            basis, normals = np.repeat(basis, 3, axis=1), np.tile(np.eye(3), (len(own) // 3, 1))
         s, r = self.similarity.scale, self.similarity.rotation
         turned = s * own @ r.T
-        placed = turned + self.similarity.shift
-        x, y, z = turned.T
-        zero = np.zeros_like(x)
-        rotations = np.stack(
-            [np.stack([zero, -z, y], 1), np.stack([z, zero, -x], 1), np.stack([-y, x, zero], 1)], axis=1
-        )
-        moves = np.concatenate(
-            [
-                rotations,
-                turned[:, None],
-                np.broadcast_to(np.eye(3), (len(own), 3, 3)),
-                s * np.einsum("ckj,ij->kci", basis, r),
-            ],
-            axis=1,
-        )
-        residual = target - placed
-        if normals is None:
-            rows = moves.transpose(0, 2, 1).reshape(-1, moves.shape[1])
-            right, weight = residual.reshape(-1), np.repeat(weights, 3)
-        else:
-            rows = np.einsum("kci,ki->kc", moves, normals)
-            right, weight = np.einsum("ki,ki->k", residual, normals), weights
-        right = right + rows[:, 7:] @ self.z
-        self.normal += (rows * weight[:, None]).T @ rows
-        self.right += (rows * weight[:, None]).T @ right
+        along = (turned * normals).sum(axis=1)
+        moves = s * np.einsum("ckj,kj->ck", basis, normals @ r)
+        rows = np.concatenate([np.cross(turned, normals), along[:, None], normals, moves.T], axis=1)
+        right = ((target - self.similarity.shift) * normals).sum(axis=1) - along + self.z @ moves
+        weighted = (rows * weights[:, None]).T
+        self.normal += weighted @ rows
+        self.right += weighted @ right
 
     def begin(self) -> None:
         """Begin a step: nothing is known but the prior."""
@@ -203,7 +188,7 @@ def _registered(fit: _Fit, target: _Target, marks: Floats, mark_weights: Floats)
         fit.step(fit.places(fit.mark_mean, fit.mark_basis), fit.mark_basis, marks, None, mark_weights)
         fit.end()
     fit.expected[:] = 0
-    mean, basis = fit.mean[fit.chosen], fit.basis[:, fit.chosen]
+    mean, basis = fit.mean[fit.chosen], np.ascontiguousarray(fit.basis[:, fit.chosen])
     for number in range(_STEPS):
         reach = _FIRST_REACH * (_LAST_REACH / _FIRST_REACH) ** (number / (_STEPS - 1))
         own = fit.places(mean, basis)

@@ -40,16 +40,24 @@ class Similarity:
 
 def fit_similarity(source: Floats, target: Floats, weights: Floats | None = None) -> Similarity:
     """Least-squares similarity from points (n, 3) to points (n, 3), never a reflection (Umeyama, 1991)."""
-    weight = np.full(len(source), 1 / len(source)) if weights is None else weights / max(weights.sum(), 1e-12)
-    mean_source, mean_target = weight @ source, weight @ target
+    weights = np.ones(len(source)) if weights is None else weights
+    rotation, scale, shift = _fits(source, target, weights)
+    return Similarity(rotation, float(scale), shift)
+
+
+def _fits(source: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Rotations (..., 3, 3), scales (...) and shifts (..., 3) from points (..., n, 3) to (..., n, 3)."""
+    weight = (weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-12))[..., None]
+    mean_source, mean_target = ((weight * points).sum(axis=-2, keepdims=True) for points in (source, target))
     away_source, away_target = source - mean_source, target - mean_target
-    u, singular, vt = np.linalg.svd((away_target * weight[:, None]).T @ away_source)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt)) or 1.0])
-    rotation = (u * signs) @ vt
-    variance = float(weight @ np.square(away_source).sum(axis=1))
-    scale = float((singular * signs).sum()) / max(variance, 1e-12)
-    scale = max(scale, 1e-9)
-    return Similarity(rotation, scale, mean_target - scale * rotation @ mean_source)
+    u, singular, vt = np.linalg.svd((away_target * weight).swapaxes(-1, -2) @ away_source)
+    signs = np.ones_like(singular)
+    signs[..., 2] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1, 1)
+    rotation = (u * signs[..., None, :]) @ vt
+    variance = (weight * np.square(away_source)).sum(axis=(-2, -1))
+    scale = np.maximum((singular * signs).sum(axis=-1) / np.maximum(variance, 1e-12), 1e-9)
+    shift = mean_target[..., 0, :] - scale[..., None] * (mean_source @ rotation.swapaxes(-1, -2))[..., 0, :]
+    return rotation, scale, shift
 
 
 def robust_similarity(
@@ -73,23 +81,22 @@ def robust_similarity(
     agreement : ndarray (n,)
         0..1: how well each pair fits.
     """
-    probability = (weights + 1e-6) / (weights + 1e-6).sum()
-    total = max(float(weights.sum()), 1e-12)
-    best, most = fit_similarity(source, target, weights + 1e-6), -1.0
-    for _ in range(_TRIALS):
-        triple = rng.choice(len(source), 4, replace=False, p=probability)
-        trial = fit_similarity(source[triple], target[triple])
-        score = float(weights @ _agreement(trial, source, target, tolerance)) / total
-        if score > most:
-            best, most = trial, score
+    # those of the least waiting times are drawn without replacement (Efraimidis and Spirakis, 2006)
+    waiting = rng.exponential(size=(_TRIALS, len(source))) / (weights + 1e-6)
+    few = np.argpartition(waiting, 3, axis=1)[:, :4]
+    rotations, scales, shifts = _fits(source[few], target[few], np.ones(few.shape))
+    back = (target - shifts[:, None]) @ rotations / scales[:, None, None]
+    scores = _agreement(back - source, tolerance) @ weights
+    index = int(scores.argmax())
+    best = Similarity(rotations[index], float(scales[index]), shifts[index])
     for _ in range(_REWEIGHTINGS):
-        weight = weights * _agreement(best, source, target, tolerance)
+        weight = weights * _agreement(best.inverse(target) - source, tolerance)
         if np.count_nonzero(weight > 1e-3 * weight.max(initial=0)) < 4:
             break
         best = fit_similarity(source, target, weight)
-    return best, _agreement(best, source, target, tolerance)
+    return best, _agreement(best.inverse(target) - source, tolerance)
 
 
-def _agreement(similarity: Similarity, source: Floats, target: Floats, tolerance: float) -> Floats:
-    away = np.linalg.norm(similarity.inverse(target) - source, axis=1)
-    return np.asarray(1 / (1 + (away / tolerance) ** 4))
+def _agreement(away: Floats, tolerance: float) -> Floats:
+    """How well pairs (..., n) agree that are this far (..., n, 3) from each other: 0..1."""
+    return np.asarray(1 / (1 + (np.linalg.norm(away, axis=-1) / tolerance) ** 4))
