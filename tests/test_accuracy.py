@@ -34,6 +34,7 @@ def measured(aligner, evaluation):
     return run
 
 
+@pytest.mark.slow
 def test_aflw2000_from_the_ground_truth(measured):
     result = measured("aflw2000-3d")
     assert result.settings["images"] >= 100, "AFLW2000-3D is not there"
@@ -84,6 +85,7 @@ def test_lfpw_from_the_detector(measured, held_out_lfpw):
     assert result.value("held_out.ear_correlation.detector") >= 0.7
 
 
+@pytest.mark.slow
 def test_images_without_faces(measured):
     result = measured("negatives")
     assert result.settings["images"] >= 50

@@ -71,6 +71,7 @@ def test_two_crossing_faces_keep_their_ids_and_no_frame_is_lost(aligner, cast):
     assert tracker.jitter_after.value < 0.24
 
 
+@pytest.mark.slow
 def test_a_face_that_leaves_and_returns_keeps_its_id(aligner, cast):
     ids, visible, *_ = follow(aligner, played("leaving", 285, cast), remember=5)
     gone = (visible < 0.05).any(axis=1)
@@ -85,7 +86,9 @@ def test_new_tracks_start_at_a_cut(aligner, cast):
     assert not ((ids < 0) & (visible > 0.65)).any()
 
 
-@pytest.mark.parametrize("scene", ["turn", "nod", "talking", "blinking"])
+@pytest.mark.parametrize(
+    "scene", ["turn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nod", "talking", "blinking"))]
+)
 def test_smoothing_reduces_jitter_and_keeps_the_error(aligner, cast, scene):
     shown = list(played(scene, 90, cast))
     *_, raw, target, _ = follow(aligner, shown, smooth="none")

@@ -53,6 +53,7 @@ def test_a_scan_to_all_files(folder, tmp_path, capsys):
     assert "read in" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_with_what_is_no_face(folder, tmp_path, capsys):
     assert main(["scan", str(folder), "--out", str(tmp_path), "-o", "json"]) == 0
     printed = capsys.readouterr().out

@@ -40,6 +40,7 @@ def test_seeds_of_training_are_refused():
         ScanBenchmark(seed=7)
 
 
+@pytest.mark.slow
 def test_made_scans_are_measured_without_data(aligner, tmp_path, monkeypatch):
     network = MeanNetwork(mean_landmarks(aligner.face_model))
     monkeypatch.setattr(made_scans, "Model", lambda *_, **__: network)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tddfa.modelling.build import build, write
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_shipped_file(first, root, tmp_path):
     """The UV map too: its coordinates are multiples of 2**-18, so within 1e-6 they are equal."""
     made = np.load(write(build(first), tmp_path / "open_face.npz"))

@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_give_the_rows_of_one_process(
     do, photos, tmp_path, ray_cluster, monkeypatch
 ):

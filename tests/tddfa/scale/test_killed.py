@@ -55,6 +55,7 @@ def kill(number):
         os.kill(number, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_a_driver_that_is_killed_and_started_again(do, photos, tmp_path, seed):
     out, whole = tmp_path / "out", tmp_path / "whole"

@@ -65,6 +65,7 @@ def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):
     assert min(np.linalg.norm(face.landmarks - own - [x, 0, 0], axis=1).mean() for x in (0, 320)) < 8
 
 
+@pytest.mark.slow
 def test_no_face_is_none(landmarker, rng):
     points = rng.normal(size=(600, 3))
     assert landmarker(Scan(points, rng.integers(0, 600, (900, 3)))) is None

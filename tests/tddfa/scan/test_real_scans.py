@@ -21,6 +21,7 @@ def released():
     return ScanLandmarker.load(device="cpu")
 
 
+@pytest.mark.slow
 def test_a_raw_scan_of_head_and_shoulders(released, scans):
     pytest.importorskip("trimesh")
     face = released(read_scan(scans / "flame_scan.obj"))

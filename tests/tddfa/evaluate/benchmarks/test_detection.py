@@ -139,6 +139,7 @@ def test_known_false_faces(aligner, tmp_path):
     assert len(result.worst[0].predicted) == 2 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.evaluation
 def test_on_real_images(aligner, evaluation):
     """Large faces are detected; RESULTS.md has the figures of all 682 images."""

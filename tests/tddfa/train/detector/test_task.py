@@ -178,6 +178,7 @@ class TestCommand:
             assert main(["train", "detector", *map(str, words)]) == status
             assert message in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_it_trains_with_a_process_for_batches_and_exports(self, images, tmp_path, root, capsys):
         config = tmp_path / "tiny.yml"
         config.write_text(

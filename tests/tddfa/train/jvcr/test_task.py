@@ -78,6 +78,7 @@ def test_batches_of_points_are_reproducible_and_turned(heads, model):
     assert np.allclose(size, 64 / 1.25, rtol=1e-3)  # the crop rule
 
 
+@pytest.mark.slow
 def test_three_stages_learn_and_export(tmp_path, heads, model):
     settings = smoke_settings(heads, FACE_MODEL, steps=40)
     settings = replace(settings, schedule=replace(settings.schedule, batch_size=8, log_every=4))
@@ -98,6 +99,7 @@ def test_three_stages_learn_and_export(tmp_path, heads, model):
     assert (tmp_path / "volumes" / "checkpoint.pt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_the_coordinate_stage_learns_the_points_of_made_volumes(tmp_path, heads):
     settings = replace(smoke_settings(heads, FACE_MODEL, steps=200), stage="coordinates", max_turn=10.0)
     settings = replace(settings, schedule=replace(settings.schedule, validate_every=80))

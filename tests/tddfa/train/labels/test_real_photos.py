@@ -52,6 +52,7 @@ def yaws(fits):
     return np.abs([Camera(each).euler_degrees().yaw for each in fits.camera])
 
 
+@pytest.mark.slow
 def test_a_guess_of_the_pose_keeps_the_yaw_of_half_a_face(heads, model, where):
     _, camera, _, points, yaw = heads
     none = np.zeros((12, model.shape_count)), np.zeros((12, model.expression_count))
@@ -67,6 +68,7 @@ def test_a_guess_of_the_pose_keeps_the_yaw_of_half_a_face(heads, model, where):
     assert np.abs(yaws(tight) - (yaw - 20)).mean() < 2 and np.abs(yaws(loose) - yaw).mean() < 4
 
 
+@pytest.mark.slow
 def test_photos_of_a_person_share_a_better_shape(heads, model, where):
     persons, camera, shape, points, _ = heads
     guess = Guess(camera, np.zeros((12, model.shape_count)), np.zeros((12, model.expression_count)))

@@ -54,6 +54,7 @@ def test_the_marks_of_any_unit_and_pose_are_read_in_mm(tmp_path, made, model, pe
     assert np.degrees(off) < 8
 
 
+@pytest.mark.slow
 def test_prepared_scans_can_be_trained_on(tmp_path, made, capsys):
     marks = write(tmp_path, made)
     write(tmp_path, made, per_mm=0.1, turn=Rotation.from_rotvec([0, 1, 0]).as_matrix(), name="other")

@@ -44,6 +44,7 @@ def made(settings):
     return read_scans(settings.data)
 
 
+@pytest.mark.slow
 def test_smoke(smoked):
     out, status, printed = smoked
     assert status == 0, printed
@@ -118,6 +119,7 @@ def test_files_store_as_many_points_as_asked_for_and_all_the_same(tmp_path, alig
         read_scans([tmp_path / "dense", tmp_path / "thin"])
 
 
+@pytest.mark.slow
 def test_the_published_preset_takes_a_batch(root, made, aligner):
     settings = load_settings(ScanTrainingSettings, root / "configs/train/scan_published.yml")
     assert (settings.points, settings.width, settings.layers, settings.schedule.batch_size) == (32768, 64, 4, 2)
