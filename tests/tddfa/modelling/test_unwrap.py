@@ -26,10 +26,10 @@ def made(closed):
     return unwrapped(closed)
 
 
-@pytest.fixture(scope="module", params=["made", "shipped"])
-def draft(request, made, second):
+@pytest.fixture(scope="module", params=[pytest.param("made", marks=pytest.mark.slow), "shipped"])
+def draft(request, second):
     if request.param == "made":
-        return made
+        return request.getfixturevalue("made")
     if "region_left_socket" not in second.extra:
         pytest.skip("the shipped face model has the UV map of the first edition")
     return second
@@ -166,6 +166,7 @@ def test_stretch_of_a_map_that_is_squeezed(draft, quality):
     assert squeezed.anisotropy > 2
 
 
+@pytest.mark.slow
 def test_sockets_and_mouth_have_copies_of_the_edges(closed, made):
     old, islands = len(closed.mean), Islands.of(made)
     np.testing.assert_array_equal(made.mean[:old], closed.mean)
