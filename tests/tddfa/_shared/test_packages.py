@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +26,12 @@ def test_every_requirement_is_declared(root):
 def test_no_text_tells_to_install_tddfa_from_an_index(root):
     """Until there is a release, a stranger may take the name: an extra is asked of the checkout, or by its packages."""
     asked = re.compile(r"tddfa" + r"\[[a-z]|pip install\s+(?:-\S+\s+)*['\"]?tddfa\b")
+    suffixes = (".py", ".pyx", ".pyi", ".md", ".sh", ".toml", ".yml", ".txt")
     skipped = {".git", ".venv", "build", "dist", "results", "__pycache__"}
-    texts = [
-        path
-        for suffix in (".py", ".pyx", ".pyi", ".md", ".sh", ".toml", ".yml", ".txt")
-        for path in root.rglob(f"*{suffix}")
-        if not skipped & set(path.relative_to(root).parts)
-    ]
+    texts = []
+    for folder, inside, names in os.walk(root):
+        inside[:] = set(inside) - skipped
+        texts += [Path(folder, name) for name in names if name.endswith(suffixes)]
     assert {root / "README.md", root / "tddfa/export/glb.py", root / "build.sh"} <= set(texts)
     wrong = [f"{path}: {line}" for path in texts for line in path.read_text("utf-8").splitlines() if asked.search(line)]
     assert not wrong, "\n".join(wrong)
