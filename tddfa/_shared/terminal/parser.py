@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tddfa._shared.errors import TddfaError
@@ -177,7 +178,10 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            near = difflib.get_close_matches(str(value).lower(), map(str, action.choices or ()), n=1)
+            choices = [str(choice) for choice in action.choices or ()]
+            near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+            if not near and action.nargs == argparse.PARSER and Path(str(value)).exists():
+                raise argparse.ArgumentError(None, f"expected a command before {value}, such as {choices[0]}") from None
             if not near:
                 raise
             raise argparse.ArgumentError(action, f"{error.message}; did you mean {near[0]}?") from None

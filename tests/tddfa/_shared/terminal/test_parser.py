@@ -130,6 +130,17 @@ def test_a_command_reports_its_own_errors(capsys):
     assert parser.parse_args(["draw", "--size", "3"]).parser is draw
 
 
+def test_a_file_in_the_place_of_a_command(capsys, tmp_path):
+    parser = Parser(prog="tool")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands.add_parser("draw")
+    commands.add_parser("erase")
+    photo = tmp_path / "a.jpg"
+    assert "invalid choice" in wrong(parser, capsys, str(photo))[-1]
+    photo.touch()
+    assert wrong(parser, capsys, str(photo))[-1] == f"tool: error: expected a command before {photo}, such as draw"
+
+
 def test_choices_in_any_case(parser, capsys):
     for text, value in (("RED", "red"), ("blue", "Blue"), ("xyz", "xyz"), ("XYZ", "XYZ")):
         assert parser.parse_args(["a", "--colour", text]).colour == value
