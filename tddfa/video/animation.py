@@ -1,4 +1,4 @@
-"""Frames of animated WebP and multi-page TIFF files, which OpenCV and many builds of FFmpeg do not read."""
+"""Frames of animated WebP and PNG, and of multi-page TIFF files, which OpenCV and many builds of FFmpeg do not read."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file is one for `AnimationReader`: a WebP, or a TIFF with more than one page."""
+    """Whether a file is one for `AnimationReader`: a WebP, or a PNG or TIFF with more than one frame or page."""
     suffix = path.suffix.lower()
-    if suffix not in _TIFF:
+    if suffix not in (".png", *_TIFF):
         return suffix == ".webp"
     try:
         with _damaged(path), _open(path) as file:
@@ -74,7 +74,7 @@ def _open(path: Path) -> Any:
 
 
 class AnimationReader(Reader):
-    """An animated WebP, or the pages of a TIFF file, read by imageio."""
+    """An animated WebP or PNG, or the pages of a TIFF file, read by imageio."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))

@@ -27,7 +27,7 @@ def open_source(source: Any) -> Reader:
     Parameters
     ----------
     source : path, int, str or iterable
-        - a video file, an animated ``.gif`` or ``.webp``, a ``.tif`` (its pages);
+        - a video file, an animated ``.gif``, ``.png`` or ``.webp``, a ``.tif`` (its pages);
         - an image, or a folder of images, in the order of their names (numbers count as numbers);
         - the index of a camera (0 or "0");
         - a URL (``http``, ``https``, ``rtsp``, ``rtmp``); a playlist may refer to its own protocol only;

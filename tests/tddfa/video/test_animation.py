@@ -11,7 +11,7 @@ from tddfa._shared import image_io
 from tddfa.video import VideoError, frames, open_source
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
 def test_animated_images(tmp_path, suffix):
     pictures = [Image.fromarray(np.ascontiguousarray(moving_square(i)[..., ::-1])) for i in range(5)]
     path = tmp_path / f"x{suffix}"
@@ -32,9 +32,13 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path):
     assert [frame.time for frame in read] == [0, 0.04, 0.08]
     for frame in read:
         np.testing.assert_array_equal(frame.image, moving_square(frame.index))
-    # one page is an image like any other
-    pages[0].save(tmp_path / "one.tif")
-    assert open_source(tmp_path / "one.tif").count == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_one_page_is_an_image_like_any_other(tmp_path, suffix):
+    Image.fromarray(np.ascontiguousarray(moving_square(0)[..., ::-1])).save(tmp_path / f"one{suffix}")
+    with open_source(tmp_path / f"one{suffix}") as reader:
+        assert (reader.count, type(reader).__name__) == (1, "ImageFilesReader")
 
 
 def test_a_page_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
