@@ -13,7 +13,7 @@ REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
     "weights/faceboxes.onnx": "0477677324527f9da25d2617b9d27417887051f8c8728504a20bf254ef233ab3",
     "weights/faceboxes_int8.onnx": "5c1e03f6884ce11fdd672c989e2679152b855fc5dca21563df474fa0f72aa74f",
-    "weights/open_mb05+.onnx": "c1ecf846806311d05769b6645dc3ce75de99e7d303e588f0eb598cacad3a4fd3",
+    "weights/open_mb05+.onnx": "58058ad534e2348476a42946e27fc75e48816215236bfe7f409cf8b82fb75628",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
     "weights/open_mb05.onnx": "76777391ea16b3315db2d0fa4a7d998b2c08711931c2434a577a8d2523bc9f96",
     "weights/open_mb05_int8.onnx": "311869a64f045d0ea762cd138b2547f6b8786370c4fc3d9cccf59e9ed8fb2883",

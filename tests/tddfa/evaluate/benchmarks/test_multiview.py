@@ -204,7 +204,6 @@ def test_fine_tuned_weights_are_more_consistent_and_not_less_accurate(no_data, a
     before, after = (
         multiview.evaluate(Setup(None, each), heads=3, views=12, size=256, seed=seed) for each in (aligner, plus)
     )
-    # open_mb05 has been trained on since: 8 to 10 % apart then
     for name in ("reprojection_targets", "spread"):
-        assert after.value(name) < 0.985 * before.value(name), name
+        assert after.value(name) < 0.95 * before.value(name), name
     assert after.value("nme") < before.value("nme")

@@ -13,10 +13,10 @@ from tddfa.train.regressor.settings import MetaJoint, RegressorSettings
 def test_the_shipped_settings_are_read(root):
     settings = load_settings(MultiviewSettings, root / "configs/train/multiview.yml")
     assert settings.regressor.init == root / "weights/open_mb05.onnx"
-    before = load_settings(RegressorSettings, root / "configs/train/open_mb05.yml")
+    before = load_settings(RegressorSettings, root / "configs/train/turned_faces.yml")
     for name in ("data", "loss_weights", "augment", "yaw_balance"):
         assert getattr(settings.regressor, name) == getattr(before, name), name
-    assert settings.views == ViewSettings(), "the file lists the defaults"
+    assert settings.views == replace(ViewSettings(), weight=0.6), "the file lists the other defaults"
     assert (settings.views.views_per_step, settings.views.source_views) == (32, 4)
 
 
