@@ -32,7 +32,7 @@ scaled = all(importlib.util.find_spec(name) for name in ("fsspec", "pyarrow"))
 collect_ignore += [] if scaled else ["tddfa/scale"]
 collect_ignore += [] if importlib.util.find_spec("gradio") else ["tddfa/serve/page"]
 # run by the Python of another toolkit, whose modules it imports
-collect_ignore += ["tddfa/bench/peers", "setup.py"]
+collect_ignore += ["tddfa/bench/peers", "benchmarks/mediapipe_teacher.py", "setup.py"]
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,7 @@ class TestProviders:
             with caplog.at_level(logging.WARNING):
                 outputs = model(crops)
             assert model.device == device
-            assert model._session.memory_pattern == (device != "directml")
+            assert not model._session.memory_pattern  # it leaves holes, and DirectML warns of it
             assert not model._session.bindings  # its memory is not CUDA's
             for name, value in Model(weights, "cpu", threads=1)(crops).items():
                 np.testing.assert_array_equal(outputs[name], value)
