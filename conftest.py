@@ -104,7 +104,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not importlib.util.find_spec("torch"):
         skipped["the examples of tddfa.train need torch: pip install torch onnx"] += 1
     if config.option.markexpr == "not slow":
-        skipped["the slow tests, which take more than five seconds each: pytest -m slow tests"] += 1
+        skipped["the slow tests, such as installations and trainings: pytest -m slow tests"] += 1
     terminalreporter.section("skipped tests and files, and how to get them")
     for reason, count in skipped.most_common():
         terminalreporter.write_line(f"{count:4}  {reason}")

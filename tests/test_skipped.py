@@ -37,4 +37,4 @@ def test_a_run_lists_them(root, tmp_path):
     )
     assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "   1  needs no_such_module: pip install no_such_module\n" in done.stdout
-    assert "   1  the slow tests, which take more than five seconds each" in done.stdout
+    assert "   1  the slow tests, such as installations and trainings" in done.stdout

@@ -29,7 +29,7 @@ def test_views_of_a_head_are_one_person(face_model):
     assert not any(sample.person for sample in made if sample.validation)
 
 
-def test_the_average_person_has_a_mouth_of_measured_width(face_model):
+def test_the_average_person_has_a_narrower_mouth_than_the_model(face_model):
     def proportions(shape):
         points = face_model.landmarks(shape, np.zeros(face_model.expression_count, np.float32))
         eyes = np.linalg.norm(points[45] - points[36])
