@@ -14,11 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from FaceBoxes.anchors import CENTER_VARIANCE, SIZE_VARIANCE
+from tddfa.train.detector.networks import Predictions
 
 # Exponent of the quality focal loss (Li et al., section 4.1), and the distance in which smooth L1 is quadratic.
 _FOCUS, _QUADRATIC = 2.0, 0.5
 # Offsets of sizes beyond this are taken as this: the exponential of an untrained network's would overflow.
 _MAX_SIZE_OFFSET = 20.0
+# Score of a teacher from which its boxes, points and rotations are learned.
+_TAUGHT_SCORE = 0.2
 # Distance of rotations under which the loss is quadratic.
 _SMALL_ANGLE = 0.1
 
@@ -56,10 +59,14 @@ def rotation_loss(numbers: Tensor, wanted: Tensor) -> Tensor:
         NaN where unknown.
     """
     known = wanted.isfinite().all(dim=2).all(dim=1)
-    difference = rotation_of(numbers[known]) - wanted[known]
-    squared = difference.square().sum(dim=(1, 2))
+    return rotation_distance(numbers[known], wanted[known]).sum() / known.sum().clamp(min=1)
+
+
+def rotation_distance(numbers: Tensor, wanted: Tensor) -> Tensor:
+    """Distance (p,) of each of the rotations of `rotation_loss`, all of them known."""
+    squared = (rotation_of(numbers) - wanted).square().sum(dim=(1, 2))
     # the root has no derivative at zero
-    return (squared + _SMALL_ANGLE**2).sqrt().sum() / known.sum().clamp(min=1)
+    return (squared + _SMALL_ANGLE**2).sqrt()
 
 
 def decoded(prior: Tensor, offsets: Tensor) -> Tensor:
@@ -122,3 +129,37 @@ def detector_loss(
         (1 - generalised).mean() if len(boxes) else offsets.sum() * 0,
         difference / known.sum().clamp(min=1),
     )
+
+
+def teacher_loss(predicted: Predictions, taught: Predictions) -> dict[str, Tensor]:
+    """Compute the distance of the predictions from those of a teacher with the same prior boxes.
+
+    Scores are compared for every prior box, by the quality focal loss with the teacher's score as its target. The
+    others are compared where the teacher sees a face, weighted by its score.
+
+    Parameters
+    ----------
+    predicted, taught : Predictions
+
+    Returns
+    -------
+    dict of str to Tensor ()
+        ``score``, ``box`` and ``points`` and, where both predict them, ``rotations``.
+    """
+    target = taught.logits.sigmoid()
+    away = (target - predicted.logits.sigmoid()).abs().pow(_FOCUS)
+    score = functional.binary_cross_entropy_with_logits(predicted.logits, target, reduction="none") * away
+    seen = target > _TAUGHT_SCORE
+    weight = target[seen]
+    total = weight.sum().clamp(min=1)
+
+    def mean(name: str) -> Tensor:
+        ours, theirs = getattr(predicted, name)[seen], getattr(taught, name)[seen]
+        distance = functional.smooth_l1_loss(ours, theirs, reduction="none", beta=_QUADRATIC).mean(dim=1)
+        return (weight * distance).sum() / total
+
+    terms = {"score": score.sum() / total, "box": mean("offsets"), "points": mean("points")}
+    if predicted.rotations is not None and taught.rotations is not None:
+        distance = rotation_distance(predicted.rotations[seen], rotation_of(taught.rotations[seen]))
+        terms["rotations"] = (weight * distance).sum() / total
+    return terms

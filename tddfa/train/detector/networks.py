@@ -117,13 +117,13 @@ class Block(nn.Module):
 
 
 class Separable(nn.Module):
-    """A depthwise and a pointwise convolution; the input is added where it has the shape of the output."""
+    """A depthwise and a pointwise convolution; without `target`, as many channels, to which the input is added."""
 
-    def __init__(self, source: int, target: int, stride: int = 1) -> None:
+    def __init__(self, source: int, target: int | None = None, stride: int = 1) -> None:
         super().__init__()
         self.depth = Block(source, source, 3, stride, source)
-        self.point = Block(source, target, 1)
-        self.residual = source == target and stride == 1
+        self.point = Block(source, target or source, 1)
+        self.residual = target is None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, c, h, w) to (n, k, ceil(h / stride), ceil(w / stride))."""
@@ -159,12 +159,12 @@ class FaceBoxes(nn.Module):
         self.stem = Block(3, self.architecture.stem, self.architecture.stem_side, _STEM_STRIDE)
         sources = (2 * self.architecture.stem, *channels[:-1])
         self.stages = nn.ModuleList(
-            nn.Sequential(Separable(a, b, 1 if i == 0 else 2), *(Separable(b, b) for _ in range(count)))
+            nn.Sequential(Separable(a, b, 1 if i == 0 else 2), *(Separable(b) for _ in range(count)))
             for i, (a, b, count) in enumerate(zip(sources, channels, blocks, strict=True))
         )
         fine = range(min(2, len(channels) - 1) if self.architecture.top_down else 0)
         self.lateral = nn.ModuleList(Block(channels[i + 1], channels[i], 1) for i in fine)
-        self.fused = nn.ModuleList(Separable(channels[i], channels[i]) for i in fine)
+        self.fused = nn.ModuleList(Separable(channels[i]) for i in fine)
         self.priors = tuple(sum(density**2 for _, density in sizes) for _, sizes in anchors.maps)
         self.context = nn.ModuleList(Block(c, c, 3, 1, c) for c in channels)
         self.numbers = (1, 4, POINT_NUMBERS, *((ROTATION_NUMBERS,) if self.architecture.rotations else ()))

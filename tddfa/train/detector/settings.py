@@ -100,6 +100,12 @@ class DetectorSettings:
         Size of the network. If `init` has no rotations and this has, untrained heads are added.
     added_blocks : tuple of int
         Residual blocks that are added to each map of `init`; the outputs stay the same at first. Empty adds none.
+    narrow_to : tuple of int
+        Channels of each map to which `init` is narrowed (`tddfa.train.detector.narrowing`). Empty leaves them.
+    teacher : Path or None
+        A trained detector (``.onnx``), whose predictions for the same images are learned besides the labels.
+    teacher_weight : float
+        Weight of the distance from the teacher, relative to the loss of the labels.
     box_weight, points_weight, rotations_weight : float
         Weight of the loss of boxes, of the five points, and of the rotations where the network predicts them, relative
         to that of the scores.
@@ -120,6 +126,9 @@ class DetectorSettings:
     init: Path | None = None
     architecture: Architecture = field(default_factory=Architecture)
     added_blocks: tuple[int, ...] = ()
+    narrow_to: tuple[int, ...] = ()
+    teacher: Path | None = None
+    teacher_weight: float = 1.0
     box_weight: float = 2.0
     points_weight: float = 0.3
     rotations_weight: float = 0.5
@@ -136,7 +145,9 @@ class DetectorSettings:
         for name, minimum in (("workers", 0), ("threads", 1), ("validation_scenes", 0)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
-        for name in ("box_weight", "points_weight", "rotations_weight"):
+        if self.narrow_to and self.init is None:
+            raise ConfigError("narrow_to: expected a trained network to narrow, as init; got none")
+        for name in ("box_weight", "points_weight", "rotations_weight", "teacher_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")
         for name in ("noise", "occlusion"):

@@ -21,7 +21,8 @@ from tddfa.model.face_model import FaceModel
 from tddfa.train.detector.data import LabelledImage, Source, source
 from tddfa.train.detector.export import load_onnx, to_onnx
 from tddfa.train.detector.faces import Faces
-from tddfa.train.detector.losses import detector_loss, rotation_loss
+from tddfa.train.detector.losses import detector_loss, rotation_loss, teacher_loss
+from tddfa.train.detector.narrowing import importance, narrowed, with_statistics
 from tddfa.train.detector.networks import ANCHORS, FaceBoxes, Predictions
 from tddfa.train.detector.scenes import Batch, Scenes
 from tddfa.train.detector.settings import DetectorSettings, Folders
@@ -36,6 +37,8 @@ EXPORTED = "faceboxes.onnx"
 # Lowest score of detections that count for AP, and the score above which a face is reported.
 _MIN_SCORE, _REPORTED_SCORE = 0.02, 0.5
 _IOU = 0.5
+# Batches by which a network is narrowed.
+_NARROWING_BATCHES = 24
 # Numbers of the scenes that are made of the validation images: far from those of the training.
 _VALIDATION_SEED = 1_000_003
 
@@ -50,6 +53,8 @@ class DetectorTask:
         Images that `validate` measures on.
     box_weight, points_weight, rotations_weight
         See `DetectorSettings`.
+    teacher : FaceBoxes or None
+        Network whose predictions are learned besides the labels, by `teacher_weight`.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
     """
@@ -65,13 +70,17 @@ class DetectorTask:
         points_weight: float = 0.3,
         rotations_weight: float = 0.0,
         device: torch.device | None = None,
+        teacher: FaceBoxes | None = None,
+        teacher_weight: float = 1.0,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.anchors = network.anchors
         self.described = network.describe()
         self.validation = validation
-        self.box_weight, self.points_weight, self.rotations_weight = box_weight, points_weight, rotations_weight
+        self.weights = {"score": 1.0, "box": box_weight, "points": points_weight, "rotations": rotations_weight}
+        self.teacher = None if teacher is None else teacher.to(self.device).eval()
+        self.teacher_weight = teacher_weight
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}
 
     def describe(self) -> dict[str, Any]:
@@ -83,17 +92,25 @@ class DetectorTask:
         images = self._moved(batch.images).permute(0, 3, 1, 2)
         with autocast(self.device):
             predicted: Predictions = self.network(images)
+        predicted = _in_full(predicted)
         prior = self._moved(self.anchors.priors(*batch.images.shape[1:3]).copy())
-        logits, offsets, points = (value.float() for value in predicted[:3])
         face, ignored, boxes, wanted = (
             self._moved(value) for value in (batch.face, batch.ignored, batch.boxes, batch.points)
         )
-        loss = detector_loss(logits, offsets, points, prior, face, ignored, boxes, wanted)
-        terms = {"score": loss.score, "box": self.box_weight * loss.box, "points": self.points_weight * loss.points}
+        loss = detector_loss(*predicted[:3], prior, face, ignored, boxes, wanted)
+        terms: dict[str, Tensor] = loss._asdict()
         if predicted.rotations is not None:
-            angles = rotation_loss(predicted.rotations.float()[face], self._moved(batch.rotations))
-            terms["rotations"] = self.rotations_weight * angles
+            terms["rotations"] = rotation_loss(predicted.rotations[face], self._moved(batch.rotations))
+        terms = self._weighted(terms)
+        if self.teacher is not None:
+            with torch.no_grad(), autocast(self.device):
+                taught: Predictions = self.teacher(images)
+            distances = self._weighted(teacher_loss(predicted, _in_full(taught)))
+            terms |= {f"teacher_{name}": self.teacher_weight * value for name, value in distances.items()}
         return terms
+
+    def _weighted(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.weights[name] * value for name, value in terms.items()}
 
     def _moved(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
@@ -106,6 +123,12 @@ class DetectorTask:
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Measure a network; see `measure`."""
         return measure(detector_of(network, self.anchors, self.device), self.validation)
+
+
+def _in_full(predicted: Predictions) -> Predictions:
+    """Predictions in float32."""
+    rotations = None if predicted.rotations is None else predicted.rotations.float()
+    return Predictions(predicted.logits.float(), predicted.offsets.float(), predicted.points.float(), rotations)
 
 
 def detector_of(
@@ -202,6 +225,20 @@ def first_network(settings: DetectorSettings) -> FaceBoxes:
     return network.with_blocks(settings.added_blocks) if settings.added_blocks else network
 
 
+def _narrowed(network: FaceBoxes, settings: DetectorSettings, scenes: Scenes) -> FaceBoxes:
+    """Leave out the channels that matter least for the first batches, whose statistics the BatchNorms get."""
+    task = DetectorTask(network, [], settings.box_weight, settings.points_weight, settings.rotations_weight)
+    batches = [scenes.batch(i) for i in range(_NARROWING_BATCHES)]
+    losses = (torch.stack(list(task.terms(batch).values())).sum() for batch in batches)
+    narrow = narrowed(network, settings.narrow_to, importance(network, losses))
+
+    def forward(each: FaceBoxes) -> None:
+        for batch in batches:
+            each(torch.from_numpy(batch.images).permute(0, 3, 1, 2))
+
+    return with_statistics(narrow, forward)
+
+
 def export_best(out: Path, settings: DetectorSettings) -> Path:
     """Export the best network of a training to ``faceboxes.onnx`` in its folder.
 
@@ -274,6 +311,8 @@ def train_detector(
     torch.manual_seed(settings.schedule.seed)
     scenes = scenes_of(settings)
     network = first_network(settings)
+    if settings.narrow_to:
+        network = _narrowed(network, settings, scenes)
     task = DetectorTask(
         network,
         validation_images(settings),
@@ -281,6 +320,8 @@ def train_detector(
         settings.points_weight,
         settings.rotations_weight,
         torch_device(device),
+        None if settings.teacher is None else load_onnx(settings.teacher),
+        settings.teacher_weight,
     )
 
     def stream(start: int) -> Iterator[Batch]:

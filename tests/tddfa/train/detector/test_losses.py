@@ -10,7 +10,15 @@ torch = pytest.importorskip("torch")
 from FaceBoxes.anchors import Anchors, decode, decode_rotations  # noqa: E402
 from tddfa.geometry.boxes import box_iou  # noqa: E402
 from tddfa.geometry.rotation import rotation_from_euler  # noqa: E402
-from tddfa.train.detector.losses import decoded, detector_loss, overlap, rotation_loss, rotation_of  # noqa: E402
+from tddfa.train.detector.losses import (  # noqa: E402
+    decoded,
+    detector_loss,
+    overlap,
+    rotation_loss,
+    rotation_of,
+    teacher_loss,
+)
+from tddfa.train.detector.networks import Predictions  # noqa: E402
 
 PRIOR = Anchors(((16, ((16, 1),)),)).priors(64, 80).astype(np.float64)
 
@@ -118,3 +126,44 @@ def test_the_loss_of_rotations_grows_with_the_angle(angles):
     loss.backward()
     assert numbers.grad[0].isfinite().all() and numbers.grad[0].any() and not numbers.grad[1].any()
     assert rotation_loss(numbers, wanted.fill_(torch.nan)).item() == 0
+
+
+def predictions(seed, n=40):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((), (4,), (10,), (6,))
+    values = (torch.randn(2, n, *shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return Predictions(*(value.requires_grad_() for value in values))
+
+
+def test_a_network_that_agrees_with_its_teacher_has_no_gradient():
+    ours = predictions(1)
+    sum(teacher_loss(ours, Predictions(*(value.detach().clone() for value in ours))).values()).backward()
+    for value in ours:
+        assert value.grad.abs().max() < 1e-12
+
+
+def test_the_distance_from_a_teacher_is_that_of_the_formulas():
+    ours, theirs = predictions(1), predictions(2)
+    terms = {name: value.item() for name, value in teacher_loss(ours, theirs).items()}
+    logits, offsets, points, rotations = (value.detach().numpy() for value in ours)
+    target = 1 / (1 + np.exp(-theirs.logits.detach().numpy()))
+    score = 1 / (1 + np.exp(-logits))
+    entropy = -(target * np.log(score) + (1 - target) * np.log(1 - score))
+    seen = target > 0.2
+    assert 0 < seen.sum() < seen.size
+    weight = target[seen]
+    assert terms["score"] == pytest.approx(((target - score) ** 2 * entropy).sum() / weight.sum())
+    for name, value, wanted in (("box", offsets, theirs.offsets), ("points", points, theirs.points)):
+        away = np.abs(value - wanted.detach().numpy())[seen]
+        smooth = np.where(away < 0.5, away**2, away - 0.25).mean(axis=1)
+        assert terms[name] == pytest.approx((weight * smooth).sum() / weight.sum())
+    ours_3x3, theirs_3x3 = (decode_rotations(value[seen]) for value in (rotations, theirs.rotations.detach().numpy()))
+    away = np.hypot(np.linalg.norm(ours_3x3 - theirs_3x3, axis=(1, 2)), 0.1)
+    assert terms["rotations"] == pytest.approx((weight * away).sum() / weight.sum())
+
+
+def test_a_teacher_without_faces_teaches_scores_alone():
+    nowhere = predictions(2)._replace(logits=torch.full((2, 40), -9.0, dtype=torch.float64), rotations=None)
+    terms = teacher_loss(predictions(1), nowhere)
+    assert set(terms) == {"score", "box", "points"}
+    assert terms["score"] > 0 and terms["box"] == 0 and terms["points"] == 0

@@ -65,7 +65,7 @@ def test_the_finest_map_sees_far_only_from_top_down():
     for top_down in (True, False):
         torch.manual_seed(1)
         architecture = Architecture(stem=4, channels=(8, 12, 16, 16), blocks=(1, 3, 3, 0), top_down=top_down)
-        network = FaceBoxes(architecture).eval()
+        network = FaceBoxes(architecture).double().eval()
         with torch.no_grad():
             first, second = (network(each).logits[0, :1024].reshape(32, 32) for each in (image, changed))
         reach = (first != second).nonzero().max()

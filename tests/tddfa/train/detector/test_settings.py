@@ -19,7 +19,7 @@ def load(folder, text):
     return load_settings(DetectorSettings, path)
 
 
-@pytest.mark.parametrize("name", ["faceboxes", "faceboxes_poses"])
+@pytest.mark.parametrize("name", ["faceboxes", "faceboxes_poses", "faceboxes_narrow"])
 def test_the_shipped_settings_are_read(root, name):
     settings = load_settings(DetectorSettings, root / f"configs/train/{name}.yml")
     assert settings.data.boxes and settings.data.crops and settings.data.empty
@@ -45,6 +45,8 @@ def test_the_shipped_network_has_the_settings_size(root):
         ("data: {cats: []}\nvalidation: {}", "unknown key 'cats'"),
         ("data: {boxes: [{folder: a, first: 0.8, last: 0.2}]}\nvalidation: {}", "expected 0 <= first < last <= 1"),
         (REQUIRED + "augment: {noise: 0.5}", r"augment\.noise: expected 0, it is for crops; got 0\.5"),
+        (REQUIRED + "teacher_weight: 0", "teacher_weight: expected a number over 0"),
+        (REQUIRED + "narrow_to: [8, 8, 8, 8]", "narrow_to: expected a trained network to narrow, as init; got none"),
         (REQUIRED + "more: 1", "unknown key 'more'"),
         (REQUIRED + "box_weight: 0", "box_weight: expected a number over 0"),
         (REQUIRED + "points_weight: -1", "points_weight: expected a number over 0"),

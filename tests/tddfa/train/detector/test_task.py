@@ -119,6 +119,31 @@ def test_the_loss_is_that_of_the_batch(images):
     assert half["box"].item() == pytest.approx(terms["box"].item() / 2, rel=1e-5)
 
 
+def test_a_teacher_adds_its_terms(images):
+    torch.manual_seed(0)
+    teacher, network = FaceBoxes(TINY), FaceBoxes(TINY).eval()
+    batch = scenes_of(short(images)).batch(0)
+    alone = DetectorTask(network, []).terms(batch)
+    one, half = (DetectorTask(network, [], teacher=teacher, teacher_weight=w).terms(batch) for w in (1.0, 0.5))
+    assert set(one) == set(alone) | {"teacher_score", "teacher_box", "teacher_points"}
+    assert all(one[name].item() == pytest.approx(value.item()) for name, value in alone.items())
+    assert one["teacher_score"].item() > 0
+    assert half["teacher_score"].item() == pytest.approx(one["teacher_score"].item() / 2, rel=1e-5)
+    assert not teacher.training and all(weight.grad is None for weight in teacher.parameters())
+
+
+def test_a_network_is_narrowed_and_taught_by_the_one_before(images, tmp_path):
+    wide = Architecture(stem=4, channels=(12, 16, 16, 16), blocks=(0, 0, 0, 0))
+    train_detector(dataclasses.replace(short(images), architecture=wide), tmp_path / "wide", show=False)
+    exported = tmp_path / "wide/faceboxes.onnx"
+    settings = dataclasses.replace(short(images, 3), init=exported, narrow_to=TINY.channels, teacher=exported)
+    train_detector(settings, tmp_path / "narrow", show=False)
+    network = load_onnx(tmp_path / "narrow/faceboxes.onnx")
+    assert network.architecture == TINY and not load_best(tmp_path / "narrow").frozen_norms
+    more = dataclasses.replace(settings, schedule=short(images, 4).schedule)
+    assert train_detector(more, tmp_path / "narrow", resume=True, show=False).steps == 4
+
+
 def test_measure_counts_each_kind_of_image():
     face, elsewhere = [0, 0, 40, 40], [100, 100, 140, 140]
     points = np.full((5, 2), 20.0)
