@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,12 +92,20 @@ class Detections:
         -------
         Detections
             k faces.
+
+        Raises
+        ------
+        ValueError, IndexError
+            If `rows` has the wrong shape, or an index is out of range.
         """
         if not isinstance(rows, slice):
             rows = np.atleast_1d(rows)
             rows = rows if rows.size else rows.astype(np.intp)  # [] is an array of floats
-        chosen = {name: value[rows] for name in _OPTIONAL if (value := getattr(self, name)) is not None}
-        return Detections(self.xyxy[rows], self.scores[rows], **chosen)
+            if rows.ndim != 1:
+                raise ValueError(f"rows: expected shape (k,), got {rows.shape}")
+        elif rows.step not in (None, 1):
+            rows = np.arange(len(self))[rows]  # so that the arrays are contiguous
+        return _unchecked({name: None if value is None else value[rows] for name, value in vars(self).items()})
 
     def finite(self) -> Detections:
         """Leave out the faces with a number that is NaN or infinite.
@@ -128,9 +137,13 @@ class Detections:
         >>> len(Detections.concatenate([one, one]))
         2
         """
-        joined = {}
-        for name in _OPTIONAL:
-            values = [value for part in parts if (value := getattr(part, name)) is not None]
-            joined[name] = np.concatenate(values) if len(values) == len(parts) else None
-        xyxy, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("xyxy", "scores"))
-        return cls(xyxy, scores, **joined)
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        joined = (None if any(value is None for value in values) else np.concatenate(values) for values in columns)
+        return _unchecked(dict(zip(vars(parts[0]), joined, strict=True)))
+
+
+def _unchecked(arrays: dict[str, Any]) -> Detections:
+    """Detections of arrays that were checked: a detector makes a dozen of them for an image."""
+    made = object.__new__(Detections)
+    vars(made).update(arrays)
+    return made

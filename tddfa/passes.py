@@ -94,7 +94,9 @@ Rows = NDArray[np.intp] | NDArray[np.bool_] | slice
 
 
 def rows(table: Table, which: Rows) -> Table:
-    """Some rows of a table, by their indices or by a mask."""
+    """Some rows of a table, by their indices or by a mask; the table itself if the mask has them all."""
+    if isinstance(which, np.ndarray) and which.dtype == np.bool_ and which.all():
+        return table
     return _table(type(table), (column[which] for column in table))
 
 

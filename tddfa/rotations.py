@@ -25,7 +25,7 @@ from tddfa.geometry.boxes import box_iou
 from tddfa.geometry.squares import enlarged
 from tddfa.model.config import CropRule
 from tddfa.passes import Floats, Image, Passes, Targets, joined, replaced, roll_steps, rows
-from tddfa.selection import Aligned, promising
+from tddfa.selection import Aligned, beside_any, promising
 from tddfa.targets import detected
 
 ROTATIONS = ("auto", "all", "off")
@@ -129,8 +129,10 @@ def _settled(
     passes: Passes, images: Sequence[Image], aligned: Aligned, doubtful: NDArray[np.intp], sure_score: float
 ) -> Aligned:
     """Align doubtful faces in further passes, if the detector is sure enough of them."""
+    if not doubtful.size:
+        return aligned
     image, detected = aligned.targets.image, aligned.targets.score
-    beside_sure = np.isin(image, image[aligned.predicted.score >= sure_score])
+    beside_sure = beside_any(image, aligned.predicted.score >= sure_score)
     which = doubtful[detected[doubtful] >= np.where(beside_sure[doubtful], _LIKELY_BOX, _LAST_BOX)]
     if not which.size:
         return aligned
@@ -145,7 +147,7 @@ def _doubtful(aligned: Aligned, sure_score: float, ignored_below: float | None) 
     sure = (predicted.score >= sure_score) & (roll_steps(targets.roi, predicted.roi) <= _MAX_ROLL)
     if ignored_below is None or sure.all():
         return np.flatnonzero(~sure)
-    with_sure = np.isin(targets.image, targets.image[sure])
+    with_sure = beside_any(targets.image, sure)
     return np.flatnonzero(~sure & ((predicted.score >= ignored_below) | ~with_sure))
 
 

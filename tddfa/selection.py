@@ -43,11 +43,18 @@ def together(parts: Sequence[Aligned]) -> Aligned:
     return Aligned(joined([part.targets for part in parts]), joined([part.predicted for part in parts]))
 
 
+def beside_any(image: NDArray[np.intp], which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which rows (n,) are in an image, given by its number, that has one of the rows in `which`."""
+    has = np.zeros(image.max(initial=-1) + 1, dtype=np.bool_)
+    has[image[which]] = True
+    return has[image]
+
+
 def promising(targets: Targets) -> Targets:
     """Drop weak detections in images that have a strong one: most are patterns, and each takes a pass."""
     image, score = targets.image, targets.score
-    kept = (score >= _WEAK_BOX) | ~np.isin(image, image[score >= _STRONG_BOX])
-    return targets if kept.all() else rows(targets, kept)
+    kept = (score >= _WEAK_BOX) | ~beside_any(image, score >= _STRONG_BOX)
+    return rows(targets, kept)
 
 
 def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
@@ -63,10 +70,9 @@ def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
         Least score of a face in the end.
     """
     image, score = first.targets.image, first.predicted.score
-    kept = (score >= _UNLIKELY * needed_scores(first.targets.score, min_score, sure_score)) | ~np.isin(
-        image, image[score >= sure_score]
-    )
-    return first if kept.all() else first.rows(kept)
+    least = _UNLIKELY * needed_scores(first.targets.score, min_score, sure_score)
+    kept = (score >= least) | ~beside_any(image, score >= sure_score)
+    return first.rows(kept)
 
 
 def needed_scores(detected: NDArray[np.float64], min_score: float, sure_score: float | None) -> NDArray[np.float64]:

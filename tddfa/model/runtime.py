@@ -233,7 +233,7 @@ class Model:
             raise ValueError(f"{self.path}: expected a model with one input, got {len(inputs)}")
         return inputs[0].name, [output.name for output in self._session.get_outputs()]
 
-    @property
+    @cached_property
     def device(self) -> str:
         """Device that runs the model, one of `PROVIDERS`; not always the one that was asked for."""
         return _name(self._session.get_providers()[0])

@@ -51,6 +51,24 @@ def test_concatenation_keeps_the_order_and_drops_points_that_a_part_lacks():
     assert Detections.concatenate([faces(2), faces(3, points=False)]).points is None
 
 
+@pytest.mark.parametrize("rows", [[2, 0], [False, True, True], slice(0, 2), slice(None, None, -2), slice(3, None, -1)])
+def test_a_part_has_contiguous_arrays_of_its_faces(rows):
+    every = faces(3)
+    part = every[rows]
+    for name in ("xyxy", "scores", "points"):
+        value = getattr(part, name)
+        np.testing.assert_array_equal(value, getattr(every, name)[rows])
+        assert value.flags.c_contiguous and value.dtype == np.float32
+    assert part.rotations is None and len(part) == len(part.scores)
+
+
+def test_rows_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"rows: expected shape \(k,\), got \(1, 2\)"):
+        faces(3)[[[0, 1]]]
+    with pytest.raises(IndexError):
+        faces(3)[[5]]
+
+
 def test_they_can_be_pickled():
     again = pickle.loads(pickle.dumps(faces(2)))
     np.testing.assert_array_equal(again.points, faces(2).points)
