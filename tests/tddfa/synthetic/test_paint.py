@@ -55,3 +55,16 @@ def test_teeth_are_as_bright_as_said():
     assert 130 < max(mouth.max() for mouth in mouths) <= 200
     grey = painted_mouth(200, np.random.default_rng(1), grey=True)
     assert np.ptp(grey.astype(int), axis=2).max() <= 1
+
+
+def test_the_corners_of_the_mouth_are_dark_at_their_landmarks(face_model):
+    """Darker than the skin around them, below above all: the mesh is hollow there."""
+    chart = chart_of(face_model, 256)
+    corners = 0.5 * (chart.landmarks[[48, 54]] + chart.landmarks[[60, 64]])
+    outwards = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    for seed in range(6):
+        texture = painted_head(face_model, seed, size=256).texture
+        at = brightness(texture, corners)
+        for away in ((0, 5), (0, -5), (0, 8)):
+            assert (at < brightness(texture, corners + away)).all()
+        assert (at < brightness(texture, chart.landmarks[[48, 54]] + 6 * outwards)).all()
