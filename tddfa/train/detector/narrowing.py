@@ -1,7 +1,8 @@
 """A trained detector with fewer channels: those that the loss depends on least are left out.
 
-The importance of a channel is that of Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019
-(equation 8): the square of the change of the loss, to first order, if the weights that produce the channel become zero.
+The importance of a channel is the first-order one of Molchanov et al., "Importance Estimation for Neural Network
+Pruning", CVPR 2019: the square of the change of the loss, to first order, if the weights that produce the channel
+become zero.
 """
 
 from __future__ import annotations
