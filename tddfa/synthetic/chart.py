@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 # Side of the noise fields, texels, and their blurs as fractions of the map's side.
 NOISE_SIDE = 1024
 _NOISE_BLURS = (1 / 400, 1 / 150, 1 / 45, 1 / 14)
+# How far from a corner of the mouth the fold of the mesh is left out, as a fraction of the map's side.
+_CORNER_REACH = 1 / 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +75,25 @@ def chart_of(model: FaceModel, size: int) -> Chart:
         position=np.ascontiguousarray(flat[..., :3]),
         surface=face_texels(model, size),
         lips=cv2.GaussianBlur(flat[..., 3], (0, 0), size / 300),
-        hidden=cv2.GaussianBlur(flat[..., 4], (0, 0), size / 350),
+        hidden=cv2.GaussianBlur(flat[..., 4], (0, 0), size / 350) * (1 - _around_corners(landmarks, size)),
         shade=np.where(face_texels(model, size) > 0, flat[..., 5], 1).astype(np.float32),
         eyes=flat[..., 6] > 0.5,
         mouth=flat[..., 7] > 0.5,
         irises=np.array(irises, dtype=np.float32).reshape(-1, 3),
         landmarks=np.asarray(landmarks, dtype=np.float32),
     )
+
+
+def _around_corners(landmarks: NDArray[np.floating], size: int) -> Floats:
+    """Weights of the surroundings of the corners of the mouth, where the fold of the mesh is left out.
+
+    The fold ends inside of these landmarks and below them, and would be the corner that one sees. The corners are
+    painted, where the landmarks are.
+    """
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    reach = _CORNER_REACH * size
+    near = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / reach**2) for px, py in landmarks[[48, 54]]]
+    return np.asarray(np.maximum(*near), np.float32)
 
 
 def smoothstep(x: NDArray[np.floating]) -> Floats:

@@ -92,10 +92,6 @@ def paint(
     return pyramid(np.clip(canvas.color, 0, 255), chart.surface)[0]
 
 
-# Texels of a map of 512 from a corner of the mouth in which the mesh's own hollow is left out.
-_CORNER_REACH = 16.0
-
-
 class _Canvas:
     """A face while it is painted."""
 
@@ -144,19 +140,7 @@ class _Canvas:
         # yellower and lighter forehead, darker sides
         self.scale(self.spot(0, 7.5, 4, 2.2) * rng.uniform(0, 1), [0.97, 1.03, 1.03])
         self.scale(smoothstep((np.abs(self.x) - 5) / 3) * rng.uniform(0, 1), [0.9, 0.9, 0.92])
-        shade = 1 - (1 - self.chart.shade) * (1 - self.around_corners())
-        self.color *= (np.maximum(shade, 0.05) ** np.float32(rng.uniform(0.7, 1.8)))[..., None]
-
-    def around_corners(self) -> Floats:
-        """Weights of the surroundings of the corners of the mouth.
-
-        The mesh is hollow just below the landmarks. Its shade would be the corner that one sees; `corners` paints it
-        where the landmark is.
-        """
-        y, x = np.mgrid[: self.size, : self.size].astype(np.float32)
-        reach = _CORNER_REACH * self.size / 512
-        near = [np.exp(-((x - px) ** 2 + (y - py) ** 2) / reach**2) for px, py in self.chart.landmarks[[48, 54]]]
-        return np.asarray(np.maximum(*near), np.float32)
+        self.color *= (np.maximum(self.chart.shade, 0.05) ** np.float32(rng.uniform(0.7, 1.8)))[..., None]
 
     def corners(self) -> None:
         """Paint the line between the lips from where they part in the mesh to the corners of the mouth."""
@@ -350,8 +334,7 @@ class _Canvas:
 
     def hollows(self) -> None:
         """Darken nostrils and folds."""
-        hidden = self.chart.hidden * (1 - self.around_corners())
-        self.scale(hidden * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
+        self.scale(self.chart.hidden * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
     def eyeballs(self) -> None:
         """Paint sclera, iris, pupil and a highlight."""

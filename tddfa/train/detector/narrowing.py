@@ -140,7 +140,7 @@ def with_statistics(network: FaceBoxes, forward: Callable[[FaceBoxes], object]) 
     def measured(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)
         x = inputs[0].double().transpose(0, 1).flatten(1)
-        total = sums.setdefault(module, [torch.zeros(()), torch.zeros(len(x)), torch.zeros(len(x))])
+        total = sums.setdefault(module, [torch.zeros(n, dtype=torch.float64) for n in ((), len(x), len(x))])
         for term, value in zip(total, (torch.tensor(x.shape[1]), x.sum(1), x.square().sum(1)), strict=True):
             term += value.cpu()
 

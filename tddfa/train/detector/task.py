@@ -54,7 +54,7 @@ class DetectorTask:
     box_weight, points_weight, rotations_weight
         See `DetectorSettings`.
     teacher : FaceBoxes or None
-        Network whose predictions are learned besides the labels, by `teacher_weight`.
+        Network whose predictions are learned besides the labels, by `teacher_weight`; with the same prior boxes.
     device : torch.device
         On CUDA the network runs in bfloat16, channels last. The authors have not run that path yet.
     """
@@ -79,6 +79,8 @@ class DetectorTask:
         self.described = network.describe()
         self.validation = validation
         self.weights = {"score": 1.0, "box": box_weight, "points": points_weight, "rotations": rotations_weight}
+        if teacher is not None and teacher.anchors != network.anchors:
+            raise ValueError("teacher: expected a detector with the prior boxes of the network, got one with others")
         self.teacher = None if teacher is None else teacher.to(self.device).eval()
         self.teacher_weight = teacher_weight
         self.objectives: Mapping[str, Callable[[Batch], dict[str, Tensor]]] = {"faces": self.terms}

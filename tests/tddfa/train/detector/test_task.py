@@ -15,12 +15,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
+from FaceBoxes.anchors import Anchors  # noqa: E402
 from tddfa.cli import main  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.train.detector.data import LabelledImage  # noqa: E402
 from tddfa.train.detector.export import load_onnx  # noqa: E402
 from tddfa.train.detector.faces import Faces  # noqa: E402
-from tddfa.train.detector.networks import Architecture, FaceBoxes  # noqa: E402
+from tddfa.train.detector.networks import ANCHORS, Architecture, FaceBoxes  # noqa: E402
 from tddfa.train.detector.settings import Folders, ImageFolder  # noqa: E402
 from tddfa.train.detector.smoke import made_images, smoke, smoke_settings  # noqa: E402
 from tddfa.train.detector.task import (  # noqa: E402
@@ -130,6 +131,9 @@ def test_a_teacher_adds_its_terms(images):
     assert one["teacher_score"].item() > 0
     assert half["teacher_score"].item() == pytest.approx(one["teacher_score"].item() / 2, rel=1e-5)
     assert not teacher.training and all(weight.grad is None for weight in teacher.parameters())
+    other = FaceBoxes(Architecture(stem=4, channels=(8,), blocks=(0,)), Anchors(ANCHORS.maps[:1]))
+    with pytest.raises(ValueError, match="teacher: expected a detector with the prior boxes of the network"):
+        DetectorTask(network, [], teacher=other)
 
 
 def test_a_network_is_narrowed_and_taught_by_the_one_before(images, tmp_path):
