@@ -29,6 +29,8 @@ _HAIR_THICKNESS = 1.4
 # Position of each ring of the skull between the edge of the face (0) and the back of the head (1).
 RINGS = np.array([0.03, 0.07, 0.12, 0.19, 0.28, 0.39, 0.51, 0.64, 0.77, 0.89])
 COLUMNS = 108
+# Below the jaw: how far in front of the origin a lifted surface rises wholly, and the radius with which it begins.
+_IN_FRONT, _JAW_ROUNDING = 3.0, 0.15
 # y, half the width, half the depth, z of the centre
 _NECK = np.array([(-2.0, 5.2, 5.2, -1.6), (-7.0, 5.4, 5.6, -2.0), (-10.5, 5.5, 5.8, -2.6), (-15.0, 6.6, 6.6, -3.4)])
 _NECK_COLUMNS = 32
@@ -152,6 +154,26 @@ class Bust:
     def body(self) -> NDArray[np.float64]:
         """Vertices (n, 3) of shoulders and trunk, upright below the head."""
         return self.place(_tube(_BODY, _BODY_COLUMNS, 2.3)).reshape(-1, 3)
+
+    def lifted(self, points: NDArray[np.floating], jaw: Floats, lift: float) -> NDArray[np.float64]:
+        """Lift the surface below the jaw.
+
+        Parameters
+        ----------
+        points : ndarray (..., 3)
+            Of face or skull.
+        jaw : ndarray (j, 3)
+            Points along the lower edge of the jaw; it is as high beyond its ends as there.
+        lift : float
+            Fraction of the distance from the height of the jaw: 0 leaves the points where they are.
+        """
+        x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+        order = np.argsort(jaw[:, 0])
+        below = np.maximum(np.interp(x, jaw[order, 0], jaw[order, 1]) - y, 0)
+        # smooth where the surface leaves the jaw; only in front of the neck
+        front = _smoothstep((z - self.origin[2]) / self.scale / _IN_FRONT)
+        rise = lift * front * below**2 / (below + _JAW_ROUNDING * self.scale)
+        return np.stack([x, y + rise, z], axis=-1)
 
     def head(self, face: Floats) -> Floats:
         """The vertices of face, skull and plugs."""

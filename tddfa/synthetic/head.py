@@ -45,6 +45,8 @@ _TEMPLES = 5.5
 # Movement of a point of the upper lid when the eye closes, as a fraction of the largest: at the rim of the lid, and
 # well inside it.
 _LID_TRAVEL = (0.25, 0.5)
+# landmarks of the lower edge of the jaw
+_JAW = slice(4, 13)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,9 @@ class Head:
         BGR, on the face model's UV map; row 0 is v = 1.
     hair, skin, clothes : tuple of float
         BGR, 0..255: the colours around the face.
+    jaw_lift : float
+        How far the surface below the jaw is lifted: 0 leaves it as in the face model, 1 brings it to the height of the
+        jaw's landmarks.
 
     Examples
     --------
@@ -74,6 +79,7 @@ class Head:
     hair: Color = (40, 52, 66)
     skin: Color = (135, 160, 205)
     clothes: Color = (90, 70, 60)
+    jaw_lift: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -89,6 +95,10 @@ class Head:
             if color.min() < 0 or color.max() > 255:
                 raise ValueError(f"{name}: expected BGR in 0..255, got {color.tolist()}")
             object.__setattr__(self, name, tuple(color.tolist()))
+        jaw_lift = float(checked("jaw_lift", [self.jaw_lift], (1,), np.float64)[0])
+        if not 0 <= jaw_lift <= 2:
+            raise ValueError(f"jaw_lift: expected 0..2, got {jaw_lift:g}")
+        object.__setattr__(self, "jaw_lift", jaw_lift)
 
     @classmethod
     def from_photo(cls, image: Image, aligner: Aligner, *, size: int = 512, face: Face | None = None) -> Head:
@@ -170,6 +180,21 @@ class Head:
     def bust(self) -> Bust:
         """The parts around the face."""
         return bust_of(self.model)
+
+    def vertices(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vertices (k, 3) of face, skull and plugs around the vertices (n, 3) of the face."""
+        return self._lifted(self.bust.head(face), face).astype(np.float32)
+
+    def skull(self, face: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Rings (rings, columns, 3) of the skull; see `tddfa.synthetic.bust.Bust.skull`."""
+        return self._lifted(self.bust.skull(face), face)
+
+    def _lifted(self, points: NDArray[np.floating], face: NDArray[np.float32]) -> NDArray[np.float64]:
+        if not self.jaw_lift:
+            return np.asarray(points, dtype=np.float64)
+        model = self.model
+        jaw = (face[model.landmark_triangles[_JAW]] * model.landmark_weights[_JAW, :, None]).sum(axis=1)
+        return self.bust.lifted(points, jaw, self.jaw_lift)
 
     @cached_property
     def atlas(self) -> list[Image]:

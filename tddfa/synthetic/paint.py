@@ -29,6 +29,9 @@ _HAIR_ODDS = np.array([0.3, 0.22, 0.16, 0.06, 0.12, 0.09, 0.05])
 _IRIS = np.array([(22, 34, 54), (36, 62, 100), (60, 100, 122), (88, 112, 96), (150, 124, 88), (132, 128, 118)])
 _IRIS_ODDS = np.array([0.36, 0.24, 0.1, 0.08, 0.14, 0.08])
 _PUPIL = np.array([14.0, 12, 12])
+# How far the surface below the jaw is lifted: from soft to sharp jaws. Where it is not, the lowest point that one sees
+# is 1 cm below the landmark of the chin.
+_JAW_LIFT = 0.5, 1.2
 # Radii of iris and pupil, cm in the frame of the open face model.
 _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.25
 
@@ -68,7 +71,7 @@ def painted_head(model: FaceModel, seed: int, *, size: int = 384, spread: float 
     top = skin if bald else hair
     clothes = rng.uniform(10, 245) + rng.normal(0, 35, 3)
     colors = [tuple(np.clip(color, 0, 255).tolist()) for color in (top, skin, clothes)]
-    return Head(model, shape, texture, *colors)
+    return Head(model, shape, texture, colors[0], colors[1], colors[2], rng.uniform(*_JAW_LIFT))
 
 
 def paint(
@@ -291,11 +294,11 @@ class _Canvas:
             across = rng.uniform(-1, 1, count)
             root = np.column_stack([np.interp(t, along, line[:, k]) for k in (0, 1)])
             root[:, 1] += across * np.interp(t, along, half)
-            lean = np.column_stack(
+            jaw_lift = np.column_stack(
                 [np.full(count, 1.0 * side), -np.interp(t, [0, 1], [1.6 + rise, -0.4]) + 0.6 * (across < 0)]
             )
-            lean /= np.linalg.norm(lean, axis=1, keepdims=True)
-            tip = root + lean * height * rng.uniform(0.35, 0.9, (count, 1))
+            jaw_lift /= np.linalg.norm(jaw_lift, axis=1, keepdims=True)
+            tip = root + jaw_lift * height * rng.uniform(0.35, 0.9, (count, 1))
             for first, last in zip(
                 np.rint(16 * root).astype(int).tolist(), np.rint(16 * tip).astype(int).tolist(), strict=True
             ):

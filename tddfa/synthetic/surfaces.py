@@ -42,7 +42,7 @@ def surfaces(head: Head, yaw: float, roll: float, camera: Camera, face: Floats) 
         Vertices of the face, in the face model's unit.
     """
     bust = head.bust
-    upper = camera.project(bust.head(face))
+    upper = camera.project(head.vertices(face))
     # the shoulders hang below the joint of the neck, and turn less than the head
     joint = bust.neck_joint.astype(np.float32)
     body_camera = Camera.from_pose(_BODY_YAW * yaw, 0.0, _BODY_ROLL * roll, camera.scale)

@@ -81,7 +81,7 @@ def any_wear(head: Head, face: Floats, landmarks: Floats, rng: np.random.Generat
 
 def hair_volume(head: Head, face: Floats, rng: np.random.Generator) -> Piece:
     """Hair around the skull, up to several centimetres thick."""
-    skull = head.bust.skull(face)
+    skull = head.skull(face)
     return _around_skull(head, skull, _hair_thickness(rng), _strands(head.hair, rng), rng)
 
 

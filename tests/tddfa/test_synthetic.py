@@ -389,6 +389,7 @@ def test_a_name_is_enough_for_a_scene():
         (lambda h: Head(h.model, np.zeros(3), h.texture), "shape: expected shape"),
         (lambda h: Head(h.model, h.shape, h.texture[:20]), "texture: expected shape (size, size, 3)"),
         (lambda h: Head(h.model, h.shape, h.texture, hair=(0, 0, 300)), "hair: expected BGR in 0..255"),
+        (lambda h: Head(h.model, h.shape, h.texture, jaw_lift=-1), "jaw_lift: expected 0..2, got -1"),
         (lambda h: Head("open", h.shape, h.texture), "model: expected a FaceModel"),
         (lambda h: degrade(h.texture, None, noise=-1), "noise: expected 0 or more"),
         (lambda h: degrade(h.texture, None, jpeg=0), "jpeg: expected a quality"),

@@ -125,7 +125,7 @@ def _without_face(head: Head, rng: np.random.Generator) -> Image:
 def _pose(rng: np.random.Generator) -> tuple[float, float, float]:
     """Yaw, pitch and roll: mostly towards the viewer, any yaw for a third."""
     yaw = rng.uniform(-_MAX_YAW, _MAX_YAW) if rng.random() < 0.35 else rng.normal(0, 24)
-    pitch = rng.normal(0, 32) if rng.random() < 0.2 else rng.normal(-1, 11)
+    pitch = rng.normal(0, 32) if rng.random() < 0.2 else rng.normal(-4, 10)
     roll = rng.normal(0, 10)
     limits = (_MAX_YAW, _MAX_PITCH, _MAX_ROLL)
     turned, nodded, tilted = (float(np.clip(a, -m, m)) for a, m in zip((yaw, pitch, roll), limits, strict=True))

@@ -10,7 +10,11 @@ from tddfa.train.synthesis.edits import CHANGES, both_sides
 Floats = NDArray[np.float32]
 
 # How often the mouth is at rest, smiles, talks or does something else.
-_MOUTHS = {"rest": 0.35, "smile": 0.32, "jaw": 0.15, "mouth": 0.18}
+_MOUTHS = {"rest": 0.43, "smile": 0.32, "jaw": 0.1, "mouth": 0.15}
+# How often lips at rest, or of a smile without teeth, are closed; the face model's mean leaves a gap between them.
+_CLOSED_LIPS = 0.8
+# Weights of mouthClose with which the lips of the mean touch.
+_TOUCH = (0.025, 0.042)
 # How often the eyes are open, look aside, are narrowed or wide, closed, or wink.
 _EYES = {"open": 0.5, "aside": 0.18, "narrow": 0.14, "closed": 0.13, "wink": 0.05}
 
@@ -38,22 +42,36 @@ def any_expression(names: tuple[str, ...], rng: np.random.Generator) -> Floats:
         weights |= CHANGES[mouth](rng)
         if rng.random() < 0.3:
             weights |= CHANGES["mouth" if mouth == "jaw" else "jaw"](rng)
-    elif rng.random() < 0.4:
+    elif rng.random() < 0.2:
         weights["jawOpen"] = float(rng.uniform(0, 0.12))
+    if mouth in ("rest", "smile") and "jawOpen" not in weights and rng.random() < _CLOSED_LIPS:
+        weights |= _closed_lips(rng)
     weights |= _eyes(rng)
     if rng.random() < 0.4:
         weights |= CHANGES["brows"](rng)
     out = np.array([weights.get(name, 0.0) for name in names], dtype=np.float32)
     out += np.maximum(rng.normal(0, 0.04, len(out)), 0).astype(np.float32) * (rng.random(len(out)) < 0.5)
+    if {"mouthClose", "jawOpen"} <= set(names):  # the lips come together where the jaw is open, and do not cross
+        close, jaw = names.index("mouthClose"), names.index("jawOpen")
+        out[close] = min(out[close], out[jaw] + _TOUCH[1])
     return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
+def _closed_lips(rng: np.random.Generator) -> dict[str, float]:
+    """Lips that touch: pressed, or the lower one raised."""
+    if rng.random() < 0.4:
+        return both_sides("mouthPress", rng.uniform(0.4, 0.65), rng)
+    if rng.random() < 0.5:
+        return {"mouthShrugLower": float(rng.uniform(0.12, 0.22))}
+    return {"mouthClose": float(rng.uniform(*_TOUCH))}
+
+
 def _smile(rng: np.random.Generator) -> dict[str, float]:
-    """A smile, two of three times with teeth."""
+    """A smile, six of ten times with teeth."""
     weight = float(rng.uniform(0.2, 1))
     out = both_sides("mouthSmile", weight, rng) | both_sides("cheekSquint", weight * rng.uniform(0, 0.7), rng)
-    if rng.random() < 0.67:
-        out["jawOpen"] = float(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.1, 0.45)]))
+    if rng.random() < 0.6:
+        out["jawOpen"] = float(rng.choice([rng.uniform(0, 0.12), rng.uniform(0.05, 0.35)]))
         out |= both_sides("mouthUpperUp", rng.uniform(0.15, 0.8), rng)
         out |= both_sides("mouthLowerDown", rng.uniform(0, 0.7), rng)
     if rng.random() < 0.5:

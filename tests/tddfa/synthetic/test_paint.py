@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tddfa.geometry.camera import Camera
 from tddfa.synthetic.chart import chart_of
 from tddfa.synthetic.paint import painted_head, painted_mouth
 
@@ -68,3 +71,27 @@ def test_the_corners_of_the_mouth_are_dark_at_their_landmarks(face_model):
         for away in ((0, 5), (0, -5), (0, 8)):
             assert (at < brightness(texture, corners + away)).all()
         assert (at < brightness(texture, chart.landmarks[[48, 54]] + 6 * outwards)).all()
+
+
+@pytest.mark.parametrize("expression", [{}, {"jawOpen": 0.7}])
+def test_a_sharp_jaw_ends_at_its_landmarks(face_model, heads, expression):
+    """Without the lift, what one sees as the edge of the chin is up to 1.5 cm below the landmark."""
+    camera = Camera.from_pose(0, -6, 0, 10)
+    weights = np.array([expression.get(name, 0) for name in face_model.expression_names], np.float32)
+    edges = {0.0: [], 1.0: []}
+    for head in heads:
+        assert 0.5 <= head.jaw_lift <= 1.2
+        face = face_model.vertices(head.shape, weights)
+        landmarks = camera.project(face_model.landmarks(head.shape, weights))
+        eyes = np.linalg.norm(landmarks[45] - landmarks[36])
+        for jaw_lift, found in edges.items():
+            lifted = replace(head, jaw_lift=jaw_lift).vertices(face)
+            seen = camera.project(lifted)
+            middle = np.abs(seen[:, 0] - landmarks[8, 0]) < 0.03 * eyes
+            found.append((seen[middle, 1].max() - landmarks[8, 1]) / eyes)
+        # the face above the jaw stays as it is
+        above = face[:, 1] > face_model.landmarks(head.shape, weights)[[4, 12], 1].max()
+        np.testing.assert_array_equal(lifted[: len(face)][above], face[above])
+    assert np.max(edges[0.0]) > 0.1
+    assert np.min(edges[1.0]) >= 0 and np.max(edges[1.0]) < 0.02
+    assert len({head.jaw_lift for head in heads}) == len(heads)
