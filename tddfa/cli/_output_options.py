@@ -151,6 +151,8 @@ def _image_kind(text: str) -> str:
     """Parse the name of a kind that can be drawn on frames."""
     from tddfa.outputs import image_kinds
 
+    if len(kinds := _kinds(text)) > 1:
+        raise argparse.ArgumentTypeError(f"expected one kind, got {', '.join(kinds)}; run the command once for each")
     if text.lower() not in image_kinds():
         hint = _hint(text, image_kinds())
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(image_kinds())}, got {text!r}{hint}")

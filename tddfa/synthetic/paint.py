@@ -283,8 +283,9 @@ class _Canvas:
             line = self.chart.landmarks[PARTS[part]].astype(np.float64)
             line = line[::-1] if side < 0 else line  # from the nose outwards
             line = _smooth(line, 24)
-            line[:, 1] += height * 0.38 + shift
             along = np.linspace(0, 1, len(line))
+            # landmarks are in the middle of the inner end, then on the upper edge
+            line[:, 1] += height * np.interp(along, [0, 0.25, 1], [0.15, 0.38, 0.5]) + shift
             half = 0.5 * height * np.interp(along, [0, 0.12, 0.5, 1], [0.75, 1, 0.9, taper])
             outline = np.concatenate(
                 [line - np.column_stack([0 * half, half]), (line + np.column_stack([0 * half, half]))[::-1]]

@@ -104,6 +104,12 @@ class TestInputs:
             )
         assert f"expected one or more of {', '.join(KINDS)}, got 'a.jpg'" in wrong(capsys, "image", "-o", "a.jpg")[-1]
 
+    @pytest.mark.parametrize("command", ["video", "webcam"])
+    def test_two_kinds_for_one_video(self, capsys, command):
+        assert wrong(capsys, command, "-o", "3d,pose")[-1].endswith(
+            "expected one kind, got 3d, pose; run the command once for each"
+        )
+
     def test_a_file_whose_name_is_nearly_a_kind(self, parsed, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "poes").touch()
