@@ -89,6 +89,7 @@ def paint(
     canvas.brows()
     canvas.hairline()
     canvas.hollows()
+    canvas.nostrils()
     canvas.corners()
     canvas.eyeballs()
     canvas.inner_mouth()
@@ -235,7 +236,7 @@ class _Canvas:
             shadow = rng.uniform(20, 170, 3) * np.clip(self.skin.max() / 200, 0.5, 1)
             self.mix(np.asarray(lids, np.float32) * rng.uniform(0.2, 0.8), shadow)
         ball = chart.eyes.astype(np.uint8)
-        thick = rng.uniform(1.2, 3.2) if not self.female else rng.uniform(2, 5.5)
+        thick = rng.uniform(1.4, 3.8) if not self.female else rng.uniform(2.2, 6)
         distance = cv2.distanceTransform(1 - ball, cv2.DIST_L2, 5) / np.float32(unit)
         above = self.y > np.where(self.x < 0, chart.irises[0, 1], chart.irises[-1, 1]) - 0.1
         reach = np.where(above, thick, 0.55 * thick).astype(np.float32)
@@ -340,6 +341,19 @@ class _Canvas:
         """Darken nostrils and folds."""
         self.scale(self.chart.hidden * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
+    def nostrils(self) -> None:
+        """Paint the nostrils as one sees them from the front: above the landmarks below the nose.
+
+        Those of the mesh open downwards, and are seen on faces that look up alone.
+        """
+        rng, chart = self.rng, self.chart
+        columns, rows = np.rint(chart.landmarks[[31, 32]]).astype(int).T
+        base = chart.position[rows, columns].mean(axis=0)
+        x = np.abs(self.x) - abs(base[0]) - rng.uniform(-0.08, 0.08)
+        y = self.y - base[1] - rng.uniform(0.14, 0.32) + rng.uniform(0.1, 0.45) * x
+        away = np.hypot(x / rng.uniform(0.28, 0.45), y / rng.uniform(0.12, 0.24))
+        self.scale(smoothstep((1.4 - away) / 0.8) * (self.z > base[2] - 1) * rng.uniform(0.4, 1), [0.3, 0.28, 0.36])
+
     def eyeballs(self) -> None:
         """Paint sclera, iris, pupil and a highlight."""
         rng, chart = self.rng, self.chart
@@ -369,7 +383,7 @@ class _Canvas:
                 light = smoothstep((0.16 - np.hypot(dx - spark[0], dy - spark[1])) / 0.08)
                 self.mix(own * light * rng.uniform(0.5, 1), np.array([235.0, 238, 240]), part)
             lid = own * smoothstep((dy - 0.15) / 0.5) * rng.uniform(0.2, 0.9)
-            self.mix(lid, 0.6 * self.color[part], part)
+            self.mix(lid, 0.45 * self.color[part], part)
 
     def inner_mouth(self) -> None:
         """Paint the inside of the mouth: dark, with teeth and a tongue."""

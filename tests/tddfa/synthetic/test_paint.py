@@ -6,6 +6,7 @@ import pytest
 from tddfa.geometry.camera import Camera
 from tddfa.synthetic.chart import chart_of
 from tddfa.synthetic.paint import painted_head, painted_mouth
+from tddfa.synthetic.studio import Light, photograph
 
 SIZE = 128
 
@@ -71,6 +72,25 @@ def test_the_corners_of_the_mouth_are_dark_at_their_landmarks(face_model):
         for away in ((0, 5), (0, -5), (0, 8)):
             assert (at < brightness(texture, corners + away)).all()
         assert (at < brightness(texture, chart.landmarks[[48, 54]] + 6 * outwards)).all()
+
+
+def test_nostrils_are_seen_on_a_face_that_looks_ahead(face_model):
+    """Those of the mesh are not: a regressor that learns from it takes every nostril for a face that looks up."""
+    camera = Camera.from_pose(0, -6, 0, 20, (200, 200, 0))
+    calm = np.zeros(face_model.expression_count, np.float32)
+    even = Light((1.0, 1.0, 1.0), ())
+    for seed in range(6):
+        head = painted_head(face_model, seed, size=384, spread=0.5)
+        face = face_model.vertices(head.shape, calm)
+        wall = np.zeros((400, 400, 3), np.uint8)
+        image = photograph(head, 0.0, 0.0, camera, face, [], even, wall).astype(float).mean(axis=2)
+        landmarks = camera.project(face_model.landmarks(head.shape, calm))[:, :2]
+        unit = np.linalg.norm(landmarks[45] - landmarks[36]) / 100
+        for wing, inner in ((31, 32), (35, 34)):
+            x, y = np.rint((landmarks[wing] + landmarks[inner]) / 2).astype(int)
+            # from the landmarks to 4 % of the distance of the eyes above them
+            nostril = image[y - int(4 * unit) : y + 1, x].mean()
+            assert nostril < 0.62 * image[int(landmarks[30, 1]), int(landmarks[30, 0])]
 
 
 @pytest.mark.parametrize("expression", [{}, {"jawOpen": 0.7}])
