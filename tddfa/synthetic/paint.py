@@ -31,7 +31,7 @@ _IRIS_ODDS = np.array([0.36, 0.24, 0.1, 0.08, 0.14, 0.08])
 _PUPIL = np.array([14.0, 12, 12])
 # How far the surface below the jaw is lifted: from soft to sharp jaws. Where it is not, the lowest point that one sees
 # is 1 cm below the landmark of the chin.
-_JAW_LIFT = 0.5, 1.2
+_JAW_LIFT = 0.85, 1.3
 # Radii of iris and pupil, cm in the frame of the open face model.
 _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.25
 
@@ -150,7 +150,7 @@ class _Canvas:
         """Paint the line between the lips from where they part in the mesh to the corners of the mouth."""
         drawn = np.zeros((self.size, self.size), dtype=np.uint8)
         for outer, inner in self.chart.landmarks[[[48, 60], [54, 64]]]:
-            line = np.stack([outer + along * (inner - outer) for along in (0.35, 1.0, 2.2)])
+            line = np.stack([outer + along * (inner - outer) for along in (0.05, 1.0, 2.2)])
             cv2.polylines(drawn, [np.rint(line * 16).astype(np.int32)], False, 255, 2, cv2.LINE_AA, 4)
         soft = cv2.GaussianBlur(drawn.astype(np.float32) / 255, (0, 0), 0.9 * self.size / 512)
         self.scale(soft * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
