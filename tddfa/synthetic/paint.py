@@ -220,6 +220,13 @@ class _Canvas:
             weight = rng.uniform(0.5, 1)
         streaks = 1 + 0.06 * self.noise(0) + 0.05 * self.noise(1)
         self.mix(self.chart.lips * weight, color * streaks[..., None])
+        # the shade where the lips meet, which one sees as a dark line on a closed mouth
+        inner = self.chart.landmarks[60:68]
+        drawn = np.zeros((self.size, self.size), dtype=np.uint8)
+        thickness = max(round(rng.uniform(1, 8) * self.size / 512), 1)
+        cv2.polylines(drawn, [np.rint(inner * 16).astype(np.int32)], True, 255, thickness, cv2.LINE_AA, 4)
+        shade = cv2.GaussianBlur(drawn.astype(np.float32) / 255, (0, 0), 1.2 * self.size / 512)
+        self.scale(shade * rng.uniform(0.2, 0.95), [0.3, 0.26, 0.36])
 
     def around_eyes(self) -> None:
         """Paint the shade around the eyes, make-up, and the lashes along the rims of the lids."""

@@ -91,11 +91,24 @@ def test_the_lips_end_at_their_landmarks(face_model):
     assert (weights(outline - 4 * outwards)[[*range(1, 6), *range(7, 12)]] > 0.8).all()
 
 
+def test_the_line_between_the_lips_is_thick_on_some_faces(face_model):
+    chart = chart_of(face_model, 256)
+    inner, outer = chart.landmarks[[61, 62, 63, 65, 66, 67]], chart.landmarks[[50, 51, 52, 56, 57, 58]]
+    inside = np.array([(0, -0.8)] * 3 + [(0, 0.8)] * 3)  # a little into each lip
+    ratios = []
+    for seed in range(8):
+        texture = painted_head(face_model, seed, size=256).texture
+        ratios.append(brightness(texture, inner + inside).mean() / brightness(texture, (inner + outer) / 2).mean())
+    assert min(ratios) < 0.45
+    assert max(ratios) < 0.7
+
+
 def test_nostrils_are_seen_on_a_face_that_looks_ahead(face_model):
     """Those of the mesh are not: a regressor that learns from it takes every nostril for a face that looks up."""
     camera = Camera.from_pose(0, -6, 0, 20, (200, 200, 0))
     calm = np.zeros(face_model.expression_count, np.float32)
     even = Light((1.0, 1.0, 1.0), ())
+    ratios = []
     for seed in range(6):
         head = painted_head(face_model, seed, size=384, spread=0.5)
         face = face_model.vertices(head.shape, calm)
@@ -107,7 +120,8 @@ def test_nostrils_are_seen_on_a_face_that_looks_ahead(face_model):
             x, y = np.rint((landmarks[wing] + landmarks[inner]) / 2).astype(int)
             # from the landmarks to 4 % of the distance of the eyes above them
             nostril = image[y - int(4 * unit) : y + 1, x].mean()
-            assert nostril < 0.62 * image[int(landmarks[30, 1]), int(landmarks[30, 0])]
+            ratios.append(nostril / image[int(landmarks[30, 1]), int(landmarks[30, 0])])
+    assert np.mean(ratios) < 0.6 and max(ratios) < 0.7, ratios
 
 
 @pytest.mark.parametrize("expression", [{}, {"jawOpen": 0.7}])
