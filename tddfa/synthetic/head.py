@@ -183,15 +183,15 @@ class Head:
 
     def vertices(self, face: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vertices (k, 3) of face, skull and plugs around the vertices (n, 3) of the face."""
-        return self._lifted(self.bust.head(face), face).astype(np.float32)
+        return self._lifted(self.bust.head(face), face).astype(np.float32, copy=False)
 
-    def skull(self, face: NDArray[np.float32]) -> NDArray[np.float64]:
+    def skull(self, face: NDArray[np.float32]) -> NDArray[np.floating]:
         """Rings (rings, columns, 3) of the skull; see `tddfa.synthetic.bust.Bust.skull`."""
         return self._lifted(self.bust.skull(face), face)
 
-    def _lifted(self, points: NDArray[np.floating], face: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _lifted(self, points: NDArray[np.floating], face: NDArray[np.float32]) -> NDArray[np.floating]:
         if not self.jaw_lift:
-            return np.asarray(points, dtype=np.float64)
+            return points
         model = self.model
         jaw = (face[model.landmark_triangles[_JAW]] * model.landmark_weights[_JAW, :, None]).sum(axis=1)
         return self.bust.lifted(points, jaw, self.jaw_lift)

@@ -270,7 +270,7 @@ def _hair_thickness(rng: np.random.Generator) -> Floats:
 
 
 def _around_skull(
-    head: Head, skull: NDArray[np.float64], thick: Floats, texture: Image, rng: np.random.Generator
+    head: Head, skull: NDArray[np.floating], thick: Floats, texture: Image, rng: np.random.Generator
 ) -> Piece:
     """A surface around the upper skull (rings, columns, 3), as thick as said, cm."""
     bust = head.bust
