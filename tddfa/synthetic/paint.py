@@ -5,6 +5,8 @@ Everything is drawn from formulas and a random generator; no photo is used.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +31,8 @@ _HAIR_ODDS = np.array([0.3, 0.22, 0.16, 0.06, 0.12, 0.09, 0.05])
 _IRIS = np.array([(22, 34, 54), (36, 62, 100), (60, 100, 122), (88, 112, 96), (150, 124, 88), (132, 128, 118)])
 _IRIS_ODDS = np.array([0.36, 0.24, 0.1, 0.08, 0.14, 0.08])
 _PUPIL = np.array([14.0, 12, 12])
-# How far the surface below the jaw is lifted: from soft to sharp jaws. Where it is not, the lowest point that one sees
-# is 1 cm below the landmark of the chin.
+# `Head.jaw_lift`, from slightly soft to sharp jaws. Without it, the lowest point that one sees is up to 1.5 cm below the
+# landmark of the chin.
 _JAW_LIFT = 0.85, 1.3
 # Radii of iris and pupil, cm in the frame of the open face model.
 _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.25
@@ -130,6 +132,15 @@ class _Canvas:
         """A soft spot at a place of the face, on both sides, cm."""
         return np.exp(-(((np.abs(self.x) - x) / width) ** 2) - ((self.y - y) / height) ** 2)
 
+    def soft_lines(
+        self, lines: Iterable[NDArray[np.floating]], thickness: int, blur: float, *, closed: bool = False
+    ) -> Floats:
+        """Weights of lines through points of the map; the blur is in texels of a map of 512 x 512."""
+        drawn = np.zeros((self.size, self.size), dtype=np.uint8)
+        for line in lines:
+            cv2.polylines(drawn, [np.rint(line * 16).astype(np.int32)], closed, 255, thickness, cv2.LINE_AA, 4)
+        return np.asarray(cv2.GaussianBlur(drawn.astype(np.float32) / 255, (0, 0), blur * self.size / 512), np.float32)
+
     def skin_tone(self) -> None:
         """Paint skin: its colour, blotches, pores, redder and darker parts."""
         rng = self.rng
@@ -148,12 +159,9 @@ class _Canvas:
 
     def corners(self) -> None:
         """Paint the line between the lips from where they part in the mesh to the corners of the mouth."""
-        drawn = np.zeros((self.size, self.size), dtype=np.uint8)
-        for outer, inner in self.chart.landmarks[[[48, 60], [54, 64]]]:
-            line = np.stack([outer + along * (inner - outer) for along in (0.05, 1.0, 2.2)])
-            cv2.polylines(drawn, [np.rint(line * 16).astype(np.int32)], False, 255, 2, cv2.LINE_AA, 4)
-        soft = cv2.GaussianBlur(drawn.astype(np.float32) / 255, (0, 0), 0.9 * self.size / 512)
-        self.scale(soft * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
+        corners = self.chart.landmarks[[[48, 60], [54, 64]]]
+        lines = [np.stack([outer + along * (inner - outer) for along in (0.05, 1.0, 2.2)]) for outer, inner in corners]
+        self.scale(self.soft_lines(lines, 2, 0.9) * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
     def creases(self) -> None:
         """Paint the folds from nose to mouth, lines of the forehead and bags under the eyes."""
@@ -221,11 +229,8 @@ class _Canvas:
         streaks = 1 + 0.06 * self.noise(0) + 0.05 * self.noise(1)
         self.mix(self.chart.lips * weight, color * streaks[..., None])
         # the shade where the lips meet, which one sees as a dark line on a closed mouth
-        inner = self.chart.landmarks[60:68]
-        drawn = np.zeros((self.size, self.size), dtype=np.uint8)
         thickness = max(round(rng.uniform(1, 8) * self.size / 512), 1)
-        cv2.polylines(drawn, [np.rint(inner * 16).astype(np.int32)], True, 255, thickness, cv2.LINE_AA, 4)
-        shade = cv2.GaussianBlur(drawn.astype(np.float32) / 255, (0, 0), 1.2 * self.size / 512)
+        shade = self.soft_lines([self.chart.landmarks[60:68]], thickness, 1.2, closed=True)
         self.scale(shade * rng.uniform(0.2, 0.95), [0.3, 0.26, 0.36])
 
     def around_eyes(self) -> None:

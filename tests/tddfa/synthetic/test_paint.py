@@ -104,7 +104,7 @@ def test_the_line_between_the_lips_is_thick_on_some_faces(face_model):
 
 
 def test_nostrils_are_seen_on_a_face_that_looks_ahead(face_model):
-    """Those of the mesh are not: a regressor that learns from it takes every nostril for a face that looks up."""
+    """Those of the mesh open downwards, and are hidden there."""
     camera = Camera.from_pose(0, -6, 0, 20, (200, 200, 0))
     calm = np.zeros(face_model.expression_count, np.float32)
     even = Light((1.0, 1.0, 1.0), ())
