@@ -31,8 +31,8 @@ _HAIR_ODDS = np.array([0.3, 0.22, 0.16, 0.06, 0.12, 0.09, 0.05])
 _IRIS = np.array([(22, 34, 54), (36, 62, 100), (60, 100, 122), (88, 112, 96), (150, 124, 88), (132, 128, 118)])
 _IRIS_ODDS = np.array([0.36, 0.24, 0.1, 0.08, 0.14, 0.08])
 _PUPIL = np.array([14.0, 12, 12])
-# `Head.jaw_lift`, from slightly soft to sharp jaws. Without it, the lowest point that one sees is up to 1.5 cm below the
-# landmark of the chin.
+# `Head.jaw_lift`, from slightly soft to sharp jaws. Without it, the lowest point that one sees is up to 1.5 cm below
+# the landmark of the chin.
 _JAW_LIFT = 0.85, 1.3
 # Radii of iris and pupil, cm in the frame of the open face model.
 _IRIS_RADIUS, _PUPIL_RADIUS = 0.62, 0.25
