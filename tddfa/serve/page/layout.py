@@ -119,15 +119,14 @@ class Layout:
             return path, *replaced(path, request)
 
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        # who clicks again while a photo is aligned has chosen another one
-        shown: dict[str, Any] = {
-            "api_visibility": "private", "show_progress_on": [pictures], "trigger_mode": "always_last",
-        }  # fmt: skip
+        # who clicks again before the answer has chosen another photo: gradio would ignore that click
+        last: dict[str, Any] = {"trigger_mode": "always_last"}
+        shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [pictures], **last}
         every.click(lambda: self._photos, None, kinds, **hidden)
         source.input(replaced, source, outputs, **hidden)
         run.click(find, [source, kinds], outputs, **shown)
         if dataset is not None:
-            picked = dataset.click(pick, dataset, [source, *outputs], **hidden)
+            picked = dataset.click(pick, dataset, [source, *outputs], **hidden, **last)
             picked.success(find, [source, kinds], outputs, **shown)
 
     def _video_tab(self) -> None:
