@@ -92,10 +92,18 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
     parser.set_defaults(output_actions=actions)
 
 
-def add_kinds_option(parser: Parser) -> None:
-    """Add ``-o``, names of kinds with spaces or commas between them. The first word after them is an input."""
+def add_kinds_option(parser: Parser, *, files: bool) -> None:
+    """Add ``-o``, names of kinds with spaces or commas between them. The first word after them is an input.
+
+    Parameters
+    ----------
+    parser : Parser
+        Of a command.
+    files : bool
+        Take all kinds, not only those that can be drawn on frames.
+    """
     parser.add_argument(
-        "-o", "--opt", nargs="+", action=_Kinds, metavar="KIND", default=["2d_sparse"],
+        "-o", "--opt", nargs="+", action=_Kinds, files=files, metavar="KIND", default=["2d_sparse"],
         help="kinds of output, listed below, with spaces or commas between them (default: 2d_sparse)",
     )  # fmt: skip
 
@@ -111,6 +119,10 @@ def add_kind_option(parser: Parser) -> None:
 class _Kinds(argparse.Action):
     """Takes words as kinds as long as they are names of kinds; the others are inputs. Given again, it adds kinds."""
 
+    def __init__(self, *arguments: Any, files: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.files = files
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,
@@ -118,24 +130,27 @@ class _Kinds(argparse.Action):
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        from tddfa.outputs import KINDS
+        from tddfa.outputs import KINDS, image_kinds
 
         assert isinstance(parser, Parser)
+        names = list(KINDS if self.files else image_kinds())
         words = list(values)
         count = next((number for number, word in enumerate(words) if not _kinds(word)), len(words))
-        if not count:
-            hint = _hint(words[0], KINDS)
-            raise argparse.ArgumentError(self, f"expected one or more of {', '.join(KINDS)}, got {words[0]!r}{hint}")
+        taken = [kind for word in words[:count] for kind in _kinds(word)]
+        wrong = next((kind for kind in taken if kind not in names), None if count else words[0])
+        if wrong is not None:
+            raise argparse.ArgumentError(
+                self, f"expected one or more of {', '.join(names)}, got {wrong!r}{_hint(wrong, names)}"
+            )
         other = words[count] if count < len(words) else ""
-        hint = _hint(other, KINDS)
+        hint = _hint(other, names)
         if hint and re.fullmatch(r"\w+", other) and not Path(other).exists():
             raise argparse.ArgumentError(
                 self, f"expected a kind or an input after {words[count - 1]}, got {other!r}{hint}"
             )
         before = getattr(namespace, self.dest)
         kinds = [] if before is self.default else list(before)
-        kinds += (kind for word in words[:count] for kind in _kinds(word))
-        setattr(namespace, self.dest, list(dict.fromkeys(kinds)))
+        setattr(namespace, self.dest, list(dict.fromkeys([*kinds, *taken])))
         parser.collect_inputs(namespace, words[count:])
 
 
@@ -152,7 +167,7 @@ def _image_kind(text: str) -> str:
     from tddfa.outputs import image_kinds
 
     if len(kinds := _kinds(text)) > 1:
-        raise argparse.ArgumentTypeError(f"expected one kind, got {', '.join(kinds)}; run the command once for each")
+        raise argparse.ArgumentTypeError(f"expected one kind, got {', '.join(kinds)}")
     if text.lower() not in image_kinds():
         hint = _hint(text, image_kinds())
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(image_kinds())}, got {text!r}{hint}")

@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
     parser.add_inputs(
         "-f", "--img-fp", metavar="PHOTO", help="photos, folders of photos, or patterns such as 'photos/*.jpg'"
     )
-    add_kinds_option(parser)
+    add_kinds_option(parser, files=True)
     add_out_option(parser, "the files")
     parser.add_argument(
         "--json", action="store_true",

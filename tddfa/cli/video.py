@@ -21,7 +21,7 @@ from tddfa.cli._frames import (
     warn_about_smoothing,
 )
 from tddfa.cli._output_options import (
-    add_kind_option,
+    add_kinds_option,
     check_kinds,
     check_needs,
     kinds_help,
@@ -53,8 +53,8 @@ def add_parser(commands: Any) -> None:
     parser: Parser = commands.add_parser(
         "video",
         help="track the faces of a video",
-        description="Track every face of a video. Write it as H.264 with its sound, and the faces as data.\n"
-        "The video is named DIR/<source>_<kind>_smooth.mp4, without _smooth if nothing is smoothed.",
+        description="Track every face of a video. Write a video of each kind as H.264 with the sound, and the faces as "
+        "data.\nVideos are named DIR/<source>_<kind>_smooth.mp4, without _smooth if nothing is smoothed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=lambda: kinds_help(parser, files=False),
     )
@@ -62,8 +62,8 @@ def add_parser(commands: Any) -> None:
     parser.add_inputs(
         "-f", "--video-fp", metavar="SOURCE", help="a video file, a URL, or a folder of images", many=False
     )
-    add_kind_option(parser)
-    add_out_option(parser, "the video")
+    add_kinds_option(parser, files=False)
+    add_out_option(parser, "the videos")
     parser.add_argument(
         "--save", type=_record_file, metavar="FILE",
         help="also write the faces to a .jsonl, .npz or .parquet file, as animated heads to a .glb file, or the first "
@@ -108,12 +108,12 @@ def run_video(options: argparse.Namespace) -> int:
     if not options.no_video:
         check_folder("--out", options.out)
     camera = camera_choice(options)
-    check_needs([options.opt])
-    warn_without_effect(options, [options.opt], "--save", options.save is not None)
+    check_needs(options.opt)
+    warn_without_effect(options, options.opt, "--save", options.save is not None)
     warn_about_smoothing(options)
     warn_without_avatar(options, used=options.osc is not None or _is_take(options))
     aligner = load_aligner(options)
-    check_kinds(aligner, [options.opt])
+    check_kinds(aligner, options.opt)
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
         load_networks(aligner)
@@ -146,13 +146,14 @@ class _Run:
         self.options, self.aligner, self.camera, self.reader = options, aligner, camera, reader
         (self.source,) = options.inputs
         suffix = "" if options.smooth == "none" else "_smooth"
-        self.target = output_path(options.out, f"{source_stem(self.source)}_{options.opt}{suffix}.mp4")
+        stem = source_stem(self.source)
+        self.targets = {kind: output_path(options.out, f"{stem}_{kind}{suffix}.mp4") for kind in options.opt}
         # these numbers take longer than all others
-        self.dense = uses_camera([options.opt]) or is_asked_for(options)
+        self.dense = uses_camera(options.opt) or is_asked_for(options)
         self.frames = self.frames_with_faces = 0
         self.tracks: set[int] = set()
         self.seconds = 0.0
-        self.writer: Writer | None = None
+        self.writers: dict[str, Writer] = {}
         self.recorder: Recorder | None = None
         self.performer: Performer | None = None
         self.sender: VmcSender | None = None
@@ -192,20 +193,21 @@ class _Run:
     ) -> None:
         import numpy as np
 
-        from tddfa import video
-
-        if self.writer is None:
-            sound = self.source if self.reader.has_audio else None
+        if not self.writers:
             # the clock of the source, and of the records, unless frames before the first are left out
             begin = 0.0 if frame.index == 0 and not self.reader.live else None
-            self.writer = stack.enter_context(
-                video.Writer(
-                    self.target, fps=self.reader.fps or 30.0, audio_from=sound, audio_start=begin, shortest=shortest
-                )
-            )
+            for kind in self.options.opt:
+                self.writers[kind] = stack.enter_context(self._writer(self.targets[kind], begin, shortest=shortest))
         settings = output_options(self.options, intrinsics)
-        image = draw_frame(frame.image, faces, self.aligner, self.options.opt, settings)
-        self.writer.write(np.hstack([frame.image, image]) if self.options.compare else image, frame.time)
+        for kind, writer in self.writers.items():
+            image = draw_frame(frame.image, faces, self.aligner, kind, settings)
+            writer.write(np.hstack([frame.image, image]) if self.options.compare else image, frame.time)
+
+    def _writer(self, target: Path, begin: float | None, *, shortest: bool) -> Writer:
+        from tddfa import video
+
+        sound = self.source if self.reader.has_audio else None
+        return video.Writer(target, fps=self.reader.fps or 30.0, audio_from=sound, audio_start=begin, shortest=shortest)
 
     def _record(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
         from tddfa.avatar import open_take
@@ -247,8 +249,8 @@ class _Run:
             print_line(f"  {'jitter':10} {before:.2f} % of the face size{smoothed}")
         if interrupted:
             print_line("  interrupted: the files hold the frames until then")
-        if self.writer is not None:
-            print_line(f"  {self.options.opt:10} {self.target}")
+        for kind in self.writers:
+            print_line(f"  {kind:10} {self.targets[kind]}")
         if self.recorder is not None:
             written = self.recorder.faces or not _is_take(self.options)
             print_line(f"  {'faces':10} {self.options.save if written else 'no face: no file was written'}")

@@ -83,8 +83,8 @@ def values_of(action: argparse.Action) -> Values | None:
     if metavar == _KIND:
         from tddfa.outputs import KINDS, image_kinds
 
-        several = action.nargs == argparse.ONE_OR_MORE
-        return Values(tuple(KINDS if several else image_kinds()), listed=several)
+        kinds = KINDS if getattr(action, "files", False) else image_kinds()
+        return Values(tuple(kinds), listed=action.nargs == argparse.ONE_OR_MORE)
     names = [name for name in re.split(r"[^\w.]+", metavar) if name]
     words = [name for name in names if name.islower()]
     if {"NAME", "FILE.yml"} <= set(names):

@@ -15,7 +15,7 @@ from tddfa.cli import main
 from tddfa.cli import video as cli_video
 from tddfa.cli import webcam as cli_webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, NO_FACE
-from tddfa.outputs import KINDS
+from tddfa.outputs import KINDS, image_kinds
 
 
 def leaves(parser, name=""):
@@ -87,7 +87,19 @@ class TestInputs:
     @pytest.mark.parametrize("words", ["v.mp4 -o 3d", "-o 3d v.mp4", "-f v.mp4 -o 3D", "--video_fp v.mp4 -o 3d"])
     def test_a_video(self, parsed, words):
         options = parsed("video", *words.split())
-        assert (options.inputs, options.opt) == (["v.mp4"], "3d")
+        assert (options.inputs, options.opt) == (["v.mp4"], ["3d"])
+
+    @pytest.mark.parametrize(
+        "words", ["v.mp4 -o 3d pose", "-o 3d,pose v.mp4", "-o 3d pose v.mp4", "-o 3d -o pose v.mp4"]
+    )
+    def test_a_video_of_two_kinds(self, parsed, words):
+        options = parsed("video", *words.split())
+        assert (options.inputs, options.opt) == (["v.mp4"], ["3d", "pose"])
+
+    @pytest.mark.parametrize("words", ["v.mp4 -o ply", "v.mp4 -o 3d ply", "v.mp4 -o 3d,glb"])
+    def test_a_video_of_a_kind_of_file(self, capsys, words):
+        error = wrong(capsys, "video", *words.split())[-1]
+        assert f"expected one or more of {', '.join(image_kinds())}, got " in error
 
     @pytest.mark.parametrize("words", ["1", "--source 1", "1 --mirror"])
     def test_a_camera(self, parsed, words):
@@ -104,11 +116,8 @@ class TestInputs:
             )
         assert f"expected one or more of {', '.join(KINDS)}, got 'a.jpg'" in wrong(capsys, "image", "-o", "a.jpg")[-1]
 
-    @pytest.mark.parametrize("command", ["video", "webcam"])
-    def test_two_kinds_for_one_video(self, capsys, command):
-        assert wrong(capsys, command, "-o", "3d,pose")[-1].endswith(
-            "expected one kind, got 3d, pose; run the command once for each"
-        )
+    def test_two_kinds_for_one_window(self, capsys):
+        assert wrong(capsys, "webcam", "-o", "3d,pose")[-1].endswith("expected one kind, got 3d, pose")
 
     def test_a_file_whose_name_is_nearly_a_kind(self, parsed, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -144,7 +144,7 @@ class TestHelp:
 
     @pytest.mark.parametrize("command", ["video", "webcam"])
     def test_frames_have_the_drawn_kinds(self, help_text, command):
-        listed = re.findall(r"^  (\w+)  ", help_text(command).split("kinds of output")[1], re.M)
+        listed = re.findall(r"^  (\w+)  ", help_text(command).split("kinds of output, and the options")[1], re.M)
         assert listed == list(outputs.image_kinds())
 
     @pytest.mark.parametrize("command", ["image", "video", "webcam", "align", "bench", "evaluate", "fetch"])

@@ -41,6 +41,16 @@ class TestVideo:
         assert change[60:160, 130:240].mean() > 15, "the face is covered"
         assert change[250:, :60].mean() < 6, "the rest is not"
 
+    def test_several_kinds_are_those_of_runs_of_their_own(self, clip, tmp_path, capsys):
+        arguments = ("video", clip, "-e", 12, "--smooth", "none", "--out")
+        assert run(*arguments, tmp_path / "both", "-o", "pose", "depth") == 0
+        printed = capsys.readouterr().out
+        for kind in ("pose", "depth"):
+            assert run(*arguments, tmp_path / kind, "-o", kind) == 0
+            (alone,), both = (tmp_path / kind).iterdir(), tmp_path / f"both/slide_{kind}.mp4"
+            assert f"{kind:10} {both}" in printed
+            np.testing.assert_array_equal(read(both), read(alone))
+
     def test_a_range_of_frames(self, clip, tmp_path):
         assert run("video", "-f", clip, "-s", 5, "-e", 10, "--out", tmp_path, "--save", tmp_path / "f.jsonl") == 0
         assert len(read(tmp_path / "slide_2d_sparse_smooth.mp4")) == 6
