@@ -236,7 +236,8 @@ class Config:
     def load(cls, path: str | os.PathLike[str]) -> Config:
         """Read a ``.yml`` file. Nothing is converted or written.
 
-        Its key ``base`` names another config, which has the keys that the file leaves out.
+        Its key ``base`` names another config, which has the keys that the file leaves out; a file with ``model`` and
+        without ``model_int8`` has no int8 network.
 
         Raises
         ------
@@ -267,6 +268,8 @@ class Config:
         if BASE_KEY in content:
             base = cls._named(path, BASE_KEY, content.pop(BASE_KEY), based)
             defaults = {field.name: getattr(base, field.name) for field in fields(base) if field.name != "name"}
+            if "model" in content:
+                defaults["model_int8"] = None  # that of the base is another network
         if isinstance(content.get("detector"), str):
             defaults["detector"] = cls._named(path, "detector", content.pop("detector"), based).detector
         return build_settings(cls, content, path, defaults=defaults, name=path.stem)

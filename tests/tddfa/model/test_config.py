@@ -212,6 +212,13 @@ class TestBase:
         assert load(tmp_path, "base: open_mb05\nmin_score: 0.5") == replace(base, name="mine", min_score=0.5)
         assert load(tmp_path, "base: open_mb05\nmin_score: null").min_score is None
 
+    def test_another_network_does_not_take_the_int8_network_of_the_base(self, tmp_path):
+        assert load(tmp_path, "base: open_mb05").with_precision("int8").model.name == "open_mb05_int8.onnx"
+        with pytest.raises(ConfigError, match="mine: this model has no int8 network"):
+            load(tmp_path, "base: open_mb05\nmodel: mine.onnx").with_precision("int8")
+        own = "base: open_mb05\nmodel: mine.onnx\nmodel_int8: mine_int8.onnx"
+        assert load(tmp_path, own).with_precision("int8").model.name == "mine_int8.onnx"
+
     def test_a_section_is_replaced_as_a_whole(self, tmp_path):
         config = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}")
         assert config.detector == FaceBoxesConfig(tmp_path / "configs/d.onnx")
