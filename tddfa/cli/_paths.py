@@ -181,17 +181,22 @@ def _kind(entry: Path) -> str:
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
     """Names of the outputs without suffix; images of one name get a number, so that no output replaces another."""
+    from tddfa.export.obj import side_stem
+
+    def key(stem: str) -> str:
+        # file systems of Windows and macOS do not distinguish upper and lower case
+        return side_stem(stem).casefold()
+
     wanted = [safe_stem(path.stem) for path in paths]
-    # file systems of Windows and macOS do not distinguish upper and lower case
-    own = {stem.casefold() for stem in wanted}
+    own = {key(stem) for stem in wanted}
     stems: list[str] = []
     taken: set[str] = set()
     for stem in wanted:
-        if stem.casefold() in taken:
+        if key(stem) in taken:
             numbered = (f"{stem}-{k}" for k in itertools.count(2))
-            stem = next(s for s in numbered if s.casefold() not in taken | own)
+            stem = next(s for s in numbered if key(s) not in taken | own)
         stems.append(stem)
-        taken.add(stem.casefold())
+        taken.add(key(stem))
     return stems
 
 

@@ -24,6 +24,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -53,6 +54,8 @@ _PARAMETERS = 62
 # beyond this sine of the yaw (86.4 degrees) the yaw counts as 90
 _GIMBAL = 0.998
 _DENSE = (0, 255, 0)
+_BOX = (255, 0, 0)
+_FARTHEST = 2.0**14  # px: OpenCV draws with fixed-point numbers
 
 
 class TDDFA:
@@ -97,7 +100,12 @@ class TDDFA:
         return (3 * vertices + np.arange(3)).reshape(-1)
 
     def __call__(
-        self, img_ori: NDArray[np.uint8], objs: Sequence[ArrayLike], crop_policy: str = "box"
+        self,
+        img_ori: NDArray[np.uint8],
+        objs: Sequence[ArrayLike],
+        *,
+        crop_policy: str = "box",
+        timer_flag: bool = False,
     ) -> tuple[list[NDArray[np.float32]], list[list[float]]]:
         """Regress the parameters of faces.
 
@@ -109,6 +117,8 @@ class TDDFA:
             Box (4 or 5,) of each face, or with ``crop_policy="landmark"`` its points (2 or 3, n).
         crop_policy : {"box", "landmark"}
             Whether `objs` are boxes or landmarks.
+        timer_flag : bool
+            Ignored; 3DDFA_V2 has it.
 
         Returns
         -------
@@ -117,10 +127,12 @@ class TDDFA:
         roi_box_lst : list of list of float
             Left, top, right, bottom of the square of each face.
         """
+        del timer_flag
+        rule = self.aligner.crop
         if crop_policy == "box":
-            rois = [roi_from_box(np.asarray(box, dtype=np.float64)[:4], CROP) for box in objs]
+            rois = [roi_from_box(np.asarray(box, dtype=np.float64)[:4], rule) for box in objs]
         elif crop_policy == "landmark":
-            rois = [roi_from_landmarks(np.asarray(points).T, CROP) for points in objs]
+            rois = [roi_from_landmarks(np.asarray(points).T, rule) for points in objs]
         else:
             raise ValueError(f"crop_policy: expected box or landmark, got {crop_policy!r}")
         faces = self.aligner(img_ori, rois=rois)
@@ -147,6 +159,8 @@ class TDDFA:
         """
         model = self.aligner.face_model
         decode = model.vertices if dense_flag else model.landmarks
+        # where the middle of the crop's first px lies, px of the crop; 3DDFA_V2 takes it for the edge
+        first = 0.0 if self.aligner.crop.rounded else 0.5
         result = []
         for values, box in zip(param_lst, roi_box_lst, strict=True):
             param = checked("param_lst", np.asarray(values).reshape(-1), (_PARAMETERS,))
@@ -156,7 +170,7 @@ class TDDFA:
             matrix = param[:12].reshape(3, 4).astype(np.float64)
             matrix[:, 3] += (-1, -self.size, -1)
             matrix *= np.array([[across], [-down], [(across + down) / 2]])
-            matrix[:2, 3] += (left, top)
+            matrix[:2, 3] += (left + first * across, top + first * down)
             points = Camera(matrix.astype(np.float32)).project(decode(param[12:52], param[52:])).T.copy()
             points[2] -= points[2].min()
             result.append(points)
@@ -265,7 +279,14 @@ def _fetched() -> Config:
 
 
 def draw_landmarks(
-    img: _Image, pts: _Points, wfp: _Path = None, show_flag: bool = False, dense_flag: bool = False, **_: Any
+    img: _Image,
+    pts: _Points | NDArray[Any],
+    style: str = "fancy",
+    wfp: _Path = None,
+    show_flag: bool = False,
+    *,
+    dense_flag: bool = False,
+    **_: Any,
 ) -> _Image:
     """``utils.functions.draw_landmarks``: the 68 points (3, 68) of each face, or with `dense_flag` every 6th vertex.
 
@@ -274,7 +295,9 @@ def draw_landmarks(
     >>> draw_landmarks(image, [face.landmarks.T]).shape == image.shape
     True
     """
-    del show_flag
+    del style, show_flag
+    if isinstance(pts, np.ndarray) and pts.ndim == 2:
+        pts = [pts]  # one face
     if not dense_flag:
         return _written(wfp, draw.landmarks(img, [_face(points) for points in pts]))
     out = img.copy()
@@ -283,6 +306,29 @@ def draw_landmarks(
         inside = (x >= 0) & (x < img.shape[1]) & (y >= 0) & (y < img.shape[0])
         out[y[inside], x[inside]] = _DENSE
     return _written(wfp, out)
+
+
+def cv_draw_landmark(
+    img_ori: _Image,
+    pts: ArrayLike,
+    box: ArrayLike | None = None,
+    color: tuple[int, int, int] = _DENSE,
+    size: int = 2,
+) -> _Image:
+    """``utils.functions.cv_draw_landmark``: dots on the points (2 or 3, n) of one face, and its box in blue.
+
+    Examples
+    --------
+    >>> cv_draw_landmark(image, face.landmarks.T, box=face.box).shape == image.shape
+    True
+    """
+    out = img_ori.copy()
+    for x, y in _whole(np.asarray(pts)[:2].T):
+        cv2.circle(out, (x, y), size, color, -1)
+    if box is not None:
+        (left, top), (right, bottom) = _whole(np.asarray(box)[:4].reshape(2, 2))
+        cv2.rectangle(out, (left, top), (right, bottom), _BOX, 1)
+    return out
 
 
 def render(
@@ -365,6 +411,11 @@ def _face(points: ArrayLike) -> Face:
         box=np.array(roi_box(roi), dtype=np.float32), score=1.0, roi=roi, params=Params(camera, none, none),
         camera=Camera(camera), landmarks=landmarks,
     )  # fmt: skip
+
+
+def _whole(points: NDArray[Any]) -> list[list[int]]:
+    """The nearest whole numbers, within what OpenCV takes."""
+    return [[int(value) for value in row] for row in np.rint(np.clip(points, -_FARTHEST, _FARTHEST))]
 
 
 def _background(with_bg_flag: bool) -> Literal["image", "black"]:

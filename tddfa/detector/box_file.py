@@ -105,7 +105,7 @@ class BoxFile:
             if name is None:
                 raise ConfigError(f"{where}expected an image with a name, for the boxes are listed by name")
             short = Path(name).name
-            content = content.get(short, content.get(str(name)))
+            content = content.get(str(name), content.get(short))
             if content is None:
                 raise ConfigError(f"{where}no boxes for {short}")
             where = f"{where}{short}: "

@@ -19,7 +19,15 @@ _COLOR_DECIMALS = (4, 4, 4)
 _UV_DECIMALS = (5, 5)
 
 
-def _side_stem(stem: str) -> str:
+def side_stem(stem: str) -> str:
+    """Beginning of the names of the files beside an OBJ of this stem.
+
+    Examples
+    --------
+    >>> from tddfa.export.obj import side_stem
+    >>> side_stem("me 1")
+    'me_1'
+    """
     # `mtllib` takes a list of names separated by spaces, `map_Kd` takes options before its name, and many readers
     # end a line at "#" and join lines at a backslash. Every reader finds a file whose name has none of these.
     return re.sub(r"[\s#\\]|^-", "_", stem)
@@ -78,8 +86,8 @@ def encode_obj(
     for index, mesh in enumerate(meshes):
         if vertex_colors and mesh.colors is None:
             raise ValueError(f"vertex_colors: expected colors in every mesh, got none in meshes[{index}]")
-    stem = _side_stem(Path(name).stem)
-    start = stem if image_stem is None else _side_stem(image_stem)
+    stem = side_stem(Path(name).stem)
+    start = stem if image_stem is None else side_stem(image_stem)
     images = [f"{start}_{face}.png" for face in range(1, len(meshes) + 1)]
     if len(images) == 1:
         images = [f"{start}.png"]

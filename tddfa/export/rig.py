@@ -218,20 +218,18 @@ def rigs(faces: Sequence[Face], decoder: Decoder, *, space: Space = "head", imag
         raise ValueError(f"space: expected one of {', '.join(SPACES)}, got {space!r}")
     model = decoder.face_model
     metres, targets = metres_per_unit(model), morph_targets(model)
-    centres = np.array([face.camera.matrix[:, 3] for face in faces], dtype=np.float64).reshape(-1, 3)
-    mean_scale = float(np.mean([face.camera.scale for face in faces])) if len(faces) else 1.0
     made = []
-    for face, centre in zip(faces, centres, strict=True):
+    for face, place in zip(faces, _beside_each_other(faces, metres), strict=True):
         params, camera = face.params, face.camera
         shown = model.vertices(params.shape, params.expression) * np.float64(metres)
         if space == "image":
             # a camera is only nearly a similarity; what it is beyond that goes into the surface
             shown = shown @ (VIEW_TO_IMAGE @ camera.matrix[:, :3] / camera.scale).T @ camera.rotation
             scale = METRES_PER_PX * camera.scale / metres
-            translation = METRES_PER_PX * np.array([centre[0], image_height - centre[1], centre[2]])
+            x, y, z = camera.matrix[:, 3]
+            translation = METRES_PER_PX * np.array([x, image_height - y, z])
         else:
-            scale = 1.0
-            translation = VIEW_TO_IMAGE @ ((centre - centres.mean(axis=0)) * (1, 1, 0)) * (metres / mean_scale)
+            scale, translation = 1.0, place
         weights = decoder.arkit_weights(params.expression) if targets.names else np.zeros(0, dtype=np.float32)
         rest = shown - targets.displacement(weights)
         surface = (rest.astype(np.float32), model.triangles, targets, weights)
@@ -239,31 +237,44 @@ def rigs(faces: Sequence[Face], decoder: Decoder, *, space: Space = "head", imag
     return made
 
 
-def upright(mesh: Mesh, face: Face, decoder: Decoder) -> Mesh:
-    """Move the mesh of a face to the head's centre, upright and in cm, for a PLY or OBJ file.
+def upright(meshes: Sequence[Mesh], faces: Sequence[Face], decoder: Decoder) -> list[Mesh]:
+    """Move the meshes of a photo's faces around the origin, upright and in cm, for a PLY or OBJ file.
 
     Parameters
     ----------
-    mesh : Mesh
-        Of the face, such as `Decoder.mesh` gives.
-    face : Face
-        A face of the decoder's model.
+    meshes : sequence of Mesh
+        Of the faces, such as `Decoder.mesh` gives.
+    faces : sequence of Face
+        Faces of the decoder's model.
     decoder : Decoder
-        Its decoder.
+        Their decoder.
 
     Returns
     -------
-    Mesh
-        As all meshes with y down, which the files turn up.
+    list of Mesh
+        As all meshes with y down, which the files turn up. The centre of one head is the origin; several heads are
+        beside each other as in the photo, around it.
 
     Examples
     --------
     >>> from tddfa import export
-    >>> head = export.upright(mesh, face, aligner.decoder)
+    >>> (head,) = export.upright([mesh], [face], aligner.decoder)
     >>> bool(15 < np.ptp(head.vertices[:, 1]) < 22)  # cm
     True
     """
     model = decoder.face_model
-    vertices = model.vertices(face.params.shape, face.params.expression)
-    centimetres = np.array([1, -1, 1], dtype=np.float32) * np.float32(100 * metres_per_unit(model))
-    return mesh.with_vertices(vertices * centimetres)
+    metres = metres_per_unit(model)
+    made = []
+    for mesh, face, place in zip(meshes, faces, _beside_each_other(faces, metres), strict=True):
+        vertices = metres * model.vertices(face.params.shape, face.params.expression) + place
+        made.append(mesh.with_vertices((vertices * (100, -100, 100)).astype(np.float32)))
+    return made
+
+
+def _beside_each_other(faces: Sequence[Face], metres: float) -> NDArray[np.float64]:
+    """Centres (n, 3) of the heads of a photo, m: beside each other as in the photo, around the origin; y up."""
+    if not len(faces):
+        return np.zeros((0, 3))
+    centres = np.array([face.camera.matrix[:, 3] for face in faces], dtype=np.float64)
+    scale = float(np.mean([face.camera.scale for face in faces]))
+    return np.asarray(((centres - centres.mean(axis=0)) * (1, 1, 0)) @ VIEW_TO_IMAGE.T * (metres / scale))

@@ -25,9 +25,7 @@ def _placed(outputs: Prepared) -> tuple[list[Mesh], float, str]:
     meshes = _colored(outputs)
     if outputs.options.space != "head":
         return meshes, float(outputs.image.shape[0]), "px"
-    decoder = outputs.aligner.decoder
-    pairs = zip(meshes, outputs.faces, strict=True)
-    return [export.upright(mesh, face, decoder) for mesh, face in pairs], 0.0, "cm"
+    return export.upright(meshes, outputs.faces, outputs.aligner.decoder), 0.0, "cm"
 
 
 def save_ply(outputs: Prepared, path: Path) -> list[Path]:

@@ -340,7 +340,11 @@ class _Table(Recorder):
         if name == "pose":
             return self._pyarrow.struct([(angle, number) for angle in Euler._fields])
         shape = self._widths.get(name, shape)
-        return self._pyarrow.list_(number, int(np.prod(shape))) if shape else number
+        if not shape:
+            return number
+        size = int(np.prod(shape))
+        # lists of the fixed length 0 are written, but cannot be read
+        return self._pyarrow.list_(number, size) if size else self._pyarrow.list_(number)
 
     def _flush(self) -> None:
         with self._writing():

@@ -38,6 +38,9 @@ SMOOTH: tuple[Smooth, ...] = ("one_euro", "lookahead", "none")
 
 Frame = TypeVar("Frame")
 
+# By how much the times of a live source may go back, s. If they go back further, another video has begun.
+_CLOCK_ERROR = 0.1
+
 
 class Tracker:
     """Tracks every face of a video.
@@ -145,7 +148,8 @@ class Tracker:
         self._next_id = 0
         self._since_detection = self._since_full_detection = 0  # frames
         self._since_rotated = self.detect_every  # frames, without a face
-        self._time: float | None = None
+        self._time: float | None = None  # of the last frame, s
+        self._now = 0.0  # s of the tracks: it never goes back
         self._grey: Grey | None = None
         self.jitter_before, self.jitter_after = JitterMeter(), JitterMeter()
 
@@ -157,7 +161,8 @@ class Tracker:
         frame : ndarray (h, w, 3) uint8 BGR, or tddfa.video.Frame
             The size may change from frame to frame.
         time : float, optional
-            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart.
+            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart. A time before
+            that of the last frame begins another video: faces that are lost are forgotten, and smoothing begins anew.
 
         Returns
         -------
@@ -245,11 +250,8 @@ class Tracker:
     def _step(self, frame: Any, time: float | None) -> tuple[list[Face], float]:
         """Detect and align; return the faces of the frame before smoothing, and the time since the last frame, s."""
         image = checked_image("frame", getattr(frame, "image", frame))
-        if time is None:
-            time = getattr(frame, "time", None)
-        dt = FRAME_TIME if self._time is None or time is None else max(time - self._time, 0.0)
-        now = (0.0 if self._time is None else self._time + dt) if time is None else time
-        self._time = now
+        dt = self._advance(getattr(frame, "time", None) if time is None else time)
+        now = self._now
         before, self._grey = self._grey, Grey.of(image)
         moved: Moved | None = None
         if before is not None and self._grey.is_other_scene(before, self.settings.cut_correlation):
@@ -286,6 +288,20 @@ class Tracker:
         result = [unchecked(Face, **track.last.face.__dict__ | {"track_id": track.track_id}) for track in self._active]
         self.jitter_before.add(result)
         return result, dt
+
+    def _advance(self, time: float | None) -> float:
+        """Set the clock to the time of a frame; return the time since the last one, s."""
+        step = None if time is None or self._time is None else time - self._time
+        # frames of one time: what lies between them is not known
+        dt = step if step is not None and step > 0 else FRAME_TIME
+        if step is not None and step < -_CLOCK_ERROR:
+            # another video, or the same one again: how old the lost faces are is not known
+            self._lost = []
+            for track in self._active:
+                track.smoother = None
+        self._now += dt
+        self._time = time if time is not None else dt + (self._time or 0.0)
+        return dt
 
     def _aligned(self, image: NDArray[np.uint8], boxes: list[NDArray[np.float32]]) -> list[Face]:
         """Faces in detected boxes, at any roll."""

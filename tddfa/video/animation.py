@@ -43,10 +43,9 @@ def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a file is one for `AnimationReader`: a WebP, or a PNG or TIFF with more than one frame or page."""
-    suffix = path.suffix.lower()
-    if suffix not in (".png", *_TIFF):
-        return suffix == ".webp"
+    """Whether a file is one for `AnimationReader`: a PNG, WebP or TIFF with more than one frame or page."""
+    if path.suffix.lower() not in (".png", ".webp", *_TIFF):
+        return False
     try:
         with _damaged(path), _open(path) as file:
             return bool(file.properties(index=...).shape[0] > 1)

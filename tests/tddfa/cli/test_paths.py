@@ -10,6 +10,8 @@ from tddfa.cli._paths import Photo, check_file, check_folder, input_files, outpu
 
 def test_names_that_differ_in_case_alone_get_numbers():
     assert output_stems([Path("A.png"), Path("a.png"), Path("a-2.png")]) == ["A", "a-3", "a-2"]
+    # the .mtl and the textures of an .obj have no spaces in their names
+    assert output_stems([Path("me 1.jpg"), Path("me_1.jpg")]) == ["me 1", "me_1-2"]
 
 
 def test_a_folder_gives_its_images_and_no_other_files(tmp_path, capsys):

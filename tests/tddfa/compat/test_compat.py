@@ -1,18 +1,21 @@
 """3DDFA_V2's interface and numbers: its crop, its formula, its shapes."""
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import yaml
 
-from tddfa import Aligner
+from builders import make_face_model
+from tddfa import Aligner, Decoder
 from tddfa._shared.errors import ConfigError
 from tddfa.compat import (
     TDDFA,
     FaceBoxes,
     calc_pose,
+    cv_draw_landmark,
     depth,
     draw_landmarks,
     parameters,
@@ -25,6 +28,7 @@ from tddfa.compat import (
     viz_pose,
 )
 from tddfa.compat.bfm import read_pickled
+from tddfa.compat.config import CROP
 
 PHOTOS = ("JianzhuGuo", "trump_hillary", "emma")
 
@@ -193,6 +197,61 @@ class TestReleased:
         assert 0.2 < np.abs(difference).mean() < 2
         # without the rounding, the first px of the crop lies half a px of the crop inside of its edge
         assert difference[:, 0].mean() > 0
+
+
+class TestArguments:
+    """What 3DDFA_V2's scripts pass, in any of its ways."""
+
+    def test_landmarks_of_one_face_or_of_several(self, aligner, astronaut, tmp_path):
+        (face,) = aligner(astronaut)
+        points = face.landmarks.T
+        expected = draw_landmarks(astronaut, [points])
+        assert (expected != astronaut).any()
+        for given in (points, (points,), np.stack([points])):
+            np.testing.assert_array_equal(draw_landmarks(astronaut, given), expected)
+        np.testing.assert_array_equal(draw_landmarks(astronaut, points, "simple", tmp_path / "a.png"), expected)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png")), expected)
+        dense = aligner.decoder.mesh(face).vertices.T
+        one, listed = (draw_landmarks(astronaut, given, dense_flag=True, color="w") for given in (dense, [dense]))
+        np.testing.assert_array_equal(one, listed)
+
+    def test_dots_and_a_box(self):
+        image = np.zeros((100, 120, 3), np.uint8)
+        drawn = cv_draw_landmark(image, np.array([[20.4, 1e9], [30.6, 50]]), box=[10, 15, 90, 80, 0.9])
+        assert not image.any()
+        green, blue = drawn[..., 1] > 0, drawn[..., 0] > 0
+        np.testing.assert_allclose(np.argwhere(green).mean(axis=0), (31, 20))
+        assert (np.argwhere(blue).min(axis=0).tolist(), np.argwhere(blue).max(axis=0).tolist()) == ([15, 10], [80, 90])
+        assert cv_draw_landmark(image, np.zeros((3, 2)), color=(0, 0, 7), size=0).max() == 7
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_points_are_where_the_aligner_has_them(tiny_bases, exact):
+    """With any network, by 3DDFA_V2's crop and by the exact one."""
+    vertices = tiny_bases["u"].reshape(-1, 3)[:68] / 1e5
+    basis = np.random.default_rng(0).normal(0, 0.01, (50, 68, 3)).astype(np.float32)
+    points = np.arange(68, dtype=np.int32)
+    model = make_face_model(
+        mean=vertices.astype(np.float32), basis=basis, shape_count=40, part=np.zeros(68, np.uint8),
+        landmark_triangles=np.stack([points] * 3, axis=1), expression_names=tuple(map(str, range(10))),
+        expression_range=None,
+    )  # fmt: skip
+
+    def network(crops):
+        camera = np.tile(np.float32([[30, 2, 0, 55], [1, 28, 3, 64], [0, 0, 29, 0]]), (len(crops), 1, 1))
+        return {
+            "camera": camera, "shape": np.ones((len(crops), 40), np.float32),
+            "expression": np.ones((len(crops), 10), np.float32),
+        }  # fmt: skip
+
+    rule = replace(CROP, rounded=not exact)
+    tddfa = TDDFA.__new__(TDDFA)
+    tddfa.aligner, tddfa.size = Aligner(network, Decoder(model, rule)), CROP.size
+    image, box = np.zeros((700, 700, 3), np.uint8), [200.0, 210.0, 500.5, 520.0]
+    (face,) = tddfa.aligner(image, boxes=[box])
+    found = tddfa.recon_vers(*tddfa(image, [box], timer_flag=True))[0]
+    np.testing.assert_allclose(found[:2], face.landmarks[:, :2].T, atol=1e-3)
+    np.testing.assert_allclose(np.ptp(found[2]), np.ptp(face.landmarks[:, 2]), rtol=1e-5)
 
 
 def test_without_fetched_files_the_error_names_the_command(tmp_path, monkeypatch):

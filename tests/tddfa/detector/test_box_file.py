@@ -38,6 +38,9 @@ def test_json_has_those_of_each_image_by_name(written, tmp_path):
     assert boxes(IMAGE, "folder/a.jpg").xyxy.tolist() == [[10, 10, 30, 34]]
     assert len(boxes(IMAGE, "b.jpg")) == 0
     assert boxes(IMAGE, tmp_path / "c.jpg").xyxy.tolist() == [[1, 2, 3, 4]]
+    both = BoxFile(written({"a.jpg": [[1, 2, 3, 4]], "folder/a.jpg": [[10, 10, 30, 34]]}, "both.json"))
+    assert both(IMAGE, "folder/a.jpg").xyxy.tolist() == [[10, 10, 30, 34]]
+    assert both(IMAGE, "other/a.jpg").xyxy.tolist() == [[1, 2, 3, 4]]
     for name, message in ((None, "expected an image with a name"), ("d.jpg", r"boxes\.json: no boxes for d\.jpg")):
         with pytest.raises(TddfaError, match=message):
             boxes(IMAGE, name)

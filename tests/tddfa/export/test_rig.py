@@ -123,9 +123,17 @@ class TestPlace:
 
     def test_upright_meshes_are_in_cm(self, decoder, head, tmp_path):
         face = head(angles=(40, 10, 20), jawOpen=0.3)
-        mesh = export.upright(decoder.mesh(face), face, decoder)
+        (mesh,) = export.upright([decoder.mesh(face)], [face], decoder)
         expected = decoder.face_model.vertices(face.params.shape, face.params.expression)
         np.testing.assert_allclose(mesh.vertices * [1, -1, 1], expected, atol=1e-5)
+
+    def test_upright_meshes_of_several_faces_are_where_the_heads_of_a_glb_are(self, decoder, people):
+        meshes = export.upright([decoder.mesh(face) for face in people], people, decoder)
+        assert export.upright([], [], decoder) == []
+        for mesh, face, rig in zip(meshes, people, export.rigs(people, decoder), strict=True):
+            alone = decoder.face_model.vertices(face.params.shape, face.params.expression)
+            np.testing.assert_allclose(mesh.vertices * [1, -1, 1], alone + 100 * rig.translation, atol=1e-4)
+        assert abs(meshes[0].vertices[:, 0].mean() - meshes[1].vertices[:, 0].mean()) > 40  # cm
 
 
 class TestFile:

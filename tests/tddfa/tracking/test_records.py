@@ -132,6 +132,15 @@ def test_round_trip(tmp_path, seen, suffix):
     assert names(path.parent) == [path.name]
 
 
+def test_faces_without_shape_and_expression(tmp_path, suffix, rng):
+    """As those of `jvcr_s`."""
+    seen = [(frame(i), [face(rng, k, widths=(0, 0)) for k in range(i)]) for i in range(3)]
+    path = tmp_path / f"faces{suffix}"
+    with Recorder.open(path) as recorder:
+        add_all(recorder, seen)
+    CHECKS[suffix](path, seen)
+
+
 def test_more_rows_than_fit_a_block(tmp_path, rng, suffix, monkeypatch):
     monkeypatch.setattr(records, "_ROWS_PER_BLOCK", 4)
     monkeypatch.setattr(records, "_ROWS_PER_GROUP", 4)

@@ -381,6 +381,26 @@ class TestRobustness:
         for time in (1.0, 1.0, 0.5, 2.0):
             assert [face.track_id for face in tracker(world.frame(0), time)] == [0]
 
+    def test_a_lost_face_is_forgotten_when_another_video_begins(self):
+        world = World(Person(lambda t: None if 1 <= t < 2 else (100, 180, 80), 1))
+        for later, track in ((61.0, 0), (80.0, 1), (20.0, 1)):
+            tracker = Tracker(world, smooth="none")
+            assert [face.track_id for face in tracker(world.frame(0), 60.0)] == [0]
+            assert tracker(world.frame(30), 60.1) == []
+            assert [face.track_id for face in tracker(world.frame(60), later)] == [track], later
+
+    @pytest.mark.parametrize(("times", "least"), [((5.0, 5.0, 5.0), 0.3), ((5.0, 5.04, 0.0), 0.9)])
+    def test_smoothing_follows_a_face_at_a_repeated_time_and_in_another_video(self, aligner, astronaut, times, least):
+        image = astronaut[30:260, 120:350]
+        moved = np.roll(image, 8, axis=1)
+        tracker = Tracker(aligner)
+        for time in times[:2]:
+            first = tracker(image, time)
+        (face,) = tracker(moved, times[2])
+        (alone,) = aligner(moved)
+        went, whole = ((each.landmarks - first[0].landmarks)[:, 0].mean() for each in (face, alone))
+        assert least < went / whole < 1.1
+
     @pytest.mark.parametrize(
         ("options", "name"),
         [

@@ -34,11 +34,16 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path):
         np.testing.assert_array_equal(frame.image, moving_square(frame.index))
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 def test_one_page_is_an_image_like_any_other(tmp_path, suffix):
-    Image.fromarray(np.ascontiguousarray(moving_square(0)[..., ::-1])).save(tmp_path / f"one{suffix}")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    picture = Image.fromarray(np.ascontiguousarray(moving_square(0)[..., ::-1]))
+    picture.save(tmp_path / f"one{suffix}", exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
     with open_source(tmp_path / f"one{suffix}") as reader:
         assert (reader.count, type(reader).__name__) == (1, "ImageFilesReader")
+        (frame,) = reader
+    np.testing.assert_array_equal(frame.image, np.rot90(moving_square(0), -1))
 
 
 def test_a_page_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
