@@ -37,7 +37,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[s
     ----------
     cls : type
         A dataclass. It, and every dataclass nested in it, may list its old keys:
-        ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}``.
+        ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}``; and keys whose default (`build_settings`) does not
+        count where another key is given: ``BELONGS_TO: ClassVar[dict[str, str]] = {"key": "other"}``.
     path : path
         The file; at most `MAX_BYTES` bytes. Paths in it are relative to its folder.
     renamed : mapping of str to str, optional
@@ -86,7 +87,8 @@ def build_settings(
     path : path
         The file, for messages and for relative paths.
     defaults : mapping, optional
-        Values of fields that the file leaves out.
+        Values of fields that the file leaves out. The fields of a nested dataclass are the defaults of its keys, if
+        the file has the same class there; without the key ``kind`` it has.
     **given
         Fields of `cls` that the caller sets; as keys of the file they are unknown.
     """
@@ -109,6 +111,8 @@ def _build(
     hints = typing.get_type_hints(cls)
     renamed = {**getattr(cls, "RENAMED", {}), **renamed}
     content = _mapping(content, where.rstrip(": "))
+    lost = {name for name, other in getattr(cls, "BELONGS_TO", {}).items() if other in content}
+    defaults = {name: value for name, value in defaults.items() if name not in lost}
     for name in content:
         if name in renamed:
             raise ConfigError(f"{where}key {name!r} is now {renamed[name]!r}")
@@ -118,7 +122,10 @@ def _build(
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in content and name not in defaults:
             raise ConfigError(f"{where}missing key {name!r}")
-    values = {name: _convert(hints[name], value, path, f"{prefix}{name}") for name, value in content.items()}
+    values = {
+        name: _convert(hints[name], value, path, f"{prefix}{name}", defaults.get(name))
+        for name, value in content.items()
+    }
     try:
         return cls(**{**defaults, **values}, **given)
     except ValueError as error:
@@ -131,7 +138,7 @@ def _mapping(content: Any, where: str) -> dict[str, Any]:
     return content
 
 
-def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
+def _convert(kind: Any, value: Any, path: Path, key: str, default: Any = None) -> Any:
     """Convert the value of a key to the type of its field."""
     arguments = typing.get_args(kind)
     if isinstance(kind, types.UnionType):
@@ -139,10 +146,12 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
             return None
         choices = [argument for argument in arguments if dataclasses.is_dataclass(argument)]
         if len(choices) > 1:
-            kind = _chosen(choices, _mapping(value, f"{path}: {key}"), path, key)
-            return _convert(kind, value, path, key)
-        kind = next(argument for argument in arguments if argument is not type(None))
-        return _convert(kind, value, path, key)
+            content = _mapping(value, f"{path}: {key}")
+            same = type(default) in choices and "kind" not in content
+            kind = type(default) if same else _chosen(choices, content, path, key)
+        else:
+            kind = next(argument for argument in arguments if argument is not type(None))
+        return _convert(kind, value, path, key, default)
     if typing.get_origin(kind) is typing.Literal:
         # YAML reads the words on and off as booleans
         word = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
@@ -157,7 +166,9 @@ def _convert(kind: Any, value: Any, path: Path, key: str) -> Any:
         kinds = arguments[:1] * len(value) if any_length else arguments
         return tuple(_convert(kinds[i], item, path, f"{key}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value, path, key, {}, {}, {})
+        same = type(default) is kind
+        defaults = {field.name: getattr(default, field.name) for field in dataclasses.fields(kind)} if same else {}
+        return _build(kind, value, path, key, {}, {}, defaults)
     if kind is Path and isinstance(value, str) and value:
         return Path(os.path.normpath(path.parent / value))
     if isinstance(value, int) and abs(value) > MAX_INTEGER:

@@ -24,6 +24,8 @@ UPSTREAM_KEY = "checkpoint_fp"
 
 _MAX_NAME = 1000  # of another config, characters
 
+_INT8 = {"model_int8": "model"}  # the int8 version of one network is not that of another
+
 
 @dataclass(frozen=True)
 class CropRule:
@@ -77,6 +79,8 @@ class CropRule:
 @dataclass(frozen=True)
 class FaceBoxesConfig:
     """A FaceBoxes network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
+
+    BELONGS_TO: ClassVar[dict[str, str]] = _INT8
 
     model: Path
     kind: Literal["faceboxes"] = "faceboxes"
@@ -180,6 +184,7 @@ class Config:
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"mirrored": "flip"}
+    BELONGS_TO: ClassVar[dict[str, str]] = _INT8
 
     name: str
     model: Path
@@ -236,8 +241,8 @@ class Config:
     def load(cls, path: str | os.PathLike[str]) -> Config:
         """Read a ``.yml`` file. Nothing is converted or written.
 
-        Its key ``base`` names another config, which has the keys that the file leaves out; a file with ``model`` and
-        without ``model_int8`` has no int8 network.
+        Its key ``base`` names another config, which has the keys that the file leaves out, also those of ``crop`` and
+        ``detector``. A file with a ``model`` and without ``model_int8`` has no int8 network.
 
         Raises
         ------
@@ -268,8 +273,6 @@ class Config:
         if BASE_KEY in content:
             base = cls._named(path, BASE_KEY, content.pop(BASE_KEY), based)
             defaults = {field.name: getattr(base, field.name) for field in fields(base) if field.name != "name"}
-            if "model" in content:
-                defaults["model_int8"] = None  # that of the base is another network
         if isinstance(content.get("detector"), str):
             defaults["detector"] = cls._named(path, "detector", content.pop("detector"), based).detector
         return build_settings(cls, content, path, defaults=defaults, name=path.stem)

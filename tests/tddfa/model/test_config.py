@@ -219,9 +219,19 @@ class TestBase:
         own = "base: open_mb05\nmodel: mine.onnx\nmodel_int8: mine_int8.onnx"
         assert load(tmp_path, own).with_precision("int8").model.name == "mine_int8.onnx"
 
-    def test_a_section_is_replaced_as_a_whole(self, tmp_path):
-        config = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}")
-        assert config.detector == FaceBoxesConfig(tmp_path / "configs/d.onnx")
+    def test_other_keys_of_a_section_are_those_of_the_base(self, tmp_path, root):
+        base = Config.load(root / "configs/open_mb05.yml")
+        config = load(tmp_path, "base: open_mb05\ndetector: {score: 0.7}\ncrop: {box_scale: 1.3}")
+        assert config.detector == replace(base.detector, score=0.7)
+        assert config.crop == replace(base.crop, box_scale=1.3)
+        own = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}").detector
+        assert own == replace(base.detector, model=tmp_path / "configs/d.onnx", model_int8=None)
+
+    def test_a_detector_of_another_kind_takes_nothing_from_the_base(self, tmp_path):
+        config = load(tmp_path, "base: open_mb05\ndetector: {kind: yunet, model: y.onnx}")
+        assert config.detector == YuNetConfig(tmp_path / "configs/y.onnx")
+        (tmp_path / "configs/other.yml").write_text("base: mine.yml\ndetector: {score: 0.7}")
+        assert Config.load(tmp_path / "configs/other.yml").detector == replace(config.detector, score=0.7)
 
     def test_a_file_beside_it(self, tmp_path):
         load(tmp_path, GOOD)
