@@ -89,6 +89,28 @@ def signals_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def interrupted_once() -> Iterator[None]:
+    """Ignore further signals after the first Ctrl-C, SIGTERM or SIGHUP: files are completed then."""
+    before: dict[int, Any] = {}
+
+    def interrupt(*_: Any) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    try:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not in the main thread
+                    before[number] = signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def print_line(text: str) -> None:
     """Print a result, at once."""
     with above_bars(), naming(OUTPUT):
@@ -149,8 +171,14 @@ def integer(low: int, high: int) -> Any:
 def add_out_option(parser: argparse.ArgumentParser, what: str, default: str = "results") -> None:
     """Add ``--out``, the folder for what a command writes."""
     parser.add_argument(
-        "--out", type=Path, default=Path(default), metavar="DIR", help=f"folder for {what} (default: %(default)s)"
+        "--out", type=_folder, default=Path(default), metavar="DIR", help=f"folder for {what} (default: %(default)s)"
     )
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a folder, got an empty word")
+    return Path(text)
 
 
 def add_config_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, meaning: str) -> None:

@@ -10,7 +10,7 @@ import argparse
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,8 @@ def add_kinds_option(parser: Parser, *, files: bool) -> None:
         Take all kinds, not only those that can be drawn on frames.
     """
     parser.add_argument(
-        "-o", "--opt", nargs="+", action=_Kinds, files=files, metavar="KIND", default=["2d_sparse"],
+        "-o", "--opt", nargs="+", action=Kinds, names=_all_kinds if files else _drawn_kinds, known=_all_kinds,
+        metavar="KIND", default=["2d_sparse"],
         help="kinds of output, listed below, with spaces or commas between them (default: 2d_sparse)",
     )  # fmt: skip
 
@@ -116,12 +117,45 @@ def add_kind_option(parser: Parser) -> None:
     )  # fmt: skip
 
 
-class _Kinds(argparse.Action):
-    """Takes words as kinds as long as they are names of kinds; the others are inputs. Given again, it adds kinds."""
+def _all_kinds() -> list[str]:
+    from tddfa.outputs import KINDS
 
-    def __init__(self, *arguments: Any, files: bool, **options: Any) -> None:
+    return list(KINDS)
+
+
+def _drawn_kinds() -> list[str]:
+    from tddfa.outputs import image_kinds
+
+    return list(image_kinds())
+
+
+def is_kind(word: str) -> bool:
+    """Whether a word of the command line is the name of a kind of output."""
+    return word.lower() in _all_kinds()
+
+
+class Kinds(argparse.Action):
+    """Takes words as kinds as long as they are names of kinds; the others are inputs. Given again, it adds kinds.
+
+    Parameters
+    ----------
+    names : function
+        The names that the command takes; called when words are parsed.
+    known : function, optional
+        The names that are kinds and no inputs, if they are more than those.
+    *arguments, **options
+        Of `argparse.Action`.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        names: Callable[[], Sequence[str]],
+        known: Callable[[], Sequence[str]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.files = files
+        self.names, self.known = names, known or names
 
     def __call__(
         self,
@@ -130,13 +164,11 @@ class _Kinds(argparse.Action):
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        from tddfa.outputs import KINDS, image_kinds
-
         assert isinstance(parser, Parser)
-        names = list(KINDS if self.files else image_kinds())
+        names, known = self.names(), self.known()
         words = list(values)
-        count = next((number for number, word in enumerate(words) if not _kinds(word)), len(words))
-        taken = [kind for word in words[:count] for kind in _kinds(word)]
+        count = next((number for number, word in enumerate(words) if not _kinds(word, known)), len(words))
+        taken = [kind for word in words[:count] for kind in _kinds(word, known)]
         wrong = next((kind for kind in taken if kind not in names), None if count else words[0])
         if wrong is not None:
             raise argparse.ArgumentError(
@@ -154,19 +186,17 @@ class _Kinds(argparse.Action):
         parser.collect_inputs(namespace, words[count:])
 
 
-def _kinds(word: str) -> list[str]:
+def _kinds(word: str, known: Sequence[str]) -> list[str]:
     """Return the kinds that a word names, with commas between them; none if it names anything else."""
-    from tddfa.outputs import KINDS
-
     names = [name.strip().lower() for name in word.split(",") if name.strip()]
-    return names if set(names) <= set(KINDS) else []
+    return names if set(names) <= set(known) else []
 
 
 def _image_kind(text: str) -> str:
     """Parse the name of a kind that can be drawn on frames."""
     from tddfa.outputs import image_kinds
 
-    if len(kinds := _kinds(text)) > 1:
+    if len(kinds := _kinds(text, _all_kinds())) > 1:
         raise argparse.ArgumentTypeError(f"expected one kind, got {', '.join(kinds)}")
     if text.lower() not in image_kinds():
         hint = _hint(text, image_kinds())
@@ -225,6 +255,20 @@ def check_kinds(aligner: Aligner, kinds: Sequence[str]) -> None:
         missing = KINDS[name].missing(aligner)
         if missing is not None:
             raise UsageError(missing)
+
+
+def check_mesh(aligner: Aligner, option: str) -> None:
+    """Check that the faces of an aligner have a mesh, which an option takes.
+
+    Raises
+    ------
+    UsageError
+        If they have none; the message begins with the option.
+    """
+    from tddfa.outputs.kinds import NO_MESH
+
+    if not aligner.decoder.has_mesh:
+        raise UsageError(f"{option}: {NO_MESH}")
 
 
 def uses_camera(kinds: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ from tddfa.cli._common import (
     print_line,
     print_warning,
 )
+from tddfa.cli._output_options import check_mesh
 from tddfa.cli._paths import Photo, add_page_option, check_targets, input_files, photos
 from tddfa.cli._summary import do_photos
 
@@ -120,6 +121,8 @@ def run_align(options: argparse.Namespace) -> int:
     ]
     check_targets(options.out, [photo.stem for photo in images], endings, inputs.paths)
     aligner = load_aligner(options)
+    if options.frontal:
+        check_mesh(aligner, "--frontal")
     _set_thresholds(aligner, options)
     load_networks(aligner)
     steps = Steps()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.files import output_path
-from tddfa._shared.terminal.parser import Parser
+from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._camera_options import CameraChoice, add_camera_options, camera_choice
 from tddfa.cli._common import (
     Steps,
@@ -20,6 +20,7 @@ from tddfa.cli._common import (
     load_aligner,
     load_networks,
     print_line,
+    print_warning,
 )
 from tddfa.cli._output_options import (
     add_kinds_option,
@@ -80,8 +81,9 @@ def add_parser(commands: Any) -> None:
     add_page_option(parser)
     parser.add_argument(
         "--fast", action="store_true",
-        help="pose an average face by the detector alone, all faces in one network call; for 6dof, pose, box; shape, "
-        "landmarks and expression in the .json are those of the average face (default: align each face)",
+        help="pose an average face by the detector alone, all faces in one network call; for pose, the default with "
+        "it, 6dof and box; shape, landmarks and expression in the .json and the .csv are those of the average face "
+        "(default: align each face)",
     )  # fmt: skip
     parser.add_argument(
         "--boxes", type=Path, metavar="FILE",
@@ -99,12 +101,12 @@ def add_parser(commands: Any) -> None:
 
 def run_image(options: argparse.Namespace) -> int:
     """Run ``tddfa image``; return the exit status."""
+    _check_fast(options)
     inputs = input_files(options.inputs)
     paths = inputs.paths
     boxes = _given_boxes(options.boxes, paths)
     camera = camera_choice(options)
     check_needs(options.opt)
-    _check_fast(options)
     warn_without_effect(options, options.opt, "--json", options.json)
     images = photos(paths, options.page)
     # "exif" and "assumed" are no files, and no outputs either
@@ -118,22 +120,28 @@ def run_image(options: argparse.Namespace) -> int:
 
 
 def _check_fast(options: argparse.Namespace) -> None:
-    """Check that ``--fast`` goes with the other options.
+    """Check that ``--fast`` goes with the other options; warn of those that have no effect with it.
 
     Raises
     ------
-    ValueError
+    UsageError
         If it does not; the message names them.
     """
     if not options.fast:
         return
+    default = options.parser.get_default
+    if options.opt is default("opt"):
+        options.opt = ["pose"]
     other = [kind for kind in options.opt if kind not in _FAST_KINDS]
     if other:
-        raise ValueError(
+        raise UsageError(
             f"--fast: expected -o {', '.join(_FAST_KINDS)}, got {', '.join(other)}: they show a face's shape"
         )
     if options.boxes is not None:
-        raise ValueError("--fast: it takes poses from the detector, so it does not go with --boxes")
+        raise UsageError("--fast: it takes poses from the detector, so it does not go with --boxes")
+    for name in ("refine", "rotations", "exact_crop", "fit_mesh", "landmarks"):
+        if getattr(options, name) != default(name):
+            print_warning(f"--{name.replace('_', '-')}: no effect with --fast")
 
 
 class _Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,15 @@ from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._camera_options import CameraChoice, camera_choice, is_asked_for
-from tddfa.cli._common import INTERRUPTED, add_out_option, load_aligner, load_networks, print_line
+from tddfa.cli._common import (
+    FAILED,
+    INTERRUPTED,
+    add_out_option,
+    interrupted_once,
+    load_aligner,
+    load_networks,
+    print_line,
+)
 from tddfa.cli._frames import (
     add_common_options,
     draw_frame,
@@ -23,23 +31,27 @@ from tddfa.cli._frames import (
 from tddfa.cli._output_options import (
     add_kinds_option,
     check_kinds,
+    check_mesh,
     check_needs,
     kinds_help,
     output_options,
     uses_camera,
     warn_without_effect,
 )
-from tddfa.cli._paths import check_folder, source_stem
+from tddfa.cli._paths import check_file, source_stem
 from tddfa.cli.avatar._options import add_avatar_options, make_performer, make_sender, warn_without_avatar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tddfa.aligner import Aligner
     from tddfa.avatar import Performer
     from tddfa.avatar.vmc import VmcSender
     from tddfa.tracking.records import Recorder
     from tddfa.tracking.tracker import Tracker
     from tddfa.types import Face
-    from tddfa.video import Frame, Writer
+    from tddfa.video import Frame, Reader, Writer
 
 # Frames that may wait between two stages: enough to even out a slow one, few enough to bound the memory.
 _QUEUE_LENGTH = 8
@@ -105,24 +117,38 @@ def run_video(options: argparse.Namespace) -> int:
     start, end = _range(options)
     if options.no_video and options.save is None and options.osc is None:
         raise UsageError("--no-video: expected --save FILE or --osc HOST:PORT with it, or there would be no result")
-    if not options.no_video:
-        check_folder("--out", options.out)
+    targets = {} if options.no_video else _targets(options)
+    for path in targets.values():
+        check_file("--out", path)
+    if options.save is not None:
+        check_file("--save", options.save)
     camera = camera_choice(options)
     check_needs(options.opt)
     warn_without_effect(options, options.opt, "--save", options.save is not None)
     warn_about_smoothing(options)
-    warn_without_avatar(options, used=options.osc is not None or _is_take(options))
+    moves_avatar = options.osc is not None or _is_take(options)
+    warn_without_avatar(options, used=moves_avatar)
     aligner = load_aligner(options)
     check_kinds(aligner, options.opt)
+    if moves_avatar:
+        check_mesh(aligner, "--osc" if options.osc is not None else f"--save {options.save.name}")
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
         load_networks(aligner)
-        run = _Run(options, aligner, camera, reader)
+        run = _Run(options, aligner, camera, reader, targets)
         interrupted = run.all(tracker, start, end)
         if not run.frames and not interrupted:
             raise ValueError(f"{reader.name}: no frame from number {start} on")
         run.print_results(tracker, interrupted=interrupted)
-    return INTERRUPTED if interrupted else 0
+        if interrupted:
+            return INTERRUPTED
+        return FAILED if reader.damaged else 0
+
+
+def _targets(options: argparse.Namespace) -> dict[str, Path]:
+    """The video of each kind."""
+    stem, suffix = source_stem(options.inputs[0]), "" if options.smooth == "none" else "_smooth"
+    return {kind: output_path(options.out, f"{stem}_{kind}{suffix}.mp4") for kind in options.opt}
 
 
 def _is_take(options: argparse.Namespace) -> bool:
@@ -142,12 +168,16 @@ def _range(options: argparse.Namespace) -> tuple[int, int | None]:
 class _Run:
     """One run of the command: frames are read, tracked, drawn, written and counted."""
 
-    def __init__(self, options: argparse.Namespace, aligner: Aligner, camera: CameraChoice, reader: Any) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        aligner: Aligner,
+        camera: CameraChoice,
+        reader: Reader,
+        targets: Mapping[str, Path],
+    ) -> None:
         self.options, self.aligner, self.camera, self.reader = options, aligner, camera, reader
-        (self.source,) = options.inputs
-        suffix = "" if options.smooth == "none" else "_smooth"
-        stem = source_stem(self.source)
-        self.targets = {kind: output_path(options.out, f"{stem}_{kind}{suffix}.mp4") for kind in options.opt}
+        self.source, self.targets = options.inputs[0], targets
         # these numbers take longer than all others
         self.dense = uses_camera(options.opt) or is_asked_for(options)
         self.frames = self.frames_with_faces = 0
@@ -164,7 +194,7 @@ class _Run:
         total = None if total is None else max(0, total - start)
         began = time.perf_counter()
         try:
-            with contextlib.ExitStack() as stack:
+            with interrupted_once(), contextlib.ExitStack() as stack:
                 # reading, tracking, and drawing with encoding run at the same time, each in a thread
                 decoded = stack.enter_context(contextlib.closing(_threaded(self.reader.frames(start, end))))
                 tracked = stack.enter_context(contextlib.closing(_threaded(tracker.run(decoded))))
@@ -178,57 +208,49 @@ class _Run:
 
     def _frame(self, frame: Frame, faces: Sequence[Face], stack: contextlib.ExitStack, *, shortest: bool) -> None:
         intrinsics = self.camera(frame.image.shape[:2], None)
-        if not self.options.no_video:
-            self._write(frame, faces, intrinsics, stack, shortest=shortest)
-        if self.options.save is not None:
-            self._record(frame, faces, intrinsics, stack)
-        if self.options.osc is not None:
-            self._send(frame, faces, intrinsics, stack)
+        if not self.frames:
+            # not before the first frame, and what may fail first: a run that fails leaves the files of an earlier one
+            if self.options.osc is not None:
+                # a file is read faster than it plays
+                sender = make_sender(self.options, self._performer(intrinsics), paced=not self.reader.live)
+                self.sender = stack.enter_context(sender)
+            if self.options.save is not None:
+                self.recorder = stack.enter_context(self._open_recorder(intrinsics))
+            for kind, target in self.targets.items():
+                self.writers[kind] = stack.enter_context(self._open_writer(target, frame, shortest=shortest))
+        settings = output_options(self.options, intrinsics)
+        for kind, writer in self.writers.items():
+            image = draw_frame(frame.image, faces, self.aligner, kind, settings)
+            writer.write(_beside(frame.image, image) if self.options.compare else image, frame.time)
+        if self.recorder is not None:
+            decoder, dense = self.aligner.decoder, self.dense
+            self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
+        if self.sender is not None:
+            performer = self._performer(intrinsics)
+            self.sender.send([performer(face) for face in faces], frame.time)
         self.frames += 1
         self.frames_with_faces += bool(faces)
         self.tracks |= {face.track_id for face in faces if face.track_id is not None}
 
-    def _write(
-        self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack, *, shortest: bool
-    ) -> None:
-        import numpy as np
-
-        if not self.writers:
-            # the clock of the source, and of the records, unless frames before the first are left out
-            begin = 0.0 if frame.index == 0 and not self.reader.live else None
-            for kind in self.options.opt:
-                self.writers[kind] = stack.enter_context(self._writer(self.targets[kind], begin, shortest=shortest))
-        settings = output_options(self.options, intrinsics)
-        for kind, writer in self.writers.items():
-            image = draw_frame(frame.image, faces, self.aligner, kind, settings)
-            writer.write(np.hstack([frame.image, image]) if self.options.compare else image, frame.time)
-
-    def _writer(self, target: Path, begin: float | None, *, shortest: bool) -> Writer:
+    def _open_writer(self, target: Path, first: Frame, *, shortest: bool) -> Writer:
         from tddfa import video
 
-        sound = self.source if self.reader.has_audio else None
-        return video.Writer(target, fps=self.reader.fps or 30.0, audio_from=sound, audio_start=begin, shortest=shortest)
+        return video.Writer(
+            target,
+            fps=self.reader.fps or 30.0,
+            audio_from=self.source if self.reader.has_audio else None,
+            # the clock of the source, and of the records, unless frames before the first are left out
+            audio_start=0.0 if first.index == 0 and not self.reader.live else None,
+            shortest=shortest,
+        )
 
-    def _record(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
+    def _open_recorder(self, intrinsics: Any) -> Recorder:
         from tddfa.avatar import open_take
         from tddfa.tracking.records import Recorder
 
-        if self.recorder is None:
-            # not opened before the first frame: a run that fails leaves the file of an earlier one
-            self.recorder = stack.enter_context(
-                open_take(self.options.save, self._performer(intrinsics), fps=self.reader.fps or 30.0)
-                if _is_take(self.options)
-                else Recorder.open(self.options.save)
-            )
-        decoder, dense = self.aligner.decoder, self.dense
-        self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
-
-    def _send(self, frame: Frame, faces: Sequence[Face], intrinsics: Any, stack: contextlib.ExitStack) -> None:
-        performer = self._performer(intrinsics)
-        if self.sender is None:
-            # a file is read faster than it plays
-            self.sender = stack.enter_context(make_sender(self.options, performer, paced=not self.reader.live))
-        self.sender.send([performer(face) for face in faces], frame.time)
+        if _is_take(self.options):
+            return open_take(self.options.save, self._performer(intrinsics), fps=self.reader.fps or 30.0)
+        return Recorder.open(self.options.save)
 
     def _performer(self, intrinsics: Any) -> Performer:
         if self.performer is None:
@@ -256,6 +278,12 @@ class _Run:
             print_line(f"  {'faces':10} {self.options.save if written else 'no face: no file was written'}")
         if self.sender is not None:
             print_line(f"  {'osc':10} {self.sender.frames} frames to {self.sender.target}")
+
+
+def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    return np.hstack([left, right])
 
 
 def _threaded(frames: Any) -> Any:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.files import output_path
-from tddfa._shared.terminal.parser import Parser
+from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._camera_options import CameraChoice, camera_choice
 from tddfa.cli._common import (
     add_out_option,
     faces_text,
     has_display,
     integer,
+    interrupted_once,
     load_aligner,
     load_networks,
     print_line,
@@ -30,7 +31,15 @@ from tddfa.cli._frames import (
     make_tracker,
     warn_about_smoothing,
 )
-from tddfa.cli._output_options import add_kind_option, check_kinds, check_needs, kinds_help, output_options
+from tddfa.cli._output_options import (
+    add_kind_option,
+    check_kinds,
+    check_mesh,
+    check_needs,
+    is_kind,
+    kinds_help,
+    output_options,
+)
 from tddfa.cli._paths import check_folder
 from tddfa.cli.avatar._options import add_avatar_options, make_performer, make_sender, warn_without_avatar
 
@@ -83,14 +92,19 @@ def run_webcam(options: argparse.Namespace) -> int:
 
     try:
         check_folder("--out", options.out)
+        (source,) = options.inputs
+        if is_kind(source) and not Path(source).exists():
+            raise UsageError(f"-o/--opt: expected one kind, got {options.opt}, {source}")
         camera = camera_choice(options)
         check_needs([options.opt])
         warn_about_smoothing(options)
         warn_without_avatar(options, used=options.osc is not None)
         aligner = load_aligner(options)
         check_kinds(aligner, [options.opt])
+        if options.osc is not None:
+            check_mesh(aligner, "--osc")
         tracker = make_tracker(options, aligner)
-        with video.open_source(options.inputs[0]) as reader:
+        with video.open_source(source) as reader:
             load_networks(aligner)
             windows = has_display()
             if not windows:
@@ -127,7 +141,7 @@ class _Live:
         from tddfa import video
 
         frames = 0
-        with contextlib.ExitStack() as stack:
+        with interrupted_once(), contextlib.ExitStack() as stack:
             if self.windows:
                 self._open_window()
             newest = stack.enter_context(video.live(reader))

@@ -17,6 +17,9 @@ from tddfa.outputs.prepared import Image, Prepared
 NO_VOLUMES = "expected a model that predicts volumes (jvcr_s), got one that predicts a mesh"
 """What is said where a kind of output needs volumes, and there are none."""
 
+NO_MESH = "expected a model with a mesh, got one of 68 points; --fit-mesh fits a mesh to them"
+"""What is said where a mesh is needed, and there is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -56,7 +59,7 @@ class Kind:
         '-o volume: expected a model that predicts volumes (jvcr_s), got one that predicts a mesh'
         """
         if self.takes == "mesh" and not aligner.decoder.has_mesh:
-            return f"-o {self.name}: expected a model with a mesh, got one of 68 points; --fit-mesh fits a mesh to them"
+            return f"-o {self.name}: {NO_MESH}"
         if self.takes == "volumes" and not isinstance(aligner.regressor, JvcrRegressor):
             return f"-o {self.name}: {NO_VOLUMES}"
         return None

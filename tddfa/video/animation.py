@@ -103,6 +103,7 @@ class AnimationReader(Reader):
             except _DamagedError as error:
                 if index == 0:
                     raise VideoError(f"{self.name}: not one frame can be decoded") from error
+                self.damaged = True
                 _LOG.warning("%s: the file is cut short: %d of %d frames", self.name, index, self.count)
                 return
             if index >= start:

@@ -183,6 +183,7 @@ class FileReader(Reader):
                 and self._end is not None
                 and last + self._step < self._end - max(0.25, 0.02 * self._end)
             ):
+                self.damaged = True
                 _LOG.warning("%s: the file is cut short: %.1f of %.1f s", self.name, last + self._step, self._end)
         finally:
             self._report()
@@ -209,9 +210,11 @@ class FileReader(Reader):
 
     def _report(self) -> None:
         if self._remote and self._broken is not None:
+            self.damaged = True
             _LOG.warning("%s: the connection broke: %s", self.name, self._broken)
         elif self._errors or self._repaired:
             # frames that entered the decoder, and neither came out nor are still in it
+            self.damaged = True
             lost = max(self._packets - self._given - self._in_flight(), self._errors and 1)
             _LOG.warning(
                 "%s: %d damaged frame%s skipped, %d repaired by the decoder",

@@ -58,6 +58,7 @@ class ImageFilesReader(Reader):
                 image = self._next()
         finally:
             if self._skipped:
+                self.damaged = True
                 _LOG.warning(
                     "%s: %d of %d images skipped: %s", self.name, len(self._skipped), self.count, self._reasons()
                 )

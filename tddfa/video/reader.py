@@ -29,6 +29,8 @@ class Reader:
         A camera or an endless stream: a slow consumer misses frames.
     has_audio : bool
         Whether the source has sound.
+    damaged : bool
+        Whether a part could not be read so far; the log says which.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,6 +40,7 @@ class Reader:
         self.count: int | None = None
         self.live = False
         self.has_audio = False
+        self.damaged = False
         self._taken = False
 
     def frames(self, start: int | None = None, end: int | None = None) -> Iterator[Frame]:

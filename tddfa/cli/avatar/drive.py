@@ -11,6 +11,8 @@ from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._common import add_model_options, load_aligner, load_networks, print_line
 from tddfa.cli._frames import add_tracking_options, make_tracker, warn_about_smoothing
+from tddfa.cli._output_options import check_mesh
+from tddfa.cli._paths import check_file
 from tddfa.cli.avatar._options import add_avatar_options, make_performer
 
 _MAX_BYTES = 1 << 30  # of an avatar
@@ -34,8 +36,12 @@ def run(options: argparse.Namespace) -> int:
 
     if options.out.suffix.lower() != ".glb":
         raise UsageError(f"--out: expected a name that ends in .glb, got {str(options.out)!r}")
+    check_file("--out", options.out)
+    if options.out.exists() and options.model.exists() and options.out.samefile(options.model):
+        raise UsageError(f"--out: expected another file than MODEL.glb, got {options.out}")
     warn_about_smoothing(options)
     aligner = load_aligner(options)
+    check_mesh(aligner, "avatar drive")
     names = aligner.decoder.face_model.arkit_names
     try:
         with naming(options.model):

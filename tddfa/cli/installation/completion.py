@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tddfa._shared.packages import REQUIREMENTS, needs
 from tddfa.cli._common import FAILED, print_error
+from tddfa.cli._output_options import Kinds
 
 _KIND = "KIND"
 _FOLDERS = {"DIR", "FOLDER"}
@@ -81,9 +82,9 @@ def values_of(action: argparse.Action) -> Values | None:
     """What an option or argument takes, by its metavar; None if that is a number or any name."""
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     if metavar == _KIND:
-        from tddfa.outputs import KINDS, image_kinds
+        from tddfa.outputs import image_kinds
 
-        kinds = KINDS if getattr(action, "files", False) else image_kinds()
+        kinds = action.names() if isinstance(action, Kinds) else image_kinds()
         return Values(tuple(kinds), listed=action.nargs == argparse.ONE_OR_MORE)
     names = [name for name in re.split(r"[^\w.]+", metavar) if name]
     words = [name for name in names if name.islower()]

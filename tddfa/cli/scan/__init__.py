@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._common import Steps, add_out_option, integer, print_line, print_warning
+from tddfa.cli._output_options import Kinds
 from tddfa.cli._paths import Photo, check_targets, input_files, output_stems
 from tddfa.cli._summary import do_photos
 
@@ -41,8 +42,8 @@ def add_parser(commands: Any) -> None:
     parser.add_inputs("-f", "--scan", metavar="FILE", help="scans, folders of scans, or patterns such as 'scans/*.ply'")
     add_out_option(parser, "the files")
     parser.add_argument(
-        "-o", "--opt", type=_kinds, default=list(_KINDS), metavar="KIND,KIND",
-        help=f"files to write, with commas between them: {', '.join(_KINDS)} (default: all)",
+        "-o", "--opt", nargs="+", action=Kinds, names=lambda: _KINDS, default=list(_KINDS), metavar="KIND",
+        help=f"files to write, with spaces or commas between them: {', '.join(_KINDS)} (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--unit", choices=_UNITS, default="auto", help="unit of the scans (default: told from the size of the face)"
@@ -156,14 +157,6 @@ def _endings(options: argparse.Namespace) -> list[str]:
     endings = [r"_landmarks\.jpg" if kind == "image" else rf"\.{kind}" for kind in options.opt]
     endings += [] if options.heat is None else [rf"_heat{options.heat}\.ply"]
     return [*endings, r"_fit\.glb", r"_distance\.ply"] if options.fit_mesh else endings
-
-
-def _kinds(text: str) -> list[str]:
-    kinds = [kind for kind in text.lower().split(",") if kind]
-    wrong = [kind for kind in kinds if kind not in _KINDS]
-    if wrong or not kinds:
-        raise argparse.ArgumentTypeError(f"expected some of {', '.join(_KINDS)}, got {text!r}")
-    return list(dict.fromkeys(kinds))
 
 
 def _direction(text: str) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from tddfa import cli
 from tddfa._shared.terminal.parser import MISUSED
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
+from tddfa.cli import scan as cli_scan
 from tddfa.cli import video as cli_video
 from tddfa.cli import webcam as cli_webcam
 from tddfa.cli._common import FAILED, INTERRUPTED, NO_FACE
@@ -44,7 +45,7 @@ def parsed(monkeypatch):
 
     def parse(*arguments):
         seen = []
-        command = {"image": cli_image, "video": cli_video, "webcam": cli_webcam}[arguments[0]]
+        command = {"image": cli_image, "video": cli_video, "webcam": cli_webcam, "scan": cli_scan}[arguments[0]]
         monkeypatch.setattr(command, f"run_{arguments[0]}", lambda options: seen.append(options) or 0)
         assert main(arguments) == 0
         return seen[0]
@@ -54,9 +55,11 @@ def parsed(monkeypatch):
 
 def wrong(capsys, *arguments):
     """Usage and error of a command line."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == MISUSED
     return capsys.readouterr().err.splitlines()
 
 
@@ -116,8 +119,27 @@ class TestInputs:
             )
         assert f"expected one or more of {', '.join(KINDS)}, got 'a.jpg'" in wrong(capsys, "image", "-o", "a.jpg")[-1]
 
-    def test_two_kinds_for_one_window(self, capsys):
-        assert wrong(capsys, "webcam", "-o", "3d,pose")[-1].endswith("expected one kind, got 3d, pose")
+    @pytest.mark.parametrize("words", [["3d,pose"], ["3d", "pose"]])
+    def test_two_kinds_for_one_window(self, capsys, words):
+        assert wrong(capsys, "webcam", "-o", *words)[-1].endswith("expected one kind, got 3d, pose")
+
+    @pytest.mark.parametrize("words", ["a.ply -o json csv", "-o JSON,csv a.ply", "-o json -o csv -f a.ply"])
+    def test_files_of_a_scan(self, parsed, words):
+        options = parsed("scan", *words.split())
+        assert (options.inputs, options.opt) == (["a.ply"], ["json", "csv"])
+
+    @pytest.mark.parametrize("command", NEED_INPUT)
+    def test_an_empty_word(self, capsys, command):
+        assert f"expected {NEED_INPUT[command]}" in wrong(capsys, command, "")[-1]
+        assert wrong(capsys, command, "a", "--out", "")[-1].endswith("--out: expected a folder, got an empty word")
+
+    def test_fast(self, capsys, root, tmp_path):
+        photo = str(root / "examples/inputs/astronaut.jpg")
+        assert main(["image", photo, "--fast", "--show-flag", "false", "--refine", "2", "--out", str(tmp_path)]) == 0
+        assert [path.name for path in tmp_path.iterdir()] == ["astronaut_pose.jpg"]
+        assert "--refine: no effect with --fast" in capsys.readouterr().err
+        for other in (["-o", "3d"], ["--boxes", photo]):
+            assert "--fast: " in wrong(capsys, "image", photo, "--fast", *other)[-1]
 
     def test_a_file_whose_name_is_nearly_a_kind(self, parsed, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

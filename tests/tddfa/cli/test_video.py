@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -142,8 +143,47 @@ class TestVideo:
             assert caught.value.code == 2
             assert wrong[0].replace("-n_pre", "--n-pre") in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("options", "status", "message"),
+        [
+            (["--save", "a.mp4/x.jsonl"], 1, "--save: "),
+            (["--save", "folder.npz"], 1, "--save: folder.npz is a folder"),
+            (["--save", "x.glb", "--neutral", "none.jpg"], 2, "--neutral: "),
+            (["--save", "x.glb", "-c", "jvcr_s"], 2, "--save x.glb: expected a model with a mesh"),
+            (["--osc", "127.0.0.1:9", "-c", "jvcr_s"], 2, "--osc: expected a model with a mesh"),
+        ],
+    )
+    def test_what_cannot_be_saved_leaves_the_video_of_an_earlier_run(
+        self, clip, tmp_path, capsys, monkeypatch, options, status, message
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "folder.npz").mkdir()
+        for path in (tmp_path / "a.mp4", tmp_path / "results/slide_2d_sparse_smooth.mp4"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("of an earlier run")
+        assert run("video", clip, "-e", 12, *options) == status
+        assert message in capsys.readouterr().err
+        assert (tmp_path / "results/slide_2d_sparse_smooth.mp4").read_text() == "of an earlier run"
+
+    def test_a_target_that_is_a_folder(self, clip, tmp_path, capsys):
+        (tmp_path / "slide_pose_smooth.mp4").mkdir()
+        assert run("video", clip, "-o", "3d", "pose", "--out", tmp_path) == 1
+        assert f"--out: {tmp_path / 'slide_pose_smooth.mp4'} is a folder" in capsys.readouterr().err
+        assert not (tmp_path / "slide_3d_smooth.mp4").exists()
+
+    def test_images_that_cannot_be_read_make_the_status_1(self, tmp_path, astronaut):
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for number in range(3):
+            cv2.imwrite(str(folder / f"{number}.png"), astronaut[:300, 60:380])
+        assert run("video", folder, "--out", tmp_path) == 0
+        (folder / "1.png").write_text("no image")
+        assert run("video", folder, "--out", tmp_path) == 1
+        assert len(read(tmp_path / "frames_2d_sparse_smooth.mp4")) == 2
+
     @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-    def test_ctrl_c_leaves_complete_files(self, tmp_path, astronaut):
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_ctrl_c_leaves_complete_files(self, tmp_path, astronaut, times):
         image = np.ascontiguousarray(astronaut[:300, 60:380])
         with video.Writer(tmp_path / "long.mp4", fps=25, preset="ultrafast") as writer:
             for _ in range(3000):
@@ -168,7 +208,9 @@ class TestVideo:
         deadline = time.monotonic() + 60
         while not (growing.exists() and growing.stat().st_size > 20000) and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "Traceback" not in err

@@ -181,16 +181,26 @@ class TestDrive:
         assert {channel["target"]["path"] for channel in tree["animations"][0]["channels"]} == {"weights", "rotation"}
 
     def test_files_that_will_not_do(self, run, clip, model, tmp_path):
-        text = tmp_path / "text.glb"
+        text, folder = tmp_path / "text.glb", tmp_path / "folder.glb"
         text.write_text(json.dumps({}))
+        folder.mkdir()
         for arguments, status, message in (
             ((text, clip, "--out", tmp_path / "x.glb"), 1, f"{text}: not a whole binary glTF file (.glb), version 2"),
             (("/dev/zero", clip, "--out", tmp_path / "x.glb"), 1, "/dev/zero: expected a file, got a device"),
             ((tmp_path / "gone.glb", clip, "--out", tmp_path / "x.glb"), 1, f"{tmp_path / 'gone.glb'}"),
             ((model, clip, "--out", tmp_path / "x.gltf"), 2, "--out: expected a name that ends in .glb"),
             ((model, clip), 2, "--out"),
+            ((model, clip, "--out", model), 2, "--out: expected another file than MODEL.glb"),
+            ((model, clip, "--out", folder), 1, f"--out: {folder} is a folder"),
+            (
+                (model, clip, "--out", tmp_path / "x.glb", "-c", "jvcr_s"),
+                2,
+                "avatar drive: expected a model with a mesh",
+            ),
         ):
+            before = model.read_bytes()
             ended, _, err = run("avatar", "drive", *arguments)
             assert ended == status
             assert message in err[-1]
+            assert model.read_bytes() == before
         assert not (tmp_path / "x.glb").exists()
