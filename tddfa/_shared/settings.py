@@ -31,7 +31,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[s
 
     Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples, dataclasses, and each of
     them or None. Of several dataclasses (``A | B``), the key ``kind`` chooses: each has a field ``kind`` that is a
-    ``Literal`` of its word, with this word as its default; without the key it is the first.
+    ``Literal`` of its word, with this word as its default; without the key it is that of the default
+    (`build_settings`), or else the first.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,46 +69,54 @@ class Steps:
 
 
 @contextlib.contextmanager
+def _handled(names: Sequence[str], handler: Callable[..., None]) -> Iterator[None]:
+    """Handle signals, but not those that are ignored, as under nohup."""
+    before: dict[int, Any] = {}
+    try:
+        for name in names:
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                with contextlib.suppress(ValueError):  # not in the main thread
+                    before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+@contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does: with complete files, and none that is half written."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before: dict[int, Any] = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        # one that is ignored stays so: nohup
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            with contextlib.suppress(ValueError):  # not in the main thread
-                before[number] = signal.signal(number, interrupt)
-    try:
+    with _handled(("SIGTERM", "SIGHUP"), interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def interrupted_once() -> Iterator[None]:
-    """Ignore further signals after the first Ctrl-C, SIGTERM or SIGHUP: files are completed then."""
-    before: dict[int, Any] = {}
+def interrupted_once() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C, SIGTERM and SIGHUP interrupt once, and ignore them while files are completed after it.
+
+    Yields
+    ------
+    function
+        Ignores them from now on: called before files are completed without an interrupt.
+    """
+    held = False
+
+    def hold() -> None:
+        nonlocal held
+        held = True
 
     def interrupt(*_: Any) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        if not held:
+            hold()
+            raise KeyboardInterrupt
 
-    try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                with contextlib.suppress(ValueError):  # not in the main thread
-                    before[number] = signal.signal(number, interrupt)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with _handled(("SIGINT", "SIGTERM", "SIGHUP"), interrupt):
+        yield hold
 
 
 def print_line(text: str) -> None:
@@ -171,11 +179,12 @@ def integer(low: int, high: int) -> Any:
 def add_out_option(parser: argparse.ArgumentParser, what: str, default: str = "results") -> None:
     """Add ``--out``, the folder for what a command writes."""
     parser.add_argument(
-        "--out", type=_folder, default=Path(default), metavar="DIR", help=f"folder for {what} (default: %(default)s)"
+        "--out", type=folder, default=Path(default), metavar="DIR", help=f"folder for {what} (default: %(default)s)"
     )
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
+    """Parse the name of a folder. An empty one, as of an unset variable of a shell, would be the working folder."""
     if not text:
         raise argparse.ArgumentTypeError("expected a folder, got an empty word")
     return Path(text)

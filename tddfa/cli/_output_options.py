@@ -81,7 +81,8 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
             group.add_argument(
                 "--space", choices=("image", "head"),
                 help="where meshes lie: image is px as in the image; head is upright at the head's centre, in cm, or "
-                "for .glb in metres with the head pose in the node (default: head for .glb, image for .ply and .obj)",
+                "for .glb in metres with the head pose in the node; several heads are beside each other "
+                "(default: head for .glb, image for .ply and .obj)",
             ),
             group.add_argument("--ascii", action="store_true", help="write .ply as text (default: binary)"),
             group.add_argument(
@@ -130,8 +131,8 @@ def _drawn_kinds() -> list[str]:
 
 
 def is_kind(word: str) -> bool:
-    """Whether a word of the command line is the name of a kind of output."""
-    return word.lower() in _all_kinds()
+    """Whether a word of the command line is the name of a kind of output, or several with commas between them."""
+    return bool(_named_kinds(word, _all_kinds()))
 
 
 class Kinds(argparse.Action):
@@ -142,7 +143,7 @@ class Kinds(argparse.Action):
     names : function
         The names that the command takes; called when words are parsed.
     known : function, optional
-        The names that are kinds and no inputs, if they are more than those.
+        All names of kinds. A known name that is not in `names` is an error, not an input. By default `names`.
     *arguments, **options
         Of `argparse.Action`.
     """
@@ -167,12 +168,12 @@ class Kinds(argparse.Action):
         assert isinstance(parser, Parser)
         names, known = self.names(), self.known()
         words = list(values)
-        count = next((number for number, word in enumerate(words) if not _kinds(word, known)), len(words))
-        taken = [kind for word in words[:count] for kind in _kinds(word, known)]
-        wrong = next((kind for kind in taken if kind not in names), None if count else words[0])
-        if wrong is not None:
+        count = next((number for number, word in enumerate(words) if not _named_kinds(word, known)), len(words))
+        taken = [kind for word in words[:count] for kind in _named_kinds(word, known)]
+        wrong = [kind for kind in taken if kind not in names] if count else words[:1]
+        if wrong:
             raise argparse.ArgumentError(
-                self, f"expected one or more of {', '.join(names)}, got {wrong!r}{_hint(wrong, names)}"
+                self, f"expected one or more of {', '.join(names)}, got {wrong[0]!r}{_hint(wrong[0], names)}"
             )
         other = words[count] if count < len(words) else ""
         hint = _hint(other, names)
@@ -186,7 +187,7 @@ class Kinds(argparse.Action):
         parser.collect_inputs(namespace, words[count:])
 
 
-def _kinds(word: str, known: Sequence[str]) -> list[str]:
+def _named_kinds(word: str, known: Sequence[str]) -> list[str]:
     """Return the kinds that a word names, with commas between them; none if it names anything else."""
     names = [name.strip().lower() for name in word.split(",") if name.strip()]
     return names if set(names) <= set(known) else []
@@ -196,7 +197,7 @@ def _image_kind(text: str) -> str:
     """Parse the name of a kind that can be drawn on frames."""
     from tddfa.outputs import image_kinds
 
-    if len(kinds := _kinds(text, _all_kinds())) > 1:
+    if len(kinds := _named_kinds(text, _all_kinds())) > 1:
         raise argparse.ArgumentTypeError(f"expected one kind, got {', '.join(kinds)}")
     if text.lower() not in image_kinds():
         hint = _hint(text, image_kinds())

@@ -180,7 +180,10 @@ def _kind(entry: Path) -> str:
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
-    """Names of the outputs without suffix; images of one name get a number, so that no output replaces another."""
+    """Names of the outputs without suffix; images of one name get a number, so that no output replaces another.
+
+    Names that differ by a space or another character that files beside an ``.obj`` do not have count as one.
+    """
     from tddfa.export.obj import side_stem
 
     def key(stem: str) -> str:
@@ -263,9 +266,11 @@ def check_targets(out: Path, stems: Sequence[str], tails: Sequence[str], sources
     ValueError
         If the folder cannot be written, or if an output could replace an input; the message names the folder or file.
     """
+    from tddfa.export.obj import side_stem
+
     check_folder("--out", out)
     # file systems of Windows and macOS do not distinguish upper and lower case
-    taken = {stem.casefold() for stem in stems}
+    taken = {name.casefold() for stem in stems for name in (stem, side_stem(stem))}
     written = [re.compile(f"(.*){tail.casefold()}", re.DOTALL) for tail in tails]
     for source in sources:
         matches = (pattern.fullmatch(source.name.casefold()) for pattern in written)

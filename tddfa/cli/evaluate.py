@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tddfa._shared.files import output_path, write_atomic
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import progress
-from tddfa.cli._common import FAILED, Steps, add_model_options, integer, load_aligner, print_line, print_lines
+from tddfa.cli._common import FAILED, Steps, add_model_options, folder, integer, load_aligner, print_line, print_lines
 from tddfa.cli._paths import check_file, check_folder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=folder,
         metavar="DIR",
         help="folder for the files (default: results/evaluate/CONFIG; with --limit: CONFIG_limitN)",
     )

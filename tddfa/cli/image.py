@@ -139,9 +139,9 @@ def _check_fast(options: argparse.Namespace) -> None:
         )
     if options.boxes is not None:
         raise UsageError("--fast: it takes poses from the detector, so it does not go with --boxes")
-    for name in ("refine", "rotations", "exact_crop", "fit_mesh", "landmarks"):
+    for name in ("refine", "rotations"):
         if getattr(options, name) != default(name):
-            print_warning(f"--{name.replace('_', '-')}: no effect with --fast")
+            print_warning(f"--{name}: no effect with --fast")
 
 
 class _Run:

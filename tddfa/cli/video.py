@@ -194,12 +194,13 @@ class _Run:
         total = None if total is None else max(0, total - start)
         began = time.perf_counter()
         try:
-            with interrupted_once(), contextlib.ExitStack() as stack:
+            with interrupted_once() as hold, contextlib.ExitStack() as stack:
                 # reading, tracking, and drawing with encoding run at the same time, each in a thread
                 decoded = stack.enter_context(contextlib.closing(_threaded(self.reader.frames(start, end))))
                 tracked = stack.enter_context(contextlib.closing(_threaded(tracker.run(decoded))))
                 for frame, faces in progress(tracked, total, unit="frame"):
                     self._frame(frame, faces, stack, shortest=end is not None)
+                hold()
         except KeyboardInterrupt:
             return True
         finally:
@@ -208,29 +209,31 @@ class _Run:
 
     def _frame(self, frame: Frame, faces: Sequence[Face], stack: contextlib.ExitStack, *, shortest: bool) -> None:
         intrinsics = self.camera(frame.image.shape[:2], None)
+        settings = output_options(self.options, intrinsics)
+        drawn = {kind: draw_frame(frame.image, faces, self.aligner, kind, settings) for kind in self.targets}
+        if self.options.osc is not None:
+            self._send(faces, frame.time, intrinsics, stack)
         if not self.frames:
-            # not before the first frame, and what may fail first: a run that fails leaves the files of an earlier one
-            if self.options.osc is not None:
-                # a file is read faster than it plays
-                sender = make_sender(self.options, self._performer(intrinsics), paced=not self.reader.live)
-                self.sender = stack.enter_context(sender)
+            # not earlier: a run that fails before it leaves the files of an earlier one
             if self.options.save is not None:
                 self.recorder = stack.enter_context(self._open_recorder(intrinsics))
             for kind, target in self.targets.items():
                 self.writers[kind] = stack.enter_context(self._open_writer(target, frame, shortest=shortest))
-        settings = output_options(self.options, intrinsics)
-        for kind, writer in self.writers.items():
-            image = draw_frame(frame.image, faces, self.aligner, kind, settings)
-            writer.write(_beside(frame.image, image) if self.options.compare else image, frame.time)
+        for kind, image in drawn.items():
+            self.writers[kind].write(_beside(frame.image, image) if self.options.compare else image, frame.time)
         if self.recorder is not None:
             decoder, dense = self.aligner.decoder, self.dense
             self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
-        if self.sender is not None:
-            performer = self._performer(intrinsics)
-            self.sender.send([performer(face) for face in faces], frame.time)
         self.frames += 1
         self.frames_with_faces += bool(faces)
         self.tracks |= {face.track_id for face in faces if face.track_id is not None}
+
+    def _send(self, faces: Sequence[Face], at: float, intrinsics: Any, stack: contextlib.ExitStack) -> None:
+        performer = self._performer(intrinsics)
+        if self.sender is None:
+            # a file is read faster than it plays
+            self.sender = stack.enter_context(make_sender(self.options, performer, paced=not self.reader.live))
+        self.sender.send([performer(face) for face in faces], at)
 
     def _open_writer(self, target: Path, first: Frame, *, shortest: bool) -> Writer:
         from tddfa import video

@@ -94,7 +94,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         check_folder("--out", options.out)
         (source,) = options.inputs
         if is_kind(source) and not Path(source).exists():
-            raise UsageError(f"-o/--opt: expected one kind, got {options.opt}, {source}")
+            raise UsageError(f"SOURCE: expected a camera, URL or file, got the kind {source}; -o takes one kind")
         camera = camera_choice(options)
         check_needs([options.opt])
         warn_about_smoothing(options)
@@ -141,7 +141,7 @@ class _Live:
         from tddfa import video
 
         frames = 0
-        with interrupted_once(), contextlib.ExitStack() as stack:
+        with interrupted_once() as hold, contextlib.ExitStack() as stack:
             if self.windows:
                 self._open_window()
             newest = stack.enter_context(video.live(reader))
@@ -159,6 +159,7 @@ class _Live:
                 frames += 1
                 if self.ended or frames == self.options.frames:
                     break
+            hold()
         print_line(f"{frames} frames, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
 
     def _frames(self, newest: Any) -> Iterator[Frame]:

@@ -55,6 +55,7 @@ _PARAMETERS = 62
 _GIMBAL = 0.998
 _DENSE = (0, 255, 0)
 _BOX = (255, 0, 0)
+_MAX_DOTS = 106
 _FARTHEST = 2.0**14  # px: OpenCV draws with fixed-point numbers
 
 
@@ -313,9 +314,11 @@ def cv_draw_landmark(
     pts: ArrayLike,
     box: ArrayLike | None = None,
     color: tuple[int, int, int] = _DENSE,
-    size: int = 2,
+    size: int = 1,
 ) -> _Image:
     """``utils.functions.cv_draw_landmark``: dots on the points (2 or 3, n) of one face, and its box in blue.
+
+    More than 106 points are drawn as rings, as there.
 
     Examples
     --------
@@ -323,8 +326,9 @@ def cv_draw_landmark(
     True
     """
     out = img_ori.copy()
-    for x, y in _whole(np.asarray(pts)[:2].T):
-        cv2.circle(out, (x, y), size, color, -1)
+    points = _whole(np.asarray(pts)[:2].T)
+    for x, y in points:
+        cv2.circle(out, (x, y), size, color, -1 if len(points) <= _MAX_DOTS else 1)
     if box is not None:
         (left, top), (right, bottom) = _whole(np.asarray(box)[:4].reshape(2, 2))
         cv2.rectangle(out, (left, top), (right, bottom), _BOX, 1)

@@ -238,7 +238,7 @@ def rigs(faces: Sequence[Face], decoder: Decoder, *, space: Space = "head", imag
 
 
 def upright(meshes: Sequence[Mesh], faces: Sequence[Face], decoder: Decoder) -> list[Mesh]:
-    """Move the meshes of a photo's faces around the origin, upright and in cm, for a PLY or OBJ file.
+    """Place the meshes of a photo's faces upright at the origin, in cm, for a PLY or OBJ file.
 
     Parameters
     ----------

@@ -138,7 +138,7 @@ class BoxFileConfig:
 
 
 DetectorConfig = FaceBoxesConfig | YuNetConfig | BoxFileConfig
-"""The section ``detector`` of a config; its key ``kind`` chooses (default: ``faceboxes``)."""
+"""The section ``detector`` of a config; its key ``kind`` chooses (default: that of the base, or else ``faceboxes``)."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Options:
     vertex_colors : bool
         Give the vertices of meshes the colours of the image; in .glb in place of the texture.
     space : {"image", "head"} or None
-        Where meshes lie: as in the image, or upright at the head's centre, in cm. None is "head" for .glb, whose
-        unit is metres, and "image" for the others.
+        Where meshes lie: as in the image, or upright at the head's centre, in cm, with several heads beside each
+        other. None is "head" for .glb, whose unit is metres, and "image" for the others.
     kind_in_mesh_names : bool
         Name meshes as 3DDFA_V2 does: ``me_obj.obj`` instead of ``me.obj``.
     intrinsics : Intrinsics or None

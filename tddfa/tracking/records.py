@@ -188,9 +188,10 @@ class Recorder(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._failure is not None:
+        if kind is not None and (self._failure is not None or not self.frames):
+            # a write that failed has raised its own error; without a frame, the file of an earlier run stays
             self._closed = True
-            self._discard()  # that write has raised its own error
+            self._discard()
         else:
             self.close()
 

@@ -161,8 +161,9 @@ class Tracker:
         frame : ndarray (h, w, 3) uint8 BGR, or tddfa.video.Frame
             The size may change from frame to frame.
         time : float, optional
-            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart. A time before
-            that of the last frame begins another video: faces that are lost are forgotten, and smoothing begins anew.
+            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart. A time more
+            than 0.1 s before that of the last frame begins another video: faces that are lost are forgotten, and
+            smoothing begins anew. Equal times, and smaller steps back, count as 1/30 s.
 
         Returns
         -------

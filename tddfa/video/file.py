@@ -214,12 +214,12 @@ class FileReader(Reader):
             _LOG.warning("%s: the connection broke: %s", self.name, self._broken)
         elif self._errors or self._repaired:
             # frames that entered the decoder, and neither came out nor are still in it
-            self.damaged = True
             lost = max(self._packets - self._given - self._in_flight(), self._errors and 1)
             _LOG.warning(
                 "%s: %d damaged frame%s skipped, %d repaired by the decoder",
                 self.name, lost, "" if lost == 1 else "s", self._repaired,
             )  # fmt: skip
+            self.damaged |= lost > 0
         self._errors = self._repaired = 0
 
     def _in_flight(self) -> int:

@@ -30,7 +30,7 @@ class Reader:
     has_audio : bool
         Whether the source has sound.
     damaged : bool
-        Whether a part could not be read so far; the log says which.
+        Whether a part could not be read; the log says which. It is known when the frames have ended.
     """
 
     def __init__(self, name: str) -> None:

@@ -233,7 +233,7 @@ class _Inputs(argparse.Action):
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        if values is self.default or not values:
+        if values is self.default or values == []:
             return
         before = getattr(namespace, self.dest)
         words = [values] if isinstance(values, str) else values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.packages import needs
 from tddfa._shared.terminal.parser import UsageError
-from tddfa.cli._common import FAILED, integer, print_error, print_line
+from tddfa.cli._common import FAILED, folder, integer, print_error, print_line
 
 if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
@@ -73,7 +73,7 @@ class Training:
             "--config", type=Path, metavar="FILE.yml", help=f"settings (see configs/train/{self.config})"
         )
         parser.add_argument(
-            "--out", type=Path, required=True, metavar="FOLDER", help=f"checkpoints, log, {self.exported}"
+            "--out", type=folder, required=True, metavar="FOLDER", help=f"checkpoints, log, {self.exported}"
         )
         parser.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
         parser.add_argument(

@@ -165,6 +165,21 @@ class TestVideo:
         assert message in capsys.readouterr().err
         assert (tmp_path / "results/slide_2d_sparse_smooth.mp4").read_text() == "of an earlier run"
 
+    def test_a_first_frame_that_cannot_be_written_leaves_the_files_of_an_earlier_run(
+        self, clip, tmp_path, capsys, monkeypatch
+    ):
+        def fail(*_, **__):
+            raise video.VideoError("no such size")
+
+        monkeypatch.setattr(video.Writer, "__init__", fail)
+        old = [tmp_path / f"old{suffix}" for suffix in (".jsonl", ".npz", ".glb")]
+        for path in old:
+            path.write_text("of an earlier run")
+            assert run("video", clip, "-e", 3, "--out", tmp_path, "--save", path) == 1
+            assert "no such size" in capsys.readouterr().err
+            assert path.read_text() == "of an earlier run"
+        assert sorted(tmp_path.iterdir()) == sorted(old), "nothing half written"
+
     def test_a_target_that_is_a_folder(self, clip, tmp_path, capsys):
         (tmp_path / "slide_pose_smooth.mp4").mkdir()
         assert run("video", clip, "-o", "3d", "pose", "--out", tmp_path) == 1

@@ -217,12 +217,15 @@ class TestArguments:
 
     def test_dots_and_a_box(self):
         image = np.zeros((100, 120, 3), np.uint8)
-        drawn = cv_draw_landmark(image, np.array([[20.4, 1e9], [30.6, 50]]), box=[10, 15, 90, 80, 0.9])
+        drawn = cv_draw_landmark(image, np.array([[20.4, 1e9], [30.6, 50]]), box=[10, 15, 90, 80, 0.9], size=2)
         assert not image.any()
         green, blue = drawn[..., 1] > 0, drawn[..., 0] > 0
         np.testing.assert_allclose(np.argwhere(green).mean(axis=0), (31, 20))
         assert (np.argwhere(blue).min(axis=0).tolist(), np.argwhere(blue).max(axis=0).tolist()) == ([15, 10], [80, 90])
-        assert cv_draw_landmark(image, np.zeros((3, 2)), color=(0, 0, 7), size=0).max() == 7
+        assert cv_draw_landmark(image, np.zeros((3, 2)), color=(0, 0, 7)).max() == 7
+        dots, rings = (cv_draw_landmark(image, np.full((2, count), 50), size=3) for count in (106, 107))
+        assert dots[50, 50, 1] == 255
+        assert (rings[50, 50, 1], rings[50, 53, 1]) == (0, 255)
 
 
 @pytest.mark.parametrize("exact", [False, True])
