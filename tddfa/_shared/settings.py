@@ -39,7 +39,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[s
     cls : type
         A dataclass. It, and every dataclass nested in it, may list its old keys:
         ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}``; and keys whose default (`build_settings`) does not
-        count where another key is given: ``BELONGS_TO: ClassVar[dict[str, str]] = {"key": "other"}``.
+        count where another key is given: ``BELONGS_TO: ClassVar[dict[str, str]] = {"key": "other"}``; with
+        ``SETTINGS_OF: ClassVar[str] = "other"``, those are all of its keys.
     path : path
         The file; at most `MAX_BYTES` bytes. Paths in it are relative to its folder.
     renamed : mapping of str to str, optional
@@ -113,6 +114,8 @@ def _build(
     renamed = {**getattr(cls, "RENAMED", {}), **renamed}
     content = _mapping(content, where.rstrip(": "))
     lost = {name for name, other in getattr(cls, "BELONGS_TO", {}).items() if other in content}
+    if getattr(cls, "SETTINGS_OF", None) in content:
+        lost |= set(defaults)
     defaults = {name: value for name, value in defaults.items() if name not in lost}
     for name in content:
         if name in renamed:

@@ -24,8 +24,6 @@ UPSTREAM_KEY = "checkpoint_fp"
 
 _MAX_NAME = 1000  # of another config, characters
 
-_INT8 = {"model_int8": "model"}  # the int8 version of one network is not that of another
-
 
 @dataclass(frozen=True)
 class CropRule:
@@ -80,7 +78,7 @@ class CropRule:
 class FaceBoxesConfig:
     """A FaceBoxes network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
 
-    BELONGS_TO: ClassVar[dict[str, str]] = _INT8
+    SETTINGS_OF: ClassVar[str] = "model"
 
     model: Path
     kind: Literal["faceboxes"] = "faceboxes"
@@ -106,6 +104,8 @@ class FaceBoxesConfig:
 class YuNetConfig:
     """YuNet's network and the arguments of `tddfa.detector.YuNet`."""
 
+    SETTINGS_OF: ClassVar[str] = "model"
+
     model: Path
     kind: Literal["yunet"] = "yunet"
     score: float = 0.5
@@ -126,6 +126,8 @@ class YuNetConfig:
 @dataclass(frozen=True)
 class BoxFileConfig:
     """A file of boxes in place of a network: the arguments of `tddfa.detector.BoxFile`."""
+
+    SETTINGS_OF: ClassVar[str] = "boxes"
 
     boxes: Path
     kind: Literal["boxes"] = "boxes"
@@ -184,7 +186,7 @@ class Config:
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"mirrored": "flip"}
-    BELONGS_TO: ClassVar[dict[str, str]] = _INT8
+    BELONGS_TO: ClassVar[dict[str, str]] = {"model_int8": "model"}  # that of the base is another network
 
     name: str
     model: Path
@@ -241,8 +243,9 @@ class Config:
     def load(cls, path: str | os.PathLike[str]) -> Config:
         """Read a ``.yml`` file. Nothing is converted or written.
 
-        Its key ``base`` names another config, which has the keys that the file leaves out, also those of ``crop`` and
-        ``detector``. A file with a ``model`` and without ``model_int8`` has no int8 network.
+        Its key ``base`` names another config, which has the keys that the file leaves out, also those of ``crop``, and
+        of a ``detector`` without a network of its own. A file with a ``model`` and without ``model_int8`` has no int8
+        network.
 
         Raises
         ------

@@ -224,8 +224,10 @@ class TestBase:
         config = load(tmp_path, "base: open_mb05\ndetector: {score: 0.7}\ncrop: {box_scale: 1.3}")
         assert config.detector == replace(base.detector, score=0.7)
         assert config.crop == replace(base.crop, box_scale=1.3)
-        own = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}").detector
-        assert own == replace(base.detector, model=tmp_path / "configs/d.onnx", model_int8=None)
+
+    def test_a_detector_with_a_network_takes_nothing_from_the_base(self, tmp_path):
+        config = load(tmp_path, "base: open_mb05\ndetector: {model: d.onnx}")
+        assert config.detector == FaceBoxesConfig(tmp_path / "configs/d.onnx")
 
     def test_a_detector_of_another_kind_takes_nothing_from_the_base(self, tmp_path):
         config = load(tmp_path, "base: open_mb05\ndetector: {kind: yunet, model: y.onnx}")
