@@ -31,8 +31,8 @@ def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[s
 
     Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples, dataclasses, and each of
     them or None. Of several dataclasses (``A | B``), the key ``kind`` chooses: each has a field ``kind`` that is a
-    ``Literal`` of its word, with this word as its default; without the key it is that of the default
-    (`build_settings`), or else the first.
+    ``Literal`` of its word, with this word as its default; without the key it is the class of the default
+    (`build_settings`) where that counts, or else the first.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def build_settings(
         The file, for messages and for relative paths.
     defaults : mapping, optional
         Values of fields that the file leaves out. The fields of a nested dataclass are the defaults of its keys, if
-        the file has the same class there; without the key ``kind`` it has.
+        the file has the same class there.
     **given
         Fields of `cls` that the caller sets; as keys of the file they are unknown.
     """
@@ -151,8 +151,8 @@ def _convert(kind: Any, value: Any, path: Path, key: str, default: Any = None) -
         choices = [argument for argument in arguments if dataclasses.is_dataclass(argument)]
         if len(choices) > 1:
             content = _mapping(value, f"{path}: {key}")
-            same = type(default) in choices and "kind" not in content
-            kind = type(default) if same else _chosen(choices, content, path, key)
+            own = {"kind", getattr(type(default), "SETTINGS_OF", "kind")} & set(content)
+            kind = type(default) if type(default) in choices and not own else _chosen(choices, content, path, key)
         else:
             kind = next(argument for argument in arguments if argument is not type(None))
         return _convert(kind, value, path, key, default)

@@ -140,7 +140,7 @@ class BoxFileConfig:
 
 
 DetectorConfig = FaceBoxesConfig | YuNetConfig | BoxFileConfig
-"""The section ``detector`` of a config; its key ``kind`` chooses (default: that of the base, or else ``faceboxes``)."""
+"""The section ``detector`` of a config; its key ``kind`` chooses (default: ``faceboxes``; without a network, that of the base)."""
 
 
 @dataclass(frozen=True)

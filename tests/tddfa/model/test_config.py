@@ -234,6 +234,8 @@ class TestBase:
         assert config.detector == YuNetConfig(tmp_path / "configs/y.onnx")
         (tmp_path / "configs/other.yml").write_text("base: mine.yml\ndetector: {score: 0.7}")
         assert Config.load(tmp_path / "configs/other.yml").detector == replace(config.detector, score=0.7)
+        (tmp_path / "configs/other.yml").write_text("base: mine.yml\ndetector: {model: d.onnx}")
+        assert Config.load(tmp_path / "configs/other.yml").detector == FaceBoxesConfig(tmp_path / "configs/d.onnx")
 
     def test_a_file_beside_it(self, tmp_path):
         load(tmp_path, GOOD)
