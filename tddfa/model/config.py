@@ -140,7 +140,10 @@ class BoxFileConfig:
 
 
 DetectorConfig = FaceBoxesConfig | YuNetConfig | BoxFileConfig
-"""The section ``detector`` of a config; its key ``kind`` chooses (default: ``faceboxes``; without a network, that of the base)."""
+"""The section ``detector`` of a config; its key ``kind`` chooses (default: ``faceboxes``).
+
+Without a network and without ``kind``, it is of the kind of the base.
+"""
 
 
 @dataclass(frozen=True)
