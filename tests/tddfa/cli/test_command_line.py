@@ -136,6 +136,13 @@ class TestInputs:
         if command in NEED_INPUT:
             assert wrong(capsys, command, "a", "--out", "")[-1].endswith("--out: expected a folder, got an empty word")
 
+    @pytest.mark.parametrize("words", ["align PHOTO --frontal", "webcam PHOTO --osc 127.0.0.1:9"])
+    def test_a_model_without_a_mesh(self, capsys, root, tmp_path, words):
+        photo = str(root / "examples/inputs/astronaut.jpg")
+        command = [photo if word == "PHOTO" else word for word in words.split()]
+        error = wrong(capsys, *command, "-c", "jvcr_s", "--out", str(tmp_path / "out"))[-1]
+        assert "expected a model with a mesh, got one of 68 points; --fit-mesh" in error
+
     def test_fast(self, capsys, root, tmp_path):
         photo = str(root / "examples/inputs/astronaut.jpg")
         assert main(["image", photo, "--fast", "--show-flag", "false", "--refine", "2", "--out", str(tmp_path)]) == 0

@@ -5,7 +5,16 @@ import pytest
 from PIL import Image
 
 from tddfa._shared.terminal.parser import UsageError
-from tddfa.cli._paths import Photo, check_file, check_folder, input_files, output_stems, photos, source_stem
+from tddfa.cli._paths import (
+    Photo,
+    check_file,
+    check_folder,
+    check_targets,
+    input_files,
+    output_stems,
+    photos,
+    source_stem,
+)
 
 
 def test_names_that_differ_in_case_alone_get_numbers():
@@ -121,3 +130,11 @@ def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ValueError, match=r"^--out: .*new cannot be written: "):
         check_folder("--out", tmp_path / "new")
+
+
+def test_files_beside_an_obj_replace_no_input(tmp_path):
+    """`me 1.obj` has the texture `me_1_obj.png`."""
+    photos = [tmp_path / "me 1.jpg", tmp_path / "me_1_obj.png"]
+    check_targets(tmp_path / "out", ["me 1", "me_1_obj"], [r"\.obj", r"_obj\.png"], photos)
+    with pytest.raises(ValueError, match=r"me_1_obj\.png: an output of this run could replace it"):
+        check_targets(tmp_path, ["me 1", "me_1_obj"], [r"\.obj", r"_obj\.png"], photos)
