@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 
@@ -15,7 +16,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it; tddfa.cli is not impo
 
 def main() -> int:
     """Run ``tddfa``; return the exit status."""
-    _on_interrupt(_end)
+    _before_imports()
     from tddfa.cli import main as run
 
     return _interruptible(run)
@@ -23,10 +24,17 @@ def main() -> int:
 
 def demo(command: str, *options: str) -> int:
     """Run a demo script of 3DDFA_V2, as `tddfa.cli.demo` does."""
-    _on_interrupt(_end)
+    _before_imports()
     from tddfa.cli import demo as run
 
     return _interruptible(lambda: run(command, *options))
+
+
+def _before_imports() -> None:
+    _on_interrupt(_end)
+    # Python resets handlers of its own near its end, where another Ctrl-C would replace the exit status.
+    # Registered first, this runs after all that libraries do at exit, which may hang and can be interrupted.
+    atexit.register(_on_interrupt, signal.SIG_IGN)
 
 
 def _interruptible(run: Callable[[], int]) -> int:
@@ -44,7 +52,7 @@ def _end(*_: Any) -> None:
     os._exit(_INTERRUPTED)
 
 
-def _on_interrupt(handler: Callable[..., Any]) -> None:
+def _on_interrupt(handler: Callable[..., Any] | signal.Handlers) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of processes in the background
         signal.signal(signal.SIGINT, handler)
 
