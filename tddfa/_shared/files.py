@@ -158,6 +158,23 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The sha256 of a file's bytes, as hexadecimal digits.
+
+    Examples
+    --------
+    >>> from tddfa._shared.files import sha256_of
+    >>> _ = (tmp / "empty").write_bytes(b"")
+    >>> sha256_of(tmp / "empty")[:8]
+    'e3b0c442'
+    """
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Let an `OSError` name the file that could not be written: that of a full disk names none."""

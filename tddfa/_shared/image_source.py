@@ -78,8 +78,9 @@ def as_bgr(name: str, source: ImageSource, color: Color = "bgr") -> NDArray[np.u
         raise ValueError(f"color: expected one of {', '.join(COLORS)}, got {color!r}")
     if isinstance(source, str | os.PathLike):
         return image_io.read(source)
-    pillow = sys.modules.get("PIL.Image")  # without it there is no image of it
-    if pillow is not None and isinstance(source, pillow.Image):
+    # Without the module there is no image of it. Another thread may be importing it, before it has its class.
+    pillow = getattr(sys.modules.get("PIL.Image"), "Image", None)
+    if pillow is not None and isinstance(source, pillow):
         return image_io.from_pillow(source, name)
     if not isinstance(source, np.ndarray):
         kind = type(source).__name__

@@ -6,12 +6,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ from tddfa.bench.timing import Job, measure, sampler, seconds_per_call
 
 COLD = "process.cold"
 _COLD_LABEL = "image to 3d file, whole process"
+# Arguments of `Aligner.load` whose options have other names.
+_OPTIONS = {"convention": "--landmarks"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Plan:
         Without it they are left out.
     device, precision : str
         Further arguments of `Aligner.load` for these processes.
+    loading : mapping
+        Those that are left.
     memory : bool
         Measure the peak memory of each stage too.
     images : int
@@ -78,6 +83,7 @@ class Plan:
     config: str | None = None
     device: str = "auto"
     precision: str = "float"
+    loading: Mapping[str, Any] = field(default_factory=dict)
     memory: bool = False
     images: int = 0
     peer: Path | None = None
@@ -106,7 +112,7 @@ def run(aligner: Aligner, plan: Plan, *, progress: Callable[[str], None] = lambd
     ValueError
         If a pattern of the plan matches no stage.
     """
-    selected = _selected(plan, gpu=aligner.device != "cpu")
+    selected = selected_stages(plan, gpu=aligner.device != "cpu")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="tddfa-bench-")))
         progress("rendering the images")
@@ -134,7 +140,14 @@ def run(aligner: Aligner, plan: Plan, *, progress: Callable[[str], None] = lambd
         )
 
 
-def _selected(plan: Plan, *, gpu: bool) -> list[Stage]:
+def selected_stages(plan: Plan, *, gpu: bool) -> list[Stage]:
+    """The stages that a plan measures.
+
+    Raises
+    ------
+    ValueError
+        If one of its patterns matches no stage.
+    """
     every = stages(gpu=gpu)
     if plan.config is not None:
         every.append(Stage(COLD, _COLD_LABEL, partial(_cold_process, plan)))
@@ -239,8 +252,12 @@ class _Session:
     def _loading(self) -> dict[str, object]:
         plan = self.plan
         return {
-            "config": plan.config, "device": plan.device, "precision": plan.precision, "threads": plan.threads[0],
-        }  # fmt: skip
+            **plan.loading,
+            "config": plan.config,
+            "device": plan.device,
+            "precision": plan.precision,
+            "threads": plan.threads[0],
+        }
 
 
 def _lazy_sample(stage: Stage, context: Context) -> Callable[[], float]:
@@ -263,6 +280,10 @@ def _cold_process(plan: Plan, context: Context) -> Callable[[], object]:
     command = [sys.executable, "-m", "tddfa", "image", "-f", str(context.material.one), "-o", "3d"]
     command += ["--out", str(context.scratch / "cold"), "--show_flag", "false", "-c", str(plan.config)]
     command += ["--device", plan.device, "--precision", plan.precision]
+    for name, value in plan.loading.items():
+        if value is not None and value is not False:
+            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            command += [option] if value is True else [option, str(value)]
     if context.threads is not None:
         command += ["--threads", str(context.threads)]
 
@@ -291,6 +312,7 @@ def _about(aligner: Aligner, plan: Plan, peers: dict[str, Peer]) -> dict[str, ob
         "available_cores": available_cores(),
         "config": plan.config,
         "precision": plan.precision,
+        **{name: value for name, value in plan.loading.items() if value is not None and value is not False},
         "device": aligner.device,
         "rounds": plan.rounds,
         "images": plan.images,

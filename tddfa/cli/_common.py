@@ -315,19 +315,19 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
             device=device_of(options),
             precision=options.precision,
             threads=options.threads,
-            refine=options.refine,
-            exact_crop=options.exact_crop,
-            convention=convention,
-            tiles=options.tiles,
-            min_score=options.min_score,
-            rotations=options.rotations,
-            fit_mesh=options.fit_mesh,
+            **loading_of(options),
         )
     except ValueError as error:
         known = () if convention is None else Decoder.load(options.config).face_model.landmark_offsets
         if convention is None or convention in known:
             raise
         raise UsageError(f"--landmarks: expected one of {', '.join(known)}, got {convention!r}") from error
+
+
+def loading_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Aligner.load` that change what is found, but for the config."""
+    names = ("refine", "exact_crop", "tiles", "min_score", "rotations", "fit_mesh")
+    return {name: getattr(options, name) for name in names} | {"convention": getattr(options, "landmarks", None)}
 
 
 def load_networks(aligner: Aligner, *, detects: bool = True, aligns: bool = True) -> None:

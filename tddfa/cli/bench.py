@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import is_watched
-from tddfa.cli._common import add_model_options, device_of, integer, load_aligner, print_line
+from tddfa.cli._common import add_model_options, device_of, integer, load_aligner, loading_of, print_line
 from tddfa.cli._paths import check_file
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         config=options.config,
         device=device_of(options),
         precision=options.precision,
+        loading=loading_of(options),
         memory=not options.quick,
         images=0 if options.quick else _IMAGES,
         peer=options.peer,
@@ -108,10 +109,10 @@ def _print_report(report: Report) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     """Check the options now that would fail only after minutes of work."""
-    from tddfa.bench.stages import chosen, stages
+    from tddfa.bench.run import selected_stages
 
     with as_usage_error():
-        chosen(stages(gpu=True), options.stages)
+        selected_stages(_plan(options), gpu=device_of(options) != "cpu")
     if options.json is not None:
         check_file("--json", options.json)
     if options.peer is None and options.peer_python is not None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tddfa.evaluate.result import Result, Setup
 
 _DATA = Path("data")
+# Options that some benchmarks take -> their names in `Benchmark.options`.
+_OF_BENCHMARKS = {"video": "video", "split": "split", "scan_weights": "scan_weights", "peer_mediapipe": "peer"}
 
 
 def add_parser(commands: Any) -> None:
@@ -101,11 +103,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.write is not None:
         return _write(options)
     names = _chosen(options)
-    _check_peer(options)
+    _check_options(options, names)
     if options.out is not None:
         check_folder("--out", options.out)
     aligner = load_aligner(options)
-    made_by = identity(aligner, options.config, aligner.precision, options.threads, options.exact_crop)
+    made_by = identity(
+        aligner, options.config, aligner.precision, options.threads, options.exact_crop, options.fit_mesh
+    )
     out = options.out or _default_folder(options, made_by["config"], aligner.precision)
     check_folder("--out", out)
     # the results record that they are of a part of the data
@@ -115,7 +119,19 @@ def run_evaluate(options: argparse.Namespace) -> int:
         return _Run(options, setup, {**made_by, **part}, out).all(names)
 
 
-def _check_peer(options: argparse.Namespace) -> None:
+def _check_options(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Check options of single benchmarks before any work: that one of these takes them, and that their files exist."""
+    from tddfa.evaluate.benchmarks import BENCHMARKS, benchmark
+
+    taken = {option for name in names for option in benchmark(name).options}
+    for option, word in _OF_BENCHMARKS.items():
+        if getattr(options, option) not in (None, "report") and word not in taken:
+            those = ", ".join(name for name, record in BENCHMARKS.items() if word in record.options)
+            raise UsageError(f"--{option.replace('_', '-')}: expected one of the benchmarks {those}")
+    for option in ("video", "scan_weights"):
+        path = getattr(options, option)
+        if path is not None and not path.is_file():
+            raise ValueError(f"--{option.replace('_', '-')}: {path}: no such file")
     if (options.peer_mediapipe is None) != (options.face_landmarker is None):
         raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
     if options.face_landmarker is not None and not options.face_landmarker.is_file():
@@ -145,6 +161,8 @@ def _default_folder(options: argparse.Namespace, config: str, precision: str) ->
         variants.append(f"landmarks_{options.landmarks}")
     if options.fit_mesh:
         variants.append("fit_mesh")
+    if options.scan_weights is not None:
+        variants.append(f"scan_{options.scan_weights.stem}")
     if options.split != "report":
         variants.append(f"split_{options.split}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -105,10 +105,19 @@ def read_lines(label: Path) -> NDArray[np.float64]:
             row = [float(word) for word in words[:4]]
         except ValueError:
             row = []
-        if len(row) != 4 or not np.isfinite(row).all():
-            raise ValueError(f"{label}, line {number}: expected 'x1 y1 x2 y2' in px, got {line[:80]!r}")
+        if not _is_box(row):
+            expected = "'x1 y1 x2 y2' in px, x2 over x1 and y2 over y1"
+            raise ValueError(f"{label}, line {number}: expected {expected}, got {line[:80]!r}")
         rows.append(row)
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _is_box(numbers: Sequence[float]) -> bool:
+    """Whether these are the corners x1, y1, x2, y2 of a box with an area."""
+    if len(numbers) != 4 or not np.isfinite(numbers).all():
+        return False
+    x1, y1, x2, y2 = numbers
+    return x2 > x1 and y2 > y1
 
 
 def load_voc(data: Path) -> list[BoxedImage]:
@@ -167,9 +176,9 @@ def read_voc(label: Path, image: Path) -> BoxedImage:
                 raise ValueError(f"expected at most {_MAX_BOXES} objects")
             texts = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
             row = [float(text) for text in texts if text is not None]
-            if len(row) != 4 or not np.isfinite(row).all():
-                got = reprlib.repr(texts)
-                raise ValueError(f"object {number + 1}: expected a bndbox of xmin, ymin, xmax, ymax, got {got}")
+            if not _is_box(row):
+                expected = "a bndbox of xmin, ymin, xmax over xmin, ymax over ymin"
+                raise ValueError(f"object {number + 1}: expected {expected}, got {reprlib.repr(texts)}")
             rows.append(row)
             ignored.append((item.findtext("difficult") or "0").strip() == "1")
     except (ValueError, ElementTree.ParseError, expat.ExpatError) as error:

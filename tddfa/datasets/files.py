@@ -28,9 +28,26 @@ _MAT_NUMBERS = frozenset(
     ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 )
 _MAX_ARRAY_BYTES = 1 << 29
+# A face is at most this many times as large as the longer side of its image.
+_LARGEST_FACE = 8
 # Jobs that are running or done ahead of the consumer: keeps the cores busy, bounds the memory.
 _AHEAD_A_WORKER = 4
 _MAX_WORKERS = 8
+
+
+def check_landmarks(label: Path, landmarks: NDArray[np.floating], image: NDArray[np.uint8]) -> None:
+    """Check that landmarks (n, 2), px, span a box that lies in an image (h, w, 3), in part at least.
+
+    Raises
+    ------
+    ValueError
+        If not; the message names the file of the labels.
+    """
+    size = np.array(image.shape[1::-1])
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    if not (high > low).all() or not ((low < size) & (high > 0) & (high - low < _LARGEST_FACE * size.max())).all():
+        spans = " and ".join(f"{axis} {a:g}..{b:g}" for axis, a, b in zip("xy", low, high, strict=True))
+        raise ValueError(f"{label}: expected landmarks of a face in an image of {size[0]} x {size[1]} px, got {spans}")
 
 
 def parallel_map(job: Callable[[Item], Done], items: Iterable[Item], workers: int | None = None) -> Iterator[Done]:

@@ -39,7 +39,7 @@ def held_out(folder: Path) -> list[Path]:
     []
     """
     paths = sorted(folder.glob("*.pts"))
-    return paths[int(_TRAINING_FRACTION * len(paths)) :] if folder.name == SPLIT else paths
+    return paths[int(_TRAINING_FRACTION * len(paths)) :] if folder.resolve().name == SPLIT else paths
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tddfa._shared import image_io
 from tddfa._shared.errors import ConfigError
+from tddfa._shared.files import sha256_of
 from tddfa._shared.settings import load_settings
 from tddfa.evaluate.result import Curve, Figure, Result, Setup, Worst, number
 from tddfa.landmarks68 import INNER, JAW, PARTS
@@ -107,7 +108,12 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
     found = [case for case in cases if case.errors]
     return Result(
         benchmark=benchmark,
-        settings={"scans": len(cases), "seed": settings.seed, "points": landmarker.points},
+        settings={
+            "scans": len(cases),
+            "seed": settings.seed,
+            "points": landmarker.points,
+            "scan_sha256": sha256_of(network.path),
+        },
         figures=tuple(_figures(found, len(cases))),
         items=[
             {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 
 from tddfa._shared.errors import TddfaError
+from tddfa._shared.files import sha256_of
 
 REGISTRY = {
     "configs/open_face.npz": "8e055232549969cc9b5ce46ee715560be512392008de71f2d89797796cba06be",
@@ -173,8 +173,4 @@ def verified(path: str | os.PathLike[str]) -> Path:
 @lru_cache(maxsize=32)
 def _sha256(path: Path, _size: int, _modified: int) -> str:
     # size and modification time are only keys of the cache
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(path)

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tddfa import __version__
 from tddfa._shared.errors import FormatError, TddfaError, reason
+from tddfa._shared.files import sha256_of
 from tddfa._shared.reading.text import parse_json
 from tddfa.model.assets import config_path, verified
 from tddfa.model.config import Config
@@ -141,16 +141,8 @@ def model_hash(settings: Config) -> str:
     64
     """
     files = (settings.model, settings.detector.file, settings.face_model)
-    digests = [_sha256(verified(file)) for file in files]
+    digests = [sha256_of(verified(file)) for file in files]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def check(store: Store, identity: Mapping[str, Any]) -> None:

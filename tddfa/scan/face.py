@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,11 @@ class FittedFace:
     landmarks: Floats
     fits: bool
 
+    def moved(self, by: Floats) -> FittedFace:
+        """The same face (3,) further on."""
+        similarity = self.similarity.moved(by)
+        return replace(self, vertices=self.vertices + by, landmarks=self.landmarks + by, similarity=similarity)
+
 
 @dataclass(frozen=True, eq=False)
 class ScanFace:
@@ -90,6 +95,17 @@ class ScanFace:
     fitted: FittedFace | None = field(default=None, repr=False)
     points: Floats = field(default_factory=lambda: np.zeros((0, 3)), repr=False)
     heat: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68), np.float32), repr=False)
+
+    def moved(self, by: Floats) -> ScanFace:
+        """The same face (3,) further on."""
+        return replace(
+            self,
+            landmarks=self.landmarks + by,
+            similarity=self.similarity.moved(by),
+            decoded={name: points + by for name, points in self.decoded.items()},
+            fitted=None if self.fitted is None else self.fitted.moved(by),
+            points=self.points + by,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The record of the face: plain numbers, for JSON."""

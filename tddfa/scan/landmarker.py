@@ -54,6 +54,8 @@ _LEAST = 0.2
 _OTHER = 0.6
 # Where the size of a face differs by more than this factor, the unit is not sure.
 _ODD_SIZE = 1.35
+# A scan is moved to the origin if it is further from there than so many times its size.
+_FAR = 20.0
 # Radius of the part of a scan that is looked at, mm.
 _REGION = 150.0
 
@@ -169,6 +171,12 @@ class ScanLandmarker:
         direction = None if up is None else checked("up", up, (3,), np.float64)
         if direction is not None and not np.linalg.norm(direction) > 0:
             raise ValueError("up: expected a direction, got zeros")
+        low, high = scan.vertices.min(axis=0), scan.vertices.max(axis=0)
+        if np.abs(low + high).max() > _FAR * (high - low).max():
+            # numbers of geodesy have too few digits left for a face
+            middle = (low + high) / 2
+            near = self(Scan(scan.vertices - middle, scan.triangles, scan.colors), unit=unit, up=up)
+            return None if near is None else near.moved(middle)
         rng = np.random.default_rng(0)
         poses = find_pose(scan, self.aligner, self.prior.mean, up=direction, rng=rng)
         if not poses:
@@ -179,6 +187,8 @@ class ScanLandmarker:
         if self.register:
             face = self._registered(scan, face)
         warnings = list(face.warnings)
+        if face.fitted is not None and not face.fitted.fits:
+            warnings.append("the face model does not fit the scan; the landmarks are those that the network finds")
         others = sum(pose.score > _OTHER for pose in poses[1:])
         if others:
             warnings.append(f"{others + 1} faces; the landmarks are those of the best")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ def add_parser(commands: Any) -> None:
         "--up", type=_direction, metavar="AXIS|X,Y,Z",
         help="direction of up in the scans: x, -x, y, -y, z, -z or three numbers (default: found)",
     )  # fmt: skip
+    # -x and -1,0,0 are no options
+    parser._negative_number_matcher = re.compile(r"-(?:[xyzXYZ]$|\.?\d)")
     parser.add_argument(
         "--snap", choices=_SNAPS, default="geodesic",
         help="distances of the refinement to vertices of the scan (default: %(default)s)",

@@ -223,7 +223,9 @@ def _photo(label: Path) -> Scene:
     path = sources.image_beside(label)
     if path is None:
         raise ValueError(f"{label}: expected its image beside it, got none")
-    return image_io.read(path), read_pts(label)
+    image, points = image_io.read(path), read_pts(label)
+    sources.check_landmarks(label, points, image)
+    return image, points
 
 
 def _backgrounds(folder: Path) -> list[Path]:

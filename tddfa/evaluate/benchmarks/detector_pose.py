@@ -49,14 +49,14 @@ def evaluate(setup: Setup) -> Result:
     DataMissing
         If the images are missing, or if the detector predicts no rotations.
     ValueError
-        If a file is damaged; the message names it.
+        If the aligner has no detector, or if a file is damaged; the message names it.
     """
     folder = sources.first_folder(setup.data, FOLDERS, "*.mat")
     if folder is None:
         raise DataMissing(f"no images with .mat files in {setup.data}: expected {_BENCHMARK.data}")
-    detector = setup.aligner.detector
-    assert detector is not None
-    detector = detector.posed
+    if setup.aligner.detector is None:
+        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
+    detector = setup.aligner.detector.posed
     labels = setup.chosen(sorted(folder.glob("*.mat")))
     done = sources.parallel_map(lambda path: _read(path, detector), labels)
     images = [image for _, image in zip(setup.track(labels, "detector-pose"), done, strict=True)]
@@ -73,10 +73,11 @@ def _read(path: Path, detector: Detector) -> _Image:
         raise ValueError(f"{path}: expected its image beside it, got none")
     arrays = sources.read_mat(path, SHAPES)
     points, pose = arrays["pt3d_68"][:2].T, np.degrees(arrays["Pose_Para"][0, :3])
-    if len(pose) < 3 or not metrics.spans_box(points):
-        raise ValueError(f"{path}: expected three angles and landmarks that span a box")
-    size = float(np.ptp(points, axis=0).max())
+    if len(pose) < 3:
+        raise ValueError(f"{path}: expected three angles, got {len(pose)}")
     image = image_io.read(file)
+    sources.check_landmarks(path, points, image)
+    size = float(np.ptp(points, axis=0).max())
     scale = min(1.0, SMALL / size)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     rotations = {

@@ -81,7 +81,7 @@ def evaluate(setup: Setup) -> Result:
         done = sources.parallel_map(job, labels)
         images = [image for _, image in zip(setup.track(labels, name), done, strict=True)]
         groups = {name: images}
-        if folder.name == SPLIT:
+        if folder.resolve().name == SPLIT:
             last = set(held_out(folder))
             kept = [image for image, path in zip(images, labels, strict=True) if path in last]
             groups = {f"{name} (last 30 %)": kept, name: images}

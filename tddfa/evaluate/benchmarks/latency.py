@@ -54,6 +54,7 @@ def evaluate(setup: Setup, rounds: int = 5, patterns: str = STAGES) -> Result:
         benchmark=_BENCHMARK.name,
         settings={
             "rounds": rounds,
+            "threads": "1; one per core",  # in turn, whatever the model was loaded with
             **{key: report.about[key] for key in ("machine", "cores", "system", "device", "python", "numpy", "opencv")},
         },
         figures=figures,

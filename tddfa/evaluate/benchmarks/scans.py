@@ -121,10 +121,12 @@ def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
     DataMissing
         If the folder of stored predictions is empty.
     ValueError
-        If a file is damaged; the message names it.
+        If a file is damaged; the message names it. If there are stored predictions and `scan_weights`.
     """
     if not (setup.data / "scans").is_dir():
         return evaluate_made(setup, _BENCHMARK.name, scan_weights)
+    if scan_weights is not None:
+        raise ValueError(f"scan_weights: expected none with {setup.data / 'scans'}, whose predictions are stored")
     paths = sorted((setup.data / "scans").glob("*.npz"))
     if not paths:
         raise DataMissing(f"{setup.data / 'scans'}: no scans; expected {_BENCHMARK.data}")

@@ -160,6 +160,7 @@ def _face_crops(aligner: Aligner, label: Path, rng: np.random.Generator) -> Iter
     if path is None:
         raise ValueError(f"{label}: expected its image beside it, got none")
     image, points = image_io.read(path), _landmarks(label)
+    sources.check_landmarks(label, points, image)
 
     def crop(kind: str, image: Image, points: Floats, shift: float, scale: tuple[float, float]) -> _Crop:
         roi = roi_from_landmarks(points, aligner.crop)

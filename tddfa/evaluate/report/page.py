@@ -94,7 +94,7 @@ def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
     ]
     lines += ["## Made by", "", *_grid(["", *columns], rows), ""]
     for name in order:
-        lines += _section(name, {column: results.get(name) for column, results in columns.items()})
+        lines += _section(name, {column: results.get(name) for column, results in columns.items()}, made_by)
     return "\n".join(lines)
 
 
@@ -147,11 +147,11 @@ def _text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _section(name: str, results: Columns) -> list[str]:
+def _section(name: str, results: Columns, made_by: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [f"## {name}", ""]
     if name in BENCHMARKS:
         lines += [_escaped(BENCHMARKS[name].summary.replace("``", "`")), ""]
-    described = {column: _settings(result) for column, result in results.items() if result is not None}
+    described = {column: _settings(result, made_by[column]) for column, result in results.items() if result is not None}
     settings = [
         _by_column(key, {column: each.get(key, "–") for column, each in described.items()})
         for key in dict.fromkeys(key for each in described.values() for key in each)
@@ -175,11 +175,15 @@ def _by_column(key: str, values: Mapping[str, str]) -> str:
     return f"{key}: " + ", ".join(f"{value} ({column})" for column, value in values.items())
 
 
-def _settings(result: Result) -> dict[str, str]:
-    """Settings of a result with labels."""
+def _settings(result: Result, made_by: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of a result with labels; of those that all results have, only what differs from the table of them."""
     hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
     settings = {key: value for key, value in result.settings.items() if key not in hidden}
-    labelled: dict[str, str] = {}
+    labelled = {
+        MADE_BY[key]: _hash(key, value)
+        for key, value in result.settings.items()
+        if key in MADE_BY and value != made_by.get(key, value)
+    }
     if "limit" in result.settings:
         labelled["part of the data only"] = limited(result.settings["limit"])
     for key, value in settings.items():

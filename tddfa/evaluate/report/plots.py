@@ -82,7 +82,7 @@ def cumulative(title: str, curves: Sequence[Curve], axes: Axes | None = None) ->
         end = end or max(float(np.quantile(curve.errors, _SHOWN_FRACTION)) for curve in members) or 1.0
         for color, curve in zip(_cycled(members), members, strict=True):
             errors, fraction = cumulative_fraction(curve.errors, curve.missed)
-            name = f"{curve.name} ({curve.missed} missed)" if curve.missed else curve.name
+            name = _plain(f"{curve.name} ({curve.missed} missed)" if curve.missed else curve.name)
             # the curve stays constant up to the end of the axis
             x, y = [0, *errors, max(end, errors[-1])], 100 * np.array([0, *fraction, fraction[-1]])
             panel.step(x, y, where="post", color=color, linewidth=1.8, label=name)
@@ -113,7 +113,7 @@ def over_yaw(title: str, curves: Sequence[Curve], axes: Axes | None = None) -> b
         )
         for color, curve, (angles, values) in zip(_cycled(members), members, medians, strict=True):
             panel.scatter(curve.yaw, curve.errors, s=5, color=color, alpha=0.25, linewidths=0)
-            panel.plot(angles, values, color=color, linewidth=1.8, label=curve.name)
+            panel.plot(angles, values, color=color, linewidth=1.8, label=_plain(curve.name))
         panel.set(xlim=(-95, 95), ylim=(0, end), xlabel="yaw, degrees", ylabel=f"{what}, {unit}")
         panel.set_xticks(range(-90, 91, 30))
         panel.legend(
@@ -128,6 +128,11 @@ def over_yaw(title: str, curves: Sequence[Curve], axes: Axes | None = None) -> b
             note = f"{above} of {sum(len(curve.errors) for curve in members)} dots above"
             panel.annotate(note, (0.99, 1.01), xycoords="axes fraction", ha="right", fontsize=8, color="#555555")
     return _png(figure)
+
+
+def _plain(text: str) -> str:
+    """Text as it is: between two dollar signs, matplotlib would read a formula."""
+    return text.replace("$", r"\$")
 
 
 def _cycled(members: Sequence[Curve]) -> list[str]:
@@ -146,7 +151,7 @@ def _panels(title: str, units: Sequence[str]) -> tuple[Any, list[Any]]:
     figure = Figure(figsize=(6.8 * len(units), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = [figure.add_subplot(1, len(units), i + 1) for i in range(len(units))]
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(_plain(title), fontsize=11)
     for panel in panels:
         panel.grid(color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)

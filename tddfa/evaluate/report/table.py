@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tddfa import __version__
+from tddfa._shared.files import sha256_of
 from tddfa.aligner import Aligner
 from tddfa.datasets.files import relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
@@ -30,6 +30,7 @@ MADE_BY = {
     "tiles": "--tiles",
     "rotations": "--rotations",
     "convention": "landmark convention",
+    "fit_mesh": "--fit-mesh",
     "onnxruntime": "ONNX Runtime",
     "numpy": "NumPy",
     "opencv": "OpenCV",
@@ -44,7 +45,12 @@ _MEASURES = ("", "%", "deg", "ms", "s", "px", "mm", "cm", "fps", "MB", "IoU")
 
 
 def identity(
-    aligner: Aligner, config: str, precision: str = "float", threads: int | None = None, exact_crop: bool = False
+    aligner: Aligner,
+    config: str,
+    precision: str = "float",
+    threads: int | None = None,
+    exact_crop: bool = False,
+    fit_mesh: bool = False,
 ) -> dict[str, Any]:
     """Versions, and hashes of the files of a config, for the settings of a result.
 
@@ -56,7 +62,7 @@ def identity(
         The loaded model, for its device.
     config : str
         Name or ``.yml`` file, as in `Aligner.load`.
-    precision, threads, exact_crop
+    precision, threads, exact_crop, fit_mesh
         As in `Aligner.load`.
 
     Examples
@@ -69,29 +75,22 @@ def identity(
         "tddfa": __version__,
         "config": settings.name,
         "precision": precision,
-        "model_sha256": _sha256(located(settings.model)),
-        "detector_sha256": _sha256(settings.detector.file),
-        "face_model_sha256": _sha256(settings.face_model),
+        "model_sha256": sha256_of(located(settings.model)),
+        "detector_sha256": sha256_of(settings.detector.file),
+        "face_model_sha256": sha256_of(settings.face_model),
         "exact_crop": exact_crop,
         "refine": aligner.refine,
         "min_score": aligner.min_score,
         "tiles": None if aligner.detector is None else aligner.detector.tiles,
         "rotations": aligner.rotations,
         "convention": aligner.decoder.convention,
+        "fit_mesh": fit_mesh,
         "onnxruntime": _installed("onnxruntime-gpu", "onnxruntime"),
         "numpy": _installed("numpy"),
         "opencv": _installed("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
         "device": aligner.device,
         "threads": "one per core" if threads is None else threads,
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _installed(*names: str) -> str | None:

@@ -31,7 +31,14 @@ MAX_POINTS = 30_000_000
 
 # Fraction of vertices that are no numbers with which a scan is still read.
 _MAX_BROKEN = 0.5
+# A scan whose triangles have at least this fraction of its vertices is a mesh, and its other vertices are left out.
+_MESH = 0.5
 _HEADER = 1 << 16
+# How many times the bytes of a .glb file its accessors may have together: they may share bytes, or be zeros.
+_SHARED = 8
+# Bytes of a number, and numbers of an element, of accessors of .glb files.
+_NUMBERS = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
+_ELEMENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
 
 def read_scan(path: str | os.PathLike[str]) -> Scan:
@@ -135,7 +142,7 @@ def _check_claims(path: Path, suffix: str, size: int) -> None:
         claims = _glb_claims(path)
     most = max(claims, default=0)
     if most > size:
-        raise FormatError(f"{path}: damaged: it claims {most} bytes of points, and has {size}")
+        raise FormatError(f"{path}: damaged: it claims {most} bytes or more of points, and has {size}")
 
 
 def _glb_claims(path: Path) -> list[int]:
@@ -148,13 +155,21 @@ def _glb_claims(path: Path) -> list[int]:
             raise FormatError(f"{path}: damaged: it claims {length} bytes of JSON, and has {path.stat().st_size}")
         try:
             content = parse_json(file.read(length).decode())
-            return [int(accessor["count"]) for accessor in content.get("accessors", ())]
+            own, total = [], 0
+            for accessor in content.get("accessors", ()):
+                claim = int(accessor["count"]) * _NUMBERS[accessor["componentType"]] * _ELEMENTS[accessor["type"]]
+                total += claim
+                # without a view, all numbers are zeros that are not in the file
+                own += [claim] if "bufferView" in accessor else []
+            return [*own, total // _SHARED]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise FormatError(f"{path}: not a scan that can be read: its JSON is damaged") from error
 
 
 def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Vertices, triangles and colours (RGB, 0..1) of what trimesh gives: a scene, a mesh or a cloud."""
+    if isinstance(loaded, trimesh.Scene):
+        _check_instances(loaded)
     parts = loaded.dump() if isinstance(loaded, trimesh.Scene) else [loaded]
     vertices, triangles, colors = [], [], []
     count = 0
@@ -174,6 +189,17 @@ def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDAr
     known = [color for color in colors if color is not None]
     together = np.concatenate(known) if len(known) == len(colors) else None
     return np.concatenate(vertices), np.concatenate(triangles), together
+
+
+def _check_instances(scene: Any) -> None:
+    """Refuse a scene whose parts, each of which may be there thousands of times, have too many points."""
+    vertices = triangles = 0
+    for node in scene.graph.nodes_geometry:
+        part = scene.geometry[scene.graph[node][1]]
+        vertices += len(getattr(part, "vertices", ()))
+        triangles += len(getattr(part, "faces", ()))
+        if max(vertices, triangles) > MAX_POINTS:
+            raise ValueError(f"expected up to {MAX_POINTS} vertices and triangles")
 
 
 def _colors(part: Any, count: int) -> NDArray[Any] | None:
@@ -227,6 +253,11 @@ def _cleaned(path: Path, vertices: NDArray[Any], triangles: NDArray[Any], colors
     chosen = kept[first]
     if not len(chosen):
         raise FormatError(f"{path}: expected vertices, got none")
+    used = np.zeros(len(chosen), dtype=bool)
+    used[triangles] = True
+    if used.mean() > _MESH:  # vertices without a triangle may lie anywhere; a cloud has no others
+        triangles = (np.cumsum(used) - 1)[triangles]
+        chosen = chosen[used]
     return Scan(
         np.ascontiguousarray(vertices[chosen]),
         triangles.astype(np.int32),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from typing import Any
 from xml.sax.saxutils import escape
 
 import cv2
@@ -30,6 +31,8 @@ _HIDDEN = 12.0
 _GREEN, _RED = (60, 230, 60), (50, 50, 255)
 # Points of the network around a vertex whose heat it gets, and how far away they may be, mm.
 _AROUND, _REACH = 4, 12.0
+# A face is far from the origin from so many times its size.
+_FAR = 100.0
 # Distance at the ends of the colours of a distance map, mm.
 _MOST_MM = 3.0
 
@@ -73,14 +76,14 @@ def csv_bytes(face: ScanFace) -> bytes:
     for k, (point, confidence, there) in enumerate(
         zip(face.landmarks.tolist(), face.confidence.tolist(), face.on_surface.tolist(), strict=True)
     ):
-        lines.append(f"{k},{names[k]},{','.join(f'{value:.9g}' for value in point)},{confidence:.4f},{int(there)}")
+        lines.append(f"{k},{names[k]},{','.join(f'{value:.15g}' for value in point)},{confidence:.4f},{int(there)}")
     return ("\n".join(lines) + "\n").encode()
 
 
 def pp_bytes(name: str, face: ScanFace) -> bytes:
     """Points that MeshLab's PickPoints tool opens."""
     points = "\n".join(
-        f' <point x="{x:.9g}" y="{y:.9g}" z="{z:.9g}" active="{int(there)}" name="{k}"/>'
+        f' <point x="{x:.15g}" y="{y:.15g}" z="{z:.15g}" active="{int(there)}" name="{k}"/>'
         for k, ((x, y, z), there) in enumerate(zip(face.landmarks.tolist(), face.on_surface.tolist(), strict=True))
     )
     entities = {'"': "&quot;"}
@@ -179,8 +182,16 @@ def fit_glb(fitted: FittedFace) -> bytes:
     except ImportError as error:
         raise ImportError(needs("glb", "trimesh")) from error
     colors = None if fitted.colors is None else np.rint(255 * fitted.colors).astype(np.uint8)
-    mesh = trimesh.Trimesh(fitted.vertices, fitted.triangles, vertex_colors=colors, process=False)
-    data = mesh.export(file_type="glb")
+    low, high = fitted.vertices.min(axis=0), fitted.vertices.max(axis=0)
+    # The file has float32. Far from the origin, the place of the face is its node's, in JSON.
+    far = np.abs(low + high).max() > _FAR * (high - low).max()
+    place = (low + high) / 2 if far else np.zeros(3)
+    mesh = trimesh.Trimesh(fitted.vertices - place, fitted.triangles, vertex_colors=colors, process=False)
+    shifted = np.eye(4)
+    shifted[:3, 3] = place
+    scene: Any = trimesh.Scene()  # most of trimesh has no types
+    scene.add_geometry(mesh, transform=shifted)
+    data = scene.export(file_type="glb")
     assert isinstance(data, bytes)
     return data
 

@@ -1,5 +1,8 @@
 """`tddfa.read_image`: paths, Pillow images and arrays give the same BGR pixels."""
 
+import sys
+from types import ModuleType
+
 import cv2
 import numpy as np
 import PIL.Image
@@ -108,3 +111,9 @@ class TestPillowImages:
             pytest.raises(tddfa.TddfaError, match="image: Pillow cannot convert this image of mode RGB"),
         ):
             tddfa.read_image(image)
+
+
+def test_another_thread_may_be_importing_pillow(photo, monkeypatch):
+    """The module is there before its class is."""
+    monkeypatch.setitem(sys.modules, "PIL.Image", ModuleType("PIL.Image"))
+    assert tddfa.read_image(photo).shape == photo.shape

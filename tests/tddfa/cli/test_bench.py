@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -108,3 +110,31 @@ def test_rounds_must_be_positive(run, capfd):
     with pytest.raises(SystemExit):
         run("--rounds", 0)
     assert "--rounds" in capfd.readouterr().err
+
+
+def test_processes_and_the_results_have_all_options_of_the_model(run, tmp_path, monkeypatch):
+    commands, loadings = [], []
+    monkeypatch.setattr(cli_bench, "_IMAGES", 12)
+    monkeypatch.setattr("tddfa.bench.memory.growth_mb", lambda images, loading, **_: loadings.append(loading))
+    real = subprocess.run
+
+    def spy(command, **options):
+        commands.append(list(map(str, command)))
+        return real([sys.executable, "-c", ""], **options)
+
+    monkeypatch.setattr("tddfa.bench.run.subprocess.run", spy)
+    file = tmp_path / "bench.json"
+    options = ("--refine", 0, "--tiles", "off", "--rotations", "off", "--min-score", 0, "--exact-crop")
+    arguments = (*options, "--landmarks", "300w-lp")
+    status, out, _ = run("--rounds", 1, "--stages", "process.cold", "--threads", 1, "--json", file, *arguments)
+    assert status == 0
+    assert any(line.startswith("process.cold") for line in out)
+    line = " ".join(commands[0])
+    words = ("--refine 0", "--tiles off", "--rotations off", "--min-score 0", "--exact-crop", "--landmarks 300w-lp")
+    for part in words:
+        assert part in line
+    expected = {"refine": 0, "tiles": "off", "rotations": "off", "min_score": 0, "convention": "300w-lp"}
+    about = json.loads(file.read_text())["about"]
+    for given in (loadings[0], about):
+        assert {name: given[name] for name in expected} == expected
+        assert given["exact_crop"] is True

@@ -1,6 +1,5 @@
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,7 +145,7 @@ def test_two_runs_are_equal(run, data, tmp_path):
     assert (tmp_path / "one/300w.json").read_bytes() == (tmp_path / "two/300w.json").read_bytes()
 
 
-def test_the_video_reaches_jitter(run, monkeypatch):
+def test_the_video_reaches_jitter(run, monkeypatch, tmp_path):
     seen = []
 
     def evaluate(setup, video=None):
@@ -154,9 +153,10 @@ def test_the_video_reaches_jitter(run, monkeypatch):
         return Result("jitter", {}, ())
 
     monkeypatch.setattr(jitter, "evaluate", evaluate)
-    assert run("jitter", "--video", "a.mp4")[0] == 0
+    (tmp_path / "a.mp4").touch()
+    assert run("jitter", "--video", tmp_path / "a.mp4")[0] == 0
     assert run("jitter")[0] == 0
-    assert seen == [Path("a.mp4"), None]
+    assert seen == [tmp_path / "a.mp4", None]
 
 
 def test_variants_of_a_model_do_not_overwrite_each_other(data, tmp_path, monkeypatch, capfd):
@@ -293,3 +293,21 @@ def test_the_split_reaches_the_benchmark(run, data, monkeypatch):
     run("identity", "--data", data, "--split", "choose")
     run("identity", "--data", data)
     assert asked == [("choose", {}), ("report", {})]
+
+
+@pytest.mark.parametrize(
+    ("option", "benchmarks"), [("--split", "cfp"), ("--scan-weights", "scans"), ("--video", "jitter")]
+)
+def test_an_option_of_other_benchmarks_is_wrong(run, data, option, benchmarks):
+    value = "choose" if option == "--split" else __file__
+    status, _, err = run("negatives", "--data", data, option, value)
+    assert status == 2
+    assert f"{option}: expected one of the benchmarks {benchmarks}" in err[-1]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--scan-weights", "scans"), ("--video", "jitter")])
+def test_a_file_that_is_missing_is_named_before_the_work(run, data, option, name):
+    status, out, err = run(name, "--data", data, option, "missing.file")
+    assert status == 1
+    assert not out
+    assert f"{option}: missing.file: no such file" in err[-1]

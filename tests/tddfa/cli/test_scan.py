@@ -90,3 +90,11 @@ def test_a_wrong_direction_is_named(value, capsys):
         main(["scan", "a.ply", "--up", value])
     assert ended.value.code == 2
     assert "--up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "up"), [("-z", (0, 0, -1)), ("-1,0,0.5", (-1, 0, 0.5)), ("y", (0, 1, 0))])
+def test_a_direction_may_begin_with_a_minus_sign(word, up, monkeypatch, folder, tmp_path):
+    seen = []
+    monkeypatch.setattr(module, "find_pose", lambda *_, up=None, **__: seen.append(up) or [])
+    assert main(["scan", str(folder / "face.ply"), "--up", word, "--out", str(tmp_path)]) == 255
+    assert seen[0].tolist() == list(up)

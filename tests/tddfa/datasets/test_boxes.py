@@ -32,7 +32,7 @@ def test_folder_of_lines(tmp_path):
     assert second.ignored.tolist() == [False, False]
 
 
-@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 four", "1 2 nan 4"])
+@pytest.mark.parametrize("text", ["1 2 3", "1 2 3 four", "1 2 nan 4", "30 20 10 40", "30 20 40 20"])
 def test_damaged_lines_are_named(tmp_path, text):
     (tmp_path / "a.txt").write_text(f"1 2 3 4\n{text}\n")
     write_image(tmp_path / "a.jpg")

@@ -2,6 +2,7 @@ import struct
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +162,15 @@ def test_a_matlab_file_with_numbers_of_an_unknown_type_is_an_error(tmp_path, com
     savemat(path, {"pt3d_68": np.full((3, 68), "a", object)})
     with pytest.raises(ValueError, match="pt3d_68: expected numbers, got cell"):
         sources.read_mat(path, {"pt3d_68": (3, 68)})
+
+
+@pytest.mark.parametrize(
+    "points", [np.full((68, 2), 4.0), np.arange(136.0).reshape(68, 2) + 500, np.arange(136.0).reshape(68, 2) * 1e6]
+)
+def test_landmarks_that_are_not_of_a_face_in_the_image(points):
+    with pytest.raises(ValueError, match=r"a\.pts: expected landmarks of a face in an image of 160 x 120 px"):
+        sources.check_landmarks(Path("a.pts"), points, np.zeros((120, 160, 3), np.uint8))
+
+
+def test_a_face_partly_outside_is_in_the_image():
+    sources.check_landmarks(Path("a.pts"), np.arange(136.0).reshape(68, 2) - 60, np.zeros((120, 160, 3), np.uint8))

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tddfa.datasets.pts import read_pts
+from tddfa.datasets.pts import held_out, read_pts
 
 POINTS = np.random.default_rng(0).uniform((60, 40), (140, 150), (68, 2))
 
@@ -39,3 +41,12 @@ def test_an_error_names_file_and_cause(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_pts(tmp_path / "a.pts")
     assert "a.pts" in str(caught.value)
+
+
+def test_the_folder_that_one_is_in_is_known_by_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "lfpw"
+    folder.mkdir()
+    for k in range(10):
+        (folder / f"{k}.pts").write_text("")
+    monkeypatch.chdir(folder)
+    assert [path.name for path in held_out(Path())] == ["7.pts", "8.pts", "9.pts"]

@@ -47,6 +47,7 @@ def test_a_face_model_that_does_not_fit_changes_no_landmarks(landmarker, head, m
     monkeypatch.setattr("tddfa.scan.landmarker.fit_face", far)
     face = landmarker(head.scan)
     np.testing.assert_array_equal(face.landmarks, face.decoded["refined"])
+    assert "the face model does not fit the scan" in face.warnings[0]
 
 
 def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker, head, found):
@@ -55,6 +56,19 @@ def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker,
     assert face.unit == "cm"
     assert "m would fit better" in face.warnings[0]
     np.testing.assert_allclose(face.landmarks, found.landmarks / 1000 - 5, atol=4e-3)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.001])
+def test_a_scan_far_from_the_origin(aligner, landmarker, head, found, unit):
+    """As the coordinates of a map have it: 4500 km from their origin."""
+    place = np.array([4.5e9, -7e8, 2e5]) * unit
+    face = landmarker(Scan(head.scan.vertices * unit + place, head.scan.triangles))
+    # rounding changes which points are drawn
+    assert np.linalg.norm((face.landmarks - place) / unit - found.landmarks, axis=1).mean() < 0.5
+    vertices, skin = face.fitted.vertices - place, aligner.face_model.front
+    assert np.linalg.norm(vertices / unit - found.fitted.vertices, axis=1)[skin].mean() < 0.5
+    np.testing.assert_allclose((face.similarity.shift - place) / unit, found.similarity.shift, atol=1)
+    assert face.unit == ("mm" if unit == 1 else "m")
 
 
 def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):

@@ -27,7 +27,7 @@ from tddfa.datasets import files as sources
 from tddfa.datasets.cfp import CfpPhoto, point_error, read_cfp
 from tddfa.evaluate import metrics
 from tddfa.evaluate.benchmarks import BENCHMARKS
-from tddfa.evaluate.benchmarks.hard_cases import PERSONS
+from tddfa.evaluate.benchmarks.hard_cases import persons_of
 from tddfa.evaluate.crops import MAX_WORST, curve, plain
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup, Worst, number
@@ -67,9 +67,9 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
     DataMissing
         If there are no such photos.
     ValueError
-        If a file is damaged; the message names it.
+        If the split is another one, or if a file is damaged; the message names it.
     """
-    photos = setup.chosen(read_cfp(setup.data, PERSONS[split]))
+    photos = setup.chosen(read_cfp(setup.data, persons_of(split)))
     if not photos:
         raise DataMissing(f"no photos of CFP in {setup.data}: expected {_BENCHMARK.data}")
 

@@ -75,7 +75,7 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
     DataMissing
         If there are no photos of closed or of open eyes.
     ValueError
-        If a file is damaged; the message names it.
+        If the split is another one, or if a file is damaged; the message names it.
     """
     folder, lfpw = setup.data / "cew", setup.data / SPLIT
     images = [path for path in folder.iterdir() if has_image_name(path)] if folder.is_dir() else []

@@ -59,7 +59,7 @@ def evaluate(setup: Setup, split: str = "report") -> Result:
     DataMissing
         If there are no such photos.
     ValueError
-        If a file is damaged; the message names it.
+        If the split is another one, or if a file is damaged; the message names it.
     """
     folder = setup.data / SPLIT
     labels = setup.chosen(part_of_lfpw(list(folder.glob("*.pts")) if folder.is_dir() else [], split))

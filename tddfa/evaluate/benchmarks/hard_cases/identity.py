@@ -20,7 +20,7 @@ from tddfa.datasets import files as sources
 from tddfa.datasets.cfp import CfpPhoto, read_cfp
 from tddfa.evaluate import metrics
 from tddfa.evaluate.benchmarks import BENCHMARKS
-from tddfa.evaluate.benchmarks.hard_cases import PERSONS
+from tddfa.evaluate.benchmarks.hard_cases import persons_of
 from tddfa.evaluate.metrics import Floats
 from tddfa.evaluate.result import DataMissing, Figure, Result, Setup
 
@@ -48,9 +48,9 @@ def evaluate(setup: Setup, split: str = "report") -> Result:
     DataMissing
         If there are no such photos.
     ValueError
-        If a file is damaged; the message names it.
+        If the split is another one, or if a file is damaged; the message names it.
     """
-    everything = read_cfp(setup.data, PERSONS[split])
+    everything = read_cfp(setup.data, persons_of(split))
     # a part of the data is of some persons, with all their photos
     chosen = set(setup.chosen(sorted({photo.person for photo in everything})))
     photos = [photo for photo in everything if photo.person in chosen]

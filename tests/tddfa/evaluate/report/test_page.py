@@ -138,3 +138,15 @@ def test_the_page_in_the_repository(root):
     for heading in ("## aflw2000-3d", "## 300w", "## detection", "## negatives"):
         assert heading in page
     assert not [word for word in page.split() if len(word) > 1 and Path(word.strip("`|.,")).is_absolute()]
+
+
+def test_a_section_tells_what_differs_from_the_table_of_all(tmp_path):
+    for name, precision, digest in (("300w", "int8", "b" * 64), ("aflw2000-3d", "float", "a" * 64)):
+        settings = {"config": "a", "precision": precision, "model_sha256": digest}
+        Result(name, settings, (Figure("x", "x", 1.0),)).save(tmp_path / f"a/{name}.json")
+    text = page.markdown({"a": report.load_folder(tmp_path / "a")})
+    made_by, first, second = text.partition("## Made by")[2].split("\n## ")
+    assert "| precision | float |" in made_by or "| precision | int8 |" in made_by
+    told = [section for section in (first, second) if "precision: " in section]
+    assert len(told) == 1
+    assert "regressor, sha256: `" in told[0]

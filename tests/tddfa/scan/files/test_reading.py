@@ -85,10 +85,15 @@ def test_a_bad_file_gets_a_line_that_names_it(name, content, message, tmp_path):
 
 
 def test_a_glb_that_claims_more_points_than_it_has_bytes(tmp_path):
-    content = json.dumps({"asset": {"version": "2.0"}, "accessors": [{"count": 10**12, "type": "VEC3"}]}).encode()
+    content = json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "accessors": [{"count": 10**12, "type": "VEC3", "componentType": 5126, "bufferView": 0}],
+        }
+    ).encode()
     head = b"glTF" + struct.pack("<IIII", 2, 20 + len(content), len(content), 0x4E4F534A)
     (tmp_path / "a.glb").write_bytes(head + content)
-    with pytest.raises(FormatError, match="it claims 1000000000000"):
+    with pytest.raises(FormatError, match="it claims 12000000000000 bytes"):
         read_scan(tmp_path / "a.glb")
 
 
@@ -99,3 +104,56 @@ def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(ImportError, match="reading scans needs trimesh: pip install trimesh"):
         read_scan(path)
+
+
+def test_vertices_of_no_triangle_are_left_out_of_a_mesh_and_kept_in_a_cloud(box, tmp_path):
+    far = np.array([[1e4, 0, 0], [0, 2e4, 0]])
+    trimesh.Trimesh(np.concatenate([far, box.vertices]), box.faces + 2, process=False).export(tmp_path / "mesh.ply")
+    mesh = read_scan(tmp_path / "mesh.ply")
+    assert len(mesh.vertices) == 8
+    assert np.ptp(mesh.vertices, axis=0).tolist() == [10, 20, 30]
+    assert mesh.areas.sum() == pytest.approx(2 * (200 + 300 + 600))
+    trimesh.Trimesh(np.random.default_rng(0).random((9, 3)), [[0, 1, 2]], process=False).export(tmp_path / "cloud.ply")
+    assert len(read_scan(tmp_path / "cloud.ply").vertices) == 9
+
+
+def glb(content, data=b""):
+    """A binary glTF file of this JSON and these bytes."""
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<II", len(text), 0x4E4F534A) + text
+    chunks += struct.pack("<II", len(data), 0x004E4942) + data if data else b""
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def test_a_small_glb_of_many_points_is_refused_before_memory_is_taken(tmp_path, monkeypatch):
+    points = np.random.default_rng(0).random((300, 3), dtype=np.float32)
+    mesh = {"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}
+    content = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": 3600 + 1200}],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": 3600},
+            {"buffer": 0, "byteOffset": 3600, "byteLength": 1200},
+        ],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": 300, "type": "VEC3"},
+            {"bufferView": 1, "componentType": 5125, "count": 300, "type": "SCALAR"},
+        ],
+        "meshes": [mesh],
+        "nodes": [{"mesh": 0} for _ in range(50)],
+        "scenes": [{"nodes": list(range(50))}],
+        "scene": 0,
+    }
+    data = points.tobytes() + np.arange(300, dtype=np.uint32).tobytes()
+    (tmp_path / "many.glb").write_bytes(glb(content, data))
+    assert len(read_scan(tmp_path / "many.glb").vertices) == 300
+    # the points of all instances count
+    monkeypatch.setattr("tddfa.scan.files.reading.MAX_POINTS", 10_000)
+    with pytest.raises(FormatError, match=r"many\.glb.*up to 10000 vertices"):
+        read_scan(tmp_path / "many.glb")
+    # numbers that are not in the file are zeros, as many as it likes
+    zeros = {"componentType": 5126, "count": 3000, "type": "VEC3"}
+    (tmp_path / "zeros.glb").write_bytes(glb({**content, "accessors": [zeros] * 40}, data))
+    with pytest.raises(FormatError, match=r"zeros\.glb: damaged: it claims"):
+        read_scan(tmp_path / "zeros.glb")

@@ -67,3 +67,16 @@ def test_the_face_model_is_registered(aligner, landmarker, tmp_path):
     (tmp_path / "far.ply").write_bytes(writing.distance_ply(fitted))
     assert len(read_scan(tmp_path / "far.ply").triangles) > 20_000
     assert "mm from the scan (median)" in writing.distance_text(fitted)
+
+
+def test_files_of_a_scan_far_from_the_origin(found, tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    place = np.array([4.5e6, 7e5, 2e2]) * 1000
+    far = found.moved(place)
+    rows = [line.split(",") for line in writing.csv_bytes(far).decode().splitlines()[1:]]
+    np.testing.assert_allclose([[float(v) for v in row[2:5]] for row in rows], far.landmarks, rtol=0, atol=1e-5)
+    points = ElementTree.fromstring(writing.pp_bytes("a.ply", far)).findall("point")
+    np.testing.assert_allclose([float(point.get("x")) for point in points], far.landmarks[:, 0], rtol=0, atol=1e-5)
+    (tmp_path / "fit.glb").write_bytes(writing.fit_glb(far.fitted))
+    (part,) = trimesh.load(tmp_path / "fit.glb", process=False).dump()
+    np.testing.assert_allclose(part.vertices, far.fitted.vertices, rtol=0, atol=1e-3)
