@@ -31,6 +31,7 @@ SUFFIXES = (
 MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses slightly larger images
 _MAX_BYTES = 1 << 30
 _MAX_DECODED_BYTES = 1 << 31  # of an image whose pixels have more than 8 bits
+_BYTES_PER_PIXEL = 6  # of the largest image that a caller allows: three channels of 16 bits
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):[/\\]+(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -124,6 +125,7 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
     """Decode the bytes of an image file; messages begin with `name`. See `read`.
 
     An image of more than `max_pixels` (default: `MAX_PIXELS`) raises `ImageSizeError` before a pixel is decoded.
+    With `max_pixels`, so does one of more than 6 bytes for each of them: of numbers of 64 bits, for instance.
     """
     limit = MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS)
     pages = tiff.pages(data)
@@ -139,8 +141,9 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
     )
     if width * height > limit:
         raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got {width} x {height}")
-    if chosen is not None and chosen.byte_count > _MAX_DECODED_BYTES:
-        most, size = _MAX_DECODED_BYTES >> 20, chosen.byte_count >> 20
+    most = _MAX_DECODED_BYTES if max_pixels is None else min(_MAX_DECODED_BYTES, _BYTES_PER_PIXEL * limit)
+    if chosen is not None and chosen.byte_count > most:
+        most, size = most >> 20, chosen.byte_count >> 20
         raise ImageSizeError(f"{name}: expected at most {most} MiB of pixels, got {size} MiB")
     # OpenCV fills the missing part with grey, without an error
     if jpeg is not None and not jpeg.has_its_end:

@@ -21,6 +21,7 @@ from tddfa._shared.terminal.printing import above_bars, printable
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
+    from tddfa.decoder import Decoder
 
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -297,19 +298,13 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
     """
     from tddfa._shared import opencv_log
     from tddfa.aligner import Aligner
-    from tddfa.decoder import Decoder
-    from tddfa.model.assets import WEIGHTS_VARIABLE
 
-    if options.weights is not None:
-        if not Path(options.weights).is_dir():
-            raise UsageError(f"--weights: expected a folder, got {options.weights!r}")
-        os.environ[WEIGHTS_VARIABLE] = options.weights  # processes that a command starts need it too
+    use_weights(options)
     for line in conflicts():
         print_warning(line)
     opencv_log.silence()  # OpenCV prints its own lines about a damaged file; we print one
     options.config = own_config(options.config)
-    convention = getattr(options, "landmarks", None)
-    try:
+    with _naming_convention(options):
         return Aligner.load(
             options.config,
             device=device_of(options),
@@ -317,6 +312,46 @@ def load_aligner(options: argparse.Namespace) -> Aligner:
             threads=options.threads,
             **loading_of(options),
         )
+
+
+def load_decoder(options: argparse.Namespace) -> Decoder:
+    """Load the face model that the options of `add_model_options` choose; no network, which may be for another machine.
+
+    Raises
+    ------
+    UsageError
+        As by `load_aligner`.
+    """
+    from tddfa.decoder import Decoder
+    from tddfa.model.assets import config_path
+    from tddfa.model.config import Config
+
+    use_weights(options)
+    options.config = own_config(options.config)
+    given = loading_of(options)
+    arguments = {name: given[name] for name in ("convention", "exact_crop", "fit_mesh")}
+    with _naming_convention(options):
+        return Decoder.from_config(Config.load(config_path(options.config)), **arguments)
+
+
+def use_weights(options: argparse.Namespace) -> None:
+    """Use the folder of ``--weights``, in this process and in those that it starts."""
+    from tddfa.model.assets import WEIGHTS_VARIABLE
+
+    if options.weights is not None:
+        if not Path(options.weights).is_dir():
+            raise UsageError(f"--weights: expected a folder, got {options.weights!r}")
+        os.environ[WEIGHTS_VARIABLE] = options.weights
+
+
+@contextlib.contextmanager
+def _naming_convention(options: argparse.Namespace) -> Iterator[None]:
+    """Name ``--landmarks`` if the face model does not have its convention."""
+    from tddfa.decoder import Decoder
+
+    convention = getattr(options, "landmarks", None)
+    try:
+        yield
     except ValueError as error:
         known = () if convention is None else Decoder.load(options.config).face_model.landmark_offsets
         if convention is None or convention in known:

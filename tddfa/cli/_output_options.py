@@ -21,6 +21,7 @@ from tddfa.cli._common import fraction, integer, print_warning
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
+    from tddfa.decoder import Decoder
     from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.outputs import Options
 
@@ -258,8 +259,8 @@ def check_kinds(aligner: Aligner, kinds: Sequence[str]) -> None:
             raise UsageError(missing)
 
 
-def check_mesh(aligner: Aligner, option: str) -> None:
-    """Check that the faces of an aligner have a mesh, which an option takes.
+def check_mesh(decoder: Decoder, option: str) -> None:
+    """Check that the faces of a model have a mesh, which an option takes.
 
     Raises
     ------
@@ -268,7 +269,7 @@ def check_mesh(aligner: Aligner, option: str) -> None:
     """
     from tddfa.outputs.kinds import NO_MESH
 
-    if not aligner.decoder.has_mesh:
+    if not decoder.has_mesh:
         raise UsageError(f"{option}: {NO_MESH}")
 
 

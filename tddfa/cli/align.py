@@ -122,7 +122,7 @@ def run_align(options: argparse.Namespace) -> int:
     check_targets(options.out, [photo.stem for photo in images], endings, inputs.paths)
     aligner = load_aligner(options)
     if options.frontal:
-        check_mesh(aligner, "--frontal")
+        check_mesh(aligner.decoder, "--frontal")
     _set_thresholds(aligner, options)
     load_networks(aligner)
     steps = Steps()

@@ -131,7 +131,7 @@ def run_video(options: argparse.Namespace) -> int:
     aligner = load_aligner(options)
     check_kinds(aligner, options.opt)
     if moves_avatar:
-        check_mesh(aligner, "--osc" if options.osc is not None else f"--save {options.save.name}")
+        check_mesh(aligner.decoder, "--osc" if options.osc is not None else f"--save {options.save.name}")
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
         load_networks(aligner)

@@ -102,7 +102,7 @@ def run_webcam(options: argparse.Namespace) -> int:
         aligner = load_aligner(options)
         check_kinds(aligner, [options.opt])
         if options.osc is not None:
-            check_mesh(aligner, "--osc")
+            check_mesh(aligner.decoder, "--osc")
         tracker = make_tracker(options, aligner)
         with video.open_source(source) as reader:
             load_networks(aligner)

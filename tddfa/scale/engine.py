@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pyarrow
@@ -17,6 +18,7 @@ import pyarrow
 from tddfa._shared import opencv_log
 from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.packages import needs
+from tddfa.model.assets import WEIGHTS_VARIABLE
 from tddfa.scale.items import Item
 from tddfa.scale.job import Job
 from tddfa.scale.plan import Task
@@ -177,7 +179,13 @@ def _on_cluster(
     blocks = min(len(tasks), max(_MAX_BLOCKS, _BLOCKS_PER_WORKER * workers))
     dataset = ray.data.from_items([task._asdict() for task in tasks], override_num_blocks=blocks).map_batches(
         _Pooled,
-        fn_constructor_args=(job, dict(identity), os.getcwd(), cluster.decode_cpus),  # noqa: PTH109 - a text
+        fn_constructor_args=(
+            job,
+            dict(identity),
+            str(Path.cwd()),
+            cluster.decode_cpus,
+            os.environ.get(WEIGHTS_VARIABLE),
+        ),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
@@ -203,8 +211,11 @@ class _Pooled:
     again.
     """
 
-    def __init__(self, job: Job, identity: Mapping[str, Any], folder: str, decode_cpus: int) -> None:
+    def __init__(
+        self, job: Job, identity: Mapping[str, Any], folder: str, decode_cpus: int, weights: str | None
+    ) -> None:
         self._job, self._identity, self._folder, self._decode_cpus = job, identity, folder, decode_cpus
+        self._weights = weights
         self._worker: Worker | None = None
 
     def __call__(self, batch: Any) -> Any:
@@ -212,6 +223,8 @@ class _Pooled:
         try:
             if self._worker is None:
                 os.chdir(self._folder)
+                if self._weights is not None:  # the processes of a cluster have another environment
+                    os.environ[WEIGHTS_VARIABLE] = self._weights
                 self._worker = Worker(self._job, self._identity, self._decoders())
             for row in batch.to_pylist():
                 rows.append({"summary": self._worker.run(Task(**row))._asdict(), "failure": None})

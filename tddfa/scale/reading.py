@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,8 @@ _READERS = 2  # threads; each holds one photo
 _READERS_OF_URLS = 8  # most of their time is waiting
 _AHEAD_BYTES = 128 << 20  # of decoded photos that wait
 _MAX_BYTES = 1 << 30  # of a file
-_ROWS = 8  # of a Parquet file, read at a time
+# Name of a copy of a video, as `as_file` makes it, at the beginning of a message.
+_COPY = re.compile(r"^.*?tddfa-[^/\\]*[/\\]video\.\w+: ")
 
 
 class Loaded(NamedTuple):
@@ -138,10 +140,12 @@ def load(item: Item, row: bytes | str | None = None) -> Loaded:
 def item_reason(item: Item, error: BaseException) -> str:
     """Message of an error without the name of the item, which stands beside it."""
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        # of a server that does not answer, fsspec says that there is no such file
+        cause = error.__cause__ if "://" in item.url else None
+        return "no such file" if cause is None else f"cannot be read: {reason(cause)}"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    message = reason(error)
+    message = _COPY.sub("", reason(error))
     for name in (item.name, item.url, str(Path(local_path(item.url)))):
         message = message.removeprefix(f"{name}: ")
     return message
@@ -182,7 +186,11 @@ def _check_size(size: int) -> None:
     if size == 0:
         raise FormatError("the file is empty")
     if size > _MAX_BYTES:
-        raise FormatError(f"expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB")
+        raise FormatError(_too_large(size))
+
+
+def _too_large(size: int) -> str:
+    return f"expected a file of at most {_MAX_BYTES >> 20} MiB, got {size >> 20} MiB"
 
 
 @contextlib.contextmanager
@@ -209,7 +217,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self._key: tuple[str, str, int] | None = None
-        self._values: Iterator[Any] = iter(())
+        self._values: Iterator[bytes | str | None] = iter(())
         self._next = 0
 
     def read(self, item: Item) -> bytes | str:
@@ -219,10 +227,9 @@ class _Rows:
         except Exception as error:  # as of `_load`
             self._key = None
             return item_reason(item, error)
-        value = value.get("bytes") if isinstance(value, dict) else value
         return value or "the row has no bytes"
 
-    def _value(self, item: Item) -> Any:
+    def _value(self, item: Item) -> bytes | str | None:
         if self._key is None or self._key[:2] != (item.url, item.column) or self._next > item.row:
             self._values, self._next = self._open(item)
             self._key = (item.url, item.column, item.row)
@@ -232,7 +239,7 @@ class _Rows:
             self._next += 1
         return value
 
-    def _open(self, item: Item) -> tuple[Iterator[Any], int]:
+    def _open(self, item: Item) -> tuple[Iterator[bytes | str | None], int]:
         files, path = open_url(item.url)
         table = pyarrow.parquet.ParquetFile(files.open(path, "rb"))
         first = group = 0
@@ -243,7 +250,13 @@ class _Rows:
         return _values(table, groups, item.column), first
 
 
-def _values(table: Any, groups: list[int], column: str) -> Iterator[Any]:
+def _values(table: Any, groups: list[int], column: str) -> Iterator[bytes | str | None]:
+    """Bytes of the rows, or the reason why there are none."""
     with table:
-        for batch in table.iter_batches(_ROWS, row_groups=groups, columns=[column]):
-            yield from (value.as_py() for value in batch.column(0))
+        # one by one: a small file may hold the same large value many times
+        for batch in table.iter_batches(1, row_groups=groups, columns=[column]):
+            for value in batch.column(0):
+                if value.is_valid and isinstance(value, pyarrow.StructScalar):
+                    value = value["bytes"]
+                size = value.as_buffer().size if value.is_valid else 0
+                yield value.as_py() if size <= _MAX_BYTES else _too_large(size)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from tddfa.scale import job as layout
 from tddfa.scale import tables
+from tddfa.scale.attempts import forgive
 from tddfa.scale.engine import Cluster, execute
 from tddfa.scale.items import Item
 from tddfa.scale.job import Job
 from tddfa.scale.lock import locked
 from tddfa.scale.plan import Done, Plan, errors_of, finished, sweep, write_plan
 from tddfa.scale.sources import list_items
-from tddfa.scale.stores import Store
+from tddfa.scale.stores import Store, reached
 from tddfa.scale.worker import Summary
 
 Progress = Callable[[int], None]
@@ -118,7 +119,7 @@ def run(
     begin = time.perf_counter()
     with locked(store) as lock:
         layout.check(store, identity)  # another run may have been faster
-        items = itertools.chain.from_iterable(list_items(source, column=job.column) for source in job.sources)
+        items = itertools.chain.from_iterable(_listed(source, job) for source in job.sources)
         plan = write_plan(store, _some(items, job), job.shard_size)
         store.write(layout.JOB, json.dumps(identity, indent=1).encode())
         done = sweep(store, plan, retry_errors=retry_errors)
@@ -136,8 +137,14 @@ def run(
                     if max_errors is not None and report.new_errors > max_errors:
                         report.stopped = True
                         break
+            if report.stopped:
+                forgive(store)
         except KeyboardInterrupt:
             report.interrupted = True
+            forgive(store)
+        except Exception:
+            forgive(store)
+            raise
         finally:
             lock.check()
             done = dict(finished(store))
@@ -146,6 +153,11 @@ def run(
         report.errors = sum(entry.errors for entry in done.values())
     report.seconds = time.perf_counter() - begin
     return report
+
+
+def _listed(source: str, job: Job) -> Iterator[Item]:
+    with reached(source):
+        yield from list_items(source, column=job.column)
 
 
 def _some(items: itertools.chain[Item], job: Job) -> itertools.chain[Item]:

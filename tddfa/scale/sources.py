@@ -163,11 +163,11 @@ def _listed(url: str, holder: str) -> Item:
     kind = kind_of(url.partition("?")[0])
     if kind is None:
         kind = "photo"  # a name may have no suffix; reading it tells
-    if "://" in url:
+    if "://" in url and not url.startswith(("file://", "local://")):
         return Item(url, url, kind)  # asking for the time of each would take a request each
     if "\0" in url:
         raise FormatError(f"{holder}: expected a path or URL in each line, got {url[:80]!r}")
-    return Item(url, url, kind, _local_stamp(url))
+    return Item(url, url, kind, _local_stamp(local_path(url)))
 
 
 def _lines(files: Any, path: str) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from tddfa._shared.errors import TddfaError, reason
 from tddfa._shared.files import naming, new_part, write_atomic
 from tddfa._shared.packages import needs
 
@@ -20,6 +21,10 @@ PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "a
 
 # An object appears when its upload is complete; elsewhere a file is written under another name first.
 _OBJECT_STORES = frozenset((*PACKAGES, "abfss", "memory"))
+
+
+class StoreError(TddfaError, OSError):
+    """A folder or file behind a URL cannot be reached."""
 
 
 def open_url(url: str) -> tuple[Any, str]:
@@ -49,6 +54,25 @@ def open_url(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise ValueError(f"{url}: {error}") from error
     return files, str(path)
+
+
+@contextlib.contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Name a path or URL in errors of the library of its protocol, which may be of any kind and name nothing.
+
+    Raises
+    ------
+    StoreError
+        In the place of such an error. Errors of Python and of this package stay as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        ours = type(error).__module__.partition(".")[0] in ("builtins", "tddfa", "pyarrow")
+        nameless = isinstance(error, OSError) and error.filename is None and url not in str(error)
+        if ours and not ("://" in url and nameless):
+            raise
+        raise StoreError(f"{url}: {reason(error)}") from error
 
 
 def is_local(files: Any) -> bool:
@@ -120,19 +144,21 @@ class Store:
             except FileNotFoundError:
                 return []
         self.files.invalidate_cache()  # other processes write here
-        try:
-            entries = self.files.ls(where, detail=False)
-        except FileNotFoundError:
-            return []
+        with reached(self.url):
+            try:
+                entries = self.files.ls(where, detail=False)
+            except FileNotFoundError:
+                return []
         names = {str(entry).rstrip("/").rpartition("/")[2] for entry in entries if str(entry).rstrip("/") != where}
         return sorted(name for name in names if name and not _is_temporary(name))
 
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes | None:
         """Content of a file, or of its bytes from `start` to `end`; None if there is no such file."""
-        try:
-            return bytes(self.files.cat_file(self.path(name), start=start, end=end))
-        except FileNotFoundError:
-            return None
+        with reached(self.url):
+            try:
+                return bytes(self.files.cat_file(self.path(name), start=start, end=end))
+            except FileNotFoundError:
+                return None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file: it appears whole, or not at all."""
@@ -160,12 +186,13 @@ class Store:
             self._upload(part, self.path(name))
 
     def _upload(self, part: Path, target: str) -> None:
-        if self._is_object_store:
-            self.files.put_file(str(part), target)
-            return
-        self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self.files.put_file(str(part), f"{target}.part")
-        self.files.mv(f"{target}.part", target)
+        with reached(self.url):
+            if self._is_object_store:
+                self.files.put_file(str(part), target)
+                return
+            self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.files.put_file(str(part), f"{target}.part")
+            self.files.mv(f"{target}.part", target)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file that does not exist yet; return whether it did not.
@@ -174,15 +201,16 @@ class Store:
         """
         if self.read(name) is not None:
             return False
-        try:
-            self.files.pipe_file(self.path(name), data, mode="create")
-        except FileExistsError:
-            return False
+        with reached(self.url):
+            try:
+                self.files.pipe_file(self.path(name), data, mode="create")
+            except FileExistsError:
+                return False
         return True
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
+        with reached(self.url), contextlib.suppress(FileNotFoundError):
             self.files.rm_file(self.path(name))
 
 

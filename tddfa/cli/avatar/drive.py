@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--out: expected another file than MODEL.glb, got {options.out}")
     warn_about_smoothing(options)
     aligner = load_aligner(options)
-    check_mesh(aligner, "avatar drive")
+    check_mesh(aligner.decoder, "avatar drive")
     names = aligner.decoder.face_model.arkit_names
     try:
         with naming(options.model):

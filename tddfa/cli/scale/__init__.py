@@ -16,11 +16,13 @@ from tddfa.cli._common import (
     add_model_options,
     device_of,
     integer,
-    own_config,
+    load_decoder,
+    loading_of,
     print_error,
     print_line,
 )
 from tddfa.cli._frames import add_tracking_options, warn_about_smoothing
+from tddfa.cli._output_options import check_mesh
 
 if TYPE_CHECKING:
     from tddfa.scale import Cluster, Job, Report
@@ -43,7 +45,9 @@ def add_parser(commands: Any) -> None:
         "-f", "--source", metavar="SRC",
         help="photos, videos, folders, patterns, lists of paths (.txt), .parquet files, .tar files of WebDataset",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, metavar="DST", help="folder for the results: a path or a URL")
+    parser.add_argument(
+        "--out", required=True, type=_place, metavar="DST", help="folder for the results: a path or a URL"
+    )  # fmt: skip
     parser.add_argument(
         "--column", metavar="NAME",
         help="column of .parquet files with paths or bytes (default: path, image, bytes, url or file_name)",
@@ -98,6 +102,12 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _place(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a folder or a URL, got an empty word")
+    return text
+
+
 def _amount(text: str) -> float:
     try:
         value = float(text)
@@ -117,8 +127,7 @@ def run_scale(options: argparse.Namespace) -> int:
             raise
         raise ImportError(needs("tddfa scale", "fsspec", "pyarrow", "ray[data]")) from error
 
-    if not options.cpus_per_worker:
-        raise UsageError("--cpus-per-worker: expected a number over 0, got 0")
+    _check(options)
     warn_about_smoothing(options)
     cluster = Cluster(
         workers=options.workers,
@@ -144,6 +153,19 @@ def run_scale(options: argparse.Namespace) -> int:
     return _print(report, options)
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Check the options before any work, which would bind the folder of the results."""
+    if not options.cpus_per_worker:
+        raise UsageError("--cpus-per-worker: expected a number over 0, got 0")
+    if options.workers == 0:
+        for name in ("address", "gpus_per_worker", "decode_cpus"):
+            if getattr(options, name):
+                raise UsageError(f"--{name.replace('_', '-')}: expected no --workers 0, which does without Ray")
+    decoder = load_decoder(options)
+    if options.meshes is not None:
+        check_mesh(decoder, "--meshes")
+
+
 def _job(options: argparse.Namespace, cluster: Cluster) -> Job:
     from tddfa.scale import Job
 
@@ -154,18 +176,8 @@ def _job(options: argparse.Namespace, cluster: Cluster) -> Job:
         sources=options.inputs,
         out=options.out,
         column=options.column,
-        config=own_config(options.config),
-        model={
-            "device": device,
-            "precision": options.precision,
-            "refine": options.refine,
-            "exact_crop": options.exact_crop,
-            "convention": options.landmarks,
-            "tiles": options.tiles,
-            "min_score": options.min_score,
-            "rotations": options.rotations,
-            "fit_mesh": options.fit_mesh,
-        },
+        config=options.config,
+        model={"device": device, "precision": options.precision, **loading_of(options)},
         tracking={
             "smooth": options.smooth,
             "detect_every": options.detect_every,

@@ -157,3 +157,26 @@ def test_the_job_file_is_that_of_the_command(run, photos, tmp_path):
     run(photos / "face_0.png", "--crops", "64")
     content = json.loads((tmp_path / "out/_tddfa/job.json").read_text())
     assert (content["crops"], content["precision"], content["config"]) == (64, "float", "open_mb05")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--landmarks", "foo"], "--landmarks: expected one of"),
+        (["-c", "jvcr_s", "--meshes", "ply"], "--meshes: "),
+        (["--weights", "missing"], "--weights: expected a folder, got 'missing'"),
+        (["--decode-cpus", "2"], "--decode-cpus: expected no --workers 0"),
+        (["--address", "10.0.0.1:6379"], "--address: expected no --workers 0"),
+    ],
+)
+def test_wrong_options_are_told_before_the_work(run, photos, tmp_path, options, message):
+    status, out, err = run(photos / "face_0.png", *options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_is_no_place(photos):
+    with pytest.raises(SystemExit) as ended:
+        main(["scale", str(photos / "face_0.png"), "--out", ""])
+    assert ended.value.code == 2

@@ -54,3 +54,23 @@ def test_a_machine_that_is_shut_down_four_times_costs_no_photo(do, photos, tmp_p
     monkeypatch.setattr(worker, "load_photos", reading.load_photos)
     assert do(photos).faces == 10
     assert len(faces(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_the_end_of_a_run_is_no_death_of_a_process(do, photos, fatal, monkeypatch, ending):
+    """However often somebody presses Ctrl-C while it is read, a photo is not left out."""
+
+    def end(items, **options):
+        raise ending
+        yield
+
+    monkeypatch.setattr(worker, "load_photos", end)
+    for _ in range(6):
+        if ending is KeyboardInterrupt:
+            assert do(photos / "face_1.png").interrupted
+        else:
+            with pytest.raises(OSError, match="No space left"):
+                do(photos / "face_1.png")
+    monkeypatch.setattr(worker, "load_photos", reading.load_photos)
+    report = do(photos / "face_1.png")
+    assert (report.faces, report.errors) == (1, 0)

@@ -1,6 +1,7 @@
 """A run in this process: its rows, a restart, and folders that are refused."""
 
 import json
+import sys
 
 import pytest
 
@@ -196,6 +197,20 @@ class TestRefusals:
         with pytest.raises(MixedError, match=r"sources .*face_0.*, not .*face_1.*; give another --out"):
             do(photos / "face_1.png")
 
+    def test_other_settings_in_the_same_config_do_not_mix(self, do, photos, tmp_path):
+        config = tmp_path / "mine.yml"
+        config.write_text("base: open_mb05\n")
+        do(photos / "face_0.png", config=str(config))
+        config.write_text("base: open_mb05\nrefine: 0\n")
+        with pytest.raises(MixedError, match=r"made with settings .*; give another --out"):
+            do(photos / "face_0.png", config=str(config))
+
+    def test_a_folder_without_results_is_not_bound(self, do, photos, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["tddfa.scale.run"], "execute", lambda *_: (summary for summary in ()))
+            do(photos / "face_0.png")
+        assert do(photos / "face_0.png", photos / "face_1.png").faces == 2
+
     def test_other_files_do_not_mix(self, do, photos, tmp_path):
         (tmp_path / "out").mkdir()
         (tmp_path / "out/thesis.doc").touch()
@@ -229,8 +244,9 @@ class TestRefusals:
 
     def test_a_worker_with_another_model_refuses(self, photos, tmp_path):
         job = Job([str(photos)], str(tmp_path / "out"))
-        with pytest.raises(MixedError, match="other files of the model"):
-            workers.Worker(job, {**job.identity(), "model": "0" * 64})
+        for part in ("model", "settings"):
+            with pytest.raises(MixedError, match="has another model, or other settings of it"):
+                workers.Worker(job, {**job.identity(), part: "0" * 64})
         with pytest.raises(MixedError, match=r"this machine has version .*, the driver 0\.0"):
             workers.Worker(job, {**job.identity(), "version": "0.0"})
 

@@ -1,6 +1,7 @@
 """Lists of photos and videos from every kind of source; their bytes are those of the files."""
 
 import io
+import os
 import tarfile
 from concurrent.futures import Future
 
@@ -18,8 +19,9 @@ import pyarrow.parquet
 
 from tddfa._shared.errors import FormatError
 from tddfa.scale.items import Item
-from tddfa.scale.reading import Decoders, as_file, load, load_photos, read_bytes
+from tddfa.scale.reading import Decoders, as_file, item_reason, load, load_photos, read_bytes
 from tddfa.scale.sources import list_items
+from tddfa.scale.stores import StoreError
 
 
 def names(*arguments, **options):
@@ -302,3 +304,55 @@ class TestVideos:
         (tmp_path / "a.mp4").write_bytes(b"no video" * 100)
         assert do(tmp_path / "a.mp4").errors == 1
         assert "a.mp4" not in errors(tmp_path / "out")[str(tmp_path / "a.mp4")]
+
+
+class Unreachable(Exception):
+    """As those of a library of an object store: of no kind of Python's, and without a name."""
+
+    __module__ = "botocore.exceptions"
+
+
+def test_a_store_that_cannot_be_reached_is_named(memory, monkeypatch, do):
+    def refuse(*_, **__):
+        raise Unreachable("Unable to locate credentials")
+
+    monkeypatch.setattr(type(memory), "isdir", refuse)
+    with pytest.raises(StoreError, match=r"^memory://photos/a.jpg: Unable to locate credentials$"):
+        do("memory://photos/a.jpg")
+    monkeypatch.setattr(type(memory), "ls", refuse)
+    with pytest.raises(StoreError, match=r"^memory://results: Unable to locate credentials$"):
+        do("examples/inputs/astronaut.jpg", out="memory://results")
+
+
+def test_a_missing_file_is_told_from_a_server_that_does_not_answer():
+    error = FileNotFoundError("http://localhost/a.jpg")
+    item = Item("http://localhost/a.jpg", "http://localhost/a.jpg", "photo")
+    assert item_reason(item, error) == "no such file"
+    error.__cause__ = Unreachable("connection refused")
+    assert item_reason(item, error) == "cannot be read: connection refused"
+
+
+def test_a_listed_file_url_has_the_time_of_its_change(tmp_path, jpgs):
+    (tmp_path / "a.jpg").write_bytes(jpgs[0])
+    (tmp_path / "list.txt").write_text(f"file://{tmp_path}/a.jpg\n")
+    (before,) = list_items(str(tmp_path / "list.txt"))
+    os.utime(tmp_path / "a.jpg", (1, 1))
+    (after,) = list_items(str(tmp_path / "list.txt"))
+    assert before.stamp != after.stamp
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_rows_that_are_too_large_are_refused_one_by_one(tmp_path, jpgs, monkeypatch, struct):
+    rows = [{"bytes": data} if struct else data for data in (jpgs[0], bytes(300_000), jpgs[1])]
+    pyarrow.parquet.write_table(pyarrow.table({"image": rows}), tmp_path / "a.parquet")
+    monkeypatch.setattr("tddfa.scale.reading._MAX_BYTES", 200_000)
+    loaded = list(load_photos(list(list_items(str(tmp_path / "a.parquet")))))
+    assert [photo.image is None for photo in loaded] == [False, True, False]
+    assert "expected a file of at most" in loaded[1].reason
+
+
+def test_a_video_of_a_tar_is_not_named_by_its_copy(tmp_path):
+    path = write_tar(tmp_path / "a.tar", [("x.mp4", b"no video")])
+    (item,) = list_items(str(path))
+    with as_file(item) as copy:
+        assert item_reason(item, ValueError(f"{copy}: not a video")) == "not a video"
