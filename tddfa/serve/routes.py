@@ -93,8 +93,9 @@ def routes(engine: Engine) -> APIRouter:
         _no_other_options(request, ("dense", "fov", "outputs"))
         keys = None if outputs is None else _face_keys(outputs)
         media = _accepted(request, (JSON, NPZ, GLB))
-        if media != JSON and keys is not None:
-            raise HTTPException(422, f"outputs: expected Accept: {JSON} with it, got {media}")
+        given = [name for name in ("outputs", "dense", "fov") if name in request.query_params]
+        if media != JSON and given:
+            raise HTTPException(422, f"{given[0]}: expected Accept: {JSON} with it, got {media}")
         if keys is not None:
             dense = dense and not _DENSE_KEYS.isdisjoint(keys)
 
@@ -157,6 +158,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _no_other_options(request: Request, known: Sequence[str], of: str = "") -> None:
     unknown = sorted(set(request.query_params) - set(known))
+    twice = next((name for name in known if len(request.query_params.getlist(name)) > 1), None)
+    if twice is not None:
+        raise HTTPException(422, f"{twice}: expected once, got {len(request.query_params.getlist(twice))} of them")
     if unknown:
         expected = f"the options {', '.join(known)}{of}" if known else f"no option{of}"
         raise HTTPException(422, f"{unknown[0]}: expected {expected}")

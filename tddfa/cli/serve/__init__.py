@@ -14,6 +14,7 @@ from typing import Any
 
 from tddfa._shared.cores import available_cores
 from tddfa._shared.packages import needs
+from tddfa._shared.terminal.parser import UsageError
 from tddfa.cli._common import add_model_options, integer, load_aligner, load_networks, print_line, print_warning
 
 _MILLION = 10**6
@@ -36,7 +37,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_serve)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen at (default: %(default)s)")
     parser.add_argument(
         "--port", type=integer(0, 65535), default=8000, metavar="N",
         help="port to listen at; 0 takes a free one (default: %(default)s)",
@@ -99,6 +100,8 @@ def run_serve(options: argparse.Namespace) -> int:
     if options.threads is None:
         options.threads = 1  # networks of one thread each waste the least, if there is a worker per core
     aligner = load_aligner(options)
+    if aligner.detector is not None and aligner.detector.needs_name:
+        raise UsageError("--config: expected a detector that finds faces, got one that reads boxes by names of files")
     load_networks(aligner)
     workers = max(available_cores() // options.threads, 1) if aligner.device == "cpu" else _GPU_WORKERS
     limits = Limits(
@@ -153,6 +156,13 @@ def _logged(log: logging.Logger) -> Iterator[None]:
         log.propagate = True
 
 
+def _host(text: str) -> str:
+    """Parse an address. An empty one, as of an unset variable of a shell, would be all of this machine."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected an address, such as 127.0.0.1, got an empty word")
+    return text
+
+
 def _origin(text: str) -> str:
     """Parse an origin: ``*``, or scheme, host and port without a path."""
     if text != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", text):
@@ -164,5 +174,6 @@ def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise OSError(f"{host}, port {port}: cannot listen there: {error.strerror or error}") from error
+    except (OSError, UnicodeError, TypeError) as error:  # a name may be none of the internet
+        why = getattr(error, "strerror", None) or error
+        raise OSError(f"{host}, port {port}: cannot listen there: {why}") from error

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
     from tddfa.train.engine.settings import Schedule
 
+# Options of a training that --smoke, which has its own settings and data, does without.
+_NOT_SMOKED = (
+    "config", "data", "resume", "export", "init", "minutes", "steps", "batch_size", "learning_rate", "seed", "workers",
+)  # fmt: skip
 MISSING_TORCH = needs("training", "torch", "onnx")
 
 
@@ -119,6 +123,9 @@ class Training:
             return FAILED
         del torch
         if options.smoke:
+            given = [name for name in _NOT_SMOKED if getattr(options, name, None)]
+            if given:
+                raise UsageError(f"--smoke: expected --out alone, got --{given[0].replace('_', '-')}")
             result = resolve_name(self.smoke)(options.out)
             report(result.outcome, self.samples)
             for line in result.lines:

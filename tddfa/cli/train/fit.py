@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tddfa.cli._common import add_config_option, add_fraction_option, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, folder, own_config, print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``tddfa train fit``."""
     parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of photos, one face each")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: crops, labels.npz, fits.png")
+    parser.add_argument("out", type=folder, metavar="OUT", help="folder to write: crops, labels.npz, fits.png")
     parser.add_argument(
         "--landmarks",
         type=Path,

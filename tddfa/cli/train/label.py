@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tddfa._shared.terminal.parser import UsageError
-from tddfa.cli._common import add_config_option, add_fraction_option, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, folder, own_config, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cfp: folder with cfp.npz and the photos; closed-eyes: photos; blended, centred: folder of crops",
     )
     parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder to write: crops, labels.npz; of photos also fits.png"
+        "out", type=folder, metavar="OUT", help="folder to write: crops, labels.npz; of photos also fits.png"
     )
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="blended: crops with landmarks that people placed")
     parser.add_argument(

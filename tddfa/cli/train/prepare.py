@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import progress
-from tddfa.cli._common import add_config_option, add_fraction_option, integer, own_config, print_line
+from tddfa.cli._common import add_config_option, add_fraction_option, folder, integer, own_config, print_line
 
 if TYPE_CHECKING:
     from tddfa.aligner import Aligner
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     parser.add_argument("kind", choices=tuple(KINDS), metavar="KIND", help=kinds)
     parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz, or scans-NNNNN.npz"
+        "out", type=folder, metavar="OUT", help="folder to write: crops-NN.tar and labels.npz, or scans-NNNNN.npz"
     )
     parser.add_argument(
         "--crops",
@@ -105,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
     model = FaceModel.load(verified(Config.load(config_path(options.config)).face_model))
     if kind.relabel is not None:
         crops, left_out = kind.relabel(options, model)
+        if not len(crops):
+            raise ValueError(f"{options.kind}: all {left_out} crops are left out; no folder was written")
         crops.write(options.out)
         print_line(f"{options.out}: {len(crops)} crops; {left_out} left out")
         return 0
@@ -213,7 +215,13 @@ def _crops(options: argparse.Namespace) -> Crops:
     if not options.crops:
         raise UsageError(f"--crops: expected a folder for {options.kind}, got none")
     crops = Crops.open(options.crops)
-    return crops.take(~np.isin(crops.labels.source, options.without))
+    unknown = [source for source in options.without if source not in crops.sources]
+    if unknown:
+        raise UsageError(f"--without: expected one of {', '.join(crops.sources)}, got {unknown[0]!r}")
+    kept = crops.take(~np.isin(crops.labels.source, options.without))
+    if not len(kept):
+        raise ValueError(f"--without: expected crops of other sources too, all {len(crops)} are left out")
+    return kept
 
 
 def _training_crops(options: argparse.Namespace) -> Crops:

@@ -15,7 +15,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -149,19 +150,27 @@ class Guard:
             await send(message)
 
         try:
-            receive = await self._checked(scope, receive)
-        except _Refused as refused:
+            with self._place(scope):
+                receive = await self._checked(scope, receive)
+                if scope["path"].startswith(f"{_API}heartbeat/"):
+                    await self._until_ending(scope, receive, send_with_headers)
+                else:
+                    await self._app(scope, receive, send_with_headers)
+        except _Refused as refused:  # by the checks: nothing was sent yet
             await _answer(send_with_headers, refused)
+
+    @contextmanager
+    def _place(self, scope: Scope) -> Iterator[None]:
+        """Count an upload from its first byte on: a slow one has memory as soon as a fast one."""
+        if scope["method"] != "POST" or scope["path"] != f"{_API}upload":
+            yield
             return
-        if scope["path"].startswith(f"{_API}heartbeat/"):
-            await self._until_ending(scope, receive, send_with_headers)
-            return
-        if scope["path"] != f"{_API}upload":
-            await self._app(scope, receive, send_with_headers)
-            return
+        limit = self._limits.requests
+        if self._uploads >= limit:
+            raise _Refused(503, f"expected at most {limit} uploads at a time", retry=True)
         self._uploads += 1
         try:
-            await self._app(scope, receive, send_with_headers)
+            yield
         finally:
             self._uploads -= 1
 
@@ -190,7 +199,7 @@ class Guard:
         """Return what gradio may receive, or raise `_Refused`."""
         method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1"):
+        if origin and _host_of(origin) != headers.get(b"host", b"").decode("latin-1"):
             raise _Refused(403, "expected a request of this page, got one of another")
         name = path.removeprefix(_API)
         if method in ("GET", "HEAD"):
@@ -215,9 +224,8 @@ class Guard:
 
     async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         limits = self._limits
-        if self._uploads >= limits.requests:
-            raise _Refused(503, f"expected at most {limits.requests} uploads at a time", retry=True)
-        if await asyncio.to_thread(folder_bytes, self._folder) > _FOLDER_UPLOADS * limits.bytes:
+        arriving = self._uploads * limits.bytes
+        if await asyncio.to_thread(folder_bytes, self._folder) + arriving > (_FOLDER_UPLOADS + 1) * limits.bytes:
             raise _Refused(503, "the folder of uploads is full; it is emptied after some minutes", retry=True)
         return _replay(await self._body(headers, receive, limits.bytes + _FORM_BYTES))
 
@@ -245,6 +253,14 @@ class Guard:
         except asyncio.TimeoutError:
             raise _Refused(504, f"expected the whole request within {seconds:g} seconds") from None
         return bytes(body)
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an origin; None if it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def folder_bytes(folder: Path) -> int:

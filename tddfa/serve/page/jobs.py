@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -210,7 +211,9 @@ def video_steps(engine: Engine, upload: Path, kind: str, folder: Path) -> Genera
         complete = False
         try:
             with video.open_source(upload) as reader:
-                yield from _tracked(engine, reader, upload, chosen, target)
+                for progress in _tracked(engine, reader, upload, chosen, target):
+                    keep(folder, upload, target)
+                    yield progress
             complete = True
         finally:
             if not complete:
@@ -282,6 +285,25 @@ def _content(upload: Path, limit: int, count: int = -1) -> bytes:
         raise PageError(f"The file is larger than {limit / 1e6:g} MB.")
     with upload.open("rb") as file:
         return file.read(count)
+
+
+def keep(folder: Path, *files: Path) -> None:
+    """Let what holds these files in the folder of uploads and results count as new: they are in use.
+
+    Examples
+    --------
+    >>> import os
+    >>> from tddfa.serve.page.jobs import keep
+    >>> (tmp / "upload").mkdir()
+    >>> os.utime(tmp / "upload", (0, 0))
+    >>> keep(tmp, tmp / "upload/a.mp4")
+    >>> (tmp / "upload").stat().st_mtime > 0
+    True
+    """
+    for file in files:
+        if file.is_relative_to(folder) and file != folder:
+            with contextlib.suppress(OSError):
+                os.utime(folder / file.relative_to(folder).parts[0])
 
 
 def _new_folder(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import gradio as gr
 from tddfa.model.assets import data_folder
 from tddfa.serve.engine import Engine
 from tddfa.serve.page.guard import is_inside
-from tddfa.serve.page.jobs import PageError, photo, photo_kinds, video_kinds, video_steps
+from tddfa.serve.page.jobs import PageError, keep, photo, photo_kinds, video_kinds, video_steps
 from tddfa.serve.page.order import Line, Newest
 from tddfa.serve.page.view import count_of, faces_table, note, progress_bar, shape_bars, tracks_table
 
@@ -236,6 +236,7 @@ class Layout:
         """Yield what the page shows of a video, from the wait for those before it to its files."""
         while (count := before()) and not cancelled.is_set():
             yield (progress_bar(f"Waiting: {count_of(count, 'video')} before this one.", 0, None), *[gr.skip()] * 5)
+            keep(self._folder, upload)
             cancelled.wait(_POLL_SECONDS)
         if not cancelled.is_set():
             with closing(video_steps(self._engine, upload, kind, self._folder)) as steps:

@@ -1,7 +1,7 @@
 """Folders of labelled crops: reading and writing.
 
 A folder holds ``labels.npz`` and the crops, as JPEGs in ``crops-NN.tar`` (members ``000123.jpg``, WebDataset's layout)
-or as plain files ``000123.jpg``. The number is the row of the labels::
+or as plain files ``000123.jpg``; of both, that in the tar is read. The number is the row of the labels::
 
     camera (n, 3, 4) float32        face model's unit to px of the crop (frames: tddfa.geometry.camera)
     shape (n, s), expression (n, e) the face model's coefficients
@@ -175,8 +175,7 @@ class Shard:
             for path in sorted(self.folder.glob("*.jpg"))
             if (match := _MEMBER.fullmatch(path.name)) and int(match[1]) < count
         }
-        self._place[list(self._files), 2] = 0
-        missing = np.flatnonzero(self._place[:, 2] < 0)
+        missing = [row for row in np.flatnonzero(self._place[:, 2] < 0).tolist() if row not in self._files]
         if len(missing):
             raise ValueError(
                 f"{self.folder}: expected a crop for each of {count} labels, "

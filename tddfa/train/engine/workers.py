@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
@@ -93,10 +94,22 @@ def _work(inbox: Any, first: int, stop: int | None, step: int, out: Any) -> None
         maker: BatchMaker[Any] = ForkingPickler.loads(inbox.get())
         number = first
         while stop is None or number < stop:
-            out.put(maker.batch(number))
+            _put(out, maker.batch(number))
             number += step
     except Exception as error:
-        out.put(error)
+        _put(out, error)
+
+
+def _put(out: Any, result: Any) -> None:
+    """Put a result in a queue once it has room; end this process if the one that takes results was killed."""
+    while True:
+        try:
+            out.put(result, timeout=_POLL_S)
+            return
+        except queue.Full:
+            parent = multiprocessing.parent_process()
+            if parent is not None and not parent.is_alive():
+                os._exit(1)
 
 
 def _next(waiting: Any, process: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tddfa.landmarks68 import INNER, OUTER_EYE_CORNERS
 from tddfa.model.face_model import FaceModel
+from tddfa.train.data.augment import CROP_SIZE
 from tddfa.train.data.batches import Batch, batches, in_order
 from tddfa.train.data.crops import Crops
 from tddfa.train.engine.checkpoint import load_network
@@ -25,7 +26,7 @@ from tddfa.train.jvcr.export import export_jvcr
 from tddfa.train.jvcr.networks import Jvcr, Prediction, normalised
 from tddfa.train.jvcr.settings import STAGES, JvcrSettings, NetworkSettings
 from tddfa.train.jvcr.targets import volumes
-from tddfa.train.regressor.networks import CROP_SIZE, load_onnx
+from tddfa.train.regressor.networks import load_onnx
 
 KIND = "jvcr"
 EXPORTED = "jvcr.onnx"

@@ -246,7 +246,9 @@ def _landmark_task(
         assert settings.checkpoint is not None
         return JvcrTask(load_jvcr(settings.checkpoint), "joint", own, model, validation, device)
     network = first_network(own)
-    return RegressorTask(network, model, own.loss_weights, own.meta_joint, validation, own.vertices, device)
+    return RegressorTask(
+        network, model, own.loss_weights, own.meta_joint, validation, own.vertices, device, own.training_side
+    )
 
 
 def _export(out: Path, crops: NDArray[np.uint8], settings: MultiviewSettings) -> Path:

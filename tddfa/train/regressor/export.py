@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tddfa.landmarks68 import COUNT
 from tddfa.onnx_tools.builder import Builder, folded
 from tddfa.onnx_tools.graph import Graph, GraphError
+from tddfa.train.data.augment import CROP_SIZE
 from tddfa.train.engine.export import write_checked
-from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, PIXEL_MEAN, PIXEL_SCALE, Regressor
+from tddfa.train.regressor.networks import CAMERA_COUNT, PIXEL_MEAN, PIXEL_SCALE, Regressor
 
 Floats = NDArray[np.float32]
 

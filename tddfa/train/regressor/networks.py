@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from tddfa.landmarks68 import COUNT
 from tddfa.model.runtime import Model
 
-CROP_SIZE = 120
-"""Side of the crops, px."""
 CAMERA_COUNT = 12
 
 # (x - 127.5) / 128, as the released weights were trained
@@ -88,6 +86,21 @@ def _convolution(source: int, target: int, side: int, stride: int, groups: int =
     ]
 
 
+def _channels(width: float) -> list[int]:
+    """Channels of the layers of a width."""
+    return [max(8, 8 * round(width * count / 8)) for count in (_FIRST_CHANNELS, *(c for c, _ in _BLOCKS))]
+
+
+def _width_of(channels: Sequence[int]) -> float:
+    """The width whose layers have these channels; that of the first layer if there is none."""
+    counts = (_FIRST_CHANNELS, *(c for c, _ in _BLOCKS))
+    bounds = [((own - 4) / count, (own + 4) / count) for own, count in zip(channels, counts, strict=False)]
+    low = max(first if own > 8 else 0.05 for own, (first, _) in zip(channels, bounds, strict=False))
+    width = float(np.clip((low + min(last for _, last in bounds)) / 2, 0.05, 4))
+    first = channels[0] / _FIRST_CHANNELS  # a round number, in most files
+    return first if _channels(first) == list(channels) else width
+
+
 class MobileNet(nn.Sequential):
     """MobileNet V1 (Howard et al., 2017) without its classifier: (n, 3, h, w) to (n, `channels`).
 
@@ -106,7 +119,7 @@ class MobileNet(nn.Sequential):
         if not 0.05 <= width <= 4:
             raise ValueError(f"width: expected 0.05..4, got {width}")
         self.width = width
-        channels = [max(8, 8 * round(width * count / 8)) for count in (_FIRST_CHANNELS, *(c for c, _ in _BLOCKS))]
+        channels = _channels(width)
         layers = _convolution(3, channels[0], 3, 2)
         for source, target, (_, stride) in zip(channels[:-1], channels[1:], _BLOCKS, strict=True):
             layers += _convolution(source, source, 3, stride, source)
@@ -274,7 +287,7 @@ def load_onnx(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such network")
     convolutions, head, (score, confidence), counts = _read_onnx(path)
-    width = len(convolutions[0][0]) / _FIRST_CHANNELS
+    width = _width_of([len(kernel) for kernel, _ in convolutions[::2]])
     hidden = [len(layers[0]) if layers else 0 for layers in (score, confidence)]
     network = Regressor(width, counts[0], counts[1], *hidden)
     count = network.coefficient_count

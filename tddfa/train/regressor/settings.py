@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tddfa._shared.errors import ConfigError
-from tddfa.train.data.augment import Augment
+from tddfa.train.data.augment import CROP_SIZE, Augment
 from tddfa.train.engine.settings import Folder, Schedule
 
 
@@ -159,5 +159,7 @@ class RegressorSettings:
         for name, minimum in (("workers", 0), ("threads", 1), ("vertices", 1), ("training_side", 32)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
+        if self.training_side > CROP_SIZE:
+            raise ConfigError(f"training_side: expected at most {CROP_SIZE}, got {self.training_side}")
         if not 0 <= self.yaw_balance <= 1:
             raise ConfigError(f"yaw_balance: expected 0..1, got {self.yaw_balance}")

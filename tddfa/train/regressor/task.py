@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tddfa.landmarks68 import INNER, JAW, LID_PAIRS, LIP_PAIRS, OUTER_EYE_CORNERS
 from tddfa.model.face_model import FaceModel
+from tddfa.train.data.augment import CROP_SIZE
 from tddfa.train.data.batches import Batch, Crops, batches, in_order
 from tddfa.train.engine.checkpoint import load_network
 from tddfa.train.engine.device import autocast, torch_device
@@ -23,7 +24,7 @@ from tddfa.train.engine.loop import BEST, Outcome, train
 from tddfa.train.engine.settings import Folder
 from tddfa.train.regressor import face_losses, losses
 from tddfa.train.regressor.export import export_regressor
-from tddfa.train.regressor.networks import CAMERA_COUNT, CROP_SIZE, Prediction, Regressor, load_onnx
+from tddfa.train.regressor.networks import CAMERA_COUNT, Prediction, Regressor, load_onnx
 from tddfa.train.regressor.settings import LossWeights, MetaJoint, RegressorSettings
 from tddfa.train.regressor.widening import widened
 

@@ -158,3 +158,12 @@ def test_files_that_failed_before(cases, caplog):
     assert image_io.read(cases / "gray_float32.tif").max() > 200
     assert image_io.read(cases / "two_pages.tif", page=2).ndim == 3
     assert len(caplog.records) == 1
+
+
+def test_numbers_of_many_bytes_count_in_the_limit_of_a_caller():
+    """A compressed file of a megabyte may hold gigabytes within the limit of pixels."""
+    single, double = (encoded(np.zeros((100, 100, 3), kind)) for kind in (np.uint16, np.float64))
+    assert image_io.decode(single, "a.tif", max_pixels=10_000).shape == (100, 100, 3)
+    assert image_io.decode(double, "a.tif").shape == (100, 100, 3)
+    with pytest.raises(image_io.ImageSizeError, match=r"a\.tif: expected at most .* of pixels"):
+        image_io.decode(double, "a.tif", max_pixels=10_000)

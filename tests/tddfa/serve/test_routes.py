@@ -94,6 +94,17 @@ class TestDraw:
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith(reason)
 
+    @pytest.mark.parametrize("name", ["fov", "dense", "outputs"])
+    def test_options_of_json_alone(self, client, photo, name):
+        value = {"fov": 30, "dense": "false", "outputs": "pose"}[name]
+        answer = post(client, "/v1/faces", photo, "application/x-npz", **{name: value})
+        assert (answer.status_code, answer.json()["detail"].partition(":")[0]) == (422, name)
+
+    def test_an_option_twice(self, client, photo):
+        answer = post(client, "/v1/faces?fov=30", photo, fov=[30, 60])
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("fov: expected once, got ")
+
     def test_a_texture_needs_a_face(self, client, grey):
         answer = post(client, "/v1/draw/uv_tex", grey)
         assert (answer.status_code, answer.json()["detail"]) == (422, "image: expected a face for uv_tex, found none")

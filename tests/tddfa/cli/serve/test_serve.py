@@ -139,3 +139,25 @@ def test_an_origin_that_is_none(origin, capsys):
         main(["serve", "--cors-origin", origin])
     assert ended.value.code == 2
     assert f"expected * or an origin such as https://example.org, got {origin!r}" in capsys.readouterr().err
+
+
+def test_an_empty_address_is_not_all_of_them(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--host", ""])
+    assert ended.value.code == 2
+    assert "--host: expected an address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a" * 80, "a..b"])
+def test_an_address_that_is_none_is_named(host, capsys):
+    assert main(["serve", "--host", host, "--no-page", "--device", "cpu"]) == 1
+    err = capsys.readouterr().err
+    assert f"{host}, port 8000: cannot listen there" in err
+    assert "fault of tddfa" not in err
+
+
+def test_boxes_by_the_names_of_files_are_no_detector_of_a_service(tmp_path, capsys):
+    (tmp_path / "boxes.json").write_text("{}")
+    (tmp_path / "mine.yml").write_text("base: open_mb05\ndetector: {kind: boxes, boxes: boxes.json}\n")
+    assert main(["serve", "-c", str(tmp_path / "mine.yml"), "--no-page", "--device", "cpu"]) == 2
+    assert "--config: expected a detector that finds faces" in capsys.readouterr().err

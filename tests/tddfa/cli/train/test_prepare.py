@@ -39,6 +39,23 @@ def test_sources_left_out(made_crops, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_source_that_is_not_there_and_all_that_are(made_crops, tmp_path, capsys):
+    sources = [word for source in Crops.open([made_crops]).sources for word in ("--without", source)]
+    wrong, every = "--without: expected one of empty, made, ", "--without: expected crops of other sources too, all "
+    for without, status, message in ((["--without", "maed"], 2, wrong), (sources, 1, every)):
+        assert prepare("inner", tmp_path / "o", "--crops", made_crops, *without) == status
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("command", [["prepare", "clean"], ["fit", "photos"], ["label", "cfp", "data"]])
+def test_an_empty_word_is_no_folder(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *command, ""])
+    assert ended.value.code == 2
+    assert "expected a folder, got an empty word" in capsys.readouterr().err
+
+
 def test_made_of_photos(tmp_path, capsys, astronaut):
     cv2.imwrite(str(tmp_path / "a.png"), astronaut)
     (tmp_path / "a.txt").write_text("180 60 280 190\n")

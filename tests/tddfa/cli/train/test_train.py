@@ -61,6 +61,14 @@ def test_settings_are_needed(options):
         REGRESSOR.settings_of(given)
 
 
+@pytest.mark.parametrize("given", [["--config", "a.yml"], ["--resume"], ["--steps", "3"], ["--seed", "1"]])
+def test_the_smoke_run_takes_no_other_options(given, tmp_path, capsys):
+    pytest.importorskip("torch")
+    assert main(["train", "regressor", "--smoke", "--out", str(tmp_path / "o"), *given]) == 2
+    assert f"--smoke: expected --out alone, got {given[0]}" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("command", ["regressor", "detector", "multiview", "score", "fit", "prepare", "convention"])
 def test_each_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as end:

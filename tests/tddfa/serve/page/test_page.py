@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import struct
 import zlib
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from fastapi.testclient import TestClient
 from tddfa.serve.app import create_app
 from tddfa.serve.engine import Engine
 from tddfa.serve.limits import Limits
-from tddfa.serve.page import add_page, jobs
+from tddfa.serve.page import add_page, delete_older, jobs
 from tddfa.serve.page.guard import PATTERNS, Guard, is_inside, without_addresses
 from tddfa.serve.page.order import Line, Newest
 
@@ -109,8 +110,8 @@ class TestRoutes:
 
     def test_requests_of_other_pages_are_refused(self, client):
         for method, path in (("GET", "/"), ("POST", CALL)):
-            answer = client.request(method, path, headers={"Origin": "http://elsewhere.example"})
-            assert answer.status_code == 403
+            for origin in ("http://elsewhere.example", "http://["):
+                assert client.request(method, path, headers={"Origin": origin}).status_code == 403
         answer = client.get("/", headers={"Origin": "http://127.0.0.1"})
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
@@ -305,3 +306,51 @@ class TestNewest:
         newest.replace("a", None)
         assert not newest.finish("a", second)
         newest.replace("a", "2.jpg")
+
+
+def test_uploads_that_arrive_have_their_places(tmp_path):
+    """A slow upload takes memory before the whole of it is there."""
+
+    async def gradio(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(gradio, tmp_path, Limits(requests=2, bytes=10**6))
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+    statuses = []
+
+    async def upload():
+        parts = 0
+
+        async def receive():
+            nonlocal parts
+            parts += 1
+            await asyncio.sleep(0.01)
+            return {"type": "http.request", "body": b"1234", "more_body": parts < 3}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await guard(scope, receive, send)
+
+    async def all_of_them():
+        await asyncio.gather(*(upload() for _ in range(5)))
+        await upload()  # the places are free again
+
+    asyncio.run(asyncio.wait_for(all_of_them(), 60))
+    assert sorted(statuses) == [200, 200, 200, 503, 503, 503]
+
+
+def test_what_a_video_uses_is_not_deleted_while_it_is_tracked(engine, clip, tmp_path):
+    upload = tmp_path / "uploads/a.mp4"
+    upload.parent.mkdir()
+    shutil.copy(clip, upload)
+    steps = jobs.video_steps(engine, upload, "pose", tmp_path)
+    for step in steps:
+        for path in tmp_path.iterdir():
+            if step.done == 1:  # as half an hour later
+                os.utime(path, (0, 0))
+        delete_older(tmp_path, 1.0) if step.done == 3 else None
+    assert all(path.is_file() for path in (upload, *step.files))

@@ -179,3 +179,12 @@ for step in range(1, 20):
             assert [shard.jpeg(row).tobytes() for row in range(5)] == [b"%d%d" % (kind, row) for row in range(5)]
             kinds.append(kind)
     assert kinds == [1, 1, 1, 1, 1, None, None, None, None, 2]
+
+
+def test_crops_that_lie_beside_their_tar_too_are_read_from_it(tmp_path):
+    write_shard(tmp_path, [b"one", b"two"], labels(2))
+    with tarfile.open(tmp_path / "crops-00.tar") as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "000001.jpg").write_bytes(b"changed")
+    shard = Shard(tmp_path)
+    assert [shard.jpeg(row).tobytes() for row in range(2)] == [b"one", b"two"]

@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -74,3 +76,42 @@ def test_a_script_without_its_guard_fails_and_does_not_hang(tmp_path):
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "ended with status 1" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_processes_end_when_the_trainer_is_killed(tmp_path):
+    """As for want of memory: each waits with a batch that nobody takes."""
+    (tmp_path / "script.py").write_text(
+        "import os, signal\n"
+        "from multiprocessing import active_children\n"
+        "from tddfa.train.engine import workers\n"
+        "from tests_task import Quick\n"
+        "if __name__ == '__main__':\n"
+        "    batches = workers.stream(Quick(), 0, None, 2)\n"
+        "    next(batches)\n"
+        "    print(*(process.pid for process in active_children()), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (tmp_path / "tests_task.py").write_text(
+        "from tddfa.train.engine import workers\n"
+        "class Quick:\n"
+        "    def batch(self, number):\n"
+        "        workers._POLL_S = 0.1\n"
+        "        return number\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    children = [int(number) for number in done.stdout.split()]
+    assert len(children) == 2
+    deadline = time.monotonic() + 60
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -125,6 +125,14 @@ def test_an_exported_file_is_read_back(made, crops, tmp_path):
     agree(outputs(again, crops), expected)
 
 
+@pytest.mark.parametrize("width", [0.05, 0.1, 0.35, 0.4, 0.6, 0.8, 1.1])
+def test_a_file_of_any_width_is_read_back(width, crops, tmp_path):
+    torch.manual_seed(1)
+    network = Regressor(width, 3, 2).eval()
+    export_regressor(network, tmp_path / "a.onnx", crops[:2], {"face_model": "made"})
+    agree(outputs(load_onnx(tmp_path / "a.onnx", crops[:8]), crops[:2]), outputs(network, crops[:2]))
+
+
 def test_the_file_has_the_interface_of_the_released_one(made, crops, released, tmp_path):
     network = copy.deepcopy(made)
     network.add_confidence(5)

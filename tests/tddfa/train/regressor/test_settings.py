@@ -47,6 +47,7 @@ def test_the_shipped_settings_are_read(root, name):
         (REQUIRED + "augment: {flip: 2}\n", "flip: expected a"),
         (REQUIRED + "workers: -1\n", "workers: expected 0 or more"),
         (REQUIRED + "vertices: 0\n", "vertices: expected 1 or more"),
+        (REQUIRED + "training_side: 500\n", "training_side: expected at most 120"),
         (REQUIRED + "yaw_balance: 1.5\n", "yaw_balance: expected 0..1"),
     ],
 )
