@@ -107,6 +107,8 @@ class _Canvas:
         self.color = np.empty((self.size, self.size, 3), dtype=np.float32)
         self.x, self.y, self.z = cv2.split(chart.position)
         self.age = float(rng.beta(1.3, 1.7))
+        # how far the line where lips meet is above the landmarks of the inner lips, texels
+        self.parting = float(rng.normal(1.5, 0.4)) * self.size / 512
         self.female = bool(rng.random() < 0.5)
 
     def mix(
@@ -158,9 +160,9 @@ class _Canvas:
         self.color *= (np.maximum(self.chart.shade, 0.05) ** np.float32(rng.uniform(0.7, 1.8)))[..., None]
 
     def corners(self) -> None:
-        """Paint the line between the lips from where they part in the mesh to the corners of the mouth."""
-        corners = self.chart.landmarks[[[48, 60], [54, 64]]]
-        lines = [np.stack([outer + along * (inner - outer) for along in (0.05, 1.0, 2.2)]) for outer, inner in corners]
+        """Paint the line between the lips from where they part in the mesh to beyond the corners of the mouth."""
+        corners = self.chart.landmarks[[[48, 60], [54, 64]]] - (0, self.parting)
+        lines = [np.stack([outer + along * (inner - outer) for along in (-0.4, 1.0, 2.2)]) for outer, inner in corners]
         self.scale(self.soft_lines(lines, 2, 0.9) * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
     def creases(self) -> None:
@@ -227,11 +229,15 @@ class _Canvas:
             color *= np.clip(self.skin.max() / 190, 0.5, 1.1)
             weight = rng.uniform(0.5, 1)
         streaks = 1 + 0.06 * self.noise(0) + 0.05 * self.noise(1)
-        self.mix(self.chart.lips * weight, color * streaks[..., None])
+        # the upper lip faces down, and is darker
+        inner, unit = self.chart.landmarks[60:65], self.size / 512
+        upper = smoothstep((inner[2, 1] - np.arange(self.size)) / (8 * unit) + 0.5)[:, None]
+        shaded = 1 + rng.uniform(0, 0.12) - rng.uniform(0.0, 0.22) * upper
+        self.mix(self.chart.lips * weight, color * (streaks * shaded)[..., None])
         # the shade where the lips meet, which one sees as a dark line on a closed mouth
-        thickness = max(round(rng.uniform(1, 8) * self.size / 512), 1)
-        shade = self.soft_lines([self.chart.landmarks[60:68]], thickness, 1.2, closed=True)
-        self.scale(shade * rng.uniform(0.2, 0.95), [0.3, 0.26, 0.36])
+        line = _smooth(inner - np.array([0, self.parting]), 16)
+        shade = self.soft_lines([line], max(round(rng.uniform(1, 3.5) * unit), 1), 1.1)
+        self.scale(shade * rng.uniform(0.5, 1), [0.3, 0.26, 0.36])
 
     def around_eyes(self) -> None:
         """Paint the shade around the eyes, make-up, and the lashes along the rims of the lids."""
@@ -239,22 +245,32 @@ class _Canvas:
         hollow = np.zeros_like(self.x)
         for iris in chart.irises:
             away = np.sqrt(((self.x - iris[0]) * 0.75) ** 2 + ((self.y - iris[1]) * 1.15) ** 2)
-            hollow += smoothstep((1.9 - away) / 1.0) * (self.z > 5)
+            # deeper above the eye, where light from above does not reach
+            over = 0.25 + 0.75 * smoothstep((self.y - iris[1] + 0.4) / 0.8)
+            hollow += smoothstep((1.9 - away) / 1.0) * over * (self.z > 5)
         self.scale(hollow * rng.uniform(0, 1), [0.68, 0.66, 0.72])
         bags = sum(np.exp(-(((self.x - i[0]) / 1.3) ** 2) - ((self.y - i[1] + 1.35) / 0.6) ** 2) for i in chart.irises)
-        self.scale(np.asarray(bags, np.float32) * rng.uniform(0, 1), [0.86, 0.78, 0.8])
+        self.scale(np.asarray(bags, np.float32) * rng.uniform(0, 0.6), [0.86, 0.78, 0.8])
         lids = sum(np.exp(-(((self.x - i[0]) / 1.5) ** 2) - ((self.y - i[1] - 1.0) / 0.6) ** 2) for i in chart.irises)
         if self.female and rng.random() < 0.4:
             shadow = rng.uniform(20, 170, 3) * np.clip(self.skin.max() / 200, 0.5, 1)
             self.mix(np.asarray(lids, np.float32) * rng.uniform(0.2, 0.8), shadow)
         ball = chart.eyes.astype(np.uint8)
-        thick = rng.uniform(1.4, 3.8) if not self.female else rng.uniform(2.2, 6)
+        thick = rng.uniform(2.0, 5.0) if not self.female else rng.uniform(2.8, 6.5)
         distance = cv2.distanceTransform(1 - ball, cv2.DIST_L2, 5) / np.float32(unit)
         above = self.y > np.where(self.x < 0, chart.irises[0, 1], chart.irises[-1, 1]) - 0.1
-        reach = np.where(above, thick, 0.55 * thick).astype(np.float32)
+        reach = np.where(above, thick, 0.35 * thick).astype(np.float32)
         near = self.z > 4
         lashes = np.clip((reach - distance) / 1.2 + 0.3 * self.noise(0), 0, 1) * near * (distance < 2 * reach)
-        self.mix(lashes * rng.uniform(0.5, 0.95) * np.where(above, 1, 0.6), 0.3 * self.hair + 0.12 * self.skin)
+        dark = 0.25 * self.hair + 0.08 * self.skin
+        self.mix(lashes * np.where(above, rng.uniform(0.65, 1.0), rng.uniform(0.1, 0.5)), dark)
+        # lashes beyond the outer corners
+        near_end, end = rng.uniform((3, 7), (6, 12))
+        tails = [
+            chart.landmarks[eye] + unit * np.array([(0, -2.5), (side * near_end, -1.5), (side * end, 1)])
+            for eye, side in ((36, -1), (45, 1))
+        ]
+        self.mix(self.soft_lines(tails, max(round(rng.uniform(1.5, 4) * unit), 1), 1.0) * rng.uniform(0.4, 1), dark)
         # the moist rim of the lower lid
         self.mix((distance < 1.2) * ~above * near * np.float32(rng.uniform(0, 0.6)), self.skin * (0.8, 0.78, 1.0))
         # the fold of the upper lid
@@ -351,7 +367,7 @@ class _Canvas:
 
     def hollows(self) -> None:
         """Darken nostrils and folds."""
-        self.scale(self.chart.hidden * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
+        self.scale(self.chart.hidden * (1 - 0.6 * self.chart.lips) * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
     def nostrils(self) -> None:
         """Paint the nostrils as one sees them from the front: above the landmarks below the nose.
@@ -361,7 +377,7 @@ class _Canvas:
         rng, chart = self.rng, self.chart
         columns, rows = np.rint(chart.landmarks[[31, 32]]).astype(int).T
         base = chart.position[rows, columns].mean(axis=0)
-        x = np.abs(self.x) - abs(base[0]) - rng.uniform(-0.08, 0.08)
+        x = np.abs(self.x) - abs(base[0]) - rng.uniform(-0.2, 0.0)
         y = self.y - base[1] - rng.uniform(0.14, 0.32) + rng.uniform(0.1, 0.45) * x
         away = np.hypot(x / rng.uniform(0.28, 0.45), y / rng.uniform(0.12, 0.24))
         self.scale(smoothstep((1.4 - away) / 0.8) * (self.z > base[2] - 1) * rng.uniform(0.4, 1), [0.3, 0.28, 0.36])
@@ -369,33 +385,36 @@ class _Canvas:
     def eyeballs(self) -> None:
         """Paint sclera, iris, pupil and a highlight."""
         rng, chart = self.rng, self.chart
-        white = np.minimum(np.array([205.0, 212, 218]) * rng.uniform(0.75, 1.1), 1.1 * self.skin.max() + 45)
+        white = np.minimum(np.array([205.0, 212, 218]) * rng.uniform(0.55, 1.02), self.skin.max() + 25)
         iris = _IRIS[rng.choice(len(_IRIS), p=_IRIS_ODDS)] * np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, 3))
         if self.skin.mean() < 120:
             iris = _IRIS[0] * rng.uniform(0.6, 1.3)
         pupil = _PUPIL_RADIUS * rng.uniform(0.75, 1.5)
         spark = rng.uniform(-0.3, 0.3), rng.uniform(0.05, 0.35)
+        # shade of the outer half, and of both ends; how far the iris is above the middle, and the rim of the lower lid
+        outer, inner = rng.uniform(0.1, 0.45), rng.uniform(0.1, 0.25)
+        raised, rim = rng.normal(0.04, 0.04), rng.uniform(0.0, 0.12)
         for centre in chart.irises:
             own = chart.eyes & (np.sign(self.x) == np.sign(centre[0]))
             part = slice(*_span(own, 1)), slice(*_span(own, 0))
             own = own[part]
             dx, dy = self.x[part] - centre[0], self.y[part] - centre[1]
-            off = np.hypot(dx, dy)
-            angle = np.arctan2(dy, dx)
-            self.mix(
-                own * np.float32(1),
-                white * (1 - 0.25 * smoothstep((np.abs(dx) - 0.7) / 0.8))[..., None] * (1, 1, 1.02),
-                part,
-            )
+            off = np.hypot(dx, dy - raised)
+            angle = np.arctan2(dy - raised, dx)
+            shade = outer * smoothstep((np.sign(centre[0]) * dx - 0.3) / 0.8)
+            shade += inner * smoothstep((np.abs(dx) - 0.7) / 0.8)
+            self.mix(own * np.float32(1), white * (1 - shade)[..., None] * (1, 1, 1.02), part)
             fibres = 1 + 0.18 * np.sin(23 * angle + 5 * off) + 0.2 * smoothstep((off - 0.3) / 0.3) * np.sin(11 * angle)
             ring = 1 - 0.55 * smoothstep((off - 0.5) / 0.12)
             self.mix(own * smoothstep((_IRIS_RADIUS - off) / 0.1), iris * (fibres * ring)[..., None], part)
             self.mix(own * smoothstep((pupil - off) / 0.06), _PUPIL, part)
             if rng.random() < 0.85:
-                light = smoothstep((0.16 - np.hypot(dx - spark[0], dy - spark[1])) / 0.08)
+                light = smoothstep((0.16 - np.hypot(dx - spark[0], dy - raised - spark[1])) / 0.08)
                 self.mix(own * light * rng.uniform(0.5, 1), np.array([235.0, 238, 240]), part)
-            lid = own * smoothstep((dy - 0.15) / 0.5) * rng.uniform(0.2, 0.9)
+            lid = own * smoothstep((dy + 0.05) / 0.5) * rng.uniform(0.4, 1)
             self.mix(lid, 0.45 * self.color[part], part)
+            # the rim of the lower lid, which is in front of the eyeball
+            self.mix(own * smoothstep((rim - 0.36 - dy) / 0.08), self.skin * (0.86, 0.84, 0.95), part)
 
     def inner_mouth(self) -> None:
         """Paint the inside of the mouth: dark, with teeth and a tongue."""

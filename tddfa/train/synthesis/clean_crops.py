@@ -16,6 +16,7 @@ from tddfa.synthetic.studio import any_lighting, photograph
 from tddfa.synthetic.surroundings import any_wall, hold
 from tddfa.synthetic.wear import any_wear, teeth
 from tddfa.train.data.samples import STORED_SIZE, Sample, centred
+from tddfa.train.synthesis.average import mean_shape
 from tddfa.train.synthesis.expressions import any_expression
 
 Image = NDArray[np.uint8]
@@ -24,13 +25,17 @@ Image = NDArray[np.uint8]
 _VIEWS = 4
 _TEXTURE_SIZE = 384
 # Standard deviation of the shape coefficients, which are 1 over people: from average to unusual faces.
-_SPREAD = (0.6, 1.4)
-# Width of the mouth at rest over the distance of the outer eye corners: between the 0.64 of the face model's mean and
-# what is measured on people, 0.57 and 0.55 in the two groups of doi:10.1186/s40902-019-0191-7 (table 9).
-_MOUTH_WIDTH = 0.59
+_SPREAD = (0.7, 1.6)
+# Height of heads over that of the model's, mean and standard deviation. On photos, networks that are trained on labels
+# of people predict 1.015.
+_TALL = (1.025, 0.02)
 _MAX_YAW, _MAX_PITCH, _MAX_ROLL = 100.0, 70.0, 60.0
 _HELD = 0.1  # fraction of crops with a hand or an object in front
 _EMPTY = 0.06  # fraction of crops without a face
+# How often lips that are less than so far apart, cm, are brought together, and how far they stay apart. On photos of
+# closed mouths, the labels of both lips are at one place.
+_CLOSED, _NEARLY_CLOSED, _LEFT_OPEN = 0.85, 0.35, 0.02
+_STEP = 0.1  # of mouthClose, from which its effect on these lips is measured
 _OPEN_MOUTH = 0.25  # cm between the inner lips from which on teeth may be seen
 _VALIDATION = 0.03  # fraction of heads that are kept for validation
 
@@ -55,12 +60,16 @@ def clean_samples(count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
             spread = float(rng.uniform(*_SPREAD))
             head = painted_head(model, int(rng.integers(2**31)), size=_TEXTURE_SIZE, spread=spread, mean=mean)
             kept = bool(rng.random() < _VALIDATION)
+            tall = float(rng.normal(*_TALL))
         if rng.random() < _EMPTY:
             yield Sample(_camera_defects(_without_face(head, rng), rng), "clean", face=False, validation=kept)
             continue
         expression = any_expression(model.expression_names, rng)
+        if rng.random() < _CLOSED:
+            expression = _lips_together(head, expression, float(abs(rng.normal(0, _LEFT_OPEN))))
         yaw, pitch, roll = _pose(rng)
-        camera = Camera(centred(Camera.from_pose(yaw, pitch, roll), model, head.shape, expression))
+        upright = Camera.from_pose(yaw, pitch, roll).matrix * (1, tall, 1, 1)
+        camera = Camera(centred(Camera(upright), model, head.shape, expression))
         image = _portrait(head, (yaw, pitch, roll), camera, expression, rng)
         if rng.random() < _HELD:
             hold(image, head.skin, rng)
@@ -69,27 +78,20 @@ def clean_samples(count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
         yield Sample(image, "clean", camera.matrix, head.shape, expression, validation=kept, person=person)
 
 
-def mean_shape(model: FaceModel) -> NDArray[np.float32]:
-    """Shape coefficients (s,) of an average person: the mouth is narrower than that of the model's mean.
+def _lips_together(head: Head, expression: NDArray[np.float32], left_open: float) -> NDArray[np.float32]:
+    """Close a mouth that is nearly closed; `mouthClose` of other heads would leave a gap, or let the lips cross."""
+    model = head.model
 
-    Least squares on the landmarks, with a small weight on the coefficients: the rest of the face stays nearly as it is.
+    def gap(weights: NDArray[np.float32]) -> float:
+        landmarks = model.landmarks(head.shape, weights)
+        return float((landmarks[61:64, 1] - landmarks[[67, 66, 65], 1]).mean()) / head.bust.scale
 
-    Examples
-    --------
-    >>> from tddfa.train.synthesis.clean_crops import mean_shape
-    >>> mean_shape(aligner.face_model).shape
-    (40,)
-    """
-    still = np.zeros(model.expression_count, np.float32)
-    mean = model.landmarks(np.zeros(model.shape_count, np.float32), still)
-    basis = np.stack([model.landmarks(unit, still) - mean for unit in np.eye(model.shape_count, dtype=np.float32)])
-    wanted = np.zeros_like(mean)
-    width, eyes = mean[54, 0] - mean[48, 0], np.linalg.norm(mean[45] - mean[36])
-    wanted[48:, 0] = (_MOUTH_WIDTH * eyes / width - 1) * mean[48:, 0]
-    rows = basis.reshape(model.shape_count, -1)
-    products = rows @ rows.T
-    weight = 0.01 * np.trace(products) / model.shape_count
-    return np.linalg.solve(products + weight * np.eye(model.shape_count), rows @ wanted.ravel()).astype(np.float32)
+    before = gap(expression)
+    if before > _NEARLY_CLOSED:
+        return expression
+    close = np.array([name == "mouthClose" for name in model.expression_names], np.float32)
+    slope = (before - gap(expression + _STEP * close)) / _STEP
+    return np.asarray(np.clip(expression + (before - left_open) / slope * close, 0, 1), np.float32)
 
 
 def _portrait(
