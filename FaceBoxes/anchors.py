@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 # a network's file tells its anchors: more of them than any network has would take all memory
 _MAX_STRIDE, _MAX_SIZE, _MAX_DENSITY = 4096, 100_000, 16
+_MAX_PER_PX = 0.25
 METADATA_KEY = "anchors"
 """Key of an ONNX file's metadata that holds `Anchors.to_json`."""
 
@@ -69,6 +70,9 @@ class Anchors:
                     raise ValueError(f"Anchors: expected a density of 1..{_MAX_DENSITY}, got {density}")
         if not any(sizes for _, sizes in self.maps):
             raise ValueError("Anchors: expected one size or more, got none")
+        per_px = sum(density**2 / stride**2 for stride, sizes in self.maps for _, density in sizes)
+        if per_px > _MAX_PER_PX:
+            raise ValueError(f"Anchors: expected at most {_MAX_PER_PX} prior boxes per px of the image, got {per_px:g}")
         if not 1 <= self.multiple <= _MAX_STRIDE:
             raise ValueError(f"Anchors: expected a multiple of 1..{_MAX_STRIDE} px, got {self.multiple}")
 

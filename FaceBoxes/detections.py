@@ -62,6 +62,8 @@ class Detections:
         """Check the shapes of the arrays."""
         xyxy = np.ascontiguousarray(self.xyxy, dtype=np.float32)
         scores = np.ascontiguousarray(self.scores, dtype=np.float32)
+        if xyxy.shape == (0,):  # [] is a list of no boxes
+            xyxy = xyxy.reshape(0, 4)
         if xyxy.ndim != 2 or xyxy.shape[1] != 4:
             raise ValueError(f"Detections.xyxy: expected shape (n, 4), got {xyxy.shape}")
         if scores.shape != (len(xyxy),):
@@ -72,6 +74,8 @@ class Detections:
             value = getattr(self, name)
             if value is not None:
                 array = np.ascontiguousarray(value, dtype=np.float32)
+                if array.shape == (0,):
+                    array = array.reshape(0, *shape)
                 if array.shape != (len(xyxy), *shape):
                     raise ValueError(f"Detections.{name}: expected shape {(len(xyxy), *shape)}, got {array.shape}")
                 object.__setattr__(self, name, array)

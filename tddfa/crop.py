@@ -172,7 +172,8 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0)
     Roi(left=5.0, top=15.0, side=50.0, angle=0.0)
     """
     points = np.asarray(landmarks)
-    points = checked("landmarks", points, (None, points.shape[-1] if points.ndim == 2 else 2), np.float64)[:, :2]
+    columns = 3 if points.ndim == 2 and points.shape[1] == 3 else 2
+    points = checked("landmarks", points, (None, columns), np.float64)[:, :2]
     if not len(points):
         raise ValueError("landmarks: expected one point at least, got none")
     return Roi(*squares_around(points[None], rule, np.array([float(angle)]))[0].tolist())

@@ -47,6 +47,11 @@ def checked(
     ):
         wanted = ", ".join("n" if want is None else str(want) for want in shape)
         raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
+    wanted = np.dtype(dtype)
+    if wanted.kind in "iu" and array.dtype != wanted and array.dtype.kind in "iu" and array.size:
+        limits, low, high = np.iinfo(wanted), int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            raise ValueError(f"{name}: expected numbers from {limits.min} to {limits.max}, got {low} to {high}")
     with np.errstate(over="ignore"):  # a value that does not fit becomes infinite, which is checked below
         array = np.ascontiguousarray(array, dtype=dtype)
     if finite and array.dtype.kind == "f" and not np.isfinite(array).all():

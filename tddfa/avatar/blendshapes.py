@@ -24,8 +24,9 @@ _QUANTILE = 0.25
 _MAX_REST = 0.5
 # Least range of a shape that is left above the resting face of a photo.
 _MIN_SPAN = 0.05
-# Tracks whose resting faces are remembered.
-_MAX_TRACKS = 64
+# Tracks whose resting faces are remembered: more than a detector finds faces in a frame, or each would be forgotten
+# before its next frame.
+_MAX_TRACKS = 1024
 
 
 class RestingFace:

@@ -21,6 +21,7 @@ ANIMATION = "tddfa"
 
 # a head bone: Head, mixamorig:Head, J_Bip_C_Head, head.x; not HeadTop_End
 _HEAD = re.compile(r"(^|[^a-z])head([^a-z]x)?$", re.IGNORECASE)
+_MAX_TARGETS = 8192  # of all faces: an animation has a number for each in each of its frames
 _MAX_QUATERNION = 2.0  # of the numbers of a unit quaternion, with much tolerance
 _SIDES = {"Left": "l", "Right": "r"}
 
@@ -69,7 +70,7 @@ def _fitting() -> Iterator[None]:
     """Raise `ValueError` about a tree of glTF with something else in the place of a node, a mesh or a name."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.LinAlgError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, np.linalg.LinAlgError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"a damaged .glb: its nodes and meshes do not fit: {reason}") from error
 
@@ -99,27 +100,41 @@ class Avatar:
 
     def __init__(self, data: bytes, names: Sequence[str]) -> None:
         self._gltf = Gltf.decode(data)
-        with _fitting():
-            self._find(names)
-
-    def _find(self, names: Sequence[str]) -> None:
-        """Find the faces, what drives them, and the head."""
-        shapes = shape_of_key(names)
         # node -> for each of its morph targets the index of Apple's shape, or None
         self._faces: dict[int, list[int | None]] = {}
-        meshes = self._gltf.tree.get("meshes", [])
-        for index, node in enumerate(self._nodes):
-            if "mesh" in node:
-                found = [shapes.get(_key(name)) for name in _target_names(meshes[node["mesh"]])]
-                if any(shape is not None for shape in found):
-                    self._faces[index] = found
+        with _fitting():
+            named = self._find_faces(names)
+        targets = sum(len(found) for found in self._faces.values())
+        if targets > _MAX_TARGETS:
+            raise ValueError(f"expected at most {_MAX_TARGETS} morph targets of all faces, got {targets}")
         if not self._faces:
-            named = sorted({name for mesh in meshes for name in _target_names(mesh)})
             got = f"got {', '.join(named[:5])}{', …' if len(named) > 5 else ''}" if named else "got none with names"
             raise ValueError(f"expected morph targets with ARKit's names in extras.targetNames, {got}")
         self.driven = {names[shape] for found in self._faces.values() for shape in found if shape is not None}
-        self._head = self._head_node()
-        self.head = None if self._head is None else str(self._nodes[self._head].get("name", f"node {self._head}"))
+        with _fitting():
+            self._head = self._head_node()
+            self.head = None if self._head is None else str(self._nodes[self._head].get("name", f"node {self._head}"))
+            if self._head is not None:
+                self._head_rotations(np.eye(3)[None])  # what is damaged is found before the work
+            for index, found in self._faces.items():
+                self._weights(index, len(found))
+
+    def _find_faces(self, names: Sequence[str]) -> list[str]:
+        """Find the nodes with faces, and what drives them; return the names of all morph targets."""
+        shapes = shape_of_key(names)
+        named = [_target_names(mesh) for mesh in self._gltf.tree.get("meshes", [])]
+        found = [[shapes.get(_key(name)) for name in own] for own in named]  # once for all nodes that share a mesh
+        is_face = [any(shape is not None for shape in own) for own in found]
+        for index, node in enumerate(self._nodes):
+            if "mesh" in node and is_face[node["mesh"]]:
+                self._faces[index] = found[node["mesh"]]
+        return sorted({name for own in named for name in own})
+
+    def _weights(self, index: int, count: int) -> NDArray[np.float32]:
+        """Weights (count,) of the morph targets of a node without the motion."""
+        node = self._nodes[index]
+        default = node.get("weights") or self._gltf.tree["meshes"][node["mesh"]].get("weights") or [0.0] * count
+        return checked("weights", default, (count,))
 
     @property
     def _nodes(self) -> list[dict[str, Any]]:
@@ -197,9 +212,7 @@ class Avatar:
             channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
 
         for index, found in self._faces.items():
-            node = self._nodes[index]
-            default = node.get("weights") or gltf.tree["meshes"][node["mesh"]].get("weights") or [0.0] * len(found)
-            weights = np.tile(checked("weights", default, (len(found),)), (len(motion.times), 1))
+            weights = np.tile(self._weights(index, len(found)), (len(motion.times), 1))
             for target, shape in enumerate(found):
                 if shape is not None:
                     weights[:, target] = motion.weights[:, shape]

@@ -24,6 +24,7 @@ VERTICES, INDICES = 34962, 34963
 _COMPONENTS = {"i1": 5120, "u1": 5121, "i2": 5122, "u2": 5123, "u4": 5125, "f4": 5126}
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _MAGIC, _VERSION = b"glTF", 2
+_MAX_JSON_BYTES = 16 << 20  # in memory, a tree may take 25 times as much
 
 
 class Gltf:
@@ -69,8 +70,14 @@ class Gltf:
                 chunks.append((kind, data[at + 8 : at + 8 + size]))
                 at += 8 + size
             whole = magic == _MAGIC and version == _VERSION and at == length <= len(data)
-            tree = parse_json(chunks[0][1].decode()) if whole and chunks[0][0] == b"JSON" else None
-        except (struct.error, ValueError, IndexError):
+            text = chunks[0][1] if whole and chunks[0][0] == b"JSON" else b""
+        except (struct.error, IndexError):
+            text = b""
+        if len(text) > _MAX_JSON_BYTES:
+            raise ValueError(f"expected at most {_MAX_JSON_BYTES >> 20} MiB of JSON, got {len(text) >> 20} MiB")
+        try:
+            tree = parse_json(text.decode())
+        except ValueError:
             tree = None
         if not isinstance(tree, dict):
             raise ValueError("not a whole binary glTF file (.glb), version 2")

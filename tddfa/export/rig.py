@@ -55,6 +55,9 @@ class MorphTargets:
 
     def __init__(self, names: Sequence[str], offsets: NDArray[np.floating]) -> None:
         self.names = tuple(names)
+        furthest = float(np.abs(offsets).max(initial=0))
+        if not furthest * _STEPS <= np.iinfo(np.int16).max:
+            raise ValueError(f"offsets: expected displacements of at most 1 m, got {furthest:g}")
         kind = np.uint16 if offsets.shape[1] <= 1 << 16 else np.uint32
         steps = np.rint(offsets * _STEPS).astype(np.int16)
         steps[np.linalg.norm(offsets, axis=-1) < _LEAST_MOVE] = 0

@@ -1,4 +1,4 @@
-"""JVCR: 68 landmarks in 3D by joint voxel and coordinate regression (Zhang et al., AAAI 2019), without a face model.
+"""JVCR: 68 landmarks in 3D by joint voxel and coordinate regression (Zhang et al., ICPR 2018), without a face model.
 
 A network predicts compact volumes of voxels from a crop, then points from the last volume. Running needs ONNX Runtime
 alone; `tddfa.train.jvcr` trains it.

@@ -94,7 +94,8 @@ class JvcrRegressor:
             If the network has no such outputs.
         """
         outputs = self.network(crops)
-        names = sorted(name for name in outputs if name.startswith("volume_"))
+        numbers = {name: name.removeprefix("volume_") for name in outputs if name.startswith("volume_")}
+        names = sorted(numbers, key=lambda name: (len(numbers[name]), numbers[name]))  # 10 comes after 9
         if not names:
             raise ValueError(f"network: expected outputs volume_1, …, got {', '.join(outputs)}")
         return [np.asarray(outputs[name]) for name in names], self._output(outputs, len(crops))
@@ -105,4 +106,6 @@ class JvcrRegressor:
         points = np.asarray(outputs["points"])
         if points.shape != (count, POINT_COUNT, 3):
             raise ValueError(f"network: points: expected shape {(count, POINT_COUNT, 3)}, got {points.shape}")
+        if not np.isfinite(points).all():
+            raise ValueError("network: points: expected finite numbers, got NaN or infinity")
         return points[:, :COUNT]

@@ -25,6 +25,7 @@ OFFSET_PREFIX = "landmark_offset_"
 
 _INNER_MOUTH = 3
 _MAX_NUMBER = 1e9
+_MAX_BASES = 1 << 22  # offsets of points that the vertices of a small file could make
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +183,11 @@ class FaceModel:
         ):
             if index.size and (index.min() < 0 or index.max() >= n):
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
+        points = 68 + sum(len(points.triangles) for points in self.point_sets.values())
+        if len(self.basis) * points > _MAX_BASES:
+            raise ValueError(
+                f"FaceModel: expected at most {_MAX_BASES} offsets of points, got {len(self.basis)} of each of {points}"
+            )
         offsets = {self.convention: np.zeros((68, 3), dtype=np.float32)} | self.landmark_offsets
         offsets = {
             name: checked(f"FaceModel.landmark_offsets[{name!r}]", value, (68, 3)) for name, value in offsets.items()
@@ -437,8 +443,11 @@ class FaceModel:
 
 def _at(values: NDArray[np.float32], points: PointSet) -> NDArray[np.float32]:
     """Values (..., n, 3) of the vertices, at points (..., k, 3)."""
-    corners = values[..., points.triangles, :]
-    return np.asarray((corners * points.weights[..., None]).sum(axis=-2), dtype=np.float32)
+    # corner by corner: all three together take three times the memory
+    first, second, third = (
+        values[..., points.triangles[:, corner], :] * points.weights[:, corner, None] for corner in range(3)
+    )
+    return np.asarray(first + second + third, dtype=np.float32)
 
 
 def _names(arrays: dict[str, NDArray[Any]], name: str) -> tuple[str, ...]:

@@ -159,7 +159,12 @@ def _least_squares(
     mirrored[..., 0] *= -1
     own = basis[:, at].reshape(len(basis), -1).astype(np.float64)
     # a basis is far from singular, so the normal equations are accurate enough, and take a tenth of the time
-    return np.asarray(np.linalg.solve(own @ own.T, own @ mirrored.reshape(len(basis), -1).T))
+    products, crossed = own @ own.T, own @ mirrored.reshape(len(basis), -1).T
+    try:
+        return np.asarray(np.linalg.solve(products, crossed))
+    except np.linalg.LinAlgError:  # offsets that are zero, or depend on each other: their coefficients stay
+        least = 1e-9 * max(float(np.trace(products)), 1e-30) * np.eye(len(basis))
+        return np.asarray(np.linalg.solve(products + least, crossed + least))
 
 
 def _involution(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -32,6 +32,10 @@ def save_depth(outputs: Prepared, path: Path) -> None:
         write_atomic(path, buffer.getvalue())
         return
     steps = (depth - np.nanmin(depth)) * DEPTH_STEPS_PER_PX + 1 if np.isfinite(depth).any() else depth
+    most = np.nanmax(steps, initial=0)
+    if most > 65535:
+        deep, limit = most / DEPTH_STEPS_PER_PX, 65535 // DEPTH_STEPS_PER_PX
+        raise ValueError(f"{path}: expected a depth of at most {limit} px, got {deep:.0f}; --raw npy holds any")
     levels = np.where(np.isfinite(depth), np.clip(np.rint(steps), 1, 65535), 0).astype(np.uint16)
     image_io.write(path, levels)
 

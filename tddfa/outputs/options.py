@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tddfa.draw import Style
 from tddfa.geometry.intrinsics import Intrinsics
+
+_WORDS = {
+    "background": Literal["image", "black"],
+    "style": Style,
+    "pose_style": Literal["box", "axes"],
+    "raw_depth": Literal["png", "npy"],
+    "space": Literal["image", "head"],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +75,10 @@ class Options:
     space: Literal["image", "head"] | None = None
     kind_in_mesh_names: bool = False
     intrinsics: Intrinsics | None = None
+
+    def __post_init__(self) -> None:
+        """Check the words."""
+        for name, kind in _WORDS.items():
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known and not (value is None and name in ("raw_depth", "space")):
+                raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}")

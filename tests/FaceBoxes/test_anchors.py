@@ -104,3 +104,9 @@ def test_decoded_rotations_are_orthonormal_and_finite(rng):
     first = numbers[:40, :3] / np.linalg.norm(numbers[:40, :3], axis=1, keepdims=True)
     np.testing.assert_allclose(rotations[:40, :, 0], first, atol=1e-5)
     assert decode_rotations(np.zeros((0, 6), np.float32)).shape == (0, 3, 3)
+
+
+@pytest.mark.parametrize("layout", ["[[1,[[16,1]]]]", "[[4,[[16,2],[16,2]]]]", "[[32,[[32,16],[32,16]]]]"])
+def test_more_priors_than_pixels_are_refused(layout):
+    with pytest.raises(ValueError, match="prior boxes per px of the image"):
+        Anchors.from_metadata({"anchors": layout})

@@ -82,3 +82,8 @@ def test_faces_with_numbers_that_are_none_are_left_out():
     whole = Detections(boxes[:1], [0.9], points[:1])
     assert whole.finite() is whole
     assert len(Detections(np.zeros((0, 4)), [], np.zeros((0, 5, 2))).finite()) == 0
+
+
+def test_empty_lists_are_no_faces():
+    none = Detections(xyxy=[], scores=[], points=[], rotations=[])
+    assert (len(none), none.xyxy.shape, none.points.shape, none.rotations.shape) == (0, (0, 4), (0, 5, 2), (0, 3, 3))

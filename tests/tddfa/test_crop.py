@@ -315,3 +315,9 @@ class TestDetections:
         assert roi_from_detection(box, None, RULE).angle == 0
         rounded = replace(RULE, rounded=True)
         assert roi_from_detection(box, points, rounded) == roi_from_box(box, rounded)
+
+
+@pytest.mark.parametrize("columns", [0, 1, 4])
+def test_landmarks_need_x_and_y(columns):
+    with pytest.raises(ValueError, match=r"landmarks: expected shape \(n, 2\)"):
+        roi_from_landmarks(np.zeros((68, columns)), RULE)

@@ -66,7 +66,11 @@ def run(options: argparse.Namespace) -> int:
     if not tracks:
         raise ValueError(f"{options.video}: expected a video with a face, got one without; no file was written")
     longest = max(tracks.values(), key=lambda keyframes: len(keyframes.times))
-    write_atomic(options.out, avatar.animated(longest.motion()))
+    try:
+        animated = avatar.animated(longest.motion())
+    except ValueError as error:
+        raise ValueError(f"{options.model}: {error}") from error
+    write_atomic(options.out, animated)
     others = f", the longest of {len(tracks)} tracks" if len(tracks) > 1 else ""
     print_line(f"{options.video}: {len(longest.times)} frames with the face{others}")
     turned = f"{avatar.head} turns with the head" if avatar.head else "no head bone: the head does not turn"

@@ -55,3 +55,10 @@ def test_images():
     ):
         with pytest.raises(error, match="image: expected"):
             checked_image("image", wrong)
+
+
+@pytest.mark.parametrize(("value", "kind"), [([0, 2**32 + 2], np.int32), ([256], np.uint8), ([-1], np.uint8)])
+def test_whole_numbers_do_not_wrap(value, kind):
+    with pytest.raises(ValueError, match=r"a: expected numbers from -?\d+ to \d+, got"):
+        checked("a", np.array(value, np.int64), (None,), kind)
+    assert checked("a", np.array([7], np.int64), (None,), kind).dtype == kind

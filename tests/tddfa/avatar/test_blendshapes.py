@@ -96,3 +96,14 @@ def test_a_rendered_blink_of_four_frames_is_not_smoothed_away(aligner, decoder, 
     assert abs(int(smooth.argmax()) - int(raw.argmax())) <= 1
     # open before, and again two frames after
     assert max(smooth[:8].max(), smooth[14:].max()) < 0.25 * smooth.max()
+
+
+def test_a_crowd_does_not_forget_its_resting_faces(decoder, face_with):
+    blendshapes = Blendshapes(decoder)
+    resting, talking = face_with(), face_with(jawOpen=0.45)
+    jaw = blendshapes.names.index("jawOpen")
+    for _ in range(3):
+        for track in range(750):  # as many as a detector finds in a frame
+            blendshapes.weights(replace(resting, track_id=track))
+    weights = [blendshapes.weights(replace(talking, track_id=track))[jaw] for track in range(0, 750, 50)]
+    assert min(weights) > 0.4

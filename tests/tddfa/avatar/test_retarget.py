@@ -197,3 +197,27 @@ def test_json_that_is_nested_deeply():
     text = b"[" * 200_000
     with pytest.raises(ValueError, match="not a whole binary glTF file"):
         Gltf.decode(struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text)
+
+
+def test_a_mesh_that_many_nodes_share_takes_no_memory_for_each(motion):
+    many = [{"mesh": 0} for _ in range(2000)]
+    with pytest.raises(ValueError, match="expected at most 8192 morph targets of all faces, got 14000"):
+        Avatar(made(nodes=many), ARKIT_NAMES)
+    few = Avatar(made(nodes=many[:20]), ARKIT_NAMES)
+    assert len(Gltf.decode(few.animated(motion)).tree["animations"][0]["channels"]) == 20
+
+
+def test_much_json_is_refused_before_it_is_read():
+    text = b'{"a":[' + b"[]," * (6 << 20) + b"[]]}"
+    data = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text
+    with pytest.raises(ValueError, match="expected at most 16 MiB of JSON, got 18 MiB"):
+        Gltf.decode(data)
+
+
+@pytest.mark.parametrize(
+    "node", [{"name": "Head", "rotation": []}, {"name": "avatar", "mesh": 0, "weights": [0.0, 1.0]}]
+)
+def test_what_is_damaged_is_told_before_the_video(node):
+    nodes = [{"name": "avatar", "mesh": 0}, node] if "mesh" not in node else [node]
+    with pytest.raises(ValueError, match=r"a damaged \.glb: its nodes and meshes do not fit"):
+        Avatar(made(nodes=nodes), ARKIT_NAMES)

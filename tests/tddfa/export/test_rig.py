@@ -168,3 +168,9 @@ class TestFile:
     def test_what_is_no_glb(self, data):
         with pytest.raises(ValueError, match="not a whole binary glTF file"):
             Gltf.decode(data)
+
+
+def test_displacements_that_do_not_fit_are_refused():
+    assert MorphTargets(["a"], np.full((1, 3, 3), 0.99)).displacement(np.ones(1, np.float32)).max() > 0.98
+    with pytest.raises(ValueError, match=r"expected displacements of at most 1 m, got 1\.5"):
+        MorphTargets(["a"], np.full((1, 3, 3), 1.5))

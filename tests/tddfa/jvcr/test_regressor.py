@@ -171,3 +171,22 @@ def test_landmarks_as_csv(points_aligner, image, tmp_path):
 def test_another_network_is_refused(open_model, outputs, message):
     with pytest.raises(ValueError, match=message):
         JvcrRegressor(lambda _: outputs, open_model)(np.zeros((1, 128, 128, 3), np.uint8))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_points_that_are_no_numbers_are_an_error(aligner, value):
+    network = Network(aligner.face_model)
+    network.points = np.full_like(network.points, value)
+    with pytest.raises(ValueError, match="points: expected finite numbers"):
+        JvcrRegressor(network, aligner.face_model).points(np.zeros((1, 128, 128, 3), np.uint8))
+
+
+def test_the_last_volume_is_that_of_the_highest_number(aligner):
+    class Stacks(Network):
+        def __call__(self, crops):
+            outputs = super().__call__(crops)
+            volume = outputs.pop("volume_2")
+            return {**outputs, **{f"volume_{k}": volume * k for k in range(1, 13)}}
+
+    volumes, _ = JvcrRegressor(Stacks(aligner.face_model), aligner.face_model).volumes(np.zeros((1, 128, 128, 3), np.uint8))
+    assert [float(volume.max()) for volume in volumes] == list(range(1, 13))

@@ -280,3 +280,9 @@ class TestLoading:
         path.write_bytes(data)
         with pytest.raises(ValueError, match=r"face\.npz: not a face model"):
             FaceModel.load(path)
+
+
+def test_a_small_file_with_many_offsets_is_refused(tmp_path):
+    offsets = np.zeros((70_000, 6, 3), np.float16)
+    with pytest.raises(ValueError, match=r"expected at most 4194304 offsets of points, got 7\d+ of each of 68"):
+        FaceModel.load(saved(tmp_path, six_vertices(shape_basis=offsets)))

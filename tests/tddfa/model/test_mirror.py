@@ -105,3 +105,18 @@ def test_unknown_landmarks_stay_unknown_on_the_other_side():
     turned = mirrored_landmarks(points, 160)
     assert np.flatnonzero(np.isnan(turned).any(axis=1)).tolist() == [45]
     assert (turned[0] == (159, 0)).all()
+
+
+def test_offsets_that_move_nothing_and_copies_of_others_keep_their_coefficients(face_model):
+    basis = face_model.basis.copy()
+    basis[3] = 0
+    basis[5] = basis[4]
+    changed = replace(face_model, basis=basis, mirror_shape=None, mirror_expression=None)
+    mirror = Mirror.of(changed)
+    shape = np.zeros((1, 40), np.float32)
+    shape[0, [0, 7]] = 1, -1
+    there, _ = mirror.coefficients(shape, np.zeros((1, 55), np.float32))
+    back, _ = mirror.coefficients(there, np.zeros((1, 55), np.float32))
+    assert np.isfinite(there).all()
+    vertices = changed.vertices(back[0], np.zeros(55, np.float32))
+    np.testing.assert_allclose(vertices, changed.vertices(shape[0], np.zeros(55, np.float32)), atol=0.05)

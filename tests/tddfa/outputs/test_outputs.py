@@ -400,3 +400,12 @@ class TestBoxes:
         empty = replace(outputs(), faces=[])
         assert empty.detections.points.shape == (0, 5, 2)
         np.testing.assert_array_equal(empty.draw("box"), two_people)
+
+
+@pytest.mark.parametrize(
+    "options", [{"raw_depth": "NPY"}, {"raw_depth": True}, {"space": "heads"}, {"style": "oil"}, {"background": None}]
+)
+def test_words_of_options_are_checked(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name}: expected '"):
+        Options(**options)
