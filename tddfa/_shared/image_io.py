@@ -31,7 +31,7 @@ SUFFIXES = (
 MAX_PIXELS = 178_000_000  # Pillow, which reads the header, refuses slightly larger images
 _MAX_BYTES = 1 << 30
 _MAX_DECODED_BYTES = 1 << 31  # of an image whose pixels have more than 8 bits
-_BYTES_PER_PIXEL = 6  # of the largest image that a caller allows: three channels of 16 bits
+_BYTES_PER_PIXEL = 8  # of the largest image that a caller allows: four channels of 16 bits
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):[/\\]+(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -125,7 +125,7 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
     """Decode the bytes of an image file; messages begin with `name`. See `read`.
 
     An image of more than `max_pixels` (default: `MAX_PIXELS`) raises `ImageSizeError` before a pixel is decoded.
-    With `max_pixels`, so does one of more than 6 bytes for each of them: of numbers of 64 bits, for instance.
+    With `max_pixels`, so does one of more than 8 bytes for each of them: of numbers of 64 bits, for instance.
     """
     limit = MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS)
     pages = tiff.pages(data)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tddfa._shared.files import output_path, write_atomic
+from tddfa._shared.files import output_path, sha256_of, write_atomic
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import progress
 from tddfa.cli._common import FAILED, Steps, add_model_options, folder, integer, load_aligner, print_line, print_lines
@@ -162,7 +162,7 @@ def _default_folder(options: argparse.Namespace, config: str, precision: str) ->
     if options.fit_mesh:
         variants.append("fit_mesh")
     if options.scan_weights is not None:
-        variants.append(f"scan_{options.scan_weights.stem}")
+        variants.append(f"scan_{sha256_of(options.scan_weights)[:8]}")  # all networks have one name
     if options.split != "report":
         variants.append(f"split_{options.split}")
     limit = [] if options.limit is None else [f"limit{options.limit}"]

@@ -176,11 +176,12 @@ def read_voc(label: Path, image: Path) -> BoxedImage:
                 raise ValueError(f"expected at most {_MAX_BOXES} objects")
             texts = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
             row = [float(text) for text in texts if text is not None]
-            if not _is_box(row):
-                expected = "a bndbox of xmin, ymin, xmax over xmin, ymax over ymin"
+            unused = (item.findtext("difficult") or "0").strip() == "1"
+            if not _is_box(row) and not (unused and len(row) == 4 and np.isfinite(row).all()):
+                expected = "a bndbox with xmin < xmax and ymin < ymax"
                 raise ValueError(f"object {number + 1}: expected {expected}, got {reprlib.repr(texts)}")
             rows.append(row)
-            ignored.append((item.findtext("difficult") or "0").strip() == "1")
+            ignored.append(unused)
     except (ValueError, ElementTree.ParseError, expat.ExpatError) as error:
         raise ValueError(f"{label}: not an annotation of PASCAL VOC: {reason(error)}") from error
     return _labelled(image, rows, ignored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tddfa._shared.reading.text import parse_json
@@ -66,40 +67,53 @@ class Attempt:
         self._store.write(self._name, json.dumps(content).encode())
 
 
-def forgive(store: Store) -> None:
-    """Take the last attempt at each shard in work back: it was no death of a process, but the end of the run.
+def noted(store: Store) -> dict[str, bytes | None]:
+    """What is noted of the shards in work, by the name of its file."""
+    return {name: store.read(f"{TRIES}/{name}") for name in store.names(TRIES)}
+
+
+def forgive(store: Store, before: Mapping[str, bytes | None]) -> None:
+    """Take the last attempt of a run at each shard back: it was no death of a process, but the end of the run.
+
+    Parameters
+    ----------
+    store : Store
+    before : mapping
+        What was `noted` before the run; what has not changed since then is of other runs.
 
     Examples
     --------
-    >>> from tddfa.scale.attempts import Attempt, forgive
+    >>> from tddfa.scale.attempts import Attempt, forgive, noted
     >>> from tddfa.scale.plan import Task
     >>> from tddfa.scale.stores import Store
     >>> store, task = Store(str(tmp)), Task(0, "", 0, 0, "a")
     >>> for _ in range(9):
+    ...     before = noted(store)
     ...     attempt = Attempt(store, task)
-    ...     forgive(store)
+    ...     forgive(store, before)
     >>> attempt.is_careful
     False
     """
-    for name in store.names(TRIES):
-        content = store.read(f"{TRIES}/{name}")
+    for name, content in noted(store).items():
+        if content is None or content == before.get(name):
+            continue
         try:
-            noted: Any = {} if content is None else parse_json(content.decode())
-            noted |= {"tries": max(int(noted["tries"]) - 1, 0), "at": None}
+            own: Any = parse_json(content.decode())
+            own |= {"tries": max(int(own["tries"]) - 1, 0), "at": None}
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             continue
-        store.write(f"{TRIES}/{name}", json.dumps(noted).encode())
+        store.write(f"{TRIES}/{name}", json.dumps(own).encode())
 
 
 def _before(content: bytes | None, inputs: str) -> tuple[int, dict[str, int]]:
     """Attempts before this one, and how many processes ended at which item; none if the file is damaged."""
     try:
-        noted: Any = {} if content is None else parse_json(content.decode())
-        if noted.get("inputs") != inputs:
+        found: Any = {} if content is None else parse_json(content.decode())
+        if found.get("inputs") != inputs:
             return 0, {}
-        deaths = {str(number): int(count) for number, count in noted["deaths"].items()}
-        if noted["at"] is not None:
-            deaths[str(noted["at"])] = deaths.get(str(noted["at"]), 0) + 1
-        return int(noted["tries"]), deaths
+        deaths = {str(number): int(count) for number, count in found["deaths"].items()}
+        if found["at"] is not None:
+            deaths[str(found["at"])] = deaths.get(str(found["at"]), 0) + 1
+        return int(found["tries"]), deaths
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return 0, {}

@@ -124,7 +124,7 @@ class Job:
             "format": FORMAT,
             "version": __version__,
             "model": model_hash(settings.with_precision(precision)),
-            "settings": settings_hash(settings),
+            **plain_settings(settings),
             "precision": precision,
             **json.loads(json.dumps(options)),
             **{name: value for name, value in model.items() if value is not None},
@@ -147,23 +147,29 @@ def model_hash(settings: Config) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def settings_hash(settings: Config) -> str:
-    """Return a sha256 of the settings of a config but for its files, whose hash is `model_hash`.
+def plain_settings(settings: Config) -> dict[str, Any]:
+    """Return the settings of a config by ``settings.NAME``, but for its name and its files (`model_hash`).
 
     Examples
     --------
     >>> from tddfa.model.assets import config_path
     >>> from tddfa.model.config import Config
-    >>> from tddfa.scale.job import settings_hash
-    >>> len(settings_hash(Config.load(config_path("open_mb05"))))
-    64
+    >>> from tddfa.scale.job import plain_settings
+    >>> plain_settings(Config.load(config_path("open_mb05")))["settings.refine"]
+    1
     """
+    flat: dict[str, Any] = {}
 
-    def plain(value: object) -> str:
-        return "" if isinstance(value, Path) else repr(value)
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(f"{name}.{key}", inner)
+        elif not isinstance(value, Path):
+            flat[name] = value
 
-    text = json.dumps(asdict(settings), sort_keys=True, default=plain)
-    return hashlib.sha256(text.encode()).hexdigest()
+    add("settings", {key: value for key, value in asdict(settings).items() if key != "name"})
+    plain: dict[str, Any] = json.loads(json.dumps(flat, default=repr))
+    return plain
 
 
 def check(store: Store, identity: Mapping[str, Any]) -> None:

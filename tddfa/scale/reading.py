@@ -140,9 +140,10 @@ def load(item: Item, row: bytes | str | None = None) -> Loaded:
 def item_reason(item: Item, error: BaseException) -> str:
     """Message of an error without the name of the item, which stands beside it."""
     if isinstance(error, FileNotFoundError):
-        # of a server that does not answer, fsspec says that there is no such file
-        cause = error.__cause__ if "://" in item.url else None
-        return "no such file" if cause is None else f"cannot be read: {reason(cause)}"
+        # of a server that does not answer, fsspec says that there is no such file too
+        cause = error.__cause__
+        silent = "://" in item.url and isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+        return f"cannot be read: {reason(cause)}" if silent and cause is not None else "no such file"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     message = _COPY.sub("", reason(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 
 from tddfa.scale import job as layout
 from tddfa.scale import tables
-from tddfa.scale.attempts import forgive
+from tddfa.scale.attempts import forgive, noted
 from tddfa.scale.engine import Cluster, execute
 from tddfa.scale.items import Item
 from tddfa.scale.job import Job
-from tddfa.scale.lock import locked
+from tddfa.scale.lock import LockedError, locked
 from tddfa.scale.plan import Done, Plan, errors_of, finished, sweep, write_plan
 from tddfa.scale.sources import list_items
 from tddfa.scale.stores import Store, reached
@@ -126,6 +127,7 @@ def run(
         if planned is not None:
             planned(plan)
         report = Report(shards=len(plan.tasks), skipped=len(done))
+        before = noted(store)
         todo = [task for task in plan.tasks if task.shard not in done]
         try:
             with closing(execute(job, identity, todo, cluster or Cluster())) as summaries:
@@ -137,16 +139,14 @@ def run(
                     if max_errors is not None and report.new_errors > max_errors:
                         report.stopped = True
                         break
-            if report.stopped:
-                forgive(store)
+        except LockedError:
+            raise  # what is noted now is of another run
         except KeyboardInterrupt:
             report.interrupted = True
-            forgive(store)
-        except Exception:
-            forgive(store)
-            raise
         finally:
             lock.check()
+            if isinstance(sys.exc_info()[1], Exception) or report.stopped or report.interrupted:
+                forgive(store, before)
             done = dict(finished(store))
             _write_errors(store, done)
         report.faces = sum(entry.faces for entry in done.values())

@@ -63,7 +63,7 @@ def reached(url: str) -> Iterator[None]:
     Raises
     ------
     StoreError
-        In the place of such an error. Errors of Python and of this package stay as they are.
+        In the place of such an error, and of an error of Python that does not name a URL.
     """
     try:
         yield

@@ -22,7 +22,7 @@ from tddfa.scale import job as layout
 from tddfa.scale.archives import Archive, crop_files, mesh_files
 from tddfa.scale.attempts import REASON, Attempt
 from tddfa.scale.items import Item, unpack
-from tddfa.scale.job import Job, MixedError, model_hash, settings_hash
+from tddfa.scale.job import Job, MixedError, model_hash, plain_settings
 from tddfa.scale.plan import Task, manifest_name, part_name
 from tddfa.scale.reading import Decoders, Loaded, as_file, item_reason, load_photos
 from tddfa.scale.stores import Store
@@ -72,7 +72,8 @@ class Worker:
         if identity["version"] != __version__:
             raise MixedError(f"tddfa: this machine has version {__version__}, the driver {identity['version']}")
         settings = Config.load(config_path(job.config)).with_precision(identity["precision"])
-        if (model_hash(settings), settings_hash(settings)) != (identity["model"], identity["settings"]):
+        own = {**plain_settings(settings), "model": model_hash(settings)}
+        if any(identity.get(name) != value for name, value in own.items()):
             raise MixedError(f"{job.config}: this machine has another model, or other settings of it, than the driver")
         self.job = job
         self._decoders = decoders

@@ -160,7 +160,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.workers == 0:
         for name in ("address", "gpus_per_worker", "decode_cpus"):
             if getattr(options, name):
-                raise UsageError(f"--{name.replace('_', '-')}: expected no --workers 0, which does without Ray")
+                raise UsageError(f"--{name.replace('_', '-')}: needs Ray, which --workers 0 does not use")
     decoder = load_decoder(options)
     if options.meshes is not None:
         check_mesh(decoder, "--meshes")

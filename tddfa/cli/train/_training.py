@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from tddfa.train.engine.loop import Outcome
     from tddfa.train.engine.settings import Schedule
 
-# Options of a training that --smoke, which has its own settings and data, does without.
-_NOT_SMOKED = (
-    "config", "data", "resume", "export", "init", "minutes", "steps", "batch_size", "learning_rate", "seed", "workers",
-)  # fmt: skip
 MISSING_TORCH = needs("training", "torch", "onnx")
 
 
@@ -123,9 +119,7 @@ class Training:
             return FAILED
         del torch
         if options.smoke:
-            given = [name for name in _NOT_SMOKED if getattr(options, name, None)]
-            if given:
-                raise UsageError(f"--smoke: expected --out alone, got --{given[0].replace('_', '-')}")
+            _check_alone(options)
             result = resolve_name(self.smoke)(options.out)
             report(result.outcome, self.samples)
             for line in result.lines:
@@ -142,6 +136,14 @@ class Training:
         else:
             print_line(f"stopped; continue with --resume --out {options.out}")
         return 0
+
+
+def _check_alone(options: argparse.Namespace) -> None:
+    """Refuse other options beside ``--smoke``, which has its own settings and data."""
+    for action in options.parser._actions:
+        given = getattr(options, action.dest, action.default)
+        if action.option_strings and action.dest not in ("out", "smoke", "debug") and given != action.default:
+            raise UsageError(f"--smoke: expected --out alone, got {action.option_strings[0]}")
 
 
 def report(outcome: Outcome, samples: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -151,7 +151,14 @@ def _section(name: str, results: Columns, made_by: Mapping[str, Mapping[str, Any
     lines = [f"## {name}", ""]
     if name in BENCHMARKS:
         lines += [_escaped(BENCHMARKS[name].summary.replace("``", "`")), ""]
-    described = {column: _settings(result, made_by[column]) for column, result in results.items() if result is not None}
+    there = {column: result for column, result in results.items() if result is not None}
+    told = {
+        key
+        for column, result in there.items()
+        for key, value in result.settings.items()
+        if key in MADE_BY and value != made_by[column].get(key, value)
+    }
+    described = {column: _settings(result, told) for column, result in there.items()}
     settings = [
         _by_column(key, {column: each.get(key, "–") for column, each in described.items()})
         for key in dict.fromkeys(key for each in described.values() for key in each)
@@ -159,7 +166,6 @@ def _section(name: str, results: Columns, made_by: Mapping[str, Mapping[str, Any
     if settings:
         lines += [_escaped("; ".join(settings)) + ".", ""]
     lines += [*_grid(["", *results], list(_rows(results))), ""]
-    there = {column: result for column, result in results.items() if result is not None}
     notes = []
     for note in dict.fromkeys(note for result in there.values() for note in result.notes):
         of = [column for column, result in there.items() if note in result.notes]
@@ -175,14 +181,12 @@ def _by_column(key: str, values: Mapping[str, str]) -> str:
     return f"{key}: " + ", ".join(f"{value} ({column})" for column, value in values.items())
 
 
-def _settings(result: Result, made_by: Mapping[str, Any]) -> dict[str, str]:
-    """Settings of a result with labels; of those that all results have, only what differs from the table of them."""
+def _settings(result: Result, told: Collection[str]) -> dict[str, str]:
+    """Settings of a result with labels; of those that all results have, the ones to be `told`."""
     hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
     settings = {key: value for key, value in result.settings.items() if key not in hidden}
     labelled = {
-        MADE_BY[key]: _hash(key, value)
-        for key, value in result.settings.items()
-        if key in MADE_BY and value != made_by.get(key, value)
+        MADE_BY[key]: _hash(key, result.settings[key]) for key in MADE_BY if key in told and key in result.settings
     }
     if "limit" in result.settings:
         labelled["part of the data only"] = limited(result.settings["limit"])

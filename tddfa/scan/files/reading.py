@@ -31,11 +31,12 @@ MAX_POINTS = 30_000_000
 
 # Fraction of vertices that are no numbers with which a scan is still read.
 _MAX_BROKEN = 0.5
-# A scan whose triangles have at least this fraction of its vertices is a mesh, and its other vertices are left out.
+# A scan whose triangles have more than this fraction of its vertices is a mesh, and its other vertices are left out.
 _MESH = 0.5
 _HEADER = 1 << 16
-# How many times the bytes of a .glb file its accessors may have together: they may share bytes, or be zeros.
-_SHARED = 8
+# How many times the bytes of a .glb file its accessors may have together, for they may share bytes; and bytes of those
+# that have none in the file, as morph targets of which few vertices move.
+_SHARED, _MAX_ZEROS = 8, 12 * MAX_POINTS // 4
 # Bytes of a number, and numbers of an element, of accessors of .glb files.
 _NUMBERS = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _ELEMENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -155,15 +156,18 @@ def _glb_claims(path: Path) -> list[int]:
             raise FormatError(f"{path}: damaged: it claims {length} bytes of JSON, and has {path.stat().st_size}")
         try:
             content = parse_json(file.read(length).decode())
-            own, total = [], 0
+            own, zeros = [0], 0
             for accessor in content.get("accessors", ()):
                 claim = int(accessor["count"]) * _NUMBERS[accessor["componentType"]] * _ELEMENTS[accessor["type"]]
-                total += claim
-                # without a view, all numbers are zeros that are not in the file
-                own += [claim] if "bufferView" in accessor else []
-            return [*own, total // _SHARED]
+                if "bufferView" in accessor:
+                    own.append(claim)
+                else:  # zeros that are not in the file, but for some of them
+                    zeros += claim
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise FormatError(f"{path}: not a scan that can be read: its JSON is damaged") from error
+    if zeros > _MAX_ZEROS:
+        raise FormatError(f"{path}: expected at most {_MAX_ZEROS} bytes of points that are not in it, got {zeros}")
+    return [max(own), sum(own) // _SHARED]
 
 
 def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

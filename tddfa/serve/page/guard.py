@@ -225,7 +225,8 @@ class Guard:
     async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         limits = self._limits
         arriving = self._uploads * limits.bytes
-        if await asyncio.to_thread(folder_bytes, self._folder) + arriving > (_FOLDER_UPLOADS + 1) * limits.bytes:
+        room = (max(_FOLDER_UPLOADS, limits.requests) + 1) * limits.bytes
+        if await asyncio.to_thread(folder_bytes, self._folder) + arriving > room:
             raise _Refused(503, "the folder of uploads is full; it is emptied after some minutes", retry=True)
         return _replay(await self._body(headers, receive, limits.bytes + _FORM_BYTES))
 

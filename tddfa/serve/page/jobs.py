@@ -210,8 +210,11 @@ def video_steps(engine: Engine, upload: Path, kind: str, folder: Path) -> Genera
         target = _new_folder(folder) / f"{_stem(upload)}_{chosen}.mp4"
         complete = False
         try:
-            with video.open_source(upload) as reader:
-                for progress in _tracked(engine, reader, upload, chosen, target):
+            with (
+                video.open_source(upload) as reader,
+                contextlib.closing(_tracked(engine, reader, upload, chosen, target)) as steps,
+            ):
+                for progress in steps:
                     keep(folder, upload, target)
                     yield progress
             complete = True

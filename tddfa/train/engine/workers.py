@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, TypeVar
@@ -90,26 +91,23 @@ def _from_processes(maker: BatchMaker[Made], start: int, stop: int | None, worke
 
 def _work(inbox: Any, first: int, stop: int | None, step: int, out: Any) -> None:
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         maker: BatchMaker[Any] = ForkingPickler.loads(inbox.get())
         number = first
         while stop is None or number < stop:
-            _put(out, maker.batch(number))
+            out.put(maker.batch(number))
             number += step
     except Exception as error:
-        _put(out, error)
+        out.put(error)
 
 
-def _put(out: Any, result: Any) -> None:
-    """Put a result in a queue once it has room; end this process if the one that takes results was killed."""
-    while True:
-        try:
-            out.put(result, timeout=_POLL_S)
-            return
-        except queue.Full:
-            parent = multiprocessing.parent_process()
-            if parent is not None and not parent.is_alive():
-                os._exit(1)
+def _end_with_parent() -> None:
+    """End this process when the one that takes its batches was killed: it would wait for ever, wherever it is."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _next(waiting: Any, process: Any) -> Any:

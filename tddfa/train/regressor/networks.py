@@ -92,7 +92,7 @@ def _channels(width: float) -> list[int]:
 
 
 def _width_of(channels: Sequence[int]) -> float:
-    """The width whose layers have these channels; that of the first layer if there is none."""
+    """The width whose layers have these channels; no width in particular if there is none."""
     counts = (_FIRST_CHANNELS, *(c for c, _ in _BLOCKS))
     bounds = [((own - 4) / count, (own + 4) / count) for own, count in zip(channels, counts, strict=False)]
     low = max(first if own > 8 else 0.05 for own, (first, _) in zip(channels, bounds, strict=False))

@@ -79,7 +79,7 @@ def clean_samples(count: int, seed: int, model: FaceModel) -> Iterator[Sample]:
 
 
 def _lips_together(head: Head, expression: NDArray[np.float32], left_open: float) -> NDArray[np.float32]:
-    """Close a mouth that is nearly closed; `mouthClose` of other heads would leave a gap, or let the lips cross."""
+    """Close a mouth that is nearly closed: a fixed weight of `mouthClose` would leave a gap on most heads."""
     model = head.model
 
     def gap(weights: NDArray[np.float32]) -> float:

@@ -165,8 +165,8 @@ def test_the_job_file_is_that_of_the_command(run, photos, tmp_path):
         (["--landmarks", "foo"], "--landmarks: expected one of"),
         (["-c", "jvcr_s", "--meshes", "ply"], "--meshes: "),
         (["--weights", "missing"], "--weights: expected a folder, got 'missing'"),
-        (["--decode-cpus", "2"], "--decode-cpus: expected no --workers 0"),
-        (["--address", "10.0.0.1:6379"], "--address: expected no --workers 0"),
+        (["--decode-cpus", "2"], "--decode-cpus: needs Ray, which --workers 0 does not use"),
+        (["--address", "10.0.0.1:6379"], "--address: needs Ray, which --workers 0 does not use"),
     ],
 )
 def test_wrong_options_are_told_before_the_work(run, photos, tmp_path, options, message):

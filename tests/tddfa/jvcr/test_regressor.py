@@ -188,5 +188,6 @@ def test_the_last_volume_is_that_of_the_highest_number(aligner):
             volume = outputs.pop("volume_2")
             return {**outputs, **{f"volume_{k}": volume * k for k in range(1, 13)}}
 
-    volumes, _ = JvcrRegressor(Stacks(aligner.face_model), aligner.face_model).volumes(np.zeros((1, 128, 128, 3), np.uint8))
+    regressor = JvcrRegressor(Stacks(aligner.face_model), aligner.face_model)
+    volumes, _ = regressor.volumes(np.zeros((1, 128, 128, 3), np.uint8))
     assert [float(volume.max()) for volume in volumes] == list(range(1, 13))

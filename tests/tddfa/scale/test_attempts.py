@@ -1,5 +1,8 @@
 """A photo that ends the process that reads it does not stop a run for ever."""
 
+import json
+import sys
+
 import pytest
 
 from builders_scale import errors, faces
@@ -9,6 +12,7 @@ pytest.importorskip("pyarrow")
 
 from tddfa.scale import reading, worker
 from tddfa.scale.attempts import REASON
+from tddfa.scale.lock import Lock, LockedError
 
 
 class ProcessEnded(BaseException):
@@ -74,3 +78,39 @@ def test_the_end_of_a_run_is_no_death_of_a_process(do, photos, fatal, monkeypatc
     monkeypatch.setattr(worker, "load_photos", reading.load_photos)
     report = do(photos / "face_1.png")
     assert (report.faces, report.errors) == (1, 0)
+
+
+def test_what_other_runs_have_noted_stays(do, photos, tmp_path, monkeypatch):
+    """A photo that really ends its process is found even if later runs are interrupted before they reach it."""
+
+    def end(items, **options):
+        raise KeyboardInterrupt
+        yield
+
+    do(photos / "face_1.png", out="other")
+    tries = tmp_path / "out/_tddfa/tries"
+    tries.mkdir(parents=True)
+    fatal = '{"inputs": "a", "tries": 4, "at": 7, "deaths": {}}'
+    (tries / "00000050.json").write_text(fatal)
+    monkeypatch.setattr(worker, "load_photos", end)
+    assert do(photos / "face_1.png").interrupted
+    assert (tries / "00000050.json").read_text() == fatal
+    assert json.loads((tries / "00000000.json").read_text())["tries"] == 0
+
+
+def test_a_run_that_lost_its_lock_changes_nothing(do, photos, tmp_path, monkeypatch):
+    tries = tmp_path / "out/_tddfa/tries"
+
+    def lost(*_):
+        tries.mkdir(parents=True)
+        (tries / "00000000.json").write_text('{"inputs": "a", "tries": 4, "at": 7, "deaths": {}}')
+        monkeypatch.setattr(Lock, "check", lambda self: raised())
+        yield from ()
+
+    def raised():
+        raise LockedError("another run has it")
+
+    monkeypatch.setattr(sys.modules["tddfa.scale.run"], "execute", lost)
+    with pytest.raises(LockedError):
+        do(photos / "face_1.png")
+    assert json.loads((tries / "00000000.json").read_text())["tries"] == 4

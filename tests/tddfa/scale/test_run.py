@@ -202,7 +202,7 @@ class TestRefusals:
         config.write_text("base: open_mb05\n")
         do(photos / "face_0.png", config=str(config))
         config.write_text("base: open_mb05\nrefine: 0\n")
-        with pytest.raises(MixedError, match=r"made with settings .*; give another --out"):
+        with pytest.raises(MixedError, match=r"made with settings\.refine 1, not 0; give another --out"):
             do(photos / "face_0.png", config=str(config))
 
     def test_a_folder_without_results_is_not_bound(self, do, photos, tmp_path, monkeypatch):
@@ -244,9 +244,9 @@ class TestRefusals:
 
     def test_a_worker_with_another_model_refuses(self, photos, tmp_path):
         job = Job([str(photos)], str(tmp_path / "out"))
-        for part in ("model", "settings"):
+        for part, value in (("model", "0" * 64), ("settings.refine", 0)):
             with pytest.raises(MixedError, match="has another model, or other settings of it"):
-                workers.Worker(job, {**job.identity(), part: "0" * 64})
+                workers.Worker(job, {**job.identity(), part: value})
         with pytest.raises(MixedError, match=r"this machine has version .*, the driver 0\.0"):
             workers.Worker(job, {**job.identity(), "version": "0.0"})
 

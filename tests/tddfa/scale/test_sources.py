@@ -328,8 +328,10 @@ def test_a_missing_file_is_told_from_a_server_that_does_not_answer():
     error = FileNotFoundError("http://localhost/a.jpg")
     item = Item("http://localhost/a.jpg", "http://localhost/a.jpg", "photo")
     assert item_reason(item, error) == "no such file"
-    error.__cause__ = Unreachable("connection refused")
-    assert item_reason(item, error) == "cannot be read: connection refused"
+    error.__cause__ = Unreachable("404, File not found")  # as fsspec and s3fs have it of a file that is not there
+    assert item_reason(item, error) == "no such file"
+    error.__cause__ = ConnectionRefusedError(111, "connection refused")
+    assert item_reason(item, error).startswith("cannot be read: ")
 
 
 def test_a_listed_file_url_has_the_time_of_its_change(tmp_path, jpgs):

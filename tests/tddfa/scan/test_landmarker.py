@@ -58,6 +58,7 @@ def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker,
     np.testing.assert_allclose(face.landmarks, found.landmarks / 1000 - 5, atol=4e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1.0, 0.001])
 def test_a_scan_far_from_the_origin(aligner, landmarker, head, found, unit):
     """As the coordinates of a map have it: 4500 km from their origin."""
@@ -69,6 +70,22 @@ def test_a_scan_far_from_the_origin(aligner, landmarker, head, found, unit):
     assert np.linalg.norm(vertices / unit - found.fitted.vertices, axis=1)[skin].mean() < 0.5
     np.testing.assert_allclose((face.similarity.shift - place) / unit, found.similarity.shift, atol=1)
     assert face.unit == ("mm" if unit == 1 else "m")
+
+
+def test_a_scan_far_from_the_origin_is_looked_at_near_it(landmarker, head, found, monkeypatch):
+    seen = []
+
+    def no_face(scan, *_, **__):
+        seen.append(np.abs(scan.vertices).max())
+        return []
+
+    monkeypatch.setattr("tddfa.scan.landmarker.find_pose", no_face)
+    assert landmarker(Scan(head.scan.vertices + np.array([4.5e9, 0, 0]), head.scan.triangles)) is None
+    assert seen == [pytest.approx(np.ptp(head.scan.vertices, axis=0).max() / 2, abs=1)]
+    moved = found.moved(np.array([1.0, 2, 3]))
+    np.testing.assert_allclose(moved.landmarks - found.landmarks, [[1, 2, 3]] * 68)
+    np.testing.assert_allclose(moved.fitted.vertices[0] - found.fitted.vertices[0], [1, 2, 3])
+    np.testing.assert_allclose(moved.similarity(np.zeros((1, 3))) - found.similarity(np.zeros((1, 3))), [[1, 2, 3]])
 
 
 def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):

@@ -34,3 +34,10 @@ def test_a_third_of_wrong_points_does_not_matter(rng):
     assert np.degrees(Rotation.from_matrix(found.rotation @ known().rotation.T).magnitude()) < 2
     assert abs(found.scale / 0.1 - 1) < 0.03
     assert np.delete(agreement, wrong).min() > 0.9
+
+
+def test_weights_of_few_digits_do_not_move_points_far_from_the_origin(rng):
+    source = rng.normal(size=(68, 3)) * 50
+    target = source + np.array([4.5e6, 7e5, 0])
+    found = fit_similarity(source, target, rng.random(68, dtype=np.float32))
+    np.testing.assert_allclose(found(source), target, rtol=0, atol=1e-6)

@@ -101,7 +101,9 @@ def test_the_line_between_the_lips_is_above_the_landmarks_of_the_inner_lips(face
         texture = painted_head(face_model, seed, size=384).texture
         line = min(brightness(texture, inner - (0, up)).mean() for up in (0.5, 1.0, 1.5))
         ratios.append(line / brightness(texture, (inner + outer) / 2).mean())
-        lower_lip = brightness(texture, below + (0, 1.0)).mean() / brightness(texture, (below + bottom) / 2).mean()
+        lower_lip = (
+            brightness(texture, below + np.array((0, 1.0))).mean() / brightness(texture, (below + bottom) / 2).mean()
+        )
         assert lower_lip > ratios[-1] - 0.05
     assert min(ratios) < 0.7
     assert max(ratios) < 0.95

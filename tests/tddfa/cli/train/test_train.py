@@ -61,7 +61,9 @@ def test_settings_are_needed(options):
         REGRESSOR.settings_of(given)
 
 
-@pytest.mark.parametrize("given", [["--config", "a.yml"], ["--resume"], ["--steps", "3"], ["--seed", "1"]])
+@pytest.mark.parametrize(
+    "given", [["--config", "a.yml"], ["--resume"], ["--batch", "3"], ["--seed", "0"], ["--device", "cuda"]]
+)
 def test_the_smoke_run_takes_no_other_options(given, tmp_path, capsys):
     pytest.importorskip("torch")
     assert main(["train", "regressor", "--smoke", "--out", str(tmp_path / "o"), *given]) == 2

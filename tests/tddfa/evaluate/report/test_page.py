@@ -144,6 +144,9 @@ def test_a_section_tells_what_differs_from_the_table_of_all(tmp_path):
     for name, precision, digest in (("300w", "int8", "b" * 64), ("aflw2000-3d", "float", "a" * 64)):
         settings = {"config": "a", "precision": precision, "model_sha256": digest}
         Result(name, settings, (Figure("x", "x", 1.0),)).save(tmp_path / f"a/{name}.json")
+    Result("300w", {"config": "b", "precision": "float"}, (Figure("x", "x", 1.0),)).save(tmp_path / "b/300w.json")
+    both = page.markdown({name: report.load_folder(tmp_path / name) for name in "ab"})
+    assert "precision: int8 (a), float (b)" in both
     text = page.markdown({"a": report.load_folder(tmp_path / "a")})
     made_by, first, second = text.partition("## Made by")[2].split("\n## ")
     assert "| precision | float |" in made_by or "| precision | int8 |" in made_by

@@ -150,10 +150,33 @@ def test_a_small_glb_of_many_points_is_refused_before_memory_is_taken(tmp_path, 
     assert len(read_scan(tmp_path / "many.glb").vertices) == 300
     # the points of all instances count
     monkeypatch.setattr("tddfa.scan.files.reading.MAX_POINTS", 10_000)
+    monkeypatch.setattr(trimesh.Scene, "dump", lambda *_: pytest.fail("the points of all instances were made"))
     with pytest.raises(FormatError, match=r"many\.glb.*up to 10000 vertices"):
         read_scan(tmp_path / "many.glb")
     # numbers that are not in the file are zeros, as many as it likes
-    zeros = {"componentType": 5126, "count": 3000, "type": "VEC3"}
+    zeros = {"componentType": 5126, "count": 300_000, "type": "VEC3"}
     (tmp_path / "zeros.glb").write_bytes(glb({**content, "accessors": [zeros] * 40}, data))
-    with pytest.raises(FormatError, match=r"zeros\.glb: damaged: it claims"):
+    with pytest.raises(FormatError, match=r"zeros\.glb: expected at most .* bytes of points that are not in it"):
         read_scan(tmp_path / "zeros.glb")
+    # accessors may share the bytes of a file, but not all of them
+    sharing = [*content["accessors"], *[content["accessors"][0]] * 20]
+    (tmp_path / "sharing.glb").write_bytes(glb({**content, "accessors": sharing}, data))
+    with pytest.raises(FormatError, match=r"sharing\.glb: damaged: it claims"):
+        read_scan(tmp_path / "sharing.glb")
+
+
+def test_morph_targets_of_which_few_vertices_move_are_no_damage(tmp_path):
+    points = np.random.default_rng(0).random((300, 3), dtype=np.float32)
+    target = {"componentType": 5126, "count": 300, "type": "VEC3"}
+    content = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"byteLength": 3600}],
+        "bufferViews": [{"buffer": 0, "byteLength": 3600}],
+        "accessors": [{"bufferView": 0, **target}, *[target] * 104],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 0}]}],
+        "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+    }
+    (tmp_path / "head.glb").write_bytes(glb(content, points.tobytes()))
+    assert len(read_scan(tmp_path / "head.glb").vertices) == 300

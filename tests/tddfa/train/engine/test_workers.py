@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -79,35 +80,36 @@ def test_a_script_without_its_guard_fails_and_does_not_hang(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_the_processes_end_when_the_trainer_is_killed(tmp_path):
-    """As for want of memory: each waits with a batch that nobody takes."""
+@pytest.mark.parametrize("stop", [None, 6])
+def test_the_processes_end_when_the_trainer_is_killed(tmp_path, stop):
+    """As for want of memory: each waits with a batch that nobody takes, in the loop or after its last one."""
     (tmp_path / "script.py").write_text(
         "import os, signal\n"
         "from multiprocessing import active_children\n"
         "from tddfa.train.engine import workers\n"
         "from tests_task import Quick\n"
         "if __name__ == '__main__':\n"
-        "    batches = workers.stream(Quick(), 0, None, 2)\n"
+        f"    batches = workers.stream(Quick(), 0, {stop}, 2)\n"
         "    next(batches)\n"
         "    print(*(process.pid for process in active_children()), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     (tmp_path / "tests_task.py").write_text(
-        "from tddfa.train.engine import workers\n"
-        "class Quick:\n"
-        "    def batch(self, number):\n"
-        "        workers._POLL_S = 0.1\n"
-        "        return number\n"
+        "class Quick:\n    def batch(self, number):\n        return bytes(1 << 20)\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py")], stdout=subprocess.PIPE, text=True, timeout=60, check=False
-    )
-    children = [int(number) for number in done.stdout.split()]
+    # a file: a pipe would be read until the processes end
+    with (tmp_path / "out.txt").open("w") as out:
+        subprocess.run([sys.executable, str(tmp_path / "script.py")], stdout=out, timeout=60, check=False)
+    children = [int(number) for number in (tmp_path / "out.txt").read_text().split()]
     assert len(children) == 2
     deadline = time.monotonic() + 60
-    while any(is_running(child) for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    try:
+        while any(is_running(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        for child in filter(is_running, children):
+            os.kill(child, signal.SIGKILL)
 
 
 def is_running(process):
