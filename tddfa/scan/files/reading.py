@@ -252,13 +252,13 @@ def _cleaned(path: Path, vertices: NDArray[Any], triangles: NDArray[Any], colors
     number = np.zeros(len(vertices), dtype=np.int64)
     number[kept] = inverse.reshape(-1)
     triangles = number[triangles]
-    a, b, c = triangles.T
-    triangles = triangles[(a != b) & (b != c) & (a != c)]
     chosen = kept[first]
     if not len(chosen):
         raise FormatError(f"{path}: expected vertices, got none")
     used = np.zeros(len(chosen), dtype=bool)
     used[triangles] = True
+    a, b, c = triangles.T
+    triangles = triangles[(a != b) & (b != c) & (a != c)]
     if used.mean() > _MESH:  # vertices without a triangle may lie anywhere; a cloud has no others
         triangles = (np.cumsum(used) - 1)[triangles]
         chosen = chosen[used]

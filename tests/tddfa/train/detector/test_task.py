@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -16,6 +15,7 @@ pytest.importorskip("onnx")
 
 from FaceBoxes import Detections  # noqa: E402
 from FaceBoxes.anchors import Anchors  # noqa: E402
+from tddfa._shared.terminal.parser import Parser  # noqa: E402
 from tddfa.cli import main  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.train.detector.data import LabelledImage  # noqa: E402
@@ -60,7 +60,7 @@ COMMAND = next(training for training in TRAININGS if training.name == "detector"
 
 
 def arguments(*words):
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = Parser()
     COMMAND.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
 

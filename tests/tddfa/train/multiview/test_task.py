@@ -1,4 +1,3 @@
-import argparse
 import io
 import json
 from contextlib import redirect_stdout
@@ -12,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tddfa._shared.settings import load_settings  # noqa: E402
+from tddfa._shared.terminal.parser import Parser  # noqa: E402
 from tddfa.cli import main  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.geometry.camera import rotation_from_euler  # noqa: E402
@@ -36,7 +36,7 @@ COMMAND = next(training for training in TRAININGS if training.name == "multiview
 
 
 def parsed(*arguments):
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = Parser()
     COMMAND.add_arguments(parser)
     return parser.parse_args([str(argument) for argument in arguments])
 

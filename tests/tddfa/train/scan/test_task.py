@@ -1,4 +1,3 @@
-import argparse
 import contextlib
 import io
 from dataclasses import replace
@@ -9,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tddfa._shared.settings import load_settings  # noqa: E402
+from tddfa._shared.terminal.parser import Parser  # noqa: E402
 from tddfa.cli.train._training import TRAININGS  # noqa: E402
 from tddfa.landmarks68 import MIRRORED  # noqa: E402
 from tddfa.scan.head import mean_landmarks  # noqa: E402
@@ -27,7 +27,7 @@ COMMAND = next(training for training in TRAININGS if training.name == "scan")
 @pytest.fixture(scope="module")
 def smoked(tmp_path_factory):
     out, printed = tmp_path_factory.mktemp("smoke"), io.StringIO()
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     COMMAND.add_arguments(parser)
     with contextlib.redirect_stdout(printed):
         status = COMMAND.run(parser.parse_args(["--out", str(out), "--smoke"]))
