@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tddfa.scan.face import ScanFace
 from tddfa.scan.fitting import fit_face
@@ -33,6 +34,7 @@ def test_a_mouth_that_is_wide_open_is_registered_from_landmarks_of_a_closed_one(
     assert fitted.fits
 
 
+@pytest.mark.slow
 def test_waves_do_not_fit(aligner):
     model = aligner.face_model
     _, marks = surface_of(model, {})

@@ -50,6 +50,7 @@ def test_a_face_model_that_does_not_fit_changes_no_landmarks(landmarker, head, m
     assert "the face model does not fit the scan" in face.warnings[0]
 
 
+@pytest.mark.slow
 def test_metres_are_told_from_the_size_and_a_wrong_unit_is_a_warning(landmarker, head, found):
     small = Scan(head.scan.vertices / 1000 - 5, head.scan.triangles)
     face = landmarker(small, unit="cm")
@@ -88,6 +89,7 @@ def test_a_scan_far_from_the_origin_is_looked_at_near_it(landmarker, head, found
     np.testing.assert_allclose(moved.similarity(np.zeros((1, 3))) - found.similarity(np.zeros((1, 3))), [[1, 2, 3]])
 
 
+@pytest.mark.slow
 def test_of_two_heads_one_is_taken_with_a_warning(landmarker, head):
     straight = Scan((head.scan.vertices - head.landmarks.mean(axis=0)) @ head.rotation, head.scan.triangles)
     face = landmarker(joined(straight, Scan(straight.vertices + np.array([320, 0, 0]), straight.triangles)))
