@@ -184,11 +184,20 @@ def add_out_option(parser: argparse.ArgumentParser, what: str, default: str = "r
     )
 
 
+def filled(expected: str) -> Callable[[str], str]:
+    """Return a parser of a word that is not empty, as that of an unset variable of a shell is."""
+
+    def parse(text: str) -> str:
+        if not text:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got an empty word")
+        return text
+
+    return parse
+
+
 def folder(text: str) -> Path:
-    """Parse the name of a folder. An empty one, as of an unset variable of a shell, would be the working folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a folder, got an empty word")
-    return Path(text)
+    """Parse the name of a folder. An empty one would be the working folder."""
+    return Path(filled("a folder")(text))
 
 
 def add_config_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, meaning: str) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tddfa.draw import Style
+from tddfa.draw import Background, Style
 from tddfa.geometry.intrinsics import Intrinsics
 
-_WORDS = {
-    "background": Literal["image", "black"],
-    "style": Style,
-    "pose_style": Literal["box", "axes"],
-    "raw_depth": Literal["png", "npy"],
-    "space": Literal["image", "head"],
-}
+PoseStyle = Literal["box", "axes"]
+RawDepth = Literal["png", "npy"]
+Space = Literal["image", "head"]
+
+_WORDS = {"background": Background, "style": Style, "pose_style": PoseStyle, "raw_depth": RawDepth, "space": Space}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +60,17 @@ class Options:
     """
 
     suffix: str = ".jpg"
-    background: Literal["image", "black"] = "image"
+    background: Background = "image"
     alpha: float | None = None
     style: Style = "paper"
     ears: bool = True
-    pose_style: Literal["box", "axes"] = "box"
+    pose_style: PoseStyle = "box"
     uv_size: int = 512
     uv_mask: bool = False
-    raw_depth: Literal["png", "npy"] | None = None
+    raw_depth: RawDepth | None = None
     ascii: bool = False
     vertex_colors: bool = False
-    space: Literal["image", "head"] | None = None
+    space: Space | None = None
     kind_in_mesh_names: bool = False
     intrinsics: Intrinsics | None = None
 

@@ -16,7 +16,7 @@ from tddfa.scale.attempts import forgive, noted
 from tddfa.scale.engine import Cluster, execute
 from tddfa.scale.items import Item
 from tddfa.scale.job import Job
-from tddfa.scale.lock import LockedError, locked
+from tddfa.scale.lock import locked
 from tddfa.scale.plan import Done, Plan, errors_of, finished, sweep, write_plan
 from tddfa.scale.sources import list_items
 from tddfa.scale.stores import Store, reached
@@ -139,12 +139,10 @@ def run(
                     if max_errors is not None and report.new_errors > max_errors:
                         report.stopped = True
                         break
-        except LockedError:
-            raise  # what is noted now is of another run
         except KeyboardInterrupt:
             report.interrupted = True
         finally:
-            lock.check()
+            lock.check()  # what is noted now may be of another run
             if isinstance(sys.exc_info()[1], Exception) or report.stopped or report.interrupted:
                 forgive(store, before)
             done = dict(finished(store))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
@@ -15,9 +15,11 @@ from pydantic import TypeAdapter
 
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
+from tddfa.draw import Background, Style
 from tddfa.geometry.intrinsics import Intrinsics
 from tddfa.model.catalogue import model_cards
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
+from tddfa.outputs.options import PoseStyle
 from tddfa.serve.answers import FACE_KEYS, Faces, Health, Loaded, Models, Problem
 from tddfa.serve.engine import NAME, BusyError, Engine, LateError
 from tddfa.serve.media import GLB, JPEG, JSON, NPZ, PNG, best_type
@@ -42,9 +44,6 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _SUFFIXES = {JPEG: ".jpg", PNG: ".png"}
 
 Fov = Annotated[float | None, Query(ge=1, le=179, description="Horizontal angle of view of the camera, degrees.")]
-Background = Literal["image", "black"]
-Style = Literal["paper", "classic"]
-PoseStyle = Literal["box", "axes"]
 
 
 def routes(engine: Engine) -> APIRouter:

@@ -9,7 +9,7 @@ from tddfa._shared.files import naming, write_atomic
 from tddfa._shared.reading.regular import read_regular
 from tddfa._shared.terminal.parser import UsageError
 from tddfa._shared.terminal.progress import progress
-from tddfa.cli._common import FAILED, add_model_options, load_aligner, load_networks, print_line
+from tddfa.cli._common import FAILED, add_model_options, filled, load_aligner, load_networks, print_line
 from tddfa.cli._frames import add_tracking_options, make_tracker, warn_about_smoothing
 from tddfa.cli._output_options import check_mesh
 from tddfa.cli._paths import check_file
@@ -21,17 +21,14 @@ _MAX_BYTES = 1 << 30  # of an avatar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``tddfa avatar drive``."""
     parser.add_argument("model", type=Path, metavar="MODEL.glb", help="the avatar")
-    parser.add_argument("video", type=_source, metavar="VIDEO", help="a video file, a URL, or a folder of images")
+    parser.add_argument(
+        "video", type=filled("a video file, a URL or a folder"), metavar="VIDEO",
+        help="a video file, a URL, or a folder of images",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.glb", help="the avatar with the animation")
     add_avatar_options(parser, sends=False)
     add_tracking_options(parser)
     add_model_options(parser, convention=False)
-
-
-def _source(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("expected a video file, a URL or a folder, got an empty word")
-    return text
 
 
 def run(options: argparse.Namespace) -> int:

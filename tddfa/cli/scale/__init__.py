@@ -15,6 +15,7 @@ from tddfa.cli._common import (
     NO_FACE,
     add_model_options,
     device_of,
+    filled,
     integer,
     load_decoder,
     loading_of,
@@ -46,7 +47,8 @@ def add_parser(commands: Any) -> None:
         help="photos, videos, folders, patterns, lists of paths (.txt), .parquet files, .tar files of WebDataset",
     )  # fmt: skip
     parser.add_argument(
-        "--out", required=True, type=_place, metavar="DST", help="folder for the results: a path or a URL"
+        "--out", required=True, type=filled("a folder or a URL"), metavar="DST",
+        help="folder for the results: a path or a URL",
     )  # fmt: skip
     parser.add_argument(
         "--column", metavar="NAME",
@@ -100,12 +102,6 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=integer(1, 1024), default=16, metavar="N",
         help="photos whose faces are aligned together (default: %(default)s)",
     )  # fmt: skip
-
-
-def _place(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("expected a folder or a URL, got an empty word")
-    return text
 
 
 def _amount(text: str) -> float:

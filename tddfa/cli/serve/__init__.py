@@ -15,7 +15,7 @@ from typing import Any
 from tddfa._shared.cores import available_cores
 from tddfa._shared.packages import needs
 from tddfa._shared.terminal.parser import UsageError
-from tddfa.cli._common import add_model_options, integer, load_aligner, load_networks, print_line, print_warning
+from tddfa.cli._common import add_model_options, filled, integer, load_aligner, load_networks, print_line, print_warning
 
 _MILLION = 10**6
 _PACKAGES = ("fastapi", "uvicorn", "python-multipart", "prometheus-client")
@@ -37,7 +37,10 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run_serve)
-    parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument(
+        "--host", type=filled("an address"), default="127.0.0.1",
+        help="address to listen at (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--port", type=integer(0, 65535), default=8000, metavar="N",
         help="port to listen at; 0 takes a free one (default: %(default)s)",
@@ -154,13 +157,6 @@ def _logged(log: logging.Logger) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.propagate = True
-
-
-def _host(text: str) -> str:
-    """Parse an address. An empty one, as of an unset variable of a shell, would be all of this machine."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected an address, such as 127.0.0.1, got an empty word")
-    return text
 
 
 def _origin(text: str) -> str:

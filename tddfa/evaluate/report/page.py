@@ -43,6 +43,7 @@ _KEYS = {
     "bins": "yaw bins by",
     "crops": "crops from",
     "rendered frames": "frames of a rendered scene",
+    "scan_sha256": "network of scans, sha256",
 }
 
 # Unit of a figure whose label is the heading of its group -> label of its row.
@@ -195,7 +196,7 @@ def _settings(result: Result, told: Collection[str]) -> dict[str, str]:
         bins, _, span = of.rpartition(".")
         low, dash, high = span.partition("-")
         if not dot:
-            labelled[_KEYS.get(key, key)] = _text(value)
+            labelled[_KEYS.get(key, key)] = _hash(key, value)
         elif dash and low.isdigit() and high.isdigit():
             by = f"{what} by yaw{f', {bins}' * bool(bins)}".replace("_", " ")
             labelled[by] = f"{labelled[by]}, {_text(value)}" if by in labelled else _text(value)

@@ -26,8 +26,7 @@ _VIEWS = 4
 _TEXTURE_SIZE = 384
 # Standard deviation of the shape coefficients, which are 1 over people: from average to unusual faces.
 _SPREAD = (0.7, 1.6)
-# Height of heads over that of the model's, mean and standard deviation. On photos, networks that are trained on labels
-# of people predict 1.015.
+# Height of heads over that of the model's, mean and standard deviation. On photos, `open_mb05` predicts 1.015.
 _TALL = (1.025, 0.02)
 _MAX_YAW, _MAX_PITCH, _MAX_ROLL = 100.0, 70.0, 60.0
 _HELD = 0.1  # fraction of crops with a hand or an object in front
