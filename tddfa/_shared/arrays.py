@@ -1,11 +1,16 @@
-"""Checks of array arguments; the message names the argument, what was expected and what it got."""
+"""Checks of array arguments, whose messages name the argument, and a cache by the values of arrays."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def checked(
@@ -79,15 +84,68 @@ def checked_image(name: str, image: Any) -> NDArray[np.uint8]:
     return image
 
 
-class SameArray:
-    """An array as the key of a cache; arrays with equal values are equal keys. The key keeps the array alive."""
+def cached_by_arrays(maxsize: int) -> Callable[[Callable[Arguments, Result]], _Cached[Arguments, Result]]:
+    """Cache the results of a function by the values of its arrays, as `functools.lru_cache` does by other arguments.
+
+    The function gets copies of its arrays, which the cache keeps. So arrays that were changed in place are other
+    arguments.
+
+    Parameters
+    ----------
+    maxsize : int
+        Number of results that are kept.
+
+    Examples
+    --------
+    >>> @cached_by_arrays(maxsize=2)
+    ... def total(numbers):
+    ...     return int(numbers.sum())
+    >>> numbers = np.arange(3)
+    >>> total(numbers), total(numbers.copy()), total.cache_info().misses
+    (3, 3, 1)
+    """
+    return lambda function: _Cached(function, maxsize)
+
+
+class _Cached(Generic[Arguments, Result]):
+    """A function with a cache."""
+
+    def __init__(self, function: Callable[Arguments, Result], maxsize: int) -> None:
+        update_wrapper(self, function)
+
+        @lru_cache(maxsize)
+        def by_keys(*keys: Any, **named: Any) -> Result:
+            return function(*map(_kept, keys), **{name: _kept(key) for name, key in named.items()})
+
+        self._by_keys = by_keys
+        self.cache_info, self.cache_clear = by_keys.cache_info, by_keys.cache_clear
+
+    def __call__(self, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        return self._by_keys(*map(_key, arguments), **{name: _key(argument) for name, argument in named.items()})
+
+
+def _key(argument: Any) -> Any:
+    return _ArrayKey(argument) if isinstance(argument, np.ndarray) else argument
+
+
+def _kept(key: Any) -> Any:
+    return key.keep() if isinstance(key, _ArrayKey) else key
+
+
+class _ArrayKey:
+    """An array as the key of a cache; arrays with equal values are equal keys."""
 
     def __init__(self, array: NDArray[np.generic]) -> None:
-        self.array = array
+        self._array = array
+
+    def keep(self) -> NDArray[np.generic]:
+        """Copy the array, so that changes in place do not change the key."""
+        self._array = self._array.copy()
+        return self._array
 
     def __hash__(self) -> int:
         # of a few values: a comparison takes 5 % of the time of a hash of all values
-        return hash((self.array.shape, self.array[:: len(self.array) // 16 + 1].tobytes()))
+        return hash((self._array.shape, self._array[:: len(self._array) // 16 + 1].tobytes()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SameArray) and (other.array is self.array or np.array_equal(other.array, self.array))
+        return isinstance(other, _ArrayKey) and np.array_equal(other._array, self._array)

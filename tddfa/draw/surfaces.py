@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import Rendering, close_holes, composite, covered_window, render, shade, vertex_normals
-from tddfa._shared.arrays import checked_image
+from tddfa._shared.arrays import checked, checked_image
 from tddfa.draw._common import Background, Image, face_size, farthest_first
 from tddfa.types import Mesh
 
@@ -241,6 +241,11 @@ def pncc(
     ndarray (h, w, 3) uint8
         A new image.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or dtype, as `coordinates` of another face model.
+
     Examples
     --------
     >>> drawn = pncc(image, [mesh], aligner.face_model.normalized_coordinates)
@@ -248,8 +253,13 @@ def pncc(
     True
     """
     out = _canvas(image, background)
-    colors = coordinates * np.float32(255)
+    colors = checked("coordinates", coordinates, (None, 3)) * np.float32(255)
     for surface in farthest_first(meshes):
+        if len(colors) != len(surface.vertices):
+            raise ValueError(
+                f"coordinates: expected those of {len(surface.vertices)} vertices, got {len(colors)}; "
+                "use normalized_coordinates of the face model that made the mesh"
+            )
         rendering = _rendered(image, surface, colors, threads=threads)
         if rendering is not None:
             composite(out, rendering, threads=threads)

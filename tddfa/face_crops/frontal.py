@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from Sim3DR import Raster, interpolate, rasterize, vertex_normals
-from tddfa._shared.arrays import SameArray, checked_image
+from tddfa._shared.arrays import cached_by_arrays, checked_image
 from tddfa.face_crops.aligned import MAX_SHRINK_FACTOR, cropped_part, five_points, template_points
 from tddfa.surface.sampling import push_pull
 from tddfa.surface.texture import FILLED, MIRRORED, SEEN, texel_positions
@@ -292,18 +291,17 @@ def _to_far_outline(mesh: Mesh, direction: Floats) -> Floats:
 def _mirrored(seen: _Seen, mesh: Mesh) -> _Seen:
     """The same for the mirror image of each vertex in the face's plane of symmetry."""
     assert mesh.uv is not None
-    around, weights = _mirror_images(SameArray(mesh.uv), SameArray(mesh.triangles))
+    around, weights = _mirror_images(mesh.uv, mesh.triangles)
     points = np.einsum("nkc,nk->nc", seen.points[around], weights)
     return _Seen(points, np.einsum("nk,nk->n", seen.trust[around], weights))
 
 
-@lru_cache(maxsize=4)
-def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int32], Floats]:
+@cached_by_arrays(maxsize=4)
+def _mirror_images(uv: NDArray[np.float32], triangles: NDArray[np.int32]) -> tuple[NDArray[np.int32], Floats]:
     """The mirror image of each vertex on the UV map: the vertices (n, 3) around it, and their weights."""
-    corners = np.asarray(triangles.array, dtype=np.int32)
-    flat = np.zeros((len(uv.array), 3), dtype=np.float32)
-    flat[:, :2] = texel_positions(np.asarray(uv.array, dtype=np.float32), _UV_MAP_PX)
-    raster = rasterize(flat, corners, (0, 0, _UV_MAP_PX, _UV_MAP_PX))
+    flat = np.zeros((len(uv), 3), dtype=np.float32)
+    flat[:, :2] = texel_positions(uv, _UV_MAP_PX)
+    raster = rasterize(flat, triangles, (0, 0, _UV_MAP_PX, _UV_MAP_PX))
     # the mirror image of a point at the edge of the UV map may be outside of it: the nearest texel of the map is used
     empty = (~raster.mask).view(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
@@ -315,7 +313,7 @@ def _mirror_images(uv: SameArray, triangles: SameArray) -> tuple[NDArray[np.int3
     texel = nearest[labels[row, column]]
     first_two = raster.barycentric.reshape(-1, 2)[texel]
     weights = np.column_stack([first_two, 1 - first_two.sum(axis=1)])
-    return corners[raster.triangle_id.reshape(-1)[texel]], weights.astype(np.float32)
+    return triangles[raster.triangle_id.reshape(-1)[texel]], weights.astype(np.float32)
 
 
 def _source(raster: Raster, vertices: Floats, mesh: Mesh, seen: _Seen, inside: Floats) -> _Source:

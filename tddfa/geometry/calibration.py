@@ -76,7 +76,7 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     matrix = _numbers(f"{path}: {name}", content[name])
     if matrix.size != 9:
         raise ValueError(f"{path}: {name}: expected 3 x 3 numbers, got {matrix.size}")
-    bent = next((name for name in _DISTORTION if name in content), None)
+    bent = next((name for name in _DISTORTION if not _is_empty(content.get(name))), None)
     distortion = np.zeros(0) if bent is None else _numbers(f"{path}: {bent}", content[bent]).ravel()
     try:
         return Intrinsics(_scaled(matrix.reshape(3, 3), content, image_size), distortion)
@@ -120,6 +120,12 @@ def _read_text(path: Path) -> Any:
     # OpenCV's first line, %YAML:1.0, is not valid YAML
     lines = text.split("\n", 1)
     return parse_yaml(lines[-1] if lines[0].startswith("%YAML") else text, _OpenCvLoader)
+
+
+def _is_empty(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, list) and not value) or (isinstance(value, np.ndarray) and not value.size)
+    )
 
 
 def _numbers(name: str, value: Any) -> np.ndarray[Any, Any]:

@@ -196,7 +196,10 @@ def _number(value: object) -> float:
 
 
 def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    height, width = (int(side) for side in image_size)
+    try:
+        height, width = (int(side) for side in image_size)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"image_size: expected (height, width), as image.shape[:2], got {image_size!r}") from error
     if height < 1 or width < 1:
         raise ValueError(f"image_size: expected height and width of 1 px or more, got {image_size}")
     return height, width

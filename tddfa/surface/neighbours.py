@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.arrays import SameArray
+from tddfa._shared.arrays import cached_by_arrays
 
 
 class _Rings(NamedTuple):
@@ -20,12 +19,12 @@ class _Rings(NamedTuple):
 
 def rings_of(triangles: NDArray[np.int32], count: int) -> _Rings:
     """The vertices around each of `count` vertices, at least one; those of the same triangles are computed once."""
-    return _rings(SameArray(triangles), count)
+    return _rings(triangles, count)
 
 
-@lru_cache(maxsize=4)
-def _rings(triangles: SameArray, count: int) -> _Rings:
-    corners = triangles.array.astype(np.int64)
+@cached_by_arrays(maxsize=4)
+def _rings(triangles: NDArray[np.int32], count: int) -> _Rings:
+    corners = triangles.astype(np.int64)
     here, there = corners[:, [0, 1, 2]].ravel(), corners[:, [1, 2, 0]].ravel()
     itself = np.arange(count)
     pairs = np.unique(np.concatenate([here, there, itself]) * count + np.concatenate([there, here, itself]))

@@ -9,7 +9,6 @@ side is filled smoothly from its surroundings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import bounds, empty, interpolate, rasterize
-from tddfa._shared.arrays import SameArray, checked_image
+from tddfa._shared.arrays import cached_by_arrays, checked_image
 from tddfa.surface._texels import complete, mix_sides, paint_eye, sample_surface
 from tddfa.surface.mouth import INNER_MOUTH, MouthTexels, sample_mouth
 from tddfa.surface.sampling import sample
@@ -115,9 +114,9 @@ def texel_positions(uv: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.column_stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5]).astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-def _uv_map(uv: SameArray, triangles: SameArray, size: int) -> _UvMap:
-    return _UvMap(uv.array, triangles.array, size)  # type: ignore[arg-type]
+@cached_by_arrays(maxsize=4)
+def _uv_map(uv: NDArray[np.float32], triangles: NDArray[np.int32], size: int) -> _UvMap:
+    return _UvMap(uv, triangles, size)
 
 
 def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
@@ -153,7 +152,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
         raise ValueError(f"size: expected 16..8192 px, got {size!r}")
     if not len(mesh.vertices):
         return Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
-    uv_map = _uv_map(SameArray(mesh.uv), SameArray(mesh.triangles), size)
+    uv_map = _uv_map(mesh.uv, mesh.triangles, size)
     texture = uv_map.new_texture()
     raster = uv_map.raster
     shape = raster.depth.shape
@@ -323,24 +322,27 @@ def _parts(mesh: Mesh, size: int) -> _Parts | None:
     if mesh.shade is None or mesh.tone is None or mesh.part is None:
         return None
     assert mesh.uv is not None
-    return _part_texels(
-        *(SameArray(array) for array in (mesh.uv, mesh.triangles, mesh.shade, mesh.tone, mesh.part)), size
-    )
+    return _part_texels(mesh.uv, mesh.triangles, mesh.shade, mesh.tone, mesh.part, size)
 
 
-@lru_cache(maxsize=4)
+@cached_by_arrays(maxsize=4)
 def _part_texels(
-    uv: SameArray, triangles: SameArray, shade: SameArray, tone: SameArray, part: SameArray, size: int
+    uv: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    shade: NDArray[np.float32],
+    tone: NDArray[np.float32],
+    part: NDArray[np.uint8],
+    size: int,
 ) -> _Parts:
     uv_map = _uv_map(uv, triangles, size)
-    columns = np.column_stack([shade.array, tone.array, *(part.array == number for number in (1, 2))])
-    shades, tones, *eyes = np.moveaxis(interpolate(uv_map.raster, triangles.array, columns).reshape(-1, 4), 1, 0)
+    columns = np.column_stack([shade, tone, *(part == number for number in (1, 2))])
+    shades, tones, *eyes = np.moveaxis(interpolate(uv_map.raster, triangles, columns).reshape(-1, 4), 1, 0)
     inside = uv_map.inside.reshape(-1) > 0
     dark = np.flatnonzero(inside & (shades < 1))
     # darker than skin, the more so in green and blue
     tint = np.power(np.clip(shades[:, None], 0, 1), np.array(_MOUTH_TINT, dtype=np.float32)).astype(np.float32)
     balls = (np.flatnonzero(inside & (eye > 0.99)) for eye in eyes)
-    mouth = MouthTexels.of(uv_map.raster, triangles.array, part.array == INNER_MOUTH)
+    mouth = MouthTexels.of(uv_map.raster, triangles, part == INNER_MOUTH)
     outside_mouth = uv_map.raster.triangle_id.copy()
     outside_mouth.reshape(-1)[mouth.texels] = -1
     of_eyes = tuple(_Eye.of(ball, tint[ball], tones[ball]) for ball in balls if len(ball))

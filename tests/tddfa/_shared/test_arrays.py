@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa._shared.arrays import checked, checked_image
+from tddfa._shared.arrays import cached_by_arrays, checked, checked_image
 
 
 def test_valid_arrays_are_not_copied():
@@ -62,3 +62,26 @@ def test_whole_numbers_do_not_wrap(value, kind):
     with pytest.raises(ValueError, match=r"a: expected numbers from -?\d+ to \d+, got"):
         checked("a", np.array(value, np.int64), (None,), kind)
     assert checked("a", np.array([7], np.int64), (None,), kind).dtype == kind
+
+
+class TestCachedByArrays:
+    def test_equal_arrays_are_one_argument_and_changed_ones_another(self):
+        seen = []
+
+        @cached_by_arrays(maxsize=4)
+        def total(numbers, factor=1):
+            seen.append(numbers)
+            return factor * int(numbers.sum())
+
+        numbers = np.arange(100)
+        assert total(numbers) == total(numbers.copy()) == 4950
+        assert len(seen) == 1
+        numbers[1] = 1001  # not one of the values that are hashed
+        assert total(numbers) == 5950
+        numbers[1] = 1
+        assert total(numbers) == 4950
+        assert len(seen) == 2
+        assert total(numbers, factor=2) == 9900
+        assert total(numbers, factor=2) == 9900
+        assert len(seen) == 3
+        assert all(each is not numbers for each in seen)

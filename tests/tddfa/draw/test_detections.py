@@ -53,3 +53,7 @@ def test_no_face_and_bad_arguments():
         draw.boxes(GREY, nothing, labels=["a"])
     with pytest.raises(TypeError, match="image: expected"):
         draw.boxes(None, nothing)
+    for values in ({"xyxy": [[0, 0, np.nan, 9]]}, {"scores": [np.inf]}):
+        found = Detections(**{"xyxy": [[0, 0, 9, 9]], "scores": [0.5]} | values)
+        with pytest.raises(ValueError, match="found: expected finite boxes"):
+            draw.boxes(GREY, found)

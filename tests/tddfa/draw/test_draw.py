@@ -538,8 +538,10 @@ class TestPncc:
         np.testing.assert_array_equal(one, other)
 
     def test_coordinates_of_another_model(self, image, model):
-        with pytest.raises(ValueError, match="expected"):
+        with pytest.raises(ValueError, match="coordinates: expected those of"):
             draw.pncc(image, [mesh_of(model)], model.normalized_coordinates[:100])
+        with pytest.raises(ValueError, match=r"coordinates: expected shape \(n, 3\), got"):
+            draw.pncc(image, [mesh_of(model)], model.normalized_coordinates[:, :2])
 
 
 class TestPose:

@@ -44,6 +44,13 @@ class TestKinds:
             np.testing.assert_allclose(camera.matrix, MATRIX)
             np.testing.assert_allclose(camera.distortion, bent)
 
+    @pytest.mark.parametrize("none", [[], None])
+    def test_an_empty_distortion_is_none(self, tmp_path, none):
+        (tmp_path / "a.json").write_text(json.dumps({"mtx": MATRIX.tolist(), "dist": none}))
+        np.savez(tmp_path / "a.npz", mtx=MATRIX, dist=np.zeros((0, 5)))
+        for name in ("a.json", "a.npz"):
+            assert read(tmp_path / name).distortion.shape == (0,)
+
     def test_an_image_of_another_size_is_the_same_view(self, tmp_path):
         path = opencvs(tmp_path / "a.yml", image_width=640, image_height=480, camera_matrix=MATRIX)
         small = read(path, (240, 320)).matrix

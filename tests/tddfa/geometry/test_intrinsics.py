@@ -85,6 +85,11 @@ class TestIntrinsics:
             (lambda: Intrinsics.from_field_of_view(math.nan, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(60, (4, 4), "depth"), "axis: expected one of horizontal"),
             (lambda: Intrinsics.assumed((0, 4)), "image_size: expected"),
+            (
+                lambda: Intrinsics.from_field_of_view(60, (4, 4, 3)),
+                r"image_size: expected \(height, width\), .* \(4, 4, 3\)",
+            ),
+            (lambda: Intrinsics.assumed(640), r"image_size: expected \(height, width\), .* 640"),
             (lambda: Intrinsics.centered(0, (4, 4)), "focal: expected"),
             (lambda: Intrinsics.centered(math.inf, (4, 4)), "focal: expected"),
         ],

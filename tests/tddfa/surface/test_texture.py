@@ -230,6 +230,16 @@ def test_equal_arrays_share_a_uv_map(model):
     assert _uv_map.cache_info().misses == 2
 
 
+def test_a_uv_map_that_was_changed_in_place(model):
+    mesh = replace(head(model), uv=model.uv.copy())
+    image = photo(mesh, gentle)
+    unwrap(image, mesh, size=64)
+    mesh.uv[1 :: len(mesh.uv) // 7] *= 0.9  # few of all values, and none of those that are hashed
+    expected = unwrap(image, replace(mesh, uv=mesh.uv.copy()), size=64)
+    _uv_map.cache_clear()
+    np.testing.assert_array_equal(expected.image, unwrap(image, mesh, size=64).image)
+
+
 def test_a_large_image_is_averaged_not_subsampled(model):
     mesh = head(model, scale=60, at=(800, 800, 0))
     image = photo(mesh, lambda uv: np.full((*uv.shape[:-1], 3), 128.0), 1600)
