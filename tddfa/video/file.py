@@ -34,7 +34,8 @@ from tddfa.video.reader import IMAGES_PER_SECOND, Reader, check_size
 _LOG = logging.getLogger(__name__)
 
 _MAX_FRAME_SECONDS = 3600.0  # mp4 does not hold much more
-_MAX_STEP_BACK_SECONDS = 1.0
+# Frames of one time, or in the wrong order, go back by less than these two; joined videos by more.
+_MAX_STEP_BACK_SECONDS, _MAX_STEPS_BACK = 0.1, 2
 # of pixels, width by height: ratios beyond are damage, nearer to 1 the rounding of an encoder
 _MAX_ASPECT, _MIN_ASPECT_DEVIATION = 8, 0.01
 _TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")  # FFmpeg would show a text file as a video of its letters
@@ -199,8 +200,8 @@ class FileReader(Reader):
         time = stamp - self._origin
         if last == -math.inf or 0 < time - last <= _MAX_FRAME_SECONDS:
             return time
-        if -_MAX_STEP_BACK_SECONDS < time - last <= 0:
-            return last + self._step / 100  # two frames with one time; the next one is right again
+        if -max(_MAX_STEP_BACK_SECONDS, _MAX_STEPS_BACK * self._step) < time - last <= 0:
+            return last + self._step / 100  # the next one is right again
         self._origin = stamp - following  # the clock jumps: joined videos, damage
         return following
 

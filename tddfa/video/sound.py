@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -19,7 +20,9 @@ from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, FILE_SECONDS, OPEN_SECO
 
 _LOG = logging.getLogger(__name__)
 
-_COPIED_CODECS = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")  # mp4 holds them and players play them
+# codecs that the container holds, and that players play in it
+_COPIED_CODECS = {"mov": ("aac", "mp3", "ac3", "eac3", "alac")}
+_COPIED_CODECS["mp4"] = (*_COPIED_CODECS["mov"], "opus", "flac")
 _SAME_TIME_SECONDS = 1e-3
 _SOUND_GAP_SECONDS = 0.1  # a smaller gap is the container's rounding
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -60,7 +63,8 @@ class Sound:
         self._base = float(stream.time_base or 1)
         self._file_start = 0.0 if container.start_time is None else container.start_time / av.time_base
         self._first_frame = self._start_of_frames()
-        self._copied = stream.codec_context.codec.canonical_name in _COPIED_CODECS
+        self._codec = stream.codec_context.codec.canonical_name
+        self._copied = False
         self._sample: int | None = None  # the next sample to encode, where the sound is re-encoded
         self._waiting: deque[tuple[float, Any]] = deque()
         self._packets = self._demux()
@@ -81,12 +85,12 @@ class Sound:
         self._output = output
         self._start = start
         self._shift = round((self._file_start + start) / self._base)
-        if self._copied:
-            try:
+        if self._codec in _COPIED_CODECS[output.format.name]:
+            # PyAV refuses what the container cannot hold
+            with contextlib.suppress(FFmpegError, ValueError):
                 self._target = output.add_stream_from_template(self._stream)
+                self._copied = True
                 return
-            except (FFmpegError, ValueError):  # .mov holds fewer than .mp4
-                self._copied = False
         rate = self._stream.codec_context.sample_rate
         self._target = output.add_stream("aac", rate=rate if rate in _AAC_RATES else 48000)
         layout = self._stream.codec_context.layout.name

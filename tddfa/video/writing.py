@@ -31,6 +31,14 @@ TICKS_PER_SECOND = 120_000
 _LOG = logging.getLogger(__name__)
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
+_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+)  # fmt: skip
+_MAX_SIDE = 16384  # px, of x264
+_MAX_STEP_SECONDS = 8900.0  # FFmpeg ends a file whose frames are 2**30 ticks apart or more
+# swscale's flags: bilinear, full chroma, accurate rounding. Without the last two, it makes greys 2 of 255 darker and
+# gives them a cast.
+_ACCURATE = 0x2 | 0x2000 | 0x40000
 
 
 class Writer:
@@ -61,9 +69,9 @@ class Writer:
     crf : int
         Quality, 0 (lossless) .. 51.
     preset : str
-        x264's: ``ultrafast`` .. ``veryslow``.
+        x264's: ``ultrafast`` .. ``placebo``.
     size : tuple of int, optional
-        Width and height, px; by default those of the first frame. Other frames are scaled to fit, with black
+        Width and height, 1..16384 px; by default those of the first frame. Other frames are scaled to fit, with black
         borders. An odd width or height grows by one.
 
     Attributes
@@ -110,11 +118,16 @@ class Writer:
             raise ValueError(f"fps: expected more than 0 and at most {MAX_FPS}, got {fps}")
         if not 0 <= crf <= 51:
             raise ValueError(f"crf: expected 0..51, got {crf}")
-        if size is not None and (len(size) != 2 or min(size) < 1):
-            raise ValueError(f"size: expected width and height in px, got {size}")
-        for name, value in (("audio_start", audio_start), ("audio_end", audio_end)):
-            if value is not None and math.isnan(value):
-                raise ValueError(f"{name}: expected seconds, got {value}")
+        if preset not in _PRESETS:
+            raise ValueError(f"preset: expected one of {', '.join(_PRESETS)}, got {preset!r}")
+        if size is not None and not (
+            len(size) == 2 and all(isinstance(side, int | np.integer) and 1 <= side <= _MAX_SIDE for side in size)
+        ):
+            raise ValueError(f"size: expected width and height of 1..{_MAX_SIDE} px, got {size}")
+        if audio_start is not None and not math.isfinite(audio_start):
+            raise ValueError(f"audio_start: expected a finite number of seconds, got {audio_start}")
+        if audio_end is not None and math.isnan(audio_end):
+            raise ValueError(f"audio_end: expected seconds, got {audio_end}")
         self._fps = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
         self._step = 1 / float(self._fps)
         self._size = size
@@ -145,8 +158,8 @@ class Writer:
         image : ndarray (h, w, 3) uint8
             BGR; it is copied, and may be changed afterwards.
         time : float, optional
-            Time on the source's clock, s; by default one step of `fps` after the previous frame. A time that does not
-            advance is moved after the previous frame.
+            Time on the source's clock, s; by default one step of `fps` after the previous frame, and at most 8900 s
+            after it. A time that does not advance is moved after the previous frame.
 
         Raises
         ------
@@ -162,6 +175,9 @@ class Writer:
             time = (self._origin or 0.0) if self.count == 0 else self._time + self._step
         if not math.isfinite(time):
             raise ValueError(f"time: expected a finite number of seconds, got {time}")
+        before = self._time if self.count else time if self._origin is None else self._origin
+        if time - before > _MAX_STEP_SECONDS:
+            raise ValueError(f"time: expected at most {_MAX_STEP_SECONDS:g} s after {before:g} s, got {time:g}")
         with self._writing():
             self._write(image, time)
 
@@ -234,6 +250,7 @@ class Writer:
             av.VideoFrame.from_ndarray(image, format="bgr24"),
             format="yuv420p",
             dst_colorspace=BT709,
+            interpolation=_ACCURATE,
             **one_thread(),
         )
 

@@ -139,6 +139,12 @@ def test_times_increase_when_the_clock_jumps(tmp_path):
         assert reader._time(Stamp, 2.7) == pytest.approx(2.8)
 
 
+def test_short_clips_that_were_joined_follow_each_other(tmp_path):
+    part = make_video(tmp_path / "part.ts", 8, container="mpegts").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    np.testing.assert_allclose([frame.time for frame in frames(tmp_path / "joined.ts")], np.arange(16) / 24, atol=1e-3)
+
+
 def test_damage_in_the_middle_is_skipped_with_one_warning(short_video, tmp_path, caplog):
     seen = list(frames(damaged(short_video, tmp_path / "damaged.mp4")))
     assert 24 <= len(seen) <= 48

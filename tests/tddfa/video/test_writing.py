@@ -91,6 +91,20 @@ def test_colours_survive_a_round_trip(tmp_path, color):
     assert np.abs(frame.image.astype(int) - image).max() <= 5
 
 
+@pytest.mark.parametrize("size", [(96, 64), (1280, 720)])
+def test_greys_stay_grey(tmp_path, size):
+    ramp = np.repeat(np.arange(16, 240, 224 / size[0])[None, :, None], size[1], 0).repeat(3, 2).astype(np.uint8)
+    with Writer(tmp_path / "out.mp4", fps=25, crf=0) as writer:
+        writer.write(ramp)
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        planes = next(written.decode(video=0)).to_ndarray()
+    luma, chroma = planes[: size[1]], planes[size[1] :]
+    off = luma - (16 + ramp[..., 0] * (219 / 255))
+    assert abs(off).max() <= 1
+    assert abs(off.mean()) < 0.2
+    np.testing.assert_array_equal(chroma, 128)
+
+
 @pytest.mark.parametrize(
     ("container", "sound", "copied"),
     [("mkv", "aac", True), ("ts", "aac", True), ("mov", "pcm_s16le", False), ("avi", "mp3", True)],
@@ -112,6 +126,17 @@ def test_sound_of_other_containers(tmp_path, container, sound, copied):
         assert (
             len(set(kept) - {data for _, data in packets(source)}) == 0 or container == "ts"
         )  # ts has headers in them
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "flac"), (".mov", "aac")])
+def test_sound_that_mov_does_not_hold(tmp_path, suffix, codec):
+    source = make_video(tmp_path / "in.mkv", sound="flac")
+    with Writer(tmp_path / f"out{suffix}", fps=24, audio_from=source) as writer:
+        for frame in frames(source):
+            writer.write(frame.image, frame.time)
+    with av.open(str(tmp_path / f"out{suffix}")) as output:
+        assert output.streams.audio[0].codec_context.codec.canonical_name == codec
+        assert output.streams.video[0].frames == 48
 
 
 @pytest.mark.parametrize(("sound", "container"), [("aac", "mp4"), ("pcm_s16le", "mov")])
@@ -194,7 +219,7 @@ def test_no_sound_without_a_source_of_sound(short_video, tmp_path):
 
 def test_sound_is_re_encoded_from_a_coarse_time_base(tmp_path, monkeypatch, caplog):
     source = make_video(tmp_path / "in.avi", sound="mp3", codec="mpeg4")  # its tick is a packet
-    monkeypatch.setattr(video.sound, "_COPIED_CODECS", ())
+    monkeypatch.setattr(video.sound, "_COPIED_CODECS", {"mp4": ()})
     with Writer(tmp_path / "out.mp4", fps=24, audio_from=source) as writer:
         for i in range(48):
             writer.write(moving_square(i))
@@ -341,6 +366,17 @@ def test_the_first_error_is_raised(tmp_path, monkeypatch, caplog):
     assert names(tmp_path) == []
 
 
+def test_a_gap_that_the_file_cannot_hold(tmp_path):
+    with Writer(tmp_path / "out.mp4", fps=24) as writer:
+        writer.write(moving_square(0), 5.0)
+        for time in (5.0 + 8901, 1e15):
+            with pytest.raises(ValueError, match="time: expected at most 8900 s after 5 s, got"):
+                writer.write(moving_square(1), time)
+        writer.write(moving_square(1), 5.0 + 8899)
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        np.testing.assert_allclose([frame.time for frame in written.decode(video=0)], [0, 8899], atol=1e-3)
+
+
 def test_an_invalid_image_does_not_end_the_video(tmp_path):
     with Writer(tmp_path / "out.mp4", fps=24) as writer:
         with pytest.raises(TypeError, match=r"^image: expected"):
@@ -362,7 +398,12 @@ def test_an_invalid_image_does_not_end_the_video(tmp_path):
         {"fps": 1e6},
         {"fps": 24, "crf": 52},
         {"fps": 24, "size": (0, 4)},
+        {"fps": 24, "size": (1.5, 2.5)},
+        {"fps": 24, "size": (20000, 4)},
         {"fps": 24, "audio_start": math.nan},
+        {"fps": 24, "audio_start": math.inf},
+        {"fps": 24, "audio_end": math.nan},
+        {"fps": 24, "preset": "quick"},
     ],
 )
 def test_invalid_arguments(tmp_path, arguments):
