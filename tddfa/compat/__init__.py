@@ -82,7 +82,7 @@ class TDDFA:
 
     def __init__(self, *, gpu_mode: bool = False, gpu_id: int = 0, exact_crop: bool = False, **cfg: Any) -> None:
         del gpu_id
-        config = resolve(_here(), cfg) if cfg else _fetched()
+        config = resolve(_here(), cfg, called="TDDFA(**cfg)") if cfg else _fetched()
         self.aligner = Aligner(
             Model(verified(config.model), "auto" if gpu_mode else "cpu"),
             Decoder(FaceModel.load(verified(config.face_model)), replace(CROP, rounded=not exact_crop)),
@@ -195,7 +195,9 @@ class FaceBoxes:
     def __init__(self, timer_flag: bool = False) -> None:
         del timer_flag
         fetched = folder() / "faceboxes.onnx"
-        self.detector = Detector(Model(fetched if fetched.is_file() else detector(_here()), "cpu"))
+        self.detector = Detector(
+            Model(fetched if fetched.is_file() else detector(_here(), called="FaceBoxes()"), "cpu")
+        )
 
     def __call__(self, img_: NDArray[np.uint8]) -> list[list[float]]:
         """Detect faces: rows of x1, y1, x2, y2 in px and the score, best first."""
@@ -291,6 +293,8 @@ def draw_landmarks(
 ) -> _Image:
     """``utils.functions.draw_landmarks``: the 68 points (3, 68) of each face, or with `dense_flag` every 6th vertex.
 
+    They look as those of `tddfa.draw.landmarks`: `style` and Matplotlib's options, as ``color``, have no effect.
+
     Examples
     --------
     >>> draw_landmarks(image, [face.landmarks.T]).shape == image.shape
@@ -368,11 +372,16 @@ def pncc(
     return _written(wfp, draw.pncc(img, _meshes(ver_lst, tri), coordinates, background=_background(with_bg_flag)))
 
 
-def uv_tex(img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = False, wfp: _Path = None) -> _Image:
-    """``utils.uv.uv_tex``: textures of 256 px side by side; needs the fetched face model."""
+def uv_tex(
+    img: _Image, ver_lst: _Points, tri: ArrayLike, uv_h: int = 256, uv_w: int = 256, uv_c: int = 3,
+    show_flag: bool = False, wfp: _Path = None,
+) -> _Image:  # fmt: skip
+    """``utils.uv.uv_tex``: square textures side by side; needs the fetched face model."""
     del show_flag
+    if uv_h != uv_w or uv_c != 3:
+        raise ValueError(f"uv_h, uv_w, uv_c: expected a square texture of 3 channels, got {uv_h}, {uv_w}, {uv_c}")
     uv = _fetched_face_model().uv
-    textures = [unwrap(img, replace(mesh, uv=uv), size=256) for mesh in _meshes(ver_lst, tri)]
+    textures = [unwrap(img, replace(mesh, uv=uv), size=uv_h) for mesh in _meshes(ver_lst, tri)]
     return _written(wfp, draw.textures(textures))
 
 
@@ -388,9 +397,15 @@ def viz_pose(
     return _written(wfp, draw.pose(img, faces))
 
 
-def ser_to_ply(ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]) -> Path:
-    """``utils.serialization.ser_to_ply``: all faces in one mesh, as text; y goes up from `height`."""
-    return export.save(wfp, _meshes(ver_lst, tri), image_height=height, ascii=True)[0]
+def ser_to_ply(
+    ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str], reverse: bool = True
+) -> Path:
+    """``utils.serialization.ser_to_ply``: all faces in one mesh, as text; y goes up from `height`.
+
+    `reverse` turns the triangles around, so that they are counter-clockwise as seen from outside.
+    """
+    ordered = np.asarray(tri) if reverse else np.asarray(tri)[:, ::-1]
+    return export.save(wfp, _meshes(ver_lst, ordered), image_height=height, ascii=True)[0]
 
 
 def ser_to_obj(img: _Image, ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]) -> Path:

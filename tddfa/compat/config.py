@@ -19,15 +19,18 @@ CROP = CropRule(size=120, box_shift_y=0.14, box_scale=1.58, landmark_scale=2**0.
 """The crop of 3DDFA_V2."""
 
 _REQUIRED = ("arch", "widen_factor", "checkpoint_fp", "bfm_fp", "size", "num_params")
-_OPTIONAL = ("param_mean_std_fp",)
+# Keys that 3DDFA_V2's TDDFA reads as well, and the only values that its files work with.
+_FIXED = {"shape_dim": 40, "exp_dim": 10, "mode": "small"}
+_OPTIONAL = ("param_mean_std_fp", *_FIXED)
 
 
 def convert_config(path: str | os.PathLike[str]) -> Path:
     """Convert a config of 3DDFA_V2, and the files that it names, to a config that `tddfa.Aligner.load` reads.
 
     The files are looked for below the folder above the config (its repository), the folder of the config, and the
-    working folder. Those that are missing are taken from what ``tddfa fetch 3ddfa_v2`` made. The results are written
-    to the folder ``converted`` of the cache, once for the same files.
+    working folder. If the weights, the face model or the detector are missing, the converted ones of ``tddfa fetch
+    3ddfa_v2`` are used; a file that belongs to them, as the whitening, is then taken from there too. The results are
+    written to the folder ``converted`` of the cache, once for the same files.
 
     Parameters
     ----------
@@ -65,54 +68,65 @@ def convert_config(path: str | os.PathLike[str]) -> Path:
     return converted
 
 
-def resolve(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Config:
+def resolve(path: str | os.PathLike[str], content: Mapping[str, Any], *, called: str | None = None) -> Config:
     """Make a `Config` of the keys of a config of 3DDFA_V2, and convert the files that they name.
 
     Parameters
     ----------
     path : path
-        The config, for messages and as the place to look for its files; it need not exist.
+        The config, as the place to look for its files; it need not exist.
     content : mapping
         Keys and values.
+    called : str, optional
+        How messages call the config; by default its path.
 
     Raises
     ------
     ConfigError
         As `convert_config`.
     """
-    path = Path(path)
+    files = _Files(Path(path), called)
     for key in content:
         if key not in (*_REQUIRED, *_OPTIONAL):
             known = ", ".join((*_REQUIRED, *_OPTIONAL))
-            raise ConfigError(f"{path}: unknown key {key!r}; 3DDFA_V2 has {known}")
+            raise ConfigError(f"{files.called}: unknown key {key!r}; 3DDFA_V2 has {known}")
     for key in _REQUIRED:
         if key not in content:
-            raise ConfigError(f"{path}: missing key {key!r}")
-    for key, expected in (("arch", "mobilenet"), ("size", 120), ("num_params", 62)):
-        if content[key] != expected:
-            raise ConfigError(f"{path}: {key}: expected {expected}, got {content[key]!r}")
-    for key in ("checkpoint_fp", "bfm_fp"):
-        if not isinstance(content[key], str) or not content[key]:
-            raise ConfigError(f"{path}: {key}: expected a path, got {content[key]!r}")
-    return _Files(path).config(content)
+            raise ConfigError(f"{files.called}: missing key {key!r}")
+    for key, expected in {"arch": "mobilenet", "size": 120, "num_params": 62, **_FIXED}.items():
+        if content.get(key, expected) != expected:
+            raise ConfigError(f"{files.called}: {key}: expected {expected}, got {content[key]!r}")
+    factor = content["widen_factor"]
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
+        raise ConfigError(f"{files.called}: widen_factor: expected a number greater than 0, got {factor!r}")
+    for key in ("checkpoint_fp", "bfm_fp", "param_mean_std_fp"):
+        value = content.get(key, fetch.WHITENING)
+        if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+            raise ConfigError(f"{files.called}: {key}: expected a path, got {value!r}")
+    return files.config(content)
 
 
-def detector(path: str | os.PathLike[str]) -> Path:
+def detector(path: str | os.PathLike[str], *, called: str | None = None) -> Path:
     """Path of the converted FaceBoxes of the repository of the config `path`, or of the fetched one.
+
+    Parameters
+    ----------
+    path, called
+        As of `resolve`.
 
     Raises
     ------
     ConfigError
         If both are missing.
     """
-    return _Files(Path(path)).detector()
+    return _Files(Path(path), called).detector()
 
 
 class _Files:
     """The files that belong to a config of 3DDFA_V2."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, called: str | None = None) -> None:
+        self.path, self.called = path, called or str(path)
         folder = path.resolve().parent
         self.roots = (folder.parent, folder, Path.cwd())
 
@@ -126,7 +140,7 @@ class _Files:
         whitening = str(content.get("param_mean_std_fp", fetch.WHITENING))
         weights = str(content["checkpoint_fp"])
         return Config(
-            name=self.path.stem,
+            name=Path(weights).stem if self.called != str(self.path) else self.path.stem,
             model=self._converted(
                 (weights, whitening), f"{Path(weights).stem}.onnx", lambda f: fetch.convert_regressor(*f)
             ),
@@ -145,24 +159,30 @@ class _Files:
         )
 
     def _converted(self, names: tuple[str, ...], target: str, convert: Callable[[list[Path]], bytes]) -> Path:
-        """Path of the conversion of some files; they are converted if that file does not exist yet."""
-        found = [self.find(name) for name in names]
-        there = [file for file in found if file is not None]
-        if len(there) < len(names):
-            fetched = fetch.folder() / target
-            if fetched.is_file():
-                return fetched
-            missing = next(name for name, file in zip(names, found, strict=True) if file is None)
-            raise ConfigError(f"{self.path}: {missing}: no such file; `tddfa fetch 3ddfa_v2` gets it")
+        """Path of the conversion of some files; they are converted if that file does not exist yet.
+
+        If the first one is missing, the fetched conversion takes its place.
+        """
+        found = {name: self.find(name) for name in names}
+        fetched = fetch.folder() / target
+        if found[names[0]] is None and fetched.is_file():
+            return fetched
+        there = []
+        for name, file in found.items():
+            if file is None and name in fetch.FILES and (fetch.folder() / "source" / name).is_file():
+                file = fetch.folder() / "source" / name
+            if file is None:
+                raise ConfigError(f"{self.called}: {name}: no such file; `tddfa fetch 3ddfa_v2` gets it")
+            there.append(file)
         try:
             key = fetch.fingerprint(dict(zip(names, there, strict=True)))
             converted = cache_folder() / "converted" / f"{Path(target).stem}-{key[:16]}{Path(target).suffix}"
             if not converted.is_file():
                 write_atomic(converted, convert(there))
         except ImportError as error:
-            raise ConfigError(f"{self.path}: converting {names[0]}: {reason(error)}") from error
+            raise ConfigError(f"{self.called}: converting {names[0]}: {reason(error)}") from error
         except AssetError:
             raise
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.path}: {error}") from error
+            raise ConfigError(f"{self.called}: {error}") from error
         return converted

@@ -167,6 +167,9 @@ class TestReleased:
             for left, top, right, bottom, _ in boxes:
                 assert changed[int(top) : int(bottom), int(left) : int(right)].mean() > 0.002
         assert uv_tex(img, ver_lst, tddfa.tri).shape == (256, 768, 3)
+        assert uv_tex(img, ver_lst, tddfa.tri, 64, 64).shape == (64, 192, 3)
+        with pytest.raises(ValueError, match="uv_h, uv_w, uv_c: expected a square"):
+            uv_tex(img, ver_lst, tddfa.tri, uv_w=64)
         assert cv2.imread(str(tmp_path / "3d.jpg")).shape == img.shape
         ser_to_ply(ver_lst, tddfa.tri, height=img.shape[0], wfp=tmp_path / "a.ply")
         ser_to_obj(img, ver_lst, tddfa.tri, height=img.shape[0], wfp=tmp_path / "a.obj")
@@ -183,8 +186,14 @@ class TestReleased:
         np.testing.assert_array_equal(tddfa.tri, read_pickled(upstream / "configs/tri.pkl").T)
 
     def test_wrong_arguments_give_an_error(self, upstream):
-        with pytest.raises(ConfigError, match="unknown key 'widen'"):
+        with pytest.raises(ConfigError, match=r"^TDDFA\(\*\*cfg\): unknown key 'widen'"):
             TDDFA(widen=1)
+        cfg = yaml.safe_load((upstream / "configs/mb05_120x120.yml").read_text())
+        for key, value, message in (
+            ("checkpoint_fp", "nope.pth", r"nope\.pth: no such file"), ("widen_factor", "x", "expected a number"),
+        ):  # fmt: skip
+            with pytest.raises(ConfigError, match=rf"^TDDFA\(\*\*cfg\): .*{message}"):
+                TDDFA(**{**cfg, key: value})
         image = np.zeros((50, 50, 3), np.uint8)
         with pytest.raises(ValueError, match="crop_policy: expected box or landmark"):
             TDDFA()(image, [[0, 0, 9, 9]], crop_policy="points")

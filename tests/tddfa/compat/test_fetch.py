@@ -3,6 +3,7 @@ import http.server
 import shutil
 import threading
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -292,6 +293,19 @@ class TestUpstreamConfigs:
         Aligner.load(convert_config(config), device="cpu")
         assert not list((cache / "converted").glob("bfm*"))
 
+    @pytest.mark.parametrize("file", ["configs/param_mean_std_62d_120x120.pkl", "configs/tri.pkl"])
+    def test_a_file_that_is_there_is_not_replaced_by_a_fetched_one(self, cache, config, checkout, file):
+        """Where a file that belongs to it is missing, the fetched one of these is taken, or there is an error."""
+        run("--from", checkout)
+        kept = cache / "3ddfa_v2" / "source" / file
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        (checkout / file).rename(kept)
+        converted = Config.load(convert_config(config))
+        assert converted.model.parent == converted.face_model.parent == cache / "converted"
+        kept.unlink()
+        with pytest.raises(ValueError, match=f"{Path(file).name}: no such file"):
+            convert_config(config)
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -302,6 +316,8 @@ class TestUpstreamConfigs:
             (("size: 120\n", ""), "missing key 'size'"),
             (("weights/mb1_120x120.pth", "weights/none.pth"), "weights/none.pth: no such file; `tddfa fetch 3ddfa_v2`"),
             (("weights/mb1_120x120.pth", "[1]"), r"checkpoint_fp: expected a path, got \[1\]"),
+            (("size: 120", "size: 120\nparam_mean_std_fp: 3"), "param_mean_std_fp: expected a path, got 3"),
+            (("size: 120", "size: 120\nshape_dim: 199"), "shape_dim: expected 40, got 199"),
             (("weights/mb1_120x120.pth", "configs/tri.pkl"), r"tri\.pkl: not a file of tensors"),
         ],
     )
