@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, update_wrapper
+from math import inf
+from numbers import Integral, Real
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -63,6 +65,23 @@ def checked(
         bad = int(array.size - np.count_nonzero(np.isfinite(array)))
         raise ValueError(f"{name}: expected finite values, got {bad} that are NaN or infinite")
     return array
+
+
+def checked_number(name: str, value: Any, low: float = -inf, high: float = inf, *, whole: bool = False) -> None:
+    """Raise an error unless `value` is a number from `low` to `high`, and whole if asked for.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number, or not of a type of whole numbers.
+    ValueError
+        If it is NaN or out of the range. An infinite limit is itself allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise TypeError(f"{name}: expected a {'whole ' if whole else ''}number, got {value!r}")
+    if not low <= float(value) <= high:
+        wanted = f"{low:g} or more" if high == inf else f"{low:g}..{high:g}"
+        raise ValueError(f"{name}: expected {wanted}, got {value}")
 
 
 def checked_image(name: str, image: Any) -> NDArray[np.uint8]:

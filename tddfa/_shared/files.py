@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -15,6 +16,9 @@ from pathlib import Path
 
 MAX_STEM_BYTES = 200
 """Limit of `safe_stem`: file systems take 255 bytes, and an ending such as ``_2d_sparse_smooth.mp4`` follows."""
+
+MAX_NAME_BYTES = 255
+"""Limit of a file's name on the usual file systems."""
 
 _PART_BYTES = 80  # of a name that a temporary file repeats
 _HASH_LENGTH = 8
@@ -45,7 +49,7 @@ def safe_stem(name: str) -> str:
     if len(encoded) <= MAX_STEM_BYTES:
         return stem
     digest = hashlib.sha256(encoded).hexdigest()[:_HASH_LENGTH]
-    return f"{_cut(stem, MAX_STEM_BYTES - _HASH_LENGTH - 1)}-{digest}"
+    return f"{cut(stem, MAX_STEM_BYTES - _HASH_LENGTH - 1)}-{digest}"
 
 
 def is_sidecar(name: str) -> bool:
@@ -67,7 +71,7 @@ def _is_unsafe(character: str) -> bool:
     return character in "/\\" or category in ("Cc", "Zl", "Zp") or undecodable
 
 
-def _cut(name: str, size: int) -> str:
+def cut(name: str, size: int) -> str:
     """Beginning of a name, of at most `size` bytes."""
     return name.encode("utf-8", "surrogatepass")[:size].decode("utf-8", "ignore")
 
@@ -106,12 +110,19 @@ def new_part(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     OSError
-        If the folder cannot be made.
+        If the folder cannot be made, or if the name is longer than file systems allow.
     """
     path = Path(path)
+    check_length(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path.parent.absolute())
-    return path.with_name(f".{_cut(path.name, _PART_BYTES)}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    return path.with_name(f".{cut(path.name, _PART_BYTES)}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def check_length(path: Path) -> None:
+    """Raise the `OSError` that a file system would raise for a name of more than 255 bytes, before there is a file."""
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
 
 
 def created_part(path: str | os.PathLike[str]) -> Path:

@@ -204,9 +204,13 @@ def output_stems(paths: Sequence[Path]) -> list[str]:
 
 
 def source_stem(source: str) -> str:
-    """Name of the outputs of a video: that of its file; for a URL without the query, which may hold a secret."""
+    """Name of the outputs of a video: that of its file; for a URL without the query, which may hold a secret.
+
+    A folder keeps what follows a dot in its name.
+    """
     path = urlsplit(source).path if "://" in source else source
-    stem = Path(path.rstrip("/")).stem
+    file = Path(path.rstrip("/"))
+    stem = file.name if file.is_dir() else file.stem
     return safe_stem(stem) if stem else "video"
 
 

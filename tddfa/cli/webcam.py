@@ -16,6 +16,7 @@ from tddfa._shared.files import output_path
 from tddfa._shared.terminal.parser import Parser, UsageError
 from tddfa.cli._camera_options import CameraChoice, camera_choice
 from tddfa.cli._common import (
+    FAILED,
     add_out_option,
     faces_text,
     has_display,
@@ -110,6 +111,8 @@ def run_webcam(options: argparse.Namespace) -> int:
             if not windows:
                 print_line("no display, or an OpenCV without windows: writing a video instead")
             _Live(options, aligner, tracker, camera, windows=windows).run(reader)
+            if reader.damaged:
+                return FAILED
     except KeyboardInterrupt:
         pass  # the usual way to end it without a window
     return 0
@@ -145,6 +148,7 @@ class _Live:
             if self.windows:
                 self._open_window()
             newest = stack.enter_context(video.live(reader))
+            stack.callback(lambda: self._summarize(frames, newest))
             for frame, faces in self.tracker.run(self._frames(newest)):
                 intrinsics = self.camera(frame.image.shape[:2], None)
                 if self.options.osc is not None:
@@ -160,7 +164,11 @@ class _Live:
                 if self.ended or frames == self.options.frames:
                     break
             hold()
-        print_line(f"{frames} frames, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
+
+    def _summarize(self, frames: int, newest: Any) -> None:
+        if frames:
+            count = f"{frames} frame{'' if frames == 1 else 's'}"
+            print_line(f"{count}, {newest.dropped} dropped, {self._fps():.0f} fps ({self.aligner.device})")
 
     def _frames(self, newest: Any) -> Iterator[Frame]:
         import cv2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.arrays import checked
 from tddfa.types import Face
 
 
@@ -21,7 +22,7 @@ def jitter(tracks: NDArray[np.floating]) -> float:
     Returns
     -------
     float
-        0 for uniform motion; NaN for fewer than three frames.
+        0 for uniform motion; NaN for fewer than three frames, and for points that are all at one place.
 
     Examples
     --------
@@ -30,10 +31,12 @@ def jitter(tracks: NDArray[np.floating]) -> float:
     >>> round(jitter(uniform), 3)
     0.0
     """
-    points = np.asarray(tracks, dtype=np.float64)[..., :2]
-    if len(points) < 3:
+    points = checked("tracks", tracks, (None, None, None), np.float64)[..., :2]
+    if points.shape[0] < 3 or not points.shape[1]:
         return float("nan")
     size = np.sqrt(np.ptp(points, axis=1).prod(axis=-1)).mean()
+    if not size:
+        return float("nan")
     return float(100 * np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean() / size)
 
 
@@ -57,7 +60,11 @@ class JitterMeter:
         self._count = 0
 
     def add(self, faces: Sequence[Face]) -> None:
-        """Add the faces of the next frame. A face that was not in the frame before starts anew."""
+        """Add the faces of the next frame, each with a `track_id`.
+
+        A face that was not in the frame before starts anew. Faces without an id are left out.
+        """
+        faces = [face for face in faces if face.track_id is not None]
         if not faces:
             self._before = []
             return

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.files import created_part, naming
+from tddfa._shared.files import MAX_NAME_BYTES, check_length, created_part, cut, naming
 from tddfa._shared.packages import needs
 from tddfa.geometry.rotation import Euler
 from tddfa.types import SCHEMA, Face
@@ -42,6 +42,7 @@ Describe = Callable[[Face], dict[str, Any]]
 
 SUFFIXES = (".jsonl", ".npz", ".parquet")
 
+_PART_BYTES = MAX_NAME_BYTES - len(".part")  # of a name that a growing file repeats
 _ROWS_PER_GROUP = 512  # rows that a parquet recorder holds in memory
 _ROWS_PER_BLOCK = 1024  # rows of the arrays in which a .npz is collected
 
@@ -217,7 +218,8 @@ class _Lines(Recorder):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._part = path.with_name(f"{path.name}.part")
+        check_length(path)
+        self._part = path.with_name(f"{cut(path.name, _PART_BYTES)}.part")
         with naming(path):
             self._file = self._part.open("wb", buffering=0)
         self._whole = 0  # bytes of whole lines

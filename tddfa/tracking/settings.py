@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
+
+from tddfa._shared.arrays import checked_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +89,25 @@ class TrackerSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for field in fields(self):
-            low, high = _RANGES.get(field.name, (0.0, float("inf")))
-            value = getattr(self, field.name)
-            if not low <= value <= high:
-                raise ValueError(f"TrackerSettings.{field.name}: expected {_text(low, high)}, got {value}")
+            low, high = _RANGES.get(field.name, (0.0, inf))
+            # "int": annotations are strings in this module
+            checked_number(
+                f"TrackerSettings.{field.name}", getattr(self, field.name), low, high, whole=field.type == "int"
+            )
 
 
 _RANGES = {
     "kept_score_fraction": (0.0, 1.0),
     "start_score_fraction": (0.0, 1.0),
     "new_face_score": (0.0, 1.0),
-    "max_misses": (1, float("inf")),
-    "max_growth": (1.0, float("inf")),
+    "max_misses": (1, inf),
+    "max_growth": (1.0, inf),
     "same_face_iou": (0.0, 1.0),
-    "revival_growth": (1.0, float("inf")),
-    "lost_detect_every": (1, float("inf")),
-    "lost_face_size": (1.0, float("inf")),
+    "revival_growth": (1.0, inf),
+    "lost_detect_every": (1, inf),
+    "lost_face_size": (1.0, inf),
     "velocity_gain": (0.0, 1.0),
-    "shape_frames": (1, float("inf")),
+    "shape_frames": (1, inf),
     "cut_correlation": (-1.0, 1.0),
     "fast_correlation": (-1.0, 1.0),
 }
-
-
-def _text(low: float, high: float) -> str:
-    return f"{low:g} or more" if high == float("inf") else f"{low:g}..{high:g}"

@@ -271,6 +271,11 @@ def mean_face(faces: Sequence[Face], face: Face, decoder: Decoder) -> Face:
     Face
         Its landmarks are those of its own camera, shape and expression.
 
+    Raises
+    ------
+    ValueError
+        If `faces` is empty.
+
     Examples
     --------
     >>> from tddfa.tracking.smoothing import mean_face
@@ -279,8 +284,10 @@ def mean_face(faces: Sequence[Face], face: Face, decoder: Decoder) -> Face:
     >>> np.allclose(mean.camera.matrix, (face.camera.matrix + flipped.camera.matrix) / 2, atol=1e-3)
     True
     """
-    if len(faces) == 1:
-        return faces[0]
+    if not faces:
+        raise ValueError("faces: expected one face or more, got none")
+    if all(other is face for other in faces):
+        return face
     matrices = np.array([other.camera.matrix for other in faces], dtype=np.float64)
     weights = np.linalg.norm(matrices[:, :, :3], axis=(1, 2)) + 1e-12
     weights /= weights.sum()

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.arrays import checked_image
+from tddfa._shared.arrays import checked_image, checked_number
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
 from tddfa.selection import needed_scores
@@ -40,6 +40,8 @@ Frame = TypeVar("Frame")
 
 # By how much the times of a live source may go back, s. If they go back further, another video has begun.
 _CLOCK_ERROR = 0.1
+# What a time may be at most, s: beyond, its fractions are lost.
+_LONGEST = 1e12
 
 
 class Tracker:
@@ -76,8 +78,8 @@ class Tracker:
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range, or if the aligner has no detector.
+    TypeError, ValueError
+        If an argument has the wrong type or is out of its range, or if the aligner has no detector.
 
     Notes
     -----
@@ -118,10 +120,13 @@ class Tracker:
             ("max_faces", 1 if max_faces is None else max_faces, 1),
             ("n_pre", n_pre, 0),
             ("n_next", n_next, 0),
-            ("remember", remember, 0),
         ):
-            if not value >= low:
-                raise ValueError(f"{name}: expected {low} or more, got {value}")
+            checked_number(name, value, low, whole=True)
+        checked_number("remember", remember, 0)
+        if not isinstance(settings, TrackerSettings | None):
+            raise TypeError(f"settings: expected TrackerSettings, got {type(settings).__name__}")
+        if not hasattr(aligner, "detector"):
+            raise TypeError(f"aligner: expected an Aligner, got {type(aligner).__name__}")
         if aligner.detector is None:
             raise ValueError("aligner: expected an Aligner with a detector, got one without")
         self.aligner = aligner
@@ -173,7 +178,8 @@ class Tracker:
         Raises
         ------
         TypeError, ValueError
-            If the frame has the wrong type, shape or dtype, or if `smooth` is ``lookahead``, for which there is `run`.
+            If the frame has the wrong type, shape or dtype, if the time is not a finite number, or if `smooth` is
+            ``lookahead``, for which there is `run`. The tracker stays as it was.
         """
         if self.smooth == "lookahead":
             raise ValueError("smooth: lookahead needs later frames; call run(frames), or smooth by one_euro")
@@ -251,7 +257,10 @@ class Tracker:
     def _step(self, frame: Any, time: float | None) -> tuple[list[Face], float]:
         """Detect and align; return the faces of the frame before smoothing, and the time since the last frame, s."""
         image = checked_image("frame", getattr(frame, "image", frame))
-        dt = self._advance(getattr(frame, "time", None) if time is None else time)
+        time = getattr(frame, "time", None) if time is None else time
+        if time is not None:
+            checked_number("time", time, -_LONGEST, _LONGEST)
+        dt = self._advance(time)
         now = self._now
         before, self._grey = self._grey, Grey.of(image)
         moved: Moved | None = None

@@ -64,6 +64,9 @@ def one_thread() -> dict[str, Any]:
 class ToBgr:
     """Converts decoded frames to BGR of BT.709.
 
+    It uses swscale's fast routines: colours are 1 to 1.5 of 255 darker than exact ones on average, and at most 3. The
+    exact routines take 4.8 ms in place of 1.0 ms per frame of 1280 x 720 px.
+
     Parameters
     ----------
     transfer, primaries : int

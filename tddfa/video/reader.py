@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from types import TracebackType
 
 from tddfa._shared import image_io
+from tddfa._shared.arrays import checked_number
 from tddfa.video.frame import Frame, VideoError
 
 IMAGES_PER_SECOND = 25.0
@@ -86,10 +87,10 @@ class Reader:
 
 
 def check_range(start: int | None, end: int | None) -> None:
-    """Raise `ValueError` unless 0 <= start <= end."""
+    """Raise `TypeError` or `ValueError` unless they are whole numbers, and 0 <= start <= end."""
     for name, value in (("start", start), ("end", end)):
-        if value is not None and value < 0:
-            raise ValueError(f"{name}: expected an index of 0 or more, or None, got {value}")
+        if value is not None:
+            checked_number(name, value, 0, whole=True)
     if end is not None and end < (start or 0):
         raise ValueError(f"end: expected at least start, {start}, got {end}")
 

@@ -21,8 +21,10 @@ from tddfa.video.frame import DEMUX_ERRORS, DEMUX_TRIES, FILE_SECONDS, OPEN_SECO
 _LOG = logging.getLogger(__name__)
 
 # codecs that the container holds, and that players play in it
-_COPIED_CODECS = {"mov": ("aac", "mp3", "ac3", "eac3", "alac")}
-_COPIED_CODECS["mp4"] = (*_COPIED_CODECS["mov"], "opus", "flac")
+_COPIED_CODECS = {
+    "mov": ("aac", "mp3", "ac3", "eac3", "alac"),
+    "mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"),
+}
 _SAME_TIME_SECONDS = 1e-3
 _SOUND_GAP_SECONDS = 0.1  # a smaller gap is the container's rounding
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)

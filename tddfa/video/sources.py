@@ -42,7 +42,7 @@ def open_source(source: Any) -> Reader:
     Raises
     ------
     VideoError
-        If it gives no frame; the message is one line that names it.
+        If it gives no frame; the message is one line that names it. An empty iterable is no error.
     TypeError
         If `source` has another type.
 
@@ -61,6 +61,8 @@ def open_source(source: Any) -> Reader:
         return CameraReader(int(source))
     if isinstance(source, str) and (path := file_path(source)) != source:
         return FileReader(address_of(source)) if path is None else _open_path(Path(path))
+    if isinstance(source, str) and not source:
+        raise VideoError("source: expected a path, the index of a camera or a URL, got an empty string")
     if isinstance(source, (str, os.PathLike)):
         return _open_path(Path(source))
     if isinstance(source, np.ndarray) and source.ndim != 4:
@@ -88,7 +90,9 @@ def frames(source: Any, *, start: int | None = None, end: int | None = None) -> 
     Raises
     ------
     VideoError
-        If the source gives no frame.
+        If the source gives no frame; an empty iterable is no error.
+    TypeError, ValueError
+        If `start` or `end` is not a whole number, or out of its range.
 
     Examples
     --------

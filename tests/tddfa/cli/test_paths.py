@@ -86,6 +86,12 @@ def test_outputs_of_a_video_are_named_after_its_file(source, stem):
     assert source_stem(source) == stem
 
 
+def test_outputs_of_folders_with_a_dot_have_names_of_their_own(tmp_path):
+    for name in ("clip.1", "clip.2"):
+        (tmp_path / name).mkdir()
+        assert source_stem(f"{tmp_path / name}/") == name
+
+
 def test_what_can_be_written(tmp_path, monkeypatch):
     check_folder("--out", tmp_path)
     check_folder("--out", tmp_path / "a/b")

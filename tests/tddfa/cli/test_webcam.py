@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tddfa import video
+from tddfa._shared import image_io
 from tddfa.cli import main
 from tddfa.cli import webcam as cli_webcam
 
@@ -58,6 +59,26 @@ class TestWebcam:
         printed = capsys.readouterr().out
         assert "no display" in printed
         assert 0 < len(read(tmp_path / "webcam_2d_sparse_1.mp4")) <= FRAMES
+
+    def test_an_interruption_is_its_usual_end(self, clip, tmp_path, capsys, monkeypatch):
+        seen = []
+
+        def draw(image, *_):
+            seen.append(image)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            return image
+
+        monkeypatch.setattr("tddfa.cli.webcam.draw_frame", draw)
+        assert run("webcam", "--source", clip, "--out", tmp_path) == 0
+        assert "1 frame, " in capsys.readouterr().out
+        assert len(read(tmp_path / "webcam_2d_sparse_1.mp4")) == 1
+
+    def test_a_damaged_source_is_no_success(self, tmp_path, astronaut):
+        image_io.write(tmp_path / "in" / "1.png", astronaut)
+        (tmp_path / "in" / "2.png").write_bytes(b"no image")
+        assert run("webcam", "--source", tmp_path / "in", "--out", tmp_path) == 1
+        assert len(read(tmp_path / "webcam_2d_sparse_1.mp4")) == 1
 
     def test_no_camera_is_one_line(self, capsys):
         assert run("webcam", "--source", 97) == 1

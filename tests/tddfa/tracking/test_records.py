@@ -289,6 +289,15 @@ def test_other_suffixes(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_the_longest_names(tmp_path, seen, suffix):
+    path = tmp_path / ("y" * (255 - len(suffix)) + suffix)
+    with Recorder.open(path) as recorder:
+        recorder.add(*seen[0])
+    assert names(tmp_path) == [path.name]
+    with pytest.raises(OSError, match="too long"):
+        Recorder.open(tmp_path / ("y" * (256 - len(suffix)) + suffix))
+
+
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"a \.parquet file needs pyarrow: pip install pyarrow$"):

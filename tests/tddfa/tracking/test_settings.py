@@ -33,3 +33,10 @@ def test_every_setting_is_documented():
 def test_values_out_of_range_are_named(name, value, expected):
     with pytest.raises(ValueError, match=rf"TrackerSettings\.{name}: expected {expected}, got {value}"):
         TrackerSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(TrackerSettings) if field.type == "int"])
+@pytest.mark.parametrize("value", [2.5, float("inf"), True, "2"])
+def test_counts_are_whole_numbers(name, value):
+    with pytest.raises(TypeError, match=rf"TrackerSettings\.{name}: expected a whole number, got "):
+        TrackerSettings(**{name: value})

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -223,6 +225,9 @@ class TestMeasures:
         shaking = still + np.array([0, 1, 0, 1, 0])[:, None, None] * np.array([2.0, 0])
         assert jitter(shaking) == pytest.approx(100 * 4 / size)
         assert np.isnan(jitter(still[:2]))
+        assert np.isnan(jitter(np.zeros((5, 68, 3))))
+        with pytest.raises(ValueError, match=r"tracks: expected shape \(n, n, n\)"):
+            jitter(still[0])
 
     def test_the_meter_agrees_frame_by_frame(self, model, shape):
         rng = np.random.default_rng(2)
@@ -232,6 +237,16 @@ class TestMeasures:
         for face in faces:
             meter.add([face])
         assert meter.value == pytest.approx(jitter(np.array([f.landmarks for f in faces])), rel=0.02)
+
+    def test_faces_without_an_id_are_left_out(self, model, shape):
+        meter = JitterMeter()
+        for x in (100, 105, 100):
+            shaking = face_of(model, shape, {"x": x})
+            meter.add([replace(shaking, track_id=None), replace(face_of(model, shape, {"x": 300}), track_id=None)])
+        assert np.isnan(meter.value)
+        for x in (100, 105, 100):
+            meter.add([face_of(model, shape, {"x": x}), replace(face_of(model, shape, {"x": 300}), track_id=None)])
+        assert meter.value > 1
 
     def test_a_gap_is_not_a_jump(self, model, shape):
         meter = JitterMeter()
@@ -281,6 +296,17 @@ class TestMeanFace:
     def test_of_one_frame_is_its_face(self, model, shape):
         (face,) = self.faces(model, shape, [{}])
         assert mean_face([face], face, Decoder(model, CROP)) is face
+
+    def test_of_one_other_frame_keeps_what_belongs_to_the_face(self, model, shape):
+        there, here = self.faces(model, shape, [{"x": 200}, {"x": 300}])
+        mean = mean_face([there], replace(here, track_id=7), Decoder(model, CROP))
+        assert mean.track_id == 7
+        np.testing.assert_allclose(mean.landmarks, there.landmarks, atol=1e-3)
+
+    def test_of_no_frame(self, model, shape):
+        (face,) = self.faces(model, shape, [{}])
+        with pytest.raises(ValueError, match="faces: expected one face or more"):
+            mean_face([], face, Decoder(model, CROP))
 
 
 @pytest.fixture(scope="module", params=["none", "one_euro", "lookahead"])

@@ -477,6 +477,42 @@ class TestLookahead:
         assert list(Tracker(World(), smooth="lookahead").run([])) == []
 
 
+class TestWrongArguments:
+    @pytest.mark.parametrize(
+        ("time", "error"), [(np.inf, ValueError), (-np.inf, ValueError), (np.nan, ValueError), ("1", TypeError)]
+    )
+    @pytest.mark.parametrize("frames", [0, 2])
+    def test_a_wrong_time_changes_nothing(self, time, error, frames):
+        worlds = World(Person(still(100), 1)), World(Person(still(100), 1))
+        tracker, expected = (Tracker(world) for world in worlds)
+        for number in range(frames):
+            for each, world in zip((tracker, expected), worlds, strict=True):
+                each(world.frame(number), number / 25)
+        with pytest.raises(error, match=r"^time: expected"):
+            tracker(worlds[0].frame(frames), time)
+        (face,), (other,) = (
+            each(world.frame(frames), frames / 25) for each, world in zip((tracker, expected), worlds, strict=True)
+        )
+        assert face.track_id == 0
+        np.testing.assert_array_equal(face.landmarks, other.landmarks)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"max_faces": 1.5}, "max_faces: expected a whole number, got 1.5"),
+            ({"detect_every": "2"}, "detect_every: expected a whole number, got '2'"),
+            ({"n_pre": 1.5, "smooth": "lookahead"}, "n_pre: expected a whole number"),
+            ({"remember": None}, "remember: expected a number, got None"),
+            ({"settings": {}}, "settings: expected TrackerSettings, got dict"),
+        ],
+    )
+    def test_types_are_named(self, arguments, message):
+        with pytest.raises(TypeError, match=message):
+            Tracker(World(), **arguments)
+        with pytest.raises(TypeError, match="aligner: expected an Aligner, got NoneType"):
+            Tracker(None)
+
+
 class TestRealFrames:
     def test_a_sliding_photo_is_smoothed(self, aligner, astronaut, rng):
         # with the noise of a camera: without it there is nothing to smooth

@@ -63,6 +63,12 @@ def test_invalid_ranges(short_video, arguments):
         frames(short_video, **arguments)
 
 
+@pytest.mark.parametrize("arguments", [{"start": 1.5}, {"end": math.nan}, {"start": "a"}])
+def test_ranges_are_whole_numbers(short_video, arguments):
+    with pytest.raises(TypeError, match=r"^(start|end): expected a whole number"):
+        frames(short_video, **arguments)
+
+
 def test_a_reader_is_iterable_once(short_video):
     with open_source(short_video) as reader:
         assert open_source(reader) is reader
@@ -415,6 +421,11 @@ def test_an_iterable_of_images():
 def test_invalid_sources(source):
     with pytest.raises(TypeError, match=r"^source: expected"):
         open_source(source)
+
+
+def test_an_empty_string_is_no_source():
+    with pytest.raises(VideoError, match=r"^source: expected a path"):
+        open_source("")
 
 
 def test_invalid_images():
