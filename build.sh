@@ -6,6 +6,7 @@
 #   ./build.sh --headless   OpenCV without windows: needs no libraries of a desktop
 #   ./build.sh --cpu        ONNX Runtime without CUDA: smaller
 # The options combine with each other, with demo and with test. .venv keeps them; to undo one, delete .venv.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # 3DDFA_V2 has `sh ./build.sh`
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -66,7 +66,7 @@ class Aligner:
         Of two faces at one place, the one with the higher score is kept.
     sure_score : float or None
         A face with a lower face score of the regressor is not sure. A face in a rotated crop needs this score, and one
-        whose detection has a score of 0.25; from there to a detection score of 0.4 the needed score falls to
+        whose detection has a score of 0.3 or less; from there to a detection score of 0.6 the needed score falls to
         `min_score`. A face that was found in a rotated image may lack half of what this score lacks from 1. None, for
         models without a face score, rotates images only.
 
@@ -148,8 +148,8 @@ class Aligner:
         device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
             Device of the networks; the attribute `device` of the result is the one that is really used.
         precision : {"float", "int8", "auto"}
-            ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU, with errors
-            that are at most 1 % higher (``weights/README.md``). ``auto`` takes them if the networks run on a CPU with
+            ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU with VNNI,
+            with errors that are at most 2 % higher (``weights/README.md``). ``auto`` takes them if the networks run on a CPU with
             instructions for it (VNNI, or Arm's dot product), and if there are some: its results depend on the machine.
             The attribute `precision` of the result is the one that is used.
         threads : int or None

@@ -169,7 +169,8 @@ class Face:
     Attributes
     ----------
     box : ndarray (4,) float32
-        x1, y1, x2, y2 in px: the detector's, the caller's, or the box around the Roi where only a Roi was given.
+        x1, y1, x2, y2 in px: the detector's, the caller's, or the box around the Roi where only a Roi was given. It is
+        the box of the landmarks if its IoU with that is under 0.5, unless the aligner's `rotations` are ``off``.
     score : float
         The regressor's score where the model has one: the probability that the alignment is right
         (``docs/thresholds.md``). Else the detector's, else 1.

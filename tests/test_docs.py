@@ -256,6 +256,15 @@ def test_figures_are_measured_ones(page):
         assert figure in rounded, figure
 
 
+def test_how_far_shapes_tell_people_apart_is_of_the_shipped_weights():
+    rows = re.findall(
+        r"^\| cosine of the (shape|standardised shape), all pairs: .*?\| ([\d.]+) \|", text(ROOT / "RESULTS.md"), re.M
+    )
+    measured = {name: f"{float(figure):.2f}" for name, figure in rows}
+    page = " ".join(text(DOCS / "privacy.md").split())
+    assert f"is {measured['shape']} (cosine of `shape`; 0.5 is chance), or {measured['standardised shape']} (" in page
+
+
 def test_messages_are_those_of_the_code():
     """Each fixed part of a message is in the source; f-strings are read with their fields as …"""
     sources = [*(ROOT / "tddfa").rglob("*.py"), *(ROOT / "FaceBoxes").rglob("*.py"), ROOT / "build.sh"]

@@ -226,7 +226,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     group.add_argument("--device", choices=DEVICES, help="where the networks run (default: auto)")
     group.add_argument(
         "--precision", choices=("float", "int8", "auto"), default="float",
-        help="numbers in the networks; int8 is about twice as fast on a CPU and slightly less accurate; auto takes it "
+        help="numbers in the networks; int8 is up to twice as fast on a CPU and slightly less accurate; auto takes it "
         "where the CPU has instructions for it, so that results depend on the machine (default: %(default)s)",
     )  # fmt: skip
     group.add_argument("--threads", type=integer(1, 1024), metavar="N", help="threads per network (default: all cores)")

@@ -95,7 +95,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--det-threshold", type=fraction, metavar="0..1",
-        help="lowest score of a detection (default: as in the config, usually 0.5; img2pose: 0.7)",
+        help="lowest score of a detection (default: as in the config, 0.25 in open_mb05; img2pose: 0.7)",
     )  # fmt: skip
     parser.add_argument(
         "--nms-threshold", type=_overlap, metavar="0..1",

@@ -74,7 +74,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run_webcam)
     parser.add_inputs(
-        "--source", metavar="SOURCE", help="number of a camera, URL, or video file (default: 0)", many=False,
+        "-f", "--source", metavar="SOURCE", help="number of a camera, URL, or video file (default: 0)", many=False,
         default=["0"],
     )  # fmt: skip
     add_kind_option(parser)

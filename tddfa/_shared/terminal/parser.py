@@ -71,6 +71,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, epilog: str | Callable[[], str] | None = None, **options: Any) -> None:
+        # a module's docstring may be the description: the marks of its literals are none of a terminal
+        options["description"] = (options.get("description") or "").replace("``", "") or None
         # an abbreviation would change its meaning with the next option that is added
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
         self.late_epilog = epilog

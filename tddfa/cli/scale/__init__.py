@@ -193,11 +193,12 @@ def _job(options: argparse.Namespace, cluster: Cluster) -> Job:
 def _print(report: Report, options: argparse.Namespace) -> int:
     """Print what a run did; return the exit status."""
     count = report.photos + report.videos
-    videos = f" and {report.videos} videos ({report.frames} frames)" if report.videos else ""
+    photos = f"{report.photos} photo{'' if report.photos == 1 else 's'}"
+    videos = f" and {report.videos} video{'' if report.videos == 1 else 's'} ({report.frames} frames)"
     before = f"; {report.skipped} of {report.shards} shards were done before" if report.skipped else ""
     working = max(report.seconds - report.start_up, 1e-9)
     print_line(
-        f"{report.photos} photos{videos} done{before}; {report.seconds:.1f} s, of which {report.start_up:.1f} s to "
+        f"{photos}{videos if report.videos else ''} done{before}; {report.seconds:.1f} s, of which {report.start_up:.1f} s to "
         f"start, {count / working:.1f} per second"
     )
     print_line(f"  {'faces':10} {report.faces} in {options.out}/faces")
