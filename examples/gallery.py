@@ -212,8 +212,8 @@ FIGURES = {
     ),
     "textures": (
         "Textures",
-        "The head turned by 45°: with the colours of the photo wherever the mesh is, and with ours. The mask tells the "
-        "source of each texel: white is visible, light grey mirrored, dark grey filled.",
+        "The head turned by 45°, with two textures: one takes the colours of the photo at every vertex, the other is "
+        "ours. The mask shows the source of each texel: white is visible, light grey is mirrored, dark grey is filled.",
     ),
     "group": ("A group", "Rendered, and drawn as `3d`."),
 }

@@ -51,6 +51,7 @@ def test_aflw2000_from_the_ground_truth(measured):
     assert result.value("nme_2d.300w-lp.ground_truth.reannotated.bins") <= 3.3
 
 
+@pytest.mark.slow
 def test_aflw2000_from_the_detector(measured):
     result = measured("aflw2000-3d")
     assert result.value("missed.detector") <= 0.022 * result.settings["images"]
@@ -75,6 +76,7 @@ def held_out_lfpw(evaluation, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_lfpw_from_the_detector(measured, held_out_lfpw):
     result = measured("300w", held_out_lfpw.parent)
     assert result.settings["images.held_out"] >= 100

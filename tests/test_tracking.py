@@ -56,6 +56,7 @@ def switches(ids):
     return sum(len(np.unique(column[column >= 0])) - 1 for column in ids.T)
 
 
+@pytest.mark.slow
 def test_two_crossing_faces_keep_their_ids_and_no_frame_is_lost(aligner, cast):
     ids, visible, false, *_, tracker = follow(aligner, played("crossing", 300, cast))
     clear = visible > 0.65  # a face that is half hidden may be lost
