@@ -8,7 +8,11 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 """Every page of the documentation."""
 
-FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "weights/README.md", "weights/training_log.md")] + PAGES
+FILES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / "weights").glob("*.md"),
+    *PAGES,
+]
 """Every file whose links and commands are checked."""
 
 
