@@ -149,8 +149,9 @@ class Aligner:
             Device of the networks; the attribute `device` of the result is the one that is really used.
         precision : {"float", "int8", "auto"}
             ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU with VNNI,
-            with errors that are at most 2 % higher (``weights/README.md``). ``auto`` takes them if the networks run on a CPU with
-            instructions for it (VNNI, or Arm's dot product), and if there are some: its results depend on the machine.
+            with errors that are at most 2 % higher (``weights/README.md``). ``auto`` takes them if the networks run on
+            a CPU with instructions for it (VNNI, or Arm's dot product), and if there are some: its results depend on
+            the machine.
             The attribute `precision` of the result is the one that is used.
         threads : int or None
             CPU threads of one network call; None takes one per core that the process may use.
