@@ -195,10 +195,11 @@ def _print(report: Report, options: argparse.Namespace) -> int:
     count = report.photos + report.videos
     photos = f"{report.photos} photo{'' if report.photos == 1 else 's'}"
     videos = f" and {report.videos} video{'' if report.videos == 1 else 's'} ({report.frames} frames)"
+    done = photos + (videos if report.videos else "")
     before = f"; {report.skipped} of {report.shards} shards were done before" if report.skipped else ""
     working = max(report.seconds - report.start_up, 1e-9)
     print_line(
-        f"{photos}{videos if report.videos else ''} done{before}; {report.seconds:.1f} s, of which {report.start_up:.1f} s to "
+        f"{done} done{before}; {report.seconds:.1f} s, of which {report.start_up:.1f} s to "
         f"start, {count / working:.1f} per second"
     )
     print_line(f"  {'faces':10} {report.faces} in {options.out}/faces")
