@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tddfa._shared.arrays import checked_number
 from tddfa._shared.image_source import Color, ImageSource, as_bgr, source_name
 from tddfa.decoder import Decoder
 from tddfa.detector import Detector, Find
@@ -101,8 +102,7 @@ class Aligner:
         rotations: str = "off",
         sure_score: float | None = None,
     ) -> None:
-        if refine < 0:
-            raise ValueError(f"refine: expected 0 or more, got {refine}")
+        checked_number("refine", refine, 0, whole=True)
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
         if sure_score is not None and not 0 <= sure_score <= 1:
@@ -243,8 +243,9 @@ class Aligner:
             What `tddfa.read_image` takes. All coordinates refer to the image that it returns: upright, if EXIF data
             tell the orientation.
         boxes : array_like (n, 4 or 5), optional
-            x1, y1, x2, y2 in px and, in a fifth column, a score: the faces, in place of the detector. A box may leave
-            the image, but not wholly.
+            x1, y1, x2, y2 in px: the faces, in place of the detector. A fifth column has the scores of a detector, 0
+            to 1. A box with a score under 0.5 gets fewer passes if its alignment is not sure. A box may be partly
+            outside the image.
         rois : sequence of Roi, optional
             The squares to crop, in place of boxes.
         color : {"bgr", "rgb"}
@@ -462,6 +463,7 @@ class Aligner:
             raise ValueError("detector: expected one, for poses come from the detector; this aligner has none")
         pixels = as_bgr("image", image, color)
         found = self.detector.posed(pixels)
+        checked_number("min_score", min_score, 0, 1)
         return self.decoder.posed(found[found.scores >= min_score], pixels.shape[:2])
 
     def roi(self, face: Face) -> Roi:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,11 +67,15 @@ def given_boxes(index: int, image: Image, boxes: ArrayLike, rule: CropRule) -> T
     rows = _box_rows(boxes)
     _check_boxes(rows[:, :4], image)
     scores = rows[:, 4] if rows.shape[1] == 5 else np.ones(len(rows))
+    if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"boxes: expected scores from 0 to 1, got {scores.min():g} to {scores.max():g}")
     return as_targets(index, rows[:, :4].copy(), scores, squares_from_boxes(rows[:, :4], rule, np.zeros(len(rows))))
 
 
 def given_rois(index: int, rois: Sequence[Roi]) -> Targets:
     """Return the faces of one image in squares, which are their boxes too."""
+    if not isinstance(rois, Iterable):
+        raise TypeError(f"rois: expected a sequence of Roi, got {type(rois).__name__}")
     for roi in rois:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")

@@ -174,7 +174,9 @@ def _pixels(data: bytes, kind: str, mode: str, page: tiff.Page | None) -> NDArra
         phone_formats.format_of(data) is not None
     ):
         return _decode_with_pillow(data)
-    return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    # OpenCV gives grey images of floats (.pfm) one channel, whatever it is asked for
+    return _three_channels(image) if image is not None and image.ndim == 2 else image
 
 
 def _three_channels(image: NDArray[Any]) -> NDArray[Any]:
@@ -198,9 +200,7 @@ def from_pillow(image: Any, name: str) -> NDArray[np.uint8]:
     """Convert a ``PIL.Image.Image`` to BGR, by the rules of `read`; messages begin with `name`."""
     try:
         if image.mode.startswith(("I", "F")):  # more than 8 bits
-            from PIL import ImageOps
-
-            return tones.to_8_bits(_three_channels(np.asarray(ImageOps.exif_transpose(image))), name)
+            return tones.to_8_bits(_three_channels(np.asarray(_upright(image))), name)
         # no conversion to RGB is defined for colours that are multiplied by their alpha
         return _upright_bgr(image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode]) if "a" in image.mode else image)
     except (OSError, SyntaxError, ValueError) as error:
@@ -209,11 +209,23 @@ def from_pillow(image: Any, name: str) -> NDArray[np.uint8]:
 
 
 def _upright_bgr(image: Any) -> NDArray[np.uint8]:
-    from PIL import ImageOps
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the transparency of a palette, which is dropped
-        return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB"))[..., ::-1])
+        return np.ascontiguousarray(np.asarray(_upright(image).convert("RGB"))[..., ::-1])
+
+
+def _upright(image: Any) -> Any:
+    """Apply the EXIF orientation of a ``PIL.Image.Image``."""
+    from PIL import ImageOps
+
+    if image.format == "TIFF":
+        # Pillow applies it to these itself. Where it maps the file into memory, it takes width for height (12.3).
+        name, image.filename = image.filename, ""
+        try:
+            image.load()
+        finally:
+            image.filename = name
+    return ImageOps.exif_transpose(image)
 
 
 class _Jpeg(NamedTuple):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tddfa._shared.terminal.parser import UsageError
+from tddfa._shared.terminal.parser import UsageError, as_usage_error
 
 if TYPE_CHECKING:
     from tddfa.geometry.intrinsics import Intrinsics
@@ -66,9 +66,11 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
     @lru_cache(maxsize=4)
     def of(size: tuple[int, int]) -> Intrinsics | None:
         if options.focal is not None:
-            return Intrinsics.centered(options.focal, size)
+            with as_usage_error("--focal"):
+                return Intrinsics.centered(options.focal, size)
         if options.fov is not None:
-            return Intrinsics.from_field_of_view(options.fov, size)
+            with as_usage_error("--fov"):
+                return Intrinsics.from_field_of_view(options.fov, size)
         return calibration.read(options.intrinsics, size) if calibrated else None
 
     def choose(size: tuple[int, int], path: Path | None) -> Intrinsics | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tddfa._shared.files import output_path, write_atomic
-from tddfa._shared.terminal.parser import Parser
+from tddfa._shared.terminal.parser import Parser, as_usage_error
 from tddfa.cli._common import (
     Steps,
     add_model_options,
@@ -104,7 +104,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--min-size", metavar="PX", help="option of img2pose, as --max-size: accepted, without effect")
     parser.add_aliases("--min-size", "--max-size")
-    # crops are the same in every landmark convention
+    # the template's points are those of 300-W, the convention of our models
     add_model_options(parser, convention=False)
 
 
@@ -231,9 +231,10 @@ def _describe(face: Face, options: argparse.Namespace) -> dict[str, Any]:
 
 def _set_thresholds(aligner: Aligner, options: argparse.Namespace) -> None:
     given = {"score": options.det_threshold, "iou": options.nms_threshold}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if changes and aligner.detector is not None:
-        aligner.detector = aligner.detector.with_options(**changes)
+    for name, value in given.items():
+        if value is not None and aligner.detector is not None:
+            with as_usage_error({"score": "--det-threshold", "iou": "--nms-threshold"}[name]):
+                aligner.detector = aligner.detector.with_options(**{name: value})
 
 
 def _overlap(text: str) -> float:

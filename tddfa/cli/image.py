@@ -127,9 +127,12 @@ def _check_fast(options: argparse.Namespace) -> None:
     UsageError
         If it does not; the message names them.
     """
+    default = options.parser.get_default
+    for name in ("min_score", "tiles") if options.boxes is not None else ():
+        if getattr(options, name) != default(name):
+            print_warning(f"--{name.replace('_', '-')}: no effect with --boxes")
     if not options.fast:
         return
-    default = options.parser.get_default
     if options.opt is default("opt"):
         options.opt = ["pose"]
     other = [kind for kind in options.opt if kind not in _FAST_KINDS]

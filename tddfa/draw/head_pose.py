@@ -77,13 +77,14 @@ class _Head(NamedTuple):
         view += origin[:2]
         return view
 
-    def text(self) -> str:
-        """The angles, after the number of a track."""
+    def texts(self) -> list[str]:
+        """The angles, after the number of a track: in full where the face is large, and short."""
         yaw, pitch, roll = self.face.camera.euler_degrees()
         track = "" if self.face.track_id is None else f"{self.face.track_id}:  "
-        if self.size >= _LABELLED_IN_FULL_FROM:
-            return f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}"
-        return f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}"
+        short = f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}"
+        if self.size < _LABELLED_IN_FULL_FROM:
+            return [short]
+        return [f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}", short]
 
 
 # y is up in the model's frame, down in an image.
@@ -129,11 +130,14 @@ def _draw_axes(out: Image, head: _Head) -> None:
 def _label(out: Image, head: _Head) -> None:
     """Write the angles under a face, on a dark plate, moved so that it is inside the image."""
     height, width = out.shape[:2]
-    font, text = cv2.FONT_HERSHEY_SIMPLEX, head.text()
+    font = cv2.FONT_HERSHEY_SIMPLEX
     scale = min(max(head.size / 520, 0.3), 3.0)
     thickness = max(1, round(scale * 1.6))
-    (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
-    pad = max(3, text_height // 2)
+    for text in head.texts():
+        (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
+        pad = max(3, text_height // 2)
+        if text_width + 2 * pad <= width:
+            break
     middle = float(np.add.reduce(head.face.landmarks[:, 0])) / len(head.face.landmarks)
     x = int(min(max(middle - text_width / 2, pad), max(pad, width - text_width - pad)))
     below = head.bottom + 0.12 * head.size + text_height + pad

@@ -29,6 +29,7 @@ METRES_PER_PX = 0.001
 _STEPS = 32767
 # Displacements under 0.1 mm are left out; that halves the file, and no screen shows them.
 _LEAST_MOVE = 1e-4
+_LEAST_SCALE = 1e-6  # px per unit of the face model: of a camera that shows a point, heads are at one place
 
 
 class MorphTargets:
@@ -279,5 +280,5 @@ def _beside_each_other(faces: Sequence[Face], metres: float) -> NDArray[np.float
     if not len(faces):
         return np.zeros((0, 3))
     centres = np.array([face.camera.matrix[:, 3] for face in faces], dtype=np.float64)
-    scale = float(np.mean([face.camera.scale for face in faces]))
+    scale = max(float(np.mean([face.camera.scale for face in faces])), _LEAST_SCALE)
     return np.asarray(((centres - centres.mean(axis=0)) * (1, 1, 0)) @ VIEW_TO_IMAGE.T * (metres / scale))

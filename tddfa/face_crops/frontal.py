@@ -151,6 +151,10 @@ def frontal_view(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int 
     working = size * samples
     rotation = face.camera.rotation
     mesh = _without_inside(mesh)
+    if not len(mesh.triangles):
+        raise ValueError(
+            "mesh: expected one with triangles outside of the mouth and the sockets (shade of 1), got none"
+        )
     vertices, scale = _from_the_front(face, mesh, (template + 0.5) * samples - 0.5)
     raster = rasterize(vertices, mesh.triangles, (0, 0, working, working), cull="back")
     silhouette = without_holes(raster.mask.view(np.uint8)) > 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from tddfa._shared.arrays import checked_number
 from tddfa._shared.errors import ConfigError as ConfigError
 from tddfa._shared.settings import build_settings, read_mapping
 from tddfa.model.assets import AssetError, config_path
@@ -74,6 +75,20 @@ class CropRule:
             raise ConfigError(f"box_shift_y: expected a number between -10 and 10, got {self.box_shift_y}")
 
 
+# Ranges of thresholds; None is allowed where a section has it as its default.
+_FRACTIONS = {"score": 0.0, "iou": 1e-9, "min_score": 0.0, "sure_score": 0.0}
+_COUNTS = ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces")
+
+
+def _check_numbers(section: Any) -> None:
+    """Check the thresholds and limits of a section, as what they are for would do later, without the file's name."""
+    for name, value in ((field.name, getattr(section, field.name)) for field in fields(section)):
+        if name in _FRACTIONS and value is not None:
+            checked_number(name, value, _FRACTIONS[name], 1)
+        elif name in _COUNTS and value is not None:
+            checked_number(name, value, 1, whole=True)
+
+
 @dataclass(frozen=True)
 class FaceBoxesConfig:
     """A FaceBoxes network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
@@ -93,6 +108,10 @@ class FaceBoxesConfig:
     tiles: Literal["auto", "off"] = "off"
     max_candidates: int = 5000
     max_faces: int = 750
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _check_numbers(self)
 
     @property
     def file(self) -> Path:
@@ -117,6 +136,10 @@ class YuNetConfig:
     max_candidates: int = 5000
     max_faces: int = 750
 
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _check_numbers(self)
+
     @property
     def file(self) -> Path:
         """The file with the network."""
@@ -132,6 +155,10 @@ class BoxFileConfig:
     boxes: Path
     kind: Literal["boxes"] = "boxes"
     score: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        _check_numbers(self)
 
     @property
     def file(self) -> Path:
@@ -208,6 +235,7 @@ class Config:
         """Check the numbers."""
         if not 0 <= self.refine <= 10:
             raise ConfigError(f"refine: expected 0..10, got {self.refine}")
+        _check_numbers(self)
 
     def with_precision(self, precision: str) -> Config:
         """Return the config with the networks of a precision.

@@ -17,7 +17,10 @@ def main() -> int:
     )
     parser.add_argument("second", type=Path, metavar="SECOND.npz", help="file to write")
     options = parser.parse_args()
-    write(build(Draft.load(options.first)), options.second)
+    try:
+        write(build(Draft.load(options.first)), options.second)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: error: {error}\n")
     return 0
 
 

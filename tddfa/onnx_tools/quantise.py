@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.arrays import checked_number
 from tddfa._shared.files import write_atomic
 from tddfa._shared.packages import reason
 from tddfa.model.runtime import Model
@@ -53,8 +54,8 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
     ValueError
         If the network cannot run on `crops`.
     """
-    if crops.ndim != 4 or crops.dtype != np.uint8 or not len(crops):
-        raise ValueError(f"crops: expected shape (n, h, w, 3) uint8, got {crops.shape} {crops.dtype}")
+    _check_crops(crops)
+    checked_number("keep", keep, 0, whole=True)
     graph = Graph(model)
     convolutions = [node for node in graph.nodes if node.op_type == "Conv" and node.input[1] in graph.constants]
     # average pooling of 8-bit values takes ONNX Runtime twenty times as long as of floats
@@ -74,6 +75,13 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
             node.output[0] = result
         _weights(graph, node, scales[source])
     return graph.to_bytes()
+
+
+def _check_crops(crops: object) -> None:
+    if not isinstance(crops, np.ndarray):
+        raise TypeError(f"crops: expected an array (n, h, w, 3) uint8, got {type(crops).__name__}")
+    if crops.ndim != 4 or crops.dtype != np.uint8 or not len(crops):
+        raise ValueError(f"crops: expected shape (n, h, w, 3) uint8, got {crops.shape} {crops.dtype}")
 
 
 def _is_average(node: Any) -> bool:
@@ -155,11 +163,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         crops = np.load(options.crops, allow_pickle=False)
+        _check_crops(crops)
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        return _failed(options.crops, error)
+    try:
         write_atomic(options.target, quantise(options.source.read_bytes(), crops, options.keep))
     except (OSError, ValueError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {options.source}: {' '.join(reason(error).split())}\n")
-        return 1
+        return _failed(options.source, error)
     return 0
+
+
+def _failed(file: Path, error: Exception) -> int:
+    sys.stderr.write(f"tddfa: error: {file}: {' '.join(reason(error).split())}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tddfa.types import Face, Mesh
 Image = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """The faces of one image. What several kinds of output need is computed once.
 

@@ -15,7 +15,7 @@ from tddfa.outputs.table import KINDS, image_kinds
 from tddfa.types import SCHEMA
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outputs(Prepared):
     """The faces of one image, ready to be drawn and saved; its fields are those of `Prepared`.
 

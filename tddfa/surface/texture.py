@@ -114,6 +114,10 @@ def texel_positions(uv: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.column_stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5]).astype(np.float32)
 
 
+# Maps of textures up to this size are kept, 17 MB each; one of 8192 px takes a gigabyte.
+_LARGEST_KEPT = 1024
+
+
 @cached_by_arrays(maxsize=4)
 def _uv_map(uv: NDArray[np.float32], triangles: NDArray[np.int32], size: int) -> _UvMap:
     return _UvMap(uv, triangles, size)
@@ -152,13 +156,13 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
         raise ValueError(f"size: expected 16..8192 px, got {size!r}")
     if not len(mesh.vertices):
         return Texture(np.zeros((size, size, 3), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8))
-    uv_map = _uv_map(mesh.uv, mesh.triangles, size)
+    uv_map = (_uv_map if size <= _LARGEST_KEPT else _UvMap)(mesh.uv, mesh.triangles, size)
     texture = uv_map.new_texture()
     raster = uv_map.raster
     shape = raster.depth.shape
     # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
-    parts = _parts(mesh, size)
+    parts = _parts(mesh, size, uv_map)
     seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
@@ -318,15 +322,17 @@ class _Parts(NamedTuple):
         return mirrorable, (self.dark, self.shade, self.eyes_texels, colors[self.eyes_order])
 
 
-def _parts(mesh: Mesh, size: int) -> _Parts | None:
+def _parts(mesh: Mesh, size: int, uv_map: _UvMap) -> _Parts | None:
     if mesh.shade is None or mesh.tone is None or mesh.part is None:
         return None
     assert mesh.uv is not None
-    return _part_texels(mesh.uv, mesh.triangles, mesh.shade, mesh.tone, mesh.part, size)
+    if size > _LARGEST_KEPT:
+        return _make_parts(uv_map, mesh.triangles, mesh.shade, mesh.tone, mesh.part)
+    return _kept_parts(mesh.uv, mesh.triangles, mesh.shade, mesh.tone, mesh.part, size)
 
 
 @cached_by_arrays(maxsize=4)
-def _part_texels(
+def _kept_parts(
     uv: NDArray[np.float32],
     triangles: NDArray[np.int32],
     shade: NDArray[np.float32],
@@ -334,7 +340,16 @@ def _part_texels(
     part: NDArray[np.uint8],
     size: int,
 ) -> _Parts:
-    uv_map = _uv_map(uv, triangles, size)
+    return _make_parts(_uv_map(uv, triangles, size), triangles, shade, tone, part)
+
+
+def _make_parts(
+    uv_map: _UvMap,
+    triangles: NDArray[np.int32],
+    shade: NDArray[np.float32],
+    tone: NDArray[np.float32],
+    part: NDArray[np.uint8],
+) -> _Parts:
     columns = np.column_stack([shade, tone, *(part == number for number in (1, 2))])
     shades, tones, *eyes = np.moveaxis(interpolate(uv_map.raster, triangles, columns).reshape(-1, 4), 1, 0)
     inside = uv_map.inside.reshape(-1) > 0

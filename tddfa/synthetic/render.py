@@ -427,7 +427,8 @@ def _layer(
 def _composite(out: Image, layer: _Layer) -> None:
     height, width = layer.cover.shape
     target = out[layer.top : layer.top + height, layer.left : layer.left + width]
-    cv2.copyTo(layer.color, cv2.compare(layer.cover, 255, cv2.CMP_EQ), target)
+    opaque = (layer.cover == 255).view(np.uint8)  # OpenCV cannot compare an image of one pixel with a number
+    cv2.copyTo(layer.color, opaque, target)
     at = np.flatnonzero(layer.cover.reshape(-1) % 255)  # neither 0 nor 255
     where = np.divmod(at, width)
     weight = layer.cover.reshape(-1)[at, None] * np.float32(1 / 255)

@@ -338,6 +338,9 @@ class TestBadInput:
             ({"boxes": [[1e38, 1e38, 3e38, 3e38]]}, "boxes: expected a part of the image"),
             ({"boxes": [[0, 0, 9, 9]], "rois": [Roi(0, 0, 5)]}, "expected one of them at most"),
             ({"rois": [(0, 0, 5)]}, "rois: expected Roi, got tuple"),
+            ({"rois": 5}, "rois: expected a sequence of Roi, got int"),
+            ({"boxes": [[0, 0, 9, 9, 1.5]]}, "boxes: expected scores from 0 to 1, got 1.5 to 1.5"),
+            ({"boxes": [[0, 0, 9, 9, -0.1], [0, 0, 9, 9, 1]]}, "boxes: expected scores from 0 to 1, got -0.1 to 1"),
             ({}, "this aligner has no detector"),
         ],
     )

@@ -109,6 +109,13 @@ class TestWhatIsRead:
         grey = pil(photo).convert("L")
         np.testing.assert_array_equal(image_io.decode(encoded(grey, kind), "x"), as_bgr(grey))
 
+    def test_grey_floats(self, tmp_path):
+        levels = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)
+        cv2.imwrite(str(tmp_path / "grey.pfm"), levels)
+        image = image_io.read(tmp_path / "grey.pfm")
+        assert image.shape == (4, 6, 3)
+        np.testing.assert_allclose(image[..., 1], 255 * levels, atol=0.51)
+
     def test_grey_jpeg(self, photo):
         image = image_io.decode(encoded(pil(photo).convert("L"), "JPEG", quality=98), "x")
         assert (np.ptp(image, axis=-1) == 0).all()

@@ -59,6 +59,21 @@ class TestFiles:
 
 
 class TestPillowImages:
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "P", "I;16"])
+    @pytest.mark.parametrize("orientation", [1, 3, 6])
+    def test_a_tiff_with_an_orientation_is_upright(self, tmp_path, photo, mode, orientation):
+        grey = np.ascontiguousarray(photo[..., 0])
+        stored = PIL.Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else pillow(photo).convert(mode)
+        exif = PIL.Image.Exif()
+        exif[0x112] = orientation
+        stored.save(tmp_path / "a.tif", exif=exif)
+        expected = tddfa.read_image(tmp_path / "a.tif")
+        assert expected.shape == ((30, 20, 3) if orientation == 6 else (20, 30, 3))
+        with PIL.Image.open(tmp_path / "a.tif") as opened:
+            # CMYK has more than one way to BGR
+            np.testing.assert_allclose(tddfa.read_image(opened), expected, atol=2)
+            assert opened.filename == str(tmp_path / "a.tif")
+
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "P", "PA"])
     def test_colours(self, photo, mode):
         # colours of the web palette, which a conversion to a palette takes

@@ -104,6 +104,12 @@ class TestImage:
         assert (status, err) == (0, "")
         assert "no pose before this camera fits the face" in out
 
+    @pytest.mark.parametrize(("option", "value"), [("--fov", "1e-9"), ("--focal", "1e12"), ("--focal", "1e-5")])
+    def test_a_focal_length_that_no_camera_has(self, run, photo, option, value):
+        status, _, err = run("image", "-f", photo, "-o", "6dof", option, value)
+        assert status != 0
+        assert f"{option}: " in err
+
     def test_a_photo_without_exif(self, run, root, photo, tmp_path):
         plain = root / "examples/inputs/astronaut.jpg"
         status, out, err = run("image", "-f", plain, photo, "-o", "6dof", "--intrinsics", "exif")

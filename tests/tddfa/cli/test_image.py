@@ -310,6 +310,16 @@ class TestOptions:
         (upright,) = json.loads((tmp_path / "out/down.json").read_text())["faces"]
         assert abs(upright["pose"]["roll"]) < 90 or upright["score"] < 0.5
 
+    def test_boxes_leave_options_without_an_effect(self, run, tmp_path, inputs):
+        (tmp_path / "b.txt").write_text("173 70 273 192\n")
+        options = "-f", inputs / "astronaut.jpg", "--boxes", tmp_path / "b.txt", "-o", "box"
+        assert run(*options)[2] == []
+        status, _, err = run(*options, "--min-score", "0.99", "--tiles", "off")
+        assert status == 0
+        assert [line.rpartition("warning: ")[2] for line in err] == [
+            f"--{name}: no effect with --boxes" for name in ("min-score", "tiles")
+        ]
+
     def test_min_score(self, run, tmp_path, inputs):
         """A score above that of every face, and one that keeps every detection."""
 

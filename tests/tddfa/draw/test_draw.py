@@ -545,6 +545,19 @@ class TestPncc:
 
 
 class TestPose:
+    def test_the_label_fits_a_narrow_image(self, model, monkeypatch):
+        written = []
+        put = cv2.putText
+
+        def note(out, text, *arguments, **options):
+            written.append(text)
+            return put(out, text, *arguments, **options)
+
+        monkeypatch.setattr(cv2, "putText", note)
+        for width, expected in ((600, "yaw +10.0  pitch +5.0  roll -3.0"), (90, "+10 +5 -3")):
+            draw.pose(np.zeros((400, width, 3), np.uint8), [face_of(model, 10, 5, -3, at=(width / 2, 200, 0))])
+            assert written.pop() == expected
+
     POSES = ((0, 0, 0), (35, 20, 0), (-35, 20, 0), (10, -25, 20), (-50, 15, -30))
 
     @staticmethod

@@ -319,6 +319,12 @@ class TestBadArguments:
         with pytest.raises(ValueError, match=f"mesh: expected one with triangles and uv, got {words}"):
             frontalise(astronaut, face, replace(aligner.decoder.mesh(face), **change))
 
+    def test_a_mesh_of_nothing_but_the_inside_of_the_mouth(self, aligner, astronaut):
+        face = aligner(astronaut)[0]
+        mesh = aligner.decoder.mesh(face)
+        with pytest.raises(ValueError, match="mesh: expected one with triangles outside of the mouth"):
+            frontalise(astronaut, face, replace(mesh, shade=np.zeros(len(mesh.vertices), np.float32)))
+
     def test_points(self, aligner, astronaut):
         face = aligner(astronaut)[0]
         with pytest.raises(ValueError, match="face: expected eyes, nose and mouth in order"):

@@ -100,6 +100,8 @@ def test_wrong_arguments_give_an_error(network, crops):
         quantise(network, crops[:0])
     with pytest.raises(ValueError, match="float64"):
         quantise(network, crops.astype(float))
+    with pytest.raises(ValueError, match="keep: expected 0 or more, got -3"):
+        quantise(network, crops, -3)
     with pytest.raises(GraphError, match="expected more than 4 convolutions"):
         quantise(network, crops, 4)
     with pytest.raises(GraphError, match="not an ONNX model"):
@@ -125,6 +127,11 @@ class TestCommand:
         (tmp_path / "in.onnx").write_bytes(network)
         np.save(tmp_path / "crops.npy", np.array([object()], dtype=object), allow_pickle=True)
         names = [str(tmp_path / name) for name in ("in.onnx", "crops.npy", "out.onnx")]
-        assert module.main(names) == 1
-        assert capsys.readouterr().err.count("\n") == 1
+        np.savez(tmp_path / "crops.npz", crops)
+        for bad in ("crops.npy", "crops.npz", "none.npy"):
+            names[1] = str(tmp_path / bad)
+            assert module.main(names) == 1
+            err = capsys.readouterr().err
+            assert err.count("\n") == 1
+            assert bad in err
         assert not (tmp_path / "out.onnx").exists()

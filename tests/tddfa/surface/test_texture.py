@@ -230,6 +230,14 @@ def test_equal_arrays_share_a_uv_map(model):
     assert _uv_map.cache_info().misses == 2
 
 
+def test_large_uv_maps_are_not_kept(model):
+    mesh = head(model)
+    image = photo(mesh, gentle)
+    _uv_map.cache_clear()
+    unwrap(image, mesh, size=1040)
+    assert _uv_map.cache_info().currsize == 0
+
+
 def test_a_uv_map_that_was_changed_in_place(model):
     mesh = replace(head(model), uv=model.uv.copy())
     image = photo(mesh, gentle)
