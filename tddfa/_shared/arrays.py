@@ -103,6 +103,24 @@ def checked_image(name: str, image: Any) -> NDArray[np.uint8]:
     return image
 
 
+def make_constant(array: NDArray[np.generic]) -> None:
+    """Make an array read-only, and the arrays whose memory it shares: for arrays that nobody else has."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        part.flags.writeable = False
+        part = part.base
+
+
+def is_constant(array: NDArray[np.generic]) -> bool:
+    """Whether an array is read-only, and so are the arrays whose memory it shares."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return part is None
+
+
 def cached_by_arrays(maxsize: int) -> Callable[[Callable[Arguments, Result]], _Cached[Arguments, Result]]:
     """Cache the results of a function by the values of its arrays, as `functools.lru_cache` does by other arguments.
 
@@ -158,8 +176,9 @@ class _ArrayKey:
         self._array = array
 
     def keep(self) -> NDArray[np.generic]:
-        """Copy the array, so that changes in place do not change the key."""
-        self._array = self._array.copy()
+        """Copy the array unless it is constant, so that changes in place do not change the key."""
+        if not is_constant(self._array):
+            self._array = self._array.copy()
         return self._array
 
     def __hash__(self) -> int:
@@ -167,4 +186,7 @@ class _ArrayKey:
         return hash((self._array.shape, self._array[:: len(self._array) // 16 + 1].tobytes()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ArrayKey) and np.array_equal(other._array, self._array)
+        if not isinstance(other, _ArrayKey):
+            return False
+        same = other._array is self._array and is_constant(self._array)
+        return same or np.array_equal(other._array, self._array)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.arrays import checked
+from tddfa._shared.arrays import checked, make_constant
 from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
 from tddfa.model._basis import combine
@@ -208,6 +208,8 @@ class FaceModel:
     def load(cls, path: str | os.PathLike[str]) -> FaceModel:
         """Read a ``.npz`` file: the attributes above, with `shape_basis` and `expression_basis` in place of `basis`.
 
+        The arrays of the result are read-only. To change one, give a copy to `dataclasses.replace`.
+
         Optional are `uv`, `part`, `region_<name>`, `rim_<name>` (a region too), `expression_names`,
         `expression_range`, `unit`, `licence`, `convention`, `landmark_offset_<convention>`, `shade`, `feather`,
         `material`, `material_names`, `eye_centres`, `gaze_axes`, `arkit_names`, `arkit_table`, `mirror_shape`,
@@ -247,7 +249,7 @@ class FaceModel:
             bounds = (
                 checked("expression_range", arrays["expression_range"], (2,)) if "expression_range" in arrays else None
             )
-            return cls(
+            model = cls(
                 mean=mean,
                 basis=basis,
                 shape_count=len(shape),
@@ -286,6 +288,11 @@ class FaceModel:
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {reason(error)}") from error
+        for value in vars(model).values():
+            # every face and mesh refers to them, and so do caches
+            if isinstance(value, np.ndarray):
+                make_constant(value)
+        return model
 
     def landmark_offset(self, convention: str) -> NDArray[np.float32]:
         """Vectors (68, 3) from `landmarks` to the same in another landmark convention, in the model's frame and unit.

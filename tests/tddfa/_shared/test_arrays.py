@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa._shared.arrays import cached_by_arrays, checked, checked_image
+from tddfa._shared.arrays import cached_by_arrays, checked, checked_image, make_constant
 
 
 def test_valid_arrays_are_not_copied():
@@ -85,3 +85,18 @@ class TestCachedByArrays:
         assert total(numbers, factor=2) == 9900
         assert len(seen) == 3
         assert all(each is not numbers for each in seen)
+
+    def test_constant_arrays_are_not_copied(self):
+        @cached_by_arrays(maxsize=2)
+        def same(numbers):
+            return numbers
+
+        owner = np.arange(10)
+        view = owner[2:]
+        view.flags.writeable = False
+        assert same(view) is not view, "its memory may still be changed"
+        make_constant(view)
+        assert not owner.flags.writeable
+        same.cache_clear()
+        assert same(view) is view
+        assert same(view.copy()) is view

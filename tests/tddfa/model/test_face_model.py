@@ -38,6 +38,15 @@ def saved(tmp_path, arrays):
     return tmp_path / "face.npz"
 
 
+def test_arrays_of_a_loaded_model_are_read_only(tmp_path):
+    model = FaceModel.load(saved(tmp_path, six_vertices()))
+    for array in (model.mean, model.basis, model.triangles, model.landmark_weights):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    changed = replace(model, mean=2 * model.mean)
+    np.testing.assert_array_equal(changed.mean, 2 * model.mean)
+
+
 def random_coefficients(model, rng, *shape):
     return (
         rng.normal(size=(*shape, model.shape_count)).astype(np.float32),

@@ -186,14 +186,10 @@ def test_strided_images_and_unchanged_arguments(model):
     image = photo(mesh, lopsided)
     wide = np.repeat(image, 2, axis=1)
     kept = wide.copy(), mesh.vertices.copy(), mesh.uv.copy()
-    for array in (mesh.vertices, mesh.triangles, mesh.uv):
-        array.setflags(write=False)
-    try:
-        strided, plain = unwrap(wide[:, ::2], mesh), unwrap(image, mesh)
-        visibility(mesh, image.shape[:2])
-    finally:
-        for array in (mesh.vertices, mesh.triangles, mesh.uv):
-            array.setflags(write=True)
+    mesh.vertices.setflags(write=False)  # the others are those of a loaded model, which are read-only
+    assert not mesh.triangles.flags.writeable and not mesh.uv.flags.writeable
+    strided, plain = unwrap(wide[:, ::2], mesh), unwrap(image, mesh)
+    visibility(mesh, image.shape[:2])
     np.testing.assert_array_equal(strided.image, plain.image)
     np.testing.assert_array_equal(strided.mask, plain.mask)
     for before, after in zip(kept, (wide, mesh.vertices, mesh.uv), strict=True):
