@@ -31,12 +31,12 @@ class Anchors:
     Attributes
     ----------
     maps : tuple of (stride, ((size, density), ...))
-        For each feature map in the order of the network's outputs: px of the image per cell, then the sides of the
-        square priors of a cell, px, each with its densification: ``density * density`` priors of that side per cell.
-        A map has ``ceil(height / stride)`` rows and ``ceil(width / stride)`` columns. The default is the layout of the
+        One entry per feature map, in the order of the network's outputs. ``stride`` is the size of a cell in the image,
+        px. Each ``(size, density)`` gives every cell ``density * density`` square priors with sides of ``size`` px. A
+        map has ``ceil(height / stride)`` rows and ``ceil(width / stride)`` columns. The default is the layout of the
         paper.
     multiple : int
-        The network pads the image at the right and at the bottom, so that both sides are multiples of this, px.
+        The network pads the image on the right and at the bottom until both sides are multiples of this number, px.
 
     Raises
     ------
@@ -87,8 +87,8 @@ class Anchors:
         Returns
         -------
         ndarray (n, 3) float32, read-only
-            Centre x, centre y and side in px: map by map, cell by cell along the rows, in a cell size by size. Cached
-            by size: the frames of a video share one array.
+            Centre x, centre y and side in px, ordered by map, then by cell (row by row), then by size. The result is
+            cached by image size, so the frames of a video share one array.
         """
         height, width = (-(-side // self.multiple) * self.multiple for side in (height, width))
         return _priors(self.maps, height, width)
@@ -113,8 +113,8 @@ class Anchors:
         Parameters
         ----------
         metadata : mapping of str to str
-            The key ``anchors`` holds the text of `to_json`. Without the key the layout is that of the paper, which
-            older files have.
+            The key ``anchors`` holds the text of `to_json`. Older files do not have this key; their layout is that of
+            the paper.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""From the outputs of a network to the boxes above a score."""
+"""Decode the outputs of a network to the boxes above a minimum score."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 def decoded(prior: Floats, outputs: Mapping[str, Floats], min_score: float) -> Detections:
     """Decode the boxes of a network with a score over a minimum, in the order of its prior boxes.
 
-    `FaceBoxes.anchors` has the same in NumPy: `decode`, `decode_points` and `decode_rotations`.
+    `decode`, `decode_points` and `decode_rotations` of `FaceBoxes.anchors` do the same in NumPy.
 
     Parameters
     ----------

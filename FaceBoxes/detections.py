@@ -36,7 +36,7 @@ class Detections:
         right, y up, z towards the viewer). None if the detector predicts none.
     translations : ndarray (n, 3) float32 or None
         Position of each head in the frame of a perspective camera: x right, y down, z away from it. None if they were
-        not asked for.
+        not requested.
 
     Raises
     ------
@@ -133,7 +133,7 @@ class Detections:
         Parameters
         ----------
         parts : sequence of Detections
-            At least one; an array that not all of them have is left out.
+            At least one. An optional array is kept only if all parts have it.
 
         Examples
         --------

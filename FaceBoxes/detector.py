@@ -27,35 +27,36 @@ class Detector:
     Parameters
     ----------
     model : callable
-        See `Model`: an ONNX network, or any function of that type.
+        The network, such as an ONNX model: a function from a batch of images to named outputs (`Model`).
     anchors : Anchors or None
-        Layout of the network's prior boxes. None takes it from the attribute ``metadata`` of `model`, where there is
-        one (`FaceBoxes.anchors.Anchors.from_metadata`), else the layout of the paper.
+        Layout of the network's prior boxes. None reads it from the attribute ``metadata`` of `model`
+        (`FaceBoxes.anchors.Anchors.from_metadata`), or takes the layout of the paper if there is no such attribute.
     max_height, max_width : int
         A larger image is shrunk to at most this height, then to at most this width; the aspect ratio is kept.
     max_area : int or None
-        A larger image is shrunk to at most this height times width, px, in place of the two sides, so that long images
-        keep their resolution.
+        A larger image is shrunk to this area (height times width, px). It replaces `max_height` and `max_width`, so
+        that long images keep their resolution.
     min_area : int or None
-        A smaller image is enlarged to this height times width, px, at most twice its sides, so that its smallest faces
-        have enough pixels for the network. None enlarges no image.
+        A smaller image is enlarged to this area (height times width, px), but at most to twice its sides. Its smallest
+        faces then have enough pixels for the network. None enlarges no image.
     small_area : int or None
-        Also detect on a copy of the image with this height times width, px, where faces that fill the image are small
-        enough for the prior boxes; and drop boxes that are parts of a larger one (`FaceBoxes.merging`). Images whose
-        sides are less than twice as long need no copy. None does neither.
+        Also detect on a small copy of the image with this area (height times width, px). In this copy, faces that fill
+        the image are small enough for the prior boxes. Boxes that are parts of a larger one are then dropped
+        (`FaceBoxes.merging`). There is no copy if the sides of the resized image are less than twice as long. None does
+        neither.
     tiles : {"auto", "off"}
         ``auto`` also detects on overlapping tiles at native resolution, one after the other, if the image would be
-        shrunk more than twice; otherwise on close-ups of the faces that are small in the whole image.
+        shrunk more than twice. Otherwise it also detects on close-ups of the faces that are small in the whole image.
     score : float
-        Boxes below this score are dropped before the suppression. (This does not change its result for the others: a
-        box can be suppressed only by a better one.)
+        Boxes below this score are dropped before the suppression. This does not change the result for the other boxes,
+        because a box can be suppressed only by a better one.
     iou : float
         Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
-        Maximum number of boxes that enter the suppression, and that it returns, best first.
+        Maximum numbers of boxes before and after the suppression. The best boxes are kept.
     mean_poses : bool
-        Whether points and rotations are means over the boxes of a face, which are more accurate than those of its best
-        box (`FaceBoxes.merging.with_mean_poses`).
+        Whether points and rotations are averaged over all boxes of a face (`FaceBoxes.merging.with_mean_poses`). The
+        mean is more accurate than the values of the best box.
 
     Raises
     ------
@@ -93,7 +94,7 @@ class Detector:
 
     @cached_property
     def layout(self) -> Anchors:
-        """Layout of the prior boxes: `anchors`, or that of the model's metadata, which loads the model."""
+        """Layout of the prior boxes: `anchors`, or that in the model's metadata, for which the model is loaded."""
         return self.anchors or Anchors.from_metadata(getattr(self.model, "metadata", {}))
 
     @property

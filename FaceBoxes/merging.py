@@ -1,4 +1,4 @@
-"""Merge the boxes of a face: a whole face wins over its parts, and boxes that agree give the mean of their poses."""
+"""Merge the boxes of a face: drop boxes of its parts, and average the poses of boxes that agree."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _CHUNK = 256
 
 
 def is_part(xyxy: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which boxes are parts of another one: an eye or a mouth inside a face.
+    """Find the boxes that are parts of another box: an eye or a mouth inside a face.
 
-    Faces that overlap are no parts of each other, for each has most of its area outside the other, or is of about the
+    Overlapping faces are not parts of each other: each has most of its area outside the other, or both have about the
     same size.
 
     Parameters

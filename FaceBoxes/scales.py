@@ -152,8 +152,8 @@ class Scales:
     ) -> Iterator[View]:
         """Yield enlarged views around the small ones of the boxes (n, 4) that the whole view gave, px of the image.
 
-        A box is worth one from `WORTH` times the minimum score of the result on, if the whole view was shrunk; else it
-        needs more. There are none if the image has been tiled.
+        A box gets a close-up if its score is at least `WORTH` times the minimum score of the result. If the whole view
+        was not shrunk, it needs a higher score. There are no close-ups if the image has been tiled.
         """
         whole = self.scale(*image.shape[:2])
         if not self.tiles or not len(xyxy) or whole * _MAX_SHRINK < 1:

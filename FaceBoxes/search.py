@@ -32,7 +32,7 @@ class Search:
     iou : float
         Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
-        Maximum number of boxes that enter the suppression, and that it returns, best first.
+        Maximum numbers of boxes before and after the suppression. The best boxes are kept.
     score : float
         Minimum score of the result.
     mean_poses : bool

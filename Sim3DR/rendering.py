@@ -24,7 +24,7 @@ class Rendering:
     depth : ndarray (h, w) float32
         z of the nearest surface, larger is nearer; -inf in empty pixels.
     colors : ndarray (h, w, 4) uint8 or None
-        The interpolated attributes; 0 behind them, and in empty pixels.
+        The interpolated attributes. Unused channels and empty pixels are 0.
     channels : int
         Number of attributes.
     left, top : int
@@ -66,7 +66,7 @@ def render(
     Parameters
     ----------
     vertices, triangles, window, cull, factor, threads
-        As of `rasterize`.
+        As in `rasterize`.
     attributes : array_like (n, c) or None
         1 to 4 numbers per vertex. None renders depth only.
 

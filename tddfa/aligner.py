@@ -40,46 +40,48 @@ class Aligner:
     Parameters
     ----------
     regressor : callable
-        See `Regressor`: an ONNX model, or any function in a test.
+        Maps a batch of crops to cameras and coefficients (`Regressor`): an ONNX model, or a function of your own.
     decoder : Decoder
-        Meaning of the regressor's output: face model, crop rule, landmark convention.
+        Interprets the regressor's output: face model, crop rule and landmark convention.
     detector : callable or None
-        Image to `FaceBoxes.Detections`: a `tddfa.Detector`, or any function, which becomes one. None if boxes or Rois
-        are always given.
+        Finds the faces: a `tddfa.Detector`, or any function from an image to `FaceBoxes.Detections`. None if boxes or
+        Rois are always given.
     min_score : float or None
-        A *detected* face with a lower face score of the regressor, 0..1, is dropped; None keeps all. Faces whose box or
-        Roi was given are kept, so that the results correspond to the input.
+        Minimum face score of the regressor, 0..1. A *detected* face with a lower score is dropped; None keeps all.
+        Faces whose box or Roi was given are always kept, so that the results correspond to the input.
     refine : int
-        Number of further passes, each on a crop around the landmarks of the pass before. A face that is rolled by more
-        than 20 degrees is upright in these crops, unless the crop rule rounds; one pass more follows for it.
+        Number of further passes, each on a crop around the landmarks of the previous pass. In these crops, a face that
+        is rolled by more than 20 degrees is upright, unless the crop rule rounds. One more pass follows if the last
+        crop is rotated by more than 20 degrees against the one before.
     flip : bool
-        The first, third, … of these passes take horizontally flipped crops, and where the squares of two consecutive
-        passes overlap (IoU of at least 0.75), their mean is kept. The errors on a face and on its mirror image
+        The first, third, … of these passes use horizontally flipped crops. If the squares of two consecutive passes
+        overlap (IoU of at least 0.75), the mean of both results is kept. The errors on a face and on its mirror image
         differ, so the mean is more accurate.
     visibility : bool
-        Compute `Face.visible`. It takes the dense mesh of each face, and a rendering of it.
+        Compute `Face.visible`. For this, the dense mesh of each face is computed and rendered, which takes time.
     rotations : {"auto", "all", "off"}
-        How faces of any roll are found. ``auto`` also aligns a face that is not sure in crops rotated by 90, 180 and
-        270 degrees, if a box was detected or given; and if no face was found, it tries boxes of which the detector is
-        less sure, and then detects in the image rotated by these angles. In an image with a sure face, faces under
-        `min_score` are dropped without another try; if all its sure faces are rolled alike, by more than 45 degrees, it
-        also detects in the image turned upright. ``all`` tries every rotation on every image. ``off`` tries nothing.
-        Of two faces at one place, the one with the higher score is kept.
+        How faces of any roll are found. ``off`` tries no rotation. ``all`` tries every rotation on every image.
+        ``auto`` tries rotations only where they are needed. A face is *sure* if its face score is at least
+        `sure_score`. If a box was detected or given and its face is not sure, ``auto`` aligns the face again in crops
+        rotated by 90, 180 and 270 degrees. If no face was found, it tries boxes with lower detection scores, and then
+        detects in the image rotated by these angles. If all sure faces of an image are rolled alike, by more than 45
+        degrees, it also detects in the image turned upright. In an image with a sure face, faces under `min_score` are
+        dropped without another try. Of two faces at one place, the one with the higher score is kept.
     sure_score : float or None
-        A face with a lower face score of the regressor is not sure. A face in a rotated crop needs this score, and one
-        whose detection has a score of 0.3 or less; from there to a detection score of 0.6 the needed score falls to
-        `min_score`. A face that was found in a rotated image may lack half of what this score lacks from 1. None, for
-        models without a face score, rotates images only.
+        Face score of the regressor from which a face is sure. A face that was found in a rotated crop needs this score.
+        A face with a detection score of 0.3 or less needs it too; up to a detection score of 0.6, the needed score
+        falls linearly to `min_score`. A face that was found in a rotated image needs a higher score, which is half as
+        far from 1. None, for models without a face score, rotates whole images only.
 
     Attributes
     ----------
     precision : {"float", "int8"}
-        Of the networks that `load` has chosen; "float" for others.
+        Precision of the networks that `load` chose; "float" for an aligner that was created in another way.
 
     Notes
     -----
-    One aligner may be called from several threads at once: it keeps nothing between calls. Most of a call runs without
-    the interpreter's lock.
+    One aligner may be called from several threads at once, because it keeps no state between calls. Most of the work of
+    a call runs without Python's global interpreter lock (GIL).
 
     Examples
     --------
@@ -143,40 +145,42 @@ class Aligner:
         Parameters
         ----------
         config : str or path
-            ``open_mb05``, a config that ``tddfa fetch`` put into the cache (``mb05_120x120``), or a file; its keys are
-            in `tddfa.model.config`.
+            Name or file of the config: ``open_mb05``, a config that ``tddfa fetch`` put into the cache, such as
+            ``mb05_120x120``, or a ``.yml`` file. `tddfa.model.config` describes the keys of the file.
         device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
-            Device of the networks; the attribute `device` of the result is the one that is really used.
+            Requested device of the networks. The attribute `device` of the result is the device that is used.
         precision : {"float", "int8", "auto"}
-            ``int8`` takes the networks in 8 bits, where the config has them: about half the time on a CPU with VNNI,
-            with errors that are at most 2 % higher (``weights/README.md``). ``auto`` takes them if the networks run on
-            a CPU with instructions for it (VNNI, or Arm's dot product), and if there are some: its results depend on
-            the machine.
-            The attribute `precision` of the result is the one that is used.
+            ``int8`` uses the 8-bit networks of the config: about half the time on a CPU with VNNI, with errors that are
+            at most 2 % higher (``weights/README.md``). It is an error if the config has no 8-bit regressor. ``auto``
+            uses 8-bit networks if the config has them and if they run on a CPU with instructions for them (VNNI, or
+            Arm's dot product). So the results of ``auto`` depend on the machine. The attribute `precision` of the
+            result is the precision that is used.
         threads : int or None
             CPU threads of one network call; None takes one per core that the process may use.
         refine : int or None
-            See `Aligner`. None takes the config's number: 1 for ``open_mb05``; 0 is the fastest.
+            Number of further passes per face; 0 is the fastest. None takes the config's value: 1 for ``open_mb05``.
         visibility : bool
-            See `Aligner`.
+            Compute `Face.visible` for each face.
         exact_crop : bool
-            Crop at the exact edges of the square, where the config says `rounded` (3DDFA_V2's do).
+            Crop at the exact edges of the square even if the config says `rounded`, as the configs of 3DDFA_V2 do.
         convention : str or None
             Landmark convention: ``300w``, or ``300w-lp`` for the convention of 3DDFA_V2. None takes the face model's
             own: ``300w`` for ``open_mb05``.
         tiles : {"auto", "off"} or None
-            ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, and on
-            close-ups of small faces, see `FaceBoxes.Detector`. None takes the config's value: ``auto`` for
+            ``auto`` also detects on tiles at native resolution if the image would be shrunk more than twice, and
+            otherwise on close-ups of small faces; see `FaceBoxes.Detector`. None takes the config's value: ``auto`` for
             ``open_mb05``.
         min_score : float or None
-            See `Aligner`; 0 keeps every detection. None takes the config's value (``docs/thresholds.md``).
+            Minimum face score of a detected face; 0 keeps every detection. None takes the config's value
+            (``docs/thresholds.md``).
         rotations : {"auto", "all", "off"} or None
-            See `Aligner`. None takes the config's value: ``auto`` for ``open_mb05``.
+            How faces of any roll are found; `Aligner` describes the values. None takes the config's value: ``auto`` for
+            ``open_mb05``.
         detector : callable or None
-            See `Aligner`. None takes that of the config, whose network is not loaded otherwise.
+            Detector to use instead of the config's detector, whose network is then not loaded. None takes the config's.
         fit_mesh : bool
-            Fit the face model to the points of a model that predicts points alone (`tddfa.jvcr`), so that its faces
-            have a mesh; no effect on others.
+            For a model that predicts only 68 points (`tddfa.jvcr`): fit the face model to the points, so that faces
+            have a mesh. No effect on other models.
 
         Raises
         ------
@@ -213,7 +217,7 @@ class Aligner:
 
     @property
     def device(self) -> str:
-        """Device that the regressor really uses: "cpu", "cuda", …; not always the one that was asked for."""
+        """Device that the regressor uses, such as "cpu" or "cuda". It may differ from the requested device."""
         return str(getattr(self.regressor, "device", "cpu"))
 
     @property
@@ -240,23 +244,25 @@ class Aligner:
         Parameters
         ----------
         image : ndarray (h, w, 3) uint8, path, or PIL.Image.Image
-            What `tddfa.read_image` takes. All coordinates refer to the image that it returns: upright, if EXIF data
-            tell the orientation.
+            The image, in any form that `tddfa.read_image` accepts. All coordinates refer to the image that `read_image`
+            returns, which has the EXIF orientation applied.
         boxes : array_like (n, 4 or 5), optional
-            x1, y1, x2, y2 in px: the faces, in place of the detector. A fifth column has the scores of a detector, 0
-            to 1. A box with a score under 0.5 gets fewer passes if its alignment is not sure. A box may be partly
-            outside the image.
+            Boxes of the faces, instead of those of the detector: x1, y1, x2, y2 in px. An optional fifth column has
+            detection scores, 0 to 1. A box with a score under 0.5 gets fewer passes if its alignment is not sure. A box
+            may be partly outside the image.
         rois : sequence of Roi, optional
-            The squares to crop, in place of boxes.
+            Squares to crop, instead of boxes.
         color : {"bgr", "rgb"}
             Order of the channels of an array: OpenCV reads BGR, Pillow and imageio read RGB.
         name : path or None
-            Name of the image, for a detector that reads boxes from a file. None takes that of a file.
+            Name of the image, needed only by a detector that reads boxes from a file. None takes the name of the image
+            file.
 
         Returns
         -------
         list of Face
-            By falling score of the detector, or in the order of `boxes` or `rois`. Empty if there is no face.
+            Sorted by the detector's score, highest first, or in the order of `boxes` or `rois`. Empty if there is no
+            face.
 
         Raises
         ------
@@ -290,23 +296,23 @@ class Aligner:
         rois: Sequence[Sequence[Roi]] | None = None,
         color: Color = "bgr",
     ) -> list[list[Face]]:
-        """Find and align the faces of several images: all of them go through the regressor together.
+        """Find and align the faces of several images. All faces go through the regressor together.
 
         Parameters
         ----------
         images : iterable of ndarray (h, w, 3) uint8, path, or PIL.Image.Image
-            For each, see `__call__`; their sizes may differ.
+            The images, in any form that `__call__` accepts. Their sizes may differ.
         boxes : sequence of array_like (n, 4 or 5), optional
-            For each image, see `__call__`.
+            The boxes of each image, as in `__call__`.
         rois : sequence of sequence of Roi, optional
-            For each image, see `__call__`.
+            The squares of each image, as in `__call__`.
         color : {"bgr", "rgb"}
-            Of the arrays, see `__call__`.
+            Order of the channels of arrays.
 
         Returns
         -------
         list of list of Face
-            For each image, as `__call__` gives them.
+            The faces of each image, as `__call__` returns them.
 
         Raises
         ------
@@ -338,7 +344,7 @@ class Aligner:
         if boxes is not None and rois is not None:
             raise ValueError("boxes, rois: expected one of them at most, got both")
         if boxes is None and rois is None and self.detector is None:
-            raise ValueError("boxes: expected boxes or rois, for this aligner has no detector")
+            raise ValueError("boxes: expected boxes or rois, because this aligner has no detector")
         parts = []
         for i, image in enumerate(images):
             if rois is not None:
@@ -435,10 +441,11 @@ class Aligner:
         return faces
 
     def detect_poses(self, image: ImageSource, *, color: Color = "bgr", min_score: float = 0.5) -> list[Face]:
-        """Faces of average shape, posed by the detector alone: one network call, whatever the number of faces.
+        """Estimate head poses with the detector alone, without the regressor.
 
-        It reaches the smallest faces of a crowd. The angles are less accurate than those of `__call__`: 10.0
-        degrees off on AFLW2000-3D, in place of 3.7 (``tddfa evaluate detector-pose aflw2000-3d``).
+        All faces have the average shape. The method works down to the smallest faces of a crowd. The angles are less
+        accurate than those of `__call__`: their mean error on AFLW2000-3D is 10.0 degrees instead of 3.7 (``tddfa
+        evaluate detector-pose aflw2000-3d``).
 
         Parameters
         ----------
@@ -450,7 +457,7 @@ class Aligner:
         Returns
         -------
         list of Face
-            See `Decoder.posed`; by falling score.
+            Faces as from `Decoder.posed`, sorted by score, highest first.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Boxes and landmarks to the squares that the regressor sees, and those squares cropped from the image."""
+"""Compute the square around a face from its box or landmarks, and crop the square from the image."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _ROLLED = (10.0, 20.0)
 
 
 def roi_from_box(box: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
-    """Square to crop for a face in a box.
+    """Compute the square to crop for a face from its box.
 
     Parameters
     ----------
     box : array_like (4,)
-        x1, y1, x2, y2 in px; it may leave the image.
+        x1, y1, x2, y2 in px; it may extend beyond the image.
     rule : CropRule
         The crops that the regressor was trained on.
     angle : float
@@ -80,7 +80,7 @@ def squares_from_boxes(boxes: NDArray[np.floating], rule: CropRule, angles: NDAr
 
 
 def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule) -> Roi:
-    """Square to crop for a detected face, rotated with the face where its five points are known.
+    """Compute the square to crop for a detected face, rotated with the face if its five points are known.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule)
     points : array_like (5, 2) or None
         `FaceBoxes.Detections.points` of the face, px.
     rule : CropRule
-        One that rounds rotates no crop, as 3DDFA_V2.
+        The crops that the regressor was trained on. With a rule that rounds, crops are not rotated, as in 3DDFA_V2.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def roll_of_detections(boxes: NDArray[np.floating], points: NDArray[np.floating]
 def roll_of_points(points: ArrayLike) -> NDArray[np.float64]:
     """Roll (...) of faces from their five points (..., 5, 2): radians, clockwise in the image.
 
-    It is the direction from the eyes to the mouth. The line between the eyes would be short on turned faces.
+    It is measured from the eyes to the mouth, because the line between the eyes is short on turned faces.
 
     Examples
     --------
@@ -132,15 +132,15 @@ def roll_of_points(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def crop_angle(roll: float, seen: float = 1.0) -> float:
-    """Angle of the square for a face with a roll, both in degrees: 0 if it is small.
+    """Compute the rotation of the square for a face with this roll, in degrees; 0 for a small roll.
 
     Parameters
     ----------
     roll : float
         Roll of the face, -180..180.
     seen : float
-        How much of the face is turned to the camera: 1 from the front, 1/4 from the side. The less, the larger is a
-        small roll.
+        How much of the face is turned to the camera: 1 from the front, 1/4 from the side. The smaller this value, the
+        larger the rolls that count as small.
 
     Examples
     --------
@@ -161,7 +161,8 @@ def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray
 def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0) -> Roi:
     """Square to crop around landmarks (n, 2 or 3) in px, for a face with a roll of `angle` degrees.
 
-    Only x and y count. The longer side of the landmarks' box is measured along the sides of the square.
+    Only x and y are used. The side of the square depends on the longer side of the landmarks' box, which is measured
+    along the sides of the square.
 
     Examples
     --------
@@ -185,12 +186,12 @@ def squares_around(points: NDArray[np.floating], rule: CropRule, angles: NDArray
 
 
 def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
-    """Camera to image px, from the regressor's camera matrix (3, 4) to px of the crop at `roi`."""
+    """Convert the regressor's camera matrix (3, 4) to px of the crop at `roi` into a camera to image px."""
     return Camera(all_to_image(roi.row, np.asarray(camera)[None], rule)[0])
 
 
 def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
-    """Camera matrix (3, 4) to px of the crop at `roi`, from a camera to image px: the inverse of `to_image`."""
+    """Convert a camera to image px into a matrix (3, 4) to px of the crop at `roi`: the inverse of `to_image`."""
     return all_to_crop(roi.row, camera.matrix[None], rule)[0]
 
 

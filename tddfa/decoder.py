@@ -1,4 +1,4 @@
-"""Faces to surfaces, poses and expression weights, by a face model and without a network."""
+"""Compute surfaces, poses and expression weights of faces from a face model, without a network."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ Floats = NDArray[np.float32]
 
 
 class Decoder:
-    """Face model and crop rule: what the numbers in a `Face` mean.
+    """Computes mesh, landmarks, pose and expression of a `Face` from its numbers, without a network.
 
-    Every aligner has one, `Aligner.decoder`. `Decoder.load` loads one alone, without a network, for faces that were
-    aligned elsewhere.
+    Every aligner has a decoder, `Aligner.decoder`. `Decoder.load` loads a decoder alone, for faces that were aligned
+    elsewhere.
 
     Parameters
     ----------
     face_model : FaceModel
-        Meaning of the coefficients.
+        The face model that the coefficients belong to.
     crop_rule : CropRule
         The crops that the regressor was trained on.
     convention : str or None
-        Landmark convention of `Face.landmarks`, see `FaceModel.landmark_offsets`. None takes the face model's own.
+        Landmark convention of `Face.landmarks`, a key of `FaceModel.landmark_offsets`. None takes the face model's own.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Decoder:
 
     @property
     def has_mesh(self) -> bool:
-        """Whether faces have a mesh: those of `tddfa.jvcr` have points alone, unless a mesh is fitted to them."""
+        """Whether faces have a mesh. Faces of `tddfa.jvcr` have only points, unless a mesh is fitted to them."""
         return self.face_model.has_surface
 
     @property
@@ -148,7 +148,8 @@ class Decoder:
         face : Face
             A face of this model.
         image : ndarray (h, w, 3) uint8, optional
-            The image, BGR: each vertex gets its colour there (`tddfa.surface.texture.vertex_colors`).
+            The image of the face, BGR. If given, each vertex gets a colour from it
+            (`tddfa.surface.texture.vertex_colors`).
 
         Returns
         -------
@@ -172,9 +173,9 @@ class Decoder:
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
 
     def without_ears(self, mesh: Mesh) -> Mesh:
-        """A dense surface of a face without its ears, for drawing; its vertices are the same.
+        """Return a mesh without the triangles of the ears, for drawing. The vertices stay the same.
 
-        A face model without ears (`FaceModel.regions`) gives the whole surface.
+        If the face model has no ears (`FaceModel.regions`), the whole surface is returned.
 
         Examples
         --------
@@ -188,14 +189,14 @@ class Decoder:
         return self.face_model.vertices(face.params.shape, face.params.expression)
 
     def landmarks(self, face: Face, convention: str | None = None) -> Floats:
-        """The 68 landmarks of a face in any landmark convention of the face model.
+        """Compute the 68 landmarks of a face in any landmark convention of the face model.
 
         Parameters
         ----------
         face : Face
             A face of this model.
         convention : str, optional
-            See `FaceModel.landmark_offsets`. None takes the decoder's, that of `Face.landmarks`.
+            A key of `FaceModel.landmark_offsets`. None takes the decoder's convention, which `Face.landmarks` has.
 
         Returns
         -------
@@ -219,7 +220,7 @@ class Decoder:
         return face.camera.project(points + offset)
 
     def points(self, face: Face, name: str) -> Floats:
-        """Named points on the surface of a face, such as MediaPipe's.
+        """Compute a set of named points on the surface of a face, such as MediaPipe's.
 
         Parameters
         ----------
@@ -246,9 +247,9 @@ class Decoder:
         return face.camera.project(self.face_model.points(name, face.params.shape, face.params.expression))
 
     def visible(self, face: Face, mesh: Mesh | None = None) -> NDArray[np.bool_]:
-        """Which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.
+        """Compute which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.
 
-        `mesh` is the face's, if it is available. The test is made at the landmarks on the surface, whatever the
+        Pass the `mesh` of the face if it is computed already. The test uses the landmarks on the surface, for any
         landmark convention of `Face.landmarks`. If `Face.image_size` is None, the borders of the image are not tested.
 
         Examples
@@ -273,8 +274,8 @@ class Decoder:
         Returns
         -------
         SixDof
-            The translation is in `FaceModel.unit`: cm for the open model. It assumes a head of average size: one view
-            cannot separate a large head from a near one.
+            The translation is in `FaceModel.unit`: cm for the open model. It is correct for a head of average size,
+            because a single view cannot distinguish a large head from a near one.
 
         Raises
         ------
@@ -295,20 +296,20 @@ class Decoder:
         return HeadPoses.of_model(self.face_model)
 
     def posed(self, found: Detections, image_size: tuple[int, int]) -> list[Face]:
-        """Faces of average shape and neutral expression, posed by a detector alone, without a regressor.
+        """Place the average face at each detection, from its box and rotation, without the regressor.
 
         Parameters
         ----------
         found : Detections
-            With rotations.
+            Detections with rotations.
         image_size : (int, int)
             Height and width of the image, px.
 
         Returns
         -------
         list of Face
-            In the order of `found`. Box, score and camera are the detector's; the landmarks are those of the average
-            face.
+            One face per detection, in the same order, with neutral expression. Box and score are the detector's. The
+            camera follows from box and rotation. The landmarks are those of the average face.
 
         Raises
         ------
@@ -382,9 +383,9 @@ class Decoder:
     def arkit(self, face: Face) -> dict[str, float]:
         """Weights of Apple's 52 blendshapes by name, 0..1, in Apple's order.
 
-        They are sums of the face model's expression weights (`FaceModel.arkit_table`). A shape that one camera cannot
-        see is 0 (`tddfa.model.arkit.UNSEEN`). What a face shows at rest is not 0: `tddfa.avatar.Blendshapes` subtracts
-        it.
+        They are weighted sums of the face model's expression weights (`FaceModel.arkit_table`). Blendshapes that one
+        camera cannot see are 0 (`tddfa.model.arkit.UNSEEN`). The weights of a face at rest are not 0;
+        `tddfa.avatar.Blendshapes` subtracts them.
 
         Raises
         ------
@@ -411,7 +412,7 @@ class Decoder:
         -------
         Gaze or None
             Yaw and pitch of the left and the right eye, degrees: yaw > 0 looks to the subject's left, pitch > 0 up.
-            None if the face model has no eyeballs. How accurate they are: ``docs/avatars.md``.
+            None if the face model has no eyeballs. ``docs/avatars.md`` gives the accuracy.
 
         Examples
         --------
@@ -427,13 +428,16 @@ class Decoder:
         return points if self._offset is None else points + self._offset
 
     def to_convention(self, landmarks: Floats, matrix: Floats) -> Floats:
-        """Landmarks (..., 68, 3) on the surface, in image px, to the decoder's convention; `matrix` is the camera's."""
+        """Convert landmarks (..., 68, 3) on the surface, in image px, to the decoder's convention.
+
+        `matrix` is the matrix of the camera.
+        """
         if self._offset is None:
             return landmarks
         return np.asarray(landmarks + self._offset @ np.swapaxes(matrix[..., :3], -1, -2))
 
     def rebuild(self, face: Face, *, camera: Camera, shape: Floats, expression: Floats) -> Face:
-        """The same face with another camera, shape and expression; its parameters and landmarks follow from these.
+        """Return the face with another camera, shape and expression, and with parameters and landmarks that match.
 
         Examples
         --------

@@ -84,7 +84,7 @@ MIRRORED.setflags(write=False)
 
 
 def contours(points: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
-    """Lines along parts of the face; `tddfa.Face.contours` gives those of a face.
+    """Return the landmarks of parts of the face as lines; `tddfa.Face.contours` does so for a `Face`.
 
     Parameters
     ----------

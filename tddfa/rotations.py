@@ -88,7 +88,8 @@ def realigned(
     aligned : Aligned
         Faces that were detected in them.
     sure_score : float
-        A face with a lower score is doubtful. The best rotation takes its place if it has at least this score.
+        A face with a lower score is doubtful. The result of the best rotation replaces it if its score is above this
+        value and above the score of the face.
     ignored_below : float or None
         Faces with a lower score stay as they are in an image that has a sure face: most are no faces, and a crowd has
         many.
@@ -154,7 +155,7 @@ def _doubtful(aligned: Aligned, sure_score: float, ignored_below: float | None) 
 def weakly_detected(
     passes: Passes, images: Sequence[Image], index: int, detector: Detector, sure_score: float
 ) -> Aligned | None:
-    """Align boxes of an image that are too weak for a detection, on crops of two sizes and in several passes.
+    """Align boxes whose scores are too low for a detection, on crops of two sizes and in several passes.
 
     The detector sees many a turned head without knowing where it ends: its box has a low score, and shows a part.
 

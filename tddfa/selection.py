@@ -1,4 +1,4 @@
-"""Which detections are faces: limits of the detector's score, and of the regressor's that depend on it.
+"""Select the detections that are faces, by their detection score and the score of the regressor.
 
 ``docs/thresholds.md`` describes them for users.
 """

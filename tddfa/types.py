@@ -19,7 +19,7 @@ from tddfa.geometry.rotation import euler_from_rotation
 from tddfa.geometry.six_dof import SixDof, from_weak_perspective
 
 SCHEMA = 1
-"""Version of the record of a face, the key ``schema`` of every file that holds some."""
+"""Version of the record of a face. Every file of faces stores it under the key ``schema``."""
 
 Type = TypeVar("Type")
 
@@ -108,7 +108,7 @@ class Roi:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Its centre (x, y), px."""
+        """Centre (x, y) of the square, px."""
         return self.left + self.side / 2, self.top + self.side / 2
 
     @property
@@ -130,11 +130,11 @@ class Roi:
         return np.column_stack([linear, squares.offsets(self.row, crop_size)[0]])
 
     def fold(self, camera: ArrayLike, crop_size: int) -> Camera:
-        """Camera to image px from a camera matrix (3, 4) to crop px; z is scaled as x and y are."""
+        """Convert a camera matrix (3, 4) to crop px into a camera to image px. z is scaled like x and y."""
         return Camera(squares.fold(self.row, np.asarray(camera)[None], crop_size)[0])
 
     def unfold(self, camera: Camera, crop_size: int) -> NDArray[np.float32]:
-        """Camera matrix (3, 4) to crop px from a camera to image px: the inverse of `fold`."""
+        """Convert a camera to image px into a camera matrix (3, 4) to crop px: the inverse of `fold`."""
         return squares.unfold(self.row, camera.matrix[None], crop_size)[0]
 
 
@@ -169,29 +169,31 @@ class Face:
     Attributes
     ----------
     box : ndarray (4,) float32
-        x1, y1, x2, y2 in px: the detector's, the caller's, or the box around the Roi where only a Roi was given. It is
-        the box of the landmarks if its IoU with that is under 0.5, unless the aligner's `rotations` are ``off``.
+        x1, y1, x2, y2 in px: the detected or the given box, or the box around the Roi if only a Roi was given. If the
+        IoU of a detected box with the box of the landmarks is under 0.5, the box of the landmarks replaces it, unless
+        the aligner's `rotations` is ``off``.
     score : float
-        The regressor's score where the model has one: the probability that the alignment is right
-        (``docs/thresholds.md``). Else the detector's, else 1.
+        The regressor's score, if the model has one: the probability that the alignment is right
+        (``docs/thresholds.md``). Otherwise the detector's score, or 1 if there is none.
     roi : Roi
-        The square that the regressor saw in its last pass.
+        The square of the pass that gave the result.
     params : Params
-        What the regressor predicted for that square; in two-pass inference with flip, the mean of the passes.
+        Prediction of the regressor for that square. In two-pass inference with flip, it is the mean of the passes if
+        their squares overlap.
     camera : Camera
         Face model to image px.
     landmarks : ndarray (68, 3) float32
         The 68 points of 300-W in image px, in the decoder's landmark convention; larger z is nearer.
     track_id : int or None
-        The same for one person over the frames of a video.
+        Number of the track: the same for one person over the frames of a video. None without tracking.
     visible : ndarray (68,) bool or None
         Which landmarks the camera sees: not hidden by the face itself, and inside the image. None if it was not
         computed (``Aligner.load(visibility=True)`` does).
     image_size : tuple of int or None
         Height and width of the image, px.
     confidence : ndarray (68,) float32 or None
-        How sure the network is of each landmark, 0..1: 0.5 where it expects to be off by 4 % of the face's size, and
-        little behind an object. None if the model does not predict it.
+        Confidence of the network in each landmark, 0..1. It is 0.5 where the network expects an error of 4 % of the
+        face's size, and low where an object hides the landmark. None if the model does not predict it.
     detected_points : ndarray (5, 2) float32 or None
         The detector's five points in image px: right eye, left eye, nose tip, right and left mouth corner of the face
         (`FaceBoxes.detections.POINTS`). None if the detector predicts none, or did not find this face.
@@ -241,7 +243,7 @@ class Face:
 
     @property
     def model_landmarks(self) -> NDArray[np.float64]:
-        """The landmarks (68, 3) in the face model's frame and unit, from `landmarks` by the inverse of `camera`.
+        """The landmarks (68, 3) in the face model's frame and unit: `landmarks`, mapped back by `camera`.
 
         Raises
         ------
@@ -251,7 +253,7 @@ class Face:
         return self.camera.unproject(self.landmarks)
 
     def contours(self, *names: str) -> dict[str, NDArray[np.float32]]:
-        """Lines along parts of the face, by name: `tddfa.landmarks68.contours` of the landmarks.
+        """Return the landmarks of parts of the face as lines, by name (`tddfa.landmarks68.contours`).
 
         Parameters
         ----------
@@ -319,29 +321,29 @@ class Face:
         dense: bool = True,
         pose: SixDof | None = None,
     ) -> dict[str, Any]:
-        """The record of the face: plain numbers in px of the image, degrees, and cm.
+        """Return the face as a record of plain numbers, in image px, degrees and cm.
 
-        ``.json``, ``.jsonl``, ``.npz`` and Parquet files of faces use its keys; `SCHEMA` is its version, and
-        ``docs/face.schema.json`` its JSON Schema.
+        ``.json``, ``.jsonl``, ``.npz`` and Parquet files of faces use the same keys. `SCHEMA` is the version of the
+        record, and ``docs/face.schema.json`` is its JSON Schema.
 
         Parameters
         ----------
         decoder : Decoder, optional
-            The face's. Without it, ``expression`` is a list of coefficients in place of weights by name, and
+            Decoder of the face. Without it, ``expression`` is a list of coefficients instead of weights by name, and
             ``landmark_convention``, ``gaze`` and ``six_dof`` are null.
         intrinsics : Intrinsics, optional
             The camera, for ``six_dof``; None assumes one, see `Face.six_dof`.
         dense : bool
-            Compute ``visible`` and ``six_dof``, which take the dense surface: about 6 ms. Else ``visible`` is
+            Compute ``visible`` and ``six_dof`` from the dense surface, which takes about 6 ms. If False, ``visible`` is
             `Face.visible`, and ``six_dof`` is null.
         pose : SixDof, optional
-            The face's pose before `intrinsics`, if it is computed already.
+            Pose of the face for these `intrinsics`, if it is computed already.
 
         Returns
         -------
         dict
-            Fit for `json.dumps`. ``six_dof`` is null too if no pose before the camera fits. Without a mesh, ``shape``,
-            ``expression``, ``gaze``, ``visible`` and ``six_dof`` are null.
+            A dict that `json.dumps` accepts. ``six_dof`` is also null if no pose in front of the camera fits. If the
+            model has no mesh, ``shape``, ``expression``, ``gaze``, ``visible`` and ``six_dof`` are null.
 
         Examples
         --------
@@ -415,12 +417,12 @@ class Mesh:
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up.
     shade : ndarray (n,) float32 or None
-        Factor of a vertex's brightness, 0..1: dark inside the mouth. For drawing without colours, and for parts of a
-        texture that no photo shows.
+        Brightness factor of each vertex, 0..1: low inside the mouth. It is used for drawing without colours, and for
+        parts of a texture that the photo does not show.
     opacity : ndarray (n,) float32 or None
         Opacity of a vertex in a drawing, 0..1: 0 on the rim, less than 1 on the ears.
     tone : ndarray (n,) float32 or None
-        Factor of a vertex's brightness in a drawing without colours, `shade` included: dark irises and lips.
+        Brightness factor of each vertex in a drawing without colours: `shade`, with darker irises and lips.
     part : ndarray (n,) uint8 or None
         0 face, 1 left eyeball, 2 right eyeball, 3 inside of the mouth.
 
@@ -467,7 +469,7 @@ class Mesh:
             object.__setattr__(self, "part", checked("Mesh.part", self.part, (count,), np.uint8))
 
     def with_vertices(self, vertices: NDArray[np.float32]) -> Mesh:
-        """The same surface at other vertices (n, 3); only these are checked.
+        """Return the same surface with other vertices (n, 3). Only the new vertices are checked.
 
         Examples
         --------

@@ -25,7 +25,7 @@ class TddfaError(Exception):
     Errors about a file's content are a `ValueError` as well, those about a download an `OSError`. A wrong argument
     raises plain `TypeError` or `ValueError`.
 
-    A message may quote a file. The middle of a long one is left out: its start names the file.
+    A message may quote the content of a file. The middle of a long message is left out; its beginning names the file.
     """
 
     def __init__(self, *arguments: object) -> None:

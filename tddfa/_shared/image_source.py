@@ -32,7 +32,7 @@ ImageSource: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | PillowIma
 
 
 def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = None) -> NDArray[np.uint8]:
-    """Read an image file, or convert a Pillow image or an array: what an `Aligner` takes.
+    """Return an image file, a Pillow image or an array as the BGR array that an `Aligner` processes.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = 
         Files and Pillow images may be grey, CMYK, palette images or 16 bits deep; an alpha channel is dropped, and the
         EXIF orientation is applied.
     color : {"bgr", "rgb"}
-        Order of the channels of an array. It has no effect on a file or a Pillow image, which tell theirs.
+        Order of the channels of an array. It has no effect on a file or a Pillow image, because their order is known.
     page : int, optional
         Page of a TIFF file, from 1. Without it the first is read, with a warning if there are more.
 

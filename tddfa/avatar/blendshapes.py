@@ -32,9 +32,9 @@ _MAX_TRACKS = 1024
 class RestingFace:
     """Running estimate of the weights that a face has at rest: a low quantile over the track so far.
 
-    It keeps a fixed number of frames, spread evenly over the track: when it is full, every second one goes, and from
-    then on every second frame as before is added. So a long smile does not become the resting face, and a blink or a
-    frame that went wrong has no effect.
+    It keeps a fixed number of frames, spread evenly over the track. When the memory is full, every second frame is
+    removed, and from then on frames are added half as often. So a long smile does not become the resting face, and a
+    blink or a single wrong frame has no effect.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ class RestingFace:
 class Blendshapes:
     """Weights of Apple's 52 blendshapes of the faces of a video.
 
-    A person's resting face is not neutral: brows are low, corners of the mouth droop. What a track shows at rest is
-    subtracted, and the rest is scaled so that 1 stays 1: ``clip((weights - rest) / (1 - rest), 0, 1)``. Smoothing is
-    the tracker's (`tddfa.tracking.smoothing.OneEuro`), which lets blinks pass.
+    A person's resting face is not neutral: brows are low, corners of the mouth droop. So the weights of the resting
+    face are subtracted, and the difference is scaled so that 1 stays 1: ``clip((weights - rest) / (1 - rest), 0, 1)``.
+    The tracker does the smoothing (`tddfa.tracking.smoothing.OneEuro`) and keeps blinks.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Blendshapes:
         return np.clip((weights - rest) / np.maximum(1 - rest, _MIN_SPAN), 0, 1, dtype=np.float32)
 
     def __call__(self, face: Face) -> dict[str, float]:
-        """The same by name."""
+        """Return the weights of the next frame of a face by name, as `weights` computes them."""
         return dict(zip(self.names, self.weights(face).tolist(), strict=True))
 
     def _rest(self, track_id: int | None, weights: Floats) -> Floats:

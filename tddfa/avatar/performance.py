@@ -21,7 +21,7 @@ _AHEAD = Gaze(Direction(0.0, 0.0), Direction(0.0, 0.0))
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """A face in a frame, as an avatar takes it.
+    """The motion of one face in one frame, for an avatar.
 
     The frame of reference is the view's: x right, y up, z towards the viewer, with the origin in the lens. The rotation
     is the ``pose`` of the record of a face, relative to the line of sight.
@@ -29,13 +29,13 @@ class Performance:
     Attributes
     ----------
     track_id : int or None
-        Of the face.
+        Track id of the face.
     weights : ndarray (52,) float32
         Apple's blendshapes, 0..1, in Apple's order.
     rotation : ndarray (3, 3) float64
-        Of the head; the identity looks into the camera.
+        Rotation of the head; the identity for a head that looks into the camera.
     position : ndarray (3,) float64
-        Of the head's centre, m.
+        Position of the head's centre, m.
     gaze : Gaze
         Directions of both eyes relative to the head; straight ahead if the face model has no eyeballs.
     """
@@ -48,7 +48,7 @@ class Performance:
 
 
 class Performer:
-    """Faces of a video to performances.
+    """Converts the faces of a video to performances.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Performer:
         return self._shapes.names
 
     def __call__(self, face: Face) -> Performance:
-        """What a face of the next frame does; a face that was asked for before has the same answer."""
+        """Return the performance of a face of the next frame; repeated calls with one face give the same result."""
         known = self._done.get(face)
         if known is None:
             known = self._done[face] = self._performance(face)

@@ -1,4 +1,4 @@
-"""Files of a take: what the faces of a video do, for other programs.
+"""Files of a take: the motion of the faces of a video, for other programs.
 
 ============= ==================================================================================
 .glb          an animated head per track, with texture (`tddfa.avatar.animation`)
@@ -21,7 +21,7 @@ SUFFIXES = (".glb", ".livelink.csv")
 
 
 def is_take(path: str | os.PathLike[str]) -> bool:
-    """Whether a name is that of a take.
+    """Whether a file name has the suffix of a take.
 
     Examples
     --------
@@ -40,14 +40,14 @@ def open_take(path: str | os.PathLike[str], performer: Performer, *, fps: float 
     path : path-like
         Its name ends in one of `SUFFIXES`.
     performer : Performer
-        What the faces do.
+        Computes the motion of the faces.
     fps : float
         Frames of the video per second, for timecodes.
 
     Raises
     ------
     ValueError
-        If the name ends otherwise.
+        If the name has another suffix.
     OSError
         If the folder cannot be written.
 

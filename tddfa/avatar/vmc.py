@@ -132,8 +132,9 @@ def messages(
 class VmcSender:
     """Sends one face of each frame, all its values in one OSC bundle: one packet. A context manager.
 
-    The format has one avatar: the face is that of the track with the lowest number in the first frame with a face, and
-    of the next such track when it has ended. The head's position is relative to the first one of its track.
+    The format has one avatar. It follows the track with the lowest id in the first frame with a face. If this track is
+    missing in a frame with other faces, it changes to the track with the lowest id in that frame. The head's position
+    is relative to the first position of its track.
 
     Parameters
     ----------

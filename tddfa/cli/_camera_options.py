@@ -54,7 +54,7 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
     from tddfa.geometry.intrinsics import Intrinsics
 
     if options.intrinsics == _EXIF and not options.exif:
-        raise UsageError("--intrinsics: expected assumed or a file, for frames have no EXIF data")
+        raise UsageError("--intrinsics: expected assumed or a file, because frames have no EXIF data")
     calibrated = options.intrinsics not in (_ASSUMED, _EXIF)
     if calibrated:
         try:

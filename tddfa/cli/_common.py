@@ -220,14 +220,14 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     add_config_option(group, "name or config file of the model")
     group.add_argument(
         "--weights", metavar="DIR",
-        help="folder of weights that the installed package does not have, such as weights/ of a checkout "
-        "(default: that of the variable TDDFA_WEIGHTS)",
+        help="folder with weights that are not part of the installed package, such as weights/ of a checkout "
+        "(default: the environment variable TDDFA_WEIGHTS)",
     )  # fmt: skip
     group.add_argument("--device", choices=DEVICES, help="where the networks run (default: auto)")
     group.add_argument(
         "--precision", choices=("float", "int8", "auto"), default="float",
-        help="numbers in the networks; int8 is up to twice as fast on a CPU and slightly less accurate; auto takes it "
-        "where the CPU has instructions for it, so that results depend on the machine (default: %(default)s)",
+        help="number format of the networks; int8 is up to twice as fast on a CPU and slightly less accurate; auto "
+        "uses int8 if the CPU has instructions for it, so results depend on the machine (default: %(default)s)",
     )  # fmt: skip
     group.add_argument("--threads", type=integer(1, 1024), metavar="N", help="threads per network (default: all cores)")
     group.add_argument(
@@ -237,8 +237,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     )  # fmt: skip
     group.add_argument(
         "--tiles", choices=("auto", "off"),
-        help="auto also detects on tiles at native resolution if the image would be shrunk more than twice, and on "
-        "close-ups of small faces; off is faster and misses small faces (default: as in the config; open_mb05: auto)",
+        help="auto also detects on tiles at native resolution if the image would be shrunk more than twice, "
+        "otherwise on close-ups of small faces; off is faster and misses small faces (default: as in the config; open_mb05: auto)",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=fraction, metavar="0..1",
@@ -246,23 +246,23 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     )  # fmt: skip
     group.add_argument(
         "--rotations", choices=("auto", "all", "off"),
-        help="faces of any roll: auto also detects on the image rotated by 90, 180 and 270 degrees if no face was "
-        "found, all in any case; off is for upright faces alone (default: as in the config; open_mb05: auto)",
+        help="how faces of any roll are found: auto also detects on the image rotated by 90, 180 and 270 degrees if "
+        "no face was found; all always does so; off never does so (default: as in the config; open_mb05: auto)",
     )  # fmt: skip
     if convention:
         group.add_argument(
             "--landmarks", type=_convention, metavar="NAME",
-            help="landmark convention: 300w, that of its annotators, or 300w-lp, that of 3DDFA_V2 "
-            "(default: as in the face model; open_mb05: 300w)",
+            help="landmark convention: 300w for that of 300-W, 300w-lp for that of 300W-LP and 3DDFA_V2 (default: as "
+            "in the face model; open_mb05: 300w)",
         )  # fmt: skip
     group.add_argument(
         "--exact-crop", action="store_true",
-        help="crop at the exact edges of the box even if the config asks for rounded ones, as those of 3DDFA_V2 do "
+        help="crop at the exact edges of the box even if the config asks for rounded edges, as configs of 3DDFA_V2 do "
         "(default: as in the config)",
     )  # fmt: skip
     group.add_argument(
         "--fit-mesh", action="store_true",
-        help="fit the face model to the points of a model that predicts points alone, as jvcr_s, so that its faces "
+        help="for models that predict only points, such as jvcr_s: fit the face model to the points, so that faces "
         "have a mesh (default: no)",
     )  # fmt: skip
     group.add_argument(

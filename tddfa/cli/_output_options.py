@@ -43,7 +43,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
     actions = [
         group.add_argument(
             "--background", choices=("image", "black"), default="image",
-            help="what surfaces are drawn over (default: %(default)s)",
+            help="what is behind drawn surfaces (default: %(default)s)",
         ),
         group.add_argument(
             "--alpha", type=fraction, metavar="0..1",
@@ -51,7 +51,8 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
         ),
         group.add_argument(
             "--style", choices=("paper", "classic"), default="paper",
-            help="light from above and a rim that fades out, or the look of 3DDFA_V2 (default: %(default)s)",
+            help="paper: light from above, and a rim that fades out; classic: the look of 3DDFA_V2 (default: "
+            "%(default)s)",
         ),
         group.add_argument(
             "--no-ears", dest="ears", action="store_false", help="draw surfaces without ears (default: with)"
@@ -81,14 +82,14 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
             ),
             group.add_argument(
                 "--space", choices=("image", "head"),
-                help="where meshes lie: image is px as in the image; head is upright at the head's centre, in cm, or "
-                "for .glb in metres with the head pose in the node; several heads are beside each other "
-                "(default: head for .glb, image for .ply and .obj)",
+                help="frame of meshes: image is the position in the image, in px; head is upright with the origin at "
+                "the head's centre, in cm, for .glb in metres with the head pose in the node; several heads are "
+                "beside each other (default: head for .glb, image for .ply and .obj)",
             ),
             group.add_argument("--ascii", action="store_true", help="write .ply as text (default: binary)"),
             group.add_argument(
                 "--vertex-colors", action="store_true",
-                help="give vertices the colours of the photo; in .glb in place of the texture (default: no)",
+                help="give vertices the colours of the photo; in .glb, they replace the texture (default: no)",
             ),
         ]  # fmt: skip
     parser.set_defaults(output_actions=actions)

@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--frontal", action="store_true",
-        help="rotate each head to the front and mirror what is hidden; always with the template of ArcFace "
+        help="rotate each head to the front and fill hidden parts by mirroring; always uses the template of ArcFace "
         "(default: no)",
     )  # fmt: skip
     parser.add_argument(
@@ -85,8 +85,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--order", choices=("position", "confidence", "size"), default="position",
-        help="nearest to the centre of the photo, in head sizes; highest score; or largest first "
-        "(default: %(default)s)",
+        help="which faces come first: position for nearest to the centre of the photo, in head sizes; confidence for "
+        "highest score; size for largest (default: %(default)s)",
     )  # fmt: skip
     parser.add_aliases("--order", "--order-method")
     parser.add_argument(
@@ -99,8 +99,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--nms-threshold", type=_overlap, metavar="0..1",
-        help="overlap (IoU) from which only the better of two detections is kept "
-        "(default: as in the config, usually 0.3; img2pose: 0.6)",
+        help="if two detections overlap by this IoU or more, only the better one is kept (default: as in the config, "
+        "usually 0.3; img2pose: 0.6)",
     )  # fmt: skip
     parser.add_argument("--min-size", metavar="PX", help="option of img2pose, as --max-size: accepted, without effect")
     parser.add_aliases("--min-size", "--max-size")

@@ -67,8 +67,8 @@ def add_parser(commands: Any) -> None:
         "--split",
         choices=("report", "choose"),
         default="report",
-        help="photos that cfp, closed-eyes, identity and crop-robustness measure: those to report, or those by which a "
-        "training is chosen (default: %(default)s)",
+        help="photos that cfp, closed-eyes, identity and crop-robustness use: report for the photos of reported "
+        "results, choose for the photos by which a training is chosen (default: %(default)s)",
     )
     parser.add_argument(
         "--peer-mediapipe",

@@ -81,8 +81,8 @@ def add_parser(commands: Any) -> None:
     add_page_option(parser)
     parser.add_argument(
         "--fast", action="store_true",
-        help="pose an average face by the detector alone, all faces in one network call; for pose, the default with "
-        "it, 6dof and box; shape, landmarks and expression in the .json and the .csv are those of the average face "
+        help="use the detector alone, which gives each face the average shape; for the kinds pose (the default with "
+        "--fast), 6dof and box; the .json and .csv files hold shape, landmarks and expression of the average face "
         "(default: align each face)",
     )  # fmt: skip
     parser.add_argument(
@@ -141,7 +141,7 @@ def _check_fast(options: argparse.Namespace) -> None:
             f"--fast: expected -o {', '.join(_FAST_KINDS)}, got {', '.join(other)}: they show a face's shape"
         )
     if options.boxes is not None:
-        raise UsageError("--fast: it takes poses from the detector, so it does not go with --boxes")
+        raise UsageError("--fast: cannot be used with --boxes, because it takes poses from the detector")
     for name in ("refine", "rotations"):
         if getattr(options, name) != default(name):
             print_warning(f"--{name}: no effect with --fast")

@@ -1,4 +1,4 @@
-"""`Detector`: the faces of an image as boxes, scores and, where they are known, five points and head poses."""
+"""`Detector`: detects the faces of an image as boxes and scores, with five points and head poses if they are known."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Detector:
     Parameters
     ----------
     find : callable
-        See `Find`: a `FaceBoxes.Detector`, a `YuNet`, a `BoxFile` or a function of your own.
+        A function from an image to `Detections` (`Find`): a `FaceBoxes.Detector`, a `YuNet`, a `BoxFile` or your own.
     head_poses : HeadPoses or None
-        Gives the detections their `translations`, from their boxes and rotations.
+        Computes the `translations` of the detections from their boxes and rotations.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Detector:
     def from_config(
         cls, settings: DetectorConfig, *, device: str = "auto", threads: int | None = None, tiles: str | None = None
     ) -> Detector:
-        """Load a detector from the section ``detector`` of a config; its `tiles` are replaced unless None.
+        """Load a detector from the section ``detector`` of a config. `tiles` replaces the config's value unless None.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Detector:
 
     @property
     def needs_name(self) -> bool:
-        """Whether `find` knows the boxes of an image by its name, so that they are those of the unchanged image."""
+        """Whether `find` looks up boxes by the name of the image. Such boxes refer to the unchanged image."""
         return bool(getattr(self.find, "needs_name", False))
 
     @property
@@ -157,9 +157,9 @@ class Detector:
 
     @cached_property
     def lowered(self) -> Detector | None:
-        """The detector with a fifth of its score, and without tiles; None if it has no score to change.
+        """The detector with a fifth of its minimum score, and without tiles; None if it has no such setting.
 
-        It is also None if its score is over 0.4: then sure boxes alone are asked for.
+        It is also None if the minimum score is over 0.4, because then only certain boxes are wanted.
 
         Examples
         --------
@@ -175,7 +175,7 @@ class Detector:
 
     @cached_property
     def posed(self) -> Detector:
-        """The detector with `FaceBoxes.Detector.mean_poses`, where it has that setting: slower, with better rotations.
+        """The detector with `mean_poses` switched on, if it has this setting: slower, with more accurate rotations.
 
         Examples
         --------
@@ -199,11 +199,12 @@ class Detector:
         Parameters
         ----------
         image : ndarray (h, w, 3) uint8, path, or PIL.Image.Image
-            As `tddfa.Aligner` takes it.
+            The image, in any form that `tddfa.read_image` accepts.
         color : {"bgr", "rgb"}
             Order of the channels of an array.
         name : path or None
-            Name of the image, for a detector that reads its boxes from a file. None takes that of a file.
+            Name of the image, needed only by a detector that reads boxes from a file. None takes the name of the image
+            file.
         intrinsics : Intrinsics or None
             The camera, for `translations`. None takes `Intrinsics.assumed`.
 
@@ -215,7 +216,7 @@ class Detector:
         Raises
         ------
         TypeError, ValueError
-            If an argument has the wrong type, shape or dtype, or if `find` returns something else than finite
+            If an argument has the wrong type, shape or dtype, or if `find` returns anything other than finite
             `Detections`.
         tddfa.TddfaError
             If a file cannot be read as an image, or has no boxes for it.

@@ -32,13 +32,12 @@ class BoxFile:
     Parameters
     ----------
     file : path
-        A text file with a box per line, ``x1 y1 x2 y2`` in px of the image: the boxes of every image, such as those of
-        a fixed camera. Or a ``.json`` file with such rows for each image by name:
-        ``{"me.jpg": [[x1, y1, x2, y2], …]}``.
-        All rows of an image may go on with the score, and then with x and y of the five points of
+        A text file with one box per line, ``x1 y1 x2 y2`` in image px. Its boxes are used for every image, for example
+        for a fixed camera. Or a ``.json`` file with such rows for each image, by name: ``{"me.jpg": [[x1, y1, x2, y2],
+        …]}``. The rows of an image may also have a score, and after it x and y of the five points of
         `FaceBoxes.detections.POINTS`.
     score : float
-        Boxes with a lower score are dropped; a box without a score has 1.
+        Boxes with a lower score are dropped. A box without a score has the score 1.
 
     Raises
     ------
@@ -93,17 +92,17 @@ class BoxFile:
         Parameters
         ----------
         name : path or None
-            File of the image. Its whole path counts, and else its last part.
+            Path of the image. The whole path is looked up first, then the file name alone.
 
         Raises
         ------
         ConfigError
-            If the file has boxes by name, and no such name, or if the rows are no boxes.
+            If the file lists boxes by name but not for this image, or if the rows are not boxes.
         """
         content, where = self._content, f"{self.file}: "
         if self.has_names:
             if name is None:
-                raise ConfigError(f"{where}expected an image with a name, for the boxes are listed by name")
+                raise ConfigError(f"{where}expected an image with a name, because the boxes are listed by name")
             short = Path(name).name
             content = content.get(str(name), content.get(short))
             if content is None:
@@ -125,7 +124,7 @@ class BoxFile:
         Parameters
         ----------
         name : path or None
-            See `rows`. The image itself does not matter.
+            Path of the image, as in `rows`. The pixels of the image are not used.
 
         Returns
         -------

@@ -46,7 +46,7 @@ def points_of_landmarks(landmarks: ArrayLike) -> Floats:
 
 
 def ellipses_of_landmarks(landmarks: ArrayLike) -> Floats:
-    """Compute the ellipse that stands for a face from its landmarks: upright in the frame of the face.
+    """Compute an ellipse around each face from its landmarks. Its axes are those of the face.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def boxes_of_ellipses(ellipses: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class HeadPoses:
-    """Poses of detected heads, all at once: the time hardly depends on their number.
+    """Computes the poses of all detected heads at once; the time hardly depends on their number.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class HeadPoses:
         return cls(mean.astype(np.float64))
 
     def cameras(self, found: Detections) -> Floats:
-        """Weak-perspective cameras (n, 3, 4), whose mean face has the detected boxes; see `tddfa.Camera`.
+        """Compute the cameras (n, 3, 4) that place the mean face in the detected boxes; see `tddfa.Camera`.
 
         Raises
         ------

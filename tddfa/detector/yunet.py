@@ -32,7 +32,7 @@ class YuNet:
     Parameters
     ----------
     model : callable
-        See `Network`: the ONNX file as a `tddfa.model.runtime.Model`, or any function of that type.
+        The network: the ONNX file as a `tddfa.model.runtime.Model`, or any function of the type `Network`.
     score : float
         Boxes below this score are dropped: the square root of the product of class score and objectness.
     iou : float

@@ -32,7 +32,7 @@ _FARTHEST = 1e9  # px: a dot farther from the image is not in it
 def points(image: Image, meshes: Sequence[Mesh]) -> Image:
     """Draw the vertices that the camera sees as dots, from blue (far) to red (near) (``2d_dense``).
 
-    The dots of a face are equally dense everywhere, and as many on a small face as it has room for. Nearer faces are
+    The density of the dots is the same over the whole face. A small face has as many as fit. Nearer faces are
     drawn over farther ones.
 
     Examples

@@ -29,7 +29,7 @@ def boxes(image: Image, found: Detections, *, labels: Sequence[str] | None = Non
     image : ndarray (h, w, 3) uint8
         BGR.
     found : Detections
-        Those of the image; points are drawn where it has them.
+        The detections of the image. Their five points are drawn if there are any.
     labels : sequence of str, optional
         Text for each face; None writes the scores.
 

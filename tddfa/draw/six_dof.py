@@ -59,12 +59,12 @@ def six_dof(
     meshes : sequence of Mesh
         Their surfaces, in image px.
     poses : sequence of SixDof or None
-        Their poses in the camera frame; a face without one is not drawn.
+        The pose of each face in the camera frame. A face whose pose is None is not drawn.
     unit : {"um", "mm", "cm", "m"}
         Unit of the translations. With any other unit, the axes are still as long as a face, and distances are plain
         numbers.
     assumed : bool
-        The intrinsics are assumed, not measured: a distance is written as ``~62 cm``.
+        Whether the intrinsics are assumed, not measured. Distances are then written as ``~62 cm``.
     alpha : float
         Opacity of the surfaces, 0..1.
     background : {"image", "black"}

@@ -57,9 +57,9 @@ class _Sketch(NamedTuple):
 def landmarks(image: Image, faces: Sequence[Face]) -> Image:
     """Draw the 68 landmarks, connected by the parts of the face (``2d_sparse``).
 
-    Landmarks that `Face.visible` says are hidden, and those of a confidence under 0.3, are rings, and the lines to them
-    are faded. Without both, all landmarks are drawn as seen ones. The hidden side of the jaw is not drawn where it
-    would cross the face.
+    Landmarks that are hidden (`Face.visible`) or have a confidence under 0.3 are drawn as rings, with faded lines to
+    them. If a face has neither attribute, all of its landmarks are drawn as visible. The hidden side of the jaw is not
+    drawn where it would cross the face.
 
     Examples
     --------

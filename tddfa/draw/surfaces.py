@@ -76,7 +76,7 @@ def mesh(
     style: Style = "paper",
     threads: int = 1,
 ) -> Image:
-    """Draw the lit surfaces (``3d``).
+    """Draw the surfaces of faces in light (``3d``).
 
     Parameters
     ----------
@@ -149,10 +149,10 @@ def _lit(surface: Mesh, look: _Look) -> NDArray[np.float32]:
 
 
 def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image", threads: int = 1) -> Image:
-    """Draw the depth, white is near (``depth``).
+    """Draw the depth of the faces; white is near (``depth``).
 
-    The depth range of each face, of the parts that face the viewer, is scaled to the full range of greys. Ears
-    (`Mesh.opacity`) behind the face share the darkest ones, so that most of the greys are those of the face.
+    For each face, the depth range of the parts that face the viewer is scaled to the full range of greys. Ears behind
+    the face (`Mesh.opacity`) get only the darkest greys, so that most of the greys are used for the face.
     `background` and `threads` are those of `mesh`.
 
     Examples
@@ -193,7 +193,7 @@ def _greys(surface: Mesh, depth: NDArray[np.float32]) -> Image:
 
 
 def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArray[np.float32]:
-    """Compute the depth map (h, w) in px, larger is nearer, NaN where there is no face: the values behind `depth`.
+    """Compute the depth map (h, w) in px, as `depth` draws it: larger is nearer, NaN where there is no face.
 
     z = 0 is the origin of each face's own model: the distance between faces cannot be measured from a single view.
     `threads` is that of `mesh`.
@@ -234,7 +234,7 @@ def pncc(
     background : {"image", "black"}
         The background of the surfaces.
     threads : int
-        As of `mesh`.
+        As in `mesh`.
 
     Returns
     -------
@@ -244,7 +244,7 @@ def pncc(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type, shape or dtype, as `coordinates` of another face model.
+        If an argument has the wrong type, shape or dtype, for example `coordinates` of another face model.
 
     Examples
     --------

@@ -36,10 +36,11 @@ _FACTOR = 2  # lines are drawn enlarged, and averaged
 
 
 def volumes(crop: Image, volumes: Sequence[Floats], points: Floats) -> Image:
-    """Draw the volumes that were predicted for a crop, and the points (``volume``).
+    """Draw the volumes that were predicted for a crop, and its points, as one sheet (``volume``).
 
-    The sheet shows the crop with the points; each volume's largest value along the line of sight over the crop; the
-    slices of the last volume from the farthest to the nearest, joined to eight; and the points from three sides.
+    The sheet shows four parts: the crop with the points; each volume over the crop, as its maximum along the line of
+    sight; the slices of the last volume, from the farthest to the nearest, merged to eight; and the points from three
+    sides.
 
     Parameters
     ----------

@@ -85,8 +85,8 @@ def encode(
     name : str
         Name of the main file, without a folder; its suffix selects the format: .ply, .obj or .glb.
     meshes : Mesh, Rig or sequence of them
-        Meshes in image px; rigs, for GLB alone, in metres. PLY merges them; OBJ has one object per mesh, GLB one node.
-        Without a mesh, PLY and OBJ have 0 vertices, and GLB is an error.
+        Meshes in image px, or rigs in metres (GLB only). PLY merges all meshes; OBJ has one object per mesh, GLB one
+        node. An empty sequence gives a PLY or OBJ file without vertices; for GLB it is an error.
     textures : ndarray (h, w, 3) uint8, or sequence of them, optional
         BGR, one per mesh; the top row is at v = 1. For OBJ and GLB, and meshes with uv.
     image_height : float

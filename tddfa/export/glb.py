@@ -43,7 +43,7 @@ def encode_glb(
 
     Positions of a mesh are stored in px, with the scale `metres_per_px` in its node. Those of a rig are stored in
     metres, upright, with the head pose in its node and the blendshapes as morph targets, whose names are in
-    ``extras.targetNames``. Colours are stored as linear light, as the format requires. What has a texture gets no
+    ``extras.targetNames``. Colours are stored as linear light, as the format requires. A mesh with a texture gets no
     colours, because viewers would multiply the two. Textures are PNG up to 512 px, larger ones JPEG.
 
     Parameters

@@ -71,7 +71,7 @@ def encode_obj(
     image_stem : str, optional
         Beginning of the names of the images, in place of the stem of `name`.
     unit : str
-        Of the vertices, for a comment.
+        Unit of the vertices, written in a comment.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def encode_ply(
     ascii : bool
         Text with 3 decimals, 4 of normals, instead of little-endian binary.
     unit : str
-        Of the vertices, for a comment.
+        Unit of the vertices, written in a comment.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Faces that can be posed: a surface at rest, Apple's blendshapes as displacements of it, and what a photo shows."""
+"""Faces that can be posed: a surface at rest, Apple's blendshapes as displacements, and the pose in the photo."""
 
 from __future__ import annotations
 
@@ -132,13 +132,13 @@ class Rig:
     targets : MorphTargets
         The displacements.
     weights : ndarray (k,) float32
-        What the photo shows of them.
+        Weights of the displacements in the photo.
     rotation : ndarray (3, 3) float64
         The head pose.
     translation : ndarray (3,) float64
         Position of the head's centre, m.
     scale : float
-        1 in metres.
+        Scale of the vertices; 1 for a rig in metres.
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up.
     colors : ndarray (n, 3) float32 or None
@@ -191,8 +191,8 @@ class Rig:
 def rigs(faces: Sequence[Face], decoder: Decoder, *, space: Space = "head", image_height: float = 0.0) -> list[Rig]:
     """Make rigs of the faces of one photo.
 
-    Posed as the photo shows them they are the meshes of `Decoder.mesh`: what the blendshapes cannot express is part of
-    the surface at rest.
+    In the pose of the photo, the rigs are equal to the meshes of `Decoder.mesh`. What the blendshapes cannot express is
+    part of the surface at rest.
 
     Parameters
     ----------
@@ -201,15 +201,17 @@ def rigs(faces: Sequence[Face], decoder: Decoder, *, space: Space = "head", imag
     decoder : Decoder
         Their decoder.
     space : {"head", "image"}
-        ``head``: metres, the origin at the centre of the head, or between those of several heads, which are beside each
-        other as in the photo. ``image``: as the face lies in the image, `METRES_PER_PX` for each px.
+        ``head``: metres, with the origin at the centre of the head. Several heads are beside each other as in the
+        photo, with the origin between their centres. ``image``: the position in the image, with `METRES_PER_PX` metres
+        per px.
     image_height : float
-        px; for ``image``, in which y becomes ``image_height - y``.
+        Height of the image, px. It is used for ``image`` only: y becomes ``image_height - y``.
 
     Returns
     -------
     list of Rig
-        With the texture coordinates of the face model, without morph targets if it has no table of Apple's shapes.
+        One per face, with the texture coordinates of the face model. They have no morph targets if the face model has
+        no table of Apple's blendshapes.
 
     Examples
     --------
@@ -247,7 +249,7 @@ def upright(meshes: Sequence[Mesh], faces: Sequence[Face], decoder: Decoder) -> 
     Parameters
     ----------
     meshes : sequence of Mesh
-        Of the faces, such as `Decoder.mesh` gives.
+        Meshes of the faces, such as those of `Decoder.mesh`.
     faces : sequence of Face
         Faces of the decoder's model.
     decoder : Decoder
@@ -256,8 +258,8 @@ def upright(meshes: Sequence[Mesh], faces: Sequence[Face], decoder: Decoder) -> 
     Returns
     -------
     list of Mesh
-        As all meshes with y down, which the files turn up. The centre of one head is the origin; several heads are
-        beside each other as in the photo, around it.
+        Meshes with y down, like all meshes; the files have y up. The origin is the centre of a single head. Several
+        heads are around the origin, beside each other as in the photo.
 
     Examples
     --------

@@ -154,7 +154,7 @@ def template_points(face: Face, size: int = 112, template: Template = "arcface")
 
 
 def alignment(face: Face, size: int = 112, template: Template = "arcface") -> NDArray[np.float64]:
-    """Compute the matrix (2, 3) from image px to px of the face's crop; arguments as of `template_points`.
+    """Compute the matrix (2, 3) from image px to px of the face's crop; arguments as in `template_points`.
 
     Examples
     --------
@@ -267,8 +267,9 @@ def ordered(faces: Sequence[Face], order: Order, image_size: tuple[int, int]) ->
     faces : sequence of Face
         The faces of one image.
     order : {"position", "confidence", "size"}
-        By the distance to the centre of the image in units of the head's size, as in img2pose: of two faces at equal
-        distance, the larger one is first. Or by the highest score. Or by the largest head.
+        ``position`` sorts by the distance to the centre of the image in units of the head's size, as in img2pose; of
+        two faces at equal distance, the larger one is first. ``confidence`` puts the highest score first, ``size`` the
+        largest head.
     image_size : (int, int)
         Height and width of the image, px.
 

@@ -118,8 +118,8 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
     Returns
     -------
     ndarray (size, size, 3) uint8
-        BGR; its five points match ArcFace's template as well as scale and shift allow. Around the face, black outside
-        of the image.
+        BGR. The five points match ArcFace's template as well as a scale and a shift allow. Areas outside of the image
+        are black.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def frontalise(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 
 
 
 def frontal_view(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int = 112) -> FrontalView:
-    """As `frontalise`, with the source of each pixel.
+    """Crop a face as `frontalise` does, and return the source of each pixel too.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Landmarks to a face model's parameters: camera, shape and expression, for many faces at once.
+"""Fit a face model to landmarks: camera, shape and expression, for many faces at once.
 
 `tddfa.fitting.equations` has the solver. For two landmarks on opposite lids or lips, their *difference* is fitted
 too, with a larger weight: a small error of the pose moves both landmarks and leaves the gap between them. So eyes close
@@ -72,7 +72,8 @@ def fit(
     weights : array_like (n, k), optional
         Weight of each landmark, 0 or more; 1 by default.
     guess : Guess, optional
-        Of the n faces: the fit starts there, and pose and coefficients stay near it as far as it and `prior` say.
+        Initial pose and coefficients of the n faces. The fit starts there. The guess and `prior` define how near pose
+        and coefficients stay to it.
     persons : array_like (n,), optional
         Name or number of the person: faces of one person get one shape.
 

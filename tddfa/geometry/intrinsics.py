@@ -1,4 +1,4 @@
-"""Intrinsics of a perspective camera: focal length, principal point, distortion; given, from an angle, or from EXIF."""
+"""Intrinsics of a perspective camera: focal length, principal point and distortion."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Intrinsics:
 
     @classmethod
     def assumed(cls, image_size: tuple[int, int]) -> Intrinsics:
-        """Assumption of img2pose for an image of (height, width) px of an unknown camera: f = width + height.
+        """Camera that img2pose assumes for an image of (height, width) px of an unknown camera: f = width + height.
 
         Albiero et al., img2pose, CVPR 2021. The principal point is ``(width // 2, height // 2)``, as there.
 
@@ -137,14 +137,15 @@ class Intrinsics:
         """Camera from the focal length in the EXIF block of a photo.
 
         It is taken from "focal length in 35 mm film", which refers to the diagonal, or from the focal length in mm and
-        the sensor's resolution. For a photo that was cropped afterwards it is wrong.
+        the sensor's resolution. The result is wrong for a photo that was cropped afterwards.
 
         Parameters
         ----------
         path : path
             The photo.
         image_size : tuple of int, optional
-            Height and width of the image as it is used, px. None takes the file's, rotated as its EXIF block says.
+            Height and width of the image as it is used, px. None takes the size of the file, after its EXIF orientation
+            is applied.
 
         Raises
         ------

@@ -49,7 +49,7 @@ def projected_box(
     Raises
     ------
     ValueError
-        If no point is before the camera.
+        If no point is in front of the camera.
 
     Examples
     --------

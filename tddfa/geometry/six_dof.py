@@ -156,9 +156,9 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     """Pose in the frame of a perspective camera from a weak-perspective camera.
 
     A regressor predicts the weak-perspective view that is nearest to the perspective image. Near the lens, or away from
-    the middle of the image, rotation and scale of this view are not those of the head. So the pose is solved for whose
-    own nearest weak-perspective view is the given one. PnP on the points of the view would be off by degrees, and by
-    per cents of the distance, at arm's length.
+    the middle of the image, rotation and scale of this view differ from those of the head. So the function finds the
+    pose whose nearest weak-perspective view is the given one. At arm's length, PnP on the points of the view would have
+    errors of degrees in rotation and of per cents in distance.
 
     Nearest means least squares over the points. So the residual between the perspective image and the view is
     orthogonal to all changes of the view by rotation, scale and translation: six equations for six unknowns, solved by

@@ -112,8 +112,8 @@ class Consistency:
     points : ndarray (q, n, 3) float64
         Triangulated from each set of views.
     reprojection, reprojection_targets : float
-        Distance of their projections from the predicted points, in all views, and in those they are not triangulated
-        from, % of the views' sizes; the second is NaN if there are none.
+        Distance between the projections of the points and the predicted points, % of the views' sizes. The first is
+        over all views. The second is over the views that the points are not triangulated from; NaN if there are none.
     spread : float
         RMS distance of the sets' points from their mean, in the unit of the cameras' space.
     """

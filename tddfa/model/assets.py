@@ -121,7 +121,7 @@ def config_path(name: str | os.PathLike[str]) -> Path:
 def located(path: str | os.PathLike[str]) -> Path:
     """Return `path`, or, for weights that the package does not have, the file of that name in ``TDDFA_WEIGHTS``.
 
-    The file may be missing in both.
+    The function does not check that the file exists.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def located(path: str | os.PathLike[str]) -> Path:
 
 
 def verified(path: str | os.PathLike[str]) -> Path:
-    """Return the file at `path`, or at `located` of it; a shipped file must have its released sha256.
+    """Return the path of a model file (see `located`), after a check of the sha256 if the file is a shipped one.
 
     Raises
     ------

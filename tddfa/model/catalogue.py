@@ -1,4 +1,4 @@
-"""What is known of the models that can be used by name: licence and accuracy, from ``weights/models.yml``."""
+"""Licence and accuracy of the models that can be used by name, from ``weights/models.yml``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelCard:
         As in ``-c``.
     license : str
     accuracy, accuracy_int8 : Accuracy
-        Of its networks, and of those in 8 bits.
+        Accuracy of its networks, and of its 8-bit networks.
     """
 
     name: str

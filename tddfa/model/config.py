@@ -41,13 +41,13 @@ class CropRule:
         Square from landmarks: its side is ``landmark_scale`` times the longer side of their bounding box, and it has
         the same centre.
     rounded : bool
-        Round as 3DDFA_V2 does, for the same numbers: the side from a box is truncated to whole px, the image is cropped
-        at the nearest px, and results are mapped back by the unrounded edges, with the first px of the crop on the left
-        edge. False crops at the exact edges and maps each px back to where it was.
+        Round as 3DDFA_V2 does, to get the same numbers. The side of a square from a box is truncated to whole px. The
+        image is cropped at the nearest px. Results are mapped back with the unrounded edges, with the first px of the
+        crop on the left edge. If False, the crop has the exact edges, and each px is mapped back to its exact position.
 
     box_length : {"mean", "longer"}
-        Length of a box of width w and height h: ``(w + h) / 2``, or the longer side. The longer side is that of the
-        landmarks' rule, for boxes that fit the landmarks: turned faces have narrow ones.
+        Length of a box of width w and height h: ``(w + h) / 2``, or the longer side. ``longer`` is for detectors whose
+        boxes fit the landmarks: boxes of turned faces are then narrow. `landmark_scale` refers to the longer side too.
 
     Examples
     --------
@@ -186,26 +186,29 @@ class Config:
     face_model : Path
         Face model, ``.npz``.
     kind : {"parameters", "jvcr"}
-        What the regressor predicts: camera and coefficients of the face model, or points (`tddfa.jvcr`). Faces of the
-        latter have no mesh; the face model gives the pose of the mean face, and may be fitted to the points.
+        What the regressor predicts: ``parameters`` are camera and coefficients of the face model, ``jvcr`` are points
+        (`tddfa.jvcr`). Faces from points have no mesh, unless the face model is fitted to the points. The face model's
+        mean face gives their pose.
     crop : CropRule
         Crop that the regressor takes.
     detector : FaceBoxesConfig, YuNetConfig or BoxFileConfig
-        Face detector. In the file, ``kind: faceboxes|yunet|boxes`` chooses one and the other keys set it up; or it is
-        the name of another config, whose detector it takes: ``detector: mb05_120x120`` is that of 3DDFA_V2.
+        Face detector. In the file, ``kind: faceboxes|yunet|boxes`` selects the detector, and the other keys are its
+        settings. The value may also be the name of another config, whose detector is then used: ``detector:
+        mb05_120x120`` selects the detector of 3DDFA_V2.
     min_score : float or None
         Faces with a lower face score of the regressor are dropped; None keeps all.
     rotations : {"auto", "all", "off"}
         How faces of any roll are found (`tddfa.Aligner`).
     sure_score : float or None
-        A face with a lower face score is also tried at other rolls; one that was found rotated needs this score.
+        A face with a lower face score is also aligned in rotated crops. A face found in a rotated crop needs this
+        score.
     model_int8 : Path or None
         The regressor in int8 (`tddfa.onnx_tools.quantise`), if there is one.
     refine : int
-        Number of further passes, each on a crop around the landmarks of the pass before (`tddfa.Aligner`).
+        Number of further passes, each on a crop around the landmarks of the previous pass (`tddfa.Aligner`).
     flip : bool
-        The first, third, … of these passes take horizontally flipped crops, and each result is averaged with the one
-        before where their squares overlap (`tddfa.Aligner`).
+        The first, third, … of these passes use horizontally flipped crops. Each result is averaged with the previous
+        one if their squares overlap (`tddfa.Aligner`).
 
     Examples
     --------
@@ -274,15 +277,15 @@ class Config:
     def load(cls, path: str | os.PathLike[str]) -> Config:
         """Read a ``.yml`` file. Nothing is converted or written.
 
-        Its key ``base`` names another config, which has the keys that the file leaves out, also those of ``crop``, and
-        of a ``detector`` without a network of its own. A file with a ``model`` and without ``model_int8`` has no int8
-        network.
+        Its key ``base`` names another config. Keys that the file leaves out are taken from that config. This includes
+        keys of ``crop``, and of a ``detector`` that names no network. A file with a ``model`` but without
+        ``model_int8`` has no int8 network.
 
         Raises
         ------
         ConfigError
-            If the file cannot be read, if a key is unknown, renamed, missing or of the wrong type, if it is based on
-            itself, or if it is a config of 3DDFA_V2, which `tddfa.compat.convert_config` converts; the message names
+            If the file cannot be read or is based on itself, or if a key is unknown, renamed, missing or of the wrong
+            type. Also if the file is a config of 3DDFA_V2; `tddfa.compat.convert_config` converts it. The message names
             the file and the key.
 
         Examples

@@ -1,4 +1,4 @@
-"""The face model: coefficients to points of the surface. One matrix product for all vertices, another for landmarks."""
+"""The face model: computes points of the surface from coefficients, by one matrix product."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PointSet:
     triangles : ndarray (k, 3) int32
         Vertices around each point.
     weights : ndarray (k, 3) float32
-        Their weights.
+        Barycentric weights of these vertices.
     licence : str
         Terms of use of the places.
     """
@@ -64,13 +64,13 @@ class FaceModel:
     basis : ndarray (s + e, n, 3) float32
         Shape and expression offsets, in that order.
     shape_count : int
-        s: how many of the basis are shape.
+        s: number of shape offsets in `basis`.
     triangles : ndarray (m, 3) int32
         Counter-clockwise as seen from outside.
     landmark_triangles : ndarray (68, 3) int32
         Vertices around each landmark.
     landmark_weights : ndarray (68, 3) float32
-        Their weights; 1, 0, 0 for a plain vertex.
+        Barycentric weights of these vertices; 1, 0, 0 for a landmark at a vertex.
     uv : ndarray (n, 2) float32 or None
         Texture coordinates in 0..1, v up; the UV map is symmetric about u = 0.5.
     part : ndarray (n,) uint8
@@ -81,18 +81,19 @@ class FaceModel:
     expression_names : tuple of str
         Names of the expression offsets (ARKit's where the model has them).
     expression_range : tuple of float or None
-        Limits of an expression weight; None sets none.
+        Lower and upper limit of an expression weight; None for no limits.
     unit : str
         "cm" or "um".
     licence : str
         Terms of use.
     convention : str
-        Landmark convention of `landmarks`: the points on the surface at `landmark_triangles`. All landmark conventions
-        number the same 68 points, at slightly different places: in "300w" the inner ones are where the annotators of
-        300-W put them, in "300w-lp" all are where 300W-LP, AFLW2000-3D and 3DDFA_V2 have them.
+        Landmark convention of `landmarks`, the points on the surface at `landmark_triangles`. All landmark conventions
+        number the same 68 points, at slightly different positions. "300w" has the inner landmarks where the annotators
+        of 300-W placed them. "300w-lp" has all landmarks where 300W-LP, AFLW2000-3D and 3DDFA_V2 have them.
     landmark_offsets : dict of str to ndarray (68, 3) float32
-        Landmark convention to the vectors from the landmarks on the surface to its own, in the model's frame and unit;
-        medians over many faces (`tddfa.train.labels.convention`). Zeros for `convention`.
+        Landmark convention -> vectors from the landmarks on the surface to the landmarks of this convention, in the
+        model's frame and unit. They are medians over many faces (`tddfa.train.labels.convention`), and zeros for
+        `convention`.
     shade : ndarray (n,) float32 or None
         Factor of a vertex's brightness, 0..1: dark inside the mouth.
     feather : ndarray (n,) float32 or None
@@ -111,7 +112,7 @@ class FaceModel:
     point_sets : dict of str to PointSet
         Further points on the surface, such as "mediapipe".
     mirror_shape, mirror_expression : ndarray (s, s), (e, e) float32 or None
-        Maps of `tddfa.model.mirror.Mirror`, where they are stored; it computes them otherwise.
+        Stored maps of `tddfa.model.mirror.Mirror`. If they are None, `Mirror` computes them.
 
     Examples
     --------
@@ -295,7 +296,7 @@ class FaceModel:
         return model
 
     def landmark_offset(self, convention: str) -> NDArray[np.float32]:
-        """Vectors (68, 3) from `landmarks` to the same in another landmark convention, in the model's frame and unit.
+        """Return the vectors (68, 3) from `landmarks` to those of another convention, in the model's frame and unit.
 
         Raises
         ------
@@ -308,7 +309,7 @@ class FaceModel:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the mouth has an inside, so that eyes and mouth show no hole."""
+        """Whether the surface includes the inside of the mouth, so that eyes and mouth show no hole."""
         return bool((self.part == _INNER_MOUTH).any())
 
     @property
@@ -335,9 +336,10 @@ class FaceModel:
 
     @cached_property
     def front(self) -> NDArray[np.bool_]:
-        """Vertices (n,) no farther back than the landmarks: not ears and neck, which the regressor predicts poorly.
+        """Mask (n,) of the vertices at the front of the face: no farther back than the landmarks.
 
-        Nor vertices behind the visible surface: those of the sockets and of the inside of the mouth.
+        It leaves out ears and neck, which the regressor predicts poorly, and the vertices behind the visible surface:
+        the eye sockets and the inside of the mouth.
         """
         front = self.mean[:, 2] >= self._landmark_mean[:, 2].min()
         return np.asarray(front if self.shade is None else front & (self.shade == 1))
@@ -364,7 +366,7 @@ class FaceModel:
         *,
         matrix: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """All vertices.
+        """Compute all vertices.
 
         Parameters
         ----------
@@ -373,7 +375,7 @@ class FaceModel:
         expression : ndarray (..., e)
             Expression weights.
         matrix : ndarray (3, 4) float32, optional
-            `Camera.matrix`: the vertices are projected too.
+            Matrix of a `Camera`. If given, the vertices are projected to the image.
 
         Returns
         -------
@@ -401,7 +403,7 @@ class FaceModel:
         *,
         matrices: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """The landmarks (..., 68, 3) on the surface alone, without the other vertices.
+        """Compute the landmarks (..., 68, 3) on the surface, without the other vertices.
 
         `shape` and `expression` are those of `vertices`. With camera matrices (n, 3, 4), one for each of n faces, the
         landmarks are projected to image px.
@@ -409,7 +411,7 @@ class FaceModel:
         return self._linear(self._landmark_mean, self._landmark_basis, shape, expression, matrices)
 
     def points(self, name: str, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A point set (..., k, 3) of `point_sets`, in the model's frame and unit; the others as of `vertices`.
+        """Compute the points (..., k, 3) of a point set, in the model's frame; other arguments as in `vertices`.
 
         Raises
         ------

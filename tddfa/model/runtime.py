@@ -125,14 +125,14 @@ def _choices(device: str) -> tuple[tuple[str, ...], ...]:
 
 
 def chosen_precision(config: Config, precision: str, device: str) -> str:
-    """The precision, "float" or "int8", that ``auto`` stands for; others stay.
+    """Replace the precision ``auto`` by "float" or "int8"; return any other precision unchanged.
 
     Parameters
     ----------
     config : Config
-        Whether it has networks in 8 bits.
+        The config of the model. It may have 8-bit networks.
     precision : str
-        ``auto`` takes these if the networks run on a CPU that is fast with them.
+        ``auto`` takes the 8-bit networks if there are any and they run on a CPU that is fast with them.
     device : str
         See `Model`.
 
@@ -149,7 +149,7 @@ def chosen_precision(config: Config, precision: str, device: str) -> str:
 
 
 class Model:
-    """An ONNX file as a callable: batch to named arrays.
+    """An ONNX file as a callable: it maps a batch to named output arrays.
 
     The file is loaded at the first call, or when `device` is first read. Pickling stores the arguments: another process
     loads the file again.
@@ -159,10 +159,10 @@ class Model:
     path : path
         An ``.onnx`` file with one input.
     device : {"auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino"}
-        ``auto`` uses CUDA if there is such a GPU, else the CPU. If the requested device is missing or fails, the next
+        ``auto`` uses CUDA if there is a CUDA GPU, else the CPU. If the requested device is missing or fails, the next
         best is used, and a warning is logged once.
     threads : int or None
-        Threads of one call on the CPU; None is one per core, of those that the process may use.
+        CPU threads of one call. None uses one per core that the process may use.
 
     Raises
     ------
@@ -235,7 +235,7 @@ class Model:
 
     @cached_property
     def device(self) -> str:
-        """Device that runs the model, one of `PROVIDERS`; not always the one that was asked for."""
+        """Device that runs the model, one of `PROVIDERS`. It may differ from the requested device."""
         return _name(self._session.get_providers()[0])
 
     @property

@@ -60,10 +60,10 @@ class Cluster:
         Address of a Ray cluster, such as ``auto`` or ``10.0.0.1:6379``. None takes that of the environment variable
         ``RAY_ADDRESS``, else starts Ray on this machine, for this run.
     cpus_per_worker, gpus_per_worker : float
-        What a worker takes of its machine; a GPU may be shared: 0.25 puts four workers on it.
+        CPUs and GPUs that one worker uses. Workers may share a GPU: 0.25 puts four workers on one GPU.
     decode_cpus : int
-        Ray tasks of one CPU each, on any machine, that decode photos for each worker. 0 decodes in threads of the
-        worker: no image travels then.
+        Number of Ray tasks per worker, of one CPU each and on any machine, that decode photos. 0 decodes in threads of
+        the worker, so that no image is sent between machines.
 
     Examples
     --------

@@ -63,11 +63,11 @@ class Job:
     meshes : {"ply", "obj", "glb"} or None
         Format of meshes; None makes none.
     shard_size : int
-        Photos per shard: what is lost at most when a worker is killed, and the rows of one Parquet file.
+        Photos per shard. A killed worker loses at most one shard of work. Each shard gives one Parquet file.
     batch_size : int
         Photos whose faces go through the regressor together.
     threads : int or None
-        CPU threads per network; None takes one per core, in workers one per CPU of theirs.
+        CPU threads per network. None takes one per core; in a worker, one per CPU of the worker.
 
     Examples
     --------

@@ -35,15 +35,15 @@ class Report:
     photos, videos, frames : int
         Done in this run; frames are those of videos.
     faces, errors : int
-        In the folder, with those of runs before.
+        Total in the folder, including earlier runs.
     new_errors : int
         In this run.
     shards, skipped : int
-        Number of shards of the plan, and of those that runs before had done.
+        Number of shards in the plan, and of shards that earlier runs had finished.
     stopped : bool
-        There were more errors than allowed.
+        Whether the run stopped because there were more errors than allowed.
     interrupted : bool
-        By Ctrl-C, or a signal.
+        Whether Ctrl-C or a signal ended the run.
     seconds, start_up : float
         Time of the work; the time until the first shard was done is in it, and `start_up` is the part of it in which
         no shard was worked on.

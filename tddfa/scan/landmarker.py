@@ -68,14 +68,15 @@ class ScanLandmarker:
     network : Model
         Stage 1 (`tddfa.train.scan.export`).
     aligner : Aligner
-        For photos: it finds the face in pictures of the scan. Its face model defines the frame of the head.
+        An aligner for photos. It finds the face in rendered images of the scan. Its face model defines the frame of the
+        head.
     snap : {"geodesic", "euclidean", "none"}
-        Distances of stage 2; ``none`` leaves the landmarks where the heat has them.
+        Distances that stage 2, the refinement, uses. ``none`` keeps the landmarks where the heat maps have them.
     points : int, optional
         Points that the network sees at once; by default as many as it was trained with.
     register : bool
-        Register the face model to the surface, from the landmarks that the network finds, and take its landmarks. On
-        made scans they have less than half the error.
+        Register the face model to the surface, starting from the network's landmarks, and return the landmarks of the
+        registered model. On made scans, they have less than half the error.
 
     Raises
     ------
@@ -159,7 +160,7 @@ class ScanLandmarker:
         Returns
         -------
         ScanFace or None
-            None if no picture of the scan shows a face, or none that is likely.
+            None if no rendered image of the scan shows a likely face.
 
         Raises
         ------

@@ -30,9 +30,9 @@ _SAMPLES, _SMOOTHINGS = 1000, 2
 def skin_trust(image: NDArray[np.uint8], mesh: Mesh, seen: Floats, rim: Floats) -> Floats:
     """Compute how likely each vertex shows skin.
 
-    Inside the face all colours are accepted: brows, beards and lips belong to it. On the ears and along the rim
-    (`Mesh.opacity` under 1) and near the outline, where hair, collar and background begin, colours far from those of
-    the face are not. Dark ones are, except on the ears.
+    Inside the face, all colours are accepted, because brows, beards and lips belong to it. On the ears, along the rim
+    (`Mesh.opacity` under 1) and near the outline, hair, collar and background begin. There, colours far from those of
+    the face are not accepted, except dark colours outside of the ears.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The texture of a face: colours of an image on the UV map of the face model.
 
-Only the visible part of the face is sampled: no surface hides it, it does not face away, it is not so near to the
-outline that an error of the alignment would show the background there, and around the face it has the colour of skin.
-The rest is copied from the other side of the face, mirrored, with the light of its own side. What is visible on neither
-side is filled smoothly from its surroundings.
+Only visible parts of the face are sampled. A visible part is not hidden by another surface and does not face away. It
+is not so near to the outline that an alignment error would sample the background. Around the face, it has the colour of
+skin. Other parts are copied from the other side of the face, mirrored, with the light of their own side. Parts that are
+visible on neither side are filled smoothly from their surroundings.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None 
     mesh : Mesh
         In image px.
     texture : Texture, optional
-        The result of `unwrap` for them, if it is available. A mesh without `uv` has no texture; all of its vertices get
-        their colours from the image.
+        Result of `unwrap` for this image and mesh, if it is computed already. A mesh without `uv` has no texture; all
+        of its vertices get their colours from the image.
 
     Returns
     -------

@@ -47,7 +47,7 @@ class DepthTest:
     enlarge : bool
         Render a smaller mesh at this size too.
     cull : {"none", "back", "front"}
-        As of `Sim3DR.rasterize`.
+        As in `Sim3DR.rasterize`.
     triangles : bool
         Rasterise, so that the triangle at each pixel is known. That takes longer.
 
@@ -162,7 +162,7 @@ def visibility(mesh: Mesh, image_size: tuple[int, int]) -> Floats:
 
 
 def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats, Floats, DepthTest]:
-    """As `visibility`, the distance (n,) of each vertex to the outline, a fraction of the face's size, and the test.
+    """Compute `visibility`, each vertex's distance (n,) to the outline relative to the face's size, and the test.
 
     Distances are measured up to 0.09; those of hidden vertices are 0.
     """

@@ -6,8 +6,8 @@
 .parquet a table with a row per face, written in groups of rows; needs ``pip install pyarrow``
 ======== ===================================================================================================
 
-A file of an earlier run stays until the new one is whole. A write that fails, as on a full disk, leaves it too; the
-lines before are then in the ``.part`` file, which the next run replaces.
+A file of an earlier run is kept until the new file is complete. It is also kept if a write fails, for example on a full
+disk. The lines written before are then in the ``.part`` file, which the next run replaces.
 
 All use the keys of `Face.to_dict`, and ``schema`` for their version: a key of each line, an array, an entry of the
 table's metadata. ``frame`` and ``time`` (s) are the frame's, on the clock of the source. The video that ``tddfa video``

@@ -17,16 +17,16 @@ class TrackerSettings:
     Attributes
     ----------
     kept_score_fraction : float
-        A track goes on while its score is at least this fraction of the aligner's `min_score`, 0..1. A face that is
-        tracked may fade (blur, a hand, a profile) before it is gone, so less is asked of it than of a new one. With
-        0.75, and from 0.2 on, a real talking head keeps its id over all frames; with 1, a dark face at the border of
-        a frame gets two.
+        A track continues while its score is at least this fraction of the aligner's `min_score`, 0..1. A tracked face
+        may have a low score for some frames (blur, a hand, a profile), so it needs less than a new face. With 0.75, and
+        with values down to 0.2, a real talking head keeps its id over all frames; with 1, a dark face at the border of
+        a frame gets two ids.
     start_score_fraction : float
-        A new track starts with a score that is at least this fraction of the way from the aligner's `min_score` to 1: a
-        false face is rarely sure, and would be seen for some frames.
+        A new track needs a score that is at least this fraction of the way from the aligner's `min_score` to 1. False
+        faces rarely have such a score. Without this limit, they would be visible for some frames.
     new_face_score : float
-        Beside tracked faces, a box with a lower score of the detector starts no track. Most such boxes are patterns of
-        the background, and each of them takes several passes of the regressor.
+        While there are tracked faces, a box with a lower detection score starts no track. Most such boxes show patterns
+        of the background, and each of them takes several passes of the regressor.
     max_misses : int
         For a model without a face score: a track ends after this many detections in a row without its face.
     max_jump : float
@@ -34,9 +34,9 @@ class TrackerSettings:
     max_growth : float
         A track ends if its face grows or shrinks by more than this factor in one frame.
     same_face_iou : float
-        Overlap of squares, 0..1, from which a detection and a track are the same face.
+        Minimum IoU of two squares, 0..1, for a detection and a track to be the same face.
     duplicate_distance : float
-        Two faces whose positions are nearer than this are one, face sizes.
+        Two faces whose positions are nearer than this are duplicates, face sizes.
     revival_distance : float
         A lost track may continue at most this far from its last or predicted position, face sizes.
     revival_growth : float
@@ -50,13 +50,15 @@ class TrackerSettings:
         Where a frame does not resemble the one before, a track may continue at most this far from its last or
         predicted position, face sizes.
     fast_correlation : float
-        There, the face before and the face after correlate at least this much, -1..1; otherwise it is a cut.
+        For such a track, the images of the face before and after must correlate at least this much, -1..1. Otherwise
+        the change is a cut.
     spare_boxes : int
-        Boxes aligned beyond `max_faces`, so that a large false detection does not keep a face out.
+        Number of boxes that are aligned in addition to `max_faces`, so that a large false detection does not displace a
+        face.
     velocity_gain : float
-        Weight of the newest velocity in the mean that is kept, for frames 1/30 s apart, 0..1.
+        Weight of the newest velocity in the running mean, for frames 1/30 s apart, 0..1.
     shape_frames : int
-        Frames over which the mean shape of a track is taken; it tells faces apart when a lost one reappears.
+        Number of frames in the mean shape of a track. The mean shape distinguishes faces when a lost face reappears.
     cut_correlation : float
         A new scene may start where the thumbnails of two frames correlate less than this, -1..1.
 

@@ -71,7 +71,8 @@ def filter_step(
     tuning : Tuning
         Its speeds are in units of the value per second.
     together : int
-        The first so many components have one cutoff, from the length of their speed; of the others, each has its own.
+        Number of leading components that share one cutoff, computed from the length of their speed. Each other
+        component has its own cutoff.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Frames to faces with track ids: continue each track, start new ones, end those whose face is lost."""
+"""Track the faces of frames: continue each track, start new tracks, and end tracks whose face is lost."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class Tracker:
     """Tracks every face of a video.
 
     A call takes one frame and returns its faces, each with a `track_id` that stays the same over the frames. The
-    velocity of each track predicts where to crop, its last roll by which angle, and one call of the aligner aligns all
-    tracks of a frame. The detector runs every `detect_every` frames, and at once when there is no track. While there is
-    none, every `detect_every` frames the aligner also tries all rolls, see `Aligner.rotations`.
+    velocity of a track predicts the position of its next crop, and its last roll the angle. One call of the aligner
+    aligns all tracks of a frame. The detector runs every `detect_every` frames, and on every frame while there is no
+    track. While there is no track, the aligner also tries all rolls every `detect_every` frames, unless
+    `Aligner.rotations` is ``off``.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Tracker:
     detect_every : int
         Frames between detections of new faces. While a track is lost, `TrackerSettings.lost_detect_every` applies.
     max_faces : int or None
-        Upper limit of tracks: existing ones come first, then the largest faces. None sets no limit.
+        Maximum number of tracks. Existing tracks come first, then the largest new faces. None sets no limit.
     remember : float
         Time for which a lost face keeps its id, s.
     n_pre, n_next : int
@@ -83,13 +84,13 @@ class Tracker:
 
     Notes
     -----
-    Tracked faces get as many passes as new ones. One pass (`Aligner.refine` of 0) takes half the time of the networks,
-    but a rendered head that turns has a jitter of 0.60 in place of 0.36 % of the face size before smoothing, and of
-    0.30 in place of 0.20 % after it; a real talking head (carphone) has 0.90 in place of 0.87 % after it. With crops
-    that are flipped in every second frame, the rendered head had 2.1 and 0.87 % (with earlier weights): the errors on a
-    face and on its mirror image differ, so that they alternate. A slower crop (0.28 %), a crop that stays while the
-    face moves by less than 3 % (0.35 %), and filters that predict by the speed (0.28 % and more, with a larger error)
-    did not help.
+    Tracked faces get as many passes as new ones. With one pass (`Aligner.refine` of 0), the networks take half the
+    time, but the jitter is higher. For a rendered head that turns, it is 0.60 instead of 0.36 % of the face size before
+    smoothing, and 0.30 instead of 0.20 % after smoothing. For a real talking head (carphone), it is 0.90 instead of
+    0.87 % after smoothing. With crops that are flipped in every second frame, the rendered head had 2.1 and 0.87 %
+    (with earlier weights): the errors on a face and on its mirror image differ, so they alternate. Three other changes
+    did not help: a slower crop (0.28 %), a crop that stays while the face moves by less than 3 % (0.35 %), and filters
+    that predict by the speed (0.28 % and more, with a larger error).
 
     Examples
     --------
@@ -166,9 +167,9 @@ class Tracker:
         frame : ndarray (h, w, 3) uint8 BGR, or tddfa.video.Frame
             The size may change from frame to frame.
         time : float, optional
-            Time of the frame, s. None takes that of a `tddfa.video.Frame`; else frames are 1/30 s apart. A time more
-            than 0.1 s before that of the last frame begins another video: faces that are lost are forgotten, and
-            smoothing begins anew. Equal times, and smaller steps back, count as 1/30 s.
+            Time of the frame, s. None takes the time of a `tddfa.video.Frame`; other frames are taken as 1/30 s apart.
+            If the time is more than 0.1 s before that of the last frame, another video begins: lost faces are
+            forgotten, and smoothing starts again. Equal times and smaller steps back count as 1/30 s.
 
         Returns
         -------
@@ -191,12 +192,12 @@ class Tracker:
         Parameters
         ----------
         frames : iterable of ndarray or tddfa.video.Frame
-            As for a call.
+            The frames, as in `__call__`.
 
         Yields
         ------
         tuple of a frame and its list of Face
-            In order; with ``lookahead``, `n_next` frames later than the frame was taken.
+            In order. With ``lookahead``, a frame is returned after `n_next` further frames were taken.
 
         Examples
         --------

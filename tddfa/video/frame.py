@@ -21,7 +21,7 @@ MAX_FPS = 1000  # containers claim more when they do not know
 
 
 class VideoError(TddfaError, ValueError):
-    """A source that gives no frames, or whose sound cannot be read; the message is one line that names it."""
+    """A source gives no frames, or its sound cannot be read. The message is one line that names the source."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,13 +25,14 @@ class Reader:
     fps : float or None
         Frame rate, 1/s, on average if it varies; None if unknown.
     count : int or None
-        Number of frames by the header, or by duration and rate. An estimate, good enough for a progress bar.
+        Estimated number of frames, from the header or from duration and frame rate. It is good enough for a progress
+        bar.
     live : bool
-        A camera or an endless stream: a slow consumer misses frames.
+        Whether the source is a camera or an endless stream: a slow consumer misses frames.
     has_audio : bool
         Whether the source has sound.
     damaged : bool
-        Whether a part could not be read; the log says which. It is known when the frames have ended.
+        Whether a part could not be read; the log names the part. The value is final after the last frame.
     """
 
     def __init__(self, name: str) -> None:

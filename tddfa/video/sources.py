@@ -42,7 +42,7 @@ def open_source(source: Any) -> Reader:
     Raises
     ------
     VideoError
-        If it gives no frame; the message is one line that names it. An empty iterable is no error.
+        If the source gives no frame. The message is one line that names the source. An empty iterable is not an error.
     TypeError
         If `source` has another type.
 

@@ -166,7 +166,7 @@ class Live:
 
     @property
     def latency(self) -> float:
-        """Time since the last returned frame came from its source, s."""
+        """Time since the last returned frame was read from its source, s."""
         return clock.perf_counter() - self._arrived
 
     def __iter__(self) -> Live:

@@ -44,7 +44,7 @@ _ACCURATE = 0x2 | 0x2000 | 0x40000
 class Writer:
     """Write frames to an H.264 mp4 (yuv420p, index at the front), with their own times and with sound.
 
-    Colours are tagged: the matrix is that of BT.709 for HD and of BT.601 for smaller frames, which players assume too.
+    Colours are tagged with their matrix: BT.709 for HD and BT.601 for smaller frames, as players assume.
 
     The file gets its name when it is complete. If the ``with`` block ends with an exception or Ctrl-C, the frames
     written so far become a playable file. Without a frame, no file is left.
@@ -54,16 +54,18 @@ class Writer:
     path : path
         ``.mp4``, ``.m4v`` or ``.mov``. Missing folders are created.
     fps : float
-        Frame rate, 1/s: gives the time of frames written without one, and the duration of the last frame.
+        Frame rate, 1/s. It gives the time of frames that are written without a time, and the duration of the last
+        frame.
     audio_from : path or URL, optional
         Source of the sound. Its packets are copied if mp4 can hold their codec, otherwise re-encoded as AAC.
         None, or a source without sound, gives a silent video.
     audio_start : float, optional
-        Time of the source at which the written video begins, s. By default 0 if the first frame is that of
-        `audio_from`, so that sound before it is kept; otherwise the time of the first frame.
+        Time in the source at which the written video begins, s. By default, it is 0 if the first written frame is the
+        first frame of `audio_from`, so that sound before this frame is kept. Otherwise it is the time of the first
+        frame.
     audio_end : float, optional
-        Time of the source at which the sound ends, s. By default its own end, or the last frame if an exception
-        stops the writing.
+        Time in the source at which the sound ends, s. By default, it is the end of the sound, or the last frame if an
+        exception stops the writing.
     shortest : bool
         End the sound with the last frame: for a video whose end was cut off.
     crf : int
@@ -158,8 +160,8 @@ class Writer:
         image : ndarray (h, w, 3) uint8
             BGR; it is copied, and may be changed afterwards.
         time : float, optional
-            Time on the source's clock, s; by default one step of `fps` after the previous frame, and at most 8900 s
-            after it. A time that does not advance is moved after the previous frame.
+            Time on the source's clock, s. By default, it is one step of `fps` after the previous frame. It may be at
+            most 8900 s after the previous frame. A time that does not advance is moved to after the previous frame.
 
         Raises
         ------

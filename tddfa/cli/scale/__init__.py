@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
         help="stop when more photos or videos cannot be read; what is done is kept (default: no limit)",
     )  # fmt: skip
     parser.add_argument(
-        "--retry-errors", action="store_true", help="do shards with errors of runs before again (default: no)"
+        "--retry-errors", action="store_true", help="process shards with errors in earlier runs again (default: no)"
     )
     _add_cluster_options(parser)
     add_tracking_options(parser)
@@ -79,7 +79,8 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where the work is done")
     group.add_argument(
         "--workers", type=integer(0, 10**6), metavar="N",
-        help="processes with a model each; 0 is this process, without Ray (default: as many as there is room for)",
+        help="number of processes, each with its own model; 0 works in this process, without Ray (default: as many as "
+        "fit)",
     )  # fmt: skip
     group.add_argument(
         "--address", metavar="HOST:PORT|auto",
@@ -96,7 +97,7 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--shard-size", type=integer(1, 10**6), default=256, metavar="N",
-        help="photos per shard: the work that a killed worker repeats at most (default: %(default)s)",
+        help="photos per shard: a killed worker repeats at most one shard (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--batch-size", type=integer(1, 1024), default=16, metavar="N",

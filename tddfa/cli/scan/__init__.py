@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         help=f"files to write, with spaces or commas between them: {', '.join(_KINDS)} (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--unit", choices=_UNITS, default="auto", help="unit of the scans (default: told from the size of the face)"
+        "--unit", choices=_UNITS, default="auto", help="unit of the scans (default: estimated from the face)"
     )
     parser.add_argument(
         "--up", type=_direction, metavar="AXIS|X,Y,Z",
@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--points", type=integer(100, 200_000), metavar="N",
-        help="points that the network sees at once (default: as it was trained)",
+        help="number of points that the network sees at once (default: as in its training)",
     )  # fmt: skip
     parser.add_argument(
         "--heat", type=integer(0, 67), metavar="K",
@@ -69,8 +69,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--no-register", dest="register", action="store_false",
-        help="keep the landmarks that the network finds; by default, the face model is registered to the surface from "
-        "them, and has the landmarks",
+        help="return the landmarks that the network finds; by default, the face model is registered to the surface, "
+        "starting from these landmarks, and the landmarks of the registered model are returned",
     )  # fmt: skip
     parser.add_argument(
         "--fit-mesh", action="store_true",
@@ -86,7 +86,7 @@ def add_parser(commands: Any) -> None:
 def run_scan(options: argparse.Namespace) -> int:
     """Run ``tddfa scan``; return the exit status."""
     if options.fit_mesh and not options.register:
-        raise UsageError("--fit-mesh: expected no --no-register, for it writes the registered face model")
+        raise UsageError("--fit-mesh: cannot be used with --no-register, because it writes the registered face model")
     inputs = input_files(options.inputs, suffixes=_SUFFIXES, kind="scan")
     stems = output_stems(inputs.paths)
     check_targets(options.out, stems, _endings(options), inputs.paths)

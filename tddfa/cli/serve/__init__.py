@@ -64,12 +64,12 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--max-batch", type=integer(1, 64), default=1, metavar="N",
-        help="images of several requests that are aligned together, if so many wait: saves 3 to 6 %% of the CPU time, "
-        "and a last digit may differ from that of the image alone (default: %(default)s)",
+        help="maximum number of images from several requests that are aligned together; saves 3 to 6 %% of the CPU "
+        "time, and the last digit of a result may differ (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--api-key-file", type=Path, metavar="FILE",
-        help="file with the key that every request but GET /v1/health must send, as Authorization: Bearer KEY, as "
+        help="file with a key that every request must send, except GET /v1/health: as Authorization: Bearer KEY, as "
         "X-API-Key: KEY, or as the password of the page (default: no key)",
     )  # fmt: skip
     parser.add_argument(
@@ -137,7 +137,7 @@ def run_serve(options: argparse.Namespace) -> int:
 def _add_page(app: Any) -> None:
     """Add the page, if its package is there."""
     if importlib.util.find_spec(_PAGE) is None:
-        print_warning(f"no page at /: {needs('the page', _PAGE)}; --no-page leaves it out without this line")
+        print_warning(f"no page at /: {needs('the page', _PAGE)}; --no-page leaves it out without this warning")
         return
     from tddfa.serve.page import add_page
 

@@ -185,7 +185,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         type=weighted_folder,
         action="append",
         metavar="FOLDER[:WEIGHT]",
-        help="labelled crops, in place of the settings'; again for more",
+        help="labelled crops, instead of those in the settings; may be given several times",
     )
 
 
@@ -219,7 +219,7 @@ def _add_jvcr(parser: argparse.ArgumentParser) -> None:
 def _add_scans(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, action="append", metavar="FOLDER",
-        help="made scans (prepare scans), in place of the settings'; again for more",
+        help="made scans (prepare scans), instead of those in the settings; may be given several times",
     )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--map",
         type=Path,
         metavar="FILE.npz",
-        help="where the landmarks are on the face model: vertices (k,), or triangles and weights (k, 3), and pairs "
-        "(p, 2) whose distance is fitted too, as of lids (default: the 68 of 300-W)",
+        help="positions of the landmarks on the face model: vertices (k,), or triangles and weights (k, 3); and pairs "
+        "(p, 2) of landmarks whose distance is fitted too, such as those of the lids (default: the 68 of 300-W)",
     )
     add_fraction_option(parser, "--first", 1.0, "fraction of the photos, the first by name")
     add_fraction_option(
@@ -37,23 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deviation",
         choices=("unit", "alike"),
         default="unit",
-        help="prior of the coefficients: variance 1, as of the open face model's shape, or such that each moves the "
-        "face as much as the others, for a face model in another scale (default: %(default)s)",
+        help="prior of the coefficients: unit is variance 1, as in the open face model's shape; alike makes each "
+        "coefficient move the face by the same amount, for a face model with another scale (default: %(default)s)",
     )
     parser.add_argument(
         "--max-yaw",
         type=float,
         default=90.0,
         metavar="DEGREES",
-        help="keep the landmarks alone of faces turned farther: annotators of photos see another jaw on a turned face, "
-        "and a fit to it is turned less; for the 68 landmarks in 2D only (default: %(default)g)",
+        help="for faces that are turned farther, store only the landmarks, not the fit: annotators of photos mark "
+        "another jaw on a turned face, so the fit would be turned too little; for the 68 landmarks in 2D only "
+        "(default: %(default)g)",
     )
     parser.add_argument(
         "--max-error",
         type=float,
         default=3.0,
         metavar="PERCENT",
-        help="leave out fits that are off by more, %% of the face's size (default: %(default)g)",
+        help="leave out fits with a larger error, %% of the face's size (default: %(default)g)",
     )
 
 

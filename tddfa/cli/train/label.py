@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kind",
         choices=KINDS,
         metavar="KIND",
-        help="cfp: turned faces with 30 points, one shape per person, pose of the network; persons up to 400, and 401 "
-        "to 425 for validation; closed-eyes: photos of faces with both eyes closed; blended: crops, whose labels are "
-        "fitted to landmarks between those of the network and of MediaPipe, both calibrated on --truth; centred: "
-        "crops, whose labels are moved sideways to where the network sees them on average",
+        help="cfp: turned faces with 30 points, one shape per person, pose from the network; persons up to 400, and "
+        "401 to 425 for validation; closed-eyes: photos of faces with both eyes closed; blended: crops with labels "
+        "that are fitted to landmarks between those of the network and those of MediaPipe, both calibrated on "
+        "--truth; centred: crops with labels that are moved sideways to the mean position that the network predicts",
     )
     parser.add_argument(
         "data",
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pose",
         type=float,
         metavar="DEGREES",
-        help="how far the pose may leave that of the network: standard deviation about each axis (default: cfp 2, "
-        "closed-eyes 4)",
+        help="how much the pose may differ from that of the network: standard deviation about each axis (default: cfp "
+        "2, closed-eyes 4)",
     )
     add_config_option(parser, "the model whose network predicts the pose, and whose face model is fitted")
 

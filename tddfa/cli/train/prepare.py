@@ -44,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="labelled crops to use; again for more; nothing is made of those marked for validation",
+        help="labelled crops to use; may be given several times; crops marked for validation are not used",
     )
     parser.add_argument(
         "--without",
         action="append",
         default=[],
         metavar="SOURCE",
-        help="leave out the crops of this source; again for more",
+        help="leave out the crops of this source; may be given several times",
     )
     parser.add_argument(
         "--meshes",
