@@ -238,7 +238,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
     group.add_argument(
         "--tiles", choices=("auto", "off"),
         help="auto also detects on tiles at native resolution if the image would be shrunk more than twice, "
-        "otherwise on close-ups of small faces; off is faster and misses small faces (default: as in the config; open_mb05: auto)",
+        "otherwise on close-ups of small faces; off is faster and misses small faces (default: as in the config; "
+        "open_mb05: auto)",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=fraction, metavar="0..1",
