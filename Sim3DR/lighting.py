@@ -100,7 +100,7 @@ def shade(
 
 
 def _power(base: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
-    """Raise `base` to a power: where it is a small power of two by squaring, which is six times as fast."""
+    """Raise `base` to a power. Small powers of two use squaring, which is six times as fast."""
     if exponent not in (1, 2, 4, 8, 16):
         return np.asarray(base ** np.float32(exponent))
     while exponent > 1:

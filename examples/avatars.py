@@ -97,7 +97,7 @@ def accessor(gltf, index):
 
 
 def animation(aligner):
-    """A video of a rendered head, and beside it the animated head that was made of it."""
+    """A video of a rendered head, and beside it the animated head that was made from the video."""
     head = Head.from_photo(cv2.imread(str(PHOTO)), aligner)
     background = np.full((SIZE, SIZE, 3), (214, 220, 224), np.uint8)
     frames = [

@@ -143,7 +143,7 @@ def draw_scores(aligner):
 
 
 DRAWINGS = {"frames": draw_frames, "conventions": draw_conventions, "face_model": draw_face_model}
-"""What draws each image, by the name of its file."""
+"""Function that draws each image, by the name of its file."""
 
 
 def main():

@@ -140,7 +140,7 @@ def rendered_cases(aligner):
 
 
 def textures(aligner):
-    """Without a test of visibility, and ours: the texture, and the head turned by 45 degrees."""
+    """Textures without and with a visibility test, each as a UV map and on the head turned by 45 degrees."""
     tiles = []
     for image in (
         case(aligner, "astronaut", 35, -5, 0, {}, False),

@@ -27,26 +27,27 @@ Floats = NDArray[np.float32]
 # Crops per call of a regressor that has no limit of its own: bounds the memory of an image with hundreds of faces.
 _MAX_CROPS = 64
 # Two passes are averaged if the IoU of their squares is at least this. Chosen on the photos behind RESULTS.md, where
-# 0.7 and 0.8 give the same but for a few wrong boxes of profiles.
+# 0.7 and 0.8 give the same results except for a few wrong boxes of profiles.
 _MIN_PASS_IOU = 0.75
-# Degrees: where the squares of the last two passes differ by more than this, a third one follows, for the first pass
-# did not see an upright face. It reduces the error of a face rolled by 60 degrees by another 3 %, by 90 by 9 %.
+# Degrees: if the squares of the last two passes differ by more than this, another pass follows, because the first pass
+# did not see an upright face. It reduces the error by another 3 % if a face is rolled by 60 degrees, and by 9 % at 90.
 _MAX_ROLL_STEP = 20.0
-# Passes of `Passes.settled`. Of 100 profiles (CFP, persons 401 to 425), 8 are missed without them, 6 with four.
+# Maximum number of passes of `Passes.settled`. Of 100 profiles (CFP, persons 401 to 425), 8 are missed without these
+# passes, and 6 with four passes.
 _MORE = 6
 
 
 class Targets(NamedTuple):
-    """Faces to align, a row each.
+    """Faces to align, one row per face.
 
     Attributes
     ----------
     image : ndarray (n,) int64
         Index of the image.
     box : ndarray (n, 4) float32
-        Of the detector, px.
+        Box of the detector, px.
     score : ndarray (n,) float64
-        Of the detector.
+        Score of the detector.
     roi : ndarray (n, 4) float64
         Square, see `tddfa.geometry.squares`.
     points : ndarray (n, 5, 2) float32
@@ -61,22 +62,22 @@ class Targets(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a pass gives for the faces, a row each.
+    """Results of a pass, one row per face.
 
     Attributes
     ----------
     roi : ndarray (n, 4) float64
         Squares of the crops.
     score : ndarray (n,) float64
-        Of the regressor; without one, that of the targets.
+        Score of the regressor; the score of the targets if the regressor has none.
     crop_camera, shape, expression : ndarray (n, 3, 4), (n, s), (n, e) float32
         See `tddfa.Params`.
     camera : ndarray (n, 3, 4) float32
         Matrices to image px.
     landmarks : ndarray (n, 68, 3) float32
-        Those on the surface, in image px.
+        Landmarks on the surface, in image px.
     confidence : ndarray (n, 68) float32
-        Of the landmarks, 0..1; NaN if the regressor predicts none.
+        Confidence of the landmarks, 0..1; NaN if the regressor predicts none.
     """
 
     roi: Squares
@@ -127,11 +128,11 @@ class Passes:
     regressor : callable
         See `Regressor`.
     decoder : Decoder
-        Meaning of its output.
+        Interprets the output of the regressor.
     refine : int
         Number of further passes, see `tddfa.Aligner`.
     flip : bool
-        Whether every other one of these takes flipped crops.
+        Whether every other further pass uses flipped crops.
     """
 
     def __init__(self, regressor: Regressor, decoder: Decoder, *, refine: int, flip: bool) -> None:
@@ -148,7 +149,7 @@ class Passes:
         return self._regress(images, targets)
 
     def further(self, images: Sequence[Image], targets: Targets, first: Predictions) -> Predictions:
-        """All passes after the first."""
+        """Run all passes after the first."""
         predictions = before = first
         for turn in range(self.refine):
             before = predictions
@@ -161,10 +162,10 @@ class Passes:
         return predictions
 
     def settled(self, images: Sequence[Image], targets: Targets, before: Predictions, score: float) -> Predictions:
-        """Up to `_MORE` further passes for faces with a lower score; of each, the best mean of two passes in a row.
+        """Run up to `_MORE` further passes for faces with a lower score; keep the best mean of two passes in a row.
 
-        Each pass is on a square around the landmarks of the one before: a turned face that the first square missed
-        comes nearer from pass to pass.
+        Each pass uses a square around the landmarks of the previous pass. So from pass to pass, the square comes nearer
+        to a turned face that the first square missed.
         """
         best = last = before
         for turn in range(_MORE):
@@ -174,7 +175,7 @@ class Passes:
             former = rows(last, low)
             again = rows(targets, low)._replace(roi=self.next_rois(former))
             later = self._regress(images, again, flip=self.flip and turn % 2 == 1)
-            # before the first of these passes are all others, together
+            # the results before the first of these passes already combine all others
             both = self._combined(former, later) if turn else rows(before, low)
             better = both.score > best.score[low]
             best = replaced(best, low[better], rows(both, better))
@@ -221,10 +222,10 @@ class Passes:
         return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks, sure)
 
     def _combined(self, first: Predictions, second: Predictions) -> Predictions:
-        """Mean of two passes whose squares nearly agree, else the later one, whose square is the better.
+        """Combine two passes: their mean if the squares nearly agree, else the second, whose square is better.
 
-        The score is the mean also if the second square is rotated against the first: rotated as a false face asks for,
-        many a pattern looks like a face.
+        The score is the mean also if the second square is rotated against the first. Otherwise, many patterns would
+        pass for a face once they are rotated like one.
         """
         near = iou(first.roi, second.roi) >= _MIN_PASS_IOU
         both = near | (first.roi[:, 3] != second.roi[:, 3])

@@ -1,13 +1,13 @@
-"""Faces that the first look misses: further passes, weaker boxes, and crops and images at 90, 180 and 270 degrees.
+"""Faces that the first pass misses: further passes, weaker boxes, and crops and images at 90, 180 and 270 degrees.
 
-The detector finds many faces that are rolled by more than 90 degrees, but the regressor aligns them only in a crop in
-which they are about upright, and else may call a wrong alignment a face. So a detected face whose score is under
-`Aligner.sure_score`, or whose roll is large, is aligned again: in further passes, and in crops that are rotated by
-quarter turns (`realigned`).
-If no face of an image is found, boxes that the detector is less sure of are tried (`weakly_detected`), and then the
-detector takes the image rotated by quarter turns too (`rotated_targets`).
-If the sure faces of an image lie on one side or are upside down, so are probably all others: the detector takes the
-image turned upright too (`upright_targets`).
+The detector finds many faces that are rolled by more than 90 degrees. The regressor aligns a face only in a crop in
+which the face is nearly upright; in other crops, it may report a wrong alignment as a face. So a detected face is
+aligned again if its score is under `Aligner.sure_score` or if its roll is large: in further passes, and in crops that
+are rotated by quarter turns (`realigned`).
+If no face of an image is found, boxes with lower detection scores are tried (`weakly_detected`). Then the detector also
+processes the image rotated by quarter turns (`rotated_targets`).
+If the sure faces of an image lie on one side or are upside down, the other faces probably are too. So the detector also
+processes the image turned upright (`upright_targets`).
 """
 
 from __future__ import annotations
@@ -32,41 +32,43 @@ ROTATIONS = ("auto", "all", "off")
 """Values of ``rotations``."""
 
 
-# Degrees: a detected face whose square was rotated by more than this is doubtful whatever its score: among those of
+# Degrees: a detected face whose square was rotated by more than this is doubtful, whatever its score. Of such faces in
 # 40 photos rolled by 0 to 345 degrees, every fourth is wrong. Between 40 and 60, the limit makes no difference (LFPW,
-# 60-70 % by name; so for the next one).
+# 60-70 % by name; the same photos for the next limit).
 _MAX_ROLL = 50.0
-# Distance of two centres, times the size of the larger face, under which one of two faces is a duplicate if one of them
-# is rolled.
+# If one of two faces is rolled, they are duplicates if the distance of their centres is smaller than this, relative to
+# the size of the larger face.
 _DUPLICATE = 0.5
 # The same for two upright faces.
 _UPRIGHT_DUPLICATE = 0.2
-# A box of a rolled face that overlaps its landmarks' box less than this is replaced by it: the detector sees parts of
-# rolled faces. With 0.4, 0.7 % fewer of the faces above have a box that is right, with 0.6 as many.
+# If the IoU of a rolled face's box and its landmarks' box is lower than this, the landmarks' box replaces it: the
+# detector sees parts of rolled faces. With 0.4, 0.7 % fewer of the faces above have a correct box; with 0.6, as many.
 _MIN_BOX_IOU = 0.5
 
-# Score of the detector under which a box gets no further passes: from pass to pass, patterns of images without a face
-# become more like a face too, and their boxes have lower scores.
+# A box with a lower detection score gets no further passes. From pass to pass, patterns of images without a face become
+# more like a face too; their boxes have lower scores.
 _LIKELY_BOX = 0.5
 # The same in an image without a sure face; with a score under `_LIKELY_BOX`, the result must be sure. One more of 500
 # turned and rolled faces is found (CFP, persons 401 to 425), and none more in 248 images without a face (negatives,
 # first half, as they are and enlarged three times).
 _LAST_BOX = 0.3
-# The score of the first pass is a quarter of that of three: it may be this much farther from 1 than the result.
+# Scores of the first pass are lower than those of three passes: a score is promising if its distance from 1 is at most
+# this many times the distance of `sure_score`.
 _SPREAD = 4.0
 
-# If no face is found: the most boxes of `Detector.lowered`, the sides of their crops relative to the crop rule, the
-# most of these crops that get more than two passes, and the score after two under which none follows. Of 600 images of
+# If no face is found: maximum number of boxes of `Detector.lowered`, sides of their crops relative to the crop rule,
+# maximum number of these crops that get more than two passes, and minimum score after two passes. Of 600 images of
 # turned faces (the profiles of CFP, persons 401 to 425, also rolled, small and dark), 34 are missed without them and
 # 22 with them.
 _WEAK_BOXES, _WEAK_SIDES, _WEAK_TRIED, _WEAK_SCORE = 3, (1.0, 1.7), 3, 0.03
-# Such a face is the best of several tries: its score may lack this fraction of what `Aligner.sure_score` lacks from 1.
-# With 0.5, three more of the 600 are found, and one of 275 images without a face (negatives, first half) gives one.
+# Such a face is the best of several tries, so it needs a higher score: its distance from 1 may be at most this fraction
+# of the distance of `Aligner.sure_score`. With 0.5, three more of the 600 are found, and one false face in 275 images
+# without a face (negatives, first half).
 _WEAK_DOUBT = 0.3
 # The same for a face that was found in a rotated image. In 1,786 images of rolled faces such faces have scores of 0.959
 # or more, and in 248 images without a face the only one has 0.923 (LFPW, first 70 % by name, CFP and negatives as
-# above, these also enlarged three times). These figures and those above are of the face score before, with a
-# `sure_score` of 0.9.
+# above, these also enlarged three times). These figures and those above were measured with an earlier face score
+# and a `sure_score` of 0.9.
 ROTATED_DOUBT = 0.5
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, -90: cv2.ROTATE_90_CLOCKWISE}
@@ -157,7 +159,7 @@ def weakly_detected(
 ) -> Aligned | None:
     """Align boxes whose scores are too low for a detection, on crops of two sizes and in several passes.
 
-    The detector sees many a turned head without knowing where it ends: its box has a low score, and shows a part.
+    The detector often recognises a turned head, but not its extent. Then its box has a low score and shows only a part.
 
     Parameters
     ----------
@@ -168,9 +170,9 @@ def weakly_detected(
     index : int
         Index of the image.
     detector : Detector
-        Its score is lowered; without one, it has no weaker boxes.
+        The detector, whose `lowered` gives boxes with lower scores; without `lowered`, there are none.
     sure_score : float
-        See `Aligner`. A face needs more: it is 0.3 times as far from 1.
+        See `Aligner`. A face needs a higher score, which is 0.3 times as far from 1.
 
     Returns
     -------
@@ -202,7 +204,7 @@ def upright_targets(
 ) -> list[Targets]:
     """Detect faces in an image turned upright, if its sure faces are all rolled alike; without these faces.
 
-    The detector sees upright faces best: beside a sure face that is upside down, it misses others.
+    The detector finds upright faces best. In an image with a sure face that is upside down, it misses other faces.
 
     Parameters
     ----------
@@ -252,17 +254,17 @@ def rotated_targets(
 
 
 def unseen(targets: Targets, faces: Aligned) -> Targets:
-    """Drop the targets at the landmarks of faces of the same image: these are aligned."""
+    """Drop the targets whose boxes fit the landmarks of faces of the same image, because these are already aligned."""
     around = np.concatenate(_bounds(faces.predicted.landmarks), axis=1)
     overlap = box_iou(targets.box.astype(np.float64), around.astype(np.float64))
     return rows(targets, np.flatnonzero((overlap < _MIN_BOX_IOU).all(axis=1)))
 
 
 def merged(faces: Aligned) -> Aligned:
-    """Drop duplicates, whose landmarks are at the place of another face, and give all a box that fits.
+    """Drop duplicates, whose landmarks are at the place of another face, and give each face a box that fits.
 
-    The order is that of the detection scores. The detector has dropped boxes that overlap; others may have led to the
-    same face.
+    The result is in order of the detection scores. The detector has dropped overlapping boxes, but other boxes may have
+    led to the same face.
     """
     if len(faces.targets.score) < 2:
         return _with_fitting_boxes(faces)
@@ -275,7 +277,7 @@ def merged(faces: Aligned) -> Aligned:
     if not rotated.any() and np.count_nonzero(duplicate) == len(duplicate):
         return _with_fitting_boxes(faces)
     kept: list[int] = []
-    # of two alignments that are as likely, that of the likelier box
+    # of two equally likely alignments, the one of the likelier box is kept
     for k in np.lexsort((-faces.targets.score, -faces.predicted.score.round(2))).tolist():
         if not duplicate[k, kept].any():
             kept.append(k)

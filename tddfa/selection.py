@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from tddfa.passes import Predictions, Rows, Targets, joined, rows
 
-# Detection scores: beside a detection with the second one or more, one with less than the first is dropped. Of the
-# boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name) that are dropped so, 2 of 947 under 0.35
-# are faces, and 5 of 288 from 0.35 to 0.4; 733 faces of the crowds are reported.
+# Detection scores: if an image has a detection with the second score or more, its detections under the first score are
+# dropped. Of the dropped boxes of 239 crowds and 141 portraits (detect and LFPW, first 70 % by name), 2 of 947 under
+# 0.35 are faces, and 5 of 288 from 0.35 to 0.4; 733 faces of the crowds are reported.
 _WEAK_BOX, _STRONG_BOX = 0.4, 0.75
-# Times the score that a face needs in the end: with a lower score after the first pass, a detection beside a sure face
-# is dropped. Of the detections of 68 crowds (detect, 60 to 70 % by name) that are dropped in the end, about 85 % have
-# less, and of 205 faces one has.
+# In an image with a sure face, a detection is dropped if its score after the first pass is under this fraction of the
+# score that it needs in the end. In 68 crowds (detect, 60 to 70 % by name), this drops about 85 % of the detections
+# that would be dropped in the end, and one of 205 faces.
 _UNLIKELY = 0.3
-# A face whose detection has at most the first score must be sure; from the second on it needs the minimum score alone.
-# With 0.25 and 0.4, the 68 crowds would keep 218 faces in place of 208, and 124 photos without a face (negatives, first
-# half, at up to three sizes) 3 false ones in place of 1: two passes on each detection, without other tries.
+# A face with at most the first detection score must be sure. A face with at least the second needs only the minimum
+# score. With 0.25 and 0.4, the 68 crowds would keep 218 faces instead of 208, and 124 photos without a face (negatives,
+# first half, at up to three sizes) 3 false faces instead of 1; with two passes on each detection and no other tries.
 _DOUBTFUL_BOX, _SURE_BOX = 0.3, 0.6
 
 
 class Aligned(NamedTuple):
-    """Faces: what was detected of them, and how they were aligned."""
+    """Faces: their detections and their alignments."""
 
     targets: Targets
     predicted: Predictions
@@ -58,7 +58,7 @@ def promising(targets: Targets) -> Targets:
 
 
 def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
-    """Drop detections that the first pass shows to be no faces, in images that have a sure face: a crowd has many.
+    """Drop detections with a low score after the first pass, in images that have a sure face: a crowd has many.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
     sure_score : float
         Score from which a face is sure.
     min_score : float
-        Least score of a face in the end.
+        Minimum score of a face after all passes.
     """
     image, score = first.targets.image, first.predicted.score
     least = _UNLIKELY * needed_scores(first.targets.score, min_score, sure_score)
@@ -76,16 +76,16 @@ def likely(first: Aligned, sure_score: float, min_score: float) -> Aligned:
 
 
 def needed_scores(detected: NDArray[np.float64], min_score: float, sure_score: float | None) -> NDArray[np.float64]:
-    """Return the face scores (n,) that detections with these scores need: the more, the less sure the detector is.
+    """Return the face scores (n,) that detections need: a lower detection score needs a higher face score.
 
     Parameters
     ----------
     detected : ndarray (n,)
         Scores of the detector.
     min_score : float
-        Least score of a face. With 0, every detection is one.
+        Minimum score of a face. With 0, every detection is a face.
     sure_score : float or None
-        Score from which a face is sure. None asks all for `min_score`.
+        Score from which a face is sure. With None, all detections need `min_score`.
     """
     if sure_score is None or not min_score:
         return np.full(len(detected), min_score)

@@ -62,7 +62,7 @@ def given_boxes(index: int, image: Image, boxes: ArrayLike, rule: CropRule) -> T
     Raises
     ------
     ValueError
-        If a box is none of this image; the message says why.
+        If a box does not fit this image; the message says why.
     """
     rows = _box_rows(boxes)
     _check_boxes(rows[:, :4], image)

@@ -104,7 +104,7 @@ def checked_image(name: str, image: Any) -> NDArray[np.uint8]:
 
 
 def make_constant(array: NDArray[np.generic]) -> None:
-    """Make an array read-only, and the arrays whose memory it shares: for arrays that nobody else has."""
+    """Make an array and the arrays whose memory it shares read-only. Use it only for arrays without other users."""
     part: Any = array
     while isinstance(part, np.ndarray):
         part.flags.writeable = False
@@ -182,7 +182,7 @@ class _ArrayKey:
         return self._array
 
     def __hash__(self) -> int:
-        # of a few values: a comparison takes 5 % of the time of a hash of all values
+        # a hash of a few values, because a comparison takes 5 % of the time of a hash of all values
         return hash((self._array.shape, self._array[:: len(self._array) // 16 + 1].tobytes()))
 
     def __eq__(self, other: object) -> bool:

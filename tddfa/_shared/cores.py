@@ -80,15 +80,15 @@ def _quota_of_version_1(folder: Path) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """None for no limit, which version 1 writes as -1."""
+    """Divide a quota by its period; None if there is no limit, which version 1 writes as -1."""
     return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
 
 
 def has_int8_dot_products(*, proc: Path = Path("/proc")) -> bool:
     """Whether the processor has instructions for sums of products of 8-bit numbers: VNNI, or Arm's dot product.
 
-    With them, networks in 8 bits take about half the time; without them, they may take longer than in float. It is
-    known of Linux and of Apple's processors; elsewhere, the answer is no.
+    With them, 8-bit networks take about half the time; without them, 8-bit networks may take longer than float ones.
+    They are detected on Linux and on Apple's processors; elsewhere, the result is False.
 
     Examples
     --------

@@ -22,8 +22,8 @@ def reason(error: BaseException) -> str:
 class TddfaError(Exception):
     """Base of every error class of tddfa: a file, a config, a video or a download that cannot be used.
 
-    Errors about a file's content are a `ValueError` as well, those about a download an `OSError`. A wrong argument
-    raises plain `TypeError` or `ValueError`.
+    Errors about the content of a file are also a `ValueError`. Errors about a download are also an `OSError`. A wrong
+    argument raises a plain `TypeError` or `ValueError`.
 
     A message may quote the content of a file. The middle of a long message is left out; its beginning names the file.
     """

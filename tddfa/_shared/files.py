@@ -30,9 +30,10 @@ _PART = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part", re.DOTALL)
 def safe_stem(name: str) -> str:
     """Return the name of an input as the beginning of the names of its outputs.
 
-    Most names stay as they are. Separators, control characters and what cannot be encoded become ``_``; names of
-    nothing but dots and spaces, which mean folders, too. A name that is a device of Windows gets a ``_`` before it. A
-    name over `MAX_STEM_BYTES` is cut, and ends in a hash, so that long names stay different.
+    Most names stay as they are. Separators, control characters and characters that cannot be encoded become ``_``. So
+    do the characters of names that have only dots and spaces, because such names mean folders. A name that is a device
+    of Windows gets a ``_`` before it. A name over `MAX_STEM_BYTES` is cut, and ends in a hash, so that long names stay
+    different.
 
     Examples
     --------
@@ -53,7 +54,7 @@ def safe_stem(name: str) -> str:
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file name is that of a file in which macOS keeps what the file system of ``photo.jpg`` cannot store.
+    """Whether a file is a sidecar of macOS, which stores what the file system of ``photo.jpg`` cannot store.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def is_sidecar(name: str) -> bool:
 
 def _is_unsafe(character: str) -> bool:
     category = unicodedata.category(character)
-    # Python has bytes of a name that are no UTF-8 as these surrogates; only they can be encoded
+    # Python represents bytes of a name that are not UTF-8 by these surrogates; no others can be encoded
     undecodable = category == "Cs" and not "\udc80" <= character <= "\udcff"
     return character in "/\\" or category in ("Cc", "Zl", "Zp") or undecodable
 
@@ -126,7 +127,7 @@ def check_length(path: Path) -> None:
 
 
 def created_part(path: str | os.PathLike[str]) -> Path:
-    """Create the empty temporary file of `new_part`: a folder that cannot be written fails now, not after the work.
+    """Create the empty temporary file of `new_part`, so that an unwritable folder fails before the work.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def created_part(path: str | os.PathLike[str]) -> Path:
 
 @functools.cache
 def _host() -> str:
-    """Short hash of this machine and, in a container, of the container: elsewhere a process number says nothing."""
+    """Short hash of this machine and, in a container, of the container: process numbers are valid only there."""
     namespace = ""
     with contextlib.suppress(OSError):
         namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path of a file
@@ -188,7 +189,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let an `OSError` name the file that could not be written: that of a full disk names none."""
+    """Add the file that could not be written to an `OSError`, because the error of a full disk names no file."""
     try:
         yield
     except OSError as error:
@@ -221,15 +222,15 @@ def write_together(files: Mapping[Path, bytes | Callable[[], bytes]], *, sealed:
     Parameters
     ----------
     files : mapping of Path to bytes, or to a function that makes them
-        What is made by functions is in memory one file at a time.
+        Content that a function makes is in memory for one file at a time.
     sealed : bool
-        The last file tells that the others are there. An earlier one is removed before the others get their names: a
-        process that is killed meanwhile leaves no old one beside new files.
+        The last file marks the others as complete. An old last file is removed before the others get their names. So a
+        killed process never leaves an old last file beside new files.
 
     Raises
     ------
     OSError
-        If one of them cannot be written; it names the file. None of them is new then, and no temporary file is left.
+        If a file cannot be written; the error names it. Then none of the files is new, and no temporary file is left.
     """
     parts = {path: new_part(path) for path in files}
     new: list[Path] = []

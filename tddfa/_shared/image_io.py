@@ -99,7 +99,7 @@ def page_count(path: str | os.PathLike[str]) -> int:
 
 
 def content(path: str | os.PathLike[str]) -> bytes:
-    """Read the bytes of an image file, without a look at them. Raises `ImageError` as `read` does."""
+    """Read the bytes of an image file without decoding them. Raises `ImageError` as `read` does."""
     path = Path(path)
     try:
         if path.is_dir():
@@ -125,7 +125,7 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
     """Decode the bytes of an image file; messages begin with `name`. See `read`.
 
     An image of more than `max_pixels` (default: `MAX_PIXELS`) raises `ImageSizeError` before a pixel is decoded.
-    With `max_pixels`, so does one of more than 8 bytes for each of them: of numbers of 64 bits, for instance.
+    So does a TIFF page that takes more than 2 GiB in memory or, with `max_pixels`, more than 8 bytes per allowed pixel.
     """
     limit = MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS)
     pages = tiff.pages(data)
@@ -229,14 +229,14 @@ def _upright(image: Any) -> Any:
 
 
 class _Jpeg(NamedTuple):
-    """What the markers of a JPEG tell: width and height, None if they are not there, and whether the image ends."""
+    """Result of reading the markers of a JPEG: width and height, None without them, and whether the image ends."""
 
     size: tuple[int, int] | None
     has_its_end: bool
 
 
 def _jpeg(data: bytes) -> _Jpeg:
-    """Go from marker to marker: one in a thumbnail or behind the image does not count.
+    """Read the markers in order, so that markers in a thumbnail or behind the image do not count.
 
     At the first scan, the last bytes may already be the end: its data, most of the file, has no thumbnails.
     """

@@ -1,4 +1,4 @@
-"""`read_image`: an image in one of the forms that people have, to a BGR array."""
+"""`read_image`: an image file, a Pillow image or an array to a BGR array."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def as_bgr(name: str, source: ImageSource, color: Color = "bgr") -> NDArray[np.u
         raise ValueError(f"color: expected one of {', '.join(COLORS)}, got {color!r}")
     if isinstance(source, str | os.PathLike):
         return image_io.read(source)
-    # Without the module there is no image of it. Another thread may be importing it, before it has its class.
+    # If Pillow is not imported, the image is not from Pillow. While another thread imports Pillow, it has no class yet.
     pillow = getattr(sys.modules.get("PIL.Image"), "Image", None)
     if pillow is not None and isinstance(source, pillow):
         return image_io.from_pillow(source, name)

@@ -15,7 +15,7 @@ from tddfa._shared.errors import FormatError, reason
 from tddfa._shared.files import write_atomic
 from tddfa._shared.reading.regular import regular_size
 
-# A file of arrays that unpacks to more than this, and to so many times its size, is made to fill the memory.
+# A file whose arrays unpack to more than this, and to more than this many times its size, is made to fill the memory.
 _MAX_UNSUSPICIOUS, _MAX_RATIO = 64 << 20, 100
 
 
@@ -65,7 +65,7 @@ def check_claim(claimed: int, size: int, max_bytes: int) -> None:
     Raises
     ------
     FormatError
-        If they are more than `max_bytes`, or so many for so small a file that no real data shrinks so far.
+        If they are more than `max_bytes`, or more than real data in a file of this size can unpack to.
     """
     if claimed > max_bytes:
         raise FormatError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")

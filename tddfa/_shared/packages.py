@@ -45,7 +45,7 @@ REQUIREMENTS = {
     "uvicorn": "uvicorn",
     "yaml": "pyyaml",
 }
-"""What pip calls the packages that tddfa imports, by the name of the module."""
+"""Names of the packages in pip, by the names of the modules that tddfa imports."""
 
 VARIANTS = {
     "opencv-python": (
@@ -83,9 +83,9 @@ def needs(subject: str, *requirements: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the message of an error; if a package or a library was not found, with the command that installs it.
+    """Return the message of an error, with the command that installs a missing package or library.
 
-    An error of the system begins with the file.
+    The message of a system error begins with the file.
 
     Examples
     --------

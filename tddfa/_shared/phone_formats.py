@@ -1,4 +1,4 @@
-"""HEIC and AVIF, the formats of phones: OpenCV does not decode them everywhere, Pillow does, HEIC with a plugin."""
+"""HEIC and AVIF, the image formats of phones: Pillow decodes them (HEIC with a plugin), not every OpenCV does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def format_of(data: bytes) -> str | None:
 
 
 def prepare(kind: str) -> str | None:
-    """Let Pillow open files of a format; None, or the package that has to be installed, as a sentence."""
+    """Enable Pillow to open a format. Return None, or a sentence that names the package to install."""
     if kind == "AVIF":
         from PIL import features
 

@@ -29,18 +29,18 @@ T = TypeVar("T")
 def load_settings(cls: type[T], path: str | os.PathLike[str], renamed: Mapping[str, str] | None = None) -> T:
     """Read a ``.yml`` file into a dataclass.
 
-    Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples, dataclasses, and each of
-    them or None. Of several dataclasses (``A | B``), the key ``kind`` chooses: each has a field ``kind`` that is a
-    ``Literal`` of its word, with this word as its default; without the key it is the class of the default
-    (`build_settings`) where that counts, or else the first.
+    Fields may be numbers, texts, one of several words (``Literal``), booleans, paths, tuples or dataclasses; each may
+    also be None. Of several dataclasses (``A | B``), the key ``kind`` selects one. Each of these classes has a field
+    ``kind``: a ``Literal`` of its word, with this word as its default. Without the key, the class is that of the
+    default (`build_settings`) if the default counts, or else the first.
 
     Parameters
     ----------
     cls : type
-        A dataclass. It, and every dataclass nested in it, may list its old keys:
-        ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}``; and keys whose default (`build_settings`) does not
-        count where another key is given: ``BELONGS_TO: ClassVar[dict[str, str]] = {"key": "other"}``; with
-        ``SETTINGS_OF: ClassVar[str] = "other"``, those are all of its keys.
+        A dataclass. It and every dataclass nested in it may have these class variables.
+        ``RENAMED: ClassVar[dict[str, str]] = {"old": "new"}`` lists old keys.
+        ``BELONGS_TO: ClassVar[dict[str, str]] = {"key": "other"}`` lists keys whose default (`build_settings`) does
+        not count if another key is given. ``SETTINGS_OF: ClassVar[str] = "other"`` does the same for all keys.
     path : path
         The file; at most `MAX_BYTES` bytes. Paths in it are relative to its folder.
     renamed : mapping of str to str, optional
@@ -80,7 +80,7 @@ def build_settings(
     defaults: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> T:
-    """Make the dataclass `cls` of what a file holds, as `load_settings` does.
+    """Build the dataclass `cls` from the content of a file, as `load_settings` does.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def build_settings(
         Values of fields that the file leaves out. The fields of a nested dataclass are the defaults of its keys, if
         the file has the same class there.
     **given
-        Fields of `cls` that the caller sets; as keys of the file they are unknown.
+        Fields of `cls` that the caller sets. They are unknown keys if the file has them.
     """
     return _build(cls, content, Path(path), "", renamed or {}, given, defaults or {})
 
@@ -106,7 +106,7 @@ def _build(
     given: Mapping[str, Any],
     defaults: Mapping[str, Any],
 ) -> T:
-    """Make a dataclass of the value of `key`, which is empty at the top and ``augment.scale`` below it."""
+    """Build a dataclass from the value of `key`, which is empty at the top level, and ``augment.scale`` below."""
     where = f"{path}: {key}: " if key else f"{path}: "
     prefix = f"{key}." if key else ""
     fields = {field.name: field for field in dataclasses.fields(cls) if field.name not in given}  # type: ignore[arg-type]

@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 
 _LOG = logging.getLogger(__name__)
 _WHITES = (1, 255, 65535)
-# A white is the one that was meant if the brightest pixel reaches a quarter of it, and hardly exceeds it.
+# A value is taken as white if the brightest pixel reaches a quarter of it and hardly exceeds it.
 _DARKEST, _OVERSHOOT = 0.25, 0.1
 
 
 def to_8_bits(values: NDArray[Any], name: str | None) -> NDArray[np.uint8]:
     """Convert an image to 8 bits.
 
-    - 16 bits, unsigned: the upper 8 bits. If no value reaches 16384, the numbers are of fewer bits (10, 12 or 14 from
-      a camera): the upper 8 of the bits in use, with a warning.
-    - Other numbers: white is 1, 255 or 65535, the one of which the largest value is from 25 % to 110 %. If it is none,
-      the range from 0 (or the smallest value below) to the largest value is stretched, with a warning. NaN and
-      infinity are black.
+    - 16 bits, unsigned: the upper 8 bits. If no value reaches 16384, the image has fewer bits (10, 12 or 14 from a
+      camera). Then the upper 8 of the bits in use are taken, with a warning.
+    - Other numbers: white is 1, 255 or 65535. The largest value must be from 25 % to 110 % of it. If no white fits, the
+      range from 0 (or the smallest value below) to the largest value is stretched, with a warning. NaN and infinity
+      are black.
 
     Parameters
     ----------
     values : ndarray
         An image of any shape and number type.
     name : str or None
-        Beginning of a warning; None gives none.
+        Beginning of the warnings; with None, there are no warnings.
     """
     if values.dtype == np.uint8:
         return values

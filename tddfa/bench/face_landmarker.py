@@ -23,7 +23,7 @@ COUNT = 478
 """Number of its points."""
 
 _START_TIMEOUT, _IMAGE_TIMEOUT = 120.0, 60.0
-# Points of the mesh for each of the 68 of 300-W; of two, the middle.
+# Points of the mesh for each of the 68 landmarks of 300-W. Two points stand for their midpoint.
 _OF_68: tuple[tuple[int, ...], ...] = (
     (127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,),
     (400,), (379,), (365,), (397, 288), (361,), (323,), (454,), (356,),

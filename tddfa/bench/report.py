@@ -12,7 +12,7 @@ from typing import Any
 from tddfa._shared.files import write_atomic
 from tddfa.bench.timing import Timing
 
-# Cores busy beyond the number of threads from which a pool of threads is reported.
+# A pool of threads is reported if this many more cores are busy than there should be threads.
 _SURPLUS_CORES = 0.35
 
 

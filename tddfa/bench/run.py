@@ -47,12 +47,12 @@ class Plan:
         Numbers of threads to compare, each in a column; None is one per core. They apply to the networks, OpenCV and
         the renderer.
     config : str, optional
-        Config for new processes, which load the model again: those of ``process.cold`` and of the memory measurements.
-        Without it they are left out.
+        Config that new processes load: ``process.cold`` and the memory measurements. Without a config, these are left
+        out.
     device, precision : str
         Further arguments of `Aligner.load` for these processes.
     loading : mapping
-        Those that are left.
+        The remaining arguments of `Aligner.load`.
     memory : bool
         Measure the peak memory of each stage too.
     images : int

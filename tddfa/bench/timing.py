@@ -202,7 +202,7 @@ def measure(
 
 @contextmanager
 def _busy_cores(into: list[float]) -> Iterator[None]:
-    """Append the time of all threads of this process, per time that passes."""
+    """Append the number of busy cores: CPU time of all threads of this process, divided by the elapsed time."""
     busy, started = time.process_time(), time.perf_counter()
     yield
     passed = time.perf_counter() - started

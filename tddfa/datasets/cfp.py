@@ -25,7 +25,7 @@ POINTS_68 = (*range(9), 17, 19, 21, *range(36, 42), *range(27, 31), 33, 32, 31, 
 """Index of each of the 30 points among the 68 of 300-W, from 0."""
 
 TRAINING, CHOOSE, REPORT = range(1, 401), range(401, 426), range(426, 451)
-"""Persons: to train on, to choose by, and to report."""
+"""Persons by use: for training, for the choice of a training, and for the reported figures."""
 
 _POINTS = "cfp.npz"
 _EAR, _NOSE = 0, 23

@@ -105,13 +105,13 @@ def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
 
 
 def image_beside(path: Path) -> Path | None:
-    """The image with the name of a label file, but for the suffix; None if there is none."""
+    """Find the image whose name differs from that of a label file only in the suffix; None if there is none."""
     suffixes = (spelled for suffix in SUFFIXES for spelled in (suffix, suffix.upper()))
     return next((image for suffix in suffixes if (image := path.with_suffix(suffix)).is_file()), None)
 
 
 def relative_name(path: Path, data: Path) -> str:
-    """A path as text, relative to the data folder if it is in there.
+    """A path as text; relative to the data folder if the path is in this folder.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A check of MATLAB files (version 5) before SciPy reads them: a data type that it does not know ends the process."""
+"""A check of MATLAB files (version 5) before SciPy reads them: an unknown data type would end the process."""
 
 from __future__ import annotations
 

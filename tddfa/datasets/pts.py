@@ -31,7 +31,7 @@ def pts_folders(root: Path) -> list[Path]:
 
 
 def held_out(folder: Path) -> list[Path]:
-    """List the ``.pts`` files of a folder that no training may use: of `SPLIT` the last 30 % by name, else all.
+    """List the ``.pts`` files that no training may use: the last 30 % by name of the folder `SPLIT`, else all.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Alignment of an image with one labelled face, from two crops: that of the ground truth and that of the detector."""
+"""Alignment of an image's labelled face on two crops: from the ground truth and from the detector."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def align(aligner: Aligner, path: Path, ground_truth: metrics.Floats) -> Aligned
 
 
 def mean_face(aligner: Aligner, ground_truth: metrics.Floats, convention: str | None = None) -> metrics.Floats:
-    """Place the mean face by the crop from the ground truth, upright and from the front: what is known without a look.
+    """Place the mean face, upright and frontal, by the crop from the ground truth: a prediction without the image.
 
     Parameters
     ----------

@@ -60,11 +60,11 @@ class Matches:
     Attributes
     ----------
     scores : ndarray (n,) float64
-        Of the detections that count, in descending order.
+        Scores of the detections that count, in descending order.
     correct : ndarray (n,) bool
         True where a detection is matched with a face.
     faces : int
-        Number of faces that are to be found.
+        Number of faces that count.
     """
 
     scores: Floats
@@ -181,7 +181,7 @@ def average_precision(scores: ArrayLike, correct: ArrayLike, faces: int) -> floa
     Parameters
     ----------
     scores : array_like (n,)
-        Of the detections.
+        Scores of the detections.
     correct : array_like (n,) bool
         True where a detection is matched with a face.
     faces : int

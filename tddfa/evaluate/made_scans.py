@@ -40,7 +40,7 @@ LABELS = {
     "gd": "GD",
 }
 
-# A scan whose landmarks are more than this off, mm, failed; how many of the worst are shown.
+# A scan failed if the mean error of its landmarks is larger than this, mm. Number of the worst scans that are shown.
 _FAILED, _WORST = 5.0, 12
 
 
@@ -52,7 +52,7 @@ class ScanBenchmark:
     ----------
     count : int
     seed : int
-        Of the first; 1,000,000 or more, where no training has its seeds.
+        Seed of the first scan; 1,000,000 or more, because trainings use smaller seeds.
     scans : ScanSettings
     """
 

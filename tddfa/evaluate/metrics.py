@@ -90,7 +90,7 @@ def percent(distance: float, length: float) -> float:
 
 
 def nme_box(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
-    """Normalised mean error in 2D, by the square root of the area of the ground truth's box (Zhu et al., 2016).
+    """Normalised mean error (NME) in 2D, divided by the root of the ground truth's box area (Zhu et al., 2016).
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def depth_aligned(predicted: ArrayLike, ground_truth: ArrayLike) -> Floats:
 
 
 def nme_3d(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
-    """Normalised mean error in 3D, by the square root of the area of the ground truth's box (JVCR).
+    """Normalised mean error (NME) in 3D, divided by the square root of the area of the ground truth's box (JVCR).
 
     Mean depths are aligned first (`depth_aligned`).
 
@@ -149,7 +149,7 @@ def nme_3d(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
 
 
 def ground_truth_error(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
-    """Ground truth error (GTE): mean error in 3D by the 3D distance between the outer eye corners (JVCR).
+    """Ground truth error (GTE): mean error in 3D, divided by the 3D distance between the outer eye corners (JVCR).
 
     Mean depths are aligned first (`depth_aligned`).
 
@@ -174,7 +174,7 @@ def ground_truth_error(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
 
 
 def nme_eyes(predicted: ArrayLike, ground_truth: ArrayLike, part: slice = slice(0, 68)) -> float:
-    """Normalised mean error in 2D, by the distance between the outer eye corners (Sagonas et al., 2013).
+    """Normalised mean error (NME) in 2D, divided by the distance of the outer eye corners (Sagonas et al., 2013).
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ def nme_eyes(predicted: ArrayLike, ground_truth: ArrayLike, part: slice = slice(
 def nme_inner(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
     """Normalised mean error in 2D of the inner 51 landmarks, for faces at any yaw.
 
-    The length is the distance between the outer eye corners, but at least half the longer side of the box of all 68
-    landmarks: on a turned face, the corners are close together in the image.
+    The error is divided by the distance between the outer eye corners, but at least by half the longer side of the box
+    of all 68 landmarks, because on a turned face the corners are close together in the image.
 
     Parameters
     ----------
@@ -253,14 +253,14 @@ def mean(values: ArrayLike) -> float:
 
 
 def area_under_curve(errors: ArrayLike, limit: float) -> float:
-    """Area under the cumulative error curve (AUC) from 0 to `limit`, % of that of a perfect method.
+    """Area under the cumulative error curve (AUC) from 0 to `limit`, % of the area of a perfect method.
 
     The curve is the fraction of errors up to each value; its integral is exact, not a sum over a grid.
 
     Parameters
     ----------
     errors : array_like (n,)
-        An infinite or NaN error, of a missed face, counts as one beyond the limit.
+        An infinite or NaN error marks a missed face, and counts as an error beyond the limit.
     limit : float
         In the unit of the errors.
 
@@ -335,7 +335,7 @@ def eye_openness(points: ArrayLike) -> tuple[float, float]:
 
 
 def correlation(predicted: ArrayLike, ground_truth: ArrayLike) -> float:
-    """Pearson's correlation over the pairs of finite values; NaN of fewer than two, or where one side is constant.
+    """Pearson's correlation over the pairs of finite values; NaN if there are fewer than two or a side is constant.
 
     Examples
     --------

@@ -165,9 +165,9 @@ class Worst:
     Attributes
     ----------
     path : str
-        The image, relative to `Setup.data` if it is in there.
+        Path of the image; relative to `Setup.data` if the image is in this folder.
     error : float
-        The cases are sorted by it.
+        Error of the case. The cases are sorted by it.
     ground_truth, predicted : list of points
         x, y in px; drawn in green and in red. Either may be empty. The four corners of an upright rectangle, in
         order, are drawn as a box.

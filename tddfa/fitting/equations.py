@@ -30,10 +30,10 @@ _FLIP = np.array([1.0, -1.0, 1.0])
 _MIN_KNOWN = 6
 _CAMERA_STEPS, _STEPS = 6, 5
 _MAX_ROTATION = 0.7  # radians per step
-# Landmarks at the ends of the jaw are unreliable once the head is turned by this much; those nearer to the chin are at
-# larger angles, as the sine of the angle times their distance from the middle.
+# Landmarks at the ends of the jaw are unreliable once the head is turned by this much. Landmarks nearer to the chin
+# become unreliable at larger angles: the sine of the angle times the distance from the middle decides.
 _TURNED = float(np.sin(np.radians(12)))
-# Weight that holds a shape which a person's faces share, relative to the largest entry of the normal equations.
+# Weight that fixes the shared shape of a person's faces, relative to the largest entry of the normal equations.
 _HELD = 1e4
 
 
@@ -244,7 +244,7 @@ class Problem:
         )
 
     def _first_camera(self) -> tuple[Floats, Floats, Floats]:
-        """That of the guess, or that of the best affine map of the mean face: the rotation nearest to its rows."""
+        """Camera of the guess, or of the best affine map of the mean face: the rotation nearest to the map's rows."""
         if self.guess is not None:
             scale = np.linalg.norm(self.guess.camera[:, :2, :3], axis=2).mean(axis=1).astype(np.float64)
             scale = np.maximum(scale, 1e-9)
@@ -311,7 +311,7 @@ class Problem:
         right[:, :3] -= self.pose_ridge * _rotation_vectors(rotation @ self.near.transpose(0, 2, 1))
 
     def _share_shape(self, normal: Floats, right: Floats, first: int) -> None:
-        """Hold the shape, the unknowns from `first` on, at what is best for all faces of a person together."""
+        """Fix the shape, the unknowns from `first` on, at the best value for all faces of a person together."""
         if self.persons is None:
             return
         shape = np.arange(first, first + self.shape_count)

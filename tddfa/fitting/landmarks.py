@@ -148,7 +148,7 @@ def checked_persons(persons: ArrayLike, count: int) -> NDArray[np.generic]:
 
 
 def _chunks(count: int, persons: NDArray[np.intp] | None) -> Iterator[NDArray[np.intp]]:
-    """Rows whose equations are solved together: about `_CHUNK`, all of a person."""
+    """Yield rows whose equations are solved together: about `_CHUNK`, and all rows of a person together."""
     order = np.arange(count) if persons is None else np.argsort(persons, kind="stable")
     # the row after which a person ends, or any row
     ends = np.arange(1, count + 1) if persons is None else np.append(np.flatnonzero(np.diff(persons[order])) + 1, count)

@@ -1,7 +1,7 @@
-"""A face model of 68 points without a surface: what faces have whose network predicts points alone.
+"""A face model of 68 points without a surface, for networks that predict only points.
 
-Its coefficients are the distances of the points from those of the mean face, so that it holds any points exactly, and
-cameras, smoothing and landmark conventions work as with a surface.
+Its coefficients are the offsets of the points from the mean face. So it represents any points exactly, and cameras,
+smoothing and landmark conventions work as with a surface.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _DOWN = np.array([1.0, -1.0, 1.0])
 
 
 def landmark_model(model: FaceModel) -> FaceModel:
-    """Make the face model of the 68 points of another one: unit and landmark conventions stay.
+    """Make a face model of the 68 points of another face model, with the same unit and landmark conventions.
 
-    The points are in the coefficients of its expression, because they move with it: `x`, `y` and `z` of each, in the
+    The points are expression coefficients, because they move with the expression: `x`, `y` and `z` of each, in the
     model's unit.
 
     Examples

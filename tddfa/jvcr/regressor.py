@@ -17,8 +17,8 @@ from tddfa.model.runtime import Model
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-# The points are those of a network, with another error for each: less is trusted to a single one than in a photo's
-# annotated landmarks.
+# The points are predicted, each with its own error, so a single point is trusted less than an annotated landmark of a
+# photo.
 _PRIOR = Prior(noise=0.02)
 
 

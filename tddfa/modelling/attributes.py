@@ -1,4 +1,4 @@
-"""What the vertices of the face model are: materials, named regions, the rim and how soft it is."""
+"""Attributes of the vertices of the face model: materials, named regions, and the opacity along the rim."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def with_attributes(draft: Draft, first_count: int) -> Draft:
 
 
 def _grown(draft: Draft, region: Index, old: int) -> Index:
-    """A region and the new vertices all of whose older neighbours are in it."""
+    """A region, and the new vertices whose older neighbours are all in it."""
     edges = _edges(draft.triangles)
     inside = np.zeros(len(draft.mean), dtype=bool)
     inside[region] = True

@@ -1,4 +1,4 @@
-"""What MediaPipe's Face Landmarker detects in labelled crops, and positions of its points on a face model."""
+"""Detections of MediaPipe's Face Landmarker in labelled crops, and positions of its points on a face model."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Positions:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What the teacher detects in n labelled crops.
+    """Detections of the teacher in n labelled crops.
 
     Attributes
     ----------

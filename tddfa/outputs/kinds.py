@@ -15,10 +15,10 @@ from tddfa.outputs.options import Options
 from tddfa.outputs.prepared import Image, Prepared
 
 NO_VOLUMES = "expected a model that predicts volumes (jvcr_s), got one that predicts a mesh"
-"""What is said where a kind of output needs volumes, and there are none."""
+"""Message if a kind of output needs volumes and there are none."""
 
 NO_MESH = "expected a model with a mesh, got one of 68 points; --fit-mesh fits a mesh to them"
-"""What is said where a mesh is needed, and there is none."""
+"""Message if a kind of output needs a mesh and there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Kind:
     summary : function, optional
         `Outputs` -> a line of text per face, to be printed.
     takes : {"landmarks", "mesh", "volumes"}
-        What a face must have: its landmarks alone; a mesh, which `tddfa.jvcr` does not predict; the volumes of
+        What a face must have: only landmarks; a mesh, which `tddfa.jvcr` does not predict; or the volumes of
         `tddfa.jvcr`.
     """
 
@@ -50,7 +50,7 @@ class Kind:
     takes: Literal["landmarks", "mesh", "volumes"] = "landmarks"
 
     def missing(self, aligner: Aligner) -> str | None:
-        """Tell in one line why the faces of an aligner do not have what this kind takes; None if they have it.
+        """Return a line that says what the faces of an aligner lack for this kind; None if they lack nothing.
 
         Examples
         --------

@@ -17,7 +17,7 @@ _WORDS = {"background": Background, "style": Style, "pose_style": PoseStyle, "ra
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Settings of the outputs. Which of them has an effect on which kind: `Kind.options`.
+    """Settings of the outputs. `Kind.options` lists the settings that affect a kind.
 
     Attributes
     ----------

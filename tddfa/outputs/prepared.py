@@ -1,4 +1,4 @@
-"""`Prepared`: the faces of one image, and what several kinds of output need of them."""
+"""`Prepared`: the faces of one image, and the data that several kinds of output share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The faces of one image. What several kinds of output need is computed once.
+    """The faces of one image. Data that several kinds of output need are computed once.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Prepared:
     faces : sequence of Face
         In px of the image.
     aligner : Aligner
-        The one that made the faces.
+        The aligner that made the faces.
     options : Options
         Settings of the outputs.
     """

@@ -1,4 +1,4 @@
-"""Millions of photos and videos, on one machine or many: the work behind ``tddfa scale``, on Ray Data.
+"""Alignment of millions of photos and videos on one machine or many, with Ray Data: ``tddfa scale``.
 
 The sources are cut into shards in a stable order. A worker turns a shard into one Parquet file, and a manifest says
 that it is done. A run that was killed goes on where it was; ``docs/scale.md`` describes the files.

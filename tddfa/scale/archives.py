@@ -1,4 +1,4 @@
-"""WebDataset tars of what is made on request: aligned crops, and meshes."""
+"""WebDataset tars of the optional outputs: aligned crops and meshes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Archive:
 
 
 def crop_files(image: NDArray[np.uint8], face: Face, size: int, about: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the aligned crop of a face as ``jpg``, and what it is of as ``json``.
+    """Return the aligned crop of a face as ``jpg``, and the description of the face as ``json``.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def crop_files(image: NDArray[np.uint8], face: Face, size: int, about: Mapping[s
 def mesh_files(
     image: NDArray[np.uint8], face: Face, decoder: Decoder, kind: str, about: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """Return the coloured mesh of a face in a format of `tddfa.export`, and what it is of as ``json``.
+    """Return the coloured mesh of a face in a format of `tddfa.export`, and the description of the face as ``json``.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from tddfa.scale.plan import Task
 from tddfa.scale.stores import Store
 
 TRIES = f"{STATE}/tries"
-"""Folder of the shards that are in work."""
+"""Folder of the shards in progress."""
 
 REASON = "the process that read it ended, twice"
 """Error of such a photo."""
@@ -24,8 +24,9 @@ _DEATHS = 2  # of processes at one photo
 class Attempt:
     """One attempt at a shard. What it notes outlives its process.
 
-    An error of Python is a row of errors, but a bug of a decoder, or a lack of memory, ends the process. Ray starts
-    another, which tries the shard again. After three of them the photos are read one by one, each noted before.
+    An error of Python becomes a row of errors. A bug of a decoder or a lack of memory ends the process. Then Ray starts
+    another process, which tries the shard again. After three ended attempts, the photos are read one by one, and each
+    is noted before it is read.
 
     Examples
     --------
@@ -68,18 +69,18 @@ class Attempt:
 
 
 def noted(store: Store) -> dict[str, bytes | None]:
-    """What is noted of the shards in work, by the name of its file."""
+    """Read the notes on the shards in progress, by the names of their files."""
     return {name: store.read(f"{TRIES}/{name}") for name in store.names(TRIES)}
 
 
 def forgive(store: Store, before: Mapping[str, bytes | None]) -> None:
-    """Take the last attempt of a run at each shard back: it was no death of a process, but the end of the run.
+    """Take back the last attempt of a run at each shard, because the run ended, not a process.
 
     Parameters
     ----------
     store : Store
     before : mapping
-        What was `noted` before the run; what has not changed since then is of other runs.
+        Result of `noted` before the run. Notes that have not changed since then belong to other runs.
 
     Examples
     --------

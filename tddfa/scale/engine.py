@@ -93,7 +93,7 @@ class Cluster:
 def execute(
     job: Job, identity: Mapping[str, Any], tasks: Sequence[Task], cluster: Cluster
 ) -> Generator[Summary, None, None]:
-    """Do tasks, in any order; give a summary of each as it is done. Close the iterator to stop.
+    """Process tasks in any order, and yield a summary of each finished task. Close the iterator to stop.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def execute(
 
 @contextlib.contextmanager
 def _ray(cluster: Cluster) -> Iterator[Any]:
-    """Give Ray, connected to a cluster, or to one of this machine that ends with the block."""
+    """Yield Ray, connected to a given cluster, or to a cluster of this machine that ends with the block."""
     os.environ.setdefault(USAGE, "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a restart of a worker prints a page
     try:
@@ -203,12 +203,12 @@ def _on_cluster(
 
 
 class _Pooled:
-    """A worker as Ray Data calls it: a table with the fields of `Task` in, one of summaries or a failure out.
+    """A worker for Ray Data. It takes a table with the fields of `Task`, and returns a table of summaries or a failure.
 
     Relative paths are those of the driver's working folder, also on a cluster that was started elsewhere.
 
-    An error is a row. As an exception it would reach the driver as a page of text, or not before the worker was tried
-    again.
+    An error is returned as a row. An exception would reach the driver as a page of text, or only after another try of
+    the worker.
     """
 
     def __init__(

@@ -28,10 +28,10 @@ class Item(NamedTuple):
     name : str
         Its path in the rows of the result.
     url : str
-        The file that it is, or that holds it.
+        The file of the item, or the file that contains it.
     kind : {"photo", "video"}
     stamp : str
-        What changes with its content: size and time of change, or the ETag. Empty if it is unknown.
+        Text that changes with the content: size and time of change, or the ETag. Empty if it is unknown.
     offset, size : int
         Bytes of a member of a tar file; -1 for other items.
     row : int

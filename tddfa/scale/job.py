@@ -1,4 +1,4 @@
-"""`Job`: what is asked for, and the part of it that a folder of results must have been made with."""
+"""`Job`: the settings of a run, and the part of them that all results in a folder must share."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def model_hash(settings: Config) -> str:
 
 
 def plain_settings(settings: Config) -> dict[str, Any]:
-    """Return the settings of a config by ``settings.NAME``, but for its name and its files (`model_hash`).
+    """Return the settings of a config by ``settings.NAME``, except its name and its files (`model_hash`).
 
     Examples
     --------

@@ -49,9 +49,9 @@ class Lock:
 def locked(store: Store, *, beat: float = _BEAT, silence: float = _SILENCE) -> Iterator[Lock]:
     """Hold the lock of a folder of results.
 
-    On a disk the operating system releases it when its owner ends, however it ends. In an object store the owner writes
-    a new number every `beat` seconds; an owner that writes none for `silence` seconds is dead, and the lock is taken
-    over. No clock of another machine is read.
+    On a disk, the operating system releases the lock when its owner ends for any reason. In an object store, the owner
+    writes a new number every `beat` seconds. An owner that writes none for `silence` seconds is dead, and the lock is
+    taken over. The clocks of other machines are not used.
 
     Raises
     ------

@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A finished shard, as the name of its manifest tells it."""
+    """A finished shard, described by the name of its manifest."""
 
     name: str
     inputs: str
@@ -96,7 +96,7 @@ def write_plan(store: Store, items: Iterable[Item], shard_size: int) -> Plan:
 
 
 def manifest_name(shard: int, inputs: str, faces: int, errors: int) -> str:
-    """Name of the manifest of a finished shard: a listing of the folder tells all that a restart has to know.
+    """Name of the manifest of a finished shard. So a listing of the folder has all information for a restart.
 
     Examples
     --------

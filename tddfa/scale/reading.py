@@ -57,10 +57,10 @@ def load_photos(
     items : sequence of Item
         Photos.
     threads : int, optional
-        How many may be read at the same time; at least two, and eight of URLs.
+        Number of photos that are read at the same time; raised to two, or to eight if there are URLs.
     ahead_bytes : int
-        No further photo is begun while decoded ones of this size wait. So the photos in memory take at most this, and
-        one photo per thread.
+        No further photo is read while decoded photos of this size in total wait. So the photos in memory take at most
+        this size, plus one photo per thread.
     decoders : Decoders, optional
         Other processes in place of threads of this one.
 
@@ -140,7 +140,7 @@ def load(item: Item, row: bytes | str | None = None) -> Loaded:
 def item_reason(item: Item, error: BaseException) -> str:
     """Message of an error without the name of the item, which stands beside it."""
     if isinstance(error, FileNotFoundError):
-        # of a server that does not answer, fsspec says that there is no such file too
+        # if a server does not answer, fsspec reports a missing file too
         cause = error.__cause__
         silent = "://" in item.url and isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
         return f"cannot be read: {reason(cause)}" if silent and cause is not None else "no such file"

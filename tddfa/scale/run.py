@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 @dataclass
 class Report:
-    """What a run did.
+    """Result of a run.
 
     Attributes
     ----------
@@ -45,8 +45,8 @@ class Report:
     interrupted : bool
         Whether Ctrl-C or a signal ended the run.
     seconds, start_up : float
-        Time of the work; the time until the first shard was done is in it, and `start_up` is the part of it in which
-        no shard was worked on.
+        `seconds` is the time of the work, including the time until the first shard was done. `start_up` is the part of
+        it in which no shard was processed.
     """
 
     photos: int = 0

@@ -24,7 +24,7 @@ COLUMNS = ("path", "image", "bytes", "url", "file_name")
 
 _MAX_LINE = 32_768  # bytes of a path
 _ROWS = 1024  # of a Parquet file, read at a time
-# what the listings of the file systems call that which changes with the content of a file
+# keys, in the listings of the file systems, of values that change with the content of a file
 _STAMPS = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
 
 

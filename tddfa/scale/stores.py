@@ -58,12 +58,12 @@ def open_url(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def reached(url: str) -> Iterator[None]:
-    """Name a path or URL in errors of the library of its protocol, which may be of any kind and name nothing.
+    """Add a path or URL to errors of the library of its protocol, which may have any type and name no file.
 
     Raises
     ------
     StoreError
-        In the place of such an error, and of an error of Python that does not name a URL.
+        Replaces such an error, and an error of Python that does not name the URL.
     """
     try:
         yield
@@ -195,9 +195,10 @@ class Store:
             self.files.mv(f"{target}.part", target)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that does not exist yet; return whether it did not.
+        """Write a file if it does not exist yet; return whether it was written.
 
-        Object stores that know conditional writes decide between two at the same time; elsewhere the first look does.
+        Object stores with conditional writes decide between two writers at the same time. Elsewhere, only a check
+        before the write decides.
         """
         if self.read(name) is not None:
             return False

@@ -104,7 +104,7 @@ class TableFile:
     path : path
         A local file.
     schema : pyarrow.Schema
-        Keys of a row that it lacks are an error; missing ones are null.
+        Keys of a row that are not in the schema are an error; missing keys are null.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class TableFile:
 
 
 def text(name: str) -> str:
-    r"""Return a file name as UTF-8 can hold it: bytes that are none become ``\xff``.
+    r"""Return a file name that UTF-8 can encode: bytes that are not UTF-8 become escapes such as ``\xff``.
 
     Examples
     --------

@@ -34,7 +34,7 @@ _BATCH_BYTES = 64 << 20  # of decoded photos that are aligned together
 
 
 class Summary(NamedTuple):
-    """What a shard gave, and who did it."""
+    """Results of a shard, and the worker that processed it."""
 
     shard: int
     photos: int
@@ -51,13 +51,13 @@ class _ItemError(Exception):
 
 
 class Worker:
-    """A model that does shards. `run` does one shard.
+    """A loaded model that processes shards; `run` processes one shard.
 
     Parameters
     ----------
     job : Job
     identity : mapping
-        What `Job.identity` has given to the driver: this machine must have the same model and version.
+        Result of `Job.identity` on the driver. This machine must have the same model and version.
     decoders : Decoders, optional
         Processes that decode photos. None takes threads of this one.
 
@@ -90,7 +90,7 @@ class Worker:
         }
 
     def run(self, task: Task) -> Summary:
-        """Do one shard: its files get their names together, then its manifest says that it is done.
+        """Process one shard: its files get their names together, then its manifest marks it as done.
 
         Raises
         ------

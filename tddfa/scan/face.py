@@ -1,4 +1,4 @@
-"""`ScanFace`: what is found on a scan; `FittedFace`: a face model registered to it."""
+"""`ScanFace`: a face with its landmarks on a scan; `FittedFace`: a face model registered to the scan."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class FittedFace:
     shape, expression : ndarray (s,), (e,)
         The model's coefficients.
     similarity : Similarity
-        Model, in mm, to the scan.
+        From the model, in mm, to the scan.
     distances : ndarray (n,)
         mm, from each vertex to the scan along the scan's normal, positive outside; NaN where there is no scan.
     colors : ndarray (n, 3) float32 or None
-        Those of the scan, RGB, 0..1.
+        Colours of the scan, RGB, 0..1.
     landmarks : ndarray (68, 3)
         Of the fitted model, in the frame of the scan.
     fits : bool
@@ -51,7 +51,7 @@ class FittedFace:
     fits: bool
 
     def moved(self, by: Floats) -> FittedFace:
-        """The same face (3,) further on."""
+        """The same face, shifted by a vector (3,)."""
         similarity = self.similarity.moved(by)
         return replace(self, vertices=self.vertices + by, landmarks=self.landmarks + by, similarity=similarity)
 
@@ -67,21 +67,21 @@ class ScanFace:
     confidence : ndarray (68,)
         0..1.
     on_surface : ndarray (68,) bool
-        False where the scan has a hole: the other landmarks tell where it would be.
+        False where the scan has a hole. There, the position is estimated from the other landmarks.
     score : float
         0..1, of the whole face.
     similarity : Similarity
-        Frame of the head, mm, x to the subject's left, y up, z out of the face, to the scan.
+        From the frame of the head (mm; x to the subject's left, y up, z out of the face) to the scan.
     decoded : dict of str to ndarray (68, 3)
         Earlier landmarks: ``gd``, ``tkd``, ``pd`` (`tddfa.scan.decoding`); ``completed``, which is ``pd`` where the
-        heat is sure, and what the other landmarks tell where it is not; and ``refined``, after stage 2.
+        heat is sure, and an estimate from the other landmarks elsewhere; and ``refined``, after stage 2.
     unit : str
-        The unit of the scan, as given or as the size of the face tells.
+        The unit of the scan, as given or as estimated from the size of the face.
     warnings : tuple of str
     fitted : FittedFace or None
         The face model registered to the scan, if it was.
     points, heat : ndarray (n, 3), (n, 68)
-        What the network saw, in the frame of the scan, and its heat.
+        The points that the network processed, in the frame of the scan, and their heat.
     """
 
     landmarks: Floats
@@ -97,7 +97,7 @@ class ScanFace:
     heat: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 68), np.float32), repr=False)
 
     def moved(self, by: Floats) -> ScanFace:
-        """The same face (3,) further on."""
+        """The same face, shifted by a vector (3,)."""
         return replace(
             self,
             landmarks=self.landmarks + by,

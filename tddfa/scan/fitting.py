@@ -32,10 +32,10 @@ _REDUNDANCY = 4.0
 # The expression of the second start, and the landmarks that it moves.
 _JAW_OPEN, _WIDE = "jawOpen", 0.8
 _MOVED_BY_JAW = np.r_[3:14, 54:60, 48, 60, 64:68]
-# A registered face has so many of its vertices within this distance of the scan, mm, at most so large shape
-# coefficients (root mean square), and a size that differs by at most this factor from that of the landmarks. Of six
-# made scans with holes and of seven real heads and statues, the extremes are 0.70, 1.06 and 1.06; of waves, planes and
-# a sphere, at least one of the three is outside.
+# Limits of a registered face: minimum fraction of its vertices within a distance of the scan, mm; maximum shape
+# coefficients (root mean square); maximum factor between its size and the size of the landmarks. The extremes of six
+# made scans with holes, and of seven real heads and statues, are 0.70, 1.06 and 1.06. Waves, planes and a sphere exceed
+# at least one of the three limits.
 _COVERED, _NEAR, _USUAL, _RESIZED = 0.4, 2.0, 1.5, 1.25
 # Radius of the part of the scan that is matched, mm.
 _REGION = 150.0
@@ -69,7 +69,7 @@ class _Fit:
         return np.asarray(mean + np.tensordot(self.z, basis, axes=1))
 
     def fresh(self) -> _Fit:
-        """The same model, of which nothing is known yet."""
+        """A new fit of the same model, without known pose and coefficients."""
         other = copy(self)
         other.z, other.expected = np.zeros_like(self.z), np.zeros_like(self.expected)
         return other
@@ -105,7 +105,7 @@ class _Fit:
         self.right += weighted @ right
 
     def begin(self) -> None:
-        """Begin a step: nothing is known but the prior."""
+        """Begin a step with the prior alone."""
         self.normal, self.right = np.diag(self.ridge), np.concatenate([np.zeros(7), self.ridge[7:] * self.expected])
 
     def end(self) -> None:

@@ -71,11 +71,11 @@ def make_graph(
 def invariants(
     points: NDArray[np.floating], normals: NDArray[np.floating], near: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Numbers (n, 7) of each point that no rotation changes: from them, a nose is a nose in any pose.
+    """Compute seven numbers (n, 7) of each point that no rotation changes.
 
-    Curvature, as height of the neighbours over the tangent plane by their distance: of few, of all, and of their
-    neighbours; agreement of their normals, of few and of all; distance from the middle of the points, along the normal
-    and in all.
+    Three are curvatures: the height of neighbours over the tangent plane, divided by their distance, for few
+    neighbours, for all, and for the neighbours of these. Two are the agreement of normals, with few neighbours and with
+    all. Two are distances from the middle of the points, along the normal and in total.
     """
     points, normals = points.astype(np.float32), normals.astype(np.float32)
     moves = points[near] - points[:, None]

@@ -40,23 +40,23 @@ _ROUNDS = (1, 3)
 _CANDIDATES_PER_POINT = 6
 # Distance at which a landmark counts little for the pose of the next round, mm.
 _TOLERANCE = 8.0
-# A landmark of less heat than the first is not on the scan: the others tell where it is. One of the second or more
-# stays where its heat is. Between them, it is in between.
+# A landmark with less heat than the first is not on the scan, and is estimated from the others. A landmark with the
+# second or more stays where its heat is. Between these limits, its position is interpolated.
 _KNOWN, _SURE = 0.15, 0.95
 # Least confidence of a landmark that is refined by its heat; others are moved to the nearest vertex.
 _REFINED = 0.6
 # A landmark this far from any vertex is not on the surface, mm.
 _OFF_SURFACE = 4.0
-# A face with a lower score is none. Of 30 made scans whose heads no training has seen, all faces are right and have
-# 0.39 or more; of 80 others, the one face with a wrong pose has 0.08.
+# A result with a lower score is not a face. On 30 made scans whose heads no training has seen, all faces are right and
+# have scores of 0.39 or more. On 80 others, the only face with a wrong pose has 0.08.
 _LEAST = 0.2
 # Least score of a pose that counts as another face.
 _OTHER = 0.6
 # Where the size of a face differs by more than this factor, the unit is not sure.
 _ODD_SIZE = 1.35
-# A scan is moved to the origin if it is further from there than so many times its size.
+# A scan is moved to the origin if its distance from there is more than half this many times its size.
 _FAR = 20.0
-# Radius of the part of a scan that is looked at, mm.
+# Radius of the part of a scan that is processed, mm.
 _REGION = 150.0
 
 
@@ -81,7 +81,7 @@ class ScanLandmarker:
     Raises
     ------
     ValueError
-        If an argument has a wrong value, or if the network is another one.
+        If an argument has a wrong value, or if the network is not for scans.
 
     Examples
     --------
@@ -142,7 +142,7 @@ class ScanLandmarker:
 
     @cached_property
     def prior(self) -> LandmarkPrior:
-        """How landmarks lie to each other."""
+        """Prior of the landmarks' positions relative to each other."""
         model: FaceModel = self.aligner.decoder.face_model
         return LandmarkPrior.of(model)
 
@@ -153,7 +153,7 @@ class ScanLandmarker:
         ----------
         scan : Scan
         unit : {"auto", "mm", "cm", "m", "in"}
-            Unit of the scan; ``auto`` tells it from the size of the face.
+            Unit of the scan; ``auto`` estimates it from the size of the face.
         up : array_like (3,), optional
             Direction of up in the scan, where it is known.
 
@@ -174,7 +174,7 @@ class ScanLandmarker:
             raise ValueError("up: expected a direction, got zeros")
         low, high = scan.vertices.min(axis=0), scan.vertices.max(axis=0)
         if np.abs(low + high).max() > _FAR * (high - low).max():
-            # numbers of geodesy have too few digits left for a face
+            # large numbers, as in geodesy, have too few digits left for a face
             middle = (low + high) / 2
             near = self(Scan(scan.vertices - middle, scan.triangles, scan.colors), unit=unit, up=up)
             return None if near is None else near.moved(middle)
@@ -212,7 +212,7 @@ class ScanLandmarker:
         """Landmarks of a face whose pose is roughly known."""
         region = _region(scan, pose.similarity)
         candidates, normals = random_points(region, _CANDIDATES_PER_POINT * self.points, rng)
-        # some scans have their inside outside
+        # the triangles of some scans are inside out
         if np.median(normals @ pose.similarity.rotation[:, 2]) < 0:
             normals = -normals
         similarity = pose.similarity

@@ -1,4 +1,4 @@
-"""Where the face of a scan is: pictures from many directions, aligned by the regressor of photos, and lifted back."""
+"""Search for the face of a scan: pictures from many directions are aligned like photos, and lifted back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 _SIZE, _CELLS, _LARGE = 320, 200, 60_000
 # A face with the first score ends the search; with the second, after the first 14 directions.
 _SURE, _LIKELY = 0.9, 0.5
-# Faces looked at again, from the front and closer; how often; and height of the face's landmarks then, px.
+# Number of faces that are rendered again, from the front and closer; how often; height of their landmarks then, px.
 _CANDIDATES, _CLOSER, _HEIGHT = 3, 2, 150.0
 # Distance at which a landmark that was lifted back counts little, mm.
 _TOLERANCE = 14.0
@@ -62,7 +62,7 @@ def _rotation(forward: Floats, up: Floats) -> Floats:
 
 
 def _usual(up: Floats | None) -> Iterator[Floats]:
-    """Views from where files usually have the front of a face."""
+    """Views from the directions in which files usually have the front of a face."""
     x, y, z = np.eye(3)
     for forward, upwards in ((z, y), (-y, z), (x, z), (y, z), (x, y), (-x, y), (-z, y), (-x, z), (z, -y), (z, x)):
         if up is None or upwards @ up > _UPRIGHT:
@@ -143,7 +143,7 @@ class _Search:
         self.tree = cKDTree(mesh.vertices)
 
     def closer(self, pose: Pose) -> Pose:
-        """Look at a face again, from the front and closer."""
+        """Render a face again, from the front and closer, and align it."""
         for _ in range(_CLOSER):
             similarity = pose.similarity
             scale = _HEIGHT / (float(np.ptp(self.mean[:, 1])) * similarity.scale)
@@ -184,7 +184,7 @@ class _Search:
 
 
 def _mended(picture: View) -> NDArray[np.uint8]:
-    """The picture without holes and without the grain of noise: networks of photos know neither."""
+    """Fill the holes of a picture and smooth its noise, because networks for photos have seen neither."""
     image, mask = picture.image.astype(np.float32), picture.raster.mask.view(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_HOLE, _HOLE))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel) > 0
@@ -199,7 +199,7 @@ def _mended(picture: View) -> NDArray[np.uint8]:
 
 
 def _apart(poses: list[Pose]) -> list[Pose]:
-    """Leave out a pose whose face is that of a better one."""
+    """Leave out poses of a face that has a better pose."""
     kept: list[Pose] = []
     for pose in sorted(poses, key=lambda pose: -pose.score):
         middle = pose.similarity(np.zeros((1, 3)))[0]

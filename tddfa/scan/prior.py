@@ -1,4 +1,4 @@
-"""How the landmarks of a face lie to each other: where a scan has a hole, the others tell where a landmark is."""
+"""A prior of landmarks: where a scan has a hole, it estimates a landmark from the others."""
 
 from __future__ import annotations
 

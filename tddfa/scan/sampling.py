@@ -16,9 +16,9 @@ Points = tuple[Floats, NDArray[np.float32]]
 _OVERSAMPLING = 4
 # Fraction of the radius of the densest packing of discs that random ones reach.
 _PACKING = 0.55
-# The radius is reduced by a little more than the number of points asks for, so many times.
+# How often the radius is reduced, each time by a little more than the number of points requires.
 _SMALLER, _TRIALS = 0.98, 6
-# How near to a mean inner landmark a point is one of the inner face, mm.
+# A point that is at most this far from a mean inner landmark belongs to the inner face, mm.
 _INNER_MM = 16.0
 
 

@@ -34,7 +34,7 @@ class Similarity:
         return np.asarray(self.scale * points @ self.rotation.T + self.shift)
 
     def moved(self, by: NDArray[np.floating]) -> Similarity:
-        """The same, then a shift (3,)."""
+        """The same similarity, followed by a shift (3,)."""
         return Similarity(self.rotation, self.scale, self.shift + by)
 
     def inverse(self, points: NDArray[np.floating]) -> Floats:
@@ -51,7 +51,7 @@ def fit_similarity(source: Floats, target: Floats, weights: Floats | None = None
 
 def _fits(source: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Rotations (..., 3, 3), scales (...) and shifts (..., 3) from points (..., n, 3) to (..., n, 3)."""
-    # float32 would sum to 1 to seven digits, which moves the mean of points that are far from the origin
+    # float32 weights would sum to 1 to only seven digits, which moves the mean of points far from the origin
     weights = weights.astype(np.float64)
     weight = (weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-12))[..., None]
     mean_source, mean_target = ((weight * points).sum(axis=-2, keepdims=True) for points in (source, target))

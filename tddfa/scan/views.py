@@ -1,4 +1,4 @@
-"""Pictures of a scan from any direction, with the depth to get from a pixel back to the surface."""
+"""Pictures of a scan from any direction. Their depth maps a pixel back to the surface."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOUD_POINTS, _FAN = 20_000, 6
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture of a scan, from infinity.
+    """A picture of a scan in parallel projection.
 
     Attributes
     ----------

@@ -1,6 +1,7 @@
-"""What the service answers, as pydantic checks and OpenAPI describes it: the record of a face, and what is around it.
+"""Types of the service's answers: the record of a face, and the objects that contain it.
 
-``docs/face.schema.json`` says the same of a face; a test compares them.
+Pydantic checks the answers against these types, and OpenAPI describes them. ``docs/face.schema.json`` describes the
+record of a face too; a test compares both.
 
 >>> from tddfa.serve.answers import FACE_KEYS
 >>> FACE_KEYS[:3]
@@ -131,7 +132,7 @@ class Face(TypedDict, total=False):
     six_dof: Annotated[SixDof | None, Field(description="Null with dense=false, or if no pose fits.")]
     confidence: Annotated[
         Annotated[list[Fraction], Field(min_length=68, max_length=68)] | None,
-        Field(description="Of the landmarks; null if the model does not predict it."),
+        Field(description="Confidence of the landmarks; null if the model does not predict it."),
     ]
     detected_points: Annotated[
         list[Vector2], Field(min_length=5, max_length=5, description="The detector's; missing if it predicts none.")
@@ -144,18 +145,18 @@ FACE_KEYS: tuple[str, ...] = tuple(Face.__annotations__)
 
 @_exact
 class Faces(TypedDict):
-    """The faces of an image, by falling score of the detector."""
+    """The faces of an image, in descending order of their detection scores."""
 
     schema: Annotated[int, Field(description="Version of the record of a face.")]
     width: Annotated[int, Field(gt=0)]
     height: Annotated[int, Field(gt=0)]
-    precision: Annotated[str, Field(description="Of the networks: float or int8.")]
+    precision: Annotated[str, Field(description="Precision of the networks: float or int8.")]
     faces: list[Face]
 
 
 @_exact
 class Health(TypedDict):
-    """That the service runs."""
+    """Answer of a service that runs."""
 
     status: Literal["ok"]
 

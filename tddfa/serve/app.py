@@ -47,16 +47,16 @@ def create_app(
     workers, batch : int
         See `Engine`.
     key : str, optional
-        A request must send it, for everything but ``/v1/health``; see `tddfa.serve.keys`.
+        Key that every request must send, except requests to ``/v1/health``; see `tddfa.serve.keys`.
     origins : sequence of str
         Origins of other pages whose scripts may use the service (CORS), such as ``https://example.org``.
 
     Returns
     -------
     fastapi.FastAPI
-        The routes of `tddfa.serve.routes`, ``/metrics``, their description at ``/openapi.json``, and its page at
-        ``/docs`` if fastapi-offline is installed. ``app.state.engine`` is the `Engine` of the routes: a page that is
-        mounted on the same application takes its turns and its places too.
+        The application has the routes of `tddfa.serve.routes`, ``/metrics``, and ``/openapi.json``, which describes
+        them. If fastapi-offline is installed, ``/docs`` shows this description. ``app.state.engine`` is the `Engine`
+        of the routes. A page that is mounted on the same application shares this engine.
 
     Examples
     --------
@@ -102,14 +102,14 @@ def create_app(
 
 
 async def _wrong_option(_: Request, error: Exception) -> JSONResponse:
-    """Answer in one line, as all other refusals."""
+    """Answer a wrong option with one line, like all other refusals."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
 
 def _describe_key(app: FastAPI) -> None:
-    """Add the key to the description, so that ``/docs`` asks for it."""
+    """Add the key to the OpenAPI description, so that ``/docs`` asks for it."""
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -17,7 +17,7 @@ from tddfa.types import Face
 
 @dataclass(eq=False)
 class _Waiting:
-    """An image that waits, and then what became of it."""
+    """An image that waits for its alignment; later its faces or its error."""
 
     image: NDArray[np.uint8]
     faces: list[Face] = field(default_factory=list)
@@ -26,18 +26,19 @@ class _Waiting:
 
 
 class Batches:
-    """An aligner for many threads, of which some have a turn at a time.
+    """An aligner for many threads, of which a limited number align at a time.
 
-    Whoever gets a turn takes the images that wait then, in their order. Nobody waits for more images to come: a batch
-    of one is as fast as none, and while all turns are taken the next batches grow by themselves.
+    A thread that gets a turn takes the waiting images, in their order, up to the size of a batch. It does not wait for
+    more images, because a batch of one is as fast as a single image. While all turns are taken, the waiting images form
+    the next batches.
 
     Parameters
     ----------
     aligner : Aligner
     turns : int
-        Threads that align at a time.
+        Number of threads that align at a time.
     most : int
-        Images of a batch; 1 aligns each alone.
+        Maximum number of images per batch; 1 aligns each image alone.
 
     Examples
     --------
@@ -58,11 +59,11 @@ class Batches:
         self._lock = threading.Lock()
 
     def __call__(self, image: NDArray[np.uint8]) -> list[Face]:
-        """Align an image: the faces that ``aligner(image)`` finds."""
+        """Find and align the faces of an image, with the result of ``aligner(image)``."""
         mine = _Waiting(image)
         with self._lock:
             self._waiting.append(mine)
-        # each thread adds one image and takes one or more, so that none stays, though others may have taken its own
+        # each thread adds one image and takes at least one if any waits: none is left, even if others took its own
         with self.turn():
             self._align(self._taken())
         mine.done.wait()
@@ -72,7 +73,7 @@ class Batches:
 
     @contextmanager
     def turn(self) -> Iterator[Aligner]:
-        """Hold a turn for something else."""
+        """Hold a turn for other work than the alignment of images."""
         with self._turns:
             yield self.aligner
 
@@ -81,7 +82,7 @@ class Batches:
             return [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
 
     def _align(self, batch: list[_Waiting]) -> None:
-        """Align the images together; if that fails each alone, for the others are not to blame."""
+        """Align the images together. If that fails, align each alone, so that one image cannot affect the others."""
         try:
             found = self.aligner.batch([one.image for one in batch]) if len(batch) > 1 else None
         except Exception:

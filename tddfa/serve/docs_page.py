@@ -10,7 +10,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-# nothing is loaded from elsewhere, not even if the script asked for it
+# nothing is loaded from other sites, even if the script requests it
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -18,7 +18,7 @@ _POLICY = (
 
 
 def add_docs(app: FastAPI) -> bool:
-    """Add the page to an application; return whether the package that holds its files (fastapi-offline) is there."""
+    """Add the page to an application; return whether fastapi-offline, which holds its files, is installed."""
     package = importlib.util.find_spec("fastapi_offline")
     if package is None or package.origin is None:
         return False

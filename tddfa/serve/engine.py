@@ -1,4 +1,4 @@
-"""One loaded model under the limits of the service: what the routes and the page share."""
+"""One loaded model with the limits of the service, shared by the routes and the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tddfa.types import Face
 T = TypeVar("T")
 
 NAME = "image"
-"""Messages about an upload begin with it, in the place of a file name."""
+"""Name of an upload at the beginning of messages, in place of a file name."""
 
 
 class BusyError(TddfaError):
@@ -34,7 +34,7 @@ class LateError(TddfaError):
 
 
 class Engine:
-    """One loaded model under the limits of the service. Every method may be called from any thread.
+    """One loaded model with the limits of the service. Every method may be called from any thread.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ class Engine:
         The model.
     limits : Limits, optional
     workers : int
-        Batches that are aligned at a time. On a CPU the most photos per second come from one worker per core and
-        networks of one thread each (``docs/serve.md``).
+        Number of batches that are aligned at a time. On a CPU, the throughput is highest with one worker per core and
+        one thread per network (``docs/serve.md``).
     batch : int
-        Images of several requests that are aligned together at most, see `tddfa.serve.batches`.
+        Maximum number of images, of several requests, that are aligned together; see `tddfa.serve.batches`.
 
     Examples
     --------
@@ -75,12 +75,12 @@ class Engine:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold one of the places for requests, for as long as a request or a video takes.
+        """Hold one of the places for requests while a request or a video is processed.
 
         Raises
         ------
         BusyError
-            At once, if there is none.
+            If all places are taken. It is raised without a wait.
         """
         with self._counts:
             if self._in_flight >= self.limits.requests:
@@ -105,7 +105,7 @@ class Engine:
         tddfa._shared.image_io.ImageSizeError
             If it has too many pixels.
         tddfa._shared.image_io.ImageError
-            If it is no image, or a damaged one.
+            If the data are not an image, or if the image is damaged.
         """
         return image_io.decode(data, NAME, max_pixels=self.limits.pixels)
 
@@ -115,13 +115,13 @@ class Engine:
         Returns
         -------
         list of Face
-            As ``aligner(image)`` gives them.
+            The faces that ``aligner(image)`` returns.
         """
         return self._batches(image)
 
     @contextmanager
     def turn(self) -> Iterator[Aligner]:
-        """Hold a worker for something else than `align`: one frame of a video with a `tddfa.Tracker`.
+        """Hold a worker for other work than `align`, such as one frame of a video with a `tddfa.Tracker`.
 
         Examples
         --------
@@ -142,8 +142,8 @@ class Engine:
         ----------
         work : function
         held : ExitStack
-            It is closed when the work ends, which is after this call if that is late: with the place of the request in
-            it, late work keeps its place, and cannot pile up. Work that has not begun is given up.
+            Closed when the work ends. If the work is late, that is after this call. If the stack holds the place of the
+            request, late work keeps its place and cannot accumulate. Work that has not begun is cancelled.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Engine:
             raise LateError(f"expected the work to take at most {self.limits.seconds:g} seconds") from None
 
     def close(self) -> None:
-        """Finish the work that was given to `run`, and end its threads; later work starts new ones."""
+        """Finish the work that `run` has accepted, and end the threads; later work starts new threads."""
         pool, self._pool = self._pool, self._new_pool()
         pool.shutdown()
 

@@ -28,7 +28,7 @@ def read_key(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ConfigError
-        If the file cannot be read, or holds something else than 16 or more printable characters of ASCII.
+        If the file cannot be read, or if its content is not 16 or more printable ASCII characters.
 
     Examples
     --------
@@ -48,10 +48,10 @@ def read_key(path: str | os.PathLike[str]) -> str:
 
 
 class KeyGate:
-    """ASGI middleware: a request without the key gets 401, whatever it asks for but ``/v1/health``.
+    """ASGI middleware that answers 401 to every request without the key, except requests to ``/v1/health``.
 
     The key is sent as ``Authorization: Bearer KEY``, as ``X-API-Key: KEY``, or as the password of HTTP's basic
-    authentication, for which a browser asks.
+    authentication. A browser asks its user for this password.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class KeyGate:
             await JSONResponse({"detail": detail}, 401, headers)(scope, receive, send)
 
     def _is_known(self, headers: Headers) -> bool:
-        # digests have one length, so that the time of the comparison tells nothing of the key
+        # digests have equal lengths, so the time of the comparison reveals nothing about the key
         return any(hmac.compare_digest(_digest(key), self._digest) for key in _sent(headers))
 
 

@@ -1,4 +1,4 @@
-"""What the service accepts."""
+"""Limits of what the service accepts."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What the service accepts.
+    """Limits of what the service accepts.
 
     Attributes
     ----------
     bytes : int
-        Of an image file.
+        Maximum size of an image file.
     pixels : int
-        Of an image, by its header.
+        Maximum number of pixels of an image, by its header.
     requests : int
-        In flight at a time, those that are aligned included.
+        Maximum number of requests in flight at a time, including those that are being aligned.
     upload_seconds : float
-        For the body of a request to arrive.
+        Maximum time for the body of a request to arrive.
     seconds : float
-        For the work of a request, from when its body is there, the wait for a worker included.
+        Maximum time for the work of a request after its body has arrived, including the wait for a worker.
     video_seconds : float
-        Duration of a video.
+        Maximum duration of a video.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The type of content of an answer, by the header Accept of a request."""
+"""The content type of an answer, chosen by the Accept header of the request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _QUALITY = re.compile(r";\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECA
 
 
 def best_type(accept: str | None, offered: Sequence[str]) -> str | None:
-    """Choose a type of content (RFC 9110, 12.5.1).
+    """Choose the content type of an answer (RFC 9110, 12.5.1).
 
     Parameters
     ----------
     accept : str or None
         The header; without one, everything is accepted.
     offered : sequence of str
-        The types that can be made, the preferred first.
+        The available types, in order of preference.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def best_type(accept: str | None, offered: Sequence[str]) -> str | None:
 
 
 def _parsed(part: str) -> tuple[str, float] | None:
-    """A range and its quality; None for one that cannot be understood, which is left out."""
+    """Parse a media range and its quality; None if the range is not valid and thus ignored."""
     found = _RANGE.fullmatch(part)
     if found is None:
         return None

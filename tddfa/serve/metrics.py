@@ -1,4 +1,4 @@
-"""What is counted of the requests, and the log's lines of them."""
+"""Metrics of the requests, and one log line per request."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LOG = logging.getLogger("tddfa.serve.requests")
 """A line of level INFO per request: time, method and route, status, bytes of the answer, ms."""
 
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-_OTHER = "other"  # a path that is no route may hold a name
+_OTHER = "other"  # a path that is not a route may contain a name
 
 
 class Metrics:
-    """Numbers of one service, in a registry of their own.
+    """Metrics of one service, in their own Prometheus registry.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Metrics:
 class Observer:
     """ASGI middleware that counts every request, and writes its line to the log.
 
-    The line has the route, never the path: it holds no name, no option, and nothing of an image.
+    The line contains the route, never the path. So it contains no name, no option and nothing of an image.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Observer:
             await self.app(scope, receive, send)
             return
         begin, root = time.perf_counter(), scope.get("root_path", "")
-        status, size = 500, 0  # of an error that nothing handles
+        status, size = 500, 0  # the status of an unhandled exception
 
         async def counted(message: Message) -> None:
             nonlocal status, size

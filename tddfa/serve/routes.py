@@ -73,7 +73,7 @@ def routes(engine: Engine) -> APIRouter:
         responses={
             200: {
                 "model": Faces,
-                "description": "JSON; or arrays with a row per face (npz), or the heads (glb), by Accept.",
+                "description": "JSON, arrays with a row per face (npz), or the heads (glb), as Accept selects.",
                 "content": {NPZ: _BINARY, GLB: _BINARY},
             },
             **problems(*_STATUSES),
@@ -110,7 +110,7 @@ def routes(engine: Engine) -> APIRouter:
         "/draw/{kind}",
         summary="A picture of the faces of an image",
         responses={
-            200: {"description": "The picture, by Accept.", "content": {JPEG: _BINARY, PNG: _BINARY}},
+            200: {"description": "The picture, as Accept selects.", "content": {JPEG: _BINARY, PNG: _BINARY}},
             **problems(*_STATUSES),
         },
         openapi_extra={"requestBody": BODY},
@@ -118,11 +118,11 @@ def routes(engine: Engine) -> APIRouter:
     )
     async def draw(
         request: Request,
-        kind: Annotated[str, InPath(description="As in GET /v1/models.", json_schema_extra={"enum": kinds})],
+        kind: Annotated[str, InPath(description="See GET /v1/models.", json_schema_extra={"enum": kinds})],
         background: Annotated[Background, Query(description="What a surface is drawn over.")] = "image",
         alpha: Annotated[float | None, Query(ge=0, le=1, description="Opacity of a drawn surface.")] = None,
-        style: Annotated[Style, Query(description="Of the kind 3d.")] = "paper",
-        pose_style: Annotated[PoseStyle, Query(description="Of the kind pose.")] = "box",
+        style: Annotated[Style, Query(description="Style of the kind 3d.")] = "paper",
+        pose_style: Annotated[PoseStyle, Query(description="Style of the kind pose.")] = "box",
         fov: Fov = None,
     ) -> Response:
         if kind not in kinds:
@@ -151,7 +151,7 @@ _DRAW_OPTIONS = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return answers with these statuses, in the words of OpenAPI."""
+    """Return the OpenAPI descriptions of answers with these statuses."""
     return {status: {"model": Problem, "description": _STATUSES[status]} for status in statuses}
 
 
@@ -193,7 +193,7 @@ def _loaded(aligner: Aligner, kinds: list[str]) -> Loaded:
 async def _answer(
     engine: Engine, request: Request, make: Callable[[Outputs], bytes], media: str, options: Options, fov: float | None
 ) -> Response:
-    """Read the image of a request, align it, and answer what `make` makes of its faces."""
+    """Read the image of a request, align it, and answer with the result of `make` for its faces."""
     try:
         with ExitStack() as place:
             place.enter_context(engine.place())
@@ -213,7 +213,7 @@ async def _answer(
 
 @contextmanager
 def _no_such_output(name: str) -> Iterator[None]:
-    """Answer 422 if the faces cannot be drawn or saved so, as those of a face model without a texture."""
+    """Answer 422 if the faces cannot be drawn or saved in this way, for example without a texture."""
     try:
         yield
     except ValueError as error:
@@ -228,7 +228,7 @@ def _outputs(engine: Engine, data: bytes, options: Options, fov: float | None) -
 
 
 def _json(found: Outputs, dense: bool, keys: Sequence[str] | None) -> bytes:
-    """The answer, which `Faces` describes and checks."""
+    """Encode the answer as JSON. `Faces` describes and checks it."""
     height, width = found.image.shape[:2]
     decoder, intrinsics = found.aligner.decoder, found.options.intrinsics
     records = [face.to_dict(decoder, intrinsics, dense=dense) for face in found.faces]
@@ -245,7 +245,7 @@ def _json(found: Outputs, dense: bool, keys: Sequence[str] | None) -> bytes:
 
 
 def _file(found: Outputs, save: Callable[[Outputs, Path], Path]) -> bytes:
-    """The content of a file that one of the writers of tddfa makes, in a folder that is gone afterwards."""
+    """Return the content of a file that `save` writes into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="tddfa-serve-") as folder:
         return save(found, Path(folder) / "faces").read_bytes()
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: read up to a limit of bytes and of time, plain or as a form."""
+"""Reading of request bodies, plain or as a form, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY: dict[str, Any] = {
         _FORM: {"schema": {"type": "object", "properties": {NAME: _BINARY["schema"]}, "required": [NAME]}},
     },
 }
-"""What `upload` takes, in the words of OpenAPI."""
+"""OpenAPI description of the bodies that `upload` accepts."""
 
 
 async def upload(request: Request, limits: Limits) -> bytes:
@@ -55,7 +55,7 @@ def _too_large(limits: Limits) -> HTTPException:
 
 
 async def _body(request: Request, limit: int, limits: Limits) -> bytes:
-    """Read a body; one that says that it is too large is not read, and one that does not is read up to the limit."""
+    """Read a body up to the limit. A body whose header states a larger size is not read."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limits)
@@ -83,6 +83,6 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
             file = form.get(NAME)
             if file is not None and not isinstance(file, str):
                 return bytes(await file.read())
-    except (FormParserError, ValueError, LookupError) as error:  # not every Starlette catches them
+    except (FormParserError, ValueError, LookupError) as error:  # some versions of Starlette do not catch them
         raise HTTPException(400, f"expected a form, got a damaged one: {error}") from error
     raise HTTPException(400, f"expected a form with a file in the field {NAME!r}")

@@ -19,8 +19,8 @@ from tddfa.types import Mesh
 INNER_MOUTH = 3
 """The value of `Mesh.part` inside the mouth."""
 
-# Tolerance of the depth test, and the distance behind the lips over which what is seen continues, fading out: fractions
-# of the face's size. On steep walls, the depth of neighbouring pixels differs much.
+# Tolerance of the depth test, and distance behind the lips over which visible colours continue and fade out, as
+# fractions of the face's size. On steep walls, the depths of neighbouring pixels differ much.
 _TOLERANCE, _CONTINUED = 0.05, 0.03
 
 
@@ -52,7 +52,7 @@ class MouthTexels(NamedTuple):
 
     @classmethod
     def of(cls, uv_map: Raster, triangles: NDArray[Any], inside: NDArray[np.bool_]) -> MouthTexels:
-        """Find them on a UV map, from the vertices (n,) that are inside the mouth."""
+        """Find the texels on a UV map, from the vertices (n,) that are inside the mouth."""
         lining = inside[triangles].all(axis=1)
         covered = np.flatnonzero(uv_map.mask)
         texels = covered[lining[uv_map.triangle_id.reshape(-1)[covered]]]

@@ -11,7 +11,7 @@ from tddfa._shared.arrays import cached_by_arrays
 
 
 class _Rings(NamedTuple):
-    """The vertices around each vertex, and itself, one after the other; where those of each begin, and the last end."""
+    """Each vertex and the vertices around it, one list after the other; the start of each list and the last end."""
 
     vertices: NDArray[np.int32]
     starts: NDArray[np.int32]

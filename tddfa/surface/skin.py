@@ -11,14 +11,15 @@ from tddfa.types import Mesh
 
 Floats = NDArray[np.float32]
 
-# Vertices seen at least so well, at full opacity, tell the colour of the skin; fewer tell nothing.
+# Vertices at full opacity with at least this visibility define the colour of the skin; minimum number of these
+# vertices.
 _WELL_SEEN, _ENOUGH = 0.9, 200
-# Least and largest spread of both chroma coordinates and of the logarithm of brightness; light changes over a face.
+# Minimum and maximum spread of both chroma coordinates and of the logarithm of brightness; light changes over a face.
 _SPREADS = np.array([(0.07, 0.07, 0.3), (0.12, 0.12, 0.6)])
 # Distance from the median, in spreads: up to the first a colour is that of skin, from the second on it is not.
 _SKIN, _OTHER = 3.7, 5.3
-# Vertices so near to the outline, a fraction of the face's size, are tested. A dark colour counts where `Mesh.opacity`
-# is under the second, on the ears; elsewhere it may be a beard or hair of the face.
+# Vertices within the first distance of the outline, a fraction of the face's size, are tested. Dark colours are tested
+# only on the ears, where `Mesh.opacity` is under the second value; elsewhere they may be a beard or hair of the face.
 _NEAR_OUTLINE, _EAR = 0.08, 0.6
 # Added to colours before the logarithm: dark pixels have next to no chroma.
 _DARK = 12.0

@@ -33,12 +33,13 @@ _PADDING = 4
 _FILL_PX = 128
 # Weight of "no difference in light" compared with an observed difference.
 _RELIT_NEARBY = 0.03
-# An eyeball of which this fraction is visible, and this fraction of what is visible of the other one, is not replaced
-# by it: of less, the image shows lashes and the nose. Iris and pupil have a `Mesh.tone` under the third.
+# An eyeball is not replaced by the other one if at least the first fraction of it is visible, and at least the second
+# fraction of what is visible of the other one. With less, the image shows lashes and the nose. Iris and pupil have a
+# `Mesh.tone` under the third value.
 _EYE_SEEN, _AS_WELL_SEEN, _IRIS_UNDER = 0.15, 0.5, 0.6
-# An eye that is not visible: the grey of its white relative to the brightest channel of the skin, and at most; the part
-# of the skin's colour in the white; the iris (BGR) relative to the grey. The median colour of at least so many visible
-# texels is taken instead.
+# Colours of an eye that is not visible: grey of its white relative to the brightest channel of the skin; maximum grey;
+# fraction of the skin's colour in the white; iris (BGR) relative to the grey. If at least the last number of texels is
+# visible, their median colour is taken instead.
 _EYE_RULE = (1.15, 235.0, 0.2, (0.25, 0.33, 0.42), 12)
 # Powers of the shade for blue, green and red inside the mouth.
 _MOUTH_TINT = (1.25, 1.25, 0.85)
@@ -160,7 +161,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     texture = uv_map.new_texture()
     raster = uv_map.raster
     shape = raster.depth.shape
-    # These buffers are megabytes. `empty` reuses memory: the system would take longer to provide it than this to run.
+    # These buffers take megabytes. `empty` reuses memory, because the system would need longer than this function.
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
     parts = _parts(mesh, size, uv_map)
     seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
@@ -305,7 +306,7 @@ class _Parts(NamedTuple):
         fill: NDArray[np.uint8],
         mirrorable: NDArray[np.uint8],
     ) -> tuple[NDArray[np.uint8], _Paint]:
-        """Return where the other side may be mirrored, not onto an eye that is visible, and how the fill is painted.
+        """Return where the other side may be mirrored (not onto a visible eye), and how the fill is painted.
 
         The inside of the mouth is dark red; whites, irises and pupils have the colours of those that are visible.
         """

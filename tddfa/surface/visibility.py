@@ -21,8 +21,8 @@ _VERTEX_TOLERANCE = 0.004
 # Cosines between normal and line of sight: up to the first a vertex is invisible, from the second on fully visible.
 _GRAZING, _FACING = 0.12, 0.38
 # An alignment has an error of about 1 % of the face's size. Up to the first distance from the outline, a fraction of
-# the size, the image may show the background, and from the second on it does not. So near to a surface in front, px of
-# the rendering, it may show that surface.
+# the size, the image may show the background, and from the second on it does not. Within the third distance of a
+# surface in front, px of the rendering, it may show that surface.
 _RIM, _INSIDE, _OVERHANG_PX = 0.0115, 0.026, 2
 # `visible_points` renders the mesh this large, whatever its size.
 _POINT_TEST_PX = 256
@@ -36,7 +36,7 @@ _NEIGHBOURHOOD = np.indices((3, 3)).reshape(2, 1, 9) - 1
 
 
 class DepthTest:
-    """A mesh rendered small, for tests whether its nearest surface hides a point.
+    """A small rendering of a mesh, to test whether its nearest surface hides a point.
 
     Parameters
     ----------

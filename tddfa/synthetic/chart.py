@@ -95,8 +95,8 @@ def _lips(landmarks: NDArray[np.floating], size: int) -> Floats:
 def _around_corners(landmarks: NDArray[np.floating], size: int) -> Floats:
     """Weights of the surroundings of the corners of the mouth, where the fold of the mesh is left out.
 
-    The fold ends inside of these landmarks and below them, and would be the corner that one sees. The corners are
-    painted, where the landmarks are.
+    The fold ends inside of these landmarks and below them, and would look like the corner. Instead, the corners are
+    painted at the landmarks.
     """
     y, x = np.mgrid[:size, :size].astype(np.float32)
     reach = _CORNER_REACH * size

@@ -370,9 +370,9 @@ class _Canvas:
         self.scale(self.chart.hidden * (1 - 0.6 * self.chart.lips) * self.rng.uniform(0.6, 1), [0.3, 0.28, 0.36])
 
     def nostrils(self) -> None:
-        """Paint the nostrils as one sees them from the front: above the landmarks below the nose.
+        """Paint the nostrils as they appear from the front: above the landmarks below the nose.
 
-        Those of the mesh open downwards, and are seen on faces that look up alone.
+        The nostrils of the mesh open downwards, and are visible only on faces that look up.
         """
         rng, chart = self.rng, self.chart
         columns, rows = np.rint(chart.landmarks[[31, 32]]).astype(int).T

@@ -272,7 +272,7 @@ def _hair_thickness(rng: np.random.Generator) -> Floats:
 def _around_skull(
     head: Head, skull: NDArray[np.floating], thick: Floats, texture: Image, rng: np.random.Generator
 ) -> Piece:
-    """A surface around the upper skull (rings, columns, 3), as thick as said, cm."""
+    """A surface around the upper skull (rings, columns, 3), with a given thickness, cm."""
     bust = head.bust
     centre = bust.place(np.array([0, 3.0, -0.3]))
     arm = skull - centre

@@ -10,7 +10,7 @@ import yaml
 from tddfa._shared.errors import FormatError, reason
 
 MAX_YAML = 1 << 20
-"""Characters of YAML that are parsed: its parser takes ten seconds for them."""
+"""Maximum number of characters of YAML. The parser takes ten seconds for them."""
 
 _MAX_DIGITS = 308  # of a float of 64 bits
 
@@ -21,8 +21,8 @@ def parse_json(text: str) -> Any:
     Raises
     ------
     FormatError
-        If it is none, nested too deep, or has a whole number that no float holds. The message is one line without
-        the file name: the caller adds it.
+        If the text is not JSON, is nested too deep, or has a whole number that is too large for a float. The message is
+        one line without the file name: the caller adds it.
 
     Examples
     --------
@@ -48,8 +48,8 @@ def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> An
     Raises
     ------
     FormatError
-        If it is none, too long, nested too deep, or if a value does not fit its tag. The message is as that of
-        `parse_json`.
+        If the text is not YAML, is too long or nested too deep, or if a value does not fit its tag. The message is
+        like the one of `parse_json`.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""What meets a terminal: the parser of the command line, and progress bars."""
+"""Input and output of the terminal: the parser of the command line, printed lines and progress bars."""

@@ -1,4 +1,4 @@
-"""The last line of defence of a program: an error that nobody expected becomes a line and a file."""
+"""Reports of unexpected errors: one line for the user, and a file with the details."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DEBUG_OPTION = "--debug"
 
 
 class _State:
-    """Whether errors end the program as Python's do; one for the process, as the traceback is."""
+    """Whether errors end the program with a traceback; one state for the whole process."""
 
     debug = False
 
 
 def set_debug(on: bool) -> None:
-    """Let errors end the program with a traceback, or not."""
+    """Set whether errors end the program with a traceback."""
     _State.debug = on
 
 
@@ -64,7 +64,7 @@ def _report(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def usable_streams() -> Iterator[None]:
-    """Let what is printed to streams that the caller has closed vanish; a program without them is no error."""
+    """Discard output to streams that the caller has closed; a missing stream is not an error."""
     before = sys.stdout, sys.stderr
     with contextlib.ExitStack() as stack:
         for name in ("stdout", "stderr"):
@@ -77,7 +77,7 @@ def usable_streams() -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Let nothing more be written to stdout: its reader is gone, or its disk is full."""
+    """Discard all further output to stdout, because its reader is gone or its disk is full."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

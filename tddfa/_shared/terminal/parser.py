@@ -27,7 +27,7 @@ MISUSED = 2
 
 
 class UsageError(TddfaError, ValueError):
-    """The command line is wrong: options that exclude or need each other, or a value that cannot be meant."""
+    """The command line is wrong: options that exclude or need each other, or an impossible value."""
 
 
 @contextlib.contextmanager
@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
     Parameters
     ----------
     epilog : str or callable, optional
-        A function is called only when the help is printed. So a command can list what takes long to import, and
-        ``tddfa --help`` stays fast.
+        Text after the options. A function is called only when the help is printed. So slow imports for the text of one
+        command do not delay ``tddfa --help``.
     *arguments, **options
         Of `argparse.ArgumentParser`.
 
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, epilog: str | Callable[[], str] | None = None, **options: Any) -> None:
-        # a module's docstring may be the description: the marks of its literals are none of a terminal
+        # a module's docstring may be the description; a terminal does not need the marks of its literals
         options["description"] = (options.get("description") or "").replace("``", "") or None
         # an abbreviation would change its meaning with the next option that is added
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
@@ -94,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         many : bool
             Whether there may be several.
         default : sequence of str
-            The inputs if none are given. Without any, it is an error to give none.
+            The inputs if none are given. Without a default, at least one input is required.
         """
         self._many = many
         self._inputs = self.add_argument(  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class Parser(argparse.ArgumentParser):
         return str(self._inputs.metavar) if self._inputs is not None else ""
 
     def add_aliases(self, option: str, *names: str) -> None:
-        """Accept other names of an option, those of another program; the help does not list them."""
+        """Accept the names that another program has for an option; the help does not list them."""
         self._aliases.update(dict.fromkeys(names, option))
 
     def collect_inputs(self, namespace: argparse.Namespace, words: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class Parser(argparse.ArgumentParser):
         self._inputs(self, namespace, words)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse all arguments; the options' parser is kept in ``options.parser``, for errors that are found later."""
+        """Parse all arguments; ``options.parser`` keeps the parser of the options, for errors that are found later."""
         given = list(sys.argv[1:] if args is None else args)
         end = given.index("--") if self._inputs is not None and "--" in given else len(given)
         namespace, extra = super().parse_known_args([*self._spelt(given[:end])], namespace)

@@ -27,9 +27,9 @@ def above_bars() -> AbstractContextManager[None]:
 
 
 def printable(text: str) -> str:
-    r"""Return text of one line in which names of files can neither move the cursor nor begin a line.
+    r"""Escape a text of one line, so that file names in it can neither move the cursor nor begin a line.
 
-    Control characters, those that turn the direction of writing, and bytes that are no UTF-8 become escapes.
+    Control characters, characters that change the direction of writing, and bytes that are not UTF-8 become escapes.
 
     Examples
     --------

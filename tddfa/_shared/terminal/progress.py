@@ -1,4 +1,4 @@
-"""Progress bars: one function for all of them, silent where nobody would see them move."""
+"""Progress bars: one function for all of them. They are shown only in a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_watched() -> bool:
 
 
 def _shape() -> dict[str, Any]:
-    """Size of a terminal that does not know its own, such as one of a CI: tqdm would draw nothing."""
+    """Size for a terminal that does not report one, such as in CI, where tqdm would draw nothing."""
     try:
         known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError, AttributeError):  # stderr is no terminal
@@ -37,12 +37,12 @@ def progress_bar(total: float | None = None, *, show: bool = True, **options: An
 def progress(
     items: Iterable[T], total: int | None = None, *, label: str | None = None, unit: str = "it", show: bool = True
 ) -> Iterator[T]:
-    """Give the items; show how many there were, if stderr is a terminal.
+    """Yield the items, and show a progress bar if stderr is a terminal.
 
     Parameters
     ----------
     items : iterable
-        What is done.
+        The items to process.
     total : int, optional
         How many there will be, if `items` has no length.
     label : str, optional

@@ -21,20 +21,20 @@ class Benchmark:
     Attributes
     ----------
     name : str
-        On the command line, and of its files.
+        Name on the command line, and in the names of the result files.
     module : str
         Imported when it is needed.
     data : str
-        Where its files are expected in the data folder, DIR; one line, for help texts and messages. The docstring of
-        the module lists all variants.
+        Expected files in the data folder, DIR: one line for help texts and messages. The docstring of the module lists
+        all variants.
     axes : mapping of str to (str, float)
         Unit of a curve -> name of the error, and end of the axis of the cumulative plot.
     sheet_title : str
         Title of the contact sheet.
     sheet_unit : str
-        Of the errors on the contact sheet.
+        Unit of the errors on the contact sheet.
     options : tuple of str
-        Options of ``tddfa evaluate`` that ``evaluate`` takes beside the setup.
+        Options of ``tddfa evaluate`` that ``evaluate`` takes in addition to the setup.
     """
 
     name: str

@@ -1,16 +1,17 @@
 """AFLW2000-3D (Zhu et al., 2016): 68 points in 2D and in 3D, by yaw, and head pose.
 
-Protocols: 3DDFA's ``benchmark_aflw2000.py`` (2D NME by the square root of the area of the box of the labelled
-landmarks; the headline is the mean of three yaw bins), the 3D NME and GTE of JVCR, and the head pose of img2pose
-(angles of ``Pose_Para``; of the detected faces, the one whose box has the highest IoU with that of the labels).
+There are three protocols. 3DDFA's ``benchmark_aflw2000.py`` has the 2D NME by the square root of the area of the box of
+the labelled landmarks; the headline is the mean of three yaw bins. JVCR has the 3D NME and the GTE. img2pose has the
+head pose, with the angles of ``Pose_Para``: of the detected faces, the one whose box has the highest IoU with the
+labelled box is measured.
 
 The labels are in the landmark convention of 300W-LP. A model that supports it (`tddfa.FaceModel.convention`) is
 measured in it, and also with its own landmarks, which are its default output. If the model's own convention is that of
 300W-LP, both figures are equal.
 
-Data: DIR/aflw2000 (or AFLW2000, AFLW2000-3D, or DIR itself) with images and a .mat of the same name beside each. Used
-where they exist: aflw2000_reannotated.npz (names, points) or 3DDFA's AFLW2000-3D-Reannotated.pts68.npy, and its
-AFLW2000-3D-new.pose.npy, in DIR, in that folder or in test.configs there.
+Data: DIR/aflw2000 (or AFLW2000, AFLW2000-3D, or DIR itself) with images and a .mat of the same name beside each.
+Optional files are aflw2000_reannotated.npz (names, points) or 3DDFA's AFLW2000-3D-Reannotated.pts68.npy, and 3DDFA's
+AFLW2000-3D-new.pose.npy. They are searched in DIR, in the folder of the images, and in the folder test.configs of both.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ _CONVENTIONS = {"": "", "300w-lp": ", landmark convention of 300W-LP"}
 class _Image:
     """Labels and predictions.
 
-    `labels` by label set, `yaw` by names of `_BIN_LISTS`, `predicted` by landmark convention and source of the crop;
-    `mean_face` as of `tddfa.evaluate.crops.mean_face`.
+    The keys of `labels` are label sets, the keys of `yaw` are names of `_BIN_LISTS`, and the keys of `predicted` are
+    landmark convention and source of the crop. `mean_face` is the result of `tddfa.evaluate.crops.mean_face`.
     """
 
     name: str
@@ -145,7 +146,7 @@ def _reannotated(folders: Sequence[Path], labels: Sequence[Path]) -> dict[str, F
 def _by_name(
     folders: Sequence[Path], name: str, shape: tuple[int | None, ...], labels: Sequence[Path]
 ) -> dict[str, Any] | None:
-    """Rows of one of 3DDFA's arrays, by image. They are in the order of its list, else sorted by name."""
+    """Rows of one of 3DDFA's arrays by image. The rows follow 3DDFA's list of images, or else the sorted names."""
     path = sources.first_file(folders, [name])
     if path is None:
         return None
@@ -295,7 +296,7 @@ def _figures_3d(images: Sequence[_Image], convention: str, crop: str) -> Iterato
 
 
 def _mean_face_figures(images: Sequence[_Image]) -> Iterator[Figure]:
-    """Errors of the mean face: any network has to be below them."""
+    """Errors of the mean face: every network should have lower errors."""
     for name, label, metric in (
         ("nme_3d", "3D NME", metrics.nme_3d),
         ("gte", "GTE (3D, by the outer eye distance)", metrics.ground_truth_error),

@@ -1,11 +1,11 @@
 """The Biwi Kinect head pose database (Fanelli et al., 2013): Euler angles of the head, with the protocol of img2pose.
 
-Of the faces that are detected with a score over 0.9, the one nearest to the middle of the image is taken; without such
-a score, the face of highest score. An image without a detected face counts as missed.
+Of the faces with a detection score over 0.9, the one nearest to the middle of the image is measured. If there is none,
+the face with the highest score is measured. An image without a detected face counts as missed.
 
 ``frame_*_pose.txt`` has a rotation, head to camera, in the frame of OpenCV: x right, y down, z away from the camera. A
-frontal head has the identity. As in the papers, the rotation between the depth camera, in whose frame it is, and the
-colour camera (``rgb.cal``) is ignored. Two conventions of the Euler angles are in use; figures are given for both:
+frontal head has the identity. The rotation is in the frame of the depth camera. As in the papers, the rotation between
+this camera and the colour camera (``rgb.cal``) is ignored. There are figures for two conventions of Euler angles:
 
 - that of img2pose: about fixed z, x, y, which is yaw, then pitch, then roll, in the order of `tddfa.geometry.rotation`;
 - that of most papers (Hopenet, FSA-Net): transposed, about fixed x, y, z: the angles of 300W-LP

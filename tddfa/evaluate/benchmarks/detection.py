@@ -1,7 +1,7 @@
 """Face detection: average precision (AP) and recall by size of the faces, on images with labelled boxes.
 
-Also the faces that the aligner reports of these images, by the boxes around their landmarks: the face score drops many
-a box after the alignment.
+The faces that the aligner reports are measured too, by the boxes around their landmarks, because the face score drops
+many boxes after the alignment.
 
 Data: DIR/detect/*.jpg with *.txt beside them (lines 'x1 y1 x2 y2', px), or PASCAL VOC's DIR/voc/Annotations/*.xml with
 DIR/voc/JPEGImages, or WIDER FACE's DIR/wider_face_split/wider_face_val_bbx_gt.txt with DIR/WIDER_val/images.
@@ -40,7 +40,7 @@ _WORST = 24
 
 @dataclass(frozen=True)
 class _Image:
-    """An image with what the detector alone finds in it, and with the faces that the aligner reports."""
+    """An image, the faces that the detector alone finds in it, and the faces that the aligner reports."""
 
     path: Path
     sample: Sample
@@ -52,7 +52,7 @@ def evaluate(setup: Setup) -> Result:
 
     AP is the area under the envelope of the precision-recall curve (`tddfa.evaluate.detections`), with the detector's
     score threshold lowered to 0.05. Faces that the aligner reports count from an IoU of 0.4. The last 30 % by name of
-    the folder ``detect`` have figures of their own: training may use the rest.
+    the folder ``detect`` are also measured separately, because training may use the rest.
 
     Raises
     ------

@@ -66,7 +66,7 @@ Make = Callable[[Image, Floats, np.random.Generator], Scene]
 
 @dataclass(frozen=True)
 class _Row:
-    """A situation: its key, its description, its photos, and how it is made of one of them."""
+    """A situation: its key, its description, its photos, and the function that makes it from one of them."""
 
     key: str
     label: str
@@ -188,7 +188,7 @@ def rolled(image: Image, points: Floats, angle: float) -> Scene:
 
 
 def pasted(image: Image, points: Floats, size: int, canvas: Image, rng: np.random.Generator) -> Scene:
-    """Paste a face of `size` px at a random place of a canvas, which is changed."""
+    """Paste a face of `size` px at a random place of a canvas, in place."""
     side = float(np.ptp(points, axis=0).max())
     patch, points = closeup(image, points, _PASTED_FRAME, max(round(_PASTED_FRAME * side), 1))
     patch, points = _resized(patch, points, size / float(np.ptp(points, axis=0).max()))

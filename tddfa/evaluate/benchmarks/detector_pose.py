@@ -1,7 +1,7 @@
 """Head pose from the detector's pass alone, on AFLW2000-3D (Zhu et al., 2016), also with faces shrunk to 24 px.
 
 Angles are those of ``Pose_Para``. As in img2pose (Albiero et al., CVPR 2021), images with an angle beyond 99 degrees
-are left out, and of the detected faces the one whose box has the highest IoU with that of the landmarks counts.
+are left out. Of the detected faces, the one whose box has the highest IoU with the box of the landmarks is measured.
 
 Data: as for aflw2000-3d, images with a .mat of the same name beside each.
 """

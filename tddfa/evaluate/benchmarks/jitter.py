@@ -30,30 +30,30 @@ Floats = NDArray[np.float64]
 _BENCHMARK = BENCHMARKS["jitter"]
 
 SCENES = ("turn", "talking")
-"""Of `tddfa.synthetic`: a head that turns, and a head that talks."""
+"""Scenes of `tddfa.synthetic`: a head that turns, and a head that talks."""
 
 _MAX_FRAMES = 600
 _FILTERS: tuple[Smooth, ...] = ("none", "one_euro", "lookahead")
 _SCENE_SIZE = (360, 640)
 _FPS = 30.0
-# A face with a new id, so close in space and time to a face of another id, is the same person.
+# A face with a new id is the same person if it is this close, in space and time, to a face with another id.
 _SAME_FACE_IOU, _SAME_FACE_FRAMES = 0.3, 60
 # Delays that are compared, frames.
 _DELAYS = np.arange(-1.0, 4.0, 0.05)
 
 
 def lag(predicted: NDArray[np.floating], ground_truth: NDArray[np.floating]) -> float:
-    """Delay of a motion: the delay of the ground truth that fits the predicted motion best.
+    """Compute the delay of a predicted motion: the shift in time at which the ground truth fits it best.
 
     Parameters
     ----------
     predicted, ground_truth : ndarray (frames, points, 2)
-        Of one face, px. A constant offset of each point does not count.
+        Landmarks of one face, px. A constant offset of each point has no effect.
 
     Returns
     -------
     float
-        Frames, in steps of 0.05 from -1 to 4; NaN of fewer than 12 frames, and without motion.
+        Frames, from -1 to 4 in steps of 0.05; NaN if there are fewer than 12 frames, or if there is no motion.
 
     Examples
     --------

@@ -54,11 +54,11 @@ def evaluate(
     heads, size : int
         Number of rendered heads, and side of their images, px.
     views : int
-        Number of views of each head; of stored ones, evenly spread.
+        Number of views of each head. Of stored views, evenly spread ones are chosen.
     quadruples : int
         Number of sets of four views of each head.
     seed : int
-        Of the rendered heads and of the quadruples.
+        Seed of the rendered heads and of the quadruples.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Landmarks on 3D scans: errors in mm of ``tddfa scan`` on made scans, or of stored predictions.
 
-Without data, scans are made (`tddfa.evaluate.made_scans`) and our own landmarker is measured. Stored predictions are a
-heat map over points for each landmark, decoded as in 2S-SGCN, or points.
+Without data, scans are made (`tddfa.evaluate.made_scans`), and the landmarker of ``tddfa scan`` is measured on them.
+Stored predictions are points, or a heat map over points for each landmark, which is decoded as in 2S-SGCN.
 
 Data: none, or DIR/scans/*.npz with vertices (v, 3) in mm, landmarks (68, 3) in mm or (68,) indices of vertices, and a
 prediction: predicted (68, 3) in mm, or heat (n, 68) with points (n, 3) in normalised units and scale, normalised units
@@ -121,7 +121,7 @@ def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
     DataMissing
         If the folder of stored predictions is empty.
     ValueError
-        If a file is damaged; the message names it. If there are stored predictions and `scan_weights`.
+        If a file is damaged; the message names it. Also if `scan_weights` is given although predictions are stored.
     """
     if not (setup.data / "scans").is_dir():
         return evaluate_made(setup, _BENCHMARK.name, scan_weights)

@@ -1,10 +1,10 @@
 """The score as a probability: alignments of shifted, rolled and cut faces and of windows without a face.
 
-The crops are made from photos with landmarks, with fixed seeds, and given to the aligner as squares. The error is that
-of the inner 51 landmarks, % of the distance between the outer eye corners, which is taken as at least half the longer
-side of the landmarks' box (`tddfa.evaluate.metrics.nme_inner`). An alignment is right if its error is under 8 %, and
-wrong if it is over 15 % or if there is no face; those between count as neither. Each crop is measured after the first
-pass alone and after all passes of the model.
+The crops are made from photos with landmarks, with fixed seeds, and given to the aligner as squares. The error is the
+error of the inner 51 landmarks, % of the distance between the outer eye corners, but of at least half the longer side
+of the landmarks' box (`tddfa.evaluate.metrics.nme_inner`). An alignment is right if its error is under 8 %. It is wrong
+if its error is over 15 % or if there is no face. Errors from 8 to 15 % count as neither. Each crop is measured after
+the first pass alone and after all passes of the model.
 
 Data: the folders of the benchmark ``300w`` (of ``lfpw`` the last 30 % by name) and of ``aflw2000-3d``. Windows without
 a face: DIR/negatives, the second half by name, and DIR/detect, away from its boxes, the last 30 % by name.
@@ -148,7 +148,7 @@ def _row(aligners: Iterable[Aligner], crop: _Crop, convention: str = "") -> _Row
             own = convention if convention in aligner.face_model.landmark_offsets else None
             error = metrics.nme_inner(aligner.decoder.landmarks(face, own), crop.landmarks)
         elif not shows_no_face(*_centre(face.roi), crop.squares):
-            # a later pass has moved to a face of unknown landmarks
+            # a later pass has moved to a face without labelled landmarks
             error = float("nan")
         errors.append(error)
         scores.append(face.score)
@@ -208,15 +208,15 @@ def _windows(path: Path, squares: Floats, rng: np.random.Generator) -> Iterator[
 def shows_no_face(centre: Floats, side: float, squares: Floats) -> bool:
     """Whether a square shows no face that could be aligned.
 
-    Each face's square is at least `FAR` away, in sides of the larger one, or it is more than `LARGE` times as large, of
-    which the square shows a part, or less than `SMALL` times.
+    For the square of each face, one of these is true. It is at least `FAR` away, in sides of the larger square. It is
+    more than `LARGE` times as large, so that only a part of it is shown. Or it is less than `SMALL` times as large.
 
     Parameters
     ----------
     centre : ndarray (2,)
-        Of the square, px.
+        Centre of the square, px.
     side : float
-        px.
+        Side of the square, px.
     squares : ndarray (n, 3)
         Centre and side of the squares of all faces.
     """

@@ -100,7 +100,7 @@ def markdown(columns: Mapping[str, Mapping[str, Result]]) -> str:
 
 
 def _summary(columns: Mapping[str, Mapping[str, Result]]) -> list[str]:
-    """The rows of `SUMMARY` that one of the models has; nothing, not even a heading, without any."""
+    """The rows of `SUMMARY` that at least one model has. Without such rows, there is no heading either."""
     rows = []
     for data, benchmark, chosen in SUMMARY:
         results = {column: results.get(benchmark) for column, results in columns.items()}
@@ -183,7 +183,7 @@ def _by_column(key: str, values: Mapping[str, str]) -> str:
 
 
 def _settings(result: Result, told: Collection[str]) -> dict[str, str]:
-    """Settings of a result with labels; of those that all results have, the ones to be `told`."""
+    """Settings of a result by label. Of the settings that all results have, only those in `told` are included."""
     hidden = (*MADE_BY, *_NOT_ON_A_PAGE)
     settings = {key: value for key, value in result.settings.items() if key not in hidden}
     labelled = {
@@ -215,7 +215,7 @@ def _figures(results: Columns) -> dict[str, dict[str, Figure]]:
 
 
 def _rows(results: Columns) -> Iterator[list[str]]:
-    """One row per figure; a common beginning of several labels has a row of its own above them."""
+    """One row per figure. If several labels begin alike, their common beginning has its own row above them."""
     figures = _figures(results)
     every = {name: figure for column in figures.values() for name, figure in column.items()}
     labels = [figure.label for figure in every.values()]

@@ -36,9 +36,9 @@ def cumulative_fraction(errors: Sequence[float], missed: int = 0) -> tuple[Float
 
 
 def running_median(yaw: Sequence[float], errors: Sequence[float]) -> tuple[Floats, Floats]:
-    """Angles from -90 to 90 degrees, and the median error of the images within 10 degrees; NaN of fewer than ten.
+    """Angles from -90 to 90 degrees, and the median error of the images within 10 degrees; NaN for fewer than ten.
 
-    The median is used because a mean of few images follows the worst of them.
+    The median is used because one large error dominates the mean of few images.
 
     Examples
     --------

@@ -103,7 +103,7 @@ def _installed(*names: str) -> str | None:
 
 
 def signed(result: Result, made_by: Mapping[str, Any], data: Path) -> Result:
-    """Add what made a result, and name its images relative to the data folder, so that results are equal anywhere."""
+    """Add versions and hashes to a result; make its image paths relative, so that results are equal on any machine."""
     worst = tuple(replace(case, path=relative_name(Path(case.path), data)) for case in result.worst)
     return replace(result, settings={**made_by, **result.settings}, worst=worst)
 

@@ -29,13 +29,13 @@ MAX_BYTES = 2 << 30
 MAX_POINTS = 30_000_000
 """More vertices or triangles are refused."""
 
-# Fraction of vertices that are no numbers with which a scan is still read.
+# Maximum fraction of NaN or infinite vertices in a scan that is still read.
 _MAX_BROKEN = 0.5
 # A scan whose triangles have more than this fraction of its vertices is a mesh, and its other vertices are left out.
 _MESH = 0.5
 _HEADER = 1 << 16
-# How many times the bytes of a .glb file its accessors may have together, for they may share bytes; and bytes of those
-# that have none in the file, as morph targets of which few vertices move.
+# Maximum size of all accessors of a .glb file together, in sizes of the file, because accessors may share bytes; and
+# maximum bytes of accessors without bytes in the file, such as morph targets that move few vertices.
 _SHARED, _MAX_ZEROS = 8, 12 * MAX_POINTS // 4
 # Bytes of a number, and numbers of an element, of accessors of .glb files.
 _NUMBERS = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
@@ -43,7 +43,7 @@ _ELEMENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9,
 
 
 def read_scan(path: str | os.PathLike[str]) -> Scan:
-    r"""Read a scan; vertices at one place become one, and those that are no numbers are left out, with a warning.
+    r"""Read a scan. Vertices at one place are joined; NaN and infinite vertices are left out, with a warning.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
 
 
 def file_vertices(path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    r"""Read the vertices (n, 3) of a scan as they stand in the file: in its order, none joined or left out.
+    r"""Read the vertices (n, 3) of a scan as in the file: in the same order, with none joined or left out.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDAr
 
 
 def _check_instances(scene: Any) -> None:
-    """Refuse a scene whose parts, each of which may be there thousands of times, have too many points."""
+    """Refuse a scene whose parts have too many points. Each part may occur thousands of times."""
     vertices = triangles = 0
     for node in scene.graph.nodes_geometry:
         part = scene.geometry[scene.graph[node][1]]

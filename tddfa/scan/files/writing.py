@@ -1,4 +1,4 @@
-"""What is written of a scan's face: numbers, points for MeshLab, pictures, coloured meshes."""
+"""Files of a face on a scan: numbers, points for MeshLab, pictures, coloured meshes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HIDDEN = 12.0
 _GREEN, _RED = (60, 230, 60), (50, 50, 255)
 # Points of the network around a vertex whose heat it gets, and how far away they may be, mm.
 _AROUND, _REACH = 4, 12.0
-# A face is far from the origin from so many times its size.
+# A face is far from the origin if its distance is more than half this many times its size.
 _FAR = 100.0
 # Distance at the ends of the colours of a distance map, mm.
 _MOST_MM = 3.0
@@ -183,7 +183,7 @@ def fit_glb(fitted: FittedFace) -> bytes:
         raise ImportError(needs("glb", "trimesh")) from error
     colors = None if fitted.colors is None else np.rint(255 * fitted.colors).astype(np.uint8)
     low, high = fitted.vertices.min(axis=0), fitted.vertices.max(axis=0)
-    # The file has float32. Far from the origin, the place of the face is its node's, in JSON.
+    # The file stores vertices as float32. Far from the origin, the position of the face is in its node, as JSON.
     far = np.abs(low + high).max() > _FAR * (high - low).max()
     place = (low + high) / 2 if far else np.zeros(3)
     mesh = trimesh.Trimesh(fitted.vertices - place, fitted.triangles, vertex_colors=colors, process=False)

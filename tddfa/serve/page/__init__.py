@@ -31,13 +31,13 @@ from tddfa.serve.page.guard import PATTERNS, Guard
 from tddfa.serve.page.layout import EXAMPLES, Layout
 from tddfa.serve.page.view import STYLE, theme
 
-_KEEP_SECONDS = 1800.0  # of uploads and results
+_KEEP_SECONDS = 1800.0  # for which uploads and results are kept
 _SWEEP_SECONDS = 60.0
 _HEAD = '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
 
 
 def add_page(app: FastAPI) -> None:
-    """Put the page at ``/`` of the service; its other routes stay as they are.
+    """Mount the page at ``/`` of the service; its other routes do not change.
 
     Uploads and results are in a temporary folder of the page. Files older than half an hour are deleted, and all when
     the service ends. Two environment variables of gradio are set for the whole process: its folder, and that it sends
@@ -46,15 +46,16 @@ def add_page(app: FastAPI) -> None:
     Parameters
     ----------
     app : fastapi.FastAPI
-        Of `tddfa.serve.app.create_app`: the page shares the model and the limits of its routes. ``app.state.ending``, a
-        function that tells whether the server is about to end, lets open pages go then.
+        The application of `tddfa.serve.app.create_app`. The page shares the model and the limits of its routes.
+        ``app.state.ending`` is a function that returns whether the server is about to end. If it is, open pages are
+        disconnected.
     """
     engine: Engine = app.state.engine
     folder = Path(tempfile.mkdtemp(prefix="tddfa-page-")).resolve()
     # also of an application that never runs
     emptied = weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
     os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED="False")
-    # without a loop that runs, gradio makes four, and leaves them open
+    # without a running event loop, gradio creates four loops and leaves them open
     inner = asyncio.run(_built(engine, folder))
     guard = Guard(inner, folder, engine.limits, lambda: bool(getattr(app.state, "ending", bool)()))
     app.router.routes.extend(Route(pattern, guard, include_in_schema=False) for pattern in PATTERNS)
@@ -88,7 +89,7 @@ async def _built(engine: Engine, folder: Path) -> FastAPI:
 
 
 async def _sweep(folder: Path) -> None:
-    """Delete what is older than `_KEEP_SECONDS`, again and again."""
+    """Delete files that are older than `_KEEP_SECONDS`, in an endless loop."""
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
         await asyncio.to_thread(delete_older, folder, time.time() - _KEEP_SECONDS)

@@ -1,8 +1,8 @@
-"""What of gradio the page lets through: its own routes, files of its own folder, bodies of a limited size.
+"""Checks of requests before gradio receives them: routes of the page, files of its folder, bodies of limited size.
 
-Gradio has routes for files, proxies, components, monitoring and more, and takes the path of an upload as the client
-tells it. `Guard` stands before it: other routes do not exist, and a request whose data name a file outside the folder
-of uploads, or an address, is refused before gradio reads it.
+Gradio has routes for files, proxies, components, monitoring and more, and it trusts the path of an upload that the
+client sends. `Guard` is in front of gradio. Routes that the page does not need do not exist. A request whose data name
+an address, or a file outside of the folder of uploads, is refused before gradio reads it.
 
 >>> from tddfa.serve.page.guard import is_inside
 >>> is_inside(tmp, str(tmp / "a.jpg")), is_inside(tmp, "/etc/passwd"), is_inside(tmp, "https://host/a.jpg")
@@ -32,10 +32,10 @@ _API = "/gradio_api/"
 _FILE = f"{_API}file="
 _READ = re.compile(r"(startup-events|queue/data|upload_progress|heartbeat/\w+|theme\.css)")
 _WRITTEN = ("queue/join", "cancel", "upload")
-_MAX_CALL_BYTES = 1 << 20  # of a call: names, numbers and paths
-_FORM_BYTES = 1 << 16  # around the file of a form
+_MAX_CALL_BYTES = 1 << 20  # of a call, which has names, numbers and paths
+_FORM_BYTES = 1 << 16  # of a form, in addition to its file
 _POLL_SECONDS = 0.5
-_FOLDER_UPLOADS = 50  # uploads of the largest size that the folder takes
+_FOLDER_UPLOADS = 50  # number of uploads of the maximum size that the folder accepts
 
 _POLICY = "; ".join((
     "default-src 'self'",
@@ -65,7 +65,7 @@ class _Refused(Exception):
 
 
 def is_inside(folder: Path, path: str) -> bool:
-    """Whether a path is that of a regular file in a folder, links followed.
+    """Whether a path leads to a regular file in a folder; links are followed.
 
     Examples
     --------
@@ -77,13 +77,13 @@ def is_inside(folder: Path, path: str) -> bool:
     """
     try:
         real = os.path.realpath(path, strict=True)
-    except (OSError, ValueError):  # there is none, or no system takes this name
+    except (OSError, ValueError):  # no such file, or an invalid name
         return False
     return Path(real).is_file() and Path(real).is_relative_to(os.path.realpath(folder))
 
 
 def without_addresses(data: Any, folder: Path) -> Any:
-    """Return the data of a call, with the paths of uploads alone.
+    """Return the data of a call; its file records keep only the paths of uploads.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def without_addresses(data: Any, folder: Path) -> Any:
     Raises
     ------
     ValueError
-        If a record of a file names none of the folder.
+        If a file record names a file that is not in the folder.
 
     Examples
     --------
@@ -114,12 +114,12 @@ def without_addresses(data: Any, folder: Path) -> Any:
     path = data["path"]
     if not isinstance(path, str) or not is_inside(folder, path):
         raise ValueError("expected a file that was uploaded to this page")
-    # nothing else of the record is read: not its address, which may hold the file itself
+    # other fields of the record are dropped, such as its address, which may contain the file itself
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
 class Guard:
-    """An ASGI application before gradio's.
+    """ASGI application that checks requests before gradio's application receives them.
 
     Parameters
     ----------
@@ -128,9 +128,10 @@ class Guard:
     folder : Path
         Of the uploads and results.
     limits : Limits
-        Bytes of an upload, its seconds, and how many at a time.
+        Maximum size and time of an upload, and maximum number of uploads at a time.
     ending : function, optional
-        Whether the server is about to end: it would wait for the connection that each open page holds.
+        Returns whether the server is about to end. Then open pages are disconnected, because the server would wait for
+        their connections.
     """
 
     def __init__(self, app: ASGIApp, folder: Path, limits: Limits, ending: Callable[[], bool] = bool) -> None:
@@ -161,7 +162,7 @@ class Guard:
 
     @contextmanager
     def _place(self, scope: Scope) -> Iterator[None]:
-        """Count an upload from its first byte on: a slow one has memory as soon as a fast one."""
+        """Count an upload from its first byte on, because a slow upload takes memory like a fast one."""
         if scope["method"] != "POST" or scope["path"] != f"{_API}upload":
             yield
             return
@@ -286,7 +287,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def _replay(body: bytes) -> Receive:
-    """Give a body that was read; then wait, as a client does that has sent all."""
+    """Return a function that gives a body that was read, then waits like a client that has sent everything."""
     sent = False
 
     async def receive() -> Message:

@@ -1,6 +1,6 @@
-"""What the page does with an upload: a photo or a video in, files of a folder out.
+"""Processing of the page's uploads: from a photo or a video to files in a folder.
 
-Everything is aligned, drawn and written by the functions of the library; nothing here knows gradio.
+The functions of the library align, draw and write. This module does not use gradio.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tddfa.types import Face
 from tddfa.video import Frame, Reader, VideoError
 
 MAX_FACES = 32
-"""Faces of an image whose outputs are made: the largest ones."""
+"""Maximum number of faces per image that have outputs: the largest faces."""
 
 _MAX_FPS = 60  # a video of the longest duration may have as many frames as at this rate
 _MAX_STEM = 60  # characters of a name that are kept
 _QUEUE_LENGTH = 4  # frames between two stages
-# How the containers begin that are read. Others (playlists, lists of files) could name files of this machine.
+# First bytes of the accepted containers. Other formats (playlists, lists of files) could name files of this machine.
 _CONTAINERS = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "))
 
 
@@ -44,7 +44,7 @@ class PageError(TddfaError, ValueError):
 
 @dataclass(frozen=True)
 class Photo:
-    """What comes out of a photo.
+    """Results of a photo.
 
     Attributes
     ----------
@@ -66,16 +66,16 @@ class Photo:
 
 @dataclass
 class Progress:
-    """How far a video is.
+    """Progress of a video.
 
     Attributes
     ----------
     done : int
-        Frames so far.
+        Number of processed frames.
     total : int or None
-        Frames of the video, as its header tells.
+        Number of frames of the video, by its header.
     faces : int
-        Faces of the last frame.
+        Number of faces in the last frame.
     tracks : dict of int to int
         Track id -> the number of frames with it.
     files : list of Path
@@ -115,7 +115,7 @@ def video_kinds(aligner: Aligner) -> list[str]:
 
 
 def photo(engine: Engine, upload: Path, kinds: Sequence[str], folder: Path) -> Photo:
-    """Align an uploaded photo, and write what was asked for to a new folder below `folder`.
+    """Align an uploaded photo, and write the chosen outputs to a new folder in `folder`.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def _chosen(kinds: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _content(upload: Path, limit: int, count: int = -1) -> bytes:
-    """Bytes of an upload, or the first of them."""
+    """Read the bytes of an upload, or the first `count` of them."""
     if upload.stat().st_size > limit:
         raise PageError(f"The file is larger than {limit / 1e6:g} MB.")
     with upload.open("rb") as file:
@@ -291,7 +291,7 @@ def _content(upload: Path, limit: int, count: int = -1) -> bytes:
 
 
 def keep(folder: Path, *files: Path) -> None:
-    """Let what holds these files in the folder of uploads and results count as new: they are in use.
+    """Mark the folders of these files, in the folder of uploads and results, as new, because the files are in use.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def keep(folder: Path, *files: Path) -> None:
 
 
 def _new_folder(folder: Path) -> Path:
-    path = folder / secrets.token_hex(16)  # not to be guessed
+    path = folder / secrets.token_hex(16)  # a name that nobody can guess
     path.mkdir()
     return path
 
@@ -321,7 +321,7 @@ def _stem(upload: Path) -> str:
 
 @contextlib.contextmanager
 def _one_sentence(upload: Path) -> Iterator[None]:
-    """Make a sentence of an error of the library, without the path of the upload."""
+    """Convert an error of the library to one sentence without the path of the upload."""
     try:
         yield
     except PageError:

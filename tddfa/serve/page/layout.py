@@ -1,4 +1,4 @@
-"""What the page shows, and what its buttons do: the layout in gradio."""
+"""Layout of the page in gradio, and the actions of its buttons."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tddfa.serve.page.view import count_of, faces_table, note, progress_bar, sha
 _LOG = logging.getLogger(__name__)
 
 EXAMPLES = "examples"
-"""Folder of the copies of the examples, which stay."""
+"""Folder of the copies of the examples. These copies are not deleted."""
 
 _HEIGHT = 380  # of pictures, px
 _UPDATES = 100  # of a progress bar: every percent
-_POLL_SECONDS = 0.3  # of a video that waits
-_MAX_WAITING = 16  # videos that see how many are before them: each takes a thread of gradio's 40
+_POLL_SECONDS = 0.3  # between two updates of a waiting video
+_MAX_WAITING = 16  # waiting videos that show their position in the line: each takes one of gradio's 40 threads
 _RUNS = "A video of this page is being tracked: wait for its end, or cancel it."
 _DEFAULT_KINDS = ("2d_sparse", "3d", "pose", "glb")
 
 
 class Layout:
-    """The layout, and what its buttons do.
+    """Layout of the page, and the actions of its buttons.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Layout:
     folder : Path
         Of the uploads and results; the examples are copied to it.
     keep_seconds : float
-        For how long uploads are kept: for the text of the page.
+        Time for which uploads are kept, to be shown on the page.
     """
 
     def __init__(self, engine: Engine, folder: Path, keep_seconds: float) -> None:
@@ -70,7 +70,7 @@ class Layout:
                     self._video_tab()
                 with gr.Tab("Camera", id="camera"):
                     self._photo_tab("camera", ["webcam"], [])
-        # pages that wait for the model are refused when as many wait as the service takes requests
+        # a page is refused if as many pages wait for the model as the service accepts requests
         return blocks.queue(max_size=limits.requests, default_concurrency_limit=2, api_open=False)
 
     def _photo_tab(self, name: str, sources: Any, examples: list[Path]) -> None:
@@ -119,7 +119,7 @@ class Layout:
             return path, *replaced(path, request)
 
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        # who clicks again before the answer has chosen another photo: gradio would ignore that click
+        # a second click before the answer means that another photo was chosen; gradio would ignore this click
         last: dict[str, Any] = {"trigger_mode": "always_last"}
         shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [pictures], **last}
         every.click(lambda: self._photos, None, kinds, **hidden)
@@ -161,18 +161,18 @@ class Layout:
         source.input(replaced, None, outputs[:4], **hidden)
         run.click(self._video, [source, kind], outputs, **settings)
         if dataset is not None:
-            # by itself: gradio covers the outputs of an event that fails
+            # a separate event, because gradio covers the outputs of an event that fails
             free = dataset.click(refuse, None, None, **hidden)
             picked = free.success(lambda index: str(examples[index]), dataset, source, **hidden)
             picked.success(self._video, [source, kind], outputs, **settings)
-        # Not by `cancels`: what the cancelled run still sends could arrive after, and hide, that it was cancelled.
+        # Not by `cancels`: late output of the cancelled run could arrive afterwards and hide the cancellation.
         cancel.click(self._cancel, None, cancel, **hidden)
 
     def _files(self, name: str) -> Any:
         return gr.Files(label="Files", interactive=False, elem_id=f"{name}-files", elem_classes="results")
 
     def _examples(self, pattern: str) -> list[Path]:
-        """Copy the examples that are there into the folder of the page."""
+        """Copy the existing examples into the folder of the page."""
         copies = []
         for path in sorted((data_folder() / "examples/inputs").glob(pattern)):
             (self._folder / EXAMPLES).mkdir(exist_ok=True)
@@ -196,9 +196,9 @@ class Layout:
         except gr.Error as error:
             reason = error.message
         if not newest.finish(page, started):
-            return (gr.skip(),) * 5  # another photo is there meanwhile
+            return (gr.skip(),) * 5  # the page shows another photo by now
         if reason:
-            # not raised: gradio would leave the results of the photo before
+            # not raised, because gradio would keep the results of the previous photo
             gr.Warning(reason, title="Error")
             return _no_photo(note(reason))
         pictures = [(str(path), name) for path, name in result.pictures]
@@ -241,7 +241,7 @@ class Layout:
         if not cancelled.is_set():
             with closing(video_steps(self._engine, upload, kind, self._folder)) as steps:
                 shown = -1
-                for step in steps:  # to its end: only then the files stay
+                for step in steps:  # to the end, because only then the files stay
                     percent = _UPDATES * step.done // max(step.total or step.done, 1)
                     if cancelled.is_set():
                         break
@@ -283,7 +283,7 @@ def _no_video(text: str = "") -> tuple[Any, ...]:
 
 
 def _first(pictures: list[tuple[str, str]]) -> int | None:
-    """Index of the picture that is shown first: the surface says the most at the size of a page."""
+    """Index of the picture that is shown first: the surface, which is the clearest at the size of a page."""
     names = [name for _, name in pictures]
     return names.index("3d") if "3d" in names else 0 if names else None
 

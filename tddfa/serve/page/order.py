@@ -1,4 +1,4 @@
-"""Who is next, and whose result is shown: the order of what people start on the page.
+"""Order of the jobs of the page: which job is next, and which result is shown.
 
 >>> from tddfa.serve.page.order import Line
 >>> line = Line()
@@ -23,7 +23,7 @@ class Line:
 
     @contextmanager
     def place(self) -> Iterator[Callable[[], int]]:
-        """Hold a place; the value counts how many are before it.
+        """Hold a place; yields a function that counts the places before it.
 
         Examples
         --------
@@ -48,21 +48,21 @@ class Line:
 
 
 class Newest:
-    """Which run of each page is the newest one: only its result is shown."""
+    """The newest run of each page; only its result is shown."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runs: dict[str | None, tuple[str | None, object]] = {}
 
     def start(self, page: str | None, upload: str | None) -> object:
-        """Begin a run with an upload: it takes the place of the run before. Return what `finish` needs."""
+        """Begin a run with an upload, which replaces the previous run; return the argument of `finish`."""
         run = object()
         with self._lock:
             self._runs[page] = upload, run
         return run
 
     def replace(self, page: str | None, upload: str | None) -> None:
-        """Forget the run of a page, if it has another upload than the page shows now."""
+        """Forget the run of a page if its upload is not the one that the page shows now."""
         with self._lock:
             if page in self._runs and self._runs[page][0] != upload:
                 del self._runs[page]

@@ -1,4 +1,4 @@
-"""What a scanner, hair, glasses and scissors do to the surface of a head."""
+"""Defects of made scans: noise, holes, hair, glasses and cuts on the surface of a head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of made scans: how varied the heads are, and what scanners and scissors do to them."""
+"""Settings of made scans: the variety of the heads, and the defects of the scans."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ScanSettings:
     covered : float
         Fraction of the scans with hair-like bumps or glasses-like bars.
     rotated : bool
-        Turn each scan at random, any rotation alike, and move it.
+        Rotate each scan by a uniformly random rotation, and shift it.
     """
 
     spread: float = 0.9

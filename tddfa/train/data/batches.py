@@ -79,8 +79,8 @@ class Batch:
 def draw(weights: NDArray[np.float64], first: int, count: int, seed: int) -> Rows:
     """Draw `count` rows of an endless series, from draw `first` on.
 
-    Each round of n draws (n = ``len(weights)``) holds row i floor or ceil of ``n * weight / sum`` times, in random
-    order: equal weights give permutations.
+    In each round of n draws (n = ``len(weights)``), row i occurs floor or ceil of ``n * weight / sum`` times, in random
+    order. So equal weights give permutations.
     """
     n = len(weights)
     edges = np.cumsum(weights) * (n / np.sum(weights))
@@ -184,7 +184,7 @@ def _numbers(person: NDArray[np.str_]) -> Rows:
 def paired(rows: Rows, person: NDArray[np.str_], rng: np.random.Generator) -> Rows:
     """Exchange rows so that photos of a person come in pairs.
 
-    Of the rows whose person is known, every second becomes another photo of the person before it.
+    Of the rows whose person is known, every second is replaced by another photo of the person in the row before it.
 
     Parameters
     ----------

@@ -166,7 +166,7 @@ def crop_square(
 
 
 def crop_face(image: Image, landmarks: NDArray[np.floating]) -> tuple[Image, NDArray[np.float64]]:
-    """Crop the square around a face's landmarks (k, 2 or more), px, that a stored crop has; see `crop_square`."""
+    """Crop the square of a stored crop, around the landmarks (k, 2 or more) of a face, px; see `crop_square`."""
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     return crop_square(image, (low + high) / 2, STORED_SCALE * float((high - low).max()))
 

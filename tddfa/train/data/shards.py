@@ -219,9 +219,9 @@ class Shard:
 def write_shard(folder: str | os.PathLike[str], jpegs: list[bytes], labels: Labels) -> Path:
     """Write a folder of crops; the labels last, so that a folder with labels is complete.
 
-    All files are on the disk before one of them gets its name, and labels of before are removed first. So crops never
-    lie beside labels of others: after a full disk the folder is as before; if the process is killed it is as before,
-    without labels, or new.
+    All files are on the disk before one of them gets its name, and old labels are removed first. So crops are never
+    beside the labels of other crops. After a full disk, the folder is unchanged. After a killed process, the folder is
+    unchanged, without labels, or new.
 
     Parameters
     ----------

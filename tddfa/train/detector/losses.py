@@ -18,7 +18,7 @@ from tddfa.train.detector.networks import Predictions
 
 # Exponent of the quality focal loss (Li et al., section 4.1), and the distance in which smooth L1 is quadratic.
 _FOCUS, _QUADRATIC = 2.0, 0.5
-# Offsets of sizes beyond this are taken as this: the exponential of an untrained network's would overflow.
+# Larger offsets of sizes are clipped to this, because the exponential of an untrained network's offsets would overflow.
 _MAX_SIZE_OFFSET = 20.0
 # Score of a teacher from which its boxes, points and rotations are learned.
 _TAUGHT_SCORE = 0.2

@@ -122,7 +122,7 @@ def narrowed(network: FaceBoxes, channels: Sequence[int], scores: Sequence[Tenso
 
 @torch.no_grad()
 def with_statistics(network: FaceBoxes, forward: Callable[[FaceBoxes], object]) -> FaceBoxes:
-    """Give the BatchNorms of a network that was read from an ONNX file statistics, and let them be trained again.
+    """Give statistics to the BatchNorms of a network from an ONNX file, so that they can be trained again.
 
     The outputs in evaluation mode stay the same.
 

@@ -45,7 +45,7 @@ class Layout:
     size : int
         Side of a scene, px.
     large_fraction : float
-        Fraction of the batches that have a quarter of the scenes, of twice the side.
+        Fraction of the batches whose scenes have twice the side; such a batch has a quarter as many scenes.
     mosaic_fraction : float
         Fraction of the scenes that are mosaics.
     max_cells : int

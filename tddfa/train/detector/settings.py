@@ -88,8 +88,8 @@ class DetectorSettings:
     validation : Folders
         Images that select the best network. Of crops, those that are marked for validation.
     validation_scenes : int
-        Scenes that are made of the validation images, with the training's layout. The photos of ``boxes`` are measured
-        as they are, besides.
+        Number of scenes that are made of the validation images, with the layout of the training. In addition, the
+        photos of ``boxes`` are measured as they are.
     face_model : Path or None
         Face model of the coefficients of ``crops``.
     init : Path or None

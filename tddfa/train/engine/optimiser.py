@@ -59,7 +59,7 @@ def make_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
 
 
 def load_moments(optimizer: torch.optim.AdamW, state: dict[str, Any]) -> None:
-    """Put back what AdamW keeps for each weight; its settings stay those of the schedule.
+    """Restore the state that AdamW keeps for each weight; its settings stay those of the schedule.
 
     Raises
     ------

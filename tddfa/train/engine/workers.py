@@ -103,7 +103,7 @@ def _work(inbox: Any, first: int, stop: int | None, step: int, out: Any) -> None
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that takes its batches was killed: it would wait for ever, wherever it is."""
+    """End this process if the process that takes its batches was killed; otherwise it would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -39,7 +39,7 @@ def export_jvcr(
     Returns
     -------
     float
-        As of `tddfa.train.regressor.export.export_regressor`, and so are the exceptions.
+        See `tddfa.train.regressor.export.export_regressor`, also for the exceptions.
     """
     if not len(crops):
         raise ValueError("crops: expected at least one to compare outputs on, got none")

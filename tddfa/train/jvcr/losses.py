@@ -10,7 +10,7 @@ from tddfa.landmarks68 import EYES, JAW, MOUTH
 
 
 def point_weights(eyes: float, mouth: float) -> Tensor:
-    """Weights (71,) of the points, 1 on the mean; the centres of eyes and mouth are weighted as these."""
+    """Weights (71,) of the points, with a mean of 1. The centres of eyes and mouth have the weights of these parts."""
     weights = torch.ones(POINT_COUNT)
     weights[EYES], weights[MOUTH] = eyes, mouth
     weights[68:70], weights[70] = eyes, mouth

@@ -122,7 +122,7 @@ class Stem(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """First stack on a MobileNet: its features from a fourth of the crop's side down, joined from the last up."""
+    """First stack on a MobileNet: its features at a fourth of the crop's side and below, joined from the last up."""
 
     def __init__(self, blocks: Blocks, width: float) -> None:
         super().__init__()

@@ -80,7 +80,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class JvcrLosses:
-    """Losses of the joint stage: that of the points, and a weight of those of the volumes.
+    """Losses of the joint stage: the loss of the points, and the weight of the losses of the volumes.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages; the defaults are the published ones, 15 + 15 of 60 epochs apart and 30 together."""
+    """The stages. The defaults are the published ones: of 60 epochs, 15 + 15 are separate and 30 are joint."""
 
     volumes: StageSettings = StageSettings(0.25)
     coordinates: StageSettings = StageSettings(0.25)

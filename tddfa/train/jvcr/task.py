@@ -265,7 +265,7 @@ def train_jvcr(
     resume : bool
         Continue from the last checkpoint in `out`; stages before it are not repeated.
     device, show
-        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions.
+        See `tddfa.train.regressor.task.train_regressor`, also for the exceptions.
 
     Returns
     -------

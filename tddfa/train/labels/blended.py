@@ -1,8 +1,9 @@
 """Better labels of crops: between a network's predictions and those of MediaPipe's Face Landmarker.
 
-A network and the Face Landmarker err in different ways, so their weighted mean is nearer to where people place the
-landmarks than each alone. Each is calibrated first: `Offsets` is the mean distance of each of its landmarks from
-people's. `blended` moves pose, shape and expression of the labels so that their landmarks lie there.
+A network and the Face Landmarker have different errors, so their weighted mean is nearer to the landmarks that people
+place than each alone. Each is calibrated first: `Offsets` has the mean offset of each predicted landmark from the
+landmark that people place. `blended` changes pose, shape and expression of the labels so that their landmarks lie at
+the weighted mean.
 
 Labels can also be off to one side as a whole, by half a pixel for example. Flipping turns that into noise: a network
 that is trained with flips lies in the middle. `centred` moves labels there.
@@ -43,7 +44,7 @@ _PRIOR = Prior(shape=0.7, expression=0.25)
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """Mean distance of predicted landmarks from people's, in the frame of the face.
+    """Mean offset of predicted landmarks from those that people place, in the frame of the face.
 
     Attributes
     ----------
@@ -137,7 +138,7 @@ def blended(
     Parameters
     ----------
     labels : Labels
-        Where the fit starts, and what it stays near.
+        Labels from which the fit starts, and near which it stays.
     predicted, taught : ndarray (n, 68, 2)
         Of the network and of the teacher, px of the stored crops; NaN where there are none.
     yaw : ndarray (n,)
@@ -183,7 +184,7 @@ def _lengths(points: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Report:
-    """What `relabelled` saw.
+    """Measurements of `relabelled`.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ _GROUND_TRUTH_COLOR, _FITTED_COLOR = (0, 220, 0), (40, 40, 255)
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was written.
+    """Summary of the written labels.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ def fit_photos(
     landmarks : ndarray (n, k, 2) or (n, k, 3)
         px of each photo; see `tddfa.fitting.landmarks.fit`.
     model : FaceModel
-        What is fitted.
+        The face model to fit.
     vertex_map : VertexMap, optional
         Where the landmarks are on it; by default they are the 68 of 300-W, which the labels keep too.
     prior : Prior, optional

@@ -1,4 +1,4 @@
-"""Labels of real photos that other data lack: turned faces of known persons (CFP), and closed eyes (CEW).
+"""Labels of real photos that show what other data lack: turned faces of known persons (CFP), closed eyes (CEW).
 
 Half of a face in 2D leaves its yaw nearly free, and a fit to it turns faces back. So the pose is that of the network,
 within a few degrees, and the landmarks decide on shape and expression. All photos of a person get one shape. On frontal
@@ -58,7 +58,7 @@ _BORDER = 0.4
 
 @dataclass(frozen=True)
 class Labelled:
-    """What was labelled.
+    """Result of the labelling.
 
     Attributes
     ----------

@@ -198,7 +198,7 @@ def finetune(
     ----------
     settings : MultiviewSettings
     out, resume, device, show
-        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions.
+        See `tddfa.train.regressor.task.train_regressor`, also for the exceptions.
     """
     own, views = settings.own, settings.views
     schedule = own.schedule

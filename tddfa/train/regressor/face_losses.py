@@ -19,16 +19,16 @@ HALF_ERROR, COVERED = 0.04, 0.25
 """Error of a confidence of 0.5, as a fraction of the face's size; largest confidence of a landmark behind an object."""
 
 _TINY = 1e-6
-# Eyes of which a gaze is visible are open: weights of a blink under this.
+# The gaze of an eye is visible if the eye is open, that is, if the weight of its blink is under this.
 _OPEN = 0.6
 
 
 def identity_distance(shape: Tensor, person: Tensor, margin: float = MARGIN) -> Tensor:
-    """Shapes (n, s) of a person should agree, and differ from those of others.
+    """Loss of shapes (n, s): those of a person should agree, and differ from those of other persons.
 
-    The mean of two terms: of the photos of a person, 1 - cosine of each pair; and of each such pair with a photo of
-    another person, by how much the cosine of the pair exceeds that of the strangers by less than `margin`. 0 without
-    two photos of a person.
+    The loss is the mean of two terms. The first is 1 - cosine of each pair of photos of a person. The second compares
+    each such pair with a photo of another person: the cosine of the pair should exceed the cosine of the two persons by
+    `margin`, and the term is what is missing. The loss is 0 without two photos of a person.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ def identity_distance(shape: Tensor, person: Tensor, margin: float = MARGIN) -> 
 
 
 def lid_closure(predicted: Tensor, target: Tensor, rows: Tensor) -> Tensor:
-    """Weights of a blink (n, 2), left and right: one-sided, and their difference.
+    """Loss of the weights of a blink (n, 2), left and right: a one-sided error, and the error of their difference.
 
-    An eye that is closed may close more than its label says, and an open one may open more: neither costs anything. The
-    difference of left and right, a wink, counts on both sides, where one eye is closed and the other is not.
+    A closed eye may be predicted more closed than its label, and an open eye more open; neither has a cost. If one eye
+    is closed and the other is not (a wink), the difference of left and right counts in both directions.
     """
     closed = target > CLOSED
     wrong = torch.where(closed, target - predicted, predicted - target).clamp_min(0).mean(dim=1)
@@ -84,7 +84,7 @@ def gaze_distance(predicted: Tensor, target: Tensor, blink: Tensor, rows: Tensor
 def confidence_target(error: Tensor, covered: Tensor) -> Tensor:
     """Confidence that errors (n, 68), as fractions of the face's size, deserve: 1 for none, 0.5 at `HALF_ERROR`.
 
-    A landmark that is `covered` (n, 68) has at most `COVERED`: that it is right is luck.
+    A landmark that is `covered` (n, 68) has at most `COVERED`, because it is right only by chance.
     """
     target = torch.exp2(-error / HALF_ERROR)
     return torch.where(covered, target.clamp_max(COVERED), target)

@@ -167,8 +167,8 @@ def coefficient_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Ten
 def blendshape_distance(predicted: Tensor, target: Tensor, rows: Tensor) -> Tensor:
     """Mean squared difference of expression weights (n, e), 0..1, not whitened.
 
-    `coefficient_distance` is least at the median of what a crop may show, and that is rest for nearly every expression:
-    the network learns weights that are too small. The square is least at their mean.
+    `coefficient_distance` is smallest at the median of the weights that a crop may show. For nearly every expression,
+    this median is rest, so the network learns weights that are too small. The square is smallest at the mean.
     """
     return mean_of_rows((predicted - target).square().mean(dim=1), rows)
 

@@ -34,19 +34,19 @@ class ScanTrainingSettings:
     shift, scale : float
         Standard deviations of shift (mm) and relative scale.
     noise : float
-        Most noise that is added to the points, mm.
+        Maximum noise that is added to the points, mm.
     variants : int
-        Point sets that are drawn of each scan; then they are used again, with other rotations.
+        Number of point sets that are drawn from each scan. Then they are used again, with other rotations.
     width, layers, edge_width : int
-        Of the network.
+        Size of the network (`tddfa.train.scan.network.ScanNetwork`).
     validation : int
         Scans for validation, the last ones.
     init : Path or None
         A checkpoint to start from.
     name, licence : str
-        Of the exported network.
+        Name and licence of the exported network.
     threads : int
-        Of torch.
+        Threads of torch.
     workers : int
         Processes that make batches.
     schedule : Schedule

@@ -125,7 +125,7 @@ def train_scan(
     ----------
     settings : ScanTrainingSettings
     out, resume, device, show
-        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions.
+        See `tddfa.train.regressor.task.train_regressor`, also for the exceptions.
     """
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.schedule.seed)

@@ -55,7 +55,7 @@ BATCH = 64
 PASSES = 4
 """Passes of the regressor over each placement: `tddfa.Aligner` makes two, and more where it is not sure."""
 
-# Fractions of the crops of faces: at the boxes of the detector; of the others, of a photo whose frame cuts the face.
+# Fraction of the face crops that are at boxes of the detector; fraction of the others whose photo is cut at the face.
 _DETECTED, _CUT = 0.6, 0.3
 # Fraction of the crops without a face that are at boxes of the detector, and the most of one image in a row.
 _DETECTED_EMPTY, _PER_IMAGE = 0.75, 3

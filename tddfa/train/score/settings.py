@@ -38,8 +38,8 @@ class ScoreSettings:
     max_error : float
         An alignment is right if its error is less (`tddfa.evaluate.metrics.nme_inner`), %.
     max_label_error : float
-        Faces of ``crops`` on which the regressor differs by more from the label, on a crop by the crop rule, are left
-        out, %: the label is wrong as often as the regressor.
+        Maximum difference between regressor and label on a crop by the crop rule, %. Faces of ``crops`` with a larger
+        difference are left out, because their label is wrong as often as the regressor.
     mask_fraction : float
         Fraction of the faces that get a face mask (`tddfa.train.data.face_masks`), 0..1.
     hidden : int

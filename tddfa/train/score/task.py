@@ -190,8 +190,8 @@ def train_score(
     ----------
     settings : ScoreSettings
     out, resume, device, show
-        As of `tddfa.train.regressor.task.train_regressor`, and so are the exceptions. The samples are in `out` too, and
-        a resumed training takes them from there.
+        See `tddfa.train.regressor.task.train_regressor`, also for the exceptions. The samples are written to `out` too,
+        and a resumed training reads them from there.
     """
     if not resume and (out / CHECKPOINT).exists():
         raise FileExistsError(f"{out / CHECKPOINT}: a training is there already; resume it, or choose another folder")

@@ -1,6 +1,6 @@
-"""Benchmarks of what 300-W and AFLW2000-3D hardly show: profiles, closed eyes, identity and inaccurate boxes.
+"""Benchmarks of cases that are rare in 300-W and AFLW2000-3D: profiles, closed eyes, identity and inaccurate boxes.
 
-Photos to train on, to choose by and to report are separate: `SPLITS`.
+Photos for training, for the choice of a training and for the reported figures are separate: `SPLITS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tddfa.datasets.cfp import CHOOSE, REPORT
 Part = TypeVar("Part")
 
 SPLITS = ("report", "choose")
-"""Photos that a benchmark measures: those that figures are reported on, or those by which a training is chosen."""
+"""Photos that a benchmark measures: those of the reported figures, or those by which a training is chosen."""
 
 PERSONS = {"report": REPORT, "choose": CHOOSE}
 """Persons of CFP by split."""

@@ -1,9 +1,9 @@
 """Really turned faces: 30 human points on photos from the side (CFP; Sengupta et al., 2016).
 
-The error is the mean distance of the 30 points, % of the square root of the area of their box. The faces are aligned on
-the crop around the points, as a crop around landmarks is made, and on that of the detector. Frontal photos have points
-on half of the face alone: the crop around these is a test of a wrong box. The predicted yaw of the profile photos,
-most of which are turned by 40 to 75 degrees, shows whether a model turns faces back.
+The error is the mean distance of the 30 points, % of the square root of the area of their box. Each face is aligned on
+the crop around its points, by the crop rule for landmarks, and on the crop from the detector. Frontal photos have
+points on only one half of the face, so the crop around these points tests a wrong box. Most profile photos are turned
+by 40 to 75 degrees. Their predicted yaw shows whether a model turns faces back.
 
 Landmarks are measured in the landmark convention of 300-W if the model supports it.
 
@@ -60,7 +60,7 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
     split : str
         One of `tddfa.evaluate.benchmarks.hard_cases.SPLITS`.
     peer : FaceLandmarker, optional
-        Also measured.
+        A Face Landmarker to measure too.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _row(setup: Setup, photo: CfpPhoto, peer: FaceLandmarker | None) -> _Row:
     other = np.nan
     if peer is not None and (found := peer(image)) is not None:
         own = landmarks_68(found.points)
-        # another person in the photo is no face that was found
+        # the face of another person in the photo does not count as found
         if metrics.nearest([own], points) is not None:
             other = metrics.percent(point_error(own, points), length)
     return _Row(

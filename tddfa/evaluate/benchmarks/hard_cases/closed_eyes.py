@@ -1,13 +1,13 @@
 """Closed eyes against open ones: the weight of a blink, and the opening of the lids.
 
 A face is measured by the mean of the weights ``eyeBlinkLeft`` and ``eyeBlinkRight``, where the model has them, and by
-the mean eye aspect ratio (EAR) of the landmarks. Figures: the area under the ROC curve of closed against open eyes; the
-fraction of closed eyes whose weight is over 0.5, or over the weight that 0.5 % of the open eyes exceed if that is
-higher; and that of open eyes over 0.5.
+the mean eye aspect ratio (EAR) of the landmarks. There are four figures: the area under the ROC curve of closed against
+open eyes; the fraction of closed eyes with a weight over 0.5; the fraction of closed eyes whose weight is also over
+that of 99.5 % of the open eyes; and the fraction of open eyes with a weight over 0.5.
 
-The faces are aligned on a given crop: that around the landmarks of open eyes, and the whole photo of closed eyes, for
-these are crops of faces themselves. They are also aligned on the crop from the detector, where a missed face counts as
-one with open eyes. Photos of closed eyes get a replicated border first.
+Each face is aligned on a given crop. For open eyes, it is the crop around the landmarks. For closed eyes, it is the
+whole photo, because these photos are crops of faces; they get a replicated border first. Each face is also aligned on
+the crop from the detector. There, a missed face counts as a face with open eyes.
 
 With ``--peer-mediapipe``, MediaPipe's Face Landmarker is measured on the same photos.
 
@@ -60,7 +60,7 @@ class _Eyes:
 
 
 def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = None) -> Result:
-    """Measure how well closed eyes are told from open ones.
+    """Measure how well closed eyes are distinguished from open eyes.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
     split : str
         One of `tddfa.evaluate.benchmarks.hard_cases.SPLITS`.
     peer : FaceLandmarker, optional
-        Also measured.
+        A Face Landmarker to measure too.
 
     Raises
     ------

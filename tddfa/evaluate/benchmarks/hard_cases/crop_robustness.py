@@ -102,7 +102,7 @@ def evaluate(setup: Setup, split: str = "report") -> Result:
 
 
 def moved(roi: Roi, count: int, rng: np.random.Generator) -> list[Roi]:
-    """Make inaccurate squares of a right one.
+    """Make inaccurate squares: shift and scale a correct square at random.
 
     Examples
     --------

@@ -1,11 +1,11 @@
 """Whether the shape tells people apart: photos of the same person against photos of different persons (CFP).
 
 Every photo is aligned on the crop around its points. The similarity of two photos is the cosine of their shape
-coefficients; the figure is the area under the ROC curve of pairs of one person against pairs of two. The coefficients
-are taken as they are, and standardised by mean and standard deviation over all photos, so that models whose
-coefficients differ in scale can be compared.
+coefficients. The figure is the area under the ROC curve of pairs of one person against pairs of two persons. It is
+given for the coefficients as they are, and for coefficients that are standardised by mean and standard deviation over
+all photos. The standardised figure compares models whose coefficients differ in scale.
 
-Data: that of the benchmark ``cfp``. Persons 426 to 450 are reported; ``--split choose`` takes 401 to 425.
+Data: as for the benchmark ``cfp``. Persons 426 to 450 are reported; ``--split choose`` takes 401 to 425.
 """
 
 from __future__ import annotations
