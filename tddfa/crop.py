@@ -131,30 +131,23 @@ def roll_of_points(points: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.arctan2(-down[..., 0], down[..., 1]) + 0.0)
 
 
-def crop_angle(roll: float, seen: float = 1.0) -> float:
-    """Compute the rotation of the square for a face with this roll, in degrees; 0 for a small roll.
+def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the rotation of the squares for faces with these rolls, in degrees; 0 for a small roll.
 
     Parameters
     ----------
-    roll : float
-        Roll of the face, -180..180.
-    seen : float
-        How much of the face is turned to the camera: 1 from the front, 1/4 from the side. The smaller this value, the
+    roll : ndarray (n,) float64
+        Roll of each face, -180..180.
+    seen : ndarray (n,) float64
+        How much of each face is turned to the camera: 1 from the front, 1/4 from the side. The smaller this value, the
         larger the rolls that count as small.
 
     Examples
     --------
-    >>> from tddfa.crop import crop_angle
-    >>> [crop_angle(roll) for roll in (-5, 15, 40)]
-    [0.0, 10.0, 40.0]
-    >>> crop_angle(40, seen=0.25)
-    0.0
+    >>> from tddfa.crop import crop_angles
+    >>> crop_angles(np.array([-5.0, 15, 40, 40]), np.array([1, 1, 1, 0.25])).tolist()
+    [0.0, 10.0, 40.0, 0.0]
     """
-    return float(crop_angles(np.array([roll], dtype=np.float64), np.array([seen], dtype=np.float64))[0])
-
-
-def crop_angles(roll: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`crop_angle` of several faces, arrays (n,)."""
     return squares.angles_of_crops(roll, seen, _ROLLED)
 
 

@@ -64,7 +64,9 @@ class Keyframes:
         self._weights.extend(performance.weights.tolist())
 
     def show(self, time: float, shown: bool) -> None:
-        """Note that the face is there from a time on, or not."""
+        """Note that the face is there from a time on, or not. A time that is not later replaces the last one."""
+        while self.shown and np.float32(time) <= np.float32(self.shown[-1][0]):
+            time = self.shown.pop()[0]
         if (self.shown[-1][1] if self.shown else None) != shown:
             self.shown.append((time, shown))
 

@@ -230,7 +230,7 @@ def _copy(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rotation(node: dict[str, Any]) -> NDArray[np.float64]:
-    """Rotation (3, 3) of a node."""
+    """Rotation (3, 3) of a node; a reflection if its scale or matrix mirrors."""
     if "matrix" in node:
         linear = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T[:3, :3]
         u, _, vt = np.linalg.svd(linear)
@@ -238,7 +238,8 @@ def _rotation(node: dict[str, Any]) -> NDArray[np.float64]:
     quaternion = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
     if not np.abs(quaternion).max() <= _MAX_QUATERNION:
         raise ValueError(f"expected unit quaternions as rotations of nodes, got {quaternion.tolist()}")
-    return np.asarray(_matrices(*quaternion[:, None])[0])
+    mirrored = np.where(np.array(node.get("scale", (1, 1, 1)), dtype=np.float64) < 0, -1.0, 1.0)
+    return np.asarray(_matrices(*quaternion[:, None])[0] * mirrored)
 
 
 def _matrices(

@@ -142,8 +142,7 @@ def load_voc(data: Path) -> list[BoxedImage]:
         for images, labels in _VOC_FOLDERS:
             loaded = []
             for label in sorted((root / labels).glob("*.xml")):
-                names = (root / images / f"{label.stem}{suffix}" for suffix in SUFFIXES)
-                image = next((path for path in names if path.is_file()), None)
+                image = image_beside(root / images / label.name)
                 if image is not None:
                     loaded.append(read_voc(label, image))
             if loaded:

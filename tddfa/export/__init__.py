@@ -137,6 +137,10 @@ def encode(
     options = {option: value for option, value in given.items() if value is not None}
     for option in options.keys() - accepted:
         raise TypeError(f"{option}: not an option of {suffix.lower()}, which has {', '.join(accepted)}")
+    if image_stem is not None and (not image_stem or Path(image_stem).name != image_stem):
+        raise ValueError(f"image_stem: expected a file name without a folder, got {image_stem!r}")
+    if unit is not None and not unit.isprintable():
+        raise ValueError(f"unit: expected one line of text, got {unit!r}")
     listed = _checked_meshes(meshes, suffix.lower())
     return encoder(name, listed, _checked_textures(textures, listed), checked_height(image_height), **options)
 

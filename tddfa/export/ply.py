@@ -26,7 +26,8 @@ def _header(encoding: str, vertex_count: int, face_count: int, colored: bool, un
     if colored:
         lines += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
     lines += [f"element face {face_count}", "property list uchar int vertex_indices", "end_header"]
-    return ("\n".join(lines) + "\n").encode("ascii")
+    # the format is ASCII, but readers skip comments
+    return ("\n".join(lines) + "\n").encode("utf-8")
 
 
 def _color_bytes(colors: NDArray[np.float32] | None) -> NDArray[np.uint8]:

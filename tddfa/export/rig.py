@@ -173,6 +173,12 @@ class Rig:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"Rig.{name}", value, shape, dtype))
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"Rig.scale: expected a number over 0, got {self.scale}")
+        if not (
+            np.allclose(self.rotation @ self.rotation.T, np.eye(3), atol=1e-3) and np.linalg.det(self.rotation) > 0
+        ):
+            raise ValueError(f"Rig.rotation: expected a rotation, got {self.rotation.tolist()}")
 
     def posed(self) -> NDArray[np.float64]:
         """Vertices (n, 3) as the photo shows them, in the frame of the file.

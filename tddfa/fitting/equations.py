@@ -206,9 +206,10 @@ class Problem:
             self.near = _rotations_of(guess.camera)
             self.pose_ridge = variance / np.radians(guess.pose) ** 2
         if persons is not None:
-            _, self.persons, counts = np.unique(persons, return_inverse=True, return_counts=True)
-            # the prior of a shared shape counts once
-            self.ridge[:, : self.shape_count] /= counts[self.persons, None]
+            _, self.persons = np.unique(persons, return_inverse=True)
+            # the prior of a shared shape counts once, over the faces that say something about it
+            counts = np.bincount(self.persons[self.enough], minlength=int(self.persons.max(initial=-1)) + 1)
+            self.ridge[:, : self.shape_count] /= np.maximum(counts, 1)[self.persons, None]
         low, high = model.expression_range or (-np.inf, np.inf)
         free = np.full(self.shape_count, np.inf)
         self.low = np.concatenate([-free, np.full(model.expression_count, low)])
@@ -310,15 +311,26 @@ class Problem:
         normal[:, [0, 1, 2], [0, 1, 2]] += self.pose_ridge
         right[:, :3] -= self.pose_ridge * _rotation_vectors(rotation @ self.near.transpose(0, 2, 1))
 
-    def _share_shape(self, normal: Floats, right: Floats, first: int) -> None:
-        """Fix the shape, the unknowns from `first` on, at the best value for all faces of a person together."""
+    def _share_shape(self, normal: Floats, right: Floats, first: int, start: Floats) -> None:
+        """Hold the shape, the unknowns from `first` on, at the best value for all faces of a person together.
+
+        The other unknowns are eliminated. Coefficients that the last step (`start`) left at a bound stay there.
+        """
         if self.persons is None:
             return
+        hold = _HELD * np.abs(normal).max()
         shape = np.arange(first, first + self.shape_count)
         others = np.setdiff1d(np.arange(normal.shape[1]), shape)
+        values = np.concatenate([np.zeros((len(start), first)), start], axis=1)[:, others]
+        at_bound = np.concatenate(
+            [np.zeros((len(start), first), bool), (start <= self.low) | (start >= self.high)], axis=1
+        )
+        held = np.where(at_bound[:, others], hold, 0.0)
+        inner = normal[:, others[:, None], others]
+        inner[:, np.arange(len(others)), np.arange(len(others))] += held
         coupling = normal[:, others[:, None], shape]
         solved = np.linalg.solve(
-            normal[:, others[:, None], others], np.concatenate([coupling, right[:, others, None]], axis=2)
+            inner, np.concatenate([coupling, (right[:, others] + held * values)[..., None]], axis=2)
         )
         own = normal[:, shape[:, None], shape] - coupling.transpose(0, 2, 1) @ solved[:, :, :-1]
         target = right[:, shape] - np.einsum("noi,no->ni", coupling, solved[:, :, -1])
@@ -330,7 +342,6 @@ class Problem:
         none = np.bincount(self.persons[self.enough], minlength=count) == 0
         total[none] = np.eye(len(shape))
         best = np.linalg.solve(total, wanted[..., None])[..., 0][self.persons]
-        hold = _HELD * np.abs(normal).max()
         normal[:, shape, shape] += hold
         right[:, shape] += hold * best
 
@@ -373,7 +384,7 @@ class Problem:
         right = np.einsum("nrm,nr->nm", jacobian, (target * root).reshape(n, -1))
         right[:, free:] += self.ridge * self.center
         self._stay_near(rotation, normal, right)
-        self._share_shape(normal, right, free)
+        self._share_shape(normal, right, free, start)
         unbounded = np.full(free, np.inf)
         solution = bounded_least_squares(
             normal,

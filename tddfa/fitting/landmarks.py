@@ -22,6 +22,7 @@ __all__ = ["PAIRS", "Fit", "Guess", "Prior", "VertexMap", "fit", "unsure_jaw"]
 
 # Faces whose equations are in memory together; those of a person stay together.
 _CHUNK = 256
+_FARTHEST = 1e9  # px; squares of larger coordinates overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +101,8 @@ def fit(
     prior = Prior() if prior is None else prior
     count = len(vertex_map.triangles)
     points = checked("landmarks", points, (None, count, axes), np.float64, finite=False)
+    if np.abs(points, where=np.isfinite(points), out=np.zeros_like(points)).max(initial=0) > _FARTHEST:
+        raise ValueError(f"landmarks: expected coordinates within {_FARTHEST:g} of 0")
     given = np.ones(points.shape[:2]) if weights is None else checked("weights", weights, points.shape[:2], np.float64)
     if given.size and given.min() < 0:
         raise ValueError(f"weights: expected 0 or more, got {given.min()}")

@@ -123,6 +123,8 @@ def _read_text(path: Path) -> Any:
 
 
 def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):  # OpenCV's matrix
+        value = value.get("data")
     return (
         value is None or (isinstance(value, list) and not value) or (isinstance(value, np.ndarray) and not value.size)
     )

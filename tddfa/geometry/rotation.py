@@ -82,19 +82,6 @@ def euler_from_rotation(rotation: ArrayLike) -> Euler:
     return Euler(math.degrees(yaw), math.degrees(pitch), math.degrees(roll))
 
 
-def rotation_in_image(angle: float) -> NDArray[np.float64]:
-    """Rotation (2, 2) of image px by `angle` degrees, clockwise as the image is seen: as a roll turns a head.
-
-    Examples
-    --------
-    >>> from tddfa.geometry.rotation import rotation_in_image
-    >>> (rotation_in_image(30) @ [0, -2]).round(3).tolist()  # up becomes up and right
-    [1.0, -1.732]
-    """
-    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return np.array([[c, -s], [s, c]])
-
-
 def vector_from_rotation(rotation: ArrayLike) -> NDArray[np.float64]:
     """Rotation vector (3,), axis times angle in rad, of a rotation (3, 3).
 

@@ -21,7 +21,7 @@ _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
 
 def rotations_in_image(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotations (n, 2, 2) of image px by angles in degrees, see `tddfa.geometry.rotation.rotation_in_image`."""
+    """Rotations (n, 2, 2) of image px by angles in degrees, clockwise as the image is seen: as a roll turns a head."""
     radians = np.radians(angles)
     c, s = np.cos(radians), np.sin(radians)
     return np.stack([c, -s, s, c], axis=-1).reshape(-1, 2, 2)
@@ -102,7 +102,7 @@ def rolls(cameras: Floats) -> tuple[Numbers, Numbers]:
         The rotation in the image that is nearest to the pose: the roll of a face that looks into the camera, and
         defined for all other poses too.
     seen : ndarray (n,)
-        See `tddfa.crop.crop_angle`.
+        See `tddfa.crop.crop_angles`.
     """
     roll, seen = np.empty(len(cameras)), np.empty(len(cameras))
     _squares.rolls(np.ascontiguousarray(cameras), roll, seen)
@@ -110,7 +110,7 @@ def rolls(cameras: Floats) -> tuple[Numbers, Numbers]:
 
 
 def angles_of_crops(roll: Numbers, seen: Numbers, limits: tuple[float, float]) -> Numbers:
-    """Angles (n,) of squares for faces with these rolls, see `tddfa.crop.crop_angle`."""
+    """Angles (n,) of squares for faces with these rolls; see `tddfa.crop.crop_angles`."""
     out = np.empty(len(roll))
     _squares.crop_angles(roll, seen, *limits, out)
     return out

@@ -117,6 +117,10 @@ def _label_photos(options: argparse.Namespace, aligner: Aligner, teacher: FaceLa
     from tddfa.train.labels.real_photos import shown
 
     labelled, model = _labelled(options, aligner, teacher), aligner.face_model
+    if all(sample.camera is None for sample in labelled.samples):
+        raise ValueError(
+            f"{options.data}: no fit was near its landmarks and near the network's, so no photo got labels"
+        )
     write_samples(options.out, labelled.samples, model)
     sheet = contact_sheet(shown(labelled.samples, _SHOWN), model, VertexMap.of_300w(model))
     image_io.write(options.out / CONTACT_SHEET, sheet)

@@ -63,6 +63,8 @@ class Crops:
                 got, want = (getattr(part.labels, name).shape[1] for part in (shard, shards[0]))
                 if got != want:
                     raise ValueError(f"{shard.folder}: {name}: expected {want} coefficients, as the others, got {got}")
+        if not any(map(len, shards)):
+            raise ValueError(f"{', '.join(str(shard.folder) for shard in shards)}: expected crops, got none")
         place = np.concatenate(
             [[(i, row) for row in range(len(shard))] for i, shard in enumerate(shards) if len(shard)]
         )

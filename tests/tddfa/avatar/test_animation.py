@@ -85,6 +85,16 @@ def test_a_track_that_starts_late_or_ends_has_scale_0_there(record, face_with):
     assert problems(path) == [[]]
 
 
+def test_times_that_do_not_ascend(record, face_with):
+    frames = [(0.0, [face_with(0)]), (0.0, []), (0.04, [face_with(0), face_with(1)]), (0.02, [face_with(1)])]
+    path, gltf = record(frames)
+    for node in (0, 1):
+        times, sizes, _ = channels(gltf, node)["scale"]
+        assert (np.diff(times) > 0).all()
+        assert len(sizes) == len(times)
+    assert problems(path) == [[]]
+
+
 def test_quaternions_stay_in_one_hemisphere(record, face_with):
     angles = [0, 60, 120, 175, -170, -120]
     _, gltf = record([(index / 10, [face_with(angles=(0, 0, angle))]) for index, angle in enumerate(angles)])

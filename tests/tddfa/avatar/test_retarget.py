@@ -113,6 +113,18 @@ class TestHead:
         channels = played(Avatar(made(), ARKIT_NAMES).animated(motion))
         np.testing.assert_allclose(channels[0, "rotation"][1], motion.rotations, atol=1e-6)
 
+    @pytest.mark.parametrize(
+        "mirror",
+        [{"scale": [-1, 1, 1]}, {"matrix": np.diag([-1.0, 1, 1, 1]).ravel().tolist()}],
+        ids=["scale", "matrix"],
+    )
+    def test_below_a_node_that_mirrors_it_turns_to_the_same_side(self, motion, mirror):
+        nodes = [{"name": "root", "children": [1], **mirror}, {"name": "face", "mesh": 0}]
+        quaternions = played(Avatar(made(nodes=nodes), ARKIT_NAMES).animated(motion))[1, "rotation"][1]
+        flip = np.diag([-1, 1, 1])
+        for local, turned in zip(quaternions, motion.rotations, strict=True):
+            np.testing.assert_allclose(flip @ rotation_of(local) @ flip, rotation_of(turned), atol=1e-6)
+
     def test_without_a_head_bone_a_skinned_face_does_not_turn(self, motion):
         nodes = [{"name": "face", "mesh": 0, "skin": 0}]
         avatar = Avatar(made(nodes=nodes), ARKIT_NAMES)

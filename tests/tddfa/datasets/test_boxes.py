@@ -57,6 +57,13 @@ def test_voc(tmp_path, folder, images, labels):
     assert actual.ignored.tolist() == [False, True]
 
 
+def test_voc_with_suffixes_in_upper_case(tmp_path):
+    write_image(tmp_path / "JPEGImages/x.png").rename(tmp_path / "JPEGImages/x.JPG")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/x.xml").write_text(annotation((1, 2, 30, 40, 0)))
+    assert [image.path.name for image in load_voc(tmp_path)] == ["x.JPG"]
+
+
 def test_folder_of_voc_annotations(tmp_path):
     write_image(tmp_path / "x.jpg")
     (tmp_path / "x.xml").write_text(annotation((1, 2, 30, 40, 0)))

@@ -59,6 +59,9 @@ def test_vertices_have_unit_normals_that_point_outwards(octahedron, ascii):
 
 def test_a_unit_of_the_callers_is_in_the_header(octahedron):
     assert b"\ncomment cm: x right, y up" in ply(octahedron(), unit="cm")
+    data = ply(octahedron(), unit="µm")
+    assert "\ncomment µm: x right".encode() in data
+    assert len(load(data).vertices) == 6
 
 
 def test_bytes_of_the_binary_file(octahedron):

@@ -170,6 +170,21 @@ class TestFile:
             Gltf.decode(data)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": float("nan")}, "Rig.scale: expected a number over 0"),
+        ({"scale": 0.0}, "Rig.scale: expected a number over 0"),
+        ({"rotation": np.zeros((3, 3))}, "Rig.rotation: expected a rotation"),
+        ({"rotation": np.diag([1.0, 1, -1])}, "Rig.rotation: expected a rotation"),
+    ],
+)
+def test_a_scale_or_rotation_that_is_none(head, decoder, change, message):
+    (rig,) = export.rigs([head()], decoder)
+    with pytest.raises(ValueError, match=message):
+        replace(rig, **change)
+
+
 def test_displacements_that_do_not_fit_are_refused():
     assert MorphTargets(["a"], np.full((1, 3, 3), 0.99)).displacement(np.ones(1, np.float32)).max() > 0.98
     with pytest.raises(ValueError, match=r"expected displacements of at most 1 m, got 1\.5"):

@@ -38,6 +38,11 @@ def test_unknown_suffix(octahedron, tmp_path, name):
 
 
 def test_name_is_no_path(octahedron):
+    for stem in ("", "a/b"):
+        with pytest.raises(ValueError, match="image_stem: expected a file name without a folder"):
+            export.encode("a.obj", [], image_stem=stem)
+    with pytest.raises(ValueError, match="unit: expected one line"):
+        export.encode("a.ply", [], unit="px\nelement face 9")
     with pytest.raises(ValueError, match="name: expected a file name"):
         export.encode("folder/x.ply", octahedron())
 

@@ -188,3 +188,31 @@ def test_an_outline_does_not_turn_the_face(face_model):
     wary, trusting = fit(outline, face_model), fit(outline, face_model, prior=Prior(jaw=1))
     turned = [turned_by(fits.camera, camera)[0] for fits in (wary, trusting)]
     assert turned[0] < 0.5 * turned[1]
+
+
+class TestPersons:
+    @pytest.fixture
+    def noisy(self, people):
+        points = people[3][..., :2]
+        return (
+            points + np.random.default_rng(5).normal(0, 0.01, points.shape) * np.ptp(points, axis=(1, 2))[:, None, None]
+        )
+
+    def test_one_face_of_each_person_is_fitted_as_without_persons(self, face_model, noisy):
+        """Also where expressions end at a bound."""
+        alone, named = fit(noisy, face_model), fit(noisy, face_model, persons=np.arange(len(noisy)))
+        assert ((alone.expression == 0) | (alone.expression == 1)).mean() > 0.2
+        np.testing.assert_allclose(named.shape, alone.shape, atol=0.02 * np.abs(alone.shape).max())
+        np.testing.assert_allclose(named.error, alone.error, rtol=5e-3)
+
+    def test_faces_without_landmarks_say_nothing_about_their_person(self, face_model, noisy):
+        (expected,) = fit(noisy[:1], face_model, persons=[0]).shape
+        for count in (1, 9):
+            points = np.concatenate([noisy[:1], np.full((count, 68, 2), np.nan)])
+            shape = fit(points, face_model, persons=[0] * (count + 1)).shape[0]
+            np.testing.assert_allclose(shape, expected, atol=1e-3)
+
+
+def test_coordinates_that_overflow(face_model):
+    with pytest.raises(ValueError, match=r"landmarks: expected coordinates within 1e\+09 of 0"):
+        fit(np.full((1, 68, 2), 1e300), face_model)

@@ -48,7 +48,8 @@ class TestKinds:
     def test_an_empty_distortion_is_none(self, tmp_path, none):
         (tmp_path / "a.json").write_text(json.dumps({"mtx": MATRIX.tolist(), "dist": none}))
         np.savez(tmp_path / "a.npz", mtx=MATRIX, dist=np.zeros((0, 5)))
-        for name in ("a.json", "a.npz"):
+        opencvs(tmp_path / "a.yml", camera_matrix=MATRIX, distortion_coefficients=np.zeros((0, 0)))
+        for name in ("a.json", "a.npz", "a.yml"):
             assert read(tmp_path / name).distortion.shape == (0,)
 
     def test_an_image_of_another_size_is_the_same_view(self, tmp_path):

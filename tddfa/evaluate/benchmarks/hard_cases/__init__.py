@@ -1,6 +1,6 @@
 """Benchmarks of cases that are rare in 300-W and AFLW2000-3D: profiles, closed eyes, identity and inaccurate boxes.
 
-Photos for training, for the choice of a training and for the reported figures are separate: `SPLITS`.
+Photos for training, for the choice of a training and for the reported figures are separate.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import TypeVar
 from tddfa.datasets.cfp import CHOOSE, REPORT
 
 Part = TypeVar("Part")
-
-SPLITS = ("report", "choose")
-"""Photos that a benchmark measures: those of the reported figures, or those by which a training is chosen."""
 
 PERSONS = {"report": REPORT, "choose": CHOOSE}
 """Persons of CFP by split."""
@@ -30,7 +27,7 @@ def persons_of(split: str) -> range:
     Raises
     ------
     ValueError
-        If it is not one of `SPLITS`.
+        If it is neither ``report`` nor ``choose``.
     """
     return _of(PERSONS, split)
 

@@ -58,7 +58,7 @@ def evaluate(setup: Setup, split: str = "report", peer: FaceLandmarker | None = 
     ----------
     setup : Setup
     split : str
-        One of `tddfa.evaluate.benchmarks.hard_cases.SPLITS`.
+        ``report`` for the photos of reported figures, ``choose`` for those by which a training is chosen.
     peer : FaceLandmarker, optional
         A Face Landmarker to measure too.
 

@@ -52,7 +52,7 @@ def evaluate(setup: Setup, split: str = "report") -> Result:
     ----------
     setup : Setup
     split : str
-        One of `tddfa.evaluate.benchmarks.hard_cases.SPLITS`.
+        ``report`` for the photos of reported figures, ``choose`` for those by which a training is chosen.
 
     Raises
     ------
