@@ -134,7 +134,8 @@ def label_people(
         image, given = photo.read()
         (face,) = aligner(image, rois=[roi_from_landmarks(given, aligner.crop)])
         given = _unswapped(given, face)
-        other, other_weights = np.full((COUNT, 2), np.nan), np.zeros(COUNT)
+        count = 0 if teacher is None else COUNT
+        other, other_weights = np.full((count, 2), np.nan), np.zeros(count)
         found = None
         if teacher is not None and abs(face.camera.euler_degrees().yaw) < _MAX_TEACHER_YAW:
             found = teacher(image)
@@ -146,7 +147,7 @@ def label_people(
     fits = fit(
         np.array(points),
         model,
-        _map_of_both(model),
+        _map_of_people(model) if teacher is None else _map_of_both(model),
         settings.prior,
         np.array(weights),
         guess=_guess(faces, settings.pose),
@@ -324,16 +325,23 @@ def _map_of_teacher(model: FaceModel) -> VertexMap:
     return VertexMap(points.triangles, points.weights, np.array(_LIDS + _LIPS), np.zeros(COUNT, dtype=bool))
 
 
+def _map_of_people(model: FaceModel) -> VertexMap:
+    """The 30 points of CFP."""
+    chosen = list(POINTS_68)
+    own = {index: k for k, index in enumerate(chosen)}
+    pairs = np.array([(own[37], own[41]), (own[38], own[40]), (own[62], own[66])])
+    jaw = np.zeros(len(chosen), dtype=bool)
+    return VertexMap(model.landmark_triangles[chosen], model.landmark_weights[chosen], pairs, jaw)
+
+
 def _map_of_both(model: FaceModel) -> VertexMap:
     """The 30 points of CFP, then those of the teacher."""
-    chosen, teacher = list(POINTS_68), _map_of_teacher(model)
-    own = {index: k for k, index in enumerate(chosen)}
-    pairs = [(own[37], own[41]), (own[38], own[40]), (own[62], own[66])]
+    people, teacher = _map_of_people(model), _map_of_teacher(model)
     return VertexMap(
-        np.concatenate([model.landmark_triangles[chosen], teacher.triangles]),
-        np.concatenate([model.landmark_weights[chosen], teacher.weights]),
-        np.concatenate([np.array(pairs), teacher.pairs + len(chosen)]),
-        np.zeros(len(chosen) + COUNT, dtype=bool),
+        np.concatenate([people.triangles, teacher.triangles]),
+        np.concatenate([people.weights, teacher.weights]),
+        np.concatenate([people.pairs, teacher.pairs + len(people.triangles)]),
+        np.concatenate([people.jaw, teacher.jaw]),
     )
 
 

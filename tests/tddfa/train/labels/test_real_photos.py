@@ -161,6 +161,13 @@ def test_people_get_one_shape_and_keep_their_yaw(cfp, aligner, model):
         assert np.linalg.norm(own - sample.landmarks, axis=1)[known].mean() < 4  # px of 160
 
 
+def test_without_a_teacher_the_face_model_needs_no_points_of_mediapipe(cfp, aligner, model, monkeypatch):
+    monkeypatch.setattr(aligner.decoder, "face_model", replace(model, point_sets={}))
+    labelled = label_people(read_cfp(cfp, range(1, 2)), aligner, None)
+    assert labelled.left_out == 0
+    assert labelled.error < 2.5
+
+
 def test_a_network_that_is_far_off_leaves_the_landmarks_alone(cfp, aligner):
     photos = read_cfp(cfp, range(1, 2))
     labelled = label_people(photos, aligner, settings=FitSettings(max_error=0.01))
