@@ -29,8 +29,9 @@ def convert_config(path: str | os.PathLike[str]) -> Path:
 
     The files are looked for below the folder above the config (its repository), the folder of the config, and the
     working folder. If the weights, the face model or the detector are missing, the converted ones of ``tddfa fetch
-    3ddfa_v2`` are used; a file that belongs to them, as the whitening, is then taken from there too. The results are
-    written to the folder ``converted`` of the cache, once for the same files.
+    3ddfa_v2`` are used. For weights or a face model that exist, a missing file that belongs to them, such as the
+    whitening, is taken from the downloads of that command. The results are written to the folder ``converted`` of the
+    cache, once for the same files.
 
     Parameters
     ----------
@@ -74,11 +75,12 @@ def resolve(path: str | os.PathLike[str], content: Mapping[str, Any], *, called:
     Parameters
     ----------
     path : path
-        The config, as the place to look for its files; it need not exist.
+        The config, as the place to look for its files.
     content : mapping
         Keys and values.
     called : str, optional
-        How messages call the config; by default its path.
+        The name of the config in messages; by default its path. With it, `path` need not exist, and the weights give
+        the model its name.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def detector(path: str | os.PathLike[str], *, called: str | None = None) -> Path
     Parameters
     ----------
     path, called
-        As of `resolve`.
+        As in `resolve`.
 
     Raises
     ------
@@ -127,6 +129,7 @@ class _Files:
 
     def __init__(self, path: Path, called: str | None = None) -> None:
         self.path, self.called = path, called or str(path)
+        self.has_file = called is None  # otherwise it stands for keys that a caller has given
         folder = path.resolve().parent
         self.roots = (folder.parent, folder, Path.cwd())
 
@@ -140,7 +143,7 @@ class _Files:
         whitening = str(content.get("param_mean_std_fp", fetch.WHITENING))
         weights = str(content["checkpoint_fp"])
         return Config(
-            name=Path(weights).stem if self.called != str(self.path) else self.path.stem,
+            name=self.path.stem if self.has_file else Path(weights).stem,
             model=self._converted(
                 (weights, whitening), f"{Path(weights).stem}.onnx", lambda f: fetch.convert_regressor(*f)
             ),

@@ -115,7 +115,7 @@ def texel_positions(uv: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.column_stack([uv[:, 0] * size - 0.5, (1 - uv[:, 1]) * size - 0.5]).astype(np.float32)
 
 
-# Maps of textures up to this size are kept, 17 MB each; one of 8192 px takes a gigabyte.
+# Maps of textures up to this size are kept, 20 MB each; one of 8192 px takes 1.3 GB.
 _LARGEST_KEPT = 1024
 
 
