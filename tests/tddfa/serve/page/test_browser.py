@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import signal
 import struct
@@ -85,14 +86,22 @@ def opened(browser, service, **options):
         context.set_default_timeout(MS)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(error))
         page.goto(service)
         page.wait_for_selector("#photo-run")
         yield page
     assert any(url.startswith(f"{service}/assets/") for url in asked)
     elsewhere = [url for url in asked if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(service)]
     assert elsewhere == []
-    assert errors == []
+    assert [error.stack for error in errors if not from_a_removed_viewer(error)] == []
+
+
+def from_a_removed_viewer(error):
+    """Whether Gradio loaded its viewer of meshes for a canvas that is no longer there: the next result came first.
+
+    Nothing of it is visible. Gradio 6.31 does not check it (`onMount` of its `Canvas3D`).
+    """
+    return "reading 'addEventListener'" in error.message and "/Canvas3D-" in error.stack
 
 
 @pytest.fixture
@@ -329,6 +338,19 @@ def test_the_last_of_three_examples_is_shown(page, pause):
     page.locator("#photo-files", has_text="grace_hopper").wait_for()
     assert "grace_hopper" in page.locator("#photo-source img").first.get_attribute("src")
     assert page.locator("#photo-faces tbody tr").count() == 1
+
+
+def test_the_head_is_drawn_though_its_viewer_loads_slowly(page):
+    """The viewer of the first result arrives when the second result is there."""
+    page.route(re.compile(r"/assets/lib-.*\.js$"), lambda route: (page.wait_for_timeout(2000), route.continue_()))
+    examples = page.locator("#photo-examples button")
+    examples.nth(0).click()
+    page.wait_for_selector("#photo-faces table")
+    examples.nth(1).click()
+    page.locator("#photo-files", has_text="grace_hopper").wait_for()
+    canvas = page.locator("#photo-mesh canvas")
+    canvas.scroll_into_view_if_needed()
+    until(page, canvas.bounding_box(), lambda shown: spread(shown) > 0.03)
 
 
 def test_two_browsers_at_once(browser, service, root):
