@@ -79,32 +79,40 @@ def squares_from_boxes(boxes: NDArray[np.floating], rule: CropRule, angles: NDAr
     return squares.around(centre[:, 0] + down[:, 0], centre[:, 1] + down[:, 1], side, angles)
 
 
-def roi_from_detection(box: ArrayLike, points: ArrayLike | None, rule: CropRule) -> Roi:
-    """Compute the square to crop for a detected face, rotated with the face if its five points are known.
+def squares_of_detections(
+    boxes: NDArray[np.floating], points: NDArray[np.floating] | None, rule: CropRule, roll: float = 0.0
+) -> Squares:
+    """Compute the squares to crop for detected faces, rotated with the faces if their five points are known.
 
     Parameters
     ----------
-    box : array_like (4,)
-        See `roi_from_box`.
-    points : array_like (5, 2) or None
-        `FaceBoxes.Detections.points` of the face, px.
+    boxes : ndarray (n, 4)
+        `FaceBoxes.Detections.xyxy`, px.
+    points : ndarray (n, 5, 2) or None
+        `FaceBoxes.Detections.points`, px.
     rule : CropRule
-        The crops that the regressor was trained on. With a rule that rounds, crops are not rotated, as in 3DDFA_V2.
+        The crops that the regressor was trained on. If it rounds, the points are not used, as in 3DDFA_V2.
+    roll : float
+        Roll of the faces where the points are not used, degrees, clockwise.
+
+    Returns
+    -------
+    ndarray (n, 4) float64
+        See `tddfa.geometry.squares`.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from tddfa import CropRule
-    >>> from tddfa.crop import roi_from_detection
+    >>> from tddfa.crop import squares_of_detections
     >>> rule = CropRule(size=120, box_shift_y=0.1, box_scale=1.5, landmark_scale=1.25)
-    >>> lying = [[60, 20], [60, 40], [45, 30], [30, 20], [30, 40]]  # eyes at the right, mouth at the left
-    >>> round(roi_from_detection([20, 10, 70, 50], lying, rule).angle)
-    90
+    >>> lying = np.array([[60.0, 20], [60, 40], [45, 30], [30, 20], [30, 40]])  # eyes at the right, mouth at the left
+    >>> squares_of_detections(np.array([[20.0, 10, 70, 50]]), lying[None], rule)[0, 3].round()
+    np.float64(90.0)
     """
     if points is None or rule.rounded:
-        return roi_from_box(box, rule)
-    five = checked("points", points, (5, 2), np.float64)
-    box = checked("box", box, (4,), np.float64)
-    return roi_from_box(box, rule, float(roll_of_detections(box[None], five[None])[0]))
+        return squares_from_boxes(boxes, rule, np.full(len(boxes), float(roll)))
+    return squares_from_boxes(boxes, rule, roll_of_detections(boxes, points))
 
 
 def roll_of_detections(boxes: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -183,18 +191,13 @@ def to_image(roi: Roi, camera: ArrayLike, rule: CropRule) -> Camera:
     return Camera(all_to_image(roi.row, np.asarray(camera)[None], rule)[0])
 
 
-def to_crop(roi: Roi, camera: Camera, rule: CropRule) -> NDArray[np.float32]:
-    """Convert a camera to image px into a matrix (3, 4) to px of the crop at `roi`: the inverse of `to_image`."""
-    return all_to_crop(roi.row, camera.matrix[None], rule)[0]
-
-
 def all_to_image(rois: Squares, cameras: NDArray[np.floating], rule: CropRule) -> NDArray[np.float32]:
     """`to_image` of several faces: matrices (n, 3, 4), from squares (n, 4) and camera matrices (n, 3, 4)."""
     return squares.fold(_as_mapped(rois, rule), cameras, rule.size)
 
 
 def all_to_crop(rois: Squares, cameras: NDArray[np.float32], rule: CropRule) -> NDArray[np.float32]:
-    """`to_crop` of several faces, the inverse of `all_to_image`."""
+    """Convert cameras to image px into matrices to px of the crops: the inverse of `all_to_image`."""
     return squares.unfold(_as_mapped(rois, rule), cameras, rule.size)
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import all_to_crop, roll_of_detections, squares_from_boxes
+from tddfa.crop import all_to_crop, squares_of_detections
 from tddfa.detector import Detections, HeadPoses
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.gaze import Gaze
@@ -324,16 +324,12 @@ class Decoder:
         >>> posed.camera.euler_degrees().yaw
         0.0
         """
-        model, count = self.face_model, len(found)
+        model = self.face_model
         shape, expression = np.zeros(model.shape_count, np.float32), np.zeros(model.expression_count, np.float32)
         matrices = self._head_poses.cameras(found).astype(np.float32)
         linear, offset = matrices[:, :, :3], matrices[:, None, :, 3]
         landmarks = model.landmarks(shape, expression) @ linear.transpose(0, 2, 1) + offset
-        rolled = found.points is not None and not self.crop_rule.rounded
-        angles = (
-            roll_of_detections(found.xyxy, found.points) if rolled and found.points is not None else np.zeros(count)
-        )
-        rois = squares_from_boxes(found.xyxy, self.crop_rule, angles)
+        rois = squares_of_detections(found.xyxy, found.points, self.crop_rule)
         cameras = all_to_crop(rois, matrices, self.crop_rule)
         landmarks = self.to_convention(landmarks, matrices)
         return [

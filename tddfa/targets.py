@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from FaceBoxes import Detections
 from tddfa._shared.arrays import checked
-from tddfa.crop import roll_of_detections, squares_from_boxes
+from tddfa.crop import squares_from_boxes, squares_of_detections
 from tddfa.geometry.squares import Squares, bounds
 from tddfa.model.config import CropRule
 from tddfa.passes import Floats, Image, Targets
@@ -41,10 +41,7 @@ def detected(
         corners = _turned_back(boxes.reshape(-1, 2, 2), rotated, size)
         boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         points = None if points is None else _turned_back(points, rotated, size)
-    angles = np.full(len(boxes), float(rotated))
-    if points is not None and not rule.rounded:
-        angles = roll_of_detections(boxes, points)
-    return as_targets(index, boxes, detections.scores, squares_from_boxes(boxes, rule, angles), points)
+    return as_targets(index, boxes, detections.scores, squares_of_detections(boxes, points, rule, rotated), points)
 
 
 def as_targets(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._shared.arrays import checked
-from tddfa.landmarks68 import COUNT, MIRRORED
+from tddfa.landmarks68 import COUNT
 
 Floats = NDArray[np.float32]
 
@@ -22,10 +22,6 @@ POINT_COUNT = COUNT + 3
 
 CENTRES = ((37, 38, 40, 41), (43, 44, 46, 47), (62, 66))
 """Landmarks whose mean is the centre of the right eye, of the left eye and of the mouth."""
-
-MIRRORED_POINTS: NDArray[np.intp] = np.concatenate([MIRRORED, [COUNT + 1, COUNT, COUNT + 2]])
-MIRRORED_POINTS.setflags(write=False)
-"""In a horizontally flipped crop, point i is point ``MIRRORED_POINTS[i]`` of the flipped face."""
 
 
 def with_centres(landmarks: ArrayLike) -> Floats:
@@ -40,22 +36,6 @@ def with_centres(landmarks: ArrayLike) -> Floats:
     points = np.asarray(landmarks, dtype=np.float32)
     centres = [points[..., list(rows), :].mean(axis=-2, keepdims=True) for rows in CENTRES]
     return np.concatenate([points, *centres], axis=-2)
-
-
-def mirrored_points(points: ArrayLike, width: int) -> Floats:
-    """Points (..., 71, 3) of the mirrored face in the horizontally flipped crop of `width` px.
-
-    Examples
-    --------
-    >>> from tddfa.jvcr.grid import mirrored_points, with_centres
-    >>> points = with_centres(face.landmarks)
-    >>> twice = mirrored_points(mirrored_points(points, 128), 128)
-    >>> bool(abs(twice - points).max() < 1e-3)
-    True
-    """
-    flipped = np.asarray(points, dtype=np.float32)[..., MIRRORED_POINTS, :].copy()
-    flipped[..., 0] = width - 1 - flipped[..., 0]
-    return flipped
 
 
 def voxel_map(size: int, side: int, depth: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

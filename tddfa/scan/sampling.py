@@ -12,8 +12,6 @@ from tddfa.scan.mesh import Scan
 Floats = NDArray[np.float64]
 Points = tuple[Floats, NDArray[np.float32]]
 
-# Candidates of a Poisson-disk sample per point wanted.
-_OVERSAMPLING = 4
 # Fraction of the radius of the densest packing of discs that random ones reach.
 _PACKING = 0.55
 # How often the radius is reduced, each time by a little more than the number of points requires.
@@ -90,22 +88,6 @@ def _apart(tree: cKDTree, radius: float, rank: NDArray[np.intp]) -> NDArray[np.b
         keep = undecided[first] & undecided[second]
         first, second = first[keep], second[keep]
     return taken
-
-
-def poisson_disk(scan: Scan, count: int, rng: np.random.Generator) -> Points:
-    """Sample points (count, 3) of a scan, evenly spread, with their normals.
-
-    Examples
-    --------
-    >>> from tddfa.scan.mesh import Scan
-    >>> from tddfa.scan.sampling import poisson_disk
-    >>> points, normals = poisson_disk(Scan(np.eye(3), [[0, 1, 2]]), 50, np.random.default_rng(0))
-    >>> points.shape, bool(np.allclose(points.sum(axis=1), 1))
-    ((50, 3), True)
-    """
-    points, normals = random_points(scan, _OVERSAMPLING * count, rng)
-    chosen = evenly_spread(points, count, rng)
-    return points[chosen], normals[chosen]
 
 
 def neighbours(points: NDArray[np.floating], count: int) -> NDArray[np.int64]:

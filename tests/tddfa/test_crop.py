@@ -6,13 +6,13 @@ import pytest
 
 from tddfa import CropRule, Roi
 from tddfa.crop import (
+    all_to_crop,
     crop_image,
     crop_images,
     roi_from_box,
-    roi_from_detection,
     roi_from_landmarks,
     roll_of_points,
-    to_crop,
+    squares_of_detections,
     to_image,
 )
 
@@ -276,7 +276,8 @@ class TestRounded:
     def test_there_and_back(self, rng, rounded, angle):
         camera = rng.normal(0, 30, (3, 4)).astype(np.float32)
         roi, rule = Roi(-30.3, 40.2, 77.7, angle), replace(self.RULE, rounded=rounded)
-        np.testing.assert_allclose(to_crop(roi, to_image(roi, camera, rule), rule), camera, atol=1e-4)
+        in_image = to_image(roi, camera, rule).matrix
+        np.testing.assert_allclose(all_to_crop(roi.row, in_image[None], rule)[0], camera, atol=1e-4)
 
 
 class TestDetections:
@@ -291,6 +292,10 @@ class TestDetections:
         half = np.abs(turn) @ [20.0, 25.0]
         return np.r_[middle - half, middle + half], (self.points - middle) @ turn.T + middle
 
+    def square(self, box, points, rule=RULE, roll=0.0):
+        (row,) = squares_of_detections(box[None], None if points is None else points[None], rule, roll)
+        return Roi(*row)
+
     @pytest.mark.parametrize("degrees", [0, 33, 90, -135, 180])
     def test_the_roll_is_the_direction_from_eyes_to_mouth(self, degrees):
         roll = np.degrees(roll_of_points(self.rotated(degrees)[1]))
@@ -299,12 +304,12 @@ class TestDetections:
     @pytest.mark.parametrize("degrees", [0, 5])
     def test_an_upright_face_is_cropped_as_from_its_box(self, degrees):
         box, points = self.rotated(degrees)
-        assert roi_from_detection(box, points, RULE) == roi_from_box(box, RULE)
+        assert self.square(box, points) == roi_from_box(box, RULE)
 
     @pytest.mark.parametrize("degrees", [90, 180, -90])
     def test_a_rolled_face_has_the_crop_of_the_upright_one(self, degrees):
         box, points = self.rotated(degrees)
-        upright, roi = roi_from_box(self.box, RULE), roi_from_detection(box, points, RULE)
+        upright, roi = roi_from_box(self.box, RULE), self.square(box, points)
         assert roi.side == pytest.approx(upright.side) and abs(roi.angle) == abs(degrees)
         a = np.radians(degrees)
         turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
@@ -312,9 +317,10 @@ class TestDetections:
 
     def test_without_points_or_with_3ddfa_v2s_rule_nothing_is_rotated(self):
         box, points = self.rotated(90)
-        assert roi_from_detection(box, None, RULE).angle == 0
+        assert self.square(box, None) == roi_from_box(box, RULE)
+        assert self.square(box, None, roll=-90) == roi_from_box(box, RULE, -90)
         rounded = replace(RULE, rounded=True)
-        assert roi_from_detection(box, points, rounded) == roi_from_box(box, rounded)
+        assert self.square(box, points, rounded) == roi_from_box(box, rounded)
 
 
 @pytest.mark.parametrize("columns", [0, 1, 4])

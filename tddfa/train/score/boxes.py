@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa.crop import roll_of_detections, squares_from_boxes
+from tddfa.crop import squares_of_detections
 from tddfa.detector import Detector
 from tddfa.model.assets import config_path
 from tddfa.model.config import Config, FaceBoxesConfig
@@ -58,11 +58,9 @@ class Boxes:
         if key is not None and key in self._known:
             return self._known[key]
         found = self._detector(image)
-        boxes = found.xyxy.astype(np.float64)
-        angles = np.zeros(len(boxes)) if found.points is None else roll_of_detections(boxes, found.points)
-        squares = squares_from_boxes(boxes, self._rule, angles)
+        squares = squares_of_detections(found.xyxy, found.points, self._rule)
         centre = squares[:, :2] + squares[:, 2:3] / 2
-        placements = np.column_stack([centre, squares[:, 2], -np.radians(angles)])
+        placements = np.column_stack([centre, squares[:, 2], -np.radians(squares[:, 3])])
         if key is not None:
             self._known[key] = placements
         return placements

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tddfa.jvcr.grid import MIRRORED_POINTS, mirrored_points, peak, voxel_map, with_centres
+from tddfa.jvcr.grid import peak, voxel_map, with_centres
 
 
 def test_centres_of_eyes_and_mouth():
@@ -10,16 +10,6 @@ def test_centres_of_eyes_and_mouth():
     assert points[68, 0] == 3 * np.mean([37, 38, 40, 41])
     assert points[69, 0] == 3 * np.mean([43, 44, 46, 47])
     assert points[70, 0] == 3 * 64
-
-
-def test_a_flip_keeps_left_and_right():
-    rng = np.random.default_rng(0)
-    points = with_centres(rng.uniform(0, 128, (68, 3)))
-    flipped = mirrored_points(points, 128)
-    assert flipped[36, 0] == pytest.approx(127 - points[45, 0])  # the outer corner of the other eye
-    assert np.allclose(flipped[68, 1:], points[69, 1:])  # the centre of the other eye
-    assert np.allclose(with_centres(flipped[:68]), flipped, atol=1e-4)
-    assert sorted(MIRRORED_POINTS) == list(range(71))
 
 
 def test_voxels_of_the_first_and_last_px():

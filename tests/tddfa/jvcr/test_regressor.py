@@ -7,6 +7,7 @@ from tddfa.decoder import Decoder
 from tddfa.jvcr.grid import with_centres
 from tddfa.jvcr.landmark_model import landmark_model
 from tddfa.jvcr.regressor import JvcrRegressor
+from tddfa.landmarks68 import MIRRORED
 from tddfa.model.config import CropRule
 from tddfa.outputs import KINDS, Outputs
 from tddfa.tracking.smoothing import OneEuro
@@ -64,14 +65,13 @@ def test_landmarks_are_the_networks_points_in_the_image(points_aligner, image):
 
 def test_flipped_passes_see_the_mirrored_face(open_model, image):
     """A network that mirrors its answer with the crop gives the same landmarks with and without the flip."""
-    from tddfa.jvcr.grid import mirrored_points
-
     own = Network(open_model)
+    mirrored = own.points[:68][MIRRORED] * [-1, 1, 1] + [127, 0, 0]
 
     def network(crops):
         # the crop's bright side tells whether it is flipped
         flipped = crops[:, :, 64:].mean(axis=(1, 2, 3)) > crops[:, :, :64].mean(axis=(1, 2, 3))
-        points = np.stack([mirrored_points(own.points, 128) if flip else own.points for flip in flipped])
+        points = np.stack([with_centres(mirrored) if flip else own.points for flip in flipped])
         return {"points": points}
 
     bright = np.zeros_like(image)
