@@ -35,15 +35,15 @@ def surface(model, size, camera, *, shape=None, colors=None):
     return cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
 
 
-def tiles(pictures, size, columns):
+def tiles(panels, size, columns):
     """Captioned images of `size` in rows, RGB."""
     width, height = size
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(panels) // columns)
     image = Image.new("RGB", (columns * width, rows * (height + CAPTION)), PAPER)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=14)
-    for index, (caption, picture) in enumerate(pictures):
+    for index, (caption, panel) in enumerate(panels):
         x, y = index % columns * width, index // columns * (height + CAPTION)
-        image.paste(picture if isinstance(picture, Image.Image) else canvas(picture), (x, y))
+        image.paste(panel if isinstance(panel, Image.Image) else canvas(panel), (x, y))
         pen.text((x + width / 2, y + height + CAPTION / 2), caption, INK, font, anchor="mm")
     return np.asarray(image)[..., ::-1]
 
@@ -51,7 +51,7 @@ def tiles(pictures, size, columns):
 def draw_frames(model):
     """The mean head at several poses, with the axes of the model."""
     size, pixels_per_cm, length = (176, 200), 6.6, 6.5
-    pictures = []
+    panels = []
     for caption, angles in POSES:
         large = Camera.from_pose(*angles, pixels_per_cm * SUPERSAMPLE, (*(SUPERSAMPLE * side / 2 for side in size), 0))
         small = Camera.from_pose(*angles, pixels_per_cm, (size[0] / 2, size[1] / 2, 0))
@@ -65,8 +65,8 @@ def draw_frames(model):
             start, end = ends[0, :2], ends[1 + axis, :2]
             pen.line([tuple(start), tuple(end)], fill=color, width=3)
             pen.text(tuple(end), name, color, font, anchor="mm", stroke_width=2, stroke_fill=PAPER)
-        pictures.append((caption, image))
-    return tiles(pictures, size, 7)
+        panels.append((caption, image))
+    return tiles(panels, size, 7)
 
 
 def draw_conventions(model):
@@ -91,15 +91,15 @@ def draw_face_model(model):
     """The mean head, shapes at two strengths, materials, and the UV map."""
     size, pixels_per_cm, centre = (170, 190), 8.5, (0, -1.2)
     camera = view(size, pixels_per_cm, centre, SUPERSAMPLE)
-    pictures = [("mean", surface(model, size, camera))]
+    panels = [("mean", surface(model, size, camera))]
     for number in range(SHAPES):
         for strength in (-STRENGTH, STRENGTH):
             shape = np.zeros(model.shape_count, np.float32)
             shape[number] = strength
-            pictures.append((f"shape {number}: {strength:+}", surface(model, size, camera, shape=shape)))
-    pictures.append(("materials", surface(model, size, camera, colors=materials(model))))
-    pictures += [("UV map", uv_map(model, size)), ("edges", edges(model, size, camera))]
-    return tiles(pictures, size, 6)
+            panels.append((f"shape {number}: {strength:+}", surface(model, size, camera, shape=shape)))
+    panels.append(("materials", surface(model, size, camera, colors=materials(model))))
+    panels += [("UV map", uv_map(model, size)), ("edges", edges(model, size, camera))]
+    return tiles(panels, size, 6)
 
 
 def uv_map(model, size):
@@ -134,12 +134,12 @@ def draw_scores(aligner):
     found = aligner.detector(image)
     faces = aligner(image)
     kept = Detections(xyxy=[face.box for face in faces], scores=[face.score for face in faces])
-    pictures = []
+    panels = []
     for caption, shown in (("score of the detector, 0.25 or more", found), ("face score, 0.5 or more", kept)):
         drawn = draw.boxes(image, replace(shown, points=None, rotations=None))
         half = (image.shape[1] // 2, image.shape[0] // 2)
-        pictures.append((caption, cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)))
-    return tiles(pictures, half, 2)
+        panels.append((caption, cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)))
+    return tiles(panels, half, 2)
 
 
 DRAWINGS = {"frames": draw_frames, "conventions": draw_conventions, "face_model": draw_face_model}

@@ -135,7 +135,7 @@ def rendered_cases(aligner):
         frontal = frontal_view(image, outputs.faces[0], outputs.meshes[0], size=224).image
         size = (180, 196)
         drawn = [(caption, image), *((kind, outputs.draw(kind)) for kind in ("2d_sparse", "2d_dense", "3d", "uv_tex"))]
-        tiles += [labelled(picture, name, size) for name, picture in [*drawn, ("frontal", frontal)]]
+        tiles += [labelled(panel, name, size) for name, panel in [*drawn, ("frontal", frontal)]]
     return grid(tiles, 6)
 
 
@@ -169,13 +169,13 @@ def turned(mesh, yaw):
 
 def video(aligner):
     """Frames (RGB) of the example video with the lit surface, and the time between them in ms."""
-    tracker, pictures = Tracker(aligner), []
+    tracker, panels = Tracker(aligner), []
     for number, frame in enumerate(frames(EXAMPLES / "inputs/videos/crossing.mp4")):
         faces = tracker(frame)
         if number % STEP == 0 and 40 <= number < 240:
             drawn = Outputs(frame.image, faces, aligner, Options()).draw("3d")
-            pictures.append(cv2.resize(drawn, (288, 162), interpolation=cv2.INTER_AREA)[..., ::-1])
-    return pictures, STEP * 1000 // 30
+            panels.append(cv2.resize(drawn, (288, 162), interpolation=cv2.INTER_AREA)[..., ::-1])
+    return panels, STEP * 1000 // 30
 
 
 def opening(aligner):
@@ -237,8 +237,8 @@ def main():
     for name, (title, caption) in FIGURES.items():
         write_jpg(folder / f"{name}.jpg", made[name])
         page += [f"## {title}", "", caption, "", f"![{title}](gallery/{name}.jpg)", ""]
-    pictures, pause = video(aligner)
-    first, *rest = [Image.fromarray(np.ascontiguousarray(picture)).quantize(32) for picture in pictures]
+    panels, pause = video(aligner)
+    first, *rest = [Image.fromarray(np.ascontiguousarray(frame)).quantize(32) for frame in panels]
     first.save(folder / "video.gif", save_all=True, append_images=rest, duration=pause, loop=0, optimize=True)
     page += ["## A video", "", "`tddfa video examples/inputs/videos/crossing.mp4 -o 3d`.", ""]
     page += ["![A video](gallery/video.gif)", ""]

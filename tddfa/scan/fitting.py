@@ -34,8 +34,8 @@ _JAW_OPEN, _WIDE = "jawOpen", 0.8
 _MOVED_BY_JAW = np.r_[3:14, 54:60, 48, 60, 64:68]
 # Limits of a registered face: minimum fraction of its vertices within a distance of the scan, mm; maximum shape
 # coefficients (root mean square); maximum factor between its size and the size of the landmarks. The extremes of six
-# made scans with holes, and of seven real heads and statues, are 0.70, 1.06 and 1.06. Waves, planes and a sphere exceed
-# at least one of the three limits.
+# synthetic scans with holes, and of seven real heads and statues, are 0.70, 1.06 and 1.06. Waves, planes and a sphere
+# exceed at least one of the three limits.
 _COVERED, _NEAR, _USUAL, _RESIZED = 0.4, 2.0, 1.5, 1.25
 # Radius of the part of the scan that is matched, mm.
 _REGION = 150.0

@@ -47,8 +47,8 @@ _KNOWN, _SURE = 0.15, 0.95
 _REFINED = 0.6
 # A landmark this far from any vertex is not on the surface, mm.
 _OFF_SURFACE = 4.0
-# A result with a lower score is not a face. On 30 made scans whose heads no training has seen, all faces are right and
-# have scores of 0.39 or more. On 80 others, the only face with a wrong pose has 0.08.
+# A result with a lower score is not a face. On 30 synthetic scans whose heads no training has seen, all faces are right
+# and have scores of 0.39 or more. On 80 others, the only face with a wrong pose has 0.08.
 _LEAST = 0.2
 # Least score of a pose that counts as another face.
 _OTHER = 0.6
@@ -76,7 +76,7 @@ class ScanLandmarker:
         Points that the network sees at once; by default as many as it was trained with.
     register : bool
         Register the face model to the surface, starting from the network's landmarks, and return the landmarks of the
-        registered model. On made scans, they have less than half the error.
+        registered model. On synthetic scans, they have less than half the error.
 
     Raises
     ------
@@ -86,9 +86,9 @@ class ScanLandmarker:
     Examples
     --------
     >>> from tddfa.scan.landmarker import ScanLandmarker
-    >>> from tddfa.synthetic.scans import made_scan
+    >>> from tddfa.synthetic.scans import synthetic_scan
     >>> landmarker = ScanLandmarker.load(device="cpu")
-    >>> face = landmarker(made_scan(aligner.face_model, seed=1000004).scan)
+    >>> face = landmarker(synthetic_scan(aligner.face_model, seed=1000004).scan)
     >>> face.landmarks.shape, face.unit
     ((68, 3), 'mm')
     """

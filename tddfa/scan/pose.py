@@ -1,4 +1,4 @@
-"""Search for the face of a scan: pictures from many directions are aligned like photos, and lifted back."""
+"""Search for the face of a scan: images from many directions are aligned like photos, and lifted back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tddfa.scan.views import View, drawable, simplified, view
 
 Floats = NDArray[np.float64]
 
-# Side of a picture, px, and cells of the grid in which a large mesh is simplified to draw it.
+# Side of an image, px, and cells of the grid in which a large mesh is simplified to draw it.
 _SIZE, _CELLS, _LARGE = 320, 200, 60_000
 # A face with the first score ends the search; with the second, after the first 14 directions.
 _SURE, _LIKELY = 0.9, 0.5
@@ -26,7 +26,7 @@ _SURE, _LIKELY = 0.9, 0.5
 _CANDIDATES, _CLOSER, _HEIGHT = 3, 2, 150.0
 # Distance at which a landmark that was lifted back counts little, mm.
 _TOLERANCE = 14.0
-# Mending of pictures, px: holes up to this size are filled, from surroundings of these standard deviations, and grain
+# Mending of images, px: holes up to this size are filled, from surroundings of these standard deviations, and grain
 # is smoothed by this one; least cover of the surroundings.
 _HOLE, _FILL, _GRAIN, _ENOUGH = 45, (3.0, 6.0, 12.0), 0.8, 0.05
 # Points of the mean face that are compared with the surface; how near that has to be, mm, and the least cosine between
@@ -45,7 +45,7 @@ class Pose:
     similarity : Similarity
         Frame of the head, mm, to the scan.
     score : float
-        0..1: the probability that the picture of the face was aligned right, times the agreement of its landmarks, and
+        0..1: the probability that the image of the face was aligned right, times the agreement of its landmarks, and
         of the surface, with the mean face.
     """
 
@@ -70,7 +70,7 @@ def _usual(up: Floats | None) -> Iterator[Floats]:
 
 
 def _all(up: Floats | None, *, between: bool = False) -> Iterator[Floats]:
-    """Views from 14 directions, or from the 12 between them; the aligner turns the picture itself if up is unknown."""
+    """Views from 14 directions, or from the 12 between them; the aligner rotates the image itself if up is unknown."""
     grid = np.array([(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)], dtype=np.float64)
     for forward in grid[np.isin(np.abs(grid).sum(axis=1), (2,) if between else (1, 3))]:
         if up is not None:
@@ -100,7 +100,7 @@ def find_pose(
     Returns
     -------
     list of Pose
-        Empty if no picture shows a face.
+        Empty if no image shows a face.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     mesh = drawable(scan)
@@ -135,7 +135,7 @@ def find_pose(
 
 
 class _Search:
-    """Poses of faces in pictures of a mesh."""
+    """Poses of faces in images of a mesh."""
 
     def __init__(self, mesh: Scan, aligner: Aligner, mean: Floats, rng: np.random.Generator) -> None:
         self.mesh, self.aligner, self.mean, self.rng = mesh, aligner, mean, rng
@@ -154,15 +154,15 @@ class _Search:
             pose = again
         return pose
 
-    def pose_in(self, picture: View) -> Pose | None:
-        """The pose of the best face in a picture."""
-        return max(self.poses_in(picture), key=lambda pose: pose.score, default=None)
+    def pose_in(self, seen: View) -> Pose | None:
+        """The pose of the best face in a view."""
+        return max(self.poses_in(seen), key=lambda pose: pose.score, default=None)
 
-    def poses_in(self, picture: View) -> list[Pose]:
-        """The poses of the faces in a picture."""
+    def poses_in(self, seen: View) -> list[Pose]:
+        """The poses of the faces in a view."""
         poses = []
-        for face in self.aligner(_mended(picture)):
-            points, there = picture.lifted(face.landmarks[:, :2].astype(np.float64))
+        for face in self.aligner(_mended(seen)):
+            points, there = seen.lifted(face.landmarks[:, :2].astype(np.float64))
             # where the face turns away, the surface behind a landmark may be something else
             if np.count_nonzero(there) < 20:
                 continue
@@ -183,9 +183,9 @@ class _Search:
         return min(1.0, 1.5 * alike / len(self.points))
 
 
-def _mended(picture: View) -> NDArray[np.uint8]:
-    """Fill the holes of a picture and smooth its noise, because networks for photos have seen neither."""
-    image, mask = picture.image.astype(np.float32), picture.raster.mask.view(np.uint8)
+def _mended(seen: View) -> NDArray[np.uint8]:
+    """Fill the holes of a view and smooth its noise, because networks for photos have seen neither."""
+    image, mask = seen.image.astype(np.float32), seen.raster.mask.view(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_HOLE, _HOLE))
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel) > 0
     for sigma in _FILL:

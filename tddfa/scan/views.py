@@ -1,4 +1,4 @@
-"""Pictures of a scan from any direction. Their depth maps a pixel back to the surface."""
+"""Images of a scan from any direction. Their depth maps a pixel back to the surface."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOUD_POINTS, _FAN = 20_000, 6
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A picture of a scan in parallel projection.
+    """An image of a scan in parallel projection.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class View:
     rotation : ndarray (3, 3)
         Scan to view frame: x right, y up, z towards the viewer.
     centre : ndarray (3,)
-        The point of the scan in the middle of the picture.
+        The point of the scan in the middle of the image.
     scale : float
         Px in a unit of the scan.
     """
@@ -62,7 +62,7 @@ class View:
 
 
 def place(points: Floats, rotation: Floats, centre: Floats, scale: float, size: int) -> Floats:
-    """Points (n, 3) to px of a picture of `size`: x right, y down, z towards the viewer."""
+    """Points (n, 3) to px of an image of `size`: x right, y down, z towards the viewer."""
     return np.asarray(((points - centre) @ rotation.T * scale) * (1, -1, 1) + (size / 2, size / 2, 0))
 
 
@@ -116,11 +116,11 @@ def view(scan: Scan, rotation: Floats, centre: Floats, scale: float, size: int, 
     rotation : ndarray (3, 3)
         Scan to view frame: x right, y up, z towards the viewer.
     centre : ndarray (3,)
-        Middle of the picture.
+        Middle of the image.
     scale : float
         Px in a unit of the scan.
     size : int
-        Side of the picture, px.
+        Side of the image, px.
     colored : bool
         Draw the scan's colours, if it has any.
     """

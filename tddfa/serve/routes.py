@@ -1,4 +1,4 @@
-"""The routes under ``/v1``: health, models, the faces of an image, and pictures of them."""
+"""The routes under ``/v1``: health, models, the faces of an image, and images with the faces drawn."""
 
 # no `from __future__ import annotations`: FastAPI reads the annotations of functions inside a function
 
@@ -108,9 +108,9 @@ def routes(engine: Engine) -> APIRouter:
 
     @router.post(
         "/draw/{kind}",
-        summary="A picture of the faces of an image",
+        summary="An image with its faces drawn",
         responses={
-            200: {"description": "The picture, as Accept selects.", "content": {JPEG: _BINARY, PNG: _BINARY}},
+            200: {"description": "The image, as Accept selects.", "content": {JPEG: _BINARY, PNG: _BINARY}},
             **problems(*_STATUSES),
         },
         openapi_extra={"requestBody": BODY},

@@ -15,16 +15,16 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
-def picture(side, value):
+def image(side, value):
     raster = rasterize([[-1, -1, 0], [3 * side, -1, 0], [-1, 3 * side, 0]], TRIANGLE, (0, 0, side, side))
     return interpolate(raster, TRIANGLE, [[value]] * 3, dtype=np.uint8)
 
 
 def test_live_arrays_are_not_overwritten():
-    kept = [picture(50 + k, k) for k in range(40)]
+    kept = [image(50 + k, k) for k in range(40)]
     for k, array in enumerate(kept):
         assert (array == k).all()
-    views = [picture(64, k)[10:20, ::2] for k in range(40)]  # a part of a picture keeps all of it
+    views = [image(64, k)[10:20, ::2] for k in range(40)]  # a part of an image keeps all of it
     for k, view in enumerate(views):
         assert (view == k).all()
 
@@ -51,7 +51,7 @@ def test_threads_at_once():
     def work(value):
         ready.wait()
         for round in range(30):
-            array = picture(40 + 7 * (round % 5), value)
+            array = image(40 + 7 * (round % 5), value)
             if not (array == value).all():
                 return False
         return True

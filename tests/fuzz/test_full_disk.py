@@ -37,7 +37,7 @@ TEXTURE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
 
 @pytest.fixture(scope="module")
 def face(aligner):
-    """A face of the default model in a picture of 80 px, with a track."""
+    """A face of the default model in an image of 80 px, with a track."""
     return make_face(aligner.face_model, Camera.from_pose(5, 0, 0, 4.0, (40, 40, 0)), image_size=(80, 80), track_id=0)
 
 
@@ -103,7 +103,7 @@ def test_numbers_of_a_photo(tmp_path, outputs):
     all_stay(tmp_path / "csv", lambda folder: outputs.save_landmarks(folder / "me"))
 
 
-def test_pictures_and_their_numbers(tmp_path, outputs):
+def test_images_and_their_numbers(tmp_path, outputs):
     for old in check(tmp_path / "out", lambda folder: outputs.save("depth", folder / "me"), count=8):
         assert "me_depth.npy" in old
 

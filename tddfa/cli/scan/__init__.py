@@ -1,4 +1,4 @@
-"""``tddfa scan``: 3D scans in; landmarks, pictures and a fitted face model out."""
+"""``tddfa scan``: 3D scans in; landmarks, images and a fitted face model out."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class _Run:
         for kind in self.options.opt:
             if kind == "image":
                 path = output_path(self.options.out, f"{entry.stem}_landmarks.jpg")
-                print_line(f"  {image_io.write(path, writing.picture(scan, face))}")
+                print_line(f"  {image_io.write(path, writing.drawn(scan, face))}")
             elif kind == "npz":
                 write(f"{entry.stem}.npz", writing.npz_bytes(face, fitted))
             else:

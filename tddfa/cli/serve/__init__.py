@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         "serve",
         help="serve a model over HTTP",
         description="Serve a model over HTTP: POST /v1/faces takes an image and returns its faces, POST\n"
-        "/v1/draw/KIND a picture of them; GET /docs describes all routes, GET /metrics has numbers for Prometheus.\n"
+        "/v1/draw/KIND an image of them; GET /docs describes all routes, GET /metrics has numbers for Prometheus.\n"
         "The page at / takes photos, videos and the camera; it needs gradio. Only this machine can reach the service,\n"
         "unless --host says otherwise; there is no encryption. SIGTERM ends it when the requests that it has are\n"
         "answered. A line per request goes to stderr: time, route, status, bytes, ms; nothing of an image.\n"

@@ -219,7 +219,7 @@ def _add_jvcr(parser: argparse.ArgumentParser) -> None:
 def _add_scans(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, action="append", metavar="FOLDER",
-        help="made scans (prepare scans), instead of those in the settings; may be given several times",
+        help="synthetic scans (prepare scans), instead of those in the settings; may be given several times",
     )  # fmt: skip
 
 
@@ -354,7 +354,7 @@ TRAININGS = (
     Training(
         name="scan",
         help="train the landmarker of 3D scans: points to heat of 68 landmarks",
-        description="Train stage 1 of 2S-SGCN on made scans (prepare scans), stop and resume, and export the "
+        description="Train stage 1 of 2S-SGCN on synthetic scans (prepare scans), stop and resume, and export the "
         "best network.",
         config="scan.yml",
         samples="scans",

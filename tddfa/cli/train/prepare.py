@@ -257,7 +257,8 @@ KINDS = {
     ),
     "photos": Kind("faces of --photos with ground-truth landmarks (a .pts file beside each)", _photos),
     "scans": Kind(
-        "made scans for tddfa train scan, with the seeds from --seed on; scans that are there are kept", write=_scans
+        "synthetic scans for tddfa train scan, with the seeds from --seed on; existing scans are kept",
+        write=_scans,
     ),
     "marked": Kind("scans of --meshes with marked landmarks, in the layout of 2S-SGCN", write=_marked),
     "listed": Kind("faces of --photos with landmarks in 3D, by JVCR's --list of 300W-LP or AFLW2000-3D", _listed),

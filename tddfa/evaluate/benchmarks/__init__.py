@@ -173,10 +173,10 @@ _RECORDS = (
     Benchmark(
         "scans",
         "tddfa.evaluate.benchmarks.scans",
-        data="none: scans are made (configs/evaluate/scans.yml); or DIR/scans: .npz with vertices, landmarks and a "
+        data="none: synthetic scans (configs/evaluate/scans.yml); or DIR/scans: .npz with vertices, landmarks and a "
         "prediction, mm",
         axes={"mm": ("distance", 10)},
-        sheet_title="landmarks on made scans, from the front; mean distance from the ground truth, mm",
+        sheet_title="landmarks on synthetic scans, from the front; mean distance from the ground truth, mm",
         sheet_unit="mm",
         options=("scan_weights",),
     ),

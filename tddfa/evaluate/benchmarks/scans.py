@@ -1,6 +1,6 @@
-"""Landmarks on 3D scans: errors in mm of ``tddfa scan`` on made scans, or of stored predictions.
+"""Landmarks on 3D scans: errors in mm of ``tddfa scan`` on synthetic scans, or of stored predictions.
 
-Without data, scans are made (`tddfa.evaluate.made_scans`), and the landmarker of ``tddfa scan`` is measured on them.
+Without data, the landmarker of ``tddfa scan`` is measured on synthetic scans (`tddfa.evaluate.synthetic_scans`).
 Stored predictions are points, or a heat map over points for each landmark, which is decoded as in 2S-SGCN.
 
 Data: none, or DIR/scans/*.npz with vertices (v, 3) in mm, landmarks (68, 3) in mm or (68,) indices of vertices, and a
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked
 from tddfa.datasets.files import read_arrays, relative_name
 from tddfa.evaluate.benchmarks import BENCHMARKS
-from tddfa.evaluate.made_scans import evaluate_made
 from tddfa.evaluate.result import Curve, DataMissing, Figure, Result, Setup
+from tddfa.evaluate.synthetic_scans import evaluate_synthetic
 from tddfa.landmarks68 import PARTS
 from tddfa.scan.decoding import GAMMA, SIGMA, TOP, decode, refine
 
@@ -114,7 +114,7 @@ def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
     ----------
     setup : Setup
     scan_weights : Path, optional
-        Network of ``tddfa train scan`` to measure on made scans; by default the released one.
+        Network of ``tddfa train scan`` to measure on synthetic scans; by default the released one.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
         If a file is damaged; the message names it. Also if `scan_weights` is given although predictions are stored.
     """
     if not (setup.data / "scans").is_dir():
-        return evaluate_made(setup, _BENCHMARK.name, scan_weights)
+        return evaluate_synthetic(setup, _BENCHMARK.name, scan_weights)
     if scan_weights is not None:
         raise ValueError(f"scan_weights: expected none with {setup.data / 'scans'}, whose predictions are stored")
     paths = sorted((setup.data / "scans").glob("*.npz"))

@@ -224,7 +224,7 @@ def _colors(part: Any, count: int) -> NDArray[Any] | None:
     own = np.asarray(own)
     if own.shape[:1] != (count,) or own.ndim != 2 or own.shape[1] < 3:
         return None
-    if not np.ptp(own[:, :3], axis=0).any():  # the colour of a material without a picture
+    if not np.ptp(own[:, :3], axis=0).any():  # the colour of a material without an image
         return None
     return np.asarray(own[:, :3] / (255.0 if own.dtype.kind in "iu" else 1.0), dtype=np.float32).clip(0, 1)
 

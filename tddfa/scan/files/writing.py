@@ -1,4 +1,4 @@
-"""Files of a face on a scan: numbers, points for MeshLab, pictures, coloured meshes."""
+"""Files of a face on a scan: numbers, points for MeshLab, images, coloured meshes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tddfa.scan.views import drawable, simplified, view
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-# Side of a picture and of the face's height in it, px; from where it is taken (yaw of the head, degrees).
+# Side of an image and of the face's height in it, px; from where it is taken (yaw of the head, degrees).
 _SIZE, _HEIGHT, _YAWS = 640, 330.0, (0.0, 60.0, -60.0)
 _MANY_TRIANGLES, _CELLS = 400_000, 500
 # A landmark this far behind the surface is drawn hollow, px.
@@ -94,7 +94,7 @@ def pp_bytes(name: str, face: ScanFace) -> bytes:
     ).encode("utf-8", "replace")
 
 
-def picture(scan: Scan, face: ScanFace) -> Image:
+def drawn(scan: Scan, face: ScanFace) -> Image:
     """The face from three sides (front, both half profiles) with its landmarks; hollow where the surface hides them.
 
     Landmarks with little confidence are red.

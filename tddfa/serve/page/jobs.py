@@ -50,16 +50,16 @@ class Photo:
     ----------
     faces : list of dict
         The records of `Face.to_dict`.
-    pictures : list of (Path, str)
+    images : list of (Path, str)
         Drawings, with the names of their kinds.
     mesh : Path or None
         The ``.glb`` file.
     files : list of Path
-        Everything to download, the pictures and the mesh included.
+        Everything to download, the images and the mesh included.
     """
 
     faces: list[dict[str, Any]]
-    pictures: list[tuple[Path, str]]
+    images: list[tuple[Path, str]]
     mesh: Path | None
     files: list[Path]
 
@@ -147,7 +147,7 @@ def photo(engine: Engine, upload: Path, kinds: Sequence[str], folder: Path) -> P
             return Photo([], [], None, [])
         outputs = Outputs(image, faces, engine.aligner)
         stem = _new_folder(folder) / _stem(upload)
-        pictures, files, mesh = [], [], None
+        images, files, mesh = [], [], None
         if "glb" not in chosen and engine.aligner.decoder.has_mesh:
             chosen.append("glb")
         for name in chosen:
@@ -156,10 +156,10 @@ def photo(engine: Engine, upload: Path, kinds: Sequence[str], folder: Path) -> P
             if isinstance(KINDS[name], MeshKind):
                 mesh = made[0] if name == "glb" else mesh
             else:
-                pictures.append((made[0], name))
+                images.append((made[0], name))
         files.append(outputs.save_json(stem, _stem(upload)))
         records = json.loads(files[-1].read_bytes())["faces"]
-        return Photo(records, pictures, mesh, files)
+        return Photo(records, images, mesh, files)
 
 
 def largest(faces: Sequence[Face]) -> list[Face]:

@@ -25,7 +25,7 @@ _LOG = logging.getLogger(__name__)
 EXAMPLES = "examples"
 """Folder of the copies of the examples. These copies are not deleted."""
 
-_HEIGHT = 380  # of pictures, px
+_HEIGHT = 380  # of images, px
 _UPDATES = 100  # of a progress bar: every percent
 _POLL_SECONDS = 0.3  # between two updates of a waiting video
 _MAX_WAITING = 16  # waiting videos that show their position in the line: each takes one of gradio's 40 threads
@@ -90,9 +90,9 @@ class Layout:
                     run = gr.Button("Find faces", variant="primary", elem_id=f"{name}-run", scale=2, min_width=140)
                 dataset = self._dataset(gr.Image, examples, name)
             with gr.Column(min_width=300):
-                pictures = gr.Gallery(
+                images = gr.Gallery(
                     label="Result", preview=True, object_fit="contain", height=_HEIGHT, interactive=False,
-                    buttons=["download", "fullscreen"], elem_id=f"{name}-pictures",
+                    buttons=["download", "fullscreen"], elem_id=f"{name}-images",
                 )  # fmt: skip
                 table = gr.HTML(elem_id=f"{name}-faces", elem_classes="faces")
         with gr.Row():
@@ -104,7 +104,7 @@ class Layout:
             with gr.Column(min_width=300):
                 files = self._files(name)
         bars = gr.HTML(elem_id=f"{name}-shapes", elem_classes="shapes", visible=has_mesh)
-        outputs = [pictures, mesh, table, files, bars]
+        outputs = [images, mesh, table, files, bars]
         newest = Newest()
 
         def find(upload: str | None, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
@@ -121,7 +121,7 @@ class Layout:
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         # a second click before the answer means that another photo was chosen; gradio would ignore this click
         last: dict[str, Any] = {"trigger_mode": "always_last"}
-        shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [pictures], **last}
+        shown: dict[str, Any] = {"api_visibility": "private", "show_progress_on": [images], **last}
         every.click(lambda: self._photos, None, kinds, **hidden)
         source.input(replaced, source, outputs, **hidden)
         run.click(find, [source, kinds], outputs, **shown)
@@ -201,11 +201,11 @@ class Layout:
             # not raised, because gradio would keep the results of the previous photo
             gr.Warning(reason, title="Error")
             return _no_photo(note(reason))
-        pictures = [(str(path), name) for path, name in result.pictures]
+        images = [(str(path), name) for path, name in result.images]
         mesh = None if result.mesh is None else str(result.mesh)
         files = [str(path) for path in result.files] or None
         return (
-            gr.Gallery(pictures, selected_index=_first(pictures)), mesh, faces_table(result.faces), files,
+            gr.Gallery(images, selected_index=_first(images)), mesh, faces_table(result.faces), files,
             shape_bars(result.faces),
         )  # fmt: skip
 
@@ -282,9 +282,9 @@ def _no_video(text: str = "") -> tuple[Any, ...]:
     return text, None, "", None
 
 
-def _first(pictures: list[tuple[str, str]]) -> int | None:
-    """Index of the picture that is shown first: the surface, which is the clearest at the size of a page."""
-    names = [name for _, name in pictures]
+def _first(images: list[tuple[str, str]]) -> int | None:
+    """Index of the image that is shown first: the surface, which is the clearest at the size of a page."""
+    names = [name for _, name in images]
     return names.index("3d") if "3d" in names else 0 if names else None
 
 

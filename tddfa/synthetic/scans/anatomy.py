@@ -1,4 +1,4 @@
-"""The undamaged head of a made scan: identity, expression, skull, neck and shoulders, and where there may be hair."""
+"""The undamaged head of a synthetic scan: identity, expression, skull, neck, shoulders, and where hair may be."""
 
 from __future__ import annotations
 

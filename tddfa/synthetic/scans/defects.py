@@ -1,4 +1,4 @@
-"""Defects of made scans: noise, holes, hair, glasses and cuts on the surface of a head."""
+"""Defects of synthetic scans: noise, holes, hair, glasses and cuts on the surface of a head."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tddfa.types import Mesh
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# Size of a virtual camera's picture, px, and how far behind the nearest surface a visible vertex may be, px.
-_PICTURE, _BEHIND = 360, 2.0
+# Size of a virtual camera's image, px, and how far behind the nearest surface a visible vertex may be, px.
+_IMAGE_SIZE, _BEHIND = 360, 2.0
 # A surface seen at a flatter angle than this (cosine) gives no points.
 _GRAZING = 0.12
 _HOLE_RADII = (4.0, 22.0)
@@ -113,7 +113,7 @@ def seen(scan: Scan, rng: np.random.Generator) -> Flags:
     for yaw in yaws:
         camera = Camera.from_pose(yaw, rng.uniform(-20, 25), rng.uniform(-10, 10), 1.0)
         mesh = Mesh(camera.project(scan.vertices.astype(np.float32)), scan.triangles)
-        test = DepthTest(mesh, _PICTURE)
+        test = DepthTest(mesh, _IMAGE_SIZE)
         facing = scan.normals @ camera.rotation[2].astype(np.float32) > _GRAZING
         visible |= facing & (test.vertices_behind() < _BEHIND)
     return visible

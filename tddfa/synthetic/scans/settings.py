@@ -1,4 +1,4 @@
-"""Settings of made scans: the variety of the heads, and the defects of the scans."""
+"""Settings of synthetic scans: the variety of the heads, and the defects of the scans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """Settings of made scans. Ranges are uniform; lengths are in mm.
+    """Settings of synthetic scans. Ranges are uniform; lengths are in mm.
 
     Attributes
     ----------

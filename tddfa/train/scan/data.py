@@ -13,7 +13,7 @@ from tddfa.scan.graph import NEIGHBOURS, Graph, make_graph
 from tddfa.scan.sampling import near_face, neighbours
 from tddfa.train.data.batches import draw
 from tddfa.train.scan.settings import ScanTrainingSettings
-from tddfa.train.scan.shards import MadePoints
+from tddfa.train.scan.shards import ScanPoints
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class ScanBatches:
 
     Attributes
     ----------
-    scans : MadePoints
+    scans : ScanPoints
     settings : ScanTrainingSettings
     mean : ndarray (68, 3)
         Mean landmarks, mm, from their middle.
@@ -58,7 +58,7 @@ class ScanBatches:
         Off for validation: rotation, shift and scale are those of training, nothing else is changed.
     """
 
-    scans: MadePoints
+    scans: ScanPoints
     settings: ScanTrainingSettings
     mean: Floats
     augmented: bool = True

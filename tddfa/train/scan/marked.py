@@ -22,7 +22,7 @@ from tddfa.scan.files.reading import SUFFIXES, file_vertices, read_scan
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.mesh import Scan
 from tddfa.scan.similarity import fit_similarity
-from tddfa.synthetic.scans import MadeScan
+from tddfa.synthetic.scans import LabelledScan
 from tddfa.train.scan.shards import PER_FILE, POINTS, points_of, write_file
 
 INDICES = "v10"
@@ -31,7 +31,7 @@ INDICES = "v10"
 _MAX_BYTES = 1 << 20
 
 
-def marked_scan(path: Path, mean: NDArray[np.float64]) -> MadeScan:
+def marked_scan(path: Path, mean: NDArray[np.float64]) -> LabelledScan:
     """Read a mesh and its landmarks; convert them to mm.
 
     Parameters
@@ -64,7 +64,7 @@ def marked_scan(path: Path, mean: NDArray[np.float64]) -> MadeScan:
     unit, _ = unit_of(pose.scale)
     scan = read_scan(path)
     in_mm = Scan(scan.vertices / UNITS[unit], scan.triangles)
-    return MadeScan(in_mm, landmarks / UNITS[unit], pose.rotation, covered=False)
+    return LabelledScan(in_mm, landmarks / UNITS[unit], pose.rotation, covered=False)
 
 
 def marked_paths(folder: Path) -> list[Path]:

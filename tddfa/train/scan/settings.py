@@ -16,7 +16,7 @@ class ScanTrainingSettings:
     Attributes
     ----------
     data : tuple of Path
-        Folders of made scans (`tddfa.train.scan.shards`).
+        Folders of synthetic scans (`tddfa.train.scan.shards`).
     face_model : Path
         The face model whose mean landmarks define the frame of the head.
     points : int

@@ -5,7 +5,7 @@ A folder holds ``scans-NNNNN.npz`` with up to `PER_FILE` scans each::
     face (s, p, 3) float16           p points around the face, mm, from the middle of the landmarks
     face_normals (s, p, 3) int8      their normals, 127 is 1
     landmarks (s, 68, 3) float32     mm, from their middle
-    seed (s,) int64                  of a made scan; of a marked one, its number
+    seed (s,) int64                  of a synthetic scan; of a marked one, its number
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tddfa._shared.npz import read_npz
 from tddfa.model.face_model import FaceModel
 from tddfa.scan.mesh import Scan
 from tddfa.scan.sampling import random_points
-from tddfa.synthetic.scans import MadeScan, ScanSettings, made_scan
+from tddfa.synthetic.scans import LabelledScan, ScanSettings, synthetic_scan
 
 PER_FILE = 50
 POINTS = 8192
@@ -41,8 +41,8 @@ _MIN_VERTICES = 200
 
 
 @dataclass(frozen=True, eq=False)
-class MadePoints:
-    """Points of s made scans; the arrays are those of the module's docstring."""
+class ScanPoints:
+    """Points of s scans with known landmarks; the arrays are those of the module's docstring."""
 
     face: NDArray[np.float16]
     face_normals: NDArray[np.int8]
@@ -53,16 +53,16 @@ class MadePoints:
         return len(self.landmarks)
 
     @classmethod
-    def joined(cls, parts: Sequence[MadePoints]) -> MadePoints:
+    def joined(cls, parts: Sequence[ScanPoints]) -> ScanPoints:
         """Put scans together."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
-    def take(self, rows: slice) -> MadePoints:
+    def take(self, rows: slice) -> ScanPoints:
         """Some of the scans."""
-        return MadePoints(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return ScanPoints(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0, count: int = POINTS) -> MadePoints | None:
+def points_of(made: LabelledScan, rng: np.random.Generator, seed: int = 0, count: int = POINTS) -> ScanPoints | None:
     """Draw the stored points of one scan; None if it shows no face."""
     middle = made.landmarks.mean(axis=0)
     turned = Scan((made.scan.vertices - middle) @ made.rotation, made.scan.triangles)
@@ -72,7 +72,7 @@ def points_of(made: MadeScan, rng: np.random.Generator, seed: int = 0, count: in
         return None
     points, normals = random_points(Scan(turned.vertices, of_face), count, rng)
     landmarks = ((made.landmarks - middle) @ made.rotation).astype(np.float32)
-    return MadePoints(
+    return ScanPoints(
         points.astype(np.float16)[None],
         np.rint(127 * normals).astype(np.int8)[None],
         landmarks[None],
@@ -92,21 +92,22 @@ def write_scans(
         seeds = range(start, min(start + PER_FILE, first + count))
         if not path.exists():
             made = (
-                points_of(made_scan(model, seed, settings), np.random.default_rng(seed), seed, points) for seed in seeds
+                points_of(synthetic_scan(model, seed, settings), np.random.default_rng(seed), seed, points)
+                for seed in seeds
             )
             write_file(path, [part for part in made if part is not None])
         yield seeds.stop - first
 
 
-def write_file(path: Path, parts: Iterable[MadePoints]) -> None:
+def write_file(path: Path, parts: Iterable[ScanPoints]) -> None:
     """Write scans to one file."""
-    together = MadePoints.joined(list(parts))
+    together = ScanPoints.joined(list(parts))
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(together, name) for name in MadePoints.__dataclass_fields__})
+    np.savez(buffer, **{name: getattr(together, name) for name in ScanPoints.__dataclass_fields__})
     write_atomic(path, buffer.getvalue())
 
 
-def read_scans(folders: Sequence[Path]) -> MadePoints:
+def read_scans(folders: Sequence[Path]) -> ScanPoints:
     """Read all scans of some folders.
 
     Raises
@@ -120,7 +121,7 @@ def read_scans(folders: Sequence[Path]) -> MadePoints:
     for folder in folders:
         found = sorted(folder.glob("scans-*.npz"))
         if not found:
-            raise FileNotFoundError(f"{folder}: no made scans (scans-NNNNN.npz); tddfa train prepare scans makes them")
+            raise FileNotFoundError(f"{folder}: no file scans-NNNNN.npz; tddfa train prepare scans makes them")
         paths += found
     parts = [_read(path) for path in paths]
     for path, part in zip(paths, parts, strict=True):
@@ -129,11 +130,11 @@ def read_scans(folders: Sequence[Path]) -> MadePoints:
                 f"{path}: expected {parts[0].face.shape[1]} points of each scan, as in the first file, "
                 f"got {part.face.shape[1]}"
             )
-    return MadePoints.joined(parts)
+    return ScanPoints.joined(parts)
 
 
-def _read(path: Path) -> MadePoints:
-    names = tuple(MadePoints.__dataclass_fields__)
+def _read(path: Path) -> ScanPoints:
+    names = tuple(ScanPoints.__dataclass_fields__)
     try:
         arrays = read_npz(path, _MAX_BYTES, names)
         missing = [name for name in names if name not in arrays]
@@ -146,6 +147,6 @@ def _read(path: Path) -> MadePoints:
             "landmarks": ((count, 68, 3), np.float32),
             "seed": ((count,), np.int64),
         }
-        return MadePoints(*(checked(name, arrays[name], shape, dtype) for name, (shape, dtype) in shapes.items()))
+        return ScanPoints(*(checked(name, arrays[name], shape, dtype) for name, (shape, dtype) in shapes.items()))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error

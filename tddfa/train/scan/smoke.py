@@ -1,4 +1,4 @@
-"""Smoke test of the scan landmarker's training, on made scans."""
+"""Smoke test of the scan landmarker's training, on synthetic scans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNTRAINED = 20.0
 
 
 def smoke_settings(data: Path, face_model: Path) -> ScanTrainingSettings:
-    """Settings of a small training on the made scans of a folder."""
+    """Settings of a small training on the synthetic scans of a folder."""
     schedule = Schedule(
         steps=_STEPS, batch_size=_BATCH, learning_rate=1e-2, ema_decay=0.8, validate_every=_STEPS, log_every=_STEPS // 6
     )
@@ -46,9 +46,9 @@ def smoke(out: Path) -> SmokeResult:
     """
     face_model = verified(Config.load(config_path("open_mb05")).face_model)
     model = FaceModel.load(face_model)
-    for _ in write_scans(out / "made", model, ScanSettings(busts=0.0, edge=(3.0, 5.0)), 0, _SCANS):
+    for _ in write_scans(out / "synthetic", model, ScanSettings(busts=0.0, edge=(3.0, 5.0)), 0, _SCANS):
         pass
-    settings = smoke_settings(out / "made", face_model)
+    settings = smoke_settings(out / "synthetic", face_model)
     outcome = train_scan(settings, out)
     if not outcome.finished:
         return SmokeResult(False, outcome)

@@ -163,7 +163,7 @@ class TestWhatIsRead:
         np.testing.assert_allclose(image, as_bgr(Image.open(io.BytesIO(data))), atol=2)
         assert np.abs(image.astype(int) - photo).mean() < 4
 
-    # EXIF's orientation: how the stored picture is turned to be seen upright
+    # EXIF's orientation: how the stored image is turned to be seen upright
     UPRIGHT = {
         1: lambda a: a,
         2: np.fliplr,

@@ -7,7 +7,7 @@ import pytest
 from tddfa.cli import main
 from tddfa.scan import landmarker as module
 from tddfa.scan.head import mean_landmarks
-from tddfa.synthetic.scans import ScanSettings, made_scan
+from tddfa.synthetic.scans import ScanSettings, synthetic_scan
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -38,7 +38,7 @@ def mean_network(monkeypatch, aligner, remembered_poses):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, aligner):
     folder = tmp_path_factory.mktemp("scans")
-    made = made_scan(aligner.face_model, 7, ScanSettings(faces=1, busts=0, covered=0, rotated=False, edge=(3, 3)))
+    made = synthetic_scan(aligner.face_model, 7, ScanSettings(faces=1, busts=0, covered=0, rotated=False, edge=(3, 3)))
     trimesh.Trimesh(made.scan.vertices, made.scan.triangles, process=False).export(folder / "face.ply")
     trimesh.creation.box((10, 20, 30)).export(folder / "box.stl")
     (folder / "notes.txt").write_text("no scan")

@@ -177,7 +177,7 @@ class TestReleased:
         assert "format ascii 1.0" in header
         assert f"element vertex {3 * 38365}" in header
         assert (tmp_path / "a.obj").read_text().count("\nv ") >= 3 * 38365 - 1
-        # all three look to the left of the picture, which 3DDFA_V2 counts as more than 0
+        # all three look to the left of the image, which 3DDFA_V2 counts as more than 0
         assert all(25 < calc_pose(param)[1][0] < 65 for param in param_lst)
 
     def test_its_triangles_and_keypoints(self, bases, upstream):

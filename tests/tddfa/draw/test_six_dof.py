@@ -44,7 +44,7 @@ def near(drawn, color, tolerance=40):
     return np.minimum(*(np.abs(drawn - each).max(axis=-1) for each in (color, light))) < tolerance
 
 
-class TestPicture:
+class TestImage:
     def test_nothing_far_from_the_head_changes(self, image, model):
         face, mesh, pose = head(model, yaw=20, scale=6, at=(130.0, 150.0))
         result = overlay(image, [(face, mesh, pose)])

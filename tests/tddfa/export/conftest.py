@@ -38,5 +38,5 @@ def octahedron() -> Callable[..., Mesh]:
 
 @pytest.fixture
 def texture() -> np.ndarray:
-    """A picture (8, 12, 3) with no two pixels alike and no symmetry."""
+    """An image (8, 12, 3) with no two pixels alike and no symmetry."""
     return np.arange(8 * 12 * 3, dtype=np.uint16).astype(np.uint8).reshape(8, 12, 3)

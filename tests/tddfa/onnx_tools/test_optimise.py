@@ -40,7 +40,7 @@ def assert_same(tmp_path, before, after, image):
     expected = run(tmp_path, before, image)
     for name, value in run(tmp_path, after, image).items():
         assert value.shape == expected[name].shape
-        assert np.ptp(expected[name]) > 1e-2  # it does look at the picture
+        assert np.ptp(expected[name]) > 1e-2  # it does look at the image
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5 * np.abs(expected[name]).max())
 
 

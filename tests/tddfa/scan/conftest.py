@@ -6,7 +6,7 @@ import pytest
 
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.landmarker import UNIT, ScanLandmarker
-from tddfa.synthetic.scans import ScanSettings, made_scan
+from tddfa.synthetic.scans import ScanSettings, synthetic_scan
 
 
 class MeanNetwork:
@@ -43,7 +43,7 @@ def head(aligner):
         spread=0.3, warp=0.0, neutral=1.0, faces=0, busts=0, cameras=1, holes=(0, 0), noise=(0.1, 0.1), covered=0,
         remeshed=1.0, edge=(3.0, 3.0),
     )  # fmt: skip
-    return made_scan(aligner.face_model, 7, settings)
+    return synthetic_scan(aligner.face_model, 7, settings)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Pictures, files and chosen keys of the faces of an image, and what the answers are checked against."""
+"""Images, files and chosen keys of the faces of an image, and what the answers are checked against."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def photo(root):
 
 @pytest.fixture(scope="module")
 def grey():
-    """A picture without a face."""
+    """An image without a face."""
     return cv2.imencode(".png", np.full((64, 96, 3), 128, np.uint8))[1].tobytes()
 
 
@@ -74,9 +74,9 @@ class TestDraw:
 
     @pytest.mark.parametrize("kind", [name for name in image_kinds() if image_kinds()[name].over_image])
     def test_without_a_face_it_is_the_image(self, client, grey, kind):
-        picture = decoded(post(client, f"/v1/draw/{kind}", grey, "image/png"))
-        assert (picture == 128).all()
-        assert picture.shape == (64, 96, 3)
+        image = decoded(post(client, f"/v1/draw/{kind}", grey, "image/png"))
+        assert (image == 128).all()
+        assert image.shape == (64, 96, 3)
 
     @pytest.mark.parametrize(
         ("route", "options", "reason"),
@@ -109,7 +109,7 @@ class TestDraw:
         answer = post(client, "/v1/draw/uv_tex", grey)
         assert (answer.status_code, answer.json()["detail"]) == (422, "image: expected a face for uv_tex, found none")
 
-    def test_a_picture_that_cannot_be_made_has_a_reason(self, client, photo, monkeypatch):
+    def test_an_image_that_cannot_be_made_has_a_reason(self, client, photo, monkeypatch):
         def no_texture(*_, **__):
             raise ValueError("mesh: expected a mesh with uv, got none")
 

@@ -442,7 +442,7 @@ class TestVertexColors:
         assert vertex_colors(np.zeros((4, 4, 3), np.uint8), empty).shape == (0, 3)
 
 
-class TestPictureBorders:
+class TestImageBorders:
     def test_a_side_outside_of_the_image_is_mirrored(self, model):
         mesh = head(model, at=(200, 200, 0))
         image = photo(mesh, symmetric)[:, :200]  # half of it: the right side of the face, the left half of the UV map

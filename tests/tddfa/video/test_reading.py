@@ -367,9 +367,9 @@ def test_a_file_url(short_video):
 def test_a_folder_of_images(tmp_path, caplog):
     for i in (0, 2, 10, 1):
         cv2.imwrite(str(tmp_path / f"f{i}.png"), moving_square(i, 60 + i, 40))
-    (tmp_path / "f3.png").write_bytes(b"no picture")
+    (tmp_path / "f3.png").write_bytes(b"no image")
     (tmp_path / "f4.png").symlink_to(tmp_path / "gone.png")
-    (tmp_path / "notes.txt").write_text("no picture either")
+    (tmp_path / "notes.txt").write_text("no image either")
     (tmp_path / "._f0.png").write_bytes(b"a sidecar of macOS")
     with open_source(str(tmp_path)) as reader:
         assert (reader.size, reader.fps, reader.count, reader.has_audio) == ((60, 40), None, 6, False)
@@ -388,7 +388,7 @@ def test_folders_without_images(tmp_path):
     with pytest.raises(VideoError, match="no image in this folder"):
         open_source(tmp_path)
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(VideoError, match="none of 2 images can be read"):
         open_source(tmp_path)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tddfa.scan.files import writing
 from tddfa.scan.files.reading import read_scan
-from tddfa.synthetic.scans import ScanSettings, made_scan
+from tddfa.synthetic.scans import ScanSettings, synthetic_scan
 
 
 def test_all_files_have_the_same_landmarks(found):
@@ -28,8 +28,8 @@ def test_all_files_have_the_same_landmarks(found):
     assert arrays["heat"].shape == (len(arrays["points"]), 68)
 
 
-def test_the_picture_shows_landmarks_from_three_sides(head, found):
-    image = writing.picture(head.scan, found)
+def test_the_image_shows_landmarks_from_three_sides(head, found):
+    image = writing.drawn(head.scan, found)
     assert image.shape == (640, 1920, 3)
     marks = (image[..., 1].astype(int) - image[..., 0] > 60) & (image[..., 1] > 100)
     assert all(marks[:, start : start + 640].sum() > 300 for start in (0, 640, 1280))
@@ -52,7 +52,7 @@ def test_the_face_model_is_registered(aligner, landmarker, tmp_path):
     settings = ScanSettings(
         warp=0.0, neutral=1.0, faces=1, busts=0, cameras=0, holes=(0, 0), noise=(0, 0), covered=0, remeshed=0
     )
-    made = made_scan(aligner.face_model, 11, settings)
+    made = synthetic_scan(aligner.face_model, 11, settings)
     face = landmarker(made.scan)
     fitted = face.fitted
     known = np.isfinite(fitted.distances)

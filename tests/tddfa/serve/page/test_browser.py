@@ -200,7 +200,7 @@ def test_the_head_turns(browser, service):
 
 
 def spread(shown, other=None):
-    """Fraction of the pixels that differ from those of another picture, or else from the background."""
+    """Fraction of the pixels that differ from those of another image, or else from the background."""
     return (np.abs(shown.astype(int) - (shown[60, 5] if other is None else other)).max(axis=-1) > 40).mean()
 
 
@@ -315,11 +315,11 @@ def test_what_is_no_photo_gets_a_sentence_and_the_next_one_works(page, root):
     assert toast(page) == "Choose a photo first."
     page.locator("#photo-examples button").first.click()  # an example
     page.wait_for_selector("#photo-faces table")
-    assert page.locator("#photo-pictures img").count() > 1
+    assert page.locator("#photo-images img").count() > 1
     # the results go with their photo
     page.locator("#photo-source [aria-label='Remove Image']").click()
     page.wait_for_selector("#photo-faces table", state="detached")
-    for part in ("#photo-pictures img", "#photo-files [data-testid=download-link]", "#photo-shapes .bar"):
+    for part in ("#photo-images img", "#photo-files [data-testid=download-link]", "#photo-shapes .bar"):
         page.wait_for_function(f"document.querySelectorAll('{part}').length == 0")
 
 

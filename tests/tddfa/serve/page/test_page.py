@@ -197,7 +197,7 @@ class TestJobs:
         kinds = ("2d_sparse", "2d_dense", "3d", "depth", "pncc", "pose", "uv_tex", "6dof", "box")
         assert {f"astronaut_{kind}.jpg" for kind in kinds} <= names
         assert {"astronaut.ply", "astronaut.obj", "astronaut.glb", "astronaut.json"} <= names
-        assert [name for _, name in result.pictures] == list(kinds)
+        assert [name for _, name in result.images] == list(kinds)
         assert all(path.stat().st_size > 20 for path in result.files)
         assert result.mesh.read_bytes()[:4] == b"glTF"
         assert abs(result.faces[0]["pose"]["yaw"]) < 10

@@ -10,7 +10,7 @@ from tddfa.cli import main
 from tddfa.model.face_model import FaceModel
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.mesh import Scan
-from tddfa.synthetic.scans import MadeScan, ScanSettings, made_scan
+from tddfa.synthetic.scans import LabelledScan, ScanSettings, synthetic_scan
 from tddfa.train.scan.marked import marked_scan
 from tddfa.train.scan.shards import read_scans
 
@@ -23,7 +23,7 @@ def model(root):
 @pytest.fixture(scope="module")
 def made(model):
     plain = ScanSettings(noise=(0, 0.01), holes=(0, 0), covered=0, cameras=0, remeshed=0, neutral=1, rotated=False)
-    return made_scan(model, 5, plain)
+    return synthetic_scan(model, 5, plain)
 
 
 def write(folder, made, *, per_mm=1.0, turn=None, name="head"):
@@ -80,7 +80,7 @@ def test_prepared_scans_can_be_trained_on(tmp_path, made, capsys):
 )
 def test_wrong_marks(tmp_path, capsys, arrays, reason):
     points = np.random.default_rng(0).normal(0, 50, (80, 3))
-    write(tmp_path, MadeScan(Scan(points, np.int32([[0, 1, 2]])), points[:68], np.eye(3), covered=False))
+    write(tmp_path, LabelledScan(Scan(points, np.int32([[0, 1, 2]])), points[:68], np.eye(3), covered=False))
     if arrays is None:
         (tmp_path / "head.npz").unlink()
     else:

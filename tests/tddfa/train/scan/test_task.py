@@ -36,7 +36,7 @@ def smoked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(smoked, root):
-    return smoke_settings(smoked[0] / "made", root / "configs/open_face.npz")
+    return smoke_settings(smoked[0] / "synthetic", root / "configs/open_face.npz")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_mirrored_scans_keep_left_and_right(made, settings, aligner):
 
 
 def test_a_folder_without_scans_is_named(settings, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no made scans"):
+    with pytest.raises(FileNotFoundError, match="no file scans-NNNNN"):
         train_scan(ScanTrainingSettings((tmp_path,), settings.face_model), tmp_path / "out")
 
 

@@ -6,7 +6,7 @@ from tddfa._shared.errors import ConfigError
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.mesh import Scan
 from tddfa.scan.similarity import fit_similarity
-from tddfa.synthetic.scans import ScanSettings, made_scan
+from tddfa.synthetic.scans import ScanSettings, synthetic_scan
 from tddfa.synthetic.scans.anatomy import split_long_edges
 from tddfa.synthetic.scans.defects import glasses, holes, noisy, remeshed, without
 
@@ -20,7 +20,7 @@ def model(aligner):
 
 @pytest.fixture(scope="module")
 def clean(model):
-    return made_scan(model, 5, CLEAN)
+    return synthetic_scan(model, 5, CLEAN)
 
 
 def sheet(count=40):
@@ -33,7 +33,7 @@ def sheet(count=40):
 
 
 def test_the_same_seed_gives_the_same_scan(model):
-    first, again, other = (made_scan(model, seed).landmarks for seed in (3, 3, 4))
+    first, again, other = (synthetic_scan(model, seed).landmarks for seed in (3, 3, 4))
     assert (first == again).all()
     assert abs(first - other).max() > 1
 
@@ -47,7 +47,7 @@ def test_landmarks_lie_on_an_undamaged_scan(clean):
 
 
 def test_the_rotation_is_that_of_the_scan(model, aligner):
-    made = made_scan(model, 6)
+    made = synthetic_scan(model, 6)
     found = fit_similarity(mean_landmarks(aligner.face_model), made.landmarks)
     angle = np.degrees(np.arccos((np.trace(found.rotation.T @ made.rotation) - 1) / 2))
     assert angle < 12
@@ -55,14 +55,14 @@ def test_the_rotation_is_that_of_the_scan(model, aligner):
 
 
 def test_faces_and_busts_differ_in_size(model):
-    face = made_scan(model, 1, ScanSettings(faces=1, busts=0, rotated=False))
-    bust = made_scan(model, 1, ScanSettings(faces=0, busts=1, rotated=False))
+    face = synthetic_scan(model, 1, ScanSettings(faces=1, busts=0, rotated=False))
+    bust = synthetic_scan(model, 1, ScanSettings(faces=0, busts=1, rotated=False))
     assert np.ptp(face.scan.vertices[:, 0]) < 270 < np.ptp(bust.scan.vertices[:, 0])
 
 
 def test_cameras_see_no_back_of_the_head(model):
-    closed = made_scan(model, 2, ScanSettings(faces=0, busts=0, cameras=0, rotated=False))
-    shadowed = made_scan(model, 2, ScanSettings(faces=0, busts=0, cameras=1, rotated=False))
+    closed = synthetic_scan(model, 2, ScanSettings(faces=0, busts=0, cameras=0, rotated=False))
+    shadowed = synthetic_scan(model, 2, ScanSettings(faces=0, busts=0, cameras=1, rotated=False))
     back = [made.scan.normals[:, 2].min() for made in (closed, shadowed)]
     far = [(made.scan.vertices[:, 2] < made.landmarks[:, 2].mean() - 120).mean() for made in (closed, shadowed)]
     assert back[0] < -0.9

@@ -6,10 +6,10 @@ import pytest
 from tddfa._shared import image_io
 from tddfa._shared.errors import ConfigError
 from tddfa._shared.settings import load_settings
-from tddfa.evaluate import made_scans
+from tddfa.evaluate import synthetic_scans
 from tddfa.evaluate.benchmarks import benchmark
-from tddfa.evaluate.made_scans import ScanBenchmark
 from tddfa.evaluate.result import Setup
+from tddfa.evaluate.synthetic_scans import ScanBenchmark
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.landmarker import UNIT
 from tddfa.synthetic.scans import ScanSettings
@@ -41,16 +41,16 @@ def test_seeds_of_training_are_refused():
 
 
 @pytest.mark.slow
-def test_made_scans_are_measured_without_data(aligner, tmp_path, monkeypatch):
+def test_synthetic_scans_are_measured_without_data(aligner, tmp_path, monkeypatch):
     network = MeanNetwork(mean_landmarks(aligner.face_model))
     network.path = tmp_path / "mean.onnx"
     network.path.write_bytes(b"")
-    monkeypatch.setattr(made_scans, "Model", lambda *_, **__: network)
+    monkeypatch.setattr(synthetic_scans, "Model", lambda *_, **__: network)
     result = benchmark("scans").evaluate(Setup(tmp_path, aligner, limit=1))
     assert result.settings["scans"] == 1
     assert result.settings["scan_sha256"].startswith("e3b0c442")  # of no bytes
     assert result.value("missed") == 0
-    for method in made_scans.LABELS:
+    for method in synthetic_scans.LABELS:
         assert 0.5 < result.value(f"{method}.mean") < 15
     assert result.value("registered.mean.inner") < result.value("pd.mean.inner")
     assert result.items[0]["registered"] == pytest.approx(result.value("registered.mean"), abs=1e-5)

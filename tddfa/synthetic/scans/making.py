@@ -1,4 +1,4 @@
-"""`made_scan`: one scan of a random head, with its landmarks."""
+"""`synthetic_scan`: one scan of a random head, with its landmarks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SHIFT = 300.0
 
 
 @dataclass(frozen=True, eq=False)
-class MadeScan:
-    """A made scan.
+class LabelledScan:
+    """A scan with known landmarks.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class MadeScan:
     covered: bool
 
 
-def made_scan(model: FaceModel, seed: int, settings: ScanSettings | None = None) -> MadeScan:
+def synthetic_scan(model: FaceModel, seed: int, settings: ScanSettings | None = None) -> LabelledScan:
     """Make a scan.
 
     Parameters
@@ -58,8 +58,8 @@ def made_scan(model: FaceModel, seed: int, settings: ScanSettings | None = None)
 
     Examples
     --------
-    >>> from tddfa.synthetic.scans import made_scan
-    >>> made = made_scan(aligner.face_model, seed=1)
+    >>> from tddfa.synthetic.scans import synthetic_scan
+    >>> made = synthetic_scan(aligner.face_model, seed=1)
     >>> made.landmarks.shape, len(made.scan.triangles) > 1000
     ((68, 3), True)
     """
@@ -90,10 +90,10 @@ def made_scan(model: FaceModel, seed: int, settings: ScanSettings | None = None)
         scan = remeshed(Scan(*split_long_edges(scan.vertices, scan.triangles, 1.5 * edge)), edge, rng)
     scan = noisy(scan, rng.uniform(*settings.noise), rng)
     if not settings.rotated:
-        return MadeScan(scan, landmarks, np.eye(3), covered)
+        return LabelledScan(scan, landmarks, np.eye(3), covered)
     rotation = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
     shift = rng.normal(0, _SHIFT, 3)
-    return MadeScan(
+    return LabelledScan(
         Scan(scan.vertices @ rotation.T + shift, scan.triangles), landmarks @ rotation.T + shift, rotation, covered
     )
 

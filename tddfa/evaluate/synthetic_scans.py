@@ -1,4 +1,4 @@
-"""Landmarks on made scans: heads that no training has seen, with known landmarks (`tddfa.synthetic.scans`)."""
+"""Landmarks on synthetic scans: heads that no training has seen, with known landmarks (`tddfa.synthetic.scans`)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tddfa.landmarks68 import INNER, JAW, PARTS
 from tddfa.model.assets import data_folder
 from tddfa.model.runtime import Model
 from tddfa.scan.face import ScanFace
-from tddfa.scan.files.writing import picture
+from tddfa.scan.files.writing import drawn
 from tddfa.scan.landmarker import WEIGHTS, ScanLandmarker
 from tddfa.scan.snapping import SNAPS
-from tddfa.synthetic.scans import MadeScan, ScanSettings, made_scan
+from tddfa.synthetic.scans import LabelledScan, ScanSettings, synthetic_scan
 
 Floats = NDArray[np.float64]
 
 CONFIG = "evaluate/scans.yml"
-"""Settings of the made scans, in the folder of the configs."""
+"""Settings of the synthetic scans, in the folder of the configs."""
 
 LABELS = {
     "registered": "of the registered face model, on the surface",
@@ -46,7 +46,7 @@ _FAILED, _WORST = 5.0, 12
 
 @dataclass(frozen=True)
 class ScanBenchmark:
-    """The made scans of the benchmark.
+    """The synthetic scans of the benchmark.
 
     Attributes
     ----------
@@ -78,13 +78,13 @@ class _Case:
     score: float
 
 
-def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> Result:
-    """Measure the landmarks of made scans, mm.
+def evaluate_synthetic(setup: Setup, benchmark: str, weights: Path | None = None) -> Result:
+    """Measure the landmarks of synthetic scans, mm.
 
     Parameters
     ----------
     setup : Setup
-        Its aligner finds the face in pictures of the scan.
+        Its aligner finds the face in images of the scan.
     benchmark : str
         Name of the benchmark.
     weights : Path, optional
@@ -98,7 +98,7 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
     cases: list[_Case] = []
     shown: list[tuple[float, Worst]] = []
     for seed in setup.track(seeds, benchmark):
-        made = made_scan(model, seed, settings.scans)
+        made = synthetic_scan(model, seed, settings.scans)
         face = landmarker(made.scan)
         case = _case(f"scan {seed}", made, face, landmarker)
         cases.append(case)
@@ -134,13 +134,13 @@ def evaluate_made(setup: Setup, benchmark: str, weights: Path | None = None) -> 
         ],
         worst=[worst for _, worst in shown],
         notes=[
-            "Made scans: heads of the open face model, bent by what the model does not have, with holes, shadows and "
-            "noise. A landmark in a hole counts too; 'on the scan' leaves it out.",
+            "Synthetic scans: heads of the open face model, bent by what the model does not have, with holes, shadows "
+            "and noise. A landmark in a hole counts too; 'on the scan' leaves it out.",
         ],
     )
 
 
-def _case(name: str, made: MadeScan, face: ScanFace | None, landmarker: ScanLandmarker) -> _Case:
+def _case(name: str, made: LabelledScan, face: ScanFace | None, landmarker: ScanLandmarker) -> _Case:
     if face is None:
         return _Case(name, {}, np.zeros(68, bool), 0.0)
     found = {**face.decoded, "registered": face.landmarks}
@@ -172,17 +172,17 @@ def _figures(cases: Sequence[_Case], total: int) -> Iterator[Figure]:
 
 
 @lru_cache(maxsize=1)
-def _pictures() -> tempfile.TemporaryDirectory[str]:
-    """Folder of the pictures of the worst, until the process ends."""
+def _images() -> tempfile.TemporaryDirectory[str]:
+    """Folder of the images of the worst, until the process ends."""
     return tempfile.TemporaryDirectory(prefix="tddfa-scans-")
 
 
-def _shown(name: str, made: MadeScan, face: ScanFace | None, error: float) -> Worst:
-    """A picture of a scan from the front with its landmarks."""
-    path = Path(_pictures().name) / f"{name.replace(' ', '_')}.png"
+def _shown(name: str, made: LabelledScan, face: ScanFace | None, error: float) -> Worst:
+    """Image of a scan from the front with its landmarks."""
+    path = Path(_images().name) / f"{name.replace(' ', '_')}.png"
     if face is None:
         image_io.write(path, np.full((64, 64, 3), 96, np.uint8))
         return Worst(str(path), caption="missed")
-    image = picture(made.scan, face)
+    image = drawn(made.scan, face)
     image_io.write(path, np.ascontiguousarray(image[:, : image.shape[0]]))
     return Worst(str(path), error)
