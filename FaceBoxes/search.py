@@ -113,19 +113,18 @@ def check_settings(detector: Any) -> None:
     Raises
     ------
     ValueError
-        If one is out of range; the message names the class and the setting.
+        If one is out of range; the message names the setting.
     """
-    name = type(detector).__name__
     if not 0 <= detector.score <= 1:
-        raise ValueError(f"{name}.score: expected a number in [0, 1], got {detector.score}")
+        raise ValueError(f"score: expected 0..1, got {detector.score}")
     if not 0 < detector.iou <= 1:
-        raise ValueError(f"{name}.iou: expected a number in (0, 1], got {detector.iou}")
+        raise ValueError(f"iou: expected a number in (0, 1], got {detector.iou}")
     for limit in ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces"):
         value = getattr(detector, limit, None)
         if value is not None and value < 1:
-            raise ValueError(f"{name}.{limit}: expected 1 or more, got {value}")
+            raise ValueError(f"{limit}: expected 1 or more, got {value}")
     largest = detector.max_area or detector.max_height * detector.max_width
     if detector.min_area is not None and detector.min_area > largest:
-        raise ValueError(f"{name}.min_area: expected at most the largest area, {largest}, got {detector.min_area}")
+        raise ValueError(f"min_area: expected at most the largest area, {largest}, got {detector.min_area}")
     if detector.tiles not in TILES:
-        raise ValueError(f"{name}.tiles: expected one of {', '.join(TILES)}, got {detector.tiles!r}")
+        raise ValueError(f"tiles: expected one of {', '.join(TILES)}, got {detector.tiles!r}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from FaceBoxes.search import check_settings
 from tddfa._shared.arrays import checked_number
 from tddfa._shared.errors import ConfigError as ConfigError
 from tddfa._shared.settings import build_settings, read_mapping
@@ -75,20 +76,6 @@ class CropRule:
             raise ConfigError(f"box_shift_y: expected a number between -10 and 10, got {self.box_shift_y}")
 
 
-# Ranges of thresholds; None is allowed where a section has it as its default.
-_FRACTIONS = {"score": 0.0, "iou": 1e-9, "min_score": 0.0, "sure_score": 0.0}
-_COUNTS = ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces")
-
-
-def _check_numbers(section: Any) -> None:
-    """Check the thresholds and limits of a section, as what they are for would do later, without the file's name."""
-    for name, value in ((field.name, getattr(section, field.name)) for field in fields(section)):
-        if name in _FRACTIONS and value is not None:
-            checked_number(name, value, _FRACTIONS[name], 1)
-        elif name in _COUNTS and value is not None:
-            checked_number(name, value, 1, whole=True)
-
-
 @dataclass(frozen=True)
 class FaceBoxesConfig:
     """A FaceBoxes network, its int8 version where there is one, and the arguments of `FaceBoxes.Detector`."""
@@ -111,7 +98,7 @@ class FaceBoxesConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_numbers(self)
+        check_settings(self)
 
     @property
     def file(self) -> Path:
@@ -138,7 +125,7 @@ class YuNetConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_numbers(self)
+        check_settings(self)
 
     @property
     def file(self) -> Path:
@@ -158,7 +145,7 @@ class BoxFileConfig:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check_numbers(self)
+        checked_number("score", self.score, 0, 1)
 
     @property
     def file(self) -> Path:
@@ -238,7 +225,9 @@ class Config:
         """Check the numbers."""
         if not 0 <= self.refine <= 10:
             raise ConfigError(f"refine: expected 0..10, got {self.refine}")
-        _check_numbers(self)
+        for name in ("min_score", "sure_score"):
+            if getattr(self, name) is not None:
+                checked_number(name, getattr(self, name), 0, 1)
 
     def with_precision(self, precision: str) -> Config:
         """Return the config with the networks of a precision.

@@ -143,6 +143,10 @@ def test_tiles_are_words(tmp_path, word):
         ((GOOD, "base: open_mb05\ndetector: {score: 5}"), r"detector\.score: expected 0\.\.1, got 5"),
         ((GOOD, "base: open_mb05\ndetector: {iou: -1}"), r"detector\.iou: expected .*, got -1"),
         ((GOOD, "base: open_mb05\ndetector: {max_area: 0}"), r"detector\.max_area: expected 1 or more, got 0"),
+        (
+            (GOOD, "base: open_mb05\ndetector: {max_area: 100, min_area: 200}"),
+            r"detector\.min_area: expected at most the largest area, 100, got 200",
+        ),
         ((GOOD, GOOD + "refine: 1.5"), "refine: expected a whole number, got 1.5"),
         ((GOOD, GOOD + "mirrored: true"), "key 'mirrored' is now 'flip'"),
         ((GOOD, GOOD + "flip: 1"), "flip: expected true or false, got 1"),
