@@ -47,7 +47,7 @@ class BuildExt(build_ext):
                 shutil.copy2(built, part)
                 part.replace(target)
             except OSError as error:  # a read-only checkout is no error
-                self.announce(f"extension not copied into the checkout: {error}", level=3)
+                self.announce(f"{extension.name}: extension not copied into the checkout: {error}", level=3)
 
     def build_extension(self, ext: Extension) -> None:
         there, built = self.in_checkout(ext), Path(self.get_ext_fullpath(ext.name))

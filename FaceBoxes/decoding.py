@@ -75,7 +75,7 @@ def _output(outputs: Mapping[str, Floats], name: str, shape: tuple[int, ...]) ->
         raise ValueError(f"model: expected the outputs scores and offsets, got {', '.join(outputs) or 'none'}")
     value = outputs[name]
     if value.dtype.kind != "f":
-        raise ValueError(f"model: expected numbers as {name}, got {value.dtype}")
+        raise ValueError(f"model: {name}: expected floating-point numbers, got {value.dtype}")
     if value.shape != shape:
-        raise ValueError(f"model: expected {name} {shape} for {shape[1]} prior boxes, got {value.shape}")
+        raise ValueError(f"model: {name}: expected shape {shape} for {shape[1]} prior boxes, got {value.shape}")
     return np.ascontiguousarray(value[0], dtype=np.float32)

@@ -48,7 +48,7 @@ def close_holes(raster: Raster | Rendering, max_px: float, gap: float) -> None:
     for name in ("depth", "triangle_id", "barycentric", "colors"):
         array = getattr(raster, name, None)
         if array is not None and not array.flags.writeable:
-            raise ValueError(f"raster: expected a writeable {name}, got one that is not")
+            raise ValueError(f"raster: expected a writeable {name}, got a read-only one")
     if not raster.depth.size:
         return
     if isinstance(raster, Rendering):
@@ -123,13 +123,16 @@ def composite(
         check_array("palette", palette, (256, 3), np.uint8)
     if any(value % factor for value in (rows, columns, raster.left, raster.top)):
         raise ValueError(
-            f"raster: expected a window of whole pixels of the image, {factor} x {factor} of its own, "
+            f"raster: expected a window with size and position in multiples of factor {factor}, "
             f"got {columns} x {rows} at ({raster.left}, {raster.top})"
         )
     target = _window("out", out, raster, factor)
     below = target if background is None else _window("background", background, raster, factor)
     if not out.flags.writeable or out.strides[1:] != (3, 1):
-        raise ValueError("out: expected a writeable array with contiguous pixels in each row, got one that is not")
+        raise ValueError(
+            "out: expected a writeable array with contiguous pixels in each row, "
+            f"got writeable {out.flags.writeable} and strides {out.strides}"
+        )
     if raster.depth.size:
         native.composite(
             None if isinstance(raster, Rendering) else raster.triangle_id,
@@ -153,7 +156,7 @@ def _check_raster(raster: Any) -> None:
 def _colors(raster: Raster | Rendering) -> tuple[NDArray[np.uint8], int]:
     """The colours of a rendering, and how many of the four bytes of a pixel count."""
     if not isinstance(raster, Rendering) or raster.colors is None:
-        raise TypeError("layer: expected an array, since the raster has no colours of its own, got none")
+        raise TypeError("layer: expected an array, because the raster has no colours; got none")
     return raster.colors, raster.channels
 
 

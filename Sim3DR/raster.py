@@ -258,7 +258,9 @@ def interpolate(
     corners = triangle_array(triangles, "attributes", rows)
     seen = int(raster.triangle_id.max(initial=-1))
     if seen >= len(corners):
-        raise ValueError(f"triangles: expected those of the raster, which has triangle {seen}, got {len(corners)}")
+        raise ValueError(
+            f"triangles: expected at least {seen + 1}, because the raster shows triangle {seen}, got {len(corners)}"
+        )
     fill = float_array("background", background, () if np.ndim(background) == 0 else (channels,), finite=False)
     fill = np.ascontiguousarray(np.broadcast_to(fill, (channels,)))
     shape = (*raster.triangle_id.shape, channels)
@@ -362,7 +364,8 @@ def _window(window: Sequence[int]) -> tuple[int, int, int, int]:
 def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[NDArray[Any]]) -> None:
     check_array("out", out, shape, dtype)
     if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError("out: expected a C-contiguous, writeable array, got one that is not")
+        got = f"C-contiguous {out.flags.c_contiguous}, writeable {out.flags.writeable}"
+        raise ValueError(f"out: expected a C-contiguous, writeable array, got {got}")
     # Overwritten ids or triangles would be read as indices: out of bounds, which is worse than wrong pixels.
     if any(np.may_share_memory(out, array) for array in inputs):
         raise ValueError("out: expected memory of its own, got an array that shares it with another argument")

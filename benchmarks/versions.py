@@ -70,7 +70,7 @@ class _Version:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise SystemExit(f"the process ended, asked for {line}")
+            raise SystemExit(f"expected an answer to {line!r}, got none: the process ended")
         return json.loads(answer)
 
     def sample(self, stage: str) -> float:
@@ -103,7 +103,7 @@ def main() -> None:
         versions = [_Version(python, settings, folder) for python in pythons]
         for version, python in zip(versions, pythons, strict=True):
             if missing := sorted(set(names) - set(version.stages)):
-                sys.exit(f"{python}: expected the stages {', '.join(missing)}, it has {', '.join(version.stages)}")
+                sys.exit(f"{python}: expected the stages {', '.join(missing)}, got {', '.join(version.stages)}")
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for number in range(args.rounds + 1):
             for name in names:

@@ -42,7 +42,8 @@ class Deprecation:
 
     def __str__(self) -> str:
         """The text of the warning."""
-        return f"{self.name} is deprecated since {self.since} and goes in {self.removal}; use {self.instead}"
+        removed = f"will be removed in {self.removal}"
+        return f"{self.name} is deprecated since {self.since} and {removed}; use {self.instead}"
 
     def is_over(self, version: str) -> bool:
         """Whether the name should have been removed in `version`; a development version counts as its release."""

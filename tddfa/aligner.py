@@ -342,9 +342,9 @@ class Aligner:
         names: Sequence[str | os.PathLike[str] | None],
     ) -> list[list[Face]]:
         if boxes is not None and rois is not None:
-            raise ValueError("boxes, rois: expected one of them at most, got both")
+            raise ValueError("boxes, rois: expected at most one of them, got both")
         if boxes is None and rois is None and self.detector is None:
-            raise ValueError("boxes: expected boxes or rois, because this aligner has no detector")
+            raise ValueError("boxes, rois: expected one of them, because this aligner has no detector; got neither")
         parts = []
         for i, image in enumerate(images):
             if rois is not None:
@@ -467,7 +467,7 @@ class Aligner:
             If a file cannot be read as an image.
         """
         if self.detector is None:
-            raise ValueError("detector: expected one, for poses come from the detector; this aligner has none")
+            raise ValueError("detector: expected one, because poses come from it; got an aligner without one")
         pixels = as_bgr("image", image, color)
         found = self.detector.posed(pixels)
         checked_number("min_score", min_score, 0, 1)

@@ -177,7 +177,7 @@ def roi_from_landmarks(landmarks: ArrayLike, rule: CropRule, angle: float = 0.0)
     columns = 3 if points.ndim == 2 and points.shape[1] == 3 else 2
     points = checked("landmarks", points, (None, columns), np.float64)[:, :2]
     if not len(points):
-        raise ValueError("landmarks: expected one point at least, got none")
+        raise ValueError("landmarks: expected at least one point, got none")
     return Roi(*squares_around(points[None], rule, np.array([float(angle)]))[0].tolist())
 
 

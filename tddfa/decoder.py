@@ -164,8 +164,8 @@ class Decoder:
         """
         if not self.has_mesh:
             raise ValueError(
-                "the model predicts 68 points and no mesh: expected a model with one, or one fitted to the points "
-                "(--fit-mesh, Aligner.load(fit_mesh=True))"
+                "expected a model with a mesh, got one of 68 points; "
+                "--fit-mesh or Aligner.load(fit_mesh=True) fits a mesh to them"
             )
         params = face.params
         vertices = self.face_model.vertices(params.shape, params.expression, matrix=face.camera.matrix)

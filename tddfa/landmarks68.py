@@ -115,7 +115,8 @@ def contours(points: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         raise ValueError(f"points: expected shape ({COUNT}, k), got {array.shape}")
     for name in names:
         if name not in GROUPS and name not in PARTS:
-            raise ValueError(f"names: expected some of {', '.join(dict.fromkeys((*GROUPS, *PARTS)))}, got {name!r}")
+            known = ", ".join(dict.fromkeys((*GROUPS, *PARTS)))
+            raise ValueError(f"names: expected one or more of {known}, got {name!r}")
     parts = [part for name in names or PARTS for part in GROUPS.get(name, (name,))]
     numbers = np.arange(COUNT)
     return {part: array[[*numbers[PARTS[part]], *numbers[PARTS[part]][: part in CLOSED_PARTS]]] for part in parts}

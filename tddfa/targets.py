@@ -108,7 +108,8 @@ def _check_boxes(boxes: Floats, image: Image) -> None:
         x1, y1, x2, y2 = box
         if min(box) >= 0 and max(box) <= 1 and max(height, width) > 1:
             raise ValueError(
-                f"boxes: expected px, got {_text(box)}, fractions: multiply x by {width} and y by {height}"
+                f"boxes: expected px, got {_text(box)}; if these are fractions of the image, "
+                f"multiply x by {width} and y by {height}"
             )
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {_text(box)}")

@@ -32,7 +32,7 @@ ends() { # NAME STATUS PATTERN COMMAND: with this status, soon; errors in a line
   if [ "$got" = 124 ] || [ "$got" = 137 ]; then reason="no end within 300 s, or 30 s of the processor"
   elif [ "$got" != "$status" ]; then reason="status $got, expected $status: $(tail -1 err | cut -c1-150)"
   elif grep -q Traceback out err; then reason="a traceback"
-  elif grep -q 'a fault of tddfa' err; then reason="$(tail -1 err | cut -c1-150)"
+  elif grep -q 'a bug in tddfa' err; then reason="$(tail -1 err | cut -c1-150)"
   elif [ -n "$pattern" ] && ! grep -qE -- "$pattern" err; then reason="no '$pattern' in: $(tail -1 err | cut -c1-150)"
   elif [ -n "$pattern" ] && [ "$(wc -l <err)" -gt "${lines:-2}" ]; then reason="$(wc -l <err) lines of errors"
   elif LC_ALL=C grep -q $'[\001-\010\013-\037\177]' err; then reason="control characters in the errors"

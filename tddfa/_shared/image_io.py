@@ -147,11 +147,11 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
         raise ImageSizeError(f"{name}: expected at most {most} MiB of pixels, got {size} MiB")
     # OpenCV fills the missing part with grey, without an error
     if jpeg is not None and not jpeg.has_its_end:
-        raise ImageError(f"{name}: the file is truncated: a JPEG without its end")
+        raise ImageError(f"{name}: the file is truncated: the JPEG has no end marker")
     if data.startswith(_PNG_START):
         end = data.rfind(_PNG_END)
         if end < 0 or len(data) < end + 8:  # its checksum follows
-            raise ImageError(f"{name}: the file is truncated: a PNG without its end")
+            raise ImageError(f"{name}: the file is truncated: the PNG has no end marker")
     try:
         image = _pixels(data, kind, mode, chosen)
     except (cv2.error, OSError, SyntaxError, ValueError, RuntimeError, EOFError):
@@ -159,7 +159,7 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
     if image is None:
         raise ImageError(f"{name}: the file is damaged, or its format is not supported")
     if page is None and len(pages) > 1:
-        _LOG.warning("%s: page 1 of %d is read; the option --page N or all chooses others", name, len(pages))
+        _LOG.warning("%s: page 1 of %d is read; --page N or --page all reads others", name, len(pages))
     return tones.to_8_bits(image, name)
 
 
@@ -312,7 +312,9 @@ def encode(image: NDArray[np.generic], suffix: str, name: str) -> bytes:
     try:
         done, data = cv2.imencode(suffix, image, _QUALITY.get(suffix.lower(), []))
     except cv2.error as error:
-        raise ValueError(f"{name}: an image of this dtype or size cannot be written as {suffix!r}") from error
+        raise ValueError(
+            f"{name}: an image of shape {image.shape} and dtype {image.dtype} cannot be written as {suffix!r}"
+        ) from error
     if not done:
         raise ValueError(f"{name}: an image of shape {image.shape} cannot be written as {suffix!r}")
     return data.tobytes()

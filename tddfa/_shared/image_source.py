@@ -67,7 +67,7 @@ def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = 
     """
     if page is not None:
         if not isinstance(source, str | os.PathLike):
-            raise ValueError(f"page: expected None for an image that is no file, got {page}")
+            raise ValueError(f"page: expected None for an image that is not a file, got {page}")
         return image_io.read(source, page=page)
     return as_bgr("image", source, color)
 

@@ -68,9 +68,10 @@ def check_claim(claimed: int, size: int, max_bytes: int) -> None:
         If they are more than `max_bytes`, or more than real data in a file of this size can unpack to.
     """
     if claimed > max_bytes:
-        raise FormatError(f"expected at most {max_bytes} bytes of arrays, it claims {claimed}")
-    if claimed > max(_MAX_UNSUSPICIOUS, _MAX_RATIO * size):
-        raise FormatError(f"expected arrays, got {size} bytes that unpack to {claimed}")
+        raise FormatError(f"expected at most {max_bytes} bytes of unpacked arrays, got {claimed}")
+    limit = max(_MAX_UNSUSPICIOUS, _MAX_RATIO * size)
+    if claimed > limit:
+        raise FormatError(f"expected at most {limit} bytes of arrays unpacked from {size} bytes, got {claimed}")
 
 
 def add_arrays(

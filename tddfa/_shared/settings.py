@@ -21,7 +21,7 @@ MAX_BYTES = 64 * 1024
 # Native code counts in 32 bits; no setting needs more.
 MAX_INTEGER = 2**31 - 1
 
-_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ def _build(
         if name in renamed:
             raise ConfigError(f"{where}key {name!r} is now {renamed[name]!r}")
         if name not in fields:
-            raise ConfigError(f"{where}unknown key {name!r}; known are {', '.join(fields)}")
+            raise ConfigError(f"{where}unknown key {name!r}; known keys are {', '.join(fields)}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in content and name not in defaults:

@@ -36,7 +36,7 @@ def to_8_bits(values: NDArray[Any], name: str | None) -> NDArray[np.uint8]:
         return _integers_to_8_bits(values, name)
     finite = np.isfinite(values)
     if not finite.all():
-        _warn(name, "pixels that are no finite numbers are read as black")
+        _warn(name, "pixels that are not finite are read as black")
         values = np.where(finite, values, 0)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     white = next((w for w in _WHITES if _DARKEST * w <= high <= (1 + _OVERSHOOT) * w and low >= -_OVERSHOOT * w), None)
@@ -58,7 +58,7 @@ def _integers_to_8_bits(values: NDArray[np.uint16], name: str | None) -> NDArray
     high = int(values.max(initial=0))
     bits = 16 if high >= _DARKEST * 65535 else max(high.bit_length(), 8)
     if bits < 16 and high > 0:
-        _warn(name, f"no value of 16 bits is over {high}; stretched, as an image of {bits} bits")
+        _warn(name, f"the largest 16-bit value is {high}: read as a {bits}-bit image, and stretched")
     return (values >> (bits - 8)).astype(np.uint8)
 
 

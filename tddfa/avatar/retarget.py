@@ -72,7 +72,7 @@ def _fitting() -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, np.linalg.LinAlgError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"a damaged .glb: its nodes and meshes do not fit: {reason}") from error
+        raise ValueError(f"a damaged .glb: its nodes or meshes are not valid: {reason}") from error
 
 
 class Avatar:

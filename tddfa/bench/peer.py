@@ -78,7 +78,7 @@ class Peer:
         gpu: bool = False,
     ) -> None:
         if folder is not None and not (folder / "TDDFA.py").is_file():
-            raise PeerError(f"{folder}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
+            raise PeerError(f"{folder}: expected a checkout of 3DDFA_V2, got a folder without TDDFA.py")
         self._folder = scratch if folder is None else folder
         # absolute, because the process starts in another folder
         self._python = str(Path(python).absolute()) if os.sep in python else python
@@ -220,7 +220,7 @@ class Process:
             line = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.ended = True
-            raise PeerError(f"no answer in {timeout:.0f} s") from None
+            raise PeerError(f"expected an answer within {timeout:.0f} s, got none") from None
         if line is None:
             self.ended = True
             self._process.wait()
@@ -244,7 +244,7 @@ class Process:
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise PeerError(f"the process did not end in {timeout:.0f} s") from None
+            raise PeerError(f"the process did not end within {timeout:.0f} s") from None
 
     def close(self) -> None:
         """End the process."""

@@ -149,7 +149,7 @@ class Report:
             busy = {row.stage: row.timings[v.name].cores for row in self.rows if v.name in row.timings}
             over = [f"{stage} ({cores:.1f})" for stage, cores in busy.items() if cores > v.threads + _SURPLUS_CORES]
             if over:
-                lines.append(f"{v.label}: a pool of threads keeps more cores busy in {', '.join(over)}")
+                lines.append(f"{v.label}: a thread pool uses more cores than that in {', '.join(over)}")
         return lines
 
     def _table(self) -> list[list[str]]:

@@ -182,7 +182,7 @@ def measure(
         raise ValueError(f"rounds: expected 1 or more, got {rounds}")
     samples: dict[tuple[str, str], list[float]] = {(job.stage, job.variant): [] for job in jobs}
     if len(samples) != len(jobs):
-        raise ValueError("jobs: expected each pair of stage and variant once")
+        raise ValueError(f"jobs: expected each pair of stage and variant once, got {len(samples)} pairs in {len(jobs)}")
     cores: dict[tuple[str, str], list[float]] = {key: [] for key in samples}
     failures: dict[tuple[str, str], str] = {}
     for number in range(1, rounds + 1):

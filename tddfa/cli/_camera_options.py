@@ -54,7 +54,7 @@ def camera_choice(options: argparse.Namespace) -> CameraChoice:
     from tddfa.geometry.intrinsics import Intrinsics
 
     if options.intrinsics == _EXIF and not options.exif:
-        raise UsageError("--intrinsics: expected assumed or a file, because frames have no EXIF data")
+        raise UsageError("--intrinsics: expected assumed or a file, got exif: frames have no EXIF data")
     calibrated = options.intrinsics not in (_ASSUMED, _EXIF)
     if calibrated:
         try:
@@ -92,7 +92,7 @@ def _source(text: str) -> str:
 def _degrees(text: str) -> float:
     value = _number(text)
     if not 0 < value < 180:
-        raise argparse.ArgumentTypeError(f"expected degrees over 0 and under 180, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an angle over 0 and under 180 degrees, got {text!r}")
     return value
 
 

@@ -189,7 +189,7 @@ def filled(expected: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if not text:
-            raise argparse.ArgumentTypeError(f"expected {expected}, got an empty word")
+            raise argparse.ArgumentTypeError(f"expected {expected}, got an empty string")
         return text
 
     return parse

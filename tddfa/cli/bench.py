@@ -116,7 +116,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.json is not None:
         check_file("--json", options.json)
     if options.peer is None and options.peer_python is not None:
-        raise UsageError("--peer-python: expected --peer DIR with it")
+        raise UsageError("--peer-python: expected --peer DIR too, got none")
     if options.peer is not None:
         _check_checkout(options.peer)
     for option, python in (("--peer-python", options.peer_python), ("--peer-mediapipe", options.peer_mediapipe)):
@@ -128,7 +128,7 @@ def _check_checkout(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"--peer: {folder}{' is not a folder' if folder.exists() else ': no such folder'}")
     if not (folder / "TDDFA.py").is_file():
-        raise ValueError(f"--peer: {folder}: expected a checkout of 3DDFA_V2, it has no TDDFA.py")
+        raise ValueError(f"--peer: {folder}: expected a checkout of 3DDFA_V2, got a folder without TDDFA.py")
 
 
 def _progress(text: str) -> None:

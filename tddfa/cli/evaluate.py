@@ -127,13 +127,15 @@ def _check_options(options: argparse.Namespace, names: Sequence[str]) -> None:
     for option, word in _OF_BENCHMARKS.items():
         if getattr(options, option) not in (None, "report") and word not in taken:
             those = ", ".join(name for name, record in BENCHMARKS.items() if word in record.options)
-            raise UsageError(f"--{option.replace('_', '-')}: expected one of the benchmarks {those}")
+            flag = f"--{option.replace('_', '-')}"
+            raise UsageError(f"{flag}: expected a benchmark that uses it ({those}), got {', '.join(names)}")
     for option in ("video", "scan_weights"):
         path = getattr(options, option)
         if path is not None and not path.is_file():
             raise ValueError(f"--{option.replace('_', '-')}: {path}: no such file")
     if (options.peer_mediapipe is None) != (options.face_landmarker is None):
-        raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
+        given = "--peer-mediapipe" if options.face_landmarker is None else "--face-landmarker"
+        raise UsageError(f"--peer-mediapipe, --face-landmarker: expected both or neither, got only {given}")
     if options.face_landmarker is not None and not options.face_landmarker.is_file():
         raise ValueError(f"--face-landmarker: {options.face_landmarker}: no such file")
 
@@ -266,11 +268,13 @@ def _write(options: argparse.Namespace) -> int:
 
     folders = [Path(folder) for folder in options.benchmark]
     if not folders or options.all:
-        raise UsageError("--write: expected folders of results after it, such as results/evaluate/open_mb05")
+        got = "--all" if options.all else "none"
+        raise UsageError(f"--write: expected folders of results, such as results/evaluate/open_mb05, got {got}")
     check_file("--write", options.write)
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
-        raise UsageError(f"--write: expected folders with different names, which head the columns, got {names}")
+        got = ", ".join(names)
+        raise UsageError(f"--write: expected folders with different names, because they name the columns, got {got}")
     columns = {name: load_folder(folder) for name, folder in zip(names, folders, strict=True)}
     print_line(str(write_atomic(options.write, markdown(columns).encode())))
     return 0

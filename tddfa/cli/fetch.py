@@ -56,9 +56,9 @@ def _fetch_yunet(options: argparse.Namespace) -> int:
     from tddfa.detector.fetch_yunet import FILE, ORIGIN, fetch_yunet
 
     if options.source is None:
-        raise UsageError(f"--from: expected the file {FILE} ({ORIGIN})")
+        raise UsageError(f"--from: expected the file {FILE} ({ORIGIN}), got none")
     if options.bfm is not None:
-        raise UsageError("--bfm: expected only with 3ddfa_v2")
+        raise UsageError("--bfm: expected only with 3ddfa_v2, got it with yunet")
     config = fetch_yunet(options.source)
     print_line(ORIGIN)
     print_line(f"ready: -c {config.stem} ({config})")

@@ -138,7 +138,8 @@ def _check_fast(options: argparse.Namespace) -> None:
     other = [kind for kind in options.opt if kind not in _FAST_KINDS]
     if other:
         raise UsageError(
-            f"--fast: expected -o {', '.join(_FAST_KINDS)}, got {', '.join(other)}: they show a face's shape"
+            f"--fast: expected -o {', '.join(_FAST_KINDS)}, got {', '.join(other)}; "
+            "other kinds need the shape of each face"
         )
     if options.boxes is not None:
         raise UsageError("--fast: cannot be used with --boxes, because it takes poses from the detector")

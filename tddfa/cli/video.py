@@ -138,7 +138,7 @@ def run_video(options: argparse.Namespace) -> int:
         run = _Run(options, aligner, camera, reader, targets)
         interrupted = run.all(tracker, start, end)
         if not run.frames and not interrupted:
-            raise ValueError(f"{reader.name}: no frame from number {start} on")
+            raise ValueError(f"{reader.name}: expected frame {start} or a later one, got none")
         run.print_results(tracker, interrupted=interrupted)
         if interrupted:
             return INTERRUPTED

@@ -79,7 +79,7 @@ def read_bases(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
         mean = np.asarray(content.get("u", ()))
         rows = mean.size
         if rows == 0 or rows % 3:
-            raise ValueError(f"u: expected 3 numbers a vertex, got {rows} numbers")
+            raise ValueError(f"u: expected 3 numbers per vertex, got {rows} numbers")
         bases = {
             "u": checked("u", mean.reshape(-1, 1), (rows, 1)),
             "w_shp": _first_columns("w_shp", content.get("w_shp", ()), rows, SHAPE_COUNT),
@@ -181,7 +181,7 @@ def _uv(path: str | os.PathLike[str], indices: str | os.PathLike[str], count: in
     except Exception as error:  # a damaged header may raise anything
         raise ValueError(f"{indices}: not a .npy file that can be read: {reason(error)}") from error
     if sheet is None or sheet.ndim != 2 or sheet.shape[1] != 2:
-        raise ValueError(f"{path}: expected UV of shape (n, 2)")
+        raise ValueError(f"{path}: expected UV of shape (n, 2), got {'none' if sheet is None else sheet.shape}")
     if which.shape != (count,) or which.dtype.kind not in "iu" or which.min() < 0 or which.max() >= len(sheet):
         raise ValueError(f"{indices}: expected {count} vertices 0..{len(sheet) - 1}, got {which.dtype} {which.shape}")
     chosen: NDArray[np.float32] = checked("UV", sheet[which], (count, 2))

@@ -112,7 +112,7 @@ def download(
         if wrong is not None:
             part.unlink()
             raise DownloadError(
-                f"{url}: not the released file: {wrong}; the download was changed on its way, or the file at its source"
+                f"{url}: not the released file: {wrong}; the file was changed in transit or at its source"
             )
         part.replace(path)
     except DownloadError:

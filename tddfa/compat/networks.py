@@ -65,7 +65,7 @@ class _Graph(Builder):
             self.weight(f"{norm}.{part}", count) for part in ("weight", "bias", "running_mean", "running_var")
         )
         if (variance < 0).any():
-            raise ConversionError(f"{norm}.running_var: expected no negative variance")
+            raise ConversionError(f"{norm}.running_var: expected variances of 0 or more, got {variance.min():g}")
         return folded(weight, gamma, beta, mean, variance, _BATCH_NORM_EPSILON)
 
 

@@ -184,20 +184,20 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedError("text that is not encoded as NumPy does")
+        raise RefusedError("text in another encoding than NumPy uses")
     return text.encode("latin1")
 
 
 def _no_bytes(*arguments: Any) -> bytes:
     # older protocols write empty bytes so
     if arguments:
-        raise RefusedError("bytes that are made of something")
+        raise RefusedError("a call of bytes with arguments: only empty bytes are read")
     return b""
 
 
 def _ordered_dict(*pairs: Any) -> dict[Any, Any]:
     if pairs:
-        raise RefusedError("an ordered dict that is made of something")
+        raise RefusedError("a call of OrderedDict with arguments: only an empty one is read")
     return {}
 
 
@@ -250,12 +250,12 @@ def _named(module: Any, name: Any) -> _Name:
 
 def _persistent(description: Any) -> Storage:
     if not isinstance(description, tuple) or len(description) < 5 or description[0] != "storage":
-        raise RefusedError("a reference to something outside of the file")
+        raise RefusedError("a reference to something outside the file")
     kind, key, _, count = description[1:5]
     if len(description) > 5 and description[5] is not None:
         raise RefusedError("a storage that is a view of another")
     if not isinstance(kind, _Name) or kind.dtype is None or not isinstance(key, str) or not _whole_numbers((count,)):
-        raise RefusedError("a tensor's storage that is not described as torch does")
+        raise RefusedError("a tensor's storage with another description than torch writes")
     if count < 0:
         raise RefusedError(f"a storage of {count} numbers")
     return Storage(key, kind.dtype, count)
@@ -283,7 +283,7 @@ def _reduce(function: Any, arguments: Any) -> Any:
     try:
         return function.call(*arguments)
     except TypeError as error:
-        raise RefusedError(f"a call of {function.text} with other arguments than it takes") from error
+        raise RefusedError(f"a call of {function.text} with arguments that it does not take") from error
 
 
 def _described(value: Any) -> str:
@@ -292,7 +292,7 @@ def _described(value: Any) -> str:
 
 def _set_items(target: Any, items: list[Any]) -> None:
     if not isinstance(target, dict) or len(items) % 2:
-        raise RefusedError("keys and values of what is no dict")
+        raise RefusedError("keys and values for an object that is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | bytes | int | float | None):
             raise RefusedError(f"a dict with {_described(key)} as its key")
@@ -304,7 +304,7 @@ def _extend(target: Any, items: list[Any]) -> None:
         # torch keeps names in sets; they are not read
         return
     if not isinstance(target, list):
-        raise RefusedError("elements of what is no list")
+        raise RefusedError("elements for an object that is not a list")
     target += items
 
 
@@ -330,7 +330,7 @@ def _step(on: _Call, name: str, argument: Any) -> None:
         on.memo[len(on.memo)] = on.top()
     elif name in _MEMO_GET:
         if argument not in on.memo:
-            raise RefusedError("a reference to something that is not there")
+            raise RefusedError("a reference to an object that does not exist")
         stack.append(on.memo[argument])
     elif name == "MARK":
         on.marks.append(len(stack))
@@ -455,7 +455,7 @@ def _finished(root: Any) -> Any:
 
 def _replaced(value: Any, done: dict[int, Any], depth: int) -> Any:
     if isinstance(value, _Name):
-        raise RefusedError(f"{value.text} itself, in the place of a value")
+        raise RefusedError(f"the name {value.text} in place of a value")
     if isinstance(value, _Dtype):
         return value.dtype
     if isinstance(value, _Array):
@@ -467,7 +467,7 @@ def _replaced(value: Any, done: dict[int, Any], depth: int) -> Any:
     if id(value) in done:
         return done[id(value)]
     if depth > 50:
-        raise RefusedError("containers nested more than 50 deep")
+        raise RefusedError("containers nested more than 50 levels deep")
     if isinstance(value, dict):
         result: Any = {}
         done[id(value)] = result

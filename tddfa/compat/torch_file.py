@@ -107,8 +107,9 @@ def _read_old(file: IO[bytes], size: int) -> Any:
     for key in keys:
         storage = claimed[key]
         head = file.read(8)
-        if len(head) != 8 or struct.unpack("<q", head)[0] != storage.count:
-            raise RefusedError(f"storage {key}: expected {storage.count} numbers")
+        stored = struct.unpack("<q", head)[0] if len(head) == 8 else "none"
+        if stored != storage.count:
+            raise RefusedError(f"storage {key}: expected {storage.count} numbers, got {stored}")
         read[key] = _numbers(file.read(storage.count * storage.dtype.itemsize), storage)
     return _filled(content, read.get)
 
@@ -124,7 +125,7 @@ def _read_zip(file: IO[bytes]) -> Any:
         check_claim(sum(entry.file_size for entry in entries.values()), file.seek(0, io.SEEK_END), _MAX_BYTES)
         roots = [name.removesuffix("data.pkl") for name in entries if name.split("/")[-1] == "data.pkl"]
         if len(roots) != 1:
-            raise RefusedError("expected an archive with one data.pkl")
+            raise RefusedError(f"expected an archive with one data.pkl, got {len(roots)}")
         root = roots[0]
         order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
         if order != b"little":
@@ -160,7 +161,7 @@ def _storages(content: Any, available: int) -> dict[str, Storage]:
             raise RefusedError(f"its tensors claim more than {_MAX_BYTES} bytes")
     claimed = sum(storage.count * storage.dtype.itemsize for storage in found.values())
     if claimed > available:
-        raise RefusedError(f"its tensors claim {claimed} bytes, there are {available}")
+        raise RefusedError(f"expected tensors of at most {available} bytes, got {claimed}")
     return found
 
 

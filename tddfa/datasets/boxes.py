@@ -172,7 +172,7 @@ def read_voc(label: Path, image: Path) -> BoxedImage:
         rows, ignored = [], []
         for number, item in enumerate(root.iter("object")):
             if number >= _MAX_BOXES:
-                raise ValueError(f"expected at most {_MAX_BOXES} objects")
+                raise ValueError(f"expected at most {_MAX_BOXES} objects, got more")
             texts = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
             row = [float(text) for text in texts if text is not None]
             unused = (item.findtext("difficult") or "0").strip() == "1"

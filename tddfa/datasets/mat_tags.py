@@ -29,13 +29,13 @@ def check_tags(data: bytes, max_bytes: int) -> None:
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:_HEADER])
     if order is None:
-        raise ValueError("expected a MATLAB file of version 5")
+        raise ValueError("expected a MATLAB file of version 5, got another file")
     for kind, content in _parts(data[_HEADER:], order):
         if kind == _COMPRESSED:
             unpacker = zlib.decompressobj()
             content = unpacker.decompress(content, max_bytes)
             if unpacker.unconsumed_tail:
-                raise ValueError(f"expected matrices of at most {max_bytes} bytes")
+                raise ValueError(f"expected matrices of at most {max_bytes} bytes, got a larger one")
             for inner, matrix in _parts(content, order):
                 _check(inner, matrix, order)
         else:
@@ -64,7 +64,7 @@ def _parts(data: bytes, order: str) -> list[tuple[int, bytes]]:
             begin, end = at + 8, at + 8 + size
             end += 0 if kind == _COMPRESSED else -size % 8
         if begin + size > len(data) or size > end - begin:
-            raise ValueError("a damaged file: a part ends beyond it")
+            raise ValueError("a damaged file: a part ends after the end of the file")
         parts.append((kind, data[begin : begin + size]))
         at = end
     return parts

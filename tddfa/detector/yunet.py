@@ -131,5 +131,5 @@ def _output(outputs: Mapping[str, NDArray[np.float32]], name: str, n: int, k: in
         got = outputs[name].shape if name in outputs else f"outputs {', '.join(outputs)}"
         raise ValueError(f"model: expected YuNet's output {name} (1, {n}, {k}), got {got}")
     if outputs[name].dtype.kind != "f":
-        raise ValueError(f"model: expected numbers as {name}, got {outputs[name].dtype}")
+        raise ValueError(f"model: {name}: expected floating-point numbers, got {outputs[name].dtype}")
     return outputs[name][0]

@@ -33,5 +33,5 @@ def textures(textures: Sequence[Texture]) -> Image:
     (64, 128, 3)
     """
     if not textures:
-        raise ValueError("textures: expected one at least, got none")
+        raise ValueError("textures: expected at least one, got none")
     return np.hstack([texture.image for texture in textures])

@@ -53,8 +53,9 @@ def boxes(image: Image, found: Detections, *, labels: Sequence[str] | None = Non
     out = checked_image("image", image).copy()
     if not isinstance(found, Detections):
         raise TypeError(f"found: expected Detections, got {type(found).__name__}")
-    if len(found.finite()) < len(found):
-        raise ValueError("found: expected finite boxes, scores and points; found.finite() leaves out the others")
+    other = len(found) - len(found.finite())
+    if other:
+        raise ValueError(f"found: expected finite detections, got {other} of {len(found)} that are not; see finite()")
     texts = [f"{score:.2f}" for score in found.scores] if labels is None else list(labels)
     if len(texts) != len(found):
         raise ValueError(f"labels: expected one for each of {len(found)} faces, got {len(texts)}")

@@ -90,7 +90,8 @@ def six_dof(
     checked_image("image", image)
     faces, meshes = checked_items("faces", faces, Face), checked_items("meshes", meshes, Mesh)
     if not len(faces) == len(meshes) == len(poses):
-        raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {len(meshes)}, {len(poses)}")
+        got = f"{len(meshes)} meshes and {len(poses)} poses"
+        raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {got}")
     # drawing no mesh checks `alpha` and `background`, and returns the canvas
     out = draw_mesh(image, [], alpha=alpha, background=background)
     seen = [(face, mesh, pose) for face, mesh, pose in zip(faces, meshes, poses, strict=True) if pose is not None]

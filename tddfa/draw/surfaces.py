@@ -257,7 +257,7 @@ def pncc(
     for surface in farthest_first(meshes):
         if len(colors) != len(surface.vertices):
             raise ValueError(
-                f"coordinates: expected those of {len(surface.vertices)} vertices, got {len(colors)}; "
+                f"coordinates: expected one row for each of {len(surface.vertices)} vertices, got {len(colors)}; "
                 "use normalized_coordinates of the face model that made the mesh"
             )
         rendering = _rendered(image, surface, colors, threads=threads)

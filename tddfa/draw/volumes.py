@@ -73,7 +73,7 @@ def volumes(crop: Image, volumes: Sequence[Floats], points: Floats) -> Image:
     crop = checked_image("crop", crop)
     grids = [checked(f"volumes[{i}]", grid, (None, None, None)) for i, grid in enumerate(volumes)]
     if not grids:
-        raise ValueError("volumes: expected one at least, got none")
+        raise ValueError("volumes: expected at least one, got none")
     landmarks = checked("points", points, (COUNT, 3))
     large = cv2.resize(crop, (_LARGE, _LARGE), interpolation=cv2.INTER_CUBIC)
     first = [("68 landmarks", _with_points(large, landmarks, len(crop)))]

@@ -58,7 +58,7 @@ def _checked_textures(
     alone = isinstance(textures, np.ndarray) and textures.ndim < 4
     listed: list[Any] = [textures] if alone else list(textures)
     if len(listed) != len(meshes):
-        raise ValueError(f"textures: expected one a mesh, {len(meshes)}, got {len(listed)}")
+        raise ValueError(f"textures: expected one for each of {len(meshes)} meshes, got {len(listed)}")
     for index, mesh in enumerate(meshes):
         checked_image(f"textures[{index}]", listed[index])
         if mesh.uv is None:

@@ -116,7 +116,7 @@ def _add_material(gltf: Gltf, name: str, texture: NDArray[np.uint8] | None) -> i
 def _encode_jpeg(texture: NDArray[np.uint8]) -> bytes:
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(texture), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
-        raise ValueError(f"textures: cannot be encoded as JPEG: an image of shape {texture.shape}")
+        raise ValueError(f"textures: an image of shape {texture.shape} cannot be encoded as JPEG")
     return data.tobytes()
 
 

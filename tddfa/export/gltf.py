@@ -80,13 +80,13 @@ class Gltf:
         except ValueError:
             tree = None
         if not isinstance(tree, dict):
-            raise ValueError("not a whole binary glTF file (.glb), version 2")
+            raise ValueError("not a complete binary glTF file (.glb), version 2")
         blob = chunks[1][1] if len(chunks) > 1 and chunks[1][0] == b"BIN\0" else b""
         buffers = tree.get("buffers", [])
         if not isinstance(buffers, list) or not all(isinstance(buffer, dict) for buffer in buffers):
-            raise ValueError("not a whole binary glTF file (.glb), version 2: its buffers are damaged")
+            raise ValueError("not a complete binary glTF file (.glb), version 2: its buffers are damaged")
         if len(buffers) > 1 or any("uri" in buffer for buffer in buffers):
-            raise ValueError("expected a .glb with one buffer of its own, got one that refers to other files")
+            raise ValueError("expected a .glb with one buffer of its own, got several buffers or other files")
         # the chunk is padded; the buffer is not
         length = buffers[0].get("byteLength") if buffers else 0
         if not isinstance(length, int) or not 0 <= length <= len(blob):

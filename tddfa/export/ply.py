@@ -72,7 +72,7 @@ def encode_ply(
         If there are textures, or more vertices than 32-bit indices can address.
     """
     if textures is not None:
-        raise ValueError("textures: ply has none; use obj or glb")
+        raise ValueError("textures: expected none, because .ply has no textures; use .obj or .glb")
     colored = bool(meshes) and all(mesh.colors is not None for mesh in meshes)
     starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes]).tolist()
     vertex_count, face_count = starts[-1], sum(len(mesh.triangles) for mesh in meshes)

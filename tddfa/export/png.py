@@ -17,5 +17,5 @@ def encode_png(texture: NDArray[np.uint8]) -> bytes:
     """
     done, data = cv2.imencode(".png", np.ascontiguousarray(texture))
     if not done:
-        raise ValueError(f"textures: cannot be encoded as PNG: an image of shape {texture.shape}")
+        raise ValueError(f"textures: an image of shape {texture.shape} cannot be encoded as PNG")
     return data.tobytes()

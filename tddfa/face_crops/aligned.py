@@ -104,7 +104,7 @@ def similarity(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     source = checked("source", source, (None, 2), np.float64)
     target = checked("target", target, (len(source), 2), np.float64)
     if not len(source):
-        raise ValueError("source: expected two points at least, got none")
+        raise ValueError("source: expected at least two points, got none")
     middle, goal = source.mean(axis=0), target.mean(axis=0)
     p, q = ((points - mean) @ (1, 1j) for points, mean in ((source, middle), (target, goal)))
     spread = float(np.vdot(p, p).real)
@@ -232,7 +232,7 @@ def warp(image: NDArray[np.uint8], matrix: ArrayLike, size: int) -> NDArray[np.u
     matrix = checked("matrix", matrix, (2, 3), np.float64)
     scale = float(np.sqrt(max(np.linalg.det(matrix[:, :2]), 0.0)))
     if scale < 1e-12:
-        raise ValueError(f"matrix: expected a similarity that enlarges or shrinks, got a scale of {scale:g}")
+        raise ValueError(f"matrix: expected a similarity with a scale over 0, got a scale of {scale:g}")
     linear = np.linalg.inv(matrix[:, :2])
     shift = -linear @ matrix[:, 2]
 
@@ -295,7 +295,7 @@ def ordered(faces: Sequence[Face], order: Order, image_size: tuple[int, int]) ->
         return sorted(faces, key=lambda face: -face.score)
     if order == "size":
         return sorted(faces, key=lambda face: -face.camera.scale)
-    raise ValueError(f"order: expected {', '.join(ORDERS)}, got {order!r}")
+    raise ValueError(f"order: expected one of {', '.join(ORDERS)}, got {order!r}")
 
 
 def cropped_part(

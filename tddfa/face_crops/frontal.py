@@ -146,7 +146,8 @@ def frontal_view(image: NDArray[np.uint8], face: Face, mesh: Mesh, *, size: int 
     checked_image("image", image)
     template = template_points(face, size)
     if mesh.uv is None or not len(mesh.triangles):
-        raise ValueError(f"mesh: expected one with triangles and uv, got {'no uv' if mesh.uv is None else 'none'}")
+        got = "no uv" if mesh.uv is None else "no triangles"
+        raise ValueError(f"mesh: expected one with triangles and uv, got {got}")
     samples = max(1, _WORKING_PX // size)
     working = size * samples
     rotation = face.camera.rotation

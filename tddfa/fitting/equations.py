@@ -103,7 +103,7 @@ class Guess:
         for name in ("shape", "expression"):
             object.__setattr__(self, name, checked(f"Guess.{name}", getattr(self, name), (len(camera), None)))
         if not (np.isfinite(self.pose) and self.pose > 0):
-            raise ValueError(f"Guess.pose: expected degrees over 0, got {self.pose}")
+            raise ValueError(f"Guess.pose: expected an angle over 0 degrees, got {self.pose}")
 
     def __len__(self) -> int:
         return len(self.camera)

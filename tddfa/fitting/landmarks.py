@@ -101,8 +101,9 @@ def fit(
     prior = Prior() if prior is None else prior
     count = len(vertex_map.triangles)
     points = checked("landmarks", points, (None, count, axes), np.float64, finite=False)
-    if np.abs(points, where=np.isfinite(points), out=np.zeros_like(points)).max(initial=0) > _FARTHEST:
-        raise ValueError(f"landmarks: expected coordinates within {_FARTHEST:g} of 0")
+    farthest = np.abs(points, where=np.isfinite(points), out=np.zeros_like(points)).max(initial=0)
+    if farthest > _FARTHEST:
+        raise ValueError(f"landmarks: expected coordinates within {_FARTHEST:g} of 0, got {farthest:g}")
     given = np.ones(points.shape[:2]) if weights is None else checked("weights", weights, points.shape[:2], np.float64)
     if given.size and given.min() < 0:
         raise ValueError(f"weights: expected 0 or more, got {given.min()}")

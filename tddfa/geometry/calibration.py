@@ -72,7 +72,8 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
         raise ValueError(f"{path}: expected keys and values, got {type(content).__name__}")
     name = next((name for name in _MATRIX if name in content), None)
     if name is None:
-        raise ValueError(f"{path}: expected a key {_MATRIX[0]!r}")
+        got = ", ".join(map(str, content))[:99] or "none"
+        raise ValueError(f"{path}: expected a key {_MATRIX[0]!r}, got {got}")
     matrix = _numbers(f"{path}: {name}", content[name])
     if matrix.size != 9:
         raise ValueError(f"{path}: {name}: expected 3 x 3 numbers, got {matrix.size}")
@@ -140,7 +141,7 @@ def _numbers(name: str, value: Any) -> np.ndarray[Any, Any]:
             raise ValueError(f"{name}: expected at most {_MAX_NUMBERS} numbers, got more")
         value = [number for row in rows for number in row]
         if any(isinstance(number, list | dict) for number in value):
-            raise ValueError(f"{name}: expected rows of numbers")
+            raise ValueError(f"{name}: expected rows of numbers, got nested rows")
     array = np.asarray(value)
     if array.dtype.kind not in "iuf" or not 0 < array.size <= _MAX_NUMBERS or not np.isfinite(array).all():
         raise ValueError(f"{name}: expected a few finite numbers, got {array.dtype} of shape {array.shape}")

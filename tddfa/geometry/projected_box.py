@@ -60,7 +60,7 @@ def projected_box(
     drawn = pose.project(points)
     drawn = drawn[np.isfinite(drawn).all(axis=1)].astype(np.float64)
     if not len(drawn):
-        raise ValueError("points: expected some before the camera, got none")
+        raise ValueError("points: expected at least one in front of the camera, got none")
     low, high = drawn.min(axis=0), drawn.max(axis=0)
     extent, middle = high - low, (low + high) / 2
     half = extent * (bbox_x_factor, bbox_y_factor) / 2

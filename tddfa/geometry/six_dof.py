@@ -30,7 +30,7 @@ _ROUNDS = 50
 _CONVERGED = 1e-6
 # Points whose second extent is less than this fraction of their longest one are on a line.
 _THINNEST = 1e-3
-_NO_POSE = "points: no pose before the camera fits them"
+_NO_POSE = "points: no pose in front of the camera fits them"
 
 
 @dataclass(frozen=True, eq=False)

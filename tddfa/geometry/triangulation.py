@@ -92,7 +92,7 @@ def triangulate(cameras: ArrayLike, points: ArrayLike) -> Floats:
     directions = np.linalg.norm(projections[:, 2, :3], axis=1)
     scales = np.where(directions > 0, directions, projections[:, 2, 3])
     if not scales.all():
-        raise ValueError("cameras: expected third rows that are not all 0")
+        raise ValueError("cameras: expected third rows that are not all 0, got one of zeros")
     projections = projections / scales[:, None, None]
     equations = projections[:, None, :2] - seen[..., None] * projections[:, None, 2:]
     equations = equations.transpose(1, 0, 2, 3).reshape(seen.shape[1], 2 * len(projections), 4)
@@ -199,7 +199,7 @@ def pinhole(camera_to_world: ArrayLike, intrinsics: ArrayLike, image_size: tuple
     if height < 1 or width < 1:
         raise ValueError(f"image_size: expected height and width of 1 px or more, got {image_size}")
     if abs(np.linalg.det(pose)) < 1e-12:
-        raise ValueError("camera_to_world: expected a matrix that can be inverted")
+        raise ValueError("camera_to_world: expected a matrix that can be inverted, got a singular one")
     # an edge lies half a px before the first pixel's centre
     to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
     return np.asarray(to_pixels @ normalized @ np.linalg.inv(pose)[:3])

@@ -174,8 +174,9 @@ class FaceModel:
             if value is not None:
                 object.__setattr__(self, name, checked(f"FaceModel.{name}", value, shape, dtype))
         for name in ("mean", "landmark_weights"):
-            if np.abs(getattr(self, name)).max(initial=0) > _MAX_NUMBER:  # float32 overflows in products of such
-                raise ValueError(f"FaceModel.{name}: expected numbers of at most {_MAX_NUMBER:g}")
+            largest = np.abs(getattr(self, name)).max(initial=0)
+            if largest > _MAX_NUMBER:  # float32 overflows in products of such
+                raise ValueError(f"FaceModel.{name}: expected numbers of at most {_MAX_NUMBER:g}, got {largest:g}")
         for name, index in (
             ("triangles", self.triangles),
             ("landmark_triangles", self.landmark_triangles),
@@ -187,7 +188,8 @@ class FaceModel:
         points = 68 + sum(len(points.triangles) for points in self.point_sets.values())
         if len(self.basis) * points > _MAX_BASES:
             raise ValueError(
-                f"FaceModel: expected at most {_MAX_BASES} offsets of points, got {len(self.basis)} of each of {points}"
+                f"FaceModel: expected at most {_MAX_BASES} offsets in all, "
+                f"got {len(self.basis)} for each of {points} points"
             )
         offsets = {self.convention: np.zeros((68, 3), dtype=np.float32)} | self.landmark_offsets
         offsets = {
@@ -202,7 +204,7 @@ class FaceModel:
             raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
         if len(self.expression_names) != self.expression_count:
             raise ValueError(
-                f"FaceModel.expression_names: expected {self.expression_count}, got {len(self.expression_names)}"
+                f"FaceModel.expression_names: expected {self.expression_count} names, got {len(self.expression_names)}"
             )
 
     @classmethod

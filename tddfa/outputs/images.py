@@ -71,7 +71,7 @@ def draw_volumes(outputs: Prepared) -> Image:
         volumes, points = regressor.volumes(crop)
         sheets.append(draw.volumes(crop[0], [volume[0] for volume in volumes], points[0]))
     if not sheets:
-        raise ValueError("faces: expected one at least, got none")
+        raise ValueError("faces: expected at least one, got none")
     return np.vstack(sheets)
 
 
@@ -107,7 +107,7 @@ def summarise_6dof(outputs: Prepared) -> list[str]:
     about = "~" if outputs.options.intrinsics is None else ""
     unit = outputs.aligner.face_model.unit
     return [
-        "no pose before this camera fits the face"
+        "no pose in front of this camera fits the face"
         if pose is None
         else f"{about}{format_distance(pose.distance, unit)}, {_angles_text(pose.euler_degrees())}"
         for pose in outputs.poses

@@ -14,7 +14,7 @@ from tddfa.scale.stores import Store
 TRIES = f"{STATE}/tries"
 """Folder of the shards in progress."""
 
-REASON = "the process that read it ended, twice"
+REASON = "the process that was reading it ended unexpectedly, twice"
 """Error of such a photo."""
 
 _CAREFUL_AFTER = 3  # attempts that ended with their process; a machine may be shut down, or short of memory

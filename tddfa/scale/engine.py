@@ -172,7 +172,7 @@ def _on_cluster(
     room = _room(ray, cluster)
     workers = min(room if cluster.workers is None else cluster.workers, len(tasks))
     if cluster.decode_cpus and workers > room:
-        raise EngineError(f"workers: expected at most {room}, or no CPU is left to decode, got {workers}")
+        raise EngineError(f"workers: expected at most {room}, so that a CPU is left to decode, got {workers}")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command has its own
     context.print_on_execution_start = False

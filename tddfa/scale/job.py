@@ -95,7 +95,7 @@ class Job:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
         if isinstance(self.sources, str):
-            raise TypeError(f"sources: expected a sequence of str, got one, {self.sources!r}")
+            raise TypeError(f"sources: expected a sequence of str, got one str, {self.sources!r}")
 
     def identity(self) -> dict[str, Any]:
         """Return what the rows depend on: version, model and options, as plain data.

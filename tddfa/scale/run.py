@@ -162,7 +162,7 @@ def _some(items: itertools.chain[Item], job: Job) -> itertools.chain[Item]:
     """Give the items if there is one."""
     first = next(items, None)
     if first is None:
-        hint = "; of a folder of .parquet or .tar files, give a pattern such as 'folder/*.tar'"
+        hint = "; for a folder of .parquet or .tar files, give a pattern such as 'folder/*.tar'"
         raise ValueError(f"{', '.join(job.sources)}: no photo and no video{hint}")
     return itertools.chain([first], items)
 

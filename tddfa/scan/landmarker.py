@@ -114,7 +114,8 @@ class ScanLandmarker:
             self.sigma = np.full(68, self.settings["sigma"])
             self.sigma[JAW] = self.settings["jaw_sigma"]
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{network.path}: not a network of scans") from error
+            wanted = "a network of tddfa train scan"
+            raise ValueError(f"{network.path}: expected {wanted}, got one without its metadata") from error
 
     @classmethod
     def load(
@@ -197,7 +198,7 @@ class ScanLandmarker:
         if unit == "auto":
             if max(odd, 1 / odd) > _ODD_SIZE:
                 warnings.append(
-                    f"the unit is not sure: measured in {found}, this face is {odd:.3g} times the usual size"
+                    f"the unit is uncertain: measured in {found}, this face is {odd:.3g} times the usual size"
                 )
         else:
             ratio = face.similarity.scale / UNITS[unit]

@@ -133,7 +133,7 @@ def routes(engine: Engine) -> APIRouter:
 
         def make(found: Outputs) -> bytes:
             if not found.faces and not image_kinds()[kind].over_image:
-                raise HTTPException(422, f"{NAME}: expected a face for {kind}, found none")
+                raise HTTPException(422, f"{NAME}: expected a face for {kind}, got none")
             with _no_such_output(kind):
                 return image_io.encode(found.draw(kind), _SUFFIXES[media], kind)
 
@@ -161,8 +161,7 @@ def _no_other_options(request: Request, known: Sequence[str], of: str = "") -> N
     if twice is not None:
         raise HTTPException(422, f"{twice}: expected once, got {len(request.query_params.getlist(twice))} of them")
     if unknown:
-        expected = f"the options {', '.join(known)}{of}" if known else f"no option{of}"
-        raise HTTPException(422, f"{unknown[0]}: expected {expected}")
+        raise HTTPException(422, f"{unknown[0]}: unknown option{of}; expected {', '.join(known) or 'none'}")
 
 
 def _face_keys(text: str) -> list[str]:
@@ -262,5 +261,5 @@ def _glb(found: Outputs, stem: Path) -> Path:
     if missing is not None:
         raise HTTPException(406, missing)
     if not found.faces:
-        raise HTTPException(422, f"{NAME}: expected a face for {GLB}, found none")
+        raise HTTPException(422, f"{NAME}: expected a face for {GLB}, got none")
     return found.save("glb", stem)[0]

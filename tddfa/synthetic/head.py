@@ -124,7 +124,7 @@ class Head:
         if face is None:
             faces = aligner(image)
             if not faces:
-                raise ValueError("image: expected a photo with a face, found none")
+                raise ValueError("image: expected a photo with a face, got one without")
             face = max(faces, key=lambda found: float(np.ptp(found.landmarks[:, :2], axis=0).max()))
         return cls.from_face(image, face, aligner.decoder, size)
 

@@ -182,7 +182,7 @@ def render(
         out = np.full((height, width, 3), 128, dtype=np.uint8)
     else:
         if checked_image("background", background).shape[:2] != (height, width):
-            raise ValueError(f"background: expected {height} x {width} px as image_size says, got {background.shape}")
+            raise ValueError(f"background: expected {height} x {width} px, as in image_size, got {background.shape}")
         out = np.array(background, order="C")
     if supersample is not None and supersample not in (1, 2, 3, 4):
         raise ValueError(f"supersample: expected 1..4 or None, got {supersample!r}")
@@ -298,7 +298,7 @@ def expression_weights(model: FaceModel, weights: Mapping[str, float]) -> Floats
         at = [index[full] for full in (name, f"{name}Left", f"{name}Right") if full in index]
         if not at:
             close = difflib.get_close_matches(name, index, n=3)
-            hint = f"; is it {' or '.join(close)}?" if close else ""
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ValueError(f"expression: expected names of the face model, got {name!r}{hint}")
         if model.expression_range is not None:
             low, high = model.expression_range

@@ -162,7 +162,7 @@ class Recorder(ABC):
             self._close()
             return
         self._discard()
-        raise OSError(f"{self.path}: not written, because a write before failed") from self._failure
+        raise OSError(f"{self.path}: not written, because an earlier write failed") from self._failure
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -77,7 +77,7 @@ class FileReader(Reader):
         container = self._container
         stream = container.streams.best("video")
         if stream is None or not isinstance(stream, av.VideoStream) or _is_cover(stream):
-            raise VideoError(f"{self.name}: it has no video")
+            raise VideoError(f"{self.name}: it has no video stream")
         context = stream.codec_context
         if context is None or context.name in _TEXT_CODECS:
             raise VideoError(f"{self.name}: not a video, or a codec that cannot be decoded")
@@ -119,7 +119,8 @@ class FileReader(Reader):
         if aspect is None or aspect <= 0 or abs(aspect - 1) < _MIN_ASPECT_DEVIATION:
             return Fraction(1)
         if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
-            _LOG.warning("%s: pixels of %s are read as square", self.name, f"{aspect.numerator}:{aspect.denominator}")
+            ratio = f"{aspect.numerator}:{aspect.denominator}"
+            _LOG.warning("%s: pixels with an aspect ratio of %s are read as square", self.name, ratio)
             return Fraction(1)
         return aspect
 

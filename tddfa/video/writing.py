@@ -129,7 +129,7 @@ class Writer:
         if audio_start is not None and not math.isfinite(audio_start):
             raise ValueError(f"audio_start: expected a finite number of seconds, got {audio_start}")
         if audio_end is not None and math.isnan(audio_end):
-            raise ValueError(f"audio_end: expected seconds, got {audio_end}")
+            raise ValueError(f"audio_end: expected a number of seconds, got {audio_end}")
         self._fps = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
         self._step = 1 / float(self._fps)
         self._size = size
@@ -273,7 +273,7 @@ class Writer:
         try:
             if self._broken:
                 if whole:
-                    raise OSError(f"{self.path}: not written, because a write before failed")
+                    raise OSError(f"{self.path}: not written, because an earlier write failed")
                 return
             with naming(self.path):
                 self._complete(whole)

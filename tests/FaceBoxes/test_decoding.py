@@ -68,10 +68,10 @@ def test_other_types_and_orders_of_numbers_are_converted(outputs):
         ({"offsets": None}, "expected the outputs scores and offsets"),
         (
             {"scores": np.zeros((1, 3), np.float32)},
-            r"expected scores \(1, 96\) for 96 prior boxes, got \(1, 3\)",
+            r"scores: expected shape \(1, 96\) for 96 prior boxes, got \(1, 3\)",
         ),
-        ({"rotations": np.zeros((1, 96, 9), np.float32)}, r"model: expected rotations \(1, 96, 6\)"),
-        ({"points": np.zeros((1, 96, 10), np.int64)}, "model: expected numbers as points, got int64"),
+        ({"rotations": np.zeros((1, 96, 9), np.float32)}, r"model: rotations: expected shape \(1, 96, 6\)"),
+        ({"points": np.zeros((1, 96, 10), np.int64)}, "model: points: expected floating-point numbers, got int64"),
     ],
 )
 def test_other_outputs_are_refused(outputs, change, message):

@@ -109,7 +109,7 @@ def test_a_model_for_other_priors_is_refused():
     def model(batch):
         return {"scores": np.zeros((1, 5), np.float32), "offsets": np.zeros((1, 5, 4), np.float32)}
 
-    with pytest.raises(ValueError, match="model: expected scores"):
+    with pytest.raises(ValueError, match="model: scores: expected shape"):
         Detector(model)(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -240,7 +240,7 @@ class TestPoints:
         def model(batch):
             return {**FakeModel()(batch), "points": np.zeros((1, 3, 10), np.float32)}
 
-        with pytest.raises(ValueError, match=r"model: expected points \(1, \d+, 10\)"):
+        with pytest.raises(ValueError, match=r"model: points: expected shape \(1, \d+, 10\)"):
             Detector(model)(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -261,7 +261,7 @@ class TestLayout:
         np.testing.assert_allclose(found.xyxy, [[12, 12, 36, 36]])  # cell (1, 1): centre (24, 24)
 
     def test_an_argument_wins(self):
-        with pytest.raises(ValueError, match="model: expected scores"):
+        with pytest.raises(ValueError, match="model: scores: expected shape"):
             Detector(self.Model(), anchors=Anchors())(np.zeros((64, 64, 3), np.uint8))
 
     def test_the_shipped_file_has_a_layout_of_its_own(self, aligner):

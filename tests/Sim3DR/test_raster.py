@@ -605,7 +605,7 @@ def test_an_out_over_an_input_is_refused():
             TRIANGLE,
             0,
             ValueError,
-            "triangles: expected those of the raster, which has triangle 0, got 0",
+            "triangles: expected at least 1, because the raster shows triangle 0, got 0",
         ),
         (ONE, TRIANGLE, [1, 2], ValueError, r"background: expected shape \(3\), got \(2,\)"),
         (ONE, TRIANGLE, "red", TypeError, "background: expected numbers"),

@@ -87,7 +87,7 @@ def test_refused():
     with pytest.raises(ValueError, match=r"^raster: expected 3 or 4 attributes, got 2$"):
         composite(image, rendering)
     for drawn in (render(vertices, triangles, None, WINDOWS[0]), rasterize(vertices, triangles, WINDOWS[0])):
-        with pytest.raises(TypeError, match=r"^layer: expected an array, since the raster has no colours"):
+        with pytest.raises(TypeError, match=r"^layer: expected an array, because the raster has no colours"):
             composite(image, drawn)
     with pytest.raises(ValueError, match=r"^Rendering.colors: expected shape \(30, 40, 4\), got \(30, 40, 3\)$"):
         Rendering(rendering.depth, rendering.colors[..., :3].copy(), 3)

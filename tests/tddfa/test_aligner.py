@@ -325,7 +325,7 @@ class TestBadInput:
             ({"boxes": [0, 0, 10, 10]}, "boxes: expected shape"),
             ({"boxes": [[0, 0, np.nan, 10]]}, "boxes: expected finite"),
             ({"boxes": [[10, 10, 5, 20]]}, "box: expected x1 < x2"),
-            ({"boxes": [[0.1, 0.2, 0.5, 1]]}, "boxes: expected px, got 0.1 0.2 0.5 1, .* x by 100 and y by 80"),
+            ({"boxes": [[0.1, 0.2, 0.5, 1]]}, "boxes: expected px, got 0.1 0.2 0.5 1; .* x by 100 and y by 80"),
             ({"boxes": [BOXES[0], [0, 0, 1, 1]]}, "boxes: expected px, got 0 0 1 1"),
             ({"boxes": [[100, 10, 120, 30]]}, "boxes: expected a part of the image of 100 x 80 px, got 100 10 120 30"),
             (
@@ -336,7 +336,7 @@ class TestBadInput:
             ({"boxes": [[-20, 10, 0, 30]]}, "boxes: expected a part of the image"),
             ({"boxes": [[10, -20, 30, 0]]}, "boxes: expected a part of the image"),
             ({"boxes": [[1e38, 1e38, 3e38, 3e38]]}, "boxes: expected a part of the image"),
-            ({"boxes": [[0, 0, 9, 9]], "rois": [Roi(0, 0, 5)]}, "expected one of them at most"),
+            ({"boxes": [[0, 0, 9, 9]], "rois": [Roi(0, 0, 5)]}, "expected at most one of them"),
             ({"rois": [(0, 0, 5)]}, "rois: expected Roi, got tuple"),
             ({"rois": 5}, "rois: expected a sequence of Roi, got int"),
             ({"boxes": [[0, 0, 9, 9, 1.5]]}, "boxes: expected scores from 0 to 1, got 1.5 to 1.5"),

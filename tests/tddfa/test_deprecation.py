@@ -18,7 +18,8 @@ def marked(since="0.2", removal="0.4"):
 
 def test_it_still_works_and_warns_at_the_line_of_the_caller():
     old = marked()
-    with pytest.warns(DeprecationWarning, match=r"old is deprecated since 0\.2 and goes in 0\.4; use new$") as caught:
+    text = r"old is deprecated since 0\.2 and will be removed in 0\.4; use new$"
+    with pytest.warns(DeprecationWarning, match=text) as caught:
         assert old(1, b=2) == 3
     assert caught[0].filename == __file__
 

@@ -86,7 +86,7 @@ class TestContours:
         assert lines["jaw"].dtype == np.float32
 
     def test_bad_arguments_are_named(self):
-        with pytest.raises(ValueError, match=r"names: expected some of jaw, brows, .*inner_lips, got 'mouth'"):
+        with pytest.raises(ValueError, match=r"names: expected one or more of jaw, brows, .*inner_lips, got 'mouth'"):
             landmarks68.contours(self.POINTS, "mouth")
         with pytest.raises(ValueError, match=r"points: expected shape \(68, k\), got \(5, 2\)"):
             landmarks68.contours(self.POINTS[:5])

@@ -384,7 +384,7 @@ def test_a_name_is_enough_for_a_scene():
         (lambda h: render((10, 10), [], np.zeros((10, 10, 3))), "background: expected dtype uint8"),
         (lambda h: render((10, 10), [(State(), h)]), "heads[0]: expected (Head, State)"),
         (lambda h: render((10, 10), [(h, State())], supersample=7), "supersample: expected 1..4"),
-        (lambda h: render((10, 10), [(h, State(expression={"jawOpn": 1}))]), "is it jawOpen"),
+        (lambda h: render((10, 10), [(h, State(expression={"jawOpn": 1}))]), "did you mean jawOpen"),
         (lambda h: render((10, 10), [(h, State(expression={"jawOpen": 2}))]), "expression['jawOpen']: expected"),
         (lambda h: Head(h.model, np.zeros(3), h.texture), "shape: expected shape"),
         (lambda h: Head(h.model, h.shape, h.texture[:20]), "texture: expected shape (size, size, 3)"),

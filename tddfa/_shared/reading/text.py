@@ -38,7 +38,7 @@ def parse_json(text: str) -> Any:
 
 def _whole(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:  # an array of floats that is made of it raises `OverflowError`
-        raise ValueError(f"a number of {len(digits)} digits")
+        raise ValueError(f"expected numbers of at most {_MAX_DIGITS} digits, got one of {len(digits)}")
     return int(digits)
 
 

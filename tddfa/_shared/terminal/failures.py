@@ -39,9 +39,9 @@ def unexpected(error: BaseException) -> str:
     --------
     >>> from tddfa._shared.terminal.failures import unexpected
     >>> unexpected(KeyError("a"))  # doctest: +ELLIPSIS
-    "a fault of tddfa: KeyError: 'a'; please report it with the file ...tddfa-error-....txt"
+    "a bug in tddfa: KeyError: 'a'; please report it with the file ...tddfa-error-....txt"
     """
-    text = f"a fault of tddfa: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    text = f"a bug in tddfa: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     try:
         descriptor, path = tempfile.mkstemp(prefix="tddfa-error-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:

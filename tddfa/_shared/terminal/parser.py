@@ -166,7 +166,7 @@ class Parser(argparse.ArgumentParser):
         if not namespace.inputs:
             self.error(f"expected {self.inputs_name}: {self._inputs.help}")
         if "" in namespace.inputs:  # an unset variable of a shell; as a path, it would be the working folder
-            self.error(f"expected {self.inputs_name}, got an empty word")
+            self.error(f"expected {self.inputs_name}, got an empty string")
         if not self._many and len(namespace.inputs) > 1:
             self.error(f"expected one {self.inputs_name}, got {' '.join(namespace.inputs)}")
 

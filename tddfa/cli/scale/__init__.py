@@ -206,10 +206,11 @@ def _print(report: Report, options: argparse.Namespace) -> int:
     print_line(f"  {'faces':10} {report.faces} in {options.out}/faces")
     print_line(f"  {'errors':10} {report.errors} in {options.out}/errors.parquet")
     if report.interrupted:
-        print_line("  interrupted: the same command goes on")
+        print_line("  interrupted: run the same command again to continue")
         return INTERRUPTED
     if report.stopped:
-        print_error(f"--max-errors {options.max_errors}: {report.new_errors} errors; the same command goes on")
+        errors = f"--max-errors {options.max_errors}: {report.new_errors} errors"
+        print_error(f"{errors}; run the same command again to continue")
         return FAILED
     if report.errors:
         return FAILED

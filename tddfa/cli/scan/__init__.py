@@ -127,7 +127,7 @@ class _Run:
         for warning in face.warnings:
             print_warning(f"{entry.name}: {warning}")
         if face.score < _LOW:
-            print_warning(f"{entry.name}: the score is low: this may be no face, or a damaged one")
+            print_warning(f"{entry.name}: the score is low: this may not be a face, or the scan is damaged")
         self._save(entry, scan, face)
         return 1
 

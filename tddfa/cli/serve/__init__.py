@@ -137,7 +137,7 @@ def run_serve(options: argparse.Namespace) -> int:
 def _add_page(app: Any) -> None:
     """Add the page, if its package is there."""
     if importlib.util.find_spec(_PAGE) is None:
-        print_warning(f"no page at /: {needs('the page', _PAGE)}; --no-page leaves it out without this warning")
+        print_warning(f"no page at /: {needs('the page', _PAGE)}; --no-page turns this warning off")
         return
     from tddfa.serve.page import add_page
 

@@ -70,11 +70,13 @@ def run(options: argparse.Namespace) -> int:
     from tddfa.bench.face_landmarker import FaceLandmarker
 
     if (options.peer_mediapipe is None) != (options.face_landmarker is None):
-        raise UsageError("--peer-mediapipe: expected --face-landmarker FILE.task with it, and not one alone")
+        given = "--peer-mediapipe" if options.face_landmarker is None else "--face-landmarker"
+        raise UsageError(f"--peer-mediapipe, --face-landmarker: expected both or neither, got only {given}")
     if options.kind in ("closed-eyes", "blended") and options.peer_mediapipe is None:
-        raise UsageError(f"{options.kind}: expected --peer-mediapipe PYTHON: the labels are those of MediaPipe")
+        why = "because the labels are those of MediaPipe"
+        raise UsageError(f"{options.kind}: expected --peer-mediapipe PYTHON, {why}; got none")
     if options.kind == "blended" and options.truth is None:
-        raise UsageError("blended: expected --truth FOLDER: its landmarks calibrate network and teacher")
+        raise UsageError("blended: expected --truth FOLDER, whose landmarks calibrate network and teacher; got none")
     if options.face_landmarker is not None and not options.face_landmarker.is_file():
         raise ValueError(f"--face-landmarker: {options.face_landmarker}: no such file")
     aligner = Aligner.load(own_config(options.config), device="cpu")
@@ -119,7 +121,8 @@ def _label_photos(options: argparse.Namespace, aligner: Aligner, teacher: FaceLa
     labelled, model = _labelled(options, aligner, teacher), aligner.face_model
     if all(sample.camera is None for sample in labelled.samples):
         raise ValueError(
-            f"{options.data}: no fit was near its landmarks and near the network's, so no photo got labels"
+            f"{options.data}: expected fits near the landmarks and near the network's prediction, "
+            f"got none for {len(labelled.samples)} photos"
         )
     write_samples(options.out, labelled.samples, model)
     sheet = contact_sheet(shown(labelled.samples, _SHOWN), model, VertexMap.of_300w(model))

@@ -220,7 +220,7 @@ def _crops(options: argparse.Namespace) -> Crops:
         raise UsageError(f"--without: expected one of {', '.join(crops.sources)}, got {unknown[0]!r}")
     kept = crops.take(~np.isin(crops.labels.source, options.without))
     if not len(kept):
-        raise ValueError(f"--without: expected crops of other sources too, all {len(crops)} are left out")
+        raise ValueError(f"--without: expected a source that is kept, got none: all {len(crops)} crops are left out")
     return kept
 
 

@@ -75,7 +75,7 @@ def evaluate(setup: Setup) -> Result:
         wanted = {_key(line.split()[0]) for line in sources.read_list(listed)}
         poses = [path for path in poses if _key(str(path).removesuffix(_POSE) + _IMAGE) in wanted]
         if not poses:
-            raise ValueError(f"{listed}: expected images in {folder}, such as 01/frame_00003{_IMAGE}")
+            raise ValueError(f"{listed}: expected images in {folder}, such as 01/frame_00003{_IMAGE}, got none")
 
     def job(path: Path) -> _Image:
         image = path.with_name(path.name.removesuffix(_POSE) + _IMAGE)

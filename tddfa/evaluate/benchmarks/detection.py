@@ -63,7 +63,7 @@ def evaluate(setup: Setup) -> Result:
     """
     detector = setup.aligner.detector
     if detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
+        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
     sources = [
         ("detect", labelled_boxes.load_folder(setup.data / "detect")),
         ("voc", labelled_boxes.load_voc(setup.data)),

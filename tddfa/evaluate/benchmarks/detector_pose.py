@@ -55,7 +55,7 @@ def evaluate(setup: Setup) -> Result:
     if folder is None:
         raise DataMissing(f"no images with .mat files in {setup.data}: expected {_BENCHMARK.data}")
     if setup.aligner.detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
+        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
     detector = setup.aligner.detector.posed
     labels = setup.chosen(sorted(folder.glob("*.mat")))
     done = sources.parallel_map(lambda path: _read(path, detector), labels)

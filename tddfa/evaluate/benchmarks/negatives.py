@@ -35,7 +35,7 @@ def evaluate(setup: Setup) -> Result:
     aligner = setup.aligner
     detector = aligner.detector
     if detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, this one has none")
+        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
     folder = setup.data / "negatives"
     paths = sorted(p for p in folder.iterdir() if has_image_name(p)) if folder.is_dir() else []
     if not paths:

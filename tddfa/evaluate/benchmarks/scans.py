@@ -67,13 +67,13 @@ def read(path: Path) -> Scan:
         with np.errstate(over="raise", invalid="raise"):  # numbers of any size
             return _scan(arrays)
     except (TypeError, ValueError, FloatingPointError) as error:
-        raise ValueError(f"{path}: {error}; expected {_BENCHMARK.data}") from error
+        raise ValueError(f"{path}: {error}; a scan has vertices, landmarks and a prediction, mm") from error
 
 
 def _scan(arrays: Mapping[str, NDArray[Any]]) -> Scan:
     missing = [name for name in ("vertices", "landmarks") if name not in arrays]
     if missing:
-        raise ValueError(f"no array {missing[0]}, but {', '.join(sorted(arrays)) or 'none'}")
+        raise ValueError(f"expected an array {missing[0]}, got {', '.join(sorted(arrays)) or 'none'}")
     vertices = checked("vertices", arrays["vertices"], (None, 3), np.float64)
     landmarks = _landmarks(arrays["landmarks"], vertices)
     predictions: dict[str, Floats] = {}
@@ -82,17 +82,17 @@ def _scan(arrays: Mapping[str, NDArray[Any]]) -> Scan:
     if "heat" in arrays:
         absent = [name for name in ("points", "scale") if name not in arrays]
         if absent:
-            raise ValueError(f"heat without an array {absent[0]}")
+            raise ValueError(f"expected an array {absent[0]} beside heat, got none")
         points = checked("points", arrays["points"], (None, 3), np.float64)
         heat = checked("heat", arrays["heat"], (len(points), 68), np.float64)
         scale = float(checked("scale", np.atleast_1d(arrays["scale"]), (1,), np.float64)[0])
         centre = checked("centre", arrays.get("centre", np.zeros(3)), (3,), np.float64)
         if not scale > 0:
-            raise ValueError(f"scale: expected more than 0 normalised units a mm, got {scale}")
+            raise ValueError(f"scale: expected more than 0 normalised units per mm, got {scale}")
         decoded = {**decode(points, heat), REFINED: refine((vertices - centre) * scale, points, heat)}
         predictions |= {name: each / scale + centre for name, each in decoded.items()}
     if not predictions:
-        raise ValueError("neither predicted nor heat")
+        raise ValueError("expected an array predicted or heat, got neither")
     return Scan(vertices, landmarks, predictions)
 
 
@@ -129,7 +129,8 @@ def evaluate(setup: Setup, scan_weights: Path | None = None) -> Result:
         raise ValueError(f"scan_weights: expected none with {setup.data / 'scans'}, whose predictions are stored")
     paths = sorted((setup.data / "scans").glob("*.npz"))
     if not paths:
-        raise DataMissing(f"{setup.data / 'scans'}: no scans; expected {_BENCHMARK.data}")
+        wanted = "scans (.npz with vertices, landmarks and a prediction, mm)"
+        raise DataMissing(f"{setup.data / 'scans'}: expected {wanted}, got none")
     errors: dict[str, list[Floats]] = {}
     items: list[dict[str, object]] = []
     for path in setup.track(setup.chosen(paths), _BENCHMARK.name):

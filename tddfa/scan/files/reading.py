@@ -106,7 +106,7 @@ def _checked_size(path: Path) -> int:
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: expected a scan ({', '.join(SUFFIXES)}), got {suffix or 'no suffix'}")
     if not 0 < size <= MAX_BYTES:
-        raise FormatError(f"{path}: expected up to {MAX_BYTES} bytes, got {size or 'an empty file'}")
+        raise FormatError(f"{path}: expected 1 to {MAX_BYTES} bytes, got {size or 'an empty file'}")
     return size
 
 
@@ -183,7 +183,8 @@ def _arrays(loaded: Any, trimesh: Any) -> tuple[NDArray[Any], NDArray[Any], NDAr
             continue
         faces = np.asarray(getattr(part, "faces", np.zeros((0, 3))), dtype=np.int64).reshape(-1, 3)
         if len(points) + count > MAX_POINTS or len(faces) > MAX_POINTS:
-            raise ValueError(f"expected up to {MAX_POINTS} vertices and triangles")
+            got = f"{len(points) + count} vertices and {len(faces)} triangles"
+            raise ValueError(f"expected at most {MAX_POINTS} vertices and triangles, got {got} or more")
         vertices.append(points)
         triangles.append(faces + count)
         colors.append(_colors(part, len(points)))
@@ -203,7 +204,8 @@ def _check_instances(scene: Any) -> None:
         vertices += len(getattr(part, "vertices", ()))
         triangles += len(getattr(part, "faces", ()))
         if max(vertices, triangles) > MAX_POINTS:
-            raise ValueError(f"expected up to {MAX_POINTS} vertices and triangles")
+            got = f"{vertices} vertices and {triangles} triangles"
+            raise ValueError(f"expected at most {MAX_POINTS} vertices and triangles, got {got} or more")
 
 
 def _colors(part: Any, count: int) -> NDArray[Any] | None:
@@ -234,12 +236,14 @@ def _cleaned(path: Path, vertices: NDArray[Any], triangles: NDArray[Any], colors
     good = np.isfinite(vertices).all(axis=1) & (np.abs(np.nan_to_num(vertices)) < 1e15).all(axis=1)
     broken = len(vertices) - int(np.count_nonzero(good))
     if broken > _MAX_BROKEN * len(vertices):
-        raise FormatError(f"{path}: {broken} of {len(vertices)} vertices are no numbers")
+        raise FormatError(f"{path}: {broken} of {len(vertices)} vertices are not finite or too large")
     if broken:
-        logger.warning("%s: %d of %d vertices are no numbers, and left out", path, broken, len(vertices))
+        text = "%s: %d of %d vertices are not finite or too large, and are left out"
+        logger.warning(text, path, broken, len(vertices))
     inside = ((triangles >= 0) & (triangles < len(vertices))).all(axis=1)
     if not inside.all():
-        logger.warning("%s: %d triangles have vertices that are not there, and are left out", path, (~inside).sum())
+        text = "%s: %d triangles refer to vertices that do not exist, and are left out"
+        logger.warning(text, path, (~inside).sum())
     triangles = triangles[inside]
     triangles = triangles[good[triangles].all(axis=1)]
     # by a hash of the bytes: rows are slow to sort

@@ -200,7 +200,7 @@ def distance_text(fitted: FittedFace) -> str:
     """A line: how far the fitted face is from the scan."""
     known = np.abs(fitted.distances[np.isfinite(fitted.distances)])
     if not len(known):
-        return "the fitted face is nowhere near the scan"
+        return "fitted face: no part of it is near the scan"
     middle, most = np.percentile(known, (50, 90))
     return f"fitted face: {middle:.2f} mm from the scan (median), {most:.2f} mm (90 %)"
 

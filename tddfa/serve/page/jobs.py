@@ -232,7 +232,9 @@ def _tracked(engine: Engine, reader: Reader, upload: Path, kind: str, target: Pa
     progress = Progress(total=reader.count)
     _check_length(reader, progress.total or 0, (progress.total or 0) / rate, limits.video_seconds)
     if reader.size is not None and reader.size[0] * reader.size[1] > limits.pixels:
-        raise VideoError(f"{reader.name}: expected frames of at most {limits.pixels / 1e6:g} million pixels")
+        height, width = reader.size
+        most = f"{limits.pixels / 1e6:g} million pixels"
+        raise VideoError(f"{reader.name}: expected frames of at most {most}, got {width} x {height}")
     tracker = Tracker(engine.aligner, max_faces=MAX_FACES)
     sound = upload if reader.has_audio else None
     with contextlib.ExitStack() as stack:
@@ -266,7 +268,8 @@ def _threaded(reader: Reader) -> Any:
 
 def _check_length(reader: Reader, frames: int, seconds: float, limit: float) -> None:
     if seconds > limit or frames > limit * _MAX_FPS:
-        raise VideoError(f"{reader.name}: expected at most {limit:g} seconds and {limit * _MAX_FPS:.0f} frames")
+        most = f"{limit:g} seconds and {limit * _MAX_FPS:.0f} frames"
+        raise VideoError(f"{reader.name}: expected at most {most}, got {seconds:.1f} seconds and {frames} frames")
 
 
 def _check_container(upload: Path, limit: int) -> None:

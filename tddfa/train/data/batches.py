@@ -258,7 +258,7 @@ def batches(
     if size < 1:
         raise ValueError(f"size: expected 1 or more, got {size}")
     if not len(crops):
-        raise ValueError("crops: expected some, got none")
+        raise ValueError("crops: expected at least one, got none")
     _check_model(crops, model)
     stop = None if count is None else start + count
     maker = _Maker(crops, size, augment, model, Mirror.of(model), crops.weights(balance), seed, crop_size)

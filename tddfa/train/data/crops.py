@@ -57,12 +57,13 @@ class Crops:
             shards.append(Shard(folder))
             weights.append(float(weight))
         if not shards:
-            raise ValueError("folders: expected one at least, got none")
+            raise ValueError("folders: expected at least one, got none")
         for shard in shards:
             for name in ("shape", "expression"):
                 got, want = (getattr(part.labels, name).shape[1] for part in (shard, shards[0]))
                 if got != want:
-                    raise ValueError(f"{shard.folder}: {name}: expected {want} coefficients, as the others, got {got}")
+                    wanted = f"{want} coefficients, as in {shards[0].folder}"
+                    raise ValueError(f"{shard.folder}: {name}: expected {wanted}, got {got}")
         if not any(map(len, shards)):
             raise ValueError(f"{', '.join(str(shard.folder) for shard in shards)}: expected crops, got none")
         place = np.concatenate(

@@ -226,7 +226,7 @@ def source(
         If the folder has no images of that kind, or if it is damaged.
     """
     if kind == "unlabelled" and predictions is None:
-        raise ValueError(f"{folder}: images without labels need predictions, the faces that a teacher found")
+        raise ValueError(f"{folder}: expected predictions of a teacher for images without labels, got none")
     teacher = _Teacher(predictions)
     opened: Source
     if kind == "boxes":
@@ -240,7 +240,7 @@ def source(
         opened = Photos(paths, faces)
     elif kind == "crops":
         if model is None:
-            raise ValueError(f"{folder}: crops need a face_model, the one of their labels")
+            raise ValueError(f"{folder}: expected the face_model of the crops' labels, got none")
         opened = _crops(folder, first, last, model, teacher, validation)
     else:
         paths = images_in(folder)

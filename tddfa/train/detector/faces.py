@@ -56,7 +56,8 @@ class Faces:
         points = np.asarray(self.points, dtype=np.float64).reshape(-1, POINTS, 2)
         ignored = np.asarray(self.ignored, dtype=np.bool_).reshape(-1)
         if not len(ellipses) == len(points) == len(ignored):
-            raise ValueError(f"Faces: expected as many of each, got {len(ellipses)}, {len(points)} and {len(ignored)}")
+            got = f"{len(ellipses)}, {len(points)} and {len(ignored)}"
+            raise ValueError(f"Faces: expected equal numbers of ellipses, points and ignored, got {got}")
         rotations = np.full((len(ellipses), 3, 3), np.nan) if self.rotations is None else self.rotations
         if rotations.shape != (len(ellipses), 3, 3):
             raise ValueError(f"Faces.rotations: expected shape ({len(ellipses)}, 3, 3), got {rotations.shape}")

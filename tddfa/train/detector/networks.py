@@ -64,7 +64,7 @@ class Architecture:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if not 1 <= len(self.channels) == len(self.blocks):
-            raise ValueError(f"channels, blocks: expected as many, got {self.channels} and {self.blocks}")
+            raise ValueError(f"channels, blocks: expected the same length, got {self.channels} and {self.blocks}")
         if min(self.stem, *self.channels) < 1 or min(self.blocks) < 0 or self.stem_side % 2 == 0:
             raise ValueError(f"Architecture: expected channels over 0 and an odd stem_side, got {self}")
 

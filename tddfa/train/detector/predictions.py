@@ -71,7 +71,7 @@ def predict(teacher: Callable[[Image], Detections], image: Image) -> Detections:
         view = np.asarray(cv2.copyMakeBorder(view, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT))
         faces = teacher(view)
         if faces.points is None:
-            raise ValueError("the teacher: expected a detector that gives five points, such as YuNet")
+            raise ValueError("teacher: expected a detector that predicts five points, such as YuNet, got one without")
         # a detector counts from the edge of the image, landmarks from the centre of the first px
         boxes, points = (np.float32((values - _BORDER) / scale - 0.5) for values in (faces.xyxy, faces.points))
         found.append(Detections(boxes, faces.scores, points))
@@ -92,7 +92,7 @@ def with_rotations(found: Detections, faces: Sequence[Face]) -> Detections:
         What an aligner gives for the same image.
     """
     if found.points is None:
-        raise ValueError("found: expected detections with five points")
+        raise ValueError("found: expected detections with five points, got none")
     points, rotations = found.points.copy(), np.full((len(found), 3, 3), np.nan, dtype=np.float32)
     sure = [face for face in faces if face.score >= _SURE]
     if sure and len(found):
@@ -124,7 +124,7 @@ def write_predictions(path: str | os.PathLike[str], faces: Iterable[tuple[str, D
 def _with_all(found: Detections) -> Detections:
     """Detections with unknown rotations where they have none; points are needed."""
     if found.points is None:
-        raise ValueError("expected faces with five points")
+        raise ValueError("expected faces with five points, got none")
     return found if found.rotations is not None else with_rotations(found, ())
 
 

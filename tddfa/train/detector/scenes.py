@@ -92,7 +92,7 @@ class Layout:
         if self.max_cells < 2:
             raise ValueError(f"max_cells: expected 2 or more, got {self.max_cells}")
         if len(self.face_size) != 2 or not 0 < self.face_size[0] <= self.face_size[1] <= 4:
-            raise ValueError(f"face_size: expected least and largest size, over 0 and up to 4, got {self.face_size}")
+            raise ValueError(f"face_size: expected minimum and maximum, over 0 and up to 4, got {self.face_size}")
         for name in (
             "large_fraction", "mosaic_fraction", "random_window_fraction", "roll_fraction", "mask_fraction", "flip",
         ):  # fmt: skip
@@ -298,8 +298,10 @@ class Scenes:
         weights = np.array([weight for source, weight in self.sources if len(source)], dtype=np.float64)
         if len(weights) != len(self.sources) or not len(weights) or not (weights > 0).all():
             raise ValueError("sources: expected at least one, each with images and a weight over 0")
-        if self.augment.noise or self.batch_size < 1:
-            raise ValueError("augment.noise: expected 0 for scenes; batch_size: expected 1 or more")
+        if self.augment.noise:
+            raise ValueError(f"augment.noise: expected 0 for scenes, got {self.augment.noise}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: expected 1 or more, got {self.batch_size}")
         object.__setattr__(self, "_probabilities", weights / weights.sum())
 
     def scene(self, rng: np.random.Generator, size: int | None = None) -> Scene:

@@ -141,15 +141,16 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if not self.data.parts() or not self.validation.parts():
-            raise ConfigError("data, validation: expected one folder at least for each")
+            raise ConfigError("data, validation: expected at least one folder for each")
         for name, minimum in (("workers", 0), ("threads", 1), ("validation_scenes", 0)):
             if getattr(self, name) < minimum:
                 raise ConfigError(f"{name}: expected {minimum} or more, got {getattr(self, name)}")
         if self.narrow_to and self.init is None:
-            raise ConfigError("narrow_to: expected a trained network to narrow, as init; got none")
+            raise ConfigError("narrow_to: expected init, the trained network to narrow, got none")
         for name in ("box_weight", "points_weight", "rotations_weight", "teacher_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name}: expected a number over 0, got {getattr(self, name)}")
         for name in ("noise", "occlusion"):
             if getattr(self.augment, name):
-                raise ConfigError(f"augment.{name}: expected 0, it is for crops; got {getattr(self.augment, name)}")
+                got = getattr(self.augment, name)
+                raise ConfigError(f"augment.{name}: expected 0, because it is for crops only, got {got}")

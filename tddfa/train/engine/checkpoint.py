@@ -61,13 +61,14 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no checkpoint there")
+        raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's, zipfile's and pickle's errors share no class
         raise CheckpointError(f"{path}: not a checkpoint that can be read: {reason(error)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("format"), int) or state["format"] != FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}")
+        got = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}, got {got!r:.80}")
     if not isinstance(state.get("kind"), str) or state["kind"] != kind:
         raise CheckpointError(f"{path}: expected a checkpoint of a {kind}, got one of a {state.get('kind')!r:.80}")
     return state

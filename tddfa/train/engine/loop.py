@@ -172,7 +172,8 @@ class _Loop(Generic[B]):
             load_moments(self.optimizer, state["optimizer"])
             self.step, self.drawn, self.worked = int(state["step"]), int(state["drawn"]), float(state["worked"])
             if min(self.step, self.drawn, self.average.updates) < 0 or not self.worked >= 0:
-                raise ValueError("expected counts of 0 or more")
+                counts = f"step {self.step}, drawn {self.drawn}, updates {self.average.updates}, worked {self.worked}"
+                raise ValueError(f"expected counts of 0 or more, got {counts}")
             self.best = {str(name): float(value) for name, value in state["best"].items()}
 
     def save(self) -> None:

@@ -48,7 +48,7 @@ def look_ahead(
         If there are no objectives, or if every error is NaN.
     """
     if not objectives:
-        raise ValueError("objectives: expected one at least, got none")
+        raise ValueError("objectives: expected at least one, got none")
     start = _state(network, optimizer)
     errors: dict[str, float] = {}
     best: tuple[str, Any] | None = None
@@ -66,7 +66,7 @@ def look_ahead(
             best = name, _state(network, optimizer)
     if best is None:
         _restore(network, optimizer, start)
-        raise ValueError(f"judge: expected a number for one objective at least, got NaN for {', '.join(errors)}")
+        raise ValueError(f"judge: expected a number for at least one objective, got NaN for {', '.join(errors)}")
     _restore(network, optimizer, best[1])
     return best[0], errors
 

@@ -66,8 +66,9 @@ class Offsets:
         """
         difference = np.einsum("nij,nkj->nki", _frames(truth), predicted - truth) / _sizes(truth)[:, None, None]
         known = np.isfinite(difference).all(axis=2)
-        if not known[:, INNER].any(axis=0).all():
-            raise ValueError("truth: expected faces with known landmarks inside the face, got none of some")
+        unknown = np.count_nonzero(~known[:, INNER].any(axis=0))
+        if unknown:
+            raise ValueError(f"truth: expected each landmark inside the face in some crop, got {unknown} in none")
         count = known.sum(axis=0)
         mean = np.where(known[..., None], difference, 0).sum(axis=0) / np.maximum(count, 1)[:, None]
         return cls((mean + mean[list(MIRRORED)] * [-1, 1]) / 2)

@@ -86,7 +86,7 @@ def add_convention(
     source = Config.load(config_path(config)).face_model
     own, other = (Aligner.load(each, exact_crop=True) for each in (config, like))
     if name == own.face_model.convention:
-        raise ValueError(f"name: expected another than that of the model's own landmarks, got {name!r}")
+        raise ValueError(f"name: expected a new name, got {name!r}, the model's own landmark convention")
     usable = np.flatnonzero(crops.labels.has_params & ~crops.labels.validation)
     rows = np.random.default_rng(0).permutation(usable)[:count]
     pairs = matching_pairs(aligned_pairs(crops.take(np.sort(rows)), own, other))
@@ -154,7 +154,7 @@ def landmark_offsets(pairs: Sequence[tuple[Face, Face]]) -> NDArray[np.float32]:
         difference[:, 2] -= np.median(difference[INNER, 2])
         offsets.append(np.linalg.solve(own.camera.matrix[:, :3].astype(np.float64), difference.T).T)
     if not offsets:
-        raise ValueError("pairs: expected faces that both models find at the same place, got none")
+        raise ValueError("pairs: expected faces that both models predict at the same position, got none")
     median = np.median(offsets, axis=0)
     # an image 1 px wide is flipped about x = 0, as a head is
     return np.asarray((median + mirrored_landmarks(median, 1)) / 2, dtype=np.float32)

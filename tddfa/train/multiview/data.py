@@ -234,7 +234,7 @@ def read_heads(folder: Path, views: int, skip: Callable[[int], bool] = lambda _:
     """
     heads = [head for number, head in enumerate(stored_heads(folder)) if not skip(number)]
     if not heads:
-        raise ValueError(f"{folder / 'multiview'}: expected folders of views, got none; expected {LAYOUT}")
+        raise ValueError(f"{folder / 'multiview'}: expected folders of views, got none; the layout is {LAYOUT}")
     return Heads(_Stored(head, views) for head in heads)
 
 

@@ -106,12 +106,14 @@ class MultiviewSettings:
     def __post_init__(self) -> None:
         """Check what fine-tuning needs."""
         if (self.regressor is None) == (self.jvcr is None):
-            raise ConfigError("regressor, jvcr: expected one of them")
+            got = "neither" if self.jvcr is None else "both"
+            raise ConfigError(f"regressor, jvcr: expected one of them, got {got}")
         if (self.checkpoint is None) == (self.jvcr is not None):
-            raise ConfigError("checkpoint: expected a file for jvcr, and none for a regressor")
+            file = self.checkpoint or "none"
+            raise ConfigError(f"checkpoint: expected a file for jvcr, and none for a regressor, got {file}")
         if self.regressor is None:
             return
         if self.regressor.init is None:
             raise ConfigError("regressor.init: expected a network to fine-tune (.onnx), got none")
         if self.regressor.meta_joint.steps:
-            raise ConfigError("regressor.meta_joint: expected none, fine-tuning does not support it")
+            raise ConfigError("regressor.meta_joint: expected none, because fine-tuning does not support it")

@@ -209,7 +209,7 @@ class RegressorTask:
     @staticmethod
     def _confidence(predicted: Prediction) -> Tensor:
         if predicted.confidence is None:
-            raise ValueError("confidence: expected a network with a confidence, this one has none")
+            raise ValueError("confidence: expected a network with a confidence, got one without")
         return predicted.confidence
 
     def judge(self, batch: Batch) -> float:

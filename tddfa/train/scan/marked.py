@@ -59,7 +59,7 @@ def marked_scan(path: Path, mean: NDArray[np.float64]) -> LabelledScan:
         raise FormatError(f"{labels}: {getattr(error, 'strerror', None) or error}") from error
     landmarks = points[indices]
     if not np.isfinite(landmarks).all() or np.ptp(landmarks, axis=0).max() == 0:
-        raise FormatError(f"{labels}: expected landmarks at different places, got vertices at one, or no numbers")
+        raise FormatError(f"{labels}: expected landmarks at different places, got one place, or NaN or infinity")
     pose = fit_similarity(mean, landmarks)
     unit, _ = unit_of(pose.scale)
     scan = read_scan(path)

@@ -75,9 +75,10 @@ class ScoreSettings:
         for name in ("data", "validation"):
             folders = getattr(self, name)
             if not (folders.crops or folders.landmarks):
-                raise ConfigError(f"{name}: expected crops or landmarks, for the score needs right alignments too")
+                why = "because the score needs right alignments too"
+                raise ConfigError(f"{name}: expected crops or landmarks, {why}; got none")
             if folders.unlabelled:
-                raise ConfigError(f"{name}.unlabelled: expected none, for an error needs a label")
+                raise ConfigError(f"{name}.unlabelled: expected none, because an error needs a label")
         for name, minimum in (
             ("samples", 2), ("validation_samples", 2), ("hidden", 0), ("workers", 0), ("threads", 1),
         ):  # fmt: skip

@@ -272,7 +272,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("missing", [1, 2, 3, 50])
     def test_jpeg_without_its_end(self, tmp_path, photo, missing):
         data = encoded(pil(photo), "JPEG")
-        assert refused(tmp_path, data[:-missing]) == "the file is truncated: a JPEG without its end"
+        assert refused(tmp_path, data[:-missing]) == "the file is truncated: the JPEG has no end marker"
 
     def test_jpeg_truncated_after_the_end_of_its_thumbnail(self, tmp_path, photo):
         data = jpeg_with_thumbnail(photo)

@@ -54,7 +54,7 @@ class TestFiles:
         path = tmp_path / "pages.tif"
         pillow(photo).save(path, save_all=True, append_images=[pillow(photo[::-1])])
         np.testing.assert_array_equal(tddfa.read_image(path, page=2), photo[::-1])
-        with pytest.raises(ValueError, match="page: expected None for an image that is no file, got 2"):
+        with pytest.raises(ValueError, match="page: expected None for an image that is not a file, got 2"):
             tddfa.read_image(photo, page=2)
 
 

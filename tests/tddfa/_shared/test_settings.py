@@ -66,8 +66,8 @@ def test_the_dataclass_is_frozen(tmp_path):
     ("text", "message"),
     [
         ("steps: 1", "missing key 'folder'"),
-        ("folder: .\nepochs: 3", "unknown key 'epochs'; known are folder, steps"),
-        ("folder: .\ninner: {rate: 3}", "inner: unknown key 'rate'; known are ema_decay, scale"),
+        ("folder: .\nepochs: 3", "unknown key 'epochs'; known keys are folder, steps"),
+        ("folder: .\ninner: {rate: 3}", "inner: unknown key 'rate'; known keys are ema_decay, scale"),
         ("folder: .\nparts: [{rate: 3}]", "parts[0]: unknown key 'rate'"),
         ("folder: .\n7: 3", "unknown key 7"),
         ("folder: 7", "folder: expected a path, got 7"),
@@ -76,13 +76,13 @@ def test_the_dataclass_is_frozen(tmp_path):
         ("folder: .\nsteps: 1.0", "steps: expected a whole number, got 1.0"),
         ("folder: .\nsteps: true", "steps: expected a whole number, got True"),
         ("folder: .\nflag: 1", "flag: expected true or false, got 1"),
-        ("folder: .\nname: 1", "name: expected a text, got 1"),
+        ("folder: .\nname: 1", "name: expected text, got 1"),
         ("folder: .\nstart: 1", "start: expected a path, got 1"),
         ("folder: .\ninner: 1", "inner: expected keys and values, got 1"),
         ("folder: .\ninner: {ema_decay: x}", "inner.ema_decay: expected a number, got 'x'"),
         ("folder: .\ninner: {scale: [1]}", "inner.scale: expected a list of 2, got [1]"),
         ("folder: .\ninner: {scale: [1, x]}", "inner.scale[1]: expected a number, got 'x'"),
-        ("folder: .\ninner: {mixed: [1, 2]}", "inner.mixed[1]: expected a text, got 2"),
+        ("folder: .\ninner: {mixed: [1, 2]}", "inner.mixed[1]: expected text, got 2"),
         ("folder: .\nmaps: 1", "maps: expected a list, got 1"),
         ("folder: .\nsteps: 99999999999", "steps: expected a number of at most 2147483647, got 99999999999"),
         (
@@ -120,7 +120,7 @@ def test_an_old_key_gives_an_error_that_names_the_new_one(tmp_path):
 def test_fields_that_the_caller_sets_are_no_keys_of_the_file(tmp_path):
     path = tmp_path / "settings.yml"
     assert build_settings(Outer, {"folder": "."}, path, name="settings") == Outer(tmp_path, name="settings")
-    with pytest.raises(ConfigError, match=r"unknown key 'name'; known are folder, steps, flag"):
+    with pytest.raises(ConfigError, match=r"unknown key 'name'; known keys are folder, steps, flag"):
         build_settings(Outer, {"folder": ".", "name": "x"}, path, name="settings")
 
 

@@ -23,7 +23,7 @@ def test_fewer_bits_in_16_are_stretched_with_a_warning(high, bits, caplog):
     np.testing.assert_array_equal(to_8_bits(values, "x"), values >> (bits - 8))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.message == f"x: no value of 16 bits is over {high}; stretched, as an image of {bits} bits"
+    assert record.message == f"x: the largest 16-bit value is {high}: read as a {bits}-bit image, and stretched"
 
 
 @pytest.mark.parametrize("high", [0, 16384, 65535])
@@ -63,7 +63,7 @@ def test_other_ranges_are_stretched_with_a_warning(values, expected, caplog):
 def test_pixels_that_are_no_numbers_are_black(caplog):
     values = grey(np.nan, np.inf, -np.inf, 1, dtype=np.float32)
     np.testing.assert_array_equal(to_8_bits(values, "x"), [[0, 0, 0, 255]])
-    assert [record.message for record in caplog.records] == ["x: pixels that are no finite numbers are read as black"]
+    assert [record.message for record in caplog.records] == ["x: pixels that are not finite are read as black"]
 
 
 @pytest.mark.parametrize("values", [np.zeros((2, 2, 3), np.float32), np.full((2, 2), np.nan), np.zeros((0, 3))])

@@ -59,7 +59,7 @@ def test_pools_of_threads_that_are_too_large_are_warned_of(report):
     over = replace(report, about={"available_cores": 4}, variants=variants, rows=[*rows, Row("3d.1", "3d", 1, peer)])
     expected = [
         "8 threads: more than the 4 cores that this process may use",
-        "1 thread: a pool of threads keeps more cores busy in decode.dense (1.9)",
+        "1 thread: a thread pool uses more cores than that in decode.dense (1.9)",
     ]
     assert over.warnings() == expected
     assert [line for line in over.lines() if "warning" in line] == [f"- warning: {line}" for line in expected]

@@ -50,7 +50,7 @@ def test_a_failed_process_is_reported_with_its_reason(aligner):
 
 def test_a_folder_that_is_no_checkout_does_not_affect_other_columns(aligner, tmp_path):
     report = run(aligner, Plan("crop", rounds=1, threads=(1,), peer=tmp_path))
-    assert "no TDDFA.py" in report.failures["* peer-threads-1"]
+    assert "without TDDFA.py" in report.failures["* peer-threads-1"]
     assert "threads-1" in report.rows[0].timings
 
 

@@ -64,7 +64,7 @@ def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
         (["--json", tmp_path], f"--json: {tmp_path} is a folder"),
         (["--peer", tmp_path / "none"], f"--peer: {tmp_path / 'none'}: no such folder"),
         (["--peer", tmp_path / "full/TDDFA.py"], f"--peer: {tmp_path / 'full/TDDFA.py'} is not a folder"),
-        (["--peer", tmp_path], f"--peer: {tmp_path}: expected a checkout of 3DDFA_V2, it has no TDDFA.py"),
+        (["--peer", tmp_path], f"--peer: {tmp_path}: expected a checkout of 3DDFA_V2, got a folder without TDDFA.py"),
         (
             ["--peer", tmp_path / "full", "--peer-python", "no-such-python"],
             "--peer-python: no-such-python: not a program that can be run",
@@ -90,7 +90,7 @@ def test_ctrl_c_ends_the_progress_line(run, monkeypatch, capfd):
     ("arguments", "message"),
     [
         (["--stages", "nothing"], "'nothing' matches none"),
-        (["--peer-python", "python"], "--peer-python: expected --peer DIR with it"),
+        (["--peer-python", "python"], "--peer-python: expected --peer DIR too, got none"),
     ],
 )
 def test_wrong_arguments(run, arguments, message):

@@ -102,7 +102,7 @@ class TestImage:
     def test_a_lens_that_cannot_show_the_face(self, run, photo, tmp_path):
         status, out, err = run("image", "-f", photo, "-o", "6dof", "--fov", "179.5")
         assert (status, err) == (0, "")
-        assert "no pose before this camera fits the face" in out
+        assert "no pose in front of this camera fits the face" in out
 
     @pytest.mark.parametrize(("option", "value"), [("--fov", "1e-9"), ("--focal", "1e12"), ("--focal", "1e-5")])
     def test_a_focal_length_that_no_camera_has(self, run, photo, option, value):

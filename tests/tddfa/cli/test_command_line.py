@@ -132,9 +132,10 @@ class TestInputs:
 
     @pytest.mark.parametrize("command", EMPTY_WORDS)
     def test_an_empty_word(self, capsys, command):
-        assert wrong(capsys, *command.split(), "")[-1].endswith("got an empty word")
+        assert wrong(capsys, *command.split(), "")[-1].endswith("got an empty string")
         if command in NEED_INPUT:
-            assert wrong(capsys, command, "a", "--out", "")[-1].endswith("--out: expected a folder, got an empty word")
+            error = wrong(capsys, command, "a", "--out", "")[-1]
+            assert error.endswith("--out: expected a folder, got an empty string")
 
     @pytest.mark.parametrize("words", ["align PHOTO --frontal", "webcam PHOTO --osc 127.0.0.1:9"])
     def test_a_model_without_a_mesh(self, capsys, root, tmp_path, words):

@@ -46,7 +46,7 @@ def test_a_fault_of_the_program_is_one_line(fault, tmp_path, capsys, monkeypatch
     assert main(["image", "a.jpg"]) == FAILED
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("tddfa: error: a fault of tddfa: KeyError: 'a fault'; please report it with the file ")
+    assert err.startswith("tddfa: error: a bug in tddfa: KeyError: 'a fault'; please report it with the file ")
     assert err.count("\n") == 1
     assert "in fail" in Path(err.split()[-1]).read_text()
 
@@ -73,7 +73,7 @@ def test_a_fault_in_one_photo_does_not_end_the_others(tmp_path, root, monkeypatc
 
     monkeypatch.setattr(cli_image._Run, "_align", fail_at_the_first)
     assert main(["image", *map(str, photos), "--out", str(tmp_path / "out")]) == FAILED
-    assert f"{photos[0]}: a fault of tddfa: RecursionError: too deep" in capsys.readouterr().err
+    assert f"{photos[0]}: a bug in tddfa: RecursionError: too deep" in capsys.readouterr().err
     assert (tmp_path / "out/b_2d_sparse.jpg").exists()
 
 

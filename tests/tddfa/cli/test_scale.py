@@ -80,8 +80,8 @@ def test_another_option_is_refused_with_a_line(run, photos, tmp_path):
 @pytest.mark.parametrize(
     ("report", "status", "line"),
     [
-        (Report(interrupted=True, faces=1), INTERRUPTED, "interrupted: the same command goes on"),
-        (Report(stopped=True, faces=1, new_errors=8), FAILED, "--max-errors 7: 8 errors; the same command goes on"),
+        (Report(interrupted=True, faces=1), INTERRUPTED, "interrupted: run the same command again to continue"),
+        (Report(stopped=True, faces=1, new_errors=8), FAILED, "--max-errors 7: 8 errors; run the same command again"),
         (Report(errors=1, faces=1), FAILED, "errors     1 in "),
         (Report(), NO_FACE, "faces      0 in "),
         (Report(videos=2, frames=9, faces=1), 0, "0 photos and 2 videos (9 frames) done; "),

@@ -53,7 +53,7 @@ def test_a_npz_of_the_same_arrays(tmp_path, files, tiny_bases):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("u", np.zeros(361), "u: expected 3 numbers a vertex, got 361"),
+        ("u", np.zeros(361), "u: expected 3 numbers per vertex, got 361"),
         ("u", None, "u: expected 3 numbers"),
         ("u", np.full((360, 1), np.nan), "u: expected finite"),
         ("w_shp", np.zeros((360, 39)), r"w_shp: expected shape \(360, 40\), got \(360, 39\)"),

@@ -53,7 +53,7 @@ class TestRegressor:
             (lambda s: s.update({"conv1.weight": np.zeros((4, 1, 3, 3))}), r"conv1.weight: expected shape \(n, 3, 3"),
             (lambda s: s.update({"fc_param.bias": np.zeros(102)}), r"fc_param.bias: expected shape \(62\), got \(102,"),
             (lambda s: s.update({"dw6.conv_dw.weight": np.zeros((5, 1, 3, 3))}), "dw6.bn_dw.weight: expected shape"),
-            (lambda s: s.update({"bn1.running_var": np.full(4, -1.0)}), "no negative variance"),
+            (lambda s: s.update({"bn1.running_var": np.full(4, -1.0)}), "expected variances of 0 or more, got -1"),
         ],
     )
     def test_wrong_weights_give_an_error_with_their_name(self, mobilenet_state, whitening, change, message):

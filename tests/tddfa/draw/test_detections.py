@@ -55,5 +55,5 @@ def test_no_face_and_bad_arguments():
         draw.boxes(None, nothing)
     for values in ({"xyxy": [[0, 0, np.nan, 9]]}, {"scores": [np.inf]}):
         found = Detections(**{"xyxy": [[0, 0, 9, 9]], "scores": [0.5]} | values)
-        with pytest.raises(ValueError, match="found: expected finite boxes"):
+        with pytest.raises(ValueError, match="found: expected finite detections"):
             draw.boxes(GREY, found)

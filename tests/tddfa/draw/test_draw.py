@@ -538,7 +538,7 @@ class TestPncc:
         np.testing.assert_array_equal(one, other)
 
     def test_coordinates_of_another_model(self, image, model):
-        with pytest.raises(ValueError, match="coordinates: expected those of"):
+        with pytest.raises(ValueError, match="coordinates: expected one row for each of"):
             draw.pncc(image, [mesh_of(model)], model.normalized_coordinates[:100])
         with pytest.raises(ValueError, match=r"coordinates: expected shape \(n, 3\), got"):
             draw.pncc(image, [mesh_of(model)], model.normalized_coordinates[:, :2])
@@ -652,5 +652,5 @@ class TestTextures:
         assert not np.shares_memory(alone, images)
 
     def test_none(self):
-        with pytest.raises(ValueError, match="textures: expected one at least"):
+        with pytest.raises(ValueError, match="textures: expected at least one"):
             draw.textures([])

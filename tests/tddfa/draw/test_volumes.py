@@ -22,7 +22,7 @@ def test_a_voxel_is_drawn_where_it_is():
 
 @pytest.mark.parametrize(
     ("volumes", "message"),
-    [([], "volumes: expected one at least"), ([np.zeros((3, 3))], r"volumes\[0\]: expected shape")],
+    [([], "volumes: expected at least one"), ([np.zeros((3, 3))], r"volumes\[0\]: expected shape")],
 )
 def test_bad_volumes_are_named(volumes, message):
     with pytest.raises(ValueError, match=message):

@@ -150,7 +150,7 @@ def test_mesh_without_triangles(octahedron, ascii):
 
 
 def test_textures_are_refused(octahedron, texture):
-    with pytest.raises(ValueError, match="textures: ply has none"):
+    with pytest.raises(ValueError, match=r"textures: expected none, because \.ply has no textures"):
         ply(octahedron(uv=True), textures=[texture])
 
 

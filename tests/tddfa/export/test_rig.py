@@ -166,7 +166,7 @@ class TestFile:
         "data", [b"", b"glTF", b"glTF" + bytes(40), b'{"asset": {"version": "2.0"}}'], ids=["0", "1", "2", "3"]
     )
     def test_what_is_no_glb(self, data):
-        with pytest.raises(ValueError, match="not a whole binary glTF file"):
+        with pytest.raises(ValueError, match="not a complete binary glTF file"):
             Gltf.decode(data)
 
 

@@ -99,7 +99,7 @@ class TestSimilarity:
         [
             (np.full((5, 2), 7.0), ARCFACE, "source: expected points that lie apart"),
             (np.full((5, 2), 1e7), ARCFACE, "source: expected points that lie apart"),
-            (np.zeros((0, 2)), np.zeros((0, 2)), "source: expected two points at least"),
+            (np.zeros((0, 2)), np.zeros((0, 2)), "source: expected at least two points"),
             (ARCFACE, ARCFACE[:4], r"target: expected shape \(5, 2\)"),
             (np.zeros((5, 3)), ARCFACE, "source: expected shape"),
             (np.full((5, 2), np.nan), ARCFACE, "source: expected finite"),
@@ -391,7 +391,7 @@ class TestOrder:
         assert ordered([], "position", (10, 10)) == []
 
     def test_unknown(self, faces):
-        with pytest.raises(ValueError, match="order: expected position, confidence, size, got 'age'"):
+        with pytest.raises(ValueError, match="order: expected one of position, confidence, size, got 'age'"):
             ordered(faces, "age", (101, 201))
 
     def test_the_middle_person_of_a_photo(self, aligner, two_people):

@@ -312,7 +312,7 @@ class TestBadArguments:
             frontalise(astronaut / 255, face, aligner.decoder.mesh(face))
 
     @pytest.mark.parametrize(
-        ("change", "words"), [({"uv": None}, "no uv"), ({"triangles": np.zeros((0, 3), int)}, "none")]
+        ("change", "words"), [({"uv": None}, "no uv"), ({"triangles": np.zeros((0, 3), int)}, "no triangles")]
     )
     def test_mesh(self, aligner, astronaut, change, words):
         face = aligner(astronaut)[0]

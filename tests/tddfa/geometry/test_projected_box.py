@@ -88,5 +88,5 @@ def test_it_is_clipped_to_the_image(points):
 def test_behind_the_camera(points):
     # with its middle at 5 cm, the ends of the jaw are before the lens, the nose is behind it
     assert np.isfinite(projected_box(pose(at=(0.0, 0.0, 5.0)), points, SIZE)).all()
-    with pytest.raises(ValueError, match="points: expected some before the camera"):
+    with pytest.raises(ValueError, match="points: expected at least one in front of the camera"):
         projected_box(pose(at=(0.0, 0.0, -50.0)), points, SIZE)

@@ -161,9 +161,9 @@ class TestFromWeakPerspective:
             (np.eye(3, 4), np.zeros((9, 2)), r"points: expected shape \(n, 3\)"),
             (np.full((3, 4), np.inf), None, "matrix: expected finite values"),
             (np.eye(3), None, r"matrix: expected shape \(3, 4\)"),
-            (np.zeros((3, 4)), None, "points: no pose before the camera"),
+            (np.zeros((3, 4)), None, "points: no pose in front of the camera"),
             # as large as the image of a lens of 170 degrees: its surface would reach behind the lens
-            (Camera.from_pose(0, 0, 0, 60, (640, 360, 0)).matrix, None, "points: no pose before the camera"),
+            (Camera.from_pose(0, 0, 0, 60, (640, 360, 0)).matrix, None, "points: no pose in front of the camera"),
         ],
     )
     def test_points_without_a_pose_are_refused(self, head, matrix, points, message):
@@ -207,8 +207,8 @@ class TestFromImagePoints:
             (np.zeros((5, 3)), np.zeros((5, 2)), "points: expected 6 or more, got 5"),
             (np.zeros((7, 3)), np.zeros((6, 2)), r"image_points: expected shape \(7, 2\)"),
             (np.eye(7, 3), np.full((7, 2), np.nan), "image_points: expected finite values"),
-            (np.zeros((7, 3)), np.zeros((7, 2)), "no pose before the camera"),
-            (np.outer(np.arange(7.0), (1, 2, 3)), np.outer(np.arange(7.0), (4, 5)), "no pose before the camera"),
+            (np.zeros((7, 3)), np.zeros((7, 2)), "no pose in front of the camera"),
+            (np.outer(np.arange(7.0), (1, 2, 3)), np.outer(np.arange(7.0), (4, 5)), "no pose in front of the camera"),
         ],
     )
     def test_points_without_a_pose_are_refused(self, points, seen, message):

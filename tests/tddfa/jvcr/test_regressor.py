@@ -119,7 +119,7 @@ def test_kinds_that_take_a_mesh_say_so(points_aligner, aligner, image):
         else:
             assert missing is None
             assert outputs.draw(name).any()
-    with pytest.raises(ValueError, match="68 points and no mesh"):
+    with pytest.raises(ValueError, match="expected a model with a mesh, got one of 68 points"):
         outputs.draw("3d")
     with pytest.raises(ValueError, match="expected a model that predicts volumes"):
         Outputs(image, aligner(image, boxes=[FACE]), aligner).draw("volume")

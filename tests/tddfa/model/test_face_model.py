@@ -227,7 +227,7 @@ class TestLoading:
             ({"region_x": np.array([7])}, "regions"),
             ({"landmark_offset_x": np.zeros((67, 3))}, r"landmark_offsets\['x'\]: expected shape \(68, 3\)"),
             ({"landmark_offset_x": np.full((68, 3), np.inf)}, r"landmark_offsets\['x'\]: expected finite"),
-            ({"expression_names": np.array(["a"])}, "expression_names: expected 3, got 1"),
+            ({"expression_names": np.array(["a"])}, "expression_names: expected 3 names, got 1"),
             ({"expression_names": np.array("a")}, r"expression_names: expected a list of names, got .* shape \(\)"),
             ({"material_names": np.array([["a"]])}, "material_names: expected a list of names"),
             ({"expression_range": np.array(1.0)}, r"expression_range: expected shape \(2\), got \(\)"),
@@ -271,7 +271,7 @@ class TestLoading:
     def test_a_file_that_claims_too_much_is_refused_before_it_is_read(self, tmp_path, monkeypatch):
         path = saved(tmp_path, six_vertices())
         monkeypatch.setattr("tddfa.model.face_model.MAX_BYTES", 100)
-        with pytest.raises(ValueError, match="expected at most 100 bytes of arrays"):
+        with pytest.raises(ValueError, match="expected at most 100 bytes of unpacked arrays"):
             FaceModel.load(path)
 
     def test_a_truncated_file(self, tmp_path):
@@ -293,5 +293,5 @@ class TestLoading:
 
 def test_a_small_file_with_many_offsets_is_refused(tmp_path):
     offsets = np.zeros((70_000, 6, 3), np.float16)
-    with pytest.raises(ValueError, match=r"expected at most 4194304 offsets of points, got 7\d+ of each of 68"):
+    with pytest.raises(ValueError, match=r"expected at most 4194304 offsets in all, got 7\d+ for each of 68 points"):
         FaceModel.load(saved(tmp_path, six_vertices(shape_basis=offsets)))

@@ -82,7 +82,7 @@ def test_photos_that_other_processes_decode(do, photos, tmp_path, ray_cluster):
     do(photos, out="two", cluster=Cluster(workers=1, cpus_per_worker=0.5, decode_cpus=1))
     assert sorted_rows(faces(tmp_path / "two")) == sorted_rows(faces(tmp_path / "one"))
     assert errors(tmp_path / "two") == errors(tmp_path / "one")
-    with pytest.raises(EngineError, match="workers: expected at most 1, or no CPU is left to decode, got 2"):
+    with pytest.raises(EngineError, match="workers: expected at most 1, so that a CPU is left to decode, got 2"):
         do(photos, out="three", cluster=Cluster(workers=2, cpus_per_worker=0.5, decode_cpus=1))
 
 

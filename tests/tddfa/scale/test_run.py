@@ -55,7 +55,7 @@ class TestRows:
         report = do(photos)
         found = errors(tmp_path / "out")
         assert report.new_errors == len(found) == 2
-        assert found[str(photos / "cut.jpg")] == "the file is truncated: a JPEG without its end"
+        assert found[str(photos / "cut.jpg")] == "the file is truncated: the JPEG has no end marker"
         assert found[str(photos / "b/text.jpg")] == "not an image"
 
     def test_batches_of_another_size_give_the_same_to_a_thousandth_px(self, do, photos, tmp_path):

@@ -49,7 +49,7 @@ def test_sources_and_results_in_buckets(do, photos, server, tmp_path):
         "s3://sources/photos/face_0.png",
     ]
     assert errors("s3://results/run") == {
-        "s3://sources/photos/cut.jpg": "the file is truncated: a JPEG without its end"
+        "s3://sources/photos/cut.jpg": "the file is truncated: the JPEG has no end marker"
     }
     assert server.exists("results/run/crops/part-00000000.tar")
     assert do("s3://sources/photos", out="s3://results/run", crops=64).photos == 0

@@ -105,7 +105,7 @@ class TestRefused:
         [
             (lambda photo: b"hello", "image: not an image"),
             (lambda photo: b"", "image: expected the bytes of an image, got none"),
-            (lambda photo: photo[:20_000], "image: the file is truncated: a JPEG without its end"),
+            (lambda photo: photo[:20_000], "image: the file is truncated: the JPEG has no end marker"),
         ],
     )
     def test_no_image(self, client, photo, cut, reason):

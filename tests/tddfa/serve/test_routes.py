@@ -85,8 +85,8 @@ class TestDraw:
             ("nothing", {}, "kind: expected one of 2d_sparse, 2d_dense, "),
             ("3d", {"alpha": 2}, "alpha: "),
             ("3d", {"style": "oil"}, "style: "),
-            ("3d", {"fov": 30}, "fov: expected the options background, alpha, style of 3d"),
-            ("box", {"alpha": 0.5}, "alpha: expected no option of box"),
+            ("3d", {"fov": 30}, "fov: unknown option of 3d; expected background, alpha, style"),
+            ("box", {"alpha": 0.5}, "alpha: unknown option of box; expected none"),
         ],
     )
     def test_wrong_options(self, client, photo, route, options, reason):
@@ -107,7 +107,7 @@ class TestDraw:
 
     def test_a_texture_needs_a_face(self, client, grey):
         answer = post(client, "/v1/draw/uv_tex", grey)
-        assert (answer.status_code, answer.json()["detail"]) == (422, "image: expected a face for uv_tex, found none")
+        assert (answer.status_code, answer.json()["detail"]) == (422, "image: expected a face for uv_tex, got none")
 
     def test_an_image_that_cannot_be_made_has_a_reason(self, client, photo, monkeypatch):
         def no_texture(*_, **__):
@@ -156,7 +156,7 @@ class TestFiles:
     def test_glb_of_no_face(self, client, grey):
         answer = post(client, "/v1/faces", grey, "model/gltf-binary")
         assert answer.status_code == 422
-        assert answer.json()["detail"] == "image: expected a face for model/gltf-binary, found none"
+        assert answer.json()["detail"] == "image: expected a face for model/gltf-binary, got none"
 
     def test_keys_go_with_json_alone(self, client, photo):
         answer = post(client, "/v1/faces", photo, "application/x-npz", outputs="box")

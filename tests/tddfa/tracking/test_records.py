@@ -278,7 +278,7 @@ def test_a_write_that_failed_and_was_caught_gives_no_file(tmp_path, rng, suffix,
     with size_limit(100), pytest.raises(OSError, match="File too large"):
         for i in range(1, 20):
             recorder.add(frame(i), [face(rng)])
-    with pytest.raises(OSError, match=rf"faces{suffix}: not written, because a write before failed$"):
+    with pytest.raises(OSError, match=rf"faces{suffix}: not written, because an earlier write failed$"):
         recorder.close()
     assert f"faces{suffix}" not in names(tmp_path)
 

@@ -79,7 +79,9 @@ def test_an_impossible_aspect_of_pixels_is_ignored(tmp_path, caplog):
     planes = np.full((64, 96, 3), 128)
     path = flat_video(tmp_path / "in.mp4", planes, "yuv420p", Fraction(20))
     assert next(frames(path)).image.shape == (64, 96, 3)
-    assert [record.getMessage() for record in caplog.records] == [f"{path}: pixels of 20:1 are read as square"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: pixels with an aspect ratio of 20:1 are read as square"
+    ]
 
 
 def test_a_frame_that_is_too_large_with_square_pixels_is_refused(tmp_path, monkeypatch):

@@ -352,7 +352,7 @@ def test_a_write_that_failed_and_was_caught_gives_no_file(tmp_path, monkeypatch)
         patch.setattr(writer, "_mux", lambda packets: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(OSError, match="No space"):
             writer.write(moving_square(0))
-    with pytest.raises(OSError, match=r"out\.mp4: not written, because a write before failed$"):
+    with pytest.raises(OSError, match=r"out\.mp4: not written, because an earlier write failed$"):
         writer.close()
     assert names(tmp_path) == []
 

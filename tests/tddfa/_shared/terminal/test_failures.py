@@ -20,7 +20,7 @@ def test_a_fault_is_one_line_and_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["tddfa", "video", "rtsp://me:secret@host/x", "a\x1b[2J"])
     line = unexpected(caught())
-    assert re.match(r"^a fault of tddfa: TypeError: two lines; please report it with the file \S+\.txt$", line)
+    assert re.match(r"^a bug in tddfa: TypeError: two lines; please report it with the file \S+\.txt$", line)
     report = Path(line.split()[-1]).read_text()
     assert "in caught" in report
     assert "rtsp://host/x" in report
@@ -30,7 +30,7 @@ def test_a_fault_is_one_line_and_a_report(tmp_path, monkeypatch):
 
 def test_a_report_that_cannot_be_written(monkeypatch):
     monkeypatch.setattr(failures.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(OSError(28, "full")))
-    assert unexpected(caught()) == "a fault of tddfa: TypeError: two lines; --debug shows where"
+    assert unexpected(caught()) == "a bug in tddfa: TypeError: two lines; --debug shows where"
 
 
 def test_debug_is_a_switch():

@@ -185,7 +185,7 @@ class TestDrive:
         text.write_text(json.dumps({}))
         folder.mkdir()
         for arguments, status, message in (
-            ((text, clip, "--out", tmp_path / "x.glb"), 1, f"{text}: not a whole binary glTF file (.glb), version 2"),
+            ((text, clip, "--out", tmp_path / "x.glb"), 1, f"{text}: not a complete binary glTF file (.glb)"),
             (("/dev/zero", clip, "--out", tmp_path / "x.glb"), 1, "/dev/zero: expected a file, got a device"),
             ((tmp_path / "gone.glb", clip, "--out", tmp_path / "x.glb"), 1, f"{tmp_path / 'gone.glb'}"),
             ((model, clip, "--out", tmp_path / "x.gltf"), 2, "--out: expected a name that ends in .glb"),

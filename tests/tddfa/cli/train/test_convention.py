@@ -28,7 +28,7 @@ def test_the_command_end_to_end(root, tmp_path, made_crops, face_model, capfd):
     out = tmp_path / "out.npz"
     arguments = [*COMMAND, str(out), str(made_crops), "--like", str(tmp_path / "theirs.yml")]
     assert main([*arguments, "--name", "300w"]) == 1
-    assert "name: expected another" in capfd.readouterr().err
+    assert "name: expected a new name" in capfd.readouterr().err
     assert not out.exists()
     assert main([*arguments, "--name", "lip"]) == 0
     model = FaceModel.load(out)

@@ -41,7 +41,7 @@ def test_sources_left_out(made_crops, tmp_path, capsys):
 
 def test_a_source_that_is_not_there_and_all_that_are(made_crops, tmp_path, capsys):
     sources = [word for source in Crops.open([made_crops]).sources for word in ("--without", source)]
-    wrong, every = "--without: expected one of empty, made, ", "--without: expected crops of other sources too, all "
+    wrong, every = "--without: expected one of empty, made, ", "--without: expected a source that is kept, got none"
     for without, status, message in ((["--without", "maed"], 2, wrong), (sources, 1, every)):
         assert prepare("inner", tmp_path / "o", "--crops", made_crops, *without) == status
         assert message in capsys.readouterr().err
@@ -53,7 +53,7 @@ def test_an_empty_word_is_no_folder(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", *command, ""])
     assert ended.value.code == 2
-    assert "expected a folder, got an empty word" in capsys.readouterr().err
+    assert "expected a folder, got an empty string" in capsys.readouterr().err
 
 
 def test_made_of_photos(tmp_path, capsys, astronaut):

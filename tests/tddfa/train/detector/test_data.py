@@ -84,7 +84,7 @@ def test_folders_without_labels_are_named(tmp_path):
     for kind in ("landmarks", "empty"):
         with pytest.raises(FileNotFoundError, match="expected images"):
             source(tmp_path, kind, 0, 1, None)
-    with pytest.raises(ValueError, match="images without labels need predictions"):
+    with pytest.raises(ValueError, match="expected predictions of a teacher for images without labels"):
         source(tmp_path, "unlabelled", 0, 1, None)
     write_image(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="expected images of kind 'landmarks', got none"):
@@ -189,7 +189,7 @@ class TestCrops:
         assert len(source(folder, "crops", 0, 1, model, validation=True)) == 1
 
     def test_they_need_a_face_model(self, folder):
-        with pytest.raises(ValueError, match="crops need a face_model"):
+        with pytest.raises(ValueError, match="expected the face_model of the crops' labels"):
             source(folder, "crops", 0, 1, None)
 
 

@@ -88,5 +88,5 @@ def test_parts_are_joined_and_taken():
     assert faces.ignoring([True, False]).ignored.all()
     assert faces.shifted(3, -1).xyxy[0].tolist() == [3, -1, 13, 9]
     assert faces.rotations.shape == (2, 3, 3) and np.isnan(faces.rotations).all()
-    with pytest.raises(ValueError, match="expected as many of each, got 1, 0 and 1"):
+    with pytest.raises(ValueError, match="expected equal numbers of ellipses, points and ignored, got 1, 0 and 1"):
         Faces(np.zeros((1, 5)), np.zeros((0, 5, 2)), [False])

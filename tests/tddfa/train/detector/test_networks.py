@@ -97,7 +97,7 @@ def test_a_wrong_export_is_refused(made, monkeypatch):
 def test_maps_and_anchors_must_fit():
     with pytest.raises(ValueError, match="expected a map of stride 8, 16"):
         FaceBoxes(TINY, Anchors())
-    with pytest.raises(ValueError, match="channels, blocks: expected as many"):
+    with pytest.raises(ValueError, match="channels, blocks: expected the same length"):
         Architecture(channels=(8,), blocks=(1, 2))
     with pytest.raises(ValueError, match="odd stem_side"):
         Architecture(stem_side=4)

@@ -39,7 +39,7 @@ def test_faces_of_any_size_are_found_where_they_are(side):
 
 
 def test_a_teacher_without_points_is_refused():
-    with pytest.raises(ValueError, match="gives five points"):
+    with pytest.raises(ValueError, match="predicts five points"):
         predict(lambda _: Detections([[0, 0, 4, 4]], [0.9]), np.zeros((40, 40, 3), np.uint8))
 
 

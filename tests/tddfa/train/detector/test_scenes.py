@@ -187,7 +187,7 @@ def test_mosaics_have_many_faces():
 def test_a_number_out_of_range_names_the_key():
     for keys, message in (
         ({"size": 8}, "size: expected 32 px or more, got 8"),
-        ({"face_size": (0.5, 0.1)}, "face_size: expected least and largest"),
+        ({"face_size": (0.5, 0.1)}, "face_size: expected minimum and maximum"),
         ({"mosaic_fraction": 2}, r"mosaic_fraction: expected 0\.\.1, got 2"),
         ({"large_fraction": -1}, r"large_fraction: expected 0\.\.1, got -1"),
         ({"max_roll": 200}, r"max_roll: expected 0\.\.180"),

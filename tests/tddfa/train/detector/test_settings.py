@@ -41,17 +41,17 @@ def test_the_shipped_network_has_the_settings_size(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {}\nvalidation: {}", "data, validation: expected one folder at least"),
+        ("data: {}\nvalidation: {}", "data, validation: expected at least one folder"),
         ("data: {cats: []}\nvalidation: {}", "unknown key 'cats'"),
         ("data: {boxes: [{folder: a, first: 0.8, last: 0.2}]}\nvalidation: {}", "expected 0 <= first < last <= 1"),
-        (REQUIRED + "augment: {noise: 0.5}", r"augment\.noise: expected 0, it is for crops; got 0\.5"),
+        (REQUIRED + "augment: {noise: 0.5}", r"augment\.noise: expected 0, because it is for crops only, got 0\.5"),
         (REQUIRED + "teacher_weight: 0", "teacher_weight: expected a number over 0"),
-        (REQUIRED + "narrow_to: [8, 8, 8, 8]", "narrow_to: expected a trained network to narrow, as init; got none"),
+        (REQUIRED + "narrow_to: [8, 8, 8, 8]", "narrow_to: expected init, the trained network to narrow, got none"),
         (REQUIRED + "more: 1", "unknown key 'more'"),
         (REQUIRED + "box_weight: 0", "box_weight: expected a number over 0"),
         (REQUIRED + "points_weight: -1", "points_weight: expected a number over 0"),
         (REQUIRED + "architecture: {stem_side: 4}", "odd stem_side"),
-        (REQUIRED + "layout: {face_size: [0.5, 0.1]}", r"layout\.face_size: expected least and largest"),
+        (REQUIRED + "layout: {face_size: [0.5, 0.1]}", r"layout\.face_size: expected minimum and maximum"),
     ],
 )
 def test_a_wrong_value_names_the_key(tmp_path, text, message):

@@ -183,7 +183,7 @@ def test_validation_images_are_photos_and_scenes(images):
 
 def test_unlabelled_images_need_predictions(images):
     data = Folders(unlabelled=(ImageFolder(images / "train"),))
-    with pytest.raises(ValueError, match="need predictions"):
+    with pytest.raises(ValueError, match="expected predictions of a teacher"):
         scenes_of(dataclasses.replace(short(images), data=data))
 
 
@@ -202,7 +202,7 @@ class TestCommand:
         for words, status, message in (
             (["--out", tmp_path], 2, "--config: expected a file of settings, got none"),
             (["--out", tmp_path, "--config", tmp_path / "none.yml"], 1, "none.yml: not a readable yml file"),
-            (["--config", config, "--out", tmp_path, "--export"], 1, "best.pt: no checkpoint there"),
+            (["--config", config, "--out", tmp_path, "--export"], 1, "best.pt: no such checkpoint"),
         ):
             assert main(["train", "detector", *map(str, words)]) == status
             assert message in capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_a_training_is_not_overwritten(tmp_path):
 
 
 def test_resuming_needs_a_checkpoint(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint there"):
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         run(tmp_path, resume=True)
 
 

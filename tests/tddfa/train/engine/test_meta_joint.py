@@ -81,7 +81,7 @@ def test_nan_for_all_is_an_error_and_changes_nothing():
 
 def test_no_objectives_are_refused():
     point, optimizer, _, judge = setup()
-    with pytest.raises(ValueError, match="objectives: expected one at least"):
+    with pytest.raises(ValueError, match="objectives: expected at least one"):
         look_ahead(point, optimizer, {}, [1.0], judge)
 
 

@@ -54,7 +54,7 @@ def test_unknown_landmarks_do_not_count(face_model):
     measured = Offsets.measure(np.nan_to_num(truth) + np.array([0, 2]), truth).values
     assert np.isfinite(measured).all() and (measured[JAW] == 0).all()
     truth[:, 30] = np.nan
-    with pytest.raises(ValueError, match="truth: expected faces with known landmarks"):
+    with pytest.raises(ValueError, match="truth: expected each landmark inside the face"):
         Offsets.measure(np.nan_to_num(truth), truth)
 
 

@@ -103,7 +103,7 @@ def test_arguments_that_do_not_fit(heads, model, options, message):
 
 
 def test_a_guess_needs_a_deviation():
-    with pytest.raises(ValueError, match=r"Guess.pose: expected degrees over 0, got 0"):
+    with pytest.raises(ValueError, match=r"Guess.pose: expected an angle over 0 degrees, got 0"):
         Guess(np.zeros((1, 3, 4)), np.zeros((1, 2)), np.zeros((1, 2)), pose=0)
 
 
