@@ -48,8 +48,8 @@ class Detector:
         ``auto`` also detects on overlapping tiles at native resolution, one after the other, if the image would be
         shrunk more than twice. Otherwise it also detects on close-ups of the faces that are small in the whole image.
     score : float
-        Boxes below this score are dropped before the suppression. This does not change the result for the other boxes,
-        because a box can be suppressed only by a better one.
+        Boxes of at most this score are dropped before the suppression. This does not change the result for the other
+        boxes, because a box can be suppressed only by a better one.
     iou : float
         Intersection over union from which the worse of two boxes is suppressed.
     max_candidates, max_faces : int
@@ -60,8 +60,8 @@ class Detector:
 
     Raises
     ------
-    ValueError
-        If a threshold or a limit is out of range.
+    TypeError, ValueError
+        If a threshold or a limit is no number or out of range.
 
     Examples
     --------

@@ -34,6 +34,10 @@ _CLOSE_UP_OVERLAP = 96
 # Up to so many faces get a window of this side each, px of the close-up, in place of tiles; a face that is this far
 # inside another one's window needs none.
 _FEW, _WINDOW, _INSIDE = 12, 192, 40
+# Networks pad a view to sides that are multiples of this, px: a thinner view costs as much as one of this height.
+_PADDED = 32
+# No face is found in an image whose shorter side is less, px: its tiles are not read.
+_MIN_TILED_SIDE = 8
 # A box that comes this close to the seam is cut by it, px.
 _SEAM = 4
 
@@ -121,11 +125,21 @@ class Scales:
     def scale(self, height: int, width: int) -> float:
         """Scale of the whole view, at most 2."""
         enlargement = 0.0 if self.min_area is None else (self.min_area / (height * width)) ** 0.5
+        if enlargement <= 1 and self.max_area is None:
+            return min(min(1.0, self.max_height / height), self.max_width / width)
         if enlargement > 1:
-            return float(min(enlargement, _MAX_ENLARGEMENT))
-        if self.max_area is not None:
-            return float(min(1.0, (self.max_area / (height * width)) ** 0.5))
-        return min(min(1.0, self.max_height / height), self.max_width / width)
+            scale = min(enlargement, _MAX_ENLARGEMENT)
+        else:
+            scale = min(1.0, (self._max_area / (height * width)) ** 0.5)
+        short, long = sorted((height, width))
+        if short * scale < _PADDED < long * scale:
+            scale = min(scale, max(self._max_area, _PADDED**2) / (_PADDED * long))
+        return float(scale)
+
+    @property
+    def _max_area(self) -> int:
+        """Limit of height times width of the whole view, px."""
+        return self.max_area or self.max_height * self.max_width
 
     def whole_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the whole view, px."""
@@ -142,9 +156,10 @@ class Scales:
             small = _view(view.pixels, image, whole * shrink, cv2.INTER_LINEAR)
             yield replace(small, min_side=_MIN_SMALL_FACE * shrink)
         scale = 1.0
-        while self.tiles and whole * _MAX_SHRINK < scale:
+        while self.tiles and whole * _MAX_SHRINK < scale and min(image.shape[:2]) >= _MIN_TILED_SIDE:
             level = _view(image, image, scale, cv2.INTER_AREA)
-            yield from _tiles(level, self.max_area or self.max_height * self.max_width, _OVERLAP)
+            # tiles that are smaller would overlap almost entirely
+            yield from _tiles(level, max(self._max_area, _CLOSE_UP_AREA), _OVERLAP)
             scale /= _LEVEL_SHRINK
 
     def close_ups(
@@ -208,8 +223,8 @@ def _tiles(level: View, area: int, overlap: int) -> Iterator[View]:
     """Cut a view into tiles of equal size, at most `area` px each, that overlap by `overlap` px or more."""
     height, width = level.pixels.shape[:2]
     side = max(int(area**0.5), 1)
-    rows = height if height <= side else area // width if width <= side else side
-    columns = width if width <= side else area // height if height <= side else side
+    rows = height if height <= side else area // max(width, _PADDED) if width <= side else side
+    columns = width if width <= side else area // max(height, _PADDED) if height <= side else side
     for top, left in product(_starts(height, rows, overlap), _starts(width, columns, overlap)):
         pixels = np.ascontiguousarray(level.pixels[top : top + rows, left : left + columns])
         seams = (left > 0, top > 0, left + columns < width, top + rows < height)

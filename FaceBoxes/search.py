@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -112,19 +113,31 @@ def check_settings(detector: Any) -> None:
 
     Raises
     ------
-    ValueError
-        If one is out of range; the message names the setting.
+    TypeError, ValueError
+        If one is no number or out of range; the message names the setting.
     """
+    for name in ("score", "iou"):
+        _check_type(name, getattr(detector, name), Real)
     if not 0 <= detector.score <= 1:
         raise ValueError(f"score: expected 0..1, got {detector.score}")
     if not 0 < detector.iou <= 1:
         raise ValueError(f"iou: expected a number in (0, 1], got {detector.iou}")
-    for limit in ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces"):
-        value = getattr(detector, limit, None)
-        if value is not None and value < 1:
-            raise ValueError(f"{limit}: expected 1 or more, got {value}")
+    # a detector that is limited by area has no two sides
+    needed = ("max_height", "max_width") if hasattr(detector, "max_height") else ("max_area",)
+    for name in ("max_height", "max_width", "max_area", "min_area", "small_area", "max_candidates", "max_faces"):
+        value: Any = getattr(detector, name, None)
+        if value is None and name not in (*needed, "max_candidates", "max_faces"):
+            continue
+        _check_type(name, value, Integral)
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
     largest = detector.max_area or detector.max_height * detector.max_width
     if detector.min_area is not None and detector.min_area > largest:
         raise ValueError(f"min_area: expected at most the largest area, {largest}, got {detector.min_area}")
     if detector.tiles not in TILES:
         raise ValueError(f"tiles: expected one of {', '.join(TILES)}, got {detector.tiles!r}")
+
+
+def _check_type(name: str, value: Any, kind: type[Real | Integral]) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {'whole ' if kind is Integral else ''}number, got {value!r}")

@@ -105,10 +105,11 @@ class Aligner:
         sure_score: float | None = None,
     ) -> None:
         checked_number("refine", refine, 0, whole=True)
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
-        if sure_score is not None and not 0 <= sure_score <= 1:
-            raise ValueError(f"sure_score: expected a number from 0 to 1, got {sure_score}")
+        for name, value in (("min_score", min_score), ("sure_score", sure_score)):
+            if value is not None:
+                checked_number(name, value, 0, 1)
+        if visibility and not decoder.has_mesh:
+            raise ValueError("visibility: expected False for a model that predicts points and no mesh, got True")
         if rotations not in ROTATIONS:
             raise ValueError(f"rotations: expected one of {', '.join(ROTATIONS)}, got {rotations!r}")
         self.regressor = regressor
@@ -198,6 +199,8 @@ class Aligner:
         precision = chosen_precision(settings, precision, device)
         settings = settings.with_precision(precision)
         decoder = Decoder.from_config(settings, convention=convention, exact_crop=exact_crop, fit_mesh=fit_mesh)
+        if detector is not None and tiles is not None:
+            raise ValueError(f"tiles: expected None with a detector of your own, got {tiles!r}")
         if detector is None:
             detector = Detector.from_config(settings.detector, device=device, threads=threads, tiles=tiles)
         network = Model(verified(settings.model), device, threads)
@@ -327,7 +330,10 @@ class Aligner:
         """
         if isinstance(images, str | os.PathLike):
             raise TypeError(f"images: expected a sequence of images, got one path, {os.fspath(images)}")
-        images = list(images)  # an iterator gives them once
+        # an iterator gives its entries once
+        images = list(images)
+        boxes = None if boxes is None else list(boxes)
+        rois = None if rois is None else list(rois)
         pixels = [as_bgr(f"images[{i}]", image, color) for i, image in enumerate(images)]
         for name, value in (("boxes", boxes), ("rois", rois)):
             if value is not None and len(value) != len(images):
@@ -468,9 +474,9 @@ class Aligner:
         """
         if self.detector is None:
             raise ValueError("detector: expected one, because poses come from it; got an aligner without one")
-        pixels = as_bgr("image", image, color)
-        found = self.detector.posed(pixels)
         checked_number("min_score", min_score, 0, 1)
+        pixels = as_bgr("image", image, color)
+        found = self.detector.posed(pixels, name=source_name(image))
         return self.decoder.posed(found[found.scores >= min_score], pixels.shape[:2])
 
     def roi(self, face: Face) -> Roi:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tddfa._crops import crop_all
-from tddfa._shared.arrays import checked
+from tddfa._shared.arrays import checked, checked_image
 from tddfa.geometry import squares
 from tddfa.geometry.camera import Camera
 from tddfa.geometry.squares import Squares
@@ -227,6 +227,11 @@ def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, ro
         See `CropRule`: crop as 3DDFA_V2 does, from the px nearest to the left and top edges up to the px nearest to the
         right and bottom edges, exclusive. A rotated square, which 3DDFA_V2 does not have, is cropped exactly.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `image` or `out` is another kind of array.
+
     Examples
     --------
     >>> import numpy as np
@@ -237,6 +242,9 @@ def crop_image(image: NDArray[np.uint8], roi: Roi, out: NDArray[np.uint8], *, ro
     >>> bool(crop.any())
     True
     """
+    checked_image("image", image)
+    if out.dtype != np.uint8 or out.shape != (len(out), len(out), 3) or not out.flags.c_contiguous:
+        raise ValueError(f"out: expected a C-contiguous array (size, size, 3) of uint8, got {out.shape} of {out.dtype}")
     crop_images([image], np.zeros(1, np.int64), roi.row, out[None], rounded=rounded)
 
 

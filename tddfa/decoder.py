@@ -451,6 +451,10 @@ class Decoder:
     def rebuild_all(self, faces: Sequence[Face], matrices: Floats, shapes: Floats, expressions: Floats) -> list[Face]:
         """`rebuild` of n faces, with camera matrices (n, 3, 4), shapes (n, s) and expressions (n, e)."""
         matrices = np.ascontiguousarray(matrices, dtype=np.float32)
+        counts = {"matrices": len(matrices), "shapes": len(shapes), "expressions": len(expressions)}
+        for name, count in counts.items():
+            if count != len(faces):
+                raise ValueError(f"{name}: expected one for each of {len(faces)} faces, got {count}")
         on_surface = self.face_model.landmarks(shapes, expressions, matrices=matrices)
         landmarks = self.to_convention(on_surface, matrices)
         rois = np.array([(face.roi.left, face.roi.top, face.roi.side, face.roi.angle) for face in faces])

@@ -217,7 +217,8 @@ class Passes:
             sure = sure[:, MIRRORED]
         in_image = all_to_image(targets.roi, camera, rule)
         landmarks = model.landmarks(shape, expression, matrices=in_image)
-        if not np.isfinite(landmarks).all():
+        finite = np.isfinite(landmarks).all() and np.isfinite(score).all()
+        if not finite or ("confidence" in outputs and not np.isfinite(sure).all()):
             raise ValueError("regressor: expected finite numbers, got NaN or infinity")
         return Predictions(targets.roi, score, camera, shape, expression, in_image, landmarks, sure)
 
@@ -270,8 +271,10 @@ def _mean(a: Floats, b: Floats) -> Floats:
 
 
 def _output(outputs: Mapping[str, Floats], name: str, shape: tuple[int, ...]) -> Floats:
+    if not isinstance(outputs, Mapping):
+        raise TypeError(f"regressor: expected a mapping of outputs, got {type(outputs).__name__}")
     if name not in outputs:
-        raise ValueError(f"regressor: expected an output {name!r}, got {', '.join(outputs)}")
+        raise ValueError(f"regressor: expected an output {name!r}, got {', '.join(map(str, outputs))}")
     value = np.asarray(outputs[name], dtype=np.float32)
     if value.shape != shape:
         raise ValueError(f"regressor: {name}: expected shape {shape}, got {value.shape}")

@@ -34,7 +34,7 @@ class YuNet:
     model : callable
         The network: the ONNX file as a `tddfa.model.runtime.Model`, or any function of the type `Network`.
     score : float
-        Boxes below this score are dropped: the square root of the product of class score and objectness.
+        Boxes of at most this score are dropped: the square root of the product of class score and objectness.
     iou : float
         Intersection over union from which the worse of two boxes is suppressed.
     max_area : int

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tddfa._shared.errors import FormatError
 from tddfa._shared.npz import read_npz
 from tddfa._shared.reading.regular import read_text, regular_size
-from tddfa._shared.reading.text import parse_json, parse_yaml
+from tddfa._shared.reading.text import Loader, parse_json, parse_yaml
 from tddfa.geometry.intrinsics import Intrinsics
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
@@ -104,7 +103,7 @@ def _scaled(matrix: np.ndarray[Any, Any], content: dict[str, Any], image_size: t
     return np.linalg.inv(shift) @ np.diag([across, down, 1.0]) @ shift @ matrix
 
 
-class _OpenCvLoader(yaml.SafeLoader):
+class _OpenCvLoader(Loader):
     """YAML with OpenCV's matrices, which are mappings of rows, cols, dt and data."""
 
     def opencv_matrix(self, node: Any) -> dict[Any, Any]:

@@ -20,6 +20,12 @@ Numbers = NDArray[np.float64]
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
 
+def _expect(name: str, array: NDArray[np.generic], *shape: int) -> None:
+    """Raise an error unless an array has a shape: the native loops check no bounds."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+
+
 def rotations_in_image(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rotations (n, 2, 2) of image px by angles in degrees, clockwise as the image is seen: as a roll turns a head."""
     radians = np.radians(angles)
@@ -52,6 +58,7 @@ def corners(squares: Squares) -> NDArray[np.float64]:
 
 def bounds(squares: Squares) -> Floats:
     """Boxes (n, 4) around squares: x1, y1, x2, y2, px."""
+    _expect("squares", squares, len(squares), 4)
     out = np.empty((len(squares), 4), dtype=np.float32)
     _squares.bounds(squares, out)
     return out
@@ -59,6 +66,7 @@ def bounds(squares: Squares) -> Floats:
 
 def offsets(squares: Squares, crop_size: int) -> NDArray[np.float64]:
     """Image px (n, 2) of the centre of the first px of crops of `crop_size` px."""
+    _expect("squares", squares, len(squares), 4)
     out = np.empty((len(squares), 2))
     _squares.offsets(squares, crop_size, out)
     return out
@@ -66,6 +74,8 @@ def offsets(squares: Squares, crop_size: int) -> NDArray[np.float64]:
 
 def fold(squares: Squares, cameras: NDArray[np.floating], crop_size: int) -> Floats:
     """Matrices (n, 3, 4) to image px, from camera matrices (n, 3, 4) to crop px; z is scaled as x and y are."""
+    _expect("squares", squares, len(squares), 4)
+    _expect("cameras", cameras, len(squares), 3, 4)
     out = np.empty(cameras.shape, dtype=np.float32)
     _squares.fold(squares, np.ascontiguousarray(cameras, dtype=np.float64), crop_size, out)
     return out
@@ -73,6 +83,8 @@ def fold(squares: Squares, cameras: NDArray[np.floating], crop_size: int) -> Flo
 
 def unfold(squares: Squares, cameras: Floats, crop_size: int) -> Floats:
     """Camera matrices (n, 3, 4) to crop px, from matrices (n, 3, 4) to image px: the inverse of `fold`."""
+    _expect("squares", squares, len(squares), 4)
+    _expect("cameras", cameras, len(squares), 3, 4)
     out = np.empty(cameras.shape, dtype=np.float32)
     _squares.unfold(squares, np.ascontiguousarray(cameras), crop_size, out)
     return out
@@ -83,6 +95,9 @@ def around_points(points: NDArray[np.floating], angles: Numbers, scale: float, m
 
     The side is `scale` times the longer side of the points' box along the sides of the square, `min_side` at least.
     """
+    if points.ndim != 3 or points.shape[2] < 2:
+        raise ValueError(f"points: expected shape (n, k, 2 or more), got {points.shape}")
+    _expect("angles", angles, len(points))
     out = np.empty((len(points), 4))
     _squares.around(points, np.ascontiguousarray(angles), scale, min_side, out)
     return out
@@ -104,6 +119,7 @@ def rolls(cameras: Floats) -> tuple[Numbers, Numbers]:
     seen : ndarray (n,)
         See `tddfa.crop.crop_angles`.
     """
+    _expect("cameras", cameras, len(cameras), 3, 4)
     roll, seen = np.empty(len(cameras)), np.empty(len(cameras))
     _squares.rolls(np.ascontiguousarray(cameras), roll, seen)
     return roll, seen
@@ -111,6 +127,8 @@ def rolls(cameras: Floats) -> tuple[Numbers, Numbers]:
 
 def angles_of_crops(roll: Numbers, seen: Numbers, limits: tuple[float, float]) -> Numbers:
     """Angles (n,) of squares for faces with these rolls; see `tddfa.crop.crop_angles`."""
+    _expect("roll", roll, len(roll))
+    _expect("seen", seen, len(roll))
     out = np.empty(len(roll))
     _squares.crop_angles(roll, seen, *limits, out)
     return out
@@ -118,6 +136,8 @@ def angles_of_crops(roll: Numbers, seen: Numbers, limits: tuple[float, float]) -
 
 def iou(first: Squares, second: Squares) -> Numbers:
     """Intersection over union (n,) of pairs of squares: 0 (apart) to 1 (the same)."""
+    _expect("first", first, len(first), 4)
+    _expect("second", second, len(first), 4)
     common = np.empty(len(first))
     if not _squares.common_areas(first, second, common):
         turned = np.flatnonzero((first[:, 3] != 0) | (second[:, 3] != 0))

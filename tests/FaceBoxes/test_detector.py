@@ -91,6 +91,23 @@ def test_bad_limits_are_named(value):
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"score": "a"}, "score: expected a number, got 'a'"),
+        ({"iou": None}, "iou: expected a number, got None"),
+        ({"max_area": 1.5}, "max_area: expected a whole number, got 1.5"),
+        ({"max_faces": 2.0}, "max_faces: expected a whole number, got 2.0"),
+        ({"max_candidates": None}, "max_candidates: expected a whole number, got None"),
+        ({"max_height": None}, "max_height: expected a whole number, got None"),
+        ({"min_area": True}, "min_area: expected a whole number, got True"),
+    ],
+)
+def test_limits_that_are_no_numbers_are_named(value, message):
+    with pytest.raises(TypeError, match=message):
+        Detector(FakeModel(), **value)
+
+
+@pytest.mark.parametrize(
     ("image", "error"),
     [
         (None, TypeError),

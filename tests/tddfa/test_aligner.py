@@ -209,7 +209,7 @@ class TestScores:
 
     @pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
     def test_a_score_out_of_range_is_named(self, score):
-        with pytest.raises(ValueError, match="min_score: expected a number from 0 to 1, got"):
+        with pytest.raises(ValueError, match=r"min_score: expected 0\.\.1, got"):
             Aligner(FakeRegressor(), Decoder(make_face_model(), RULE), min_score=score)
 
     def test_load_takes_a_score_in_place_of_the_config_s(self, aligner):
@@ -635,3 +635,66 @@ def test_confidence_of_the_landmarks_follows_flips_and_is_averaged(aligner, astr
         assert face.to_dict()["confidence"] == pytest.approx(expected.tolist(), abs=1e-4)
     # the flipped crop's left is the other side of the face
     assert 0.4 < face.confidence.mean() < 0.6 and (face.confidence == 0.5).mean() > 0.7
+
+
+def nan_in(aligner, name, column=...):
+    """The regressor, with NaN in an output."""
+
+    def regressor(crops):
+        outputs = {key: np.array(value) for key, value in aligner.regressor(crops).items()}
+        outputs[name][0, column] = np.nan
+        return outputs
+
+    return regressor
+
+
+@pytest.mark.parametrize(("name", "column"), [("score", ...), ("confidence", 40), ("camera", ...)])
+def test_a_regressor_that_gives_nan_is_an_error(aligner, astronaut, name, column):
+    """Otherwise, a NaN score would drop every face."""
+    broken = Aligner(nan_in(aligner, name, column), aligner.decoder, min_score=0.5)
+    with pytest.raises(ValueError, match="regressor: expected finite numbers"):
+        broken(astronaut, boxes=[[173, 70, 273, 192]])
+
+
+@pytest.mark.parametrize(("outputs", "error"), [(None, TypeError), ([1], TypeError), ({3: 4}, ValueError)])
+def test_other_answers_of_a_regressor_are_named(aligner, astronaut, outputs, error):
+    with pytest.raises(error, match="regressor: expected a"):
+        Aligner(lambda crops: outputs, aligner.decoder)(astronaut, boxes=[[173, 70, 273, 192]])
+
+
+def test_visibility_needs_a_mesh():
+    with pytest.raises(ValueError, match="visibility: expected False for a model that predicts points"):
+        Aligner.load("jvcr_s", device="cpu", visibility=True)
+
+
+def test_tiles_are_not_those_of_another_detector():
+    with pytest.raises(ValueError, match="tiles: expected None with a detector of your own"):
+        Aligner.load("open_mb05", device="cpu", detector=lambda image: None, tiles="auto")
+
+
+def test_poses_of_a_detector_that_needs_the_name(aligner, root):
+    class Named:
+        needs_name = True
+
+        def __call__(self, image, name=None):
+            assert str(name).endswith("astronaut.jpg")
+            return Detections([[173, 70, 273, 192]], [1.0], rotations=np.eye(3)[None])
+
+    named = Aligner(aligner.regressor, aligner.decoder, detector=Named())
+    (face,) = named.detect_poses(root / "examples/inputs/astronaut.jpg")
+    assert face.camera.euler_degrees().yaw == pytest.approx(0, abs=1e-4)
+
+
+def test_boxes_of_a_batch_may_come_from_a_generator(aligner, astronaut):
+    box = [173, 70, 273, 192]
+    (first,), (second,) = aligner.batch((astronaut for _ in range(2)), boxes=([box] for _ in range(2)))
+    np.testing.assert_array_equal(first.landmarks, second.landmarks)
+
+
+@pytest.mark.parametrize("name", ["matrices", "shapes", "expressions"])
+def test_rebuilt_faces_need_their_numbers(aligner, astronaut, name):
+    (face,) = aligner(astronaut)
+    rows = face.camera.matrix[None], face.params.shape[None], face.params.expression[None]
+    numbers = dict(zip(("matrices", "shapes", "expressions"), rows, strict=True))
+    with pytest.raises(ValueError, match=f"{name}: expected one for each of 1 faces, got 2"):
+        aligner.decoder.rebuild_all([face], **numbers | {name: np.repeat(numbers[name], 2, axis=0)})

@@ -231,6 +231,23 @@ class TestRounded:
         right, bottom = (max(round(a + roi.side), round(a) + 1) for a in (roi.left, roi.top))
         np.testing.assert_array_equal(crop, reference.crop_at(image, (roi.left, roi.top, right, bottom)))
 
+    @pytest.mark.parametrize("rounded", [False, True])
+    @pytest.mark.parametrize(
+        ("image", "out", "message"),
+        [
+            ((90, 90), np.empty((120, 120, 3), np.uint8), "image: expected shape"),
+            ((90, 90, 4), np.empty((120, 120, 3), np.uint8), "image: expected shape"),
+            ((90, 90, 3), np.empty((120, 120, 3), np.float32), "out: expected a C-contiguous"),
+            ((90, 90, 3), np.empty((120, 120), np.uint8), "out: expected a C-contiguous"),
+            ((90, 90, 3), np.empty((120, 100, 3), np.uint8), "out: expected a C-contiguous"),
+            ((90, 90, 3), np.empty((120, 240, 3), np.uint8)[:, ::2], "out: expected a C-contiguous"),
+        ],
+    )
+    def test_other_arrays_are_refused(self, image, out, message, rounded):
+        """OpenCV would leave `out` as it was."""
+        with pytest.raises(ValueError, match=message):
+            crop_image(np.zeros(image, np.uint8), Roi(3, 4, 50), out, rounded=rounded)
+
     def test_a_huge_square_is_not_laid_out(self, rng):
         image = rng.integers(0, 255, (300, 300, 3), dtype=np.uint8)
         crops = np.full((2, 120, 120, 3), 99, np.uint8)

@@ -42,14 +42,29 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def parse_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
+class Loader(yaml.SafeLoader):
+    """Loader of plain values that refuses a key which occurs twice in a mapping: PyYAML would take the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping, and check its keys."""
+        node = super().compose_mapping_node(anchor)
+        known = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in known:
+                raise yaml.composer.ComposerError(None, None, f"key {key.value!r} occurs twice", key.start_mark)
+            known.add(name)
+        return node
+
+
+def parse_yaml(text: str, loader: type[Loader] = Loader) -> Any:
     """Parse YAML of plain values.
 
     Raises
     ------
     FormatError
-        If the text is not YAML, is too long or nested too deep, or if a value does not fit its tag. The message is
-        like the one of `parse_json`.
+        If the text is not YAML, is too long or nested too deep, if a key occurs twice, or if a value does not fit its
+        tag. The message is like the one of `parse_json`.
 
     Examples
     --------

@@ -137,6 +137,8 @@ def test_tiles_are_words(tmp_path, word):
         ((GOOD, "- a\n- b\n"), r"expected keys and values, got \['a', 'b'\]"),
         ((GOOD, "!!python/object/apply:os.system [echo]"), "not a readable yml file"),
         ((GOOD, GOOD + "name: x"), "unknown key 'name'"),
+        ((GOOD, "base: open_mb05\nrefine: 0\nrefine: 1"), "key 'refine' occurs twice.*line 3"),
+        ((GOOD, "base: open_mb05\ndetector: {iou: 0.1, iou: 0.2}"), "key 'iou' occurs twice"),
         ((GOOD, GOOD + "refine: -1"), r"refine: expected 0\.\.10, got -1"),
         ((GOOD, GOOD + "min_score: 5"), r"min_score: expected 0\.\.1, got 5"),
         ((GOOD, GOOD + "sure_score: -1"), r"sure_score: expected 0\.\.1, got -1"),
