@@ -30,6 +30,7 @@ if [ -z "$python" ]; then
   done
 fi
 [ -n "$python" ] || fail "no Python found; install Python 3.10 or later, or set PYTHON"
+command -v "$python" >/dev/null 2>&1 || fail "no such program: $python; set PYTHON to another interpreter"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
   fail "expected Python 3.10 or later, got $("$python" --version 2>&1); set PYTHON to another interpreter"
 case "$(uname -s)" in
@@ -38,10 +39,18 @@ case "$(uname -s)" in
       fail "no C++ compiler found; install one (Debian, Ubuntu: g++; Fedora: gcc-c++; macOS: xcode-select --install)" ;;
 esac
 
-[ -d .venv/bin ] || [ -d .venv/Scripts ] || "$python" -m venv .venv ||
-  fail "cannot create the virtual environment (Debian, Ubuntu: apt install python3-venv)"
+if [ ! -e .venv ]; then
+  # an environment that is not whole would make every later run fail
+  trap 'rm -rf .venv; exit 130' INT TERM
+  "$python" -m venv .venv || {
+    rm -rf .venv
+    fail "cannot create the virtual environment (Debian, Ubuntu: apt install python3-venv)"
+  }
+  trap - INT TERM
+fi
 bin=.venv/bin
 [ -d "$bin" ] || bin=.venv/Scripts
+"$bin/python" -c "import pip" 2>/dev/null || fail ".venv has no Python with pip; delete the folder and run this again"
 pip() { "$bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
 
 there=" $("$bin/python" -c 'import importlib.metadata as m; print(*{str(d.metadata["Name"]).lower() for d in m.distributions()})') "

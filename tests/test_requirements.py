@@ -67,6 +67,7 @@ case "$*" in
   *'requires("tddfa")'*) printf 'pytest>=8\nruff>=0.6\n' ;;
   *"import cv2"*) if [ -e broken ]; then echo "opencv-python needs libGL.so.1: apt install libgl1"; exit 1; fi ;;
   *sched_getaffinity*) echo 2 ;;
+  *"import pip"*) ;;
   "-m pip"*) shift 4; echo "pip $*" >> done; if [ "$1" = uninstall ]; then rm -f broken; fi ;;
   *version_info*) ;;
   *) echo "python $*" >> done ;;
@@ -133,6 +134,31 @@ esac
             "pip install --requirement requirements/common.txt opencv-python-headless",
         ]
         assert "OpenCV cannot be loaded: opencv-python needs libGL.so.1: apt install libgl1\n" in build.output
+
+    def test_an_environment_that_is_not_whole_is_named(self, build, tmp_path):
+        (tmp_path / ".venv/bin/python").unlink()
+        script = ["bash", tmp_path / "build.sh"]
+        done = subprocess.run(script, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr == "build.sh: error: .venv has no Python with pip; delete the folder and run this again\n"
+
+    @pytest.mark.parametrize("broken", ["exit 3", 'mkdir .venv; kill -INT "$PPID"; sleep 2'])
+    def test_an_environment_that_could_not_be_made_is_removed(self, root, tmp_path, broken):
+        shutil.copy(root / "build.sh", tmp_path)
+        python = tmp_path / "python"
+        python.write_text(f'#!/usr/bin/env bash\ncase "$*" in *venv*) {broken} ;; esac\n')
+        python.chmod(0o755)
+        environment = os.environ | {"PYTHON": str(python)}
+        script = ["bash", tmp_path / "build.sh"]
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode in (1, 130)
+        assert not (tmp_path / ".venv").exists()
+
+    def test_a_python_that_does_not_exist_is_named(self, root):
+        environment = os.environ | {"PYTHON": "/nope"}
+        script = ["bash", root / "build.sh"]
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, "no such program: /nope" in done.stderr) == (1, True)
 
     def test_wrong_words(self, root):
         for words, message in ((["all"], "got 'all'"), (["demo", "test"], "got both")):

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tddfa._shared import phone_formats, tiff, tones
 from tddfa._shared.errors import FormatError, TddfaError
 from tddfa._shared.files import is_sidecar, write_atomic
+from tddfa._shared.quiet import without_warnings
 from tddfa._shared.reading.regular import read_regular, regular_size
 
 _LOG = logging.getLogger(__name__)
@@ -136,9 +136,7 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
         data = tiff.starting_at(data, chosen)
     jpeg = _jpeg(data) if data.startswith(_JPEG_START) else None
     # Pillow reads the headers of all formats, and names what is wrong with them; the size of a JPEG is known without it
-    width, height, kind, mode = (
-        (*jpeg.size, "JPEG", "") if jpeg is not None and jpeg.size else _header(data, name, chosen, limit)
-    )
+    width, height, kind = (*jpeg.size, "JPEG") if jpeg is not None and jpeg.size else _header(data, name, chosen, limit)
     if width * height > limit:
         raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got {width} x {height}")
     most = _MAX_DECODED_BYTES if max_pixels is None else min(_MAX_DECODED_BYTES, _BYTES_PER_PIXEL * limit)
@@ -153,26 +151,25 @@ def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int |
         if end < 0 or len(data) < end + 8:  # its checksum follows
             raise ImageError(f"{name}: the file is truncated: the PNG has no end marker")
     try:
-        image = _pixels(data, kind, mode, chosen)
+        image = _pixels(data, kind, chosen)
     except (cv2.error, OSError, SyntaxError, ValueError, RuntimeError, EOFError):
         image = None
     if image is None:
         raise ImageError(f"{name}: the file is damaged, or its format is not supported")
     if page is None and len(pages) > 1:
-        _LOG.warning("%s: page 1 of %d is read; --page N or --page all reads others", name, len(pages))
+        _LOG.warning("%s: page 1 of %d is read; page=N or --page N reads another", name, len(pages))
     return tones.to_8_bits(image, name)
 
 
-def _pixels(data: bytes, kind: str, mode: str, page: tiff.Page | None) -> NDArray[Any] | None:
+def _pixels(data: bytes, kind: str, page: tiff.Page | None) -> NDArray[Any] | None:
     """Decode to BGR, of any number type; None if OpenCV cannot."""
     if page is not None and (page.bits > 16 or not page.unsigned):
         # with other flags OpenCV reads such numbers for colour only; with these it rotates a TIFF all the same
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
         return None if image is None else _three_channels(image)
-    # OpenCV multiplies the colours of a TIFF by its alpha channel, and only some builds read the formats of phones
-    if (kind == "TIFF" and mode.endswith("A") and page is not None and page.bits <= 8) or (
-        phone_formats.format_of(data) is not None
-    ):
+    # OpenCV multiplies the colours of a TIFF by its alpha channel, and gives black rows where the file is damaged. Only
+    # some builds of it read the formats of phones.
+    if (kind == "TIFF" and page is not None and page.bits <= 8) or phone_formats.format_of(data) is not None:
         return _decode_with_pillow(data)
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     # OpenCV gives grey images of floats (.pfm) one channel, whatever it is asked for
@@ -189,8 +186,7 @@ def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
     """Decode to BGR; the EXIF orientation is applied, an alpha channel is dropped."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a large image: its size was checked
+    with without_warnings():  # about a large image: its size was checked
         image = Image.open(io.BytesIO(data))
     with image:
         return _upright_bgr(image)
@@ -209,9 +205,10 @@ def from_pillow(image: Any, name: str) -> NDArray[np.uint8]:
 
 
 def _upright_bgr(image: Any) -> NDArray[np.uint8]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the transparency of a palette, which is dropped
-        return np.ascontiguousarray(np.asarray(_upright(image).convert("RGB"))[..., ::-1])
+    upright = _upright(image)
+    if upright.mode == "P" and "transparency" in upright.info:
+        upright = upright.convert("RGBA")  # Pillow warns about a conversion to RGB
+    return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
 
 
 def _upright(image: Any) -> Any:
@@ -255,8 +252,8 @@ def _jpeg(data: bytes) -> _Jpeg:
     return _Jpeg(size, False)
 
 
-def _header(data: bytes, name: str, page: tiff.Page | None, limit: int) -> tuple[int, int, str, str]:
-    """Width, height, format and mode from the file header; no pixel is decoded."""
+def _header(data: bytes, name: str, page: tiff.Page | None, limit: int) -> tuple[int, int, str]:
+    """Width, height and format from the file header; no pixel is decoded."""
     from PIL import Image, UnidentifiedImageError
 
     phone_format = phone_formats.format_of(data)
@@ -264,16 +261,15 @@ def _header(data: bytes, name: str, page: tiff.Page | None, limit: int) -> tuple
     if missing is not None:
         raise ImageError(f"{name}: {missing}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as header:
-                if header.format == "PNG":
-                    header.verify()  # checksums; libpng would print an error to stderr by itself
-                return *header.size, str(header.format), header.mode
+        with without_warnings(), Image.open(io.BytesIO(data)) as header:
+            if header.format == "PNG":
+                header.verify()  # checksums; libpng would print an error to stderr by itself
+            return *header.size, str(header.format)
     except UnidentifiedImageError:
         if page is not None and not page.unsigned and min(page.width, page.height) > 0:
-            return page.width, page.height, "TIFF", ""  # Pillow knows no such colour images, OpenCV does
-        raise ImageError(f"{name}: not an image") from None
+            return page.width, page.height, "TIFF"  # Pillow knows no such colour images, OpenCV does
+        known = "not an image" if phone_format is None else f"the {phone_format} file is damaged or truncated"
+        raise ImageError(f"{name}: {known}") from None
     except Image.DecompressionBombError:
         raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got more") from None
     except Exception as error:  # a damaged header may raise anything

@@ -175,7 +175,8 @@ def _chosen(options: argparse.Namespace) -> list[str]:
     from tddfa.evaluate.benchmarks import BENCHMARKS, benchmark
 
     if options.all == bool(options.benchmark):
-        raise UsageError(f"BENCHMARK: expected names or --all, not both; names are {', '.join(BENCHMARKS)}")
+        got = "both" if options.all else "neither"
+        raise UsageError(f"BENCHMARK: expected names or --all, got {got}; names are {', '.join(BENCHMARKS)}")
     names = list(BENCHMARKS) if options.all else list(dict.fromkeys(map(str.lower, options.benchmark)))
     with as_usage_error():
         for name in names:

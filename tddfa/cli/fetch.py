@@ -22,7 +22,10 @@ def add_parser(commands: Any) -> None:
         "open_mb05 with YuNet as its detector.",
     )
     parser.set_defaults(run=run_fetch)
-    parser.add_argument("what", choices=("3ddfa_v2", "yunet"), help="project whose models are fetched")
+    parser.add_argument(
+        "what", metavar="PROJECT", choices=("3ddfa_v2", "yunet"),
+        help="project whose models are fetched: 3ddfa_v2 or yunet",
+    )  # fmt: skip
     parser.add_argument(
         "--from", dest="source", type=Path, metavar="PATH",
         help="yunet: its file; 3ddfa_v2: folder of a checkout to take the files from (default: download them)",

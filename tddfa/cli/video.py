@@ -17,6 +17,7 @@ from tddfa.cli._common import (
     FAILED,
     INTERRUPTED,
     add_out_option,
+    integer,
     interrupted_once,
     load_aligner,
     load_networks,
@@ -83,12 +84,9 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--no-video", action="store_true", help="write no video, only the file of --save (default: no)")
     parser.add_argument("--compare", action="store_true", help="put the source on the left of the result (default: no)")
-    parser.add_argument(
-        "-s", "--start", type=int, default=-1, metavar="N", help="first frame, from 0 (default: the first)"
-    )
-    parser.add_argument(
-        "-e", "--end", type=int, default=-1, metavar="N", help="last frame, included (default: the last)"
-    )
+    number: dict[str, Any] = {"type": integer(-1, 10**9), "default": -1, "metavar": "N"}  # -1 as in 3DDFA_V2
+    parser.add_argument("-s", "--start", **number, help="first frame, from 0 (default: the first)")
+    parser.add_argument("-e", "--end", **number, help="last frame, included (default: the last)")
     add_avatar_options(parser)
     add_common_options(parser)
 
@@ -122,6 +120,9 @@ def run_video(options: argparse.Namespace) -> int:
         check_file("--out", path)
     if options.save is not None:
         check_file("--save", options.save)
+        for used in (source, options.intrinsics, options.neutral):
+            if options.save.exists() and Path(str(used)).exists() and options.save.samefile(str(used)):
+                raise UsageError(f"--save: expected another file than {used}, which is an input")
     camera = camera_choice(options)
     check_needs(options.opt)
     warn_without_effect(options, options.opt, "--save", options.save is not None)

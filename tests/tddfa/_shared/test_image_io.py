@@ -303,6 +303,19 @@ class TestWhatIsRefused:
         assert "damaged" in refused(tmp_path, bytes(data))
         assert capfd.readouterr().err == ""
 
+    def test_tiff_with_a_damaged_middle(self, tmp_path, photo):
+        data = bytearray(encoded(pil(photo), "TIFF", compression="tiff_lzw"))
+        middle = len(data) // 2
+        data[middle : middle + 500] = 500 * b"\xff"
+        assert "damaged" in refused(tmp_path, bytes(data))  # OpenCV would give black rows
+
+    @pytest.mark.parametrize("transparency", [3, bytes(range(256))])
+    def test_a_palette_with_transparency(self, photo, transparency):
+        image = pil(photo).quantize(64)
+        expected = image_io.from_pillow(image, "x")
+        image.info["transparency"] = transparency
+        np.testing.assert_array_equal(image_io.from_pillow(image, "x"), expected)
+
     def test_truncated_lossless_webp(self, tmp_path, photo):
         data = encoded(pil(photo), "WEBP", lossless=True)
         assert "damaged" in refused(tmp_path, data[: len(data) // 2])

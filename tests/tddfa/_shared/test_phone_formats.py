@@ -86,7 +86,7 @@ class TestAvif:
     @pytest.mark.parametrize("part", [0.3, 0.7, 0.99])
     def test_truncated(self, photo, part, capfd):
         data = avif(photo)
-        with pytest.raises(ImageError, match=r"^x: (not an image|the file is damaged)"):
+        with pytest.raises(ImageError, match=r"^x: the ((AVIF|HEIC) )?file is damaged"):
             image_io.decode(data[: int(len(data) * part)], "x")
         assert capfd.readouterr().err == ""
 
@@ -115,7 +115,7 @@ class TestHeic:
     @pytest.mark.parametrize("part", [0.02, 0.3, 0.99])
     def test_truncated(self, phone, part, capfd):
         data = phone.read_bytes()
-        with pytest.raises(ImageError, match=r"^x: (not an image|the file is damaged)"):
+        with pytest.raises(ImageError, match=r"^x: the ((AVIF|HEIC) )?file is damaged"):
             image_io.decode(data[: int(len(data) * part)], "x")
         assert capfd.readouterr().err == ""
 

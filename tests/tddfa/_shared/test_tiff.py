@@ -74,7 +74,7 @@ def test_a_warning_says_which_page_is_read(tmp_path, caplog):
     assert image_io.page_count(path) == 2
     assert (image_io.read(path) == 1).all()
     assert [record.message for record in caplog.records] == [
-        f"{path}: page 1 of 2 is read; --page N or --page all reads others"
+        f"{path}: page 1 of 2 is read; page=N or --page N reads another"
     ]
     caplog.clear()
     image_io.read(path, page=1)

@@ -202,8 +202,8 @@ def test_without_matplotlib_all_else_is_written(run, data, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "expected", "message"),
     [
-        ([], 2, "BENCHMARK: expected names or --all"),
-        (["300w", "--all"], 2, "BENCHMARK: expected names or --all"),
+        ([], 2, "BENCHMARK: expected names or --all, got neither"),
+        (["300w", "--all"], 2, "BENCHMARK: expected names or --all, got both"),
         (["300w", "aflw3000"], 2, "aflw3000: no such benchmark"),
         (["300w", "-c", "none"], 1, "none: no such config"),
         (["--write", "RESULTS.md"], 2, "--write: expected folders of results"),

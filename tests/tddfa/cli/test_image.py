@@ -540,7 +540,7 @@ class TestPages:
 
     def test_one_of_them(self, run, tmp_path, pages, caplog):
         assert run("-f", pages)[0] == NO_FACE
-        assert caplog.messages == [f"{pages}: page 1 of 2 is read; --page N or --page all reads others"]
+        assert caplog.messages == [f"{pages}: page 1 of 2 is read; page=N or --page N reads another"]
         caplog.clear()
         status, out, err = run("-f", pages, "--page", "2")
         assert (status, err) == (0, [])

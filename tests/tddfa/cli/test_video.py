@@ -134,6 +134,8 @@ class TestVideo:
         for wrong in (
             ["-o", "ply"],
             ["-n_pre", "-1"],
+            ["-s", "-5"],
+            ["-e", "-2"],
             ["--smooth", "kalman"],
             ["--max-faces", "0"],
             ["--save", "f.csv"],
@@ -148,6 +150,7 @@ class TestVideo:
         [
             (["--save", "a.mp4/x.jsonl"], 1, "--save: "),
             (["--save", "folder.npz"], 1, "--save: folder.npz is a folder"),
+            (["--save", "given.npz", "--intrinsics", "given.npz"], 2, "--save: expected another file than given.npz"),
             (["--save", "x.glb", "--neutral", "none.jpg"], 2, "--neutral: "),
             (["--save", "x.glb", "-c", "jvcr_s"], 2, "--save x.glb: expected a model with a mesh"),
             (["--osc", "127.0.0.1:9", "-c", "jvcr_s"], 2, "--osc: expected a model with a mesh"),
@@ -158,7 +161,7 @@ class TestVideo:
     ):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "folder.npz").mkdir()
-        for path in (tmp_path / "a.mp4", tmp_path / "results/slide_2d_sparse_smooth.mp4"):
+        for path in (tmp_path / "a.mp4", tmp_path / "given.npz", tmp_path / "results/slide_2d_sparse_smooth.mp4"):
             path.parent.mkdir(exist_ok=True)
             path.write_text("of an earlier run")
         assert run("video", clip, "-e", 12, *options) == status
