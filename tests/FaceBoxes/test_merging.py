@@ -36,6 +36,11 @@ def test_no_boxes_and_boxes_without_area():
     assert is_part([[10, 10, 5, 5]], [0.5]).tolist() == [False]
 
 
+def test_huge_boxes_are_no_parts():
+    boxes = [[-3e38, -3e38, 3e38, 3e38], [-2e38, 0, 2e38, 0], [10, 10, 5, 5], [-1e30, -1e30, 1e30, 1e30]]
+    assert not is_part(boxes, np.ones(4))[:1].any()
+
+
 def test_many_boxes_are_compared_in_chunks(monkeypatch, rng):
     corner, size = rng.uniform(0, 300, (200, 2)), rng.uniform(5, 100, (200, 2))
     boxes, scores = np.concatenate([corner, corner + size], axis=1), rng.uniform(0.2, 1, 200)

@@ -83,6 +83,10 @@ def test_shapes_types_and_the_input_stay():
         ({"specular": np.inf}, ValueError, "specular: expected a finite number"),
         ({"specular": "much"}, TypeError, "specular: expected a number, got 'much'"),
         ({"exponent": [1, 2]}, TypeError, "exponent: expected a number"),
+        ({"exponent": None}, TypeError, "exponent: expected a number, got None"),
+        ({"exponent": 1j}, TypeError, "exponent: expected a number, got 1j"),
+        ({"exponent": [[1], [2, 3]]}, TypeError, "exponent: expected a number"),
+        ({"exponent": 10**400}, ValueError, "exponent: expected a finite number"),
         ({"exponent": 0}, ValueError, "exponent: expected a finite number, "),
         (
             {"light_direction": (0, 0, 0)},

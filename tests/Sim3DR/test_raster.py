@@ -293,6 +293,17 @@ def test_the_margin_of_a_window_ends_at_the_image():
     assert covered_window(vertices - np.float32([10, 0, 0]), (30, 40)) is None
 
 
+@pytest.mark.parametrize("row", [0, 1, 20])
+def test_a_window_around_nan_is_refused(rng, row):
+    vertices = rng.uniform(0, 30, (21, 3)).astype(np.float32)
+    expected = covered_window(vertices, (30, 40))
+    vertices[row, 2] = np.nan
+    assert covered_window(vertices, (30, 40)) == expected, "z counts"
+    vertices[row, 1] = np.nan
+    with pytest.raises(ValueError, match="vertices: expected finite x and y, got 1 that are NaN"):
+        covered_window(vertices, (30, 40))
+
+
 @pytest.mark.parametrize("threads", [2, 3, 16, 256])
 def test_the_result_does_not_depend_on_threads(rng, threads):
     # enough triangles for threads to be worth it, most of them in the lower half

@@ -338,6 +338,12 @@ class TestMerged:
         np.testing.assert_array_equal(merged(both).targets.box, [around, [270, 70, 330, 130]])
         np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, angle, box=good)).targets.box, [good])
 
+    @pytest.mark.parametrize("box", [[100, 100, 100, 100], [-3e38, -3e38, 3e38, 3e38]])
+    def test_a_box_of_no_area_or_a_huge_one_is_replaced(self, box):
+        np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, box=box)).targets.box, [[70, 70, 130, 130]])
+        point = found(100, 100, 0, 0.999, box=[100, 100, 100, 100])
+        np.testing.assert_array_equal(merged(point).targets.box, [[100, 100, 100, 100]])
+
 
 class CountingPasses:
     rule = RULE

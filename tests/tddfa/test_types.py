@@ -24,6 +24,19 @@ class TestRoi:
         with pytest.raises(ValueError, match=r"Roi\.side"):
             Roi(0, 0, side)
 
+    @pytest.mark.parametrize(
+        ("numbers", "message"),
+        [
+            (("a", 1, 2), "left: expected a number, got 'a'"),
+            (("5", 1, 2), "left: expected a number, got '5'"),
+            ((1, None, 2), "top: expected a number, got None"),
+            ((1, 2, [3, 4]), r"side: expected a number, got \[3, 4\]"),
+        ],
+    )
+    def test_what_is_no_number_is_named(self, numbers, message):
+        with pytest.raises(TypeError, match=rf"Roi\.{message}"):
+            Roi(*numbers)
+
     def test_edges_of_the_crop_are_edges_of_the_roi(self):
         roi = Roi(10.25, -3.5, 60)
         (scale, _, dx), (_, _, dy) = roi.crop_to_image(120)

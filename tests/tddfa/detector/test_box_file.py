@@ -59,12 +59,18 @@ def test_scores_and_points(written):
     [
         ([[1, 2, 3]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[1, 2, 3\]$"),
         ([[1, 2, 3, 4], [5, 6]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[5, 6\]$"),
-        ([1, 2, 3, 4], r"a.jpg: expected rows x1 y1 x2 y2, in px, got 1$"),
+        ([1, 2, 3, 4], r"a.jpg: expected a list of rows x1 y1 x2 y2, in px, got \[1, 2, 3, 4\]$"),
         ([[1, 2, 3, 4, 5, 6]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[1, 2, 3, 4, 5, 6\]$"),
         ("x", "a.jpg: expected rows x1 y1 x2 y2, in px, got 'x'$"),
         ([[1, 2, 3, 4], [30, 2, 3, 4]], "with x1 < x2 and y1 < y2, got 30 2 3 4$"),
         ([[1, 2, 3, None]], "expected finite boxes"),
         ([[1, 2, 3.5e38, 1e39]], "expected finite boxes"),
+        ([[1, 2, 3, 4, float("nan")]], "expected finite boxes .*, got 1 2 3 4 nan$"),
+        ([[1, 2, 3, 4, 1, *POINTS[:9], float("inf")]], "expected finite boxes .*, got 1 2 3 4 1 14 .* 23 inf$"),
+        ([[1, 2, 3, 4, 1.5]], r"a.jpg: expected scores from 0 to 1, got 1 2 3 4 1.5$"),
+        ([[1, 2, 3, 4, -1, *POINTS]], "expected scores from 0 to 1, got 1 2 3 4 -1 14 "),
+        ([[1, 2, 3, 4], ["10", 20, 30, 40]], r"expected rows x1 y1 x2 y2, in px, got \['10', 20, 30, 40\]$"),
+        ([[1, 2, True, 4]], r"expected rows x1 y1 x2 y2, in px, got \[1, 2, True, 4\]$"),
     ],
 )
 def test_rows_that_are_no_boxes_are_named(written, rows, message):

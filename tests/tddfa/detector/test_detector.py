@@ -47,9 +47,27 @@ class TestCall:
         with pytest.raises(TypeError, match="detector: expected a function that returns Detections, got"):
             Detector(lambda image: result)(astronaut)
 
-    def test_nan_is_refused(self, astronaut):
-        with pytest.raises(ValueError, match="detector: expected finite boxes, scores, points and rotations"):
-            of([0, 0, np.nan, 10])(astronaut)
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"xyxy": [[0, 0, np.nan, 10]]}, "finite boxes, scores, points, rotations and translations, got NaN"),
+            ({"translations": [[0, np.inf, 9]]}, "finite boxes, scores, points, rotations and translations, got NaN"),
+            ({"scores": [1.5]}, "scores from 0 to 1, got 1.5 to 1.5"),
+            ({"scores": [-0.1]}, "scores from 0 to 1, got -0.1 to -0.1"),
+            ({"rotations": np.zeros((1, 3, 3))}, r"rotations, got \[\[0.0, 0.0, 0.0\], "),
+            ({"rotations": np.diag([1, 1, -1])[None]}, r"rotations, got \[\[1.0, 0.0, 0.0\], "),
+            ({"rotations": np.full((1, 3, 3), 1e38)}, r"rotations, got "),
+        ],
+    )
+    def test_what_no_detector_finds_is_refused(self, astronaut, change, message):
+        found = Detections(**{"xyxy": [[0, 0, 9, 9]], "scores": [0.5], **change})
+        with pytest.raises(ValueError, match=f"detector: expected {message}"):
+            Detector(lambda image: found)(astronaut)
+
+    def test_rounded_numbers_are_accepted(self, astronaut):
+        rotation = np.round([[0.8660254, -0.5, 0], [0.5, 0.8660254, 0], [0, 0, 1]], 2)
+        found = Detections([[0, 0, 9, 9]], [1 + 1e-6], rotations=rotation[None])
+        assert Detector(lambda image: found)(astronaut).scores.tolist() == [1]
 
     def test_what_is_no_function_and_no_image_is_refused(self):
         with pytest.raises(TypeError, match=r"find: expected a function .* got str"):

@@ -63,6 +63,12 @@ class TestKinds:
         with pytest.raises(ValueError, match=r"a\.yml: made for images of 640 x 480 px, .* than 640 x 360"):
             read(path, (360, 640))
 
+    @pytest.mark.parametrize("image_size", [(0, 0), (480.5, 640), 5, (1, 2, 3)])
+    def test_a_wrong_image_size_is_named(self, tmp_path, image_size):
+        path = opencvs(tmp_path / "a.yml", image_width=640, image_height=480, camera_matrix=MATRIX)
+        with pytest.raises(ValueError, match="^image_size: expected"):
+            read(path, image_size)
+
 
 class TestHostileFiles:
     @pytest.mark.parametrize(

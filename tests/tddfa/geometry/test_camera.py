@@ -127,3 +127,10 @@ class TestCamera:
     def test_bad_matrices_are_named(self, matrix):
         with pytest.raises((TypeError, ValueError), match=r"Camera\.matrix: expected"):
             Camera(matrix)
+
+    @pytest.mark.parametrize(
+        ("scale", "error"), [(-5, ValueError), (0, ValueError), (np.nan, ValueError), ("5", TypeError)]
+    )
+    def test_a_scale_that_is_not_over_0_is_named(self, scale, error):
+        with pytest.raises(error, match="scale: expected a number"):
+            Camera.from_pose(0, 0, 0, scale=scale)

@@ -83,6 +83,11 @@ class TestIntrinsics:
             (lambda: Intrinsics.from_field_of_view(180, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(5e-324, (4, 4)), "degrees: expected"),
             (lambda: Intrinsics.from_field_of_view(math.nan, (4, 4)), "degrees: expected"),
+            (lambda: Intrinsics.from_field_of_view(math.inf, (4, 4)), "degrees: expected an angle between 0 and 180"),
+            (lambda: Intrinsics.assumed((math.inf, 5)), r"image_size: expected \(height, width\), .* \(inf, 5\)"),
+            (lambda: Intrinsics.assumed((480.9, 640.9)), r"image_size: .* in whole px, got \(480.9, 640.9\)"),
+            (lambda: Intrinsics.assumed("45"), "image_size: expected .* '45'"),
+            (lambda: Intrinsics.centered(9, (10**400, 5)), "image_size: expected .* of 1 to 1e\\+09 px, got "),
             (lambda: Intrinsics.from_field_of_view(60, (4, 4), "depth"), "axis: expected one of horizontal"),
             (lambda: Intrinsics.assumed((0, 4)), "image_size: expected"),
             (

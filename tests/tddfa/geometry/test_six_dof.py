@@ -160,6 +160,8 @@ class TestFromWeakPerspective:
             (np.eye(3, 4), np.full((9, 3), np.nan), "points: expected finite values"),
             (np.eye(3, 4), np.zeros((9, 2)), r"points: expected shape \(n, 3\)"),
             (np.full((3, 4), np.inf), None, "matrix: expected finite values"),
+            (np.full((3, 4), 1e200), None, r"matrix: expected numbers of at most 1e\+30, got 1e\+200"),
+            (np.eye(3, 4), 1e200 * np.eye(9, 3), r"points: expected numbers of at most 1e\+30, got 1e\+200"),
             (np.eye(3), None, r"matrix: expected shape \(3, 4\)"),
             (np.zeros((3, 4)), None, "points: no pose in front of the camera"),
             # as large as the image of a lens of 170 degrees: its surface would reach behind the lens
@@ -208,6 +210,7 @@ class TestFromImagePoints:
             (np.zeros((7, 3)), np.zeros((6, 2)), r"image_points: expected shape \(7, 2\)"),
             (np.eye(7, 3), np.full((7, 2), np.nan), "image_points: expected finite values"),
             (np.zeros((7, 3)), np.zeros((7, 2)), "no pose in front of the camera"),
+            (1e200 * np.eye(7, 3), np.zeros((7, 2)), r"points: expected numbers of at most 1e\+30, got 1e\+200"),
             (np.outer(np.arange(7.0), (1, 2, 3)), np.outer(np.arange(7.0), (4, 5)), "no pose in front of the camera"),
         ],
     )

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from builders import make_face_model
 from tddfa.geometry.camera import Camera
 from tddfa.landmarks68 import MIRRORED, PARTS
 from tddfa.model.face_model import FaceModel
@@ -233,6 +234,7 @@ class TestLoading:
             ({"expression_range": np.array(1.0)}, r"expression_range: expected shape \(2\), got \(\)"),
             ({"expression_range": np.zeros(0)}, "expression_range: expected shape"),
             ({"expression_range": np.array([0, np.nan])}, "expression_range: expected finite"),
+            ({"expression_range": np.array([1, 0])}, r"expression_range: expected low < high, got \(1\.0, 0\.0\)"),
             ({"expression_range": np.array(["a", "b"])}, "expression_range: expected numbers"),
             ({"shape_basis": np.zeros((2, 6, 3), complex)}, "shape_basis: expected numbers, got dtype complex128"),
             ({"expression_basis": np.zeros((3, 6, 3), "S1")}, "expression_basis: expected numbers"),
@@ -295,3 +297,35 @@ def test_a_small_file_with_many_offsets_is_refused(tmp_path):
     offsets = np.zeros((70_000, 6, 3), np.float16)
     with pytest.raises(ValueError, match=r"expected at most 4194304 offsets in all, got 7\d+ for each of 68 points"):
         FaceModel.load(saved(tmp_path, six_vertices(shape_basis=offsets)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shape_count": 1.5}, "shape_count: expected a whole number, got 1.5"),
+        ({"shape_count": None}, "shape_count: expected a whole number, got None"),
+        ({"shape_count": 6}, "shape_count: expected 0..5, got 6"),
+        ({"shape_count": -1}, "shape_count: expected 0..5, got -1"),
+        ({"expression_range": (0.0, 1.0, 2.0)}, r"expression_range: expected shape \(2\), got \(3,\)"),
+        ({"expression_range": (0.0, np.inf)}, "expression_range: expected finite"),
+        ({"expression_range": (1.0, 1.0)}, r"expression_range: expected low < high, got \(1\.0, 1\.0\)"),
+        ({"regions": {"nose": [0.5]}}, r"regions\['nose'\]: expected whole numbers"),
+        ({"regions": {"nose": ["a"]}}, r"regions\['nose'\]: expected numbers"),
+        ({"regions": {"nose": [[0]]}}, r"regions\['nose'\]: expected shape \(n\)"),
+        ({"regions": {"nose": [0, 6]}}, r"regions\['nose'\]: expected indices 0\.\.5, got 0\.\.6"),
+    ],
+)
+def test_what_does_not_fit_a_model_of_arrays_is_named(changes, message):
+    with pytest.raises((TypeError, ValueError), match=rf"FaceModel\.{message}"):
+        make_face_model(**changes)
+
+
+def test_regions_may_be_lists():
+    region = make_face_model(regions={"nose": [0, 5]}).regions["nose"]
+    assert region.dtype == np.int32
+    assert region.tolist() == [0, 5]
+
+
+def test_a_flat_face_has_colours_too():
+    colors = make_face_model(mean=np.float32([[0, 0, 4], [1, 2, 4]] * 3)).normalized_coordinates
+    np.testing.assert_array_equal(colors, [[0, 0, 0], [1, 1, 0]] * 3)

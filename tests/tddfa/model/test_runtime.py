@@ -72,8 +72,25 @@ def test_wrong_arguments_give_an_error(weights, tmp_path):
         ValueError, match="device: expected one of auto, cpu, cuda, tensorrt, coreml, directml, openvino, got 'tpu'"
     ):
         Model(weights, "tpu")
-    with pytest.raises(ValueError, match="threads: expected 1 or more, got 0"):
-        Model(weights, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("threads", "error", "message"),
+    [
+        (0, ValueError, "1..256, got 0"),
+        (257, ValueError, "1..256, got 257"),
+        (1.5, TypeError, "a whole number, got 1.5"),
+        ("2", TypeError, "a whole number, got '2'"),
+        (True, TypeError, "a whole number, got True"),
+    ],
+)
+def test_wrong_threads_are_named(weights, threads, error, message):
+    with pytest.raises(error, match=f"threads: expected {message}"):
+        Model(weights, threads=threads)
+
+
+def test_threads_may_be_a_number_of_numpy(weights):
+    assert Model(weights, "cpu", np.int64(2)).device == "cpu"
 
 
 def test_the_command_line_has_the_same_devices():

@@ -141,3 +141,14 @@ def test_arguments_are_left_alone(rng):
     sample(image, points)
     np.testing.assert_array_equal(image, kept[0])
     np.testing.assert_array_equal(points, kept[1])
+
+
+@pytest.mark.parametrize("far", [1e8, 1e30, np.inf])
+@pytest.mark.parametrize("shape", [(4, 5), (2, 33000)])
+def test_points_far_outside_get_the_colour_of_the_border(rng, far, shape):
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    points = np.float32([[far, 0], [-far, 0], [1, far], [1, -far], [far, far], [-far, far]])
+    kept = points.copy()
+    expected = image[[0, 0, -1, 0, -1, -1], [-1, 0, 1, 1, -1, 0]]
+    np.testing.assert_array_equal(sample(image, points), expected)
+    np.testing.assert_array_equal(points, kept)

@@ -147,3 +147,10 @@ def test_aligners_with_visibility(aligner, astronaut):
     assert face.visible.sum() >= 64  # her head is turned slightly
     assert not part.visible[part.landmarks[:, 0] < -1].any()
     assert part.visible[42:48].all()
+
+
+def test_no_point_of_a_mesh_without_triangles_is_visible(model):
+    mesh = Mesh(mesh_of(model, 0, 0, 0).vertices, np.zeros((0, 3), np.int32))
+    visible = seen(model, mesh)
+    assert visible.shape == (68,)
+    assert not visible.any()
