@@ -52,14 +52,15 @@ def is_part(xyxy: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
         return parts
     values = np.asarray(scores, dtype=np.float32)
     low, high = boxes[:, :2], boxes[:, 2:]
-    area = (high - low).clip(min=0).prod(axis=1)
-    for start in range(0, len(boxes), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        common = np.minimum(high[rows, None], high) - np.maximum(low[rows, None], low)
-        common_area, own = common.clip(min=0).prod(axis=2), area[rows, None]
-        sure = (values >= MIN_SCORE) & (values >= MIN_SCORE_RATIO * values[rows, None])
-        for inside, ratio in PARTS:
-            parts[rows] |= (sure & (common_area >= inside * own) & (own < ratio * area)).any(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # areas of huge boxes, which are infinite
+        area = (high - low).clip(min=0).prod(axis=1)
+        for start in range(0, len(boxes), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            common = np.minimum(high[rows, None], high) - np.maximum(low[rows, None], low)
+            common_area, own = common.clip(min=0).prod(axis=2), area[rows, None]
+            sure = (values >= MIN_SCORE) & (values >= MIN_SCORE_RATIO * values[rows, None])
+            for inside, ratio in PARTS:
+                parts[rows] |= (sure & (common_area >= inside * own) & (own < ratio * area)).any(axis=1)
     return parts
 
 

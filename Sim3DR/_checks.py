@@ -81,9 +81,14 @@ def thread_count(threads: Any) -> int:
 
 def real(name: str, value: Any, low: float, high: float = float("inf")) -> float:
     """Return `value` as a float of low .. high."""
-    if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    try:
+        if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+    except OverflowError:  # a whole number beyond floats
+        number = float("inf")
     if not (low <= number <= high and np.isfinite(number)):
         wanted = f"at least {low:g}" if high == float("inf") else f"{low:g} .. {high:g}"
         raise ValueError(f"{name}: expected a finite number, {wanted}, got {value!r}")

@@ -119,6 +119,11 @@ def covered_window(
         In whole px, clipped to the image, as `rasterize` takes it. None if the mesh lies outside of the image, or has
         no vertices.
 
+    Raises
+    ------
+    ValueError
+        If x or y of a vertex is NaN.
+
     Examples
     --------
     >>> triangle = np.float32([[2.5, 1, 0], [30, 4, 0], [3, 8.2, 0]])
@@ -129,6 +134,9 @@ def covered_window(
     """
     if not len(vertices):
         return None
+    # the comparisons of `bounds` pass over NaN; all columns are read first, because that is faster
+    if np.isnan(vertices).any() and (bad := np.count_nonzero(np.isnan(vertices[:, :2]))):
+        raise ValueError(f"vertices: expected finite x and y, got {bad} that are NaN")
     low, high = bounds(vertices)
     spans = []
     for axis, side in enumerate(image_size[::-1]):

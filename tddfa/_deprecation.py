@@ -96,7 +96,7 @@ def deprecated(
     ...     warnings.simplefilter("always")
     ...     _ = render()
     >>> str(caught[0].message).partition(" ")[2]
-    'is deprecated since 0.2 and goes in 0.4; use tddfa.draw.mesh'
+    'is deprecated since 0.2 and will be removed in 0.4; use tddfa.draw.mesh'
     """
 
     def mark(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

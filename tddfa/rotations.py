@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from FaceBoxes import Detections
 from tddfa.crop import squares_from_boxes
 from tddfa.detector import Detector
-from tddfa.geometry.boxes import box_iou
+from tddfa.geometry.boxes import box_area, box_iou
 from tddfa.geometry.squares import enlarged
 from tddfa.model.config import CropRule
 from tddfa.passes import Floats, Image, Passes, Targets, joined, replaced, roll_steps, rows
@@ -295,11 +295,13 @@ def _with_fitting_boxes(faces: Aligned) -> Aligned:
 
 
 def _own_iou(boxes: Floats, others: Floats) -> NDArray[np.float64]:
-    """IoU (n,) of each box with the other one in its row."""
-    sides = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
-    own, other = ((each[:, 2:] - each[:, :2]).astype(np.float64).prod(axis=1) for each in (boxes, others))
-    common = sides.clip(min=0).astype(np.float64).prod(axis=1)
-    return np.asarray(common / (own + other - common))
+    """IoU (n,) of each box with the other one in its row; 0 if neither has an area."""
+    # sides and areas of the largest boxes overflow in float32
+    first, second = boxes.astype(np.float64), others.astype(np.float64)
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    common = sides.clip(min=0).prod(axis=1)
+    union = box_area(first) + box_area(second) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
 def _bounds(landmarks: Floats) -> tuple[Floats, Floats]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,7 @@ from tddfa.model.config import CropRule
 from tddfa.passes import Floats, Image, Targets
 from tddfa.types import Roi
 
-_MAX_BOX_PX = 1e6  # no photo is so large; numbers far beyond overflow
+_MAX_PX = 1e6  # no photo is so large; numbers far beyond overflow
 
 
 def detected(
@@ -69,18 +70,29 @@ def given_boxes(index: int, image: Image, boxes: ArrayLike, rule: CropRule) -> T
     return as_targets(index, rows[:, :4].copy(), scores, squares_from_boxes(rows[:, :4], rule, np.zeros(len(rows))))
 
 
-def given_rois(index: int, rois: Sequence[Roi]) -> Targets:
-    """Return the faces of one image in squares, which are their boxes too."""
+def given_rois(index: int, rois: Iterable[Roi]) -> Targets:
+    """Return the faces of one image in squares, which are their boxes too.
+
+    Raises
+    ------
+    TypeError
+        If `rois` is no sequence of `Roi`.
+    ValueError
+        If a square is far beyond any image.
+    """
     if not isinstance(rois, Iterable):
         raise TypeError(f"rois: expected a sequence of Roi, got {type(rois).__name__}")
+    rois = list(rois)  # a generator can be read only once
     for roi in rois:
         if not isinstance(roi, Roi):
             raise TypeError(f"rois: expected Roi, got {type(roi).__name__}")
+        if max(abs(roi.left), abs(roi.top), roi.side) > _MAX_PX:
+            raise ValueError(f"rois: expected left, top and side within {_MAX_PX:g} px of the image, got {roi}")
     squares = squares_of(rois)
     return as_targets(index, bounds(squares), np.ones(len(rois)), squares)
 
 
-def squares_of(rois: Sequence[Roi]) -> Squares:
+def squares_of(rois: Iterable[Roi]) -> Squares:
     """Return squares as a table (n, 4)."""
     return np.array([(roi.left, roi.top, roi.side, roi.angle) for roi in rois]).reshape(-1, 4)
 
@@ -94,7 +106,12 @@ def _turned_back(points: Floats, rotated: int, size: tuple[int, int]) -> Floats:
 
 
 def _box_rows(boxes: ArrayLike) -> Floats:
-    rows = np.asarray(boxes)
+    if isinstance(boxes, Iterator):
+        boxes = list(boxes)
+    try:
+        rows = np.asarray(boxes)
+    except ValueError:  # rows of several lengths
+        raise ValueError(f"boxes: expected rows of 4 or 5 numbers, got {reprlib.repr(boxes)}") from None
     if rows.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     width = 5 if rows.ndim == 2 and rows.shape[1] == 5 else 4
@@ -113,8 +130,8 @@ def _check_boxes(boxes: Floats, image: Image) -> None:
             )
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             raise ValueError(f"boxes: expected a part of the image of {width} x {height} px, got {_text(box)}")
-        if max(map(abs, box)) > _MAX_BOX_PX:
-            raise ValueError(f"boxes: expected edges within {_MAX_BOX_PX:g} px of the image, got {_text(box)}")
+        if max(map(abs, box)) > _MAX_PX:
+            raise ValueError(f"boxes: expected edges within {_MAX_PX:g} px of the image, got {_text(box)}")
         if x2 <= x1 or y2 <= y1:
             raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {_text(box)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -92,9 +93,15 @@ class Roi:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in ("left", "top", "side", "angle"):
-            value = float(getattr(self, name))
+            given = getattr(self, name)
+            try:
+                value = np.nan if isinstance(given, str) else float(given)
+            except (TypeError, ValueError, OverflowError):
+                value = np.nan
             if not np.isfinite(value):
-                raise ValueError(f"Roi.{name}: expected a finite number, got {value}")
+                if isinstance(given, Real):
+                    raise ValueError(f"Roi.{name}: expected a finite number, got {given}")
+                raise TypeError(f"Roi.{name}: expected a number, got {given!r}")
             object.__setattr__(self, name, value)
         if self.side <= 0:
             raise ValueError(f"Roi.side: expected more than 0 px, got {self.side}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tddfa._shared import phone_formats, tiff, tones
 from tddfa._shared.errors import FormatError, TddfaError
 from tddfa._shared.files import is_sidecar, write_atomic
-from tddfa._shared.quiet import without_warnings
+from tddfa._shared.reading.quiet import without_warnings
 from tddfa._shared.reading.regular import read_regular, regular_size
 
 _LOG = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import FaceBoxes
 from FaceBoxes import Detections
@@ -32,6 +33,9 @@ and its name (`BoxFile`)."""
 _LOWERED = 0.2
 # The largest score that it lowers.
 _LOWERED_FROM = 0.4
+# Scores may be beyond 0 and 1 by this much, and products of the axes of a rotation may differ by this much from those
+# of unit vectors: float32 and decimals are rounded.
+_SCORE_ROUNDING, _ROTATION_ROUNDING = 1e-5, 0.05
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ class Detector:
         ------
         TypeError, ValueError
             If an argument has the wrong type, shape or dtype, or if `find` returns anything other than finite
-            `Detections`.
+            `Detections` with scores from 0 to 1 and, where it has them, rotations.
         tddfa.TddfaError
             If a file cannot be read as an image, or has no boxes for it.
         """
@@ -239,9 +243,18 @@ def _checked(found: Any) -> Detections:
         raise TypeError(f"detector: expected a function that returns Detections, got {type(found).__name__}")
     if not len(found):
         return found
-    arrays = (found.xyxy, found.scores, found.points, found.rotations)
+    arrays = (found.xyxy, found.scores, found.points, found.rotations, found.translations)
     if not all(np.isfinite(values).all() for values in arrays if values is not None):
-        raise ValueError("detector: expected finite boxes, scores, points and rotations, got NaN or infinity")
+        raise ValueError(
+            "detector: expected finite boxes, scores, points, rotations and translations, got NaN or infinity"
+        )
+    low, high = float(found.scores.min()), float(found.scores.max())
+    if low < 0 or high > 1:
+        if low < -_SCORE_ROUNDING or high > 1 + _SCORE_ROUNDING:
+            raise ValueError(f"detector: expected scores from 0 to 1, got {low:g} to {high:g}")
+        found = replace(found, scores=found.scores.clip(0, 1))
+    if found.rotations is not None:
+        _check_rotations(found.rotations)
     # the offsets of a network may swap the edges of a box: it is no face then
     area = (found.xyxy[:, :2] < found.xyxy[:, 2:]).all(axis=1)
     if not area.all():
@@ -249,3 +262,12 @@ def _checked(found: Any) -> Detections:
     if (found.scores[1:] > found.scores[:-1]).any():
         found = found[np.argsort(-found.scores, kind="stable")]
     return found
+
+
+def _check_rotations(matrices: NDArray[np.float32]) -> None:
+    """Refuse matrices (n, 3, 3) whose columns are not three axes at right angles, or are those of a mirror image."""
+    columns = matrices.astype(np.float64)  # squares of large numbers overflow in float32
+    away = np.abs(columns.transpose(0, 2, 1) @ columns - np.eye(3)).max(axis=(1, 2))
+    wrong = (away > _ROTATION_ROUNDING) | (np.linalg.det(columns) < 0)
+    if wrong.any():
+        raise ValueError(f"detector: expected rotations, got {matrices[wrong.argmax()].tolist()}")

@@ -21,6 +21,7 @@ from tddfa._shared.reading.text import parse_json
 _MAX_BYTES = 64 << 20
 # Numbers in a row: the box; its score; x and y of the five points.
 _WIDTHS = (4, 5, 15)
+_NUMBERS = frozenset((int, float, type(None)))  # null is NaN, which is refused as such
 # No photo is so large. Larger numbers overflow in float32.
 _MAX_NUMBER = 1e9
 
@@ -97,7 +98,8 @@ class BoxFile:
         Raises
         ------
         ConfigError
-            If the file lists boxes by name but not for this image, or if the rows are not boxes.
+            If the file lists boxes by name but not for this image, if the rows are not boxes, or if a score is not in
+            0..1.
         """
         content, where = self._content, f"{self.file}: "
         if self.has_names:
@@ -114,8 +116,16 @@ class BoxFile:
             rows = np.zeros(1)
         if not rows.size:
             return np.zeros((0, 4))
-        if rows.ndim != 2 or rows.shape[1] not in _WIDTHS:
+        if rows.ndim == 1 and isinstance(content, list) and not isinstance(content[0], list):
+            raise ConfigError(
+                f"{where}expected rows x1 y1 x2 y2, in px, got one without a list: {reprlib.repr(content)}"
+            )
+        if rows.ndim != 2 or rows.shape[1] not in _WIDTHS or not all(map(_has_numbers, content)):
             raise ConfigError(f"{where}expected rows x1 y1 x2 y2, in px, got {reprlib.repr(_first_bad(content))}")
+        scores = rows[:, 4:5]
+        wrong = (scores < 0) | (scores > 1)
+        if wrong.any():
+            raise ConfigError(f"{where}expected scores from 0 to 1, got {_text(rows[wrong.argmax()])}")
         return rows
 
     def __call__(self, _image: NDArray[np.uint8], name: str | os.PathLike[str] | None = None) -> Detections:
@@ -140,8 +150,10 @@ class BoxFile:
         # NaN is not less
         right = (np.abs(rows) < _MAX_NUMBER).all(axis=1) & (rows[:, :2] < rows[:, 2:4]).all(axis=1)
         if not right.all():
-            got = " ".join(f"{value:g}" for value in rows[right.argmin(), :4])
-            raise ConfigError(f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2, got {got}")
+            raise ConfigError(
+                f"{self.file}: expected finite boxes x1 y1 x2 y2 with x1 < x2 and y1 < y2, "
+                f"got {_text(rows[right.argmin()])}"
+            )
         numbers = rows.astype(np.float32)
         scores = numbers[:, 4] if rows.shape[1] > 4 else np.ones(len(rows), np.float32)
         found = Detections(numbers[:, :4], scores, numbers[:, 5:].reshape(-1, 5, 2) if rows.shape[1] == 15 else None)
@@ -152,8 +164,17 @@ def _first_bad(content: Any) -> Any:
     """First row that has a wrong number of values, or not as many as the first; the content where there are no rows."""
     if not isinstance(content, list) or not isinstance(content[0], list) or len(content[0]) not in _WIDTHS:
         return content[0] if isinstance(content, list) else content
-    rows = (row for row in content if not isinstance(row, list) or len(row) != len(content[0]))
+    rows = (row for row in content if not isinstance(row, list) or len(row) != len(content[0]) or not _has_numbers(row))
     return next(rows, content)
+
+
+def _has_numbers(row: list[Any]) -> bool:
+    """Whether a row has numbers alone: NumPy also converts texts and booleans."""
+    return _NUMBERS.issuperset(map(type, row))
+
+
+def _text(row: NDArray[np.float64]) -> str:
+    return " ".join(f"{value:g}" for value in row)
 
 
 def _lines(text: str) -> list[list[float]]:

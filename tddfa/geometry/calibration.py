@@ -12,7 +12,7 @@ from tddfa._shared.errors import FormatError
 from tddfa._shared.npz import read_npz
 from tddfa._shared.reading.regular import read_text, regular_size
 from tddfa._shared.reading.text import Loader, parse_json, parse_yaml
-from tddfa.geometry.intrinsics import Intrinsics
+from tddfa.geometry.intrinsics import Intrinsics, checked_size
 
 SUFFIXES = (".npz", ".json", ".yml", ".yaml")
 """Formats that can be read."""
@@ -46,7 +46,7 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     ------
     ValueError
         If the file is not a calibration, if a key is missing or has a wrong value, or if it is for images of another
-        aspect ratio; the message names file and key.
+        aspect ratio; the message names file and key. Also if `image_size` is not a size.
     OSError
         If it cannot be read.
 
@@ -59,6 +59,7 @@ def read(path: str | os.PathLike[str], image_size: tuple[int, int] | None = None
     800.0
     """
     path = Path(path)
+    image_size = None if image_size is None else checked_size(image_size)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected a calibration that ends in {', '.join(SUFFIXES)}")

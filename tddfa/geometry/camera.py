@@ -37,6 +37,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,10 +86,19 @@ class Camera:
         yaw, pitch, roll : float
             Degrees.
         scale : float
-            px per model unit.
+            px per model unit, more than 0.
         translation : array_like (3,)
             Position of the model's origin in the image, px.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `scale` is not a number over 0, or if a number is not finite.
         """
+        if not isinstance(scale, Real):
+            raise TypeError(f"scale: expected a number, got {scale!r}")
+        if not 0 < scale < inf:
+            raise ValueError(f"scale: expected a number over 0, got {scale}")
         linear = scale * VIEW_TO_IMAGE @ rotation_from_euler(yaw, pitch, roll)
         return cls(np.column_stack([linear, np.asarray(translation, dtype=np.float64)]))
 

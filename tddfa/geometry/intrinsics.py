@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class Intrinsics:
         >>> Intrinsics.centered(800, (480, 640)).matrix[:2, 2].tolist()
         [319.5, 239.5]
         """
-        height, width = _checked_size(image_size)
+        height, width = checked_size(image_size)
         if not 0 < focal < math.inf:
             raise ValueError(f"focal: expected a number of px over 0, got {focal}")
         return cls([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
@@ -101,7 +102,7 @@ class Intrinsics:
         >>> Intrinsics.assumed((480, 640)).focal
         1120.0
         """
-        height, width = _checked_size(image_size)
+        height, width = checked_size(image_size)
         return cls([[width + height, 0, width // 2], [0, width + height, height // 2], [0, 0, 1]])
 
     @classmethod
@@ -123,12 +124,12 @@ class Intrinsics:
         >>> round(Intrinsics.from_field_of_view(90, (480, 640)).focal, 3)
         320.0
         """
-        height, width = _checked_size(image_size)
+        height, width = checked_size(image_size)
         lengths = {"horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)}
         if axis not in lengths:
             raise ValueError(f"axis: expected one of {', '.join(lengths)}, got {axis!r}")
-        half = math.tan(math.radians(degrees) / 2)
-        if not (0 < degrees < 180 and half > 0):  # the least numbers have no tangent
+        half = math.tan(math.radians(degrees) / 2) if 0 < degrees < 180 else 0.0
+        if not half > 0:  # the least numbers have no tangent
             raise ValueError(f"degrees: expected an angle between 0 and 180, got {degrees}")
         return cls.centered(lengths[axis] / 2 / half, image_size)
 
@@ -155,7 +156,7 @@ class Intrinsics:
             If it cannot be read.
         """
         stored, tags = _exif(Path(path))
-        height, width = stored if image_size is None else _checked_size(image_size)
+        height, width = stored if image_size is None else checked_size(image_size)
         film, focal, per_unit = (_number(tags.get(tag)) for tag in (_FOCAL_35, _FOCAL, _PLANE_X))
         length = 0.0
         if film > 0:
@@ -196,11 +197,22 @@ def _number(value: object) -> float:
     return number if math.isfinite(number) else 0.0
 
 
-def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of an image as whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If they are not two whole numbers of px, or out of range.
+    """
     try:
         height, width = (int(side) for side in image_size)
-    except (TypeError, ValueError) as error:
+        whole = (height, width) == tuple(image_size)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"image_size: expected (height, width), as image.shape[:2], got {image_size!r}") from error
-    if height < 1 or width < 1:
-        raise ValueError(f"image_size: expected height and width of 1 px or more, got {image_size}")
+    if not whole:  # fractions, or digits of a text
+        raise ValueError(f"image_size: expected height and width in whole px, got {image_size!r}")
+    if min(height, width) < 1 or max(height, width) > _LONGEST:
+        got = reprlib.repr(tuple(image_size))  # a number may be long
+        raise ValueError(f"image_size: expected height and width of 1 to {_LONGEST:g} px, got {got}")
     return height, width

@@ -30,6 +30,8 @@ _ROUNDS = 50
 _CONVERGED = 1e-6
 # Points whose second extent is less than this fraction of their longest one are on a line.
 _THINNEST = 1e-3
+# Squares of squares of larger numbers overflow.
+_LARGEST = 1e30
 _NO_POSE = "points: no pose in front of the camera fits them"
 
 
@@ -122,7 +124,7 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
     Raises
     ------
     ValueError
-        If there are fewer than six points, or if no pose in front of the camera fits them.
+        If there are fewer than six points, if a number is over 1e30, or if no pose in front of the camera fits them.
 
     Examples
     --------
@@ -132,8 +134,8 @@ def from_image_points(points: ArrayLike, image_points: ArrayLike, intrinsics: In
     >>> 100 < from_image_points(face.model_landmarks, face.landmarks[:, :2], camera).distance < 300  # cm
     True
     """
-    model = checked("points", points, (None, 3), np.float64)
-    seen = checked("image_points", image_points, (len(model), 2), np.float64)
+    model = _checked("points", points, (None, 3))
+    seen = _checked("image_points", image_points, (len(model), 2))
     if len(model) < 6:
         raise ValueError(f"points: expected 6 or more, got {len(model)}")
     try:
@@ -181,7 +183,8 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     Raises
     ------
     ValueError
-        If there are fewer than six points, if they are on a line, or if no pose in front of the camera fits.
+        If there are fewer than six points, if they are on a line, if a number is over 1e30, or if no pose in front of
+        the camera fits.
 
     Examples
     --------
@@ -192,8 +195,8 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     >>> bool(pose.translation[2] > 0)
     True
     """
-    m = checked("matrix", matrix, (3, 4), np.float64)
-    model = checked("points", points, (None, 3), np.float64)
+    m = _checked("matrix", matrix, (3, 4))
+    model = _checked("points", points, (None, 3))
     if len(model) < 6:
         raise ValueError(f"points: expected 6 or more, got {len(model)}")
     # one column per point: NumPy's means over the first axis are ten times slower
@@ -355,3 +358,11 @@ def _solved(
     if not np.isfinite(error):
         raise ValueError(_NO_POSE)
     return SixDof(rotation, translation, intrinsics, error)
+
+
+def _checked(name: str, value: ArrayLike, shape: tuple[int | None, ...]) -> NDArray[np.float64]:
+    array = checked(name, value, shape, np.float64)
+    largest = np.abs(array).max(initial=0)
+    if largest > _LARGEST:
+        raise ValueError(f"{name}: expected numbers of at most {_LARGEST:g}, got {largest:g}")
+    return array

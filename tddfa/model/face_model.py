@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.arrays import checked, make_constant
+from tddfa._shared.arrays import checked, checked_number, make_constant
 from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
 from tddfa.model._basis import combine
@@ -153,6 +153,9 @@ class FaceModel:
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
         n = len(checked("FaceModel.mean", self.mean, (None, 3)))
+        count = len(checked("FaceModel.basis", self.basis, (None, n, 3), finite=False))
+        # first: the shapes of other arrays follow from it
+        checked_number("FaceModel.shape_count", self.shape_count, 0, count, whole=True)
         for name, shape, dtype in (
             ("mean", (n, 3), np.float32),
             ("basis", (None, n, 3), np.float32),
@@ -177,6 +180,11 @@ class FaceModel:
             largest = np.abs(getattr(self, name)).max(initial=0)
             if largest > _MAX_NUMBER:  # float32 overflows in products of such
                 raise ValueError(f"FaceModel.{name}: expected numbers of at most {_MAX_NUMBER:g}, got {largest:g}")
+        regions = {
+            name: checked(f"FaceModel.regions[{name!r}]", index, (None,), np.int32)
+            for name, index in self.regions.items()
+        }
+        object.__setattr__(self, "regions", regions)
         for name, index in (
             ("triangles", self.triangles),
             ("landmark_triangles", self.landmark_triangles),
@@ -200,8 +208,11 @@ class FaceModel:
                 f"FaceModel.landmark_offsets: expected zeros for {self.convention!r}, the convention of the surface"
             )
         object.__setattr__(self, "landmark_offsets", offsets)
-        if not 0 <= self.shape_count <= len(self.basis):
-            raise ValueError(f"FaceModel.shape_count: expected 0..{len(self.basis)}, got {self.shape_count}")
+        if self.expression_range is not None:
+            low, high = checked("FaceModel.expression_range", self.expression_range, (2,), np.float64).tolist()
+            if low >= high:
+                raise ValueError(f"FaceModel.expression_range: expected low < high, got {(low, high)}")
+            object.__setattr__(self, "expression_range", (low, high))
         if len(self.expression_names) != self.expression_count:
             raise ValueError(
                 f"FaceModel.expression_names: expected {self.expression_count} names, got {len(self.expression_names)}"
@@ -348,9 +359,13 @@ class FaceModel:
 
     @cached_property
     def normalized_coordinates(self) -> NDArray[np.float32]:
-        """Colours (n, 3) of PNCC: the mean face's coordinates, each axis scaled to 0..1 (Zhu et al., CVPR 2016)."""
+        """Colours (n, 3) of PNCC: the mean face's coordinates, each axis scaled to 0..1 (Zhu et al., CVPR 2016).
+
+        They are 0 on an axis along which the model has no extent.
+        """
         low, high = self.mean.min(axis=0), self.mean.max(axis=0)
-        return np.asarray((self.mean - low) / (high - low), dtype=np.float32)
+        extent = high - low
+        return np.asarray((self.mean - low) / np.where(extent > 0, extent, 1), dtype=np.float32)
 
     def _coefficients(self, shape: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
         for name, value, count in (

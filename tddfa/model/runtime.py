@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa._shared.arrays import checked_number
 from tddfa._shared.cores import available_cores, has_int8_dot_products
 from tddfa.model.config import Config
 
@@ -45,6 +46,7 @@ _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 # Largest batch of a call. The feature maps take about 1 MB per crop of 120 px, and those of a large batch do not fit
 # into the caches of a CPU: time per crop is about 7 % higher at batch 64 than at batch 8.
 _MAX_ON_CPU, _MAX_ON_GPU = 16, 512
+_MAX_THREADS = 1024
 
 
 @lru_cache(maxsize=1)
@@ -162,12 +164,14 @@ class Model:
         ``auto`` uses CUDA if there is a CUDA GPU, else the CPU. If the requested device is missing or fails, the next
         best is used, and a warning is logged once.
     threads : int or None
-        CPU threads of one call. None uses one per core that the process may use.
+        CPU threads of one call, 1..1024. None uses one per core that the process may use.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
+    TypeError
+        If `threads` is not a whole number.
     ValueError
         If `device` or `threads` has a wrong value; at the first call, if the file is not an ONNX model with one input.
 
@@ -187,8 +191,9 @@ class Model:
             raise FileNotFoundError(f"{self.path}: no such model file")
         if device not in DEVICES:
             raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: expected 1 or more, got {threads}")
+        if threads is not None:
+            checked_number("threads", threads, 1, _MAX_THREADS, whole=True)
+            threads = int(threads)  # ONNX Runtime takes no number of NumPy
         self._device, self._threads = device, threads
 
     def __reduce__(self) -> tuple[Any, ...]:

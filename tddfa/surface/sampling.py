@@ -11,6 +11,8 @@ from tddfa.surface import _texels
 
 # OpenCV's remap takes images and maps with sides up to 32766 px.
 _LONGEST = 32766
+# px; OpenCV's maps are whole numbers of 1/32 px, which overflow somewhere beyond: the point is at the other border.
+_FAR = 1e6
 _ROW = 1024
 _PART = 16384
 
@@ -40,7 +42,7 @@ def sample(image: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.
         return np.zeros((*shape, 3), dtype=np.uint8)
     if max(image.shape[:2]) > _LONGEST:
         return _sample_in_parts(image, points.reshape(-1, points.shape[-1])[:, :2]).reshape(*shape, 3)
-    maps = np.ascontiguousarray(points[..., :2], dtype=np.float32)
+    maps = np.clip(points[..., :2], -_FAR, _FAR, dtype=np.float32)
     if maps.ndim != 3 or max(maps.shape[:2]) > _LONGEST:
         flat = maps.reshape(-1, 2)
         maps = np.resize(flat, (-(-len(flat) // _ROW), _ROW, 2))

@@ -233,6 +233,8 @@ def visible_points(
     >>> visible_points(mesh, model.landmark_triangles, model.landmark_weights).shape
     (68,)
     """
+    if not len(mesh.triangles):
+        return np.zeros(len(triangles), dtype=np.bool_)  # without a surface, nothing faces the viewer
     points = np.asarray((mesh.vertices[triangles] * weights[..., None]).sum(axis=1))
     test = DepthTest(mesh, _POINT_TEST_PX, cull="none", triangles=True)
     placed, raster = test.place(points), test.raster

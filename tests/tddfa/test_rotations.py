@@ -338,11 +338,14 @@ class TestMerged:
         np.testing.assert_array_equal(merged(both).targets.box, [around, [270, 70, 330, 130]])
         np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, angle, box=good)).targets.box, [good])
 
-    @pytest.mark.parametrize("box", [[100, 100, 100, 100], [-3e38, -3e38, 3e38, 3e38]])
-    def test_a_box_of_no_area_or_a_huge_one_is_replaced(self, box):
-        np.testing.assert_array_equal(merged(found(100, 100, 60, 0.999, box=box)).targets.box, [[70, 70, 130, 130]])
-        point = found(100, 100, 0, 0.999, box=[100, 100, 100, 100])
-        np.testing.assert_array_equal(merged(point).targets.box, [[100, 100, 100, 100]])
+    def test_boxes_without_an_area_and_huge_ones(self):
+        point, huge = [100, 100, 100, 100], [-3e38, -3e38, 3e38, 3e38]
+        face = found(100, 100, 60, 0.999, box=huge)
+        np.testing.assert_array_equal(merged(face).targets.box, [[70, 70, 130, 130]])
+        flat = face.predicted._replace(landmarks=np.full((1, 68, 3), 100, np.float32))
+        np.testing.assert_array_equal(merged(face._replace(predicted=flat)).targets.box, [point])
+        at_point = found(100, 100, 60, 0.999, box=point)
+        np.testing.assert_array_equal(merged(at_point._replace(predicted=flat)).targets.box, [point])
 
 
 class CountingPasses:

@@ -59,7 +59,7 @@ def test_scores_and_points(written):
     [
         ([[1, 2, 3]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[1, 2, 3\]$"),
         ([[1, 2, 3, 4], [5, 6]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[5, 6\]$"),
-        ([1, 2, 3, 4], r"a.jpg: expected a list of rows x1 y1 x2 y2, in px, got \[1, 2, 3, 4\]$"),
+        ([1, 2, 3, 4], r"a.jpg: expected rows x1 y1 x2 y2, in px, got one without a list: \[1, 2, 3, 4\]$"),
         ([[1, 2, 3, 4, 5, 6]], r"a.jpg: expected rows x1 y1 x2 y2, in px, got \[1, 2, 3, 4, 5, 6\]$"),
         ("x", "a.jpg: expected rows x1 y1 x2 y2, in px, got 'x'$"),
         ([[1, 2, 3, 4], [30, 2, 3, 4]], "with x1 < x2 and y1 < y2, got 30 2 3 4$"),

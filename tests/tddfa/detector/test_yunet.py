@@ -55,7 +55,7 @@ def test_thresholds_and_limits():
     assert len(YuNet(FakeNetwork(**cells), iou=1)(image)) == 4
     assert len(YuNet(FakeNetwork(**cells), iou=1, max_faces=3)(image)) == 3
     network = FakeNetwork()
-    YuNet(network, max_area=80 * 80, small_area=32 * 32, tiles="auto")(image)
+    YuNet(network, max_area=80 * 80, small_area=32 * 32, tiles="auto")(np.zeros((900, 900, 3), np.uint8))
     assert [batch.shape[2:] for batch in network.seen[:2]] == [(96, 96), (32, 32)]
     assert len(network.seen) > 10
 

@@ -66,7 +66,7 @@ class TestKinds:
     @pytest.mark.parametrize("image_size", [(0, 0), (480.5, 640), 5, (1, 2, 3)])
     def test_a_wrong_image_size_is_named(self, tmp_path, image_size):
         path = opencvs(tmp_path / "a.yml", image_width=640, image_height=480, camera_matrix=MATRIX)
-        with pytest.raises(ValueError, match="^image_size: expected"):
+        with pytest.raises(ValueError, match=r"^image_size: expected"):
             read(path, image_size)
 
 

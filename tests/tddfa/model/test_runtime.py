@@ -77,8 +77,8 @@ def test_wrong_arguments_give_an_error(weights, tmp_path):
 @pytest.mark.parametrize(
     ("threads", "error", "message"),
     [
-        (0, ValueError, "1..256, got 0"),
-        (257, ValueError, "1..256, got 257"),
+        (0, ValueError, "1..1024, got 0"),
+        (1025, ValueError, "1..1024, got 1025"),
         (1.5, TypeError, "a whole number, got 1.5"),
         ("2", TypeError, "a whole number, got '2'"),
         (True, TypeError, "a whole number, got True"),

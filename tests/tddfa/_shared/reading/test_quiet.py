@@ -1,7 +1,7 @@
 import threading
 import warnings
 
-from tddfa._shared.quiet import without_warnings
+from tddfa._shared.reading.quiet import without_warnings
 
 
 def test_filters_are_restored_though_threads_overlap():

@@ -19,7 +19,7 @@ def without_warnings() -> Iterator[None]:
     Examples
     --------
     >>> import warnings
-    >>> from tddfa._shared.quiet import without_warnings
+    >>> from tddfa._shared.reading.quiet import without_warnings
     >>> with without_warnings():
     ...     warnings.warn("not shown")
     """
