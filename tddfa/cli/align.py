@@ -156,15 +156,12 @@ def _align_photo(photo: Photo, options: argparse.Namespace, aligner: Aligner, st
     if written:
         print_line(f"  {'frontal' if options.frontal else 'aligned':10} {' '.join(map(str, written))}")
     if options.json:
-        print_line(
-            f"  {'json':10} {_write_json(photo.path, photo.stem, image.shape[:2], records, aligner.precision, options)}"
-        )
+        print_line(f"  {'json':10} {_write_json(photo, image.shape[:2], records, aligner.precision, options)}")
     return len(detected)
 
 
 def _write_json(
-    path: Path,
-    stem: str,
+    photo: Photo,
     size: tuple[int, int],
     records: list[dict[str, Any]],
     precision: str,
@@ -174,7 +171,8 @@ def _write_json(
 
     content = {
         "schema": SCHEMA,
-        "source": str(path),
+        "source": str(photo.path),
+        **({} if photo.page is None else {"page": photo.page}),
         "width": size[1],
         "height": size[0],
         "size": options.size,
@@ -184,7 +182,7 @@ def _write_json(
         "faces": records,
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    return write_atomic(output_path(options.out, f"{stem}.json"), text.encode())
+    return write_atomic(output_path(options.out, f"{photo.stem}.json"), text.encode())
 
 
 class _Crop(NamedTuple):

@@ -167,7 +167,7 @@ class _Run:
         outputs = self._align(photo)
         stem = output_path(self.options.out, photo.stem)
         if self.options.json:
-            print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name)}")
+            print_line(f"  {'json':10} {outputs.save_json(stem, photo.path.name, source=photo.path, page=photo.page)}")
         if self.options.landmarks_csv:
             print_line(f"  {'landmarks':10} {' '.join(map(str, outputs.save_landmarks(stem)))}")
         for kind in self.options.opt if outputs.faces else ():

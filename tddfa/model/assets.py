@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -113,9 +114,13 @@ def config_path(name: str | os.PathLike[str]) -> Path:
         for candidate in files():
             if candidate.stem.casefold() == wanted.casefold():
                 return candidate
-    names = ", ".join(candidate.stem for candidate in config_files())
-    hint = f"; `tddfa fetch {FETCHED_CONFIGS[wanted]}` gets it" if wanted in FETCHED_CONFIGS else ""
-    raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {names}")
+    names = [candidate.stem for candidate in config_files()]
+    if wanted in FETCHED_CONFIGS:
+        hint = f"; `tddfa fetch {FETCHED_CONFIGS[wanted]}` gets it"
+    else:
+        near = difflib.get_close_matches(wanted.casefold(), names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+    raise AssetError(f"{os.fspath(name)}: no such config{hint}; give a .yml file or one of: {', '.join(names)}")
 
 
 def located(path: str | os.PathLike[str]) -> Path:

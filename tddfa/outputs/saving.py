@@ -64,12 +64,26 @@ class Outputs(Prepared):
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
         return KINDS[kind].save(self, stem)
 
-    def save_json(self, stem: Path, name: str) -> Path:
-        """Write the numbers of all faces to ``<stem>.json``; `name` is that of the image file."""
+    def save_json(self, stem: Path, name: str, *, source: Path | None = None, page: int | None = None) -> Path:
+        """Write the numbers of all faces to ``<stem>.json``.
+
+        Parameters
+        ----------
+        stem : Path
+            The file without its suffix.
+        name : str
+            Name of the image file.
+        source : Path, optional
+            The image file as it was given: several folders may have files of this name.
+        page : int, optional
+            Page of the file, from 1.
+        """
         height, width = self.image.shape[:2]
+        given = {"source": None if source is None else str(source), "page": page}
         content = {
             "schema": SCHEMA,
             "image": name,
+            **{key: value for key, value in given.items() if value is not None},
             "width": width,
             "height": height,
             "precision": self.aligner.precision,

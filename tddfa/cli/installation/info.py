@@ -139,7 +139,10 @@ def _extra(requirements: dict[str, str]) -> str:
 
 def _models() -> str:
     folder = assets.data_folder()
+    others = os.environ.get(assets.WEIGHTS_VARIABLE)
     problems = []
+    if others and not Path(others).is_dir():
+        problems.append(f"{assets.WEIGHTS_VARIABLE}: expected a folder, got {others}")
     left_out = [name for name in assets.NOT_IN_WHEELS if not assets.located(folder / name).is_file()]
     names = [name for name in assets.REGISTRY if name not in left_out]
     for name in names:
@@ -149,8 +152,9 @@ def _models() -> str:
             problems.append(str(error))
     if problems:
         raise _FailedError("; ".join(problems))
-    others = f"; {len(left_out)} more are in a checkout (--weights DIR)" if left_out else ""
-    return f"{len(names)} files as released, in {_short(folder)}{others}"
+    missing = f"; {len(left_out)} more are in a checkout (--weights DIR)" if left_out else ""
+    used = f"; {assets.WEIGHTS_VARIABLE} is {others}" if others else ""
+    return f"{len(names)} files as released, in {_short(folder)}{missing}{used}"
 
 
 def _cache() -> str:

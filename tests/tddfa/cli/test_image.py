@@ -221,7 +221,8 @@ class TestPhotos:
         ]  # fmt: skip
         assert written(tmp_path / "out") == ["dot.json", "grey.json"]
         assert json.loads((tmp_path / "out/grey.json").read_text()) == {
-            "schema": 1, "image": "grey.png", "width": 160, "height": 120, "precision": "float", "faces": [],
+            "schema": 1, "image": "grey.png", "source": str(tmp_path / "grey.png"), "width": 160, "height": 120,
+            "precision": "float", "faces": [],
         }  # fmt: skip
 
     def test_a_photo_without_a_face_beside_one_with(self, run, tmp_path, inputs):
@@ -554,6 +555,8 @@ class TestPages:
         assert written(tmp_path / "out") == [
             "astronaut.json", "astronaut_2d_sparse.jpg", "p_page1.json", "p_page2.json", "p_page2_2d_sparse.jpg",
         ]  # fmt: skip
+        made = [json.loads((tmp_path / f"out/p_page{page}.json").read_text()) for page in (1, 2)]
+        assert [(each["source"], each["page"]) for each in made] == [(str(pages), 1), (str(pages), 2)]
 
     def test_a_page_that_is_not_there(self, run, pages):
         status, _, err = run("-f", pages, "--page", "3")

@@ -103,6 +103,8 @@ def test_configs_by_name_and_by_file(tmp_path):
     assert config_path("configs/open_mb05.yml").samefile(shipped)
     (tmp_path / "mine.yml").write_text("")
     assert config_path(tmp_path / "mine.yml") == tmp_path / "mine.yml"
+    with pytest.raises(AssetError, match=r"open_mb0: no such config; did you mean open_mb05\?; give a \.yml file"):
+        config_path("open_mb0")
     with pytest.raises(AssetError, match=r"nobody: no such config; .*open_mb05"):
         config_path("nobody")
 

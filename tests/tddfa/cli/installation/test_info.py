@@ -1,5 +1,6 @@
 """``tddfa info`` in a sound installation, and in broken ones: each line reports its own failure."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -69,6 +70,13 @@ def test_a_sound_installation(tmp_path):
     assert lines["cache"] == f"{tmp_path}/cache (TDDFA_CACHE is set): empty"
     assert re.match(r"passed: one face in the example photo, on \w+, \d+ ms", lines["self-test"])
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_of_weights_that_does_not_exist(monkeypatch, capsys):
+    monkeypatch.setenv("TDDFA_WEIGHTS", "/nope")
+    monkeypatch.setattr(info, "_CHECKS", (("models", info._models),))
+    assert info.run_info(argparse.Namespace()) == 1
+    assert capsys.readouterr().out == "models        FAILED: TDDFA_WEIGHTS: expected a folder, got /nope\n"
 
 
 def test_a_broken_one_costs_its_own_lines(tmp_path):
