@@ -22,8 +22,9 @@ MAX_BYTES = 2 << 30
 OFFSET_PREFIX = "landmark_offset_"
 """Prefix of the names of `FaceModel.landmark_offsets` in a file, before the landmark convention."""
 
+FACE, LEFT_EYE, RIGHT_EYE, INNER_MOUTH = 0, 1, 2, 3
+"""Values of `FaceModel.part` and `tddfa.Mesh.part`; left and right are the subject's."""
 
-_INNER_MOUTH = 3
 _MAX_NUMBER = 1e9
 _MAX_BASES = 1 << 22  # offsets of points that the vertices of a small file could make
 
@@ -323,7 +324,7 @@ class FaceModel:
     @property
     def is_closed(self) -> bool:
         """Whether the surface includes the inside of the mouth, so that eyes and mouth show no hole."""
-        return bool((self.part == _INNER_MOUTH).any())
+        return bool((self.part == INNER_MOUTH).any())
 
     @property
     def expression_count(self) -> int:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from tddfa.model.face_model import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE
 from tddfa.modelling.closing import front_of_eye
-from tddfa.modelling.draft import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE, Draft, boundary_loops
+from tddfa.modelling.draft import Draft, boundary_loops
 from tddfa.modelling.gaze import iris_centres
 
 Index = NDArray[np.int32]

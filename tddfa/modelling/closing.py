@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa.landmarks68 import PARTS
-from tddfa.modelling.draft import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE, Draft, boundary_loops
+from tddfa.model.face_model import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE
+from tddfa.modelling.draft import Draft, boundary_loops
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,6 @@ from tddfa._shared.npz import read_npz
 MAX_BYTES = 1 << 28
 _FIELDS = ("mean", "shape_basis", "expression_basis", "triangles", "uv", "part")
 
-FACE, LEFT_EYE, RIGHT_EYE, INNER_MOUTH = 0, 1, 2, 3
-"""Values of `Draft.part`; left and right are the subject's."""
-
 
 @dataclass(frozen=True, eq=False)
 class Draft:

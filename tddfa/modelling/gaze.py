@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tddfa.model.face_model import LEFT_EYE, RIGHT_EYE
 from tddfa.modelling.closing import Sphere, front_of_eye
-from tddfa.modelling.draft import LEFT_EYE, RIGHT_EYE, Draft
+from tddfa.modelling.draft import Draft
 from tddfa.modelling.mediapipe import IRISES
 from tddfa.modelling.teacher import stored_arrays
 

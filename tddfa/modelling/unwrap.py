@@ -17,8 +17,9 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from Sim3DR import vertex_normals
+from tddfa.model.face_model import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE
 from tddfa.modelling.closing import Sphere
-from tddfa.modelling.draft import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE, Draft, boundary_loops
+from tddfa.modelling.draft import Draft, boundary_loops
 from tddfa.modelling.flattening import Flattening, Pull, harmonic, laid_flat, signed_areas
 from tddfa.modelling.symmetry import MirrorImages
 from tddfa.surface.visibility import DepthTest

@@ -16,9 +16,6 @@ from tddfa.surface import _texels
 from tddfa.surface.visibility import DepthTest
 from tddfa.types import Mesh
 
-INNER_MOUTH = 3
-"""The value of `Mesh.part` inside the mouth."""
-
 # Tolerance of the depth test, and distance behind the lips over which visible colours continue and fade out, as
 # fractions of the face's size. On steep walls, the depths of neighbouring pixels differ much.
 _TOLERANCE, _CONTINUED = 0.05, 0.03

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from Sim3DR import bounds, empty, interpolate, rasterize
 from tddfa._shared.arrays import cached_by_arrays, checked_image
+from tddfa.model.face_model import INNER_MOUTH
 from tddfa.surface._texels import complete, mix_sides, paint_eye, sample_surface
-from tddfa.surface.mouth import INNER_MOUTH, MouthTexels, sample_mouth
+from tddfa.surface.mouth import MouthTexels, sample_mouth
 from tddfa.surface.sampling import sample
 from tddfa.surface.skin import skin_trust
 from tddfa.surface.visibility import visibility, visibility_and_rim, without_holes

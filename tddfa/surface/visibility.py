@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import Raster, Rendering, bounds, rasterize, render, vertex_normals
+from tddfa.model.face_model import INNER_MOUTH
 from tddfa.surface import _texels
 from tddfa.surface.neighbours import rings_of
 from tddfa.types import Mesh
@@ -29,8 +30,6 @@ _POINT_TEST_PX = 256
 # A point this far behind the nearest surface, a fraction of the face's size, is hidden. An eyelid is 0.01 in front of
 # the eyeball; the corner of the far eye is 0.1 behind the nose.
 _HIDDEN_FROM = 0.03
-# `Mesh.part`
-_INNER_MOUTH = 3
 # columns and rows of a pixel and its eight neighbours
 _NEIGHBOURHOOD = np.indices((3, 3)).reshape(2, 1, 9) - 1
 
@@ -176,7 +175,7 @@ def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats,
         # The nearest surface around hides everything well behind it. On a slope, depth changes over that distance too.
         # What an open mouth shows is visible at any angle: the teeth in front of its inside face the camera.
         test.nearest_depth(_OVERHANG_PX),
-        (_GRAZING, _FACING, _VERTEX_TOLERANCE * test.size, 1.5 * _OVERHANG_PX + 0.7, 0.7, _INNER_MOUTH),
+        (_GRAZING, _FACING, _VERTEX_TOLERANCE * test.size, 1.5 * _OVERHANG_PX + 0.7, 0.7, INNER_MOUTH),
         facing,
     )
     low, high = _RIM * test.size + 0.5, _INSIDE * test.size + 1.5

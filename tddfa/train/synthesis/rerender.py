@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Sim3DR import interpolate, rasterize
-from tddfa.model.face_model import FaceModel
+from tddfa.model.face_model import INNER_MOUTH, FaceModel
 from tddfa.surface.texture import unwrap
 from tddfa.surface.visibility import visibility
 from tddfa.synthetic.bust import bust_of
@@ -19,8 +19,6 @@ from tddfa.types import Mesh
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-# Value of `FaceModel.part`.
-_INNER_MOUTH = 3
 # Large enough that texels are smaller than the px of a 160 px crop.
 _TEXTURE_SIZE = 256
 # Factor of `visibility`, which is small on a slanted surface: a slanted view is still better than the mirrored side.
@@ -59,7 +57,7 @@ class Surface:
 def surface_of(model: FaceModel) -> Surface:
     """The surface of a face model that has `uv`; computed once per model."""
     assert model.uv is not None
-    inside = model.uv[model.part == _INNER_MOUTH]
+    inside = model.uv[model.part == INNER_MOUTH]
     mouth = (*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist()) if len(inside) else ()
     return Surface(model, _fade(model).astype(np.float32), mouth)
 
@@ -108,7 +106,7 @@ class Pixels:
     def in_mouth(self) -> NDArray[np.bool_]:
         """Where the inside of the mouth is visible, (2 size, 2 size)."""
         model = self.surface.model
-        inside = model.part[model.triangles[:, 0]] == _INNER_MOUTH
+        inside = model.part[model.triangles[:, 0]] == INNER_MOUTH
         covered = self._raster.triangle_id
         return np.asarray((covered >= 0) & inside[covered])
 

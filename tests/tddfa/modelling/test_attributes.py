@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from tddfa.model.face_model import FACE, INNER_MOUTH
 from tddfa.modelling.attributes import MATERIALS
-from tddfa.modelling.draft import FACE, INNER_MOUTH, boundary_loops
+from tddfa.modelling.draft import boundary_loops
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 
 from Sim3DR import rasterize
 from tddfa import Camera
+from tddfa.model.face_model import FACE, INNER_MOUTH
 from tddfa.modelling.closing import Sphere, clip
-from tddfa.modelling.draft import FACE, INNER_MOUTH, Draft, boundary_loops
+from tddfa.modelling.draft import Draft, boundary_loops
 
 SIZE, SCALE = 512, 22
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from tddfa.model.face_model import LEFT_EYE, RIGHT_EYE
 from tddfa.modelling.closing import front_of_eye
-from tddfa.modelling.draft import LEFT_EYE, RIGHT_EYE
 from tddfa.modelling.gaze import GAZE_DEGREES
 
 

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tddfa.model.face_model import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE
 from tddfa.modelling import closing
-from tddfa.modelling.draft import FACE, INNER_MOUTH, LEFT_EYE, RIGHT_EYE, boundary_loops
+from tddfa.modelling.draft import boundary_loops
 from tddfa.modelling.flattening import signed_areas
 from tddfa.modelling.stretch import coverage, stretch
 from tddfa.modelling.unwrap import Islands, unwrapped
