@@ -16,7 +16,12 @@ ROOT = Path(__file__).parent
 REPOSITORY = "https://github.com/tddfa/tddfa"
 MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
-FLAGS = ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
+# No debug information, which some builds of Python ask for: it is two thirds of an extension.
+FLAGS = (
+    ["/O2", "/std:c++17", "/EHsc"]
+    if MSVC
+    else ["-O3", "-g0", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
+)
 
 # these folders are at the top of the repository, and become part of the package
 DATA = {"tddfa.configs": "configs", "tddfa.weights": "weights", "tddfa.examples.inputs": "examples/inputs"}
