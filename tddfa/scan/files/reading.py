@@ -123,6 +123,8 @@ def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None
         return _arrays(loaded, trimesh)
     except MemoryError:
         raise
+    except (LookupError, AttributeError) as error:  # "list index out of range" would not help
+        raise FormatError(f"{path}: not a scan that can be read: the file is damaged or truncated") from error
     except Exception as error:  # its readers raise whatever their parsers raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: not a scan that can be read: {reason}") from error

@@ -66,6 +66,7 @@ def test_vertices_at_one_place_become_one(tmp_path):
         ("a.txt", b"v 0 0 0\n", r"expected a scan \(.obj, .ply, .stl, .glb\), got .txt"),
         ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 99999999999\nend_header\n", "it claims"),
         ("a.ply", b"ply\nformat nothing\n", "not a scan that can be read"),
+        ("a.ply", b"ply\n", "not a scan that can be read: the file is damaged or truncated"),
         ("a.stl", b"\0" * 80 + struct.pack("<I", 2**31) + b"\0" * 50, "it claims"),
         ("a.glb", b"glTF" + struct.pack("<IIII", 2, 100, 2**31, 0x4E4F534A), "it claims"),
         (
