@@ -231,6 +231,9 @@ class Detector:
         else:
             found = self.find(pixels)
         found = _checked(found)
+        # those of FaceBoxes are made from two axes, so they are rotations
+        if found.rotations is not None and len(found) and not isinstance(self.find, FaceBoxes.Detector):
+            _check_rotations(found.rotations)
         if self.head_poses is None:
             return found
         camera = Intrinsics.assumed(pixels.shape[:2]) if intrinsics is None else intrinsics
@@ -253,8 +256,6 @@ def _checked(found: Any) -> Detections:
         if low < -_SCORE_ROUNDING or high > 1 + _SCORE_ROUNDING:
             raise ValueError(f"detector: expected scores from 0 to 1, got {low:g} to {high:g}")
         found = replace(found, scores=found.scores.clip(0, 1))
-    if found.rotations is not None:
-        _check_rotations(found.rotations)
     # the offsets of a network may swap the edges of a box: it is no face then
     area = (found.xyxy[:, :2] < found.xyxy[:, 2:]).all(axis=1)
     if not area.all():
