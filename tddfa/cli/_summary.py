@@ -69,7 +69,8 @@ def summary(count: int, failed: int, skipped: Sequence[Skipped], seconds: float,
         listed = [f"{_some(names)} ({reason})" for reason, names in reasons.items()]
         parts.append(f"{len(skipped)} skipped: {', '.join(listed)}")
     rate = (count - failed) / max(seconds, 1e-9)
-    speed = f"{seconds:.1f} s, {rate:.{0 if rate >= 10 else 1}f} {unit}s/s"
+    digits = 0 if rate >= 10 else 1 if rate >= 1 or not rate else 3
+    speed = f"{seconds:.1f} s, {rate:.{digits}f} {unit}s/s"
     return " ".join(f"{', '.join(parts)}; {speed}".split())  # a name may hold a line break
 
 

@@ -61,7 +61,7 @@ class TestCrops:
         assert printed[0].endswith(" ms, cpu)")
         assert printed[1] == f"  aligned    {out / 'astronaut_0.png'}"
         assert printed[3] == f"  aligned    {out / 'two_people_0.png'} {out / 'two_people_1.png'}"
-        assert re.fullmatch(r"2 of 2 done; \d+\.\d s, \d+(\.\d)? photos/s", printed[4])
+        assert re.fullmatch(r"2 of 2 done; \d+\.\d s, \d+(\.\d+)? photos/s", printed[4])
         assert len(printed) == 5
         assert same(out / "astronaut_0.png", align_face(astronaut, aligner(astronaut)[0]))
         for k, face in enumerate(ordered(aligner(two_people), "position", two_people.shape[:2])):

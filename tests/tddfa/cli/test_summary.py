@@ -69,6 +69,7 @@ def test_many_names_are_counted():
         (3, 0, 1.5, "3 of 3 done; 1.5 s, 2.0 photos/s"),
         (200, 40, 12.5, "160 of 200 done, 40 failed; 12.5 s, 13 photos/s"),
         (2, 2, 40, "0 of 2 done, 2 failed; 40.0 s, 0.0 photos/s"),
+        (2, 0, 60, "2 of 2 done; 60.0 s, 0.033 photos/s"),
         (5000, 0, 2.5, "5000 of 5000 done; 2.5 s, 2000 photos/s"),
     ],
 )
