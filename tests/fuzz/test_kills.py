@@ -142,7 +142,7 @@ def test_a_training(forking_killer, kills, root, tmp_path, record_property):
     model = root / "configs/open_face.npz"
     list(write_scans(tmp_path / "synthetic", FaceModel.load(model), ScanSettings(busts=0.0, edge=(4.0, 6.0)), 0, 4))
     (tmp_path / "t.yml").write_text(
-        f"data: [made]\nface_model: {model}\npoints: 300\nwidth: 16\nlayers: 2\nedge_width: 8\nvalidation: 1\n"
+        f"data: [synthetic]\nface_model: {model}\npoints: 300\nwidth: 16\nlayers: 2\nedge_width: 8\nvalidation: 1\n"
         "schedule: {steps: 4, batch_size: 1, validate_every: 2, save_every_minutes: 0.000001, log_every: 1}\n"
     )
     command = ["train", "scan", "--config", "t.yml", "--out", "run"]
