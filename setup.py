@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent
 REPOSITORY = "https://github.com/tddfa/tddfa"
 MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
-# No debug information, which some builds of Python ask for: it is two thirds of an extension.
+# No debug information, which some builds of Python ask for: it is four fifths of an extension.
 FLAGS = (
     ["/O2", "/std:c++17", "/EHsc"]
     if MSVC
