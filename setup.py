@@ -18,9 +18,7 @@ MSVC = sys.platform == "win32"
 # No -march=native: a wheel must run on every machine of its platform. No contraction: images must be equal on all.
 # No debug information, which some builds of Python ask for: it is four fifths of an extension.
 FLAGS = (
-    ["/O2", "/std:c++17", "/EHsc"]
-    if MSVC
-    else ["-O3", "-g0", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
+    ["/O2", "/std:c++17", "/EHsc"] if MSVC else ["-O3", "-g0", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden"]
 )
 
 # these folders are at the top of the repository, and become part of the package
