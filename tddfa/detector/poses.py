@@ -17,7 +17,7 @@ from FaceBoxes import Detections
 from tddfa._shared.arrays import checked
 from tddfa.crop import roll_of_points
 from tddfa.geometry.intrinsics import Intrinsics
-from tddfa.geometry.rotation import VIEW_TO_CAMERA, VIEW_TO_IMAGE
+from tddfa.geometry.rotation import VIEW_TO_CAMERA, VIEW_TO_IMAGE, rotations_to_rays
 from tddfa.landmarks68 import EYES, MOUTH_CORNERS, NOSE_TIP
 from tddfa.model.face_model import FaceModel
 
@@ -157,13 +157,5 @@ class HeadPoses:
         scale = np.linalg.norm(cameras[:, 0, :3], axis=1)
         place = rays * (intrinsics.focal / scale)[:, None]
         assert found.rotations is not None
-        turned = _turned_to(rays) @ VIEW_TO_CAMERA @ found.rotations.astype(np.float64)
+        turned = rotations_to_rays(rays) @ VIEW_TO_CAMERA @ found.rotations.astype(np.float64)
         return place - turned @ middle
-
-
-def _turned_to(rays: Floats) -> Floats:
-    """The smallest rotations (n, 3, 3) that take the camera's axis to rays (n, 3), by Rodrigues' formula."""
-    x, y, z = (rays / np.linalg.norm(rays, axis=1, keepdims=True)).T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, zero, x, zero, zero, y, -x, -y, zero], axis=1).reshape(-1, 3, 3)
-    return np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None]

@@ -15,6 +15,7 @@ from tddfa._shared.files import write_atomic
 from tddfa._shared.reading.regular import read_text
 from tddfa._shared.reading.text import parse_json
 from tddfa.aligner import Aligner
+from tddfa.detector import Detector
 
 Item = TypeVar("Item")
 
@@ -81,6 +82,23 @@ class Setup:
         if self.limit is None or self.limit >= len(listed):
             return listed
         return [listed[i * len(listed) // self.limit] for i in range(self.limit)]
+
+    def detector(self, benchmark: str) -> Detector:
+        """Return the detector of the aligner.
+
+        Parameters
+        ----------
+        benchmark : str
+            Name of the benchmark that needs it.
+
+        Raises
+        ------
+        ValueError
+            If the aligner has none.
+        """
+        if self.aligner.detector is None:
+            raise ValueError(f"{benchmark}: expected a model with a detector, got one without")
+        return self.aligner.detector
 
 
 @dataclass(frozen=True)

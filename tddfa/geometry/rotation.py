@@ -122,3 +122,29 @@ def quaternion_from_rotation(rotation: ArrayLike) -> NDArray[np.float64]:
     angle = float(np.linalg.norm(vector))
     # sin(a / 2) / a is 1/2 where the angle vanishes
     return np.concatenate([[max(np.cos(angle / 2), 0.0)], np.sinc(angle / 2 / np.pi) / 2 * vector])
+
+
+def rotations_to_rays(rays: ArrayLike) -> NDArray[np.float64]:
+    """Return the smallest rotations that take the camera's axis z to rays, by Rodrigues' formula.
+
+    Parameters
+    ----------
+    rays : array_like (n, 3)
+        Directions before the camera (z > 0), of any length.
+
+    Returns
+    -------
+    ndarray (n, 3, 3) float64
+        Rotation matrices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> (rotations_to_rays([[3.0, 0, 4]]) @ [0, 0, 1]).round(6).tolist()
+    [[0.6, 0.0, 0.8]]
+    """
+    directions = np.asarray(rays, dtype=np.float64)
+    x, y, z = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, zero, x, zero, zero, y, -x, -y, zero], axis=1).reshape(-1, 3, 3)
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + z)[:, None, None])

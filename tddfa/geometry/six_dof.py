@@ -17,6 +17,7 @@ from tddfa.geometry.rotation import (
     euler_from_rotation,
     quaternion_from_rotation,
     rotation_from_vector,
+    rotations_to_rays,
     vector_from_rotation,
 )
 
@@ -221,7 +222,7 @@ def from_weak_perspective(matrix: ArrayLike, points: ArrayLike, intrinsics: Intr
     center = intrinsics.matrix[:2, 2] * (1, -1)
     # the scale is that at the depth of the surface's middle, and the view is along the ray to it
     ray = np.append((around - center) / focal, 1.0)
-    rotation = _turned_to(ray) @ VIEW_TO_CAMERA @ view.rotation
+    rotation = rotations_to_rays(ray[None])[0] @ VIEW_TO_CAMERA @ view.rotation
     place = ray * (intrinsics.focal / view.scale)
 
     changes = view.changes()
@@ -280,14 +281,6 @@ def _nearest_view(product: NDArray[np.float64], spread: NDArray[np.float64], sta
         if np.abs(step[:3]).max() < _CONVERGED:
             break
     return _View(rotation, float((rotation[:2] * product).sum() / (rotation[:2] @ spread * rotation[:2]).sum()))
-
-
-def _turned_to(ray: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The smallest rotation that takes the camera's axis to a ray."""
-    x, y, z = ray / np.linalg.norm(ray)
-    sine = float(np.hypot(x, y))
-    axis = np.array([-y, x, 0.0]) / max(sine, 1e-12)
-    return rotation_from_vector(axis * np.arctan2(sine, z))
 
 
 def _drawn(

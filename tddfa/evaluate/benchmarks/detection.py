@@ -61,9 +61,7 @@ def evaluate(setup: Setup) -> Result:
     ValueError
         If the aligner has no detector, or if a file of boxes is damaged.
     """
-    detector = setup.aligner.detector
-    if detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
+    detector = setup.detector(_BENCHMARK.name)
     sources = [
         ("detect", labelled_boxes.load_folder(setup.data / "detect")),
         ("voc", labelled_boxes.load_voc(setup.data)),

@@ -84,8 +84,7 @@ def evaluate(setup: Setup) -> Result:
     ValueError
         If the aligner has no detector, or if a file is damaged; the message names it.
     """
-    if setup.aligner.detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
+    setup.detector(_BENCHMARK.name)  # an error if there is none
     labels = [path for folder in pts_folders(setup.data) for path in held_out(folder)]
     if not labels:
         raise DataMissing(f"no .pts files in {setup.data}: expected {_BENCHMARK.data}")

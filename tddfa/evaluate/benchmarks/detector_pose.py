@@ -54,9 +54,7 @@ def evaluate(setup: Setup) -> Result:
     folder = sources.first_folder(setup.data, FOLDERS, "*.mat")
     if folder is None:
         raise DataMissing(f"no images with .mat files in {setup.data}: expected {_BENCHMARK.data}")
-    if setup.aligner.detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
-    detector = setup.aligner.detector.posed
+    detector = setup.detector(_BENCHMARK.name).posed
     labels = setup.chosen(sorted(folder.glob("*.mat")))
     done = sources.parallel_map(lambda path: _read(path, detector), labels)
     images = [image for _, image in zip(setup.track(labels, "detector-pose"), done, strict=True)]

@@ -33,9 +33,7 @@ def evaluate(setup: Setup) -> Result:
         If the aligner has no detector.
     """
     aligner = setup.aligner
-    detector = aligner.detector
-    if detector is None:
-        raise ValueError(f"{_BENCHMARK.name}: expected a model with a detector, got one without")
+    detector = setup.detector(_BENCHMARK.name)
     folder = setup.data / "negatives"
     paths = sorted(p for p in folder.iterdir() if has_image_name(p)) if folder.is_dir() else []
     if not paths:

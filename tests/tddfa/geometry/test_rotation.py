@@ -7,6 +7,7 @@ from tddfa.geometry.rotation import (
     quaternion_from_rotation,
     rotation_from_euler,
     rotation_from_vector,
+    rotations_to_rays,
     vector_from_rotation,
 )
 
@@ -33,3 +34,14 @@ def test_equals_scipy(angles):
     vector = vector_from_rotation(rotation)
     np.testing.assert_allclose(Rotation.from_rotvec(vector).as_matrix(), rotation, atol=1e-9)
     np.testing.assert_allclose(rotation_from_vector(vector), rotation, atol=1e-9)
+
+
+def test_the_smallest_rotations_to_rays():
+    rays = np.random.default_rng(0).normal(size=(20, 3)) + np.array([0, 0, 3])
+    rays = np.vstack([rays, np.array([[0, 0, 2]])])
+    rotations = rotations_to_rays(rays)
+    units = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    np.testing.assert_allclose(rotations @ [0, 0, 1], units, atol=1e-12)
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (21, 1, 1)), atol=1e-12)
+    # the smallest of them turns by the angle between the axis and the ray
+    np.testing.assert_allclose(np.trace(rotations, axis1=1, axis2=2), 1 + 2 * units[:, 2], atol=1e-12)
