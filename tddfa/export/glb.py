@@ -164,8 +164,8 @@ def _rig_node(
         "NORMAL": gltf.accessor(normals, target=VERTICES, normalized=True),
     }
     if rig.uv is not None:
-        steps = np.rint(np.clip(_from_top(rig.uv), 0, 1) * 65535).astype(np.uint16)
-        attributes["TEXCOORD_0"] = gltf.accessor(steps, target=VERTICES, normalized=True)
+        # float32: trimesh reads normalised integers as they are
+        attributes["TEXCOORD_0"] = gltf.accessor(_from_top(rig.uv), target=VERTICES)
     if colored and rig.colors is not None:
         attributes["COLOR_0"] = gltf.accessor(_linear_bytes(rig.colors), target=VERTICES, normalized=True)
     primitive: dict[str, Any] = {

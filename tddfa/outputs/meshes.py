@@ -17,7 +17,10 @@ def _colored(outputs: Prepared) -> list[Mesh]:
     if not outputs.options.vertex_colors:
         return outputs.meshes
     pairs = zip(outputs.meshes, outputs.textures, strict=True)
-    return [replace(mesh, colors=vertex_colors(outputs.image, mesh, texture)) for mesh, texture in pairs]
+    return [
+        replace(mesh, colors=vertex_colors(outputs.image, mesh, texture, others=outputs.meshes))
+        for mesh, texture in pairs
+    ]
 
 
 def _placed(outputs: Prepared) -> tuple[list[Mesh], float, str]:

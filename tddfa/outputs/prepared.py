@@ -76,7 +76,8 @@ class Prepared:
     @cached_property
     def textures(self) -> list[Texture]:
         """A UV texture per face."""
-        return [unwrap(self.image, mesh, size=self.options.uv_size) for mesh in self.meshes]
+        meshes = self.meshes
+        return [unwrap(self.image, mesh, size=self.options.uv_size, others=meshes) for mesh in meshes]
 
     @cached_property
     def poses(self) -> list[SixDof | None]:

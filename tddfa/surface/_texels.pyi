@@ -47,7 +47,7 @@ def complete(colors: Bytes, weight: Floats, nearby: float, change: Bytes, fill: 
 def paint_eye(
     fill: Bytes,
     eye: tuple[NDArray[np.int64], Floats, Bytes, Bytes, NDArray[np.float64]],
-    rule: tuple[float, float, float, tuple[float, float, float], int],
+    rule: tuple[float, float, float, tuple[float, float, float], int, float, float],
     colors: Bytes,
     weight: Floats,
     is_visible: bool,

@@ -69,6 +69,8 @@ cdef extern from "eyes.h" namespace "tddfa" nogil:
         double skin
         double[3] iris
         int64_t enough
+        double saturation
+        double darkest
 
     void c_paint_eye "tddfa::paint_eye"(
         const Small &fill, int64_t rows, int64_t columns, const Eye &eye, const EyeRule &rule, const uint8_t *colors,
@@ -287,7 +289,7 @@ def paint_eye(
     cdef Eye ball
     cdef EyeRule rules
     texels, shade, white, iris, mix = eye
-    rules.brightness, rules.brightest, rules.skin, iris_tint, rules.enough = rule
+    rules.brightness, rules.brightest, rules.skin, iris_tint, rules.enough, rules.saturation, rules.darkest = rule
     rules.iris[0], rules.iris[1], rules.iris[2] = iris_tint
     cdef Py_ssize_t count = texels.shape[0]
     check_sizes(((colors.shape[0], colors.shape[1]),), weight.shape[0], weight.shape[1])

@@ -41,6 +41,20 @@ private:
   std::int64_t total_ = 0;
 };
 
+double saturation(const Tint &color) {
+  const auto range = std::minmax_element(color.begin(), color.end());
+  return *range.second > 0.0 ? 1.0 - *range.first / *range.second : 0.0;
+}
+
+// The colour with at most this saturation and at least this brightness.
+Tint like_a_white(Tint color, double most, double darkest) {
+  const double bright = *std::max_element(color.begin(), color.end()), saturated = saturation(color);
+  const double kept = saturated > most ? most / saturated : 1.0, lighter = std::max(darkest - bright, 0.0);
+  for (double &value : color)
+    value = bright - kept * (bright - value) + lighter;
+  return color;
+}
+
 } // namespace
 
 void paint_eye(const Small &fill, std::int64_t rows, std::int64_t columns, const Eye &eye,
@@ -69,7 +83,7 @@ void paint_eye(const Small &fill, std::int64_t rows, std::int64_t columns, const
     iris[c] = rule.iris[c] * grey;
   }
   if (whites.total() >= rule.enough)
-    white = whites.color();
+    white = like_a_white(whites.color(), rule.saturation * saturation(skin), rule.darkest * grey);
   if (irises.total() >= rule.enough)
     iris = irises.color();
   for (std::int64_t i = 0; i < eye.count; ++i)

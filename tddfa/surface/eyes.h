@@ -19,10 +19,13 @@ struct Eye {
 
 // The grey of a white is `brightness` times the brightest channel of the skin, at most `brightest`; a white
 // has `skin` of the colour of the skin. An iris is `iris` times the grey. The colours of the photo replace
-// both where at least `enough` texels show them.
+// both where at least `enough` texels show them. What shows of a white may be a lid, lashes or tinted glass:
+// its saturation is at most `saturation` times that of the skin, and its brightness at least `darkest` times
+// the grey.
 struct EyeRule {
   double brightness, brightest, skin, iris[3];
   std::int64_t enough;
+  double saturation, darkest;
 };
 
 // Computes the colours (count, 3) of the texels of an eye. `colors` and `weight` are those of the whole

@@ -8,6 +8,7 @@ visible on neither side are filled smoothly from their surroundings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from tddfa.surface._texels import complete, mix_sides, paint_eye, sample_surface
 from tddfa.surface.mouth import MouthTexels, sample_mouth
 from tddfa.surface.sampling import sample
 from tddfa.surface.skin import skin_trust
-from tddfa.surface.visibility import visibility, visibility_and_rim, without_holes
+from tddfa.surface.visibility import uncovered, visibility, visibility_and_rim, without_holes
 from tddfa.types import Mesh
 
 SEEN, MIRRORED, FILLED = 255, 170, 85
@@ -39,9 +40,10 @@ _RELIT_NEARBY = 0.03
 # `Mesh.tone` under the third value.
 _EYE_SEEN, _AS_WELL_SEEN, _IRIS_UNDER = 0.15, 0.5, 0.6
 # Colours of an eye that is not visible: grey of its white relative to the brightest channel of the skin; maximum grey;
-# fraction of the skin's colour in the white; iris (BGR) relative to the grey. If at least the last number of texels is
-# visible, their median colour is taken instead.
-_EYE_RULE = (1.15, 235.0, 0.2, (0.25, 0.33, 0.42), 12)
+# fraction of the skin's colour in the white; iris (BGR) relative to the grey. If at least the next number of texels is
+# visible, their median colour is taken instead. What is taken for a white may be a lid, lashes or tinted glass: it gets
+# at most the next fraction of the skin's saturation, and at least the last fraction of the grey.
+_EYE_RULE = (1.15, 235.0, 0.2, (0.25, 0.33, 0.42), 12, 0.5, 0.6)
 # Powers of the shade for blue, green and red inside the mouth.
 _MOUTH_TINT = (1.25, 1.25, 0.85)
 
@@ -125,7 +127,7 @@ def _uv_map(uv: NDArray[np.float32], triangles: NDArray[np.int32], size: int) ->
     return _UvMap(uv, triangles, size)
 
 
-def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
+def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512, others: Sequence[Mesh] = ()) -> Texture:
     """Compute the texture of a face from the image that shows it.
 
     Parameters
@@ -136,6 +138,9 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
         The face in image px, with `uv`. The UV map is assumed to be symmetric about u = 0.5.
     size : int
         Side of the texture in px, 16..8192.
+    others : sequence of Mesh
+        Other faces of the image: where a nearer one covers the face, the image is not sampled. A larger face counts as
+        nearer. The mesh itself may be among them.
 
     Returns
     -------
@@ -166,6 +171,7 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     direct, weight = empty((*shape, 3), np.uint8), empty(shape, np.float32)
     parts = _parts(mesh, size, uv_map)
     seen, rim, test = visibility_and_rim(mesh, image.shape[:2])
+    seen *= uncovered(mesh, others)
     seen *= skin_trust(image, mesh, seen, rim)
     shrunk, scale = _shrunk(image, mesh, size)
     triangle_id = raster.triangle_id if parts is None else parts.outside_mouth
@@ -193,7 +199,9 @@ def unwrap(image: NDArray[np.uint8], mesh: Mesh, *, size: int = 512) -> Texture:
     return texture
 
 
-def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None = None) -> NDArray[np.float32]:
+def vertex_colors(
+    image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None = None, *, others: Sequence[Mesh] = ()
+) -> NDArray[np.float32]:
     """Compute the colours of a face's vertices.
 
     A visible vertex gets its colour from the image, a hidden one from the texture.
@@ -207,6 +215,8 @@ def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None 
     texture : Texture, optional
         Result of `unwrap` for this image and mesh, if it is computed already. A mesh without `uv` has no texture; all
         of its vertices get their colours from the image.
+    others : sequence of Mesh
+        Other faces of the image, see `unwrap`.
 
     Returns
     -------
@@ -226,8 +236,8 @@ def vertex_colors(image: NDArray[np.uint8], mesh: Mesh, texture: Texture | None 
     """
     colors = sample(checked_image("image", image), mesh.vertices).astype(np.float32)
     if mesh.uv is not None and len(mesh.vertices):
-        texture = unwrap(image, mesh) if texture is None else texture
-        seen = visibility(mesh, image.shape[:2])[:, None]
+        texture = unwrap(image, mesh, others=others) if texture is None else texture
+        seen = (visibility(mesh, image.shape[:2]) * uncovered(mesh, others))[:, None]
         colors = colors * seen + sample(texture.image, texel_positions(mesh.uv, len(texture.image))) * (1 - seen)
     return np.ascontiguousarray(colors[:, ::-1] / np.float32(255))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,9 @@ _POINT_TEST_PX = 256
 # A point this far behind the nearest surface, a fraction of the face's size, is hidden. An eyelid is 0.01 in front of
 # the eyeball; the corner of the far eye is 0.1 behind the nose.
 _HIDDEN_FROM = 0.03
+# A nearer face covers another one within its convex outline, which is enlarged by the first number for errors of the
+# alignment, and extended upwards by the second one for hair; fractions of the face's size.
+_MARGIN, _HAIR = 0.02, 0.2
 # columns and rows of a pixel and its eight neighbours
 _NEIGHBOURHOOD = np.indices((3, 3)).reshape(2, 1, 9) - 1
 
@@ -185,6 +190,64 @@ def visibility_and_rim(mesh: Mesh, image_size: tuple[int, int]) -> tuple[Floats,
     )
     rim /= np.float32(test.size)
     return weight, rim, test
+
+
+def uncovered(mesh: Mesh, others: Sequence[Mesh]) -> Floats:
+    """Compute which vertices no nearer face covers.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        In image px.
+    others : sequence of Mesh
+        Other faces of the image. One view shows no distances, but heads are of about one size: a larger face is nearer.
+
+    Returns
+    -------
+    ndarray (n,) float32
+        0 for a vertex within the outline of a nearer face, enlarged by a margin for hair and errors; 1 for the others.
+
+    Examples
+    --------
+    >>> bool(uncovered(mesh, [mesh]).all())
+    True
+    """
+    free = np.ones(len(mesh.vertices), dtype=np.float32)
+    others = [other for other in others if other is not mesh and len(other.vertices)]
+    if not others:
+        return free
+    low, high = bounds(mesh.vertices)
+    size = np.linalg.norm(high - low)
+    for other in others:
+        first, last = bounds(other.vertices)
+        other_size = np.linalg.norm(last - first)
+        reach = (_MARGIN + _HAIR) * other_size
+        apart = ((first - reach)[:2] > high[:2]).any() or ((last + reach)[:2] < low[:2]).any()
+        if apart or other_size <= size:
+            continue
+        corners = _outline_of_head(other, float(other_size))
+        # a point is inside a convex outline if it is on one side of all edges
+        x, y = mesh.vertices[:, 0], mesh.vertices[:, 1]
+        inside = np.ones(len(free), dtype=np.bool_)
+        for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            inside &= (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) >= 0
+        free[inside] = 0
+    return free
+
+
+def _outline_of_head(mesh: Mesh, size: float) -> NDArray[np.float64]:
+    """Corners (k, 2) of a convex outline of a head with its hair, clockwise in the image."""
+    points = mesh.vertices[:, :2].astype(np.float64)
+    hull = cv2.convexHull(points.astype(np.float32))[:, 0].astype(np.float64)
+    middle = hull.mean(axis=0)
+    away = hull - middle
+    hull = hull + _MARGIN * size * away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    if mesh.uv is not None:
+        # v rises towards the hair
+        up = (mesh.uv[:, 1] - mesh.uv[:, 1].mean()) @ (points - points.mean(axis=0))
+        hair = hull + _HAIR * size * up / max(float(np.linalg.norm(up)), 1e-6)
+        hull = cv2.convexHull(np.concatenate([hull, hair]).astype(np.float32))[:, 0].astype(np.float64)
+    return hull
 
 
 def _outline_distance(test: DepthTest) -> Floats:

@@ -292,13 +292,9 @@ def mended(unwrapped: Texture, model: FaceModel) -> Image:
     covered = face_texels(model, size)
     texture = np.where(unknown[..., None] > 0, _nearest(texture, (covered > 0) & (unknown == 0)), texture)
     known = covered * (1 - _lid_texels(model, size))
-    texture = pyramid(texture.astype(np.float32), known)[0]
-    # the hidden part of an eyeball was filled from its surroundings, with skin; it is white
-    eyes = _eye_texels(model, size)
-    hidden = cv2.GaussianBlur((filled & eyes).astype(np.float32), (0, 0), size / 256)
-    white = np.minimum(np.array(_SCLERA), 1.15 * float(np.percentile(texture.max(axis=-1), 90)))
-    weight = (hidden * eyes)[..., None]
-    return np.rint(texture * (1 - weight) + white * weight).astype(np.uint8)
+    completed = np.rint(pyramid(texture.astype(np.float32), known)[0]).astype(np.uint8)
+    # `unwrap` has painted what the photo does not show of an eye
+    return np.where(_eye_texels(model, size)[..., None], unwrapped.image, completed)
 
 
 def _nearest(image: Image, known: NDArray[np.bool_]) -> Image:

@@ -82,6 +82,13 @@ class TestShapes:
         tip = decoder.face_model.landmark_triangles[30, 0]
         assert normals[tip, 2] > 0.7
 
+    def test_texture_coordinates_are_floats_that_count_v_from_the_top(self, decoder, head):
+        """Readers such as trimesh take normalised integers as they are."""
+        gltf = encoded(export.rigs([head()], decoder))
+        index = gltf.tree["meshes"][0]["primitives"][0]["attributes"]["TEXCOORD_0"]
+        assert gltf.tree["accessors"][index]["componentType"] == 5126
+        np.testing.assert_allclose(accessor(gltf, index), [0, 1] + decoder.face_model.uv * [1, -1], atol=1e-6)
+
     def test_displacements_of_less_than_a_tenth_of_a_millimetre_are_left_out(self):
         offsets = np.zeros((2, 4, 3))
         offsets[0, 1], offsets[0, 2] = (0.01, 0, 0), (9e-5, 0, 0)

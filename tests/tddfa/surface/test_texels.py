@@ -165,7 +165,8 @@ def test_an_eye_has_the_median_colours_that_are_visible_or_those_of_the_skin(rng
     shade, white = rng.random((400, 3)).astype(F), rng.random(400) < 0.5
     iris, mix = ~white & (rng.random(400) < 0.5), rng.dirichlet((1, 1), 400)
     eye, out = (texels, shade, white.view(np.uint8), iris.view(np.uint8), mix), colors(rng, 400)
-    paint_eye(fill, eye, (1.15, 150.0, 0.2, (0.25, 0.33, 0.42), enough), own, weight, is_visible, out)
+    rule = (1.15, 150.0, 0.2, (0.25, 0.33, 0.42), enough, 100.0, 0.0)
+    paint_eye(fill, eye, rule, own, weight, is_visible, out)
     skin = (np.rint(enlarged(fill, (20, 50)).reshape(-1, 3)[texels]) * shade).astype(np.uint8).mean(axis=0)
     grey = min(1.15 * skin.max(), 150)
     expected = [np.array([0.25, 0.33, 0.42]) * grey, 0.2 * skin + 0.8 * grey]
@@ -177,7 +178,25 @@ def test_an_eye_has_the_median_colours_that_are_visible_or_those_of_the_skin(rng
     np.testing.assert_allclose(out, np.floor(mix @ np.stack(expected)), atol=1)
     assert (out == np.floor(mix @ np.stack(expected))).mean() > 0.98
     with pytest.raises(ValueError, match="expected arrays of 400 x 3, got one of 400 x 2"):
-        paint_eye(fill, (texels, shade[:, :2].copy(), *eye[2:]), (1, 1, 1, (1, 1, 1), 1), own, weight, True, out)
+        paint_eye(fill, (texels, shade[:, :2].copy(), *eye[2:]), rule, own, weight, True, out)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ((40, 60, 100), (80, 88, 104)),  # a lid: half as saturated as the skin, and 0.6 times 1.15 * 150
+        ((150, 155, 170), (150, 155, 170)),  # a white
+        ((0, 0, 0), (103, 103, 103)),  # lashes
+    ],
+)
+def test_a_white_is_no_darker_and_no_more_saturated_than_whites_are(seen, expected):
+    fill, weight, texels = np.full((4, 4, 3), (80, 100, 150), np.uint8), np.ones((8, 8), F), np.arange(64)
+    ones = np.ones(64, np.uint8)
+    eye = texels, np.ones((64, 3), F), ones, np.zeros_like(ones), np.tile([0.0, 1.0], (64, 1))
+    out = np.zeros((64, 3), np.uint8)
+    rule = (1.15, 235.0, 0.2, (0.25, 0.33, 0.42), 12, 0.5, 0.6)
+    paint_eye(fill, eye, rule, np.full((8, 8, 3), seen, np.uint8), weight, True, out)
+    np.testing.assert_allclose(out, np.tile(expected, (64, 1)), atol=1)
 
 
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.25)])

@@ -91,6 +91,27 @@ def covered(model, size):
     return rasterize(flat, model.triangles, (0, 0, size, size)).mask
 
 
+def test_a_nearer_face_is_not_sampled(model):
+    far, near = head(model), head(model, scale=20.0, at=(390.0, 230.0, 0.0))
+    image = photo(far, symmetric).copy()
+    raster = rasterize(near.vertices, near.triangles, (0, 0, 400, 400), cull="back")
+    image[raster.mask] = (255, 0, 0)
+
+    def blue(colors):
+        return ((colors[..., 0] > 200) & (colors[..., 1] < 40)).mean()
+
+    alone, texture = unwrap(image, far, size=256), unwrap(image, far, size=256, others=[near, far])
+    assert blue(alone.image[skin(256)]) > 0.05
+    assert blue(texture.image[skin(256)]) < 0.001
+    # what it hides is mirrored, and what it does not hide is still sampled
+    assert (texture.mask == SEEN).sum() > 0.4 * (alone.mask == SEEN).sum()
+    assert np.median(errors(texture, symmetric)[texture.mask == MIRRORED]) < 5
+    rgb = vertex_colors(image, far, others=[near, far])
+    assert blue(255 * rgb[:, ::-1]) < 0.001 < 0.05 < blue(255 * vertex_colors(image, far)[:, ::-1])
+    # the nearer face is hidden by none
+    np.testing.assert_array_equal(unwrap(image, near, others=[far]).image, unwrap(image, near).image)
+
+
 @pytest.mark.parametrize("size", [256, 512, 1024])
 @pytest.mark.parametrize("yaw", [50, -50])
 def test_a_turned_head_gives_the_visible_side_and_mirrors_it(model, size, yaw):
