@@ -358,9 +358,10 @@ def render(
 def depth(
     img: _Image, ver_lst: _Points, tri: ArrayLike, show_flag: bool = False, wfp: _Path = None, with_bg_flag: bool = True
 ) -> _Image:
-    """``utils.depth.depth``: white is near."""
+    """``utils.depth.depth``: white is the nearest vertex of each face, and black the farthest."""
     del show_flag
-    return _written(wfp, draw.depth(img, _meshes(ver_lst, tri), background=_background(with_bg_flag)))
+    meshes, background = _meshes(ver_lst, tri), _background(with_bg_flag)
+    return _written(wfp, draw.depth(img, meshes, background=background, style="classic"))
 
 
 def pncc(

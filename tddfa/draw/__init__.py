@@ -13,6 +13,7 @@ from tddfa.draw.detections import boxes as boxes
 from tddfa.draw.head_pose import pose as pose
 from tddfa.draw.six_dof import six_dof as six_dof
 from tddfa.draw.sparse import landmarks as landmarks
+from tddfa.draw.surfaces import DepthStyle as DepthStyle
 from tddfa.draw.surfaces import Style as Style
 from tddfa.draw.surfaces import depth as depth
 from tddfa.draw.surfaces import depth_px as depth_px

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from tddfa.draw._common import Background, Image, face_size, farthest_first
 from tddfa.types import Mesh
 
 Style = Literal["paper", "classic"]
+DepthStyle = Literal["face", "classic"]
 
 # Opacity of lit surfaces over an image, that of 3DDFA_V2: the face behind them stays recognisable.
 _OPACITY = 0.6
@@ -148,12 +149,34 @@ def _lit(surface: Mesh, look: _Look) -> NDArray[np.float32]:
     return values
 
 
-def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "image", threads: int = 1) -> Image:
+def depth(
+    image: Image,
+    meshes: Sequence[Mesh],
+    *,
+    background: Background = "image",
+    style: DepthStyle = "face",
+    threads: int = 1,
+) -> Image:
     """Draw the depth of the faces; white is near (``depth``).
 
-    For each face, the depth range of the parts that face the viewer is scaled to the full range of greys. Ears behind
-    the face (`Mesh.opacity`) get only the darkest greys, so that most of the greys are used for the face.
-    `background` and `threads` are those of `mesh`.
+    Parameters
+    ----------
+    image, meshes, background, threads
+        See `mesh`.
+    style : {"face", "classic"}
+        The depths that are scaled to the full range of greys, for each face. ``face``: those of the parts that face the
+        viewer. Ears behind the face (`Mesh.opacity`) get only the darkest greys, so that most of the greys are used for
+        the face. ``classic``: those of all vertices, as in 3DDFA_V2.
+
+    Returns
+    -------
+    ndarray (h, w, 3) uint8
+        BGR.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or value.
 
     Examples
     --------
@@ -162,11 +185,13 @@ def depth(image: Image, meshes: Sequence[Mesh], *, background: Background = "ima
     >>> int(drawn.max())
     255
     """
+    if style not in get_args(DepthStyle):
+        raise ValueError(f"style: expected one of {', '.join(get_args(DepthStyle))}, got {style!r}")
     out = _canvas(image, background)
     for surface in farthest_first(meshes):
         rendering = _rendered(image, surface, None, threads=threads)
         if rendering is not None:
-            greys = _greys(surface, rendering.depth)[..., None]
+            greys = (_greys if style == "face" else _greys_of_all)(surface, rendering.depth)[..., None]
             composite(out, rendering, greys, palette=_GREY_RAMP, threads=threads)
     return out
 
@@ -190,6 +215,13 @@ def _greys(surface: Mesh, depth: NDArray[np.float32]) -> Image:
         behind = np.clip(depth, np.float32(lowest), np.float32(low))
         grey = cv2.add(grey, cv2.convertScaleAbs(behind, alpha=scale, beta=-lowest * scale))
     return np.asarray(grey)
+
+
+def _greys_of_all(surface: Mesh, depth: NDArray[np.float32]) -> Image:
+    """Grey of each depth: 0 for the farthest vertex, 255 for the nearest."""
+    low, high = float(surface.vertices[:, 2].min()), float(surface.vertices[:, 2].max())
+    scale = 255 / max(high - low, 1e-6)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(depth, np.float32(low)), alpha=scale, beta=-low * scale))
 
 
 def depth_px(image: Image, meshes: Sequence[Mesh], *, threads: int = 1) -> NDArray[np.float32]:

@@ -180,6 +180,13 @@ class TestReleased:
         # all three look to the left of the image, which 3DDFA_V2 counts as more than 0
         assert all(25 < calc_pose(param)[1][0] < 65 for param in param_lst)
 
+    def test_depth_is_black_at_the_farthest_vertex_and_white_at_the_nearest(self):
+        # a square from x = 20 to 80 px whose z is x, and a far vertex (z = -40) that no triangle has
+        ver = np.array([[20, 80, 80, 20, 50], [20, 20, 80, 80, 50], [20, 80, 80, 20, -40]], dtype=np.float32)
+        picture = depth(np.zeros((100, 100, 3), np.uint8), [ver], np.array([[0, 1, 2], [0, 2, 3]]), with_bg_flag=False)
+        x = np.arange(25, 76)
+        np.testing.assert_allclose(picture[50, 25:76, 0], (x + 40) / 120 * 255, atol=1)
+
     def test_its_triangles_and_keypoints(self, bases, upstream):
         tddfa = TDDFA()
         np.testing.assert_array_equal(tddfa.keypoints, bases["keypoints"])

@@ -484,6 +484,18 @@ class TestDepth:
         assert grey[-1] >= 253
         assert grey[0] < 120
 
+    def test_classic_scales_the_depths_of_all_vertices(self, image, model):
+        mesh = mesh_of(model, yaw=25)
+        numbers, result = draw.depth_px(image, [mesh]), draw.depth(image, [mesh], style="classic")
+        low, high = mesh.vertices[:, 2].min(), mesh.vertices[:, 2].max()
+        where = inner(mesh, 1)
+        expected = (numbers[where] - low) / (high - low) * 255
+        np.testing.assert_allclose(result[where][:, 0], expected, atol=1)
+
+    def test_unknown_style(self, image, model):
+        with pytest.raises(ValueError, match="style: expected one of face, classic, got 'paper'"):
+            draw.depth(image, [mesh_of(model)], style="paper")
+
     def test_each_face_has_its_own_range(self, image, model):
         left = mesh_of(model, scale=8, at=(120.0, 240.0, -1000.0))
         right = mesh_of(model, scale=8, at=(360.0, 240.0, 1000.0))
