@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tddfa._shared.arrays import checked, checked_number, make_constant
 from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
-from tddfa.model._basis import combine
+from tddfa.model._basis import combine, combine_halves, reads_halves
 
 MAX_BYTES = 2 << 30
 """Limit of all arrays of a face model together; a larger file is refused before it is read."""
@@ -150,16 +150,30 @@ class FaceModel:
     point_sets: dict[str, PointSet] = field(default_factory=dict)
     mirror_shape: NDArray[np.float32] | None = None
     mirror_expression: NDArray[np.float32] | None = None
+    _offsets: NDArray[np.floating[Any]] = field(init=False, repr=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NDArray[np.float32]:
+            """Make `basis` when it is first read, if `_offsets` is float16: meshes and landmarks do without it."""
+            if name != "basis" or "_offsets" not in self.__dict__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            basis = self._offsets.astype(np.float32)
+            make_constant(basis)  # a change of it would not reach `_offsets`
+            self.__dict__["basis"] = basis
+            return basis
 
     def __post_init__(self) -> None:
         """Check the arrays against each other."""
         n = len(checked("FaceModel.mean", self.mean, (None, 3)))
-        count = len(checked("FaceModel.basis", self.basis, (None, n, 3), finite=False))
+        # float16 as in our own file: half as many bytes have to be read for each dense mesh
+        kept = np.float16 if reads_halves() and getattr(self.basis, "dtype", None) == np.float16 else np.float32
+        count = len(checked("FaceModel.basis", self.basis, (None, n, 3), kept, finite=False))
         # first: the shapes of other arrays follow from it
         checked_number("FaceModel.shape_count", self.shape_count, 0, count, whole=True)
         for name, shape, dtype in (
             ("mean", (n, 3), np.float32),
-            ("basis", (None, n, 3), np.float32),
+            ("basis", (None, n, 3), kept),
             ("triangles", (None, 3), np.int32),
             ("landmark_triangles", (68, 3), np.int32),
             ("landmark_weights", (68, 3), np.float32),
@@ -170,13 +184,16 @@ class FaceModel:
             ("material", (n,), np.uint8),
             ("eye_centres", (2, 3), np.float32),
             ("gaze_axes", (2, 3), np.float32),
-            ("arkit_table", (len(self.arkit_names), len(self.basis) - self.shape_count), np.float32),
+            ("arkit_table", (len(self.arkit_names), count - self.shape_count), np.float32),
             ("mirror_shape", (self.shape_count,) * 2, np.float32),
-            ("mirror_expression", (len(self.basis) - self.shape_count,) * 2, np.float32),
+            ("mirror_expression", (count - self.shape_count,) * 2, np.float32),
         ):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"FaceModel.{name}", value, shape, dtype))
+        object.__setattr__(self, "_offsets", self.basis)
+        if kept is np.float16:
+            del self.__dict__["basis"]  # see __getattr__
         for name in ("mean", "landmark_weights"):
             largest = np.abs(getattr(self, name)).max(initial=0)
             if largest > _MAX_NUMBER:  # float32 overflows in products of such
@@ -195,10 +212,9 @@ class FaceModel:
             if index.size and (index.min() < 0 or index.max() >= n):
                 raise ValueError(f"FaceModel.{name}: expected indices 0..{n - 1}, got {index.min()}..{index.max()}")
         points = 68 + sum(len(points.triangles) for points in self.point_sets.values())
-        if len(self.basis) * points > _MAX_BASES:
+        if count * points > _MAX_BASES:
             raise ValueError(
-                f"FaceModel: expected at most {_MAX_BASES} offsets in all, "
-                f"got {len(self.basis)} for each of {points} points"
+                f"FaceModel: expected at most {_MAX_BASES} offsets in all, got {count} for each of {points} points"
             )
         offsets = {self.convention: np.zeros((68, 3), dtype=np.float32)} | self.landmark_offsets
         offsets = {
@@ -251,7 +267,8 @@ class FaceModel:
                 raise ValueError(f"{path}: {name}: expected shape (k, n, 3) for n vertices, got {array.shape}")
             if array.dtype.kind not in "iuf":
                 raise ValueError(f"{path}: {name}: expected numbers, got dtype {array.dtype}")
-        basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float32)
+        halves = shape.dtype == expression.dtype == np.float16
+        basis = np.empty((len(shape) + len(expression), *mean.shape), dtype=np.float16 if halves else np.float32)
         with np.errstate(over="ignore"):  # a value that does not fit becomes infinite, which is checked below
             basis[: len(shape)], basis[len(shape) :] = shape, expression
         # older files of the Basel Face Model, the only one in um, do not name their convention
@@ -329,7 +346,7 @@ class FaceModel:
     @property
     def expression_count(self) -> int:
         """Number of expression offsets."""
-        return len(self.basis) - self.shape_count
+        return len(self._offsets) - self.shape_count
 
     @cached_property
     def _landmark_mean(self) -> NDArray[np.float32]:
@@ -337,7 +354,7 @@ class FaceModel:
 
     @cached_property
     def _landmark_basis(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(_at(self.basis, self._landmark_set))
+        return np.ascontiguousarray(_at(self._offsets, self._landmark_set))
 
     @property
     def _landmark_set(self) -> PointSet:
@@ -412,7 +429,7 @@ class FaceModel:
         >>> vertices.shape == model.mean.shape
         True
         """
-        return self._linear(self.mean, self.basis, shape, expression, None if matrix is None else matrix[None])
+        return self._linear(self.mean, self._offsets, shape, expression, None if matrix is None else matrix[None])
 
     def landmarks(
         self,
@@ -449,14 +466,14 @@ class FaceModel:
     @cached_property
     def _point_bases(self) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         return {
-            name: (_at(self.mean, points), np.ascontiguousarray(_at(self.basis, points)))
+            name: (_at(self.mean, points), np.ascontiguousarray(_at(self._offsets, points)))
             for name, points in self.point_sets.items()
         }
 
     def _linear(
         self,
         mean: NDArray[np.float32],
-        basis: NDArray[np.float32],
+        basis: NDArray[np.floating[Any]],
         shape: NDArray[np.float32],
         expression: NDArray[np.float32],
         matrices: NDArray[np.float32] | None = None,
@@ -464,11 +481,14 @@ class FaceModel:
         coefficients = self._coefficients(shape, expression)
         rows = coefficients.reshape(-1, len(basis))
         points = np.empty((len(rows), *mean.shape), dtype=np.float32)
-        combine(mean, basis, rows, points, matrices)
+        if basis.dtype == np.float16:
+            combine_halves(mean, basis.view(np.uint16), rows, points, matrices)
+        else:
+            combine(mean, basis, rows, points, matrices)
         return points.reshape(*coefficients.shape[:-1], *mean.shape)
 
 
-def _at(values: NDArray[np.float32], points: PointSet) -> NDArray[np.float32]:
+def _at(values: NDArray[np.floating[Any]], points: PointSet) -> NDArray[np.float32]:
     """Values (..., n, 3) of the vertices, at points (..., k, 3)."""
     # corner by corner: all three together take three times the memory
     first, second, third = (

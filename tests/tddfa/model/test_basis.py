@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tddfa.model._basis import combine
+from tddfa.model._basis import combine, combine_halves, reads_halves
 
 
 def arrays(rng, count, points, faces):
@@ -34,6 +34,32 @@ def oracle(mean, basis, coefficients, matrices=None):
 def test_points_equal_numpys_in_double(rng, count, points, faces):
     given = arrays(rng, count, points, faces)
     np.testing.assert_allclose(combined(*given), oracle(*given), rtol=1e-5, atol=1e-5)
+
+
+needs_halves = pytest.mark.skipif(not reads_halves(), reason="a processor that reads numbers of 16 bits")
+
+
+# lengths around the eight numbers that are read at a time; sizes of numbers down to the smallest (2**-24)
+@needs_halves
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 11, 12, 13, 31, 95])
+@pytest.mark.parametrize(("points", "faces"), [(1, 1), (2, 3), (3, 1), (68, 1), (1366, 2), (4001, 3)])
+def test_numbers_of_16_bits_give_the_same_points(rng, count, points, faces):
+    mean, basis, coefficients = arrays(rng, count, points, faces)
+    basis = (basis * 10.0 ** rng.integers(-8, 3, basis.shape)).astype(np.float16)
+    matrices = rng.normal(size=(faces, 3, 4)).astype(np.float32)
+    for given in (None, matrices):
+        out = np.full((faces, points, 3), np.nan, dtype=np.float32)
+        combine_halves(mean, basis.view(np.uint16), coefficients, out, given)
+        np.testing.assert_array_equal(out, combined(mean, basis.astype(np.float32), coefficients, given))
+
+
+@needs_halves
+def test_shapes_of_numbers_of_16_bits_are_checked(rng):
+    mean, basis, coefficients = arrays(rng, 4, 6, 2)
+    with pytest.raises(ValueError, match=r"coefficients: expected 3, one for each vector of the basis, got 4"):
+        combine_halves(
+            mean, basis[:3].astype(np.float16).view(np.uint16), coefficients, np.empty((2, 6, 3), np.float32)
+        )
 
 
 def test_a_large_mean_is_rounded_once(rng):

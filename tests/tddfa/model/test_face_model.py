@@ -1,3 +1,4 @@
+import pickle
 import zipfile
 from dataclasses import replace
 
@@ -46,6 +47,46 @@ def test_arrays_of_a_loaded_model_are_read_only(tmp_path):
             array[0] = 0
     changed = replace(model, mean=2 * model.mean)
     np.testing.assert_array_equal(changed.mean, 2 * model.mean)
+
+
+class TestNumbersOf16Bits:
+    """The basis of our own model is stored as float16, and read like that by native code where the processor can."""
+
+    def test_the_basis_is_float32(self, tmp_path):
+        arrays = six_vertices()
+        model = FaceModel.load(saved(tmp_path, arrays | {"expression_basis": arrays["expression_basis"].astype("f2")}))
+        assert model.basis.dtype == np.float32
+        np.testing.assert_array_equal(model.basis[:2], arrays["shape_basis"])
+        with pytest.raises(ValueError, match="read-only"):
+            model.basis[0] = 0
+
+    def test_they_give_the_points_of_numbers_of_32_bits(self, root, monkeypatch, rng):
+        model = FaceModel.load(root / "configs/open_face.npz")
+        monkeypatch.setattr("tddfa.model.face_model.reads_halves", lambda: False)
+        other = FaceModel.load(root / "configs/open_face.npz")
+        monkeypatch.setattr("tddfa.model.face_model.combine_halves", None)
+        shape, expression = random_coefficients(model, rng, 2)
+        vertices, landmarks = other.vertices(shape, expression), other.landmarks(shape, expression)
+        points = other.points("mediapipe", shape, expression)
+        monkeypatch.undo()
+        np.testing.assert_array_equal(model.vertices(shape, expression), vertices)
+        np.testing.assert_array_equal(model.landmarks(shape, expression), landmarks)
+        np.testing.assert_array_equal(model.points("mediapipe", shape, expression), points)
+        np.testing.assert_array_equal(model.basis, other.basis)
+
+    def test_a_model_is_pickled_with_them(self, model):
+        again = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(again.basis, model.basis)
+        with pytest.raises(AttributeError, match="'FaceModel' object has no attribute 'base'"):
+            _ = again.base
+
+    def test_infinity_is_refused(self, tmp_path):
+        arrays = six_vertices()
+        halves = arrays["expression_basis"].astype(np.float16)
+        halves[1, 2, 0] = np.inf
+        path = saved(tmp_path, arrays | {"expression_basis": halves})
+        with pytest.raises(ValueError, match=r"face.npz: FaceModel.basis: expected finite values, got 1 that are NaN"):
+            FaceModel.load(path)
 
 
 def random_coefficients(model, rng, *shape):
