@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from FaceBoxes import Detections
 from tddfa._shared.arrays import checked_image
+from tddfa.draw.labels import Labels, Place
 
 Image = NDArray[np.uint8]
 
 # BGR
-_BOX, _SHADOW, _TEXT = (110, 230, 80), (40, 30, 24), (245, 245, 245)
+_BOX, _SHADOW = (110, 230, 80), (40, 30, 24)
 # right eye, left eye, nose tip, right and left mouth corner: warm is the right of the face
 _POINTS = ((90, 130, 255), (255, 180, 80), (250, 250, 250), (60, 80, 235), (235, 120, 40))
 # 1/16 px: OpenCV draws at fractions of a pixel if coordinates are scaled by a power of two
@@ -31,7 +32,7 @@ def boxes(image: Image, found: Detections, *, labels: Sequence[str] | None = Non
     found : Detections
         The detections of the image. Their five points are drawn if there are any.
     labels : sequence of str, optional
-        Text for each face; None writes the scores.
+        Text for each face; None writes the scores. A label that finds no room beside others is left out.
 
     Returns
     -------
@@ -70,8 +71,11 @@ def boxes(image: Image, found: Detections, *, labels: Sequence[str] | None = Non
     for k in order:
         if found.points is not None:
             _draw_points(out, found.points[k], max(1.2, float(sides[k]) / 50))
+    written = Labels(out)
     for k in order:
-        _label(out, found.xyxy[k], float(sides[k]), texts[k])
+        left, top, _, bottom = found.xyxy[k].tolist()
+        places = [Place(left, top, True), Place(left, bottom, False)]
+        written.write([texts[k]], places, min(max(float(sides[k]) / 260, 0.3), 2.0))
     return out
 
 
@@ -84,18 +88,3 @@ def _draw_points(out: Image, points: NDArray[np.float32], radius: float) -> None
     for point, color in zip(points, _POINTS, strict=True):
         for size, shade in ((radius + 1, _SHADOW), (radius, color)):
             cv2.circle(out, _fixed(point), round(size * (1 << _SHIFT)), shade, -1, cv2.LINE_AA, _SHIFT)
-
-
-def _label(out: Image, box: NDArray[np.float32], side: float, text: str) -> None:
-    """Write a text over the upper edge of a box, on a dark plate, moved so that it is inside the image."""
-    height, width = out.shape[:2]
-    scale = float(np.clip(side / 260, 0.3, 2.0))
-    thickness = max(1, round(scale * 1.6))
-    (text_width, text_height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    pad = max(2, text_height // 4)
-    left = int(np.clip(box[0], 0, max(0, width - text_width - 2 * pad)))
-    bottom = int(np.clip(box[1], text_height + baseline + 2 * pad, height))
-    top = max(bottom - text_height - baseline - 2 * pad, 0)
-    out[top:bottom, left : left + text_width + 2 * pad] //= 3
-    at = (left + pad, bottom - baseline - pad)
-    cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, thickness, cv2.LINE_AA)

@@ -14,6 +14,7 @@ from Sim3DR import bounds
 from tddfa._shared.arrays import checked_image
 from tddfa.draw._common import SHADOW, Image, checked_items, line_width
 from tddfa.draw._lines import draw_lines
+from tddfa.draw.labels import Labels, Place, names_of, rounded
 from tddfa.landmarks68 import NOSE_TIP
 from tddfa.types import Face
 
@@ -24,7 +25,13 @@ _AXES_FROM_CENTER = np.vstack([np.zeros(3), np.eye(3)])
 _AXES = ((80, 80, 240), (90, 210, 90), (245, 150, 60))  # x red, y green, z blue
 
 
-def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] = "box") -> Image:
+def pose(
+    image: Image,
+    faces: Sequence[Face],
+    *,
+    style: Literal["box", "axes"] = "box",
+    names: Sequence[str] | None = None,
+) -> Image:
     """Draw each head's pose, with its angles (``pose``).
 
     Parameters
@@ -36,6 +43,9 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
     style : {"box", "axes"}
         A box that widens in the direction of view; or the axes: red to the subject's left, green up, blue out of the
         face.
+    names : sequence of str, optional
+        What each label begins with; None takes the id of the face's track, if it has one. A label that finds no room
+        beside others is left out.
 
     Returns
     -------
@@ -51,25 +61,30 @@ def pose(image: Image, faces: Sequence[Face], *, style: Literal["box", "axes"] =
     if style not in ("box", "axes"):
         raise ValueError(f"style: expected box or axes, got {style!r}")
     out = checked_image("image", image).copy()
-    heads = [_Head.of(face) for face in checked_items("faces", faces, Face)]
-    for head in sorted(heads, key=lambda head: head.size):
-        (_draw_box if style == "box" else _draw_axes)(out, head)
+    faces = checked_items("faces", faces, Face)
+    heads = [_Head.of(face, name) for face, name in zip(faces, names_of(faces, names), strict=True)]
+    heads.sort(key=lambda head: head.size)
     for head in heads:
-        _label(out, head)
+        (_draw_box if style == "box" else _draw_axes)(out, head)
+    labels = Labels(out)
+    for head in reversed(heads):  # of two labels without room for both, that of the smaller face is left out
+        head.write(labels)
     return out
 
 
 class _Head(NamedTuple):
-    """A face, the longer side of its landmarks and their lowest y, px."""
+    """A face, the beginning of its label, the longer side of its landmarks and their limits of y, px."""
 
     face: Face
+    name: str
     size: float
+    top: float
     bottom: float
 
     @classmethod
-    def of(cls, face: Face) -> _Head:
+    def of(cls, face: Face, name: str) -> _Head:
         low, high = (row.tolist() for row in bounds(face.landmarks))
-        return cls(face, max(high[0] - low[0], high[1] - low[1]), high[1])
+        return cls(face, name, max(high[0] - low[0], high[1] - low[1]), low[1], high[1])
 
     def project(self, offsets: NDArray[np.float64], length: float, origin: NDArray[np.float32]) -> NDArray[np.float64]:
         """Project `length` times offsets (k, 3) from a point, in the model's directions: px."""
@@ -77,14 +92,17 @@ class _Head(NamedTuple):
         view += origin[:2]
         return view
 
-    def texts(self) -> list[str]:
-        """The angles, after the number of a track: in full where the face is large, and short."""
-        yaw, pitch, roll = self.face.camera.euler_degrees()
-        track = "" if self.face.track_id is None else f"{self.face.track_id}:  "
-        short = f"{track}{round(yaw):+d} {round(pitch):+d} {round(roll):+d}"
-        if self.size < _LABELLED_IN_FULL_FROM:
-            return [short]
-        return [f"{track}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}", short]
+    def write(self, labels: Labels) -> None:
+        """Write the angles under the face, or above it: in full where the face is large and there is room."""
+        angles = self.face.camera.euler_degrees()
+        yaw, pitch, roll = (rounded(angle) for angle in angles)
+        texts = [f"{self.name}{yaw:+.0f} {pitch:+.0f} {roll:+.0f}"]
+        if self.size >= _LABELLED_IN_FULL_FROM:
+            yaw, pitch, roll = (rounded(angle, 1) for angle in angles)
+            texts.insert(0, f"{self.name}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
+        middle, gap = float(self.face.landmarks[:, 0].mean()), 0.12 * self.size
+        places = [Place(middle, self.bottom + gap, False, True), Place(middle, self.top - gap, True, True)]
+        labels.write(texts, places, min(max(self.size / 520, 0.3), 3.0))
 
 
 # y is up in the model's frame, down in an image.
@@ -125,23 +143,3 @@ def _draw_axes(out: Image, head: _Head) -> None:
     for axis in np.argsort(face.camera.rotation[2]):
         cv2.arrowedLine(out, center, ends[axis], SHADOW, width + 2, cv2.LINE_AA, 4, 0.12)
         cv2.arrowedLine(out, center, ends[axis], _AXES[axis], width, cv2.LINE_AA, 4, 0.12)
-
-
-def _label(out: Image, head: _Head) -> None:
-    """Write the angles under a face, on a dark plate, moved so that it is inside the image."""
-    height, width = out.shape[:2]
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    scale = min(max(head.size / 520, 0.3), 3.0)
-    thickness = max(1, round(scale * 1.6))
-    for text in head.texts():
-        (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
-        pad = max(3, text_height // 2)
-        if text_width + 2 * pad <= width:
-            break
-    middle = float(np.add.reduce(head.face.landmarks[:, 0])) / len(head.face.landmarks)
-    x = int(min(max(middle - text_width / 2, pad), max(pad, width - text_width - pad)))
-    below = head.bottom + 0.12 * head.size + text_height + pad
-    y = int(min(max(below, text_height + pad), max(text_height + pad, height - baseline - pad)))
-    plate = out[max(y - text_height - pad, 0) : y + baseline + pad, max(x - pad, 0) : x + text_width + pad]
-    np.floor_divide(plate, 3, out=plate)
-    cv2.putText(out, text, (x, y), font, scale, (245, 245, 245), thickness, cv2.LINE_AA)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from Sim3DR import covered_window, vertex_normals
 from tddfa._shared.arrays import checked_image
 from tddfa.draw._common import Background, Image, checked_items
+from tddfa.draw.labels import Labels, Place, names_of
 from tddfa.draw.surfaces import mesh as draw_mesh
 from tddfa.geometry.projected_box import projected_box
 from tddfa.geometry.six_dof import UNITS_PER_CM, SixDof
@@ -47,6 +48,7 @@ def six_dof(
     assumed: bool = True,
     alpha: float = 0.85,
     background: Background = "image",
+    names: Sequence[str] | None = None,
 ) -> Image:
     """Draw heads in silver with their axes, boxes and distances (``6dof``), the farthest first.
 
@@ -69,6 +71,9 @@ def six_dof(
         Opacity of the surfaces, 0..1.
     background : {"image", "black"}
         The background of the surfaces.
+    names : sequence of str, optional
+        What each label begins with; None takes the id of the face's track, if it has one. A label that finds no room
+        beside others is left out.
 
     Returns
     -------
@@ -94,10 +99,11 @@ def six_dof(
         raise ValueError(f"meshes, poses: expected one for each of {len(faces)} faces, got {got}")
     # drawing no mesh checks `alpha` and `background`, and returns the canvas
     out = draw_mesh(image, [], alpha=alpha, background=background)
-    seen = [(face, mesh, pose) for face, mesh, pose in zip(faces, meshes, poses, strict=True) if pose is not None]
+    heads = zip(faces, meshes, poses, names_of(faces, names), strict=True)
+    seen = [(face, mesh, pose, name) for face, mesh, pose, name in heads if pose is not None]
     seen.sort(key=lambda head: -head[2].distance)
-    boxes, colors = [], _colors([pose.distance for _, _, pose in seen])
-    for (face, mesh, pose), color in zip(seen, colors, strict=True):
+    boxes, colors = [], _colors([pose.distance for _, _, pose, _ in seen])
+    for (face, mesh, pose, _), color in zip(seen, colors, strict=True):
         _draw_surface(out, mesh, alpha)
         points = face.model_landmarks
         box = projected_box(pose, points, image.shape[:2])
@@ -110,12 +116,14 @@ def six_dof(
             cv2.rectangle(out, start, end, _RIM, width + 2, cv2.LINE_AA, 4)
         cv2.rectangle(out, start, end, color, width, cv2.LINE_AA, 4)
         boxes.append(box)
-    # labels last, the nearest first: of two that would overlap, that of the farther head is omitted
-    written = np.zeros(out.shape[:2], dtype=bool)
-    for (face, _, pose), box, color in list(zip(seen, boxes, colors, strict=True))[::-1]:
+    # labels last, the nearest first: of two without room for both, that of the farther head is left out
+    labels = Labels(out)
+    for (_, _, pose, name), box, color in list(zip(seen, boxes, colors, strict=True))[::-1]:
         if min(box[2:] - box[:2]) >= _LABELLED_FROM:
-            track = "" if face.track_id is None else f"{face.track_id}: "
-            _write(out, written, box, f"{track}{'~' * assumed}{format_distance(pose.distance, unit)}", color)
+            text = f"{name}{'~' * assumed}{format_distance(pose.distance, unit)}"
+            left, top, right, bottom = box.tolist()
+            scale = min(max((right - left) / 330, 0.36), 2.0)
+            labels.write([text], [Place(left, top, True), Place(left, bottom, False)], scale, color)
     return out
 
 
@@ -222,27 +230,3 @@ def _outline(pose: SixDof, points: Floats, shift: NDArray[np.float32]) -> NDArra
     if not np.isfinite(drawn).all() or np.abs(drawn).max() > 1e6:
         return None
     return np.asarray(cv2.convexHull(np.rint(drawn * _SIXTEENTHS).astype(np.int32)))
-
-
-def _write(
-    out: Image,
-    written: NDArray[np.bool_],
-    box: NDArray[np.float32],
-    text: str,
-    color: tuple[float, float, float],
-) -> None:
-    """Write a label on a dark plate above a box, or inside it at the upper border; skip it where it would overlap."""
-    width = out.shape[1]
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, float(np.clip((box[2] - box[0]) / 330, 0.36, 2.0))
-    thickness = max(1, round(scale * 1.7))
-    (text_width, text_height), baseline = cv2.getTextSize(text, font, scale, thickness)
-    pad = max(2, text_height // 3)
-    plate_width, plate_height = text_width + 2 * pad, text_height + baseline + pad
-    left = int(np.clip(box[0], 0, max(0, width - plate_width)))
-    top = int(box[1]) - plate_height if box[1] >= plate_height else int(box[1])
-    area = slice(top, top + plate_height), slice(left, left + plate_width)
-    if written[area].any():
-        return
-    written[area] = True
-    out[area] = out[area] // 4
-    cv2.putText(out, text, (left + pad, top + pad // 2 + text_height), font, scale, color, thickness, cv2.LINE_AA)

@@ -11,6 +11,7 @@ from tddfa import draw
 from tddfa._shared import image_io
 from tddfa._shared.files import write_atomic
 from tddfa.crop import crop_image
+from tddfa.draw.labels import rounded
 from tddfa.draw.six_dof import format_distance, six_dof
 from tddfa.geometry.rotation import Euler
 from tddfa.jvcr.regressor import JvcrRegressor
@@ -56,6 +57,7 @@ def draw_6dof(outputs: Prepared) -> Image:
         assumed=outputs.options.intrinsics is None,
         alpha=_ALPHA_6DOF if outputs.options.alpha is None else outputs.options.alpha,
         background=outputs.options.background,
+        names=outputs.names,
     )
 
 
@@ -76,10 +78,10 @@ def draw_volumes(outputs: Prepared) -> Image:
 
 
 def draw_boxes(outputs: Prepared) -> Image:
-    """Draw boxes, scores, ids of tracks and five points."""
+    """Draw boxes, names, scores and five points."""
     labels = [
-        f"{face.score:.2f}" if face.track_id is None else f"{face.track_id}:  {face.score:.2f}"
-        for face in outputs.faces
+        f"{name}:  {face.score:.2f}" if name else f"{face.score:.2f}"
+        for face, name in zip(outputs.faces, outputs.names, strict=True)
     ]
     return draw.boxes(outputs.image, outputs.detections, labels=labels)
 
@@ -93,7 +95,7 @@ def summarise_boxes(outputs: Prepared) -> list[str]:
 
 
 def _angles_text(euler: Euler) -> str:
-    yaw, pitch, roll = euler
+    yaw, pitch, roll = (rounded(angle, 1) for angle in euler)
     return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f}"
 
 

@@ -63,6 +63,15 @@ class Prepared:
             for face, mesh in zip(self.faces, self.meshes, strict=True)
         ]
 
+    @property
+    def names(self) -> list[str]:
+        """What names each face in images: the id of its track, or its number from 0 where there are several faces."""
+        several = len(self.faces) > 1
+        return [
+            str(face.track_id) if face.track_id is not None else str(number) if several else ""
+            for number, face in enumerate(self.faces)
+        ]
+
     @cached_property
     def detections(self) -> Detections:
         """Boxes and scores of the faces, and five points: the detector's, or else those of the landmarks."""

@@ -52,7 +52,7 @@ _ROWS: tuple[Kind, ...] = (
     ImageKind(
         name="pose",
         help="head pose as a box or axes, with its angles",
-        make=lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style),
+        make=lambda o: draw.pose(o.image, o.faces, style=o.options.pose_style, names=o.names),
         options=("pose_style",),
         summary=images.summarise_pose,
     ),

@@ -59,18 +59,31 @@ def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
         "2d_sparse": draw.landmarks(
             two_people, [replace(face, visible=aligner.decoder.visible(face)) for face in faces]
         ),
-        "box": draw.boxes(two_people, made.detections),
+        "box": draw.boxes(two_people, made.detections, labels=[f"{k}:  {f.score:.2f}" for k, f in enumerate(faces)]),
         "2d_dense": draw.points(two_people, meshes),
         "3d": draw.mesh(two_people, meshes, alpha=0.3, background="black"),
         "depth": draw.depth(two_people, meshes, background="black"),
         "pncc": draw.pncc(two_people, meshes, aligner.face_model.normalized_coordinates, background="black"),
-        "pose": draw.pose(two_people, faces, style="axes"),
+        "pose": draw.pose(two_people, faces, style="axes", names=["0", "1"]),
         "6dof": draw.six_dof(
-            two_people, faces, meshes, [aligner.decoder.six_dof(f) for f in faces], alpha=0.3, background="black"
+            two_people,
+            faces,
+            meshes,
+            [aligner.decoder.six_dof(f) for f in faces],
+            alpha=0.3,
+            background="black",
+            names=["0", "1"],
         ),
     }
     for kind, image in expected.items():
         np.testing.assert_array_equal(made.draw(kind), image, err_msg=kind)
+
+
+def test_faces_are_named_by_track_or_number(outputs, faces):
+    made = outputs()
+    assert made.names == ["0", "1"]
+    assert replace(made, faces=faces[:1]).names == [""]
+    assert replace(made, faces=[replace(face, track_id=7 + k) for k, face in enumerate(faces)]).names == ["7", "8"]
 
 
 @pytest.mark.parametrize("size", [64, 256])
