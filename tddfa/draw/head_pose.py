@@ -100,7 +100,8 @@ class _Head(NamedTuple):
         if self.size >= _LABELLED_IN_FULL_FROM:
             yaw, pitch, roll = (rounded(angle, 1) for angle in angles)
             texts.insert(0, f"{self.name}yaw {yaw:+.1f}  pitch {pitch:+.1f}  roll {roll:+.1f}")
-        middle, gap = float(self.face.landmarks[:, 0].mean()), 0.12 * self.size
+        middle = float(np.add.reduce(self.face.landmarks[:, 0])) / len(self.face.landmarks)
+        gap = 0.12 * self.size
         places = [Place(middle, self.bottom + gap, False, True), Place(middle, self.top - gap, True, True)]
         labels.write(texts, places, min(max(self.size / 520, 0.3), 3.0))
 

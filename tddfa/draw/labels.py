@@ -45,11 +45,16 @@ class Labels:
     ----------
     image : ndarray (h, w, 3) uint8
         BGR, changed in place.
+
+    Attributes
+    ----------
+    plates : list of tuple of int
+        Left, top, right and bottom of each label that was written, px.
     """
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._taken = np.zeros(image.shape[:2], dtype=bool)
+        self.plates: list[tuple[int, int, int, int]] = []
 
     def write(
         self,
@@ -77,13 +82,15 @@ class Labels:
             pad = max(2, height // 3)
             size = width + 2 * pad, height + baseline + 2 * pad
             for left, top in self._corners(places, size):
-                area = slice(top, top + size[1]), slice(left, left + size[0])
-                if not self._taken[area].any():
-                    self._taken[area] = True
-                    np.floor_divide(self._image[area], 3, out=self._image[area])
-                    at = left + pad, top + pad + height
-                    cv2.putText(self._image, text, at, _FONT, scale, color, thickness, cv2.LINE_AA)
-                    return True
+                right, bottom = left + size[0], top + size[1]
+                if any(left < x2 and x1 < right and top < y2 and y1 < bottom for x1, y1, x2, y2 in self.plates):
+                    continue
+                self.plates.append((left, top, right, bottom))
+                plate = self._image[top:bottom, left:right]
+                np.floor_divide(plate, 3, out=plate)
+                at = left + pad, top + pad + height
+                cv2.putText(self._image, text, at, _FONT, scale, color, thickness, cv2.LINE_AA)
+                return True
         return False
 
     def _corners(self, places: Sequence[Place], size: tuple[int, int]) -> Iterator[tuple[int, int]]:
