@@ -46,6 +46,17 @@ class TrackerSettings:
     lost_face_size : float
         Between detections on the whole frame, lost tracks are searched in a frame scaled down so that the smallest
         face has this size, px.
+    empty_area : int
+        Frames of more than four times this area, px, are scaled down to it while there are neither tracked nor lost
+        faces, except once in `detect_every` frames. At their own size, they would be searched in many tiles.
+    rejected_iou : float
+        In frames without a face, boxes in which the regressor found none are not aligned again for `detect_every`
+        frames. A box is one of them if their IoU is at least this, 0..1.
+    rejected_gain : float
+        Such a box is aligned all the same if its detection score is higher than before by at least this, 0..1.
+    longest_interval : int
+        In frames without a face, faces at any roll are searched every `detect_every` frames, then half as often after
+        each search, down to once in this many times `detect_every` frames.
     fast_distance : float
         Where a frame does not resemble the one before, a track may continue at most this far from its last or
         predicted position, face sizes.
@@ -81,6 +92,10 @@ class TrackerSettings:
     revival_growth: float = 2.0
     lost_detect_every: int = 2
     lost_face_size: float = 80.0
+    empty_area: int = 777_600
+    rejected_iou: float = 0.7
+    rejected_gain: float = 0.1
+    longest_interval: int = 8
     fast_distance: float = 2.0
     fast_correlation: float = 0.6
     spare_boxes: int = 8
@@ -108,6 +123,10 @@ _RANGES = {
     "revival_growth": (1.0, inf),
     "lost_detect_every": (1, inf),
     "lost_face_size": (1.0, inf),
+    "empty_area": (1, inf),
+    "rejected_iou": (0.0, 1.0),
+    "rejected_gain": (0.0, 1.0),
+    "longest_interval": (1, inf),
     "velocity_gain": (0.0, 1.0),
     "shape_frames": (1, inf),
     "cut_correlation": (-1.0, 1.0),

@@ -15,6 +15,7 @@ from tddfa._shared.arrays import checked_image, checked_number
 from tddfa.aligner import Aligner
 from tddfa.crop import roi_from_box
 from tddfa.selection import needed_scores
+from tddfa.tracking.empty import EmptyFrames
 from tddfa.tracking.jitter import JitterMeter
 from tddfa.tracking.scene import Grey
 from tddfa.tracking.settings import TrackerSettings
@@ -152,8 +153,8 @@ class Tracker:
         self._active: list[Track] = []
         self._lost: list[Track] = []
         self._next_id = 0
-        self._since_detection = self._since_full_detection = 0  # frames
-        self._since_rotated = self.detect_every  # frames, without a face
+        self._since_detection, self._since_full_detection = 0, self.detect_every  # frames
+        self._empty = EmptyFrames(self.detect_every, self.settings)
         self._time: float | None = None  # of the last frame, s
         self._now = 0.0  # s of the tracks: it never goes back
         self._grey: Grey | None = None
@@ -269,6 +270,8 @@ class Tracker:
             # a cut, or fast motion of the camera or of a large face: the faces that are detected now decide
             moved = Moved(self._active, self._lost, before, self._grey)
             self._active, self._lost = [], []
+            self._since_full_detection = self.detect_every
+            self._empty.reset()
         self._lost = [track for track in self._lost if now - track.time <= self.remember]
 
         rois = self._next_rois(now)
@@ -277,8 +280,10 @@ class Tracker:
         interval = min(self.detect_every, self.settings.lost_detect_every) if self._lost else self.detect_every
         detected = not self._active or self._since_detection >= interval
         if detected:
-            full = not self._active or self._since_full_detection + self._since_detection >= self.detect_every
-            boxes = self._detect(image, rois, full=full)
+            due = self._since_full_detection + self._since_detection >= self.detect_every
+            boxes = self._detect(image, rois, full=due or (not self._active and bool(self._lost)))
+            if not self._active and not self._lost:
+                boxes = self._empty.untried(boxes)
         found = places(self.aligner(image, rois=rois)) if rois else []
         continued = list(zip(self._active, found, strict=True))
         self._continue(continued, now)
@@ -290,11 +295,14 @@ class Tracker:
                 image, self.aligner.rois([track.last.face for track in self._active]), full=not self._active
             )
             self._start(self._aligned(image, boxes), now, boxes)
-        self._since_rotated += 1
-        if not self._active and self.aligner.rotations != "off" and self._since_rotated >= self.detect_every:
-            # upside down, or on their sides: the aligner tries all rolls
-            self._since_rotated = 0
-            self._start(self.aligner(image), now)
+        self._empty.next_frame()
+        if not self._active:
+            self._empty.reject(boxes)
+            if self.aligner.rotations != "off" and self._empty.begins_rotated_search():
+                # upside down, or on their sides: the aligner tries all rolls
+                self._start(self.aligner(image), now)
+        if self._active:
+            self._empty.reset()
         self._active.sort(key=lambda track: track.track_id)
         result = [unchecked(Face, **track.last.face.__dict__ | {"track_id": track.track_id}) for track in self._active]
         self.jitter_before.add(result)
@@ -348,7 +356,8 @@ class Tracker:
     def _detect(self, image: NDArray[np.uint8], rois: list[Roi], *, full: bool) -> list[NDArray[np.float32]]:
         """Boxes of faces without a track, with their scores, best first; the other boxes confirm their tracks.
 
-        Unless `full`, only lost faces are searched, on an image as small as the sizes of the tracked faces allow.
+        Unless `full`, only lost faces are searched, on an image as small as the sizes of the tracked faces allow, or
+        large ones, on a smaller image, where no face is known.
         """
         settings = self.settings
         self._since_full_detection = 0 if full else self._since_full_detection + self._since_detection
@@ -357,7 +366,13 @@ class Tracker:
         sizes = [track.size for track in (*self._active, *self._lost)]
         # boxes from a file are those of the frame at its own size
         whole = full or getattr(self.aligner.detector, "needs_name", False)
-        scale = 1.0 if whole else min(1.0, settings.lost_face_size / min(sizes))
+        if whole:
+            scale = 1.0
+        elif sizes:
+            scale = min(1.0, settings.lost_face_size / min(sizes))
+        else:
+            share = settings.empty_area / (image.shape[0] * image.shape[1])
+            scale = float(np.sqrt(share)) if share < 0.25 else 1.0
         if scale < 1:
             size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))

@@ -611,3 +611,73 @@ class TestDetectionOfLostFaces:
 
         ids = play(Fading(Person(still(100), 1), Person(self.gone(300, 80, 13, 30), 2)), 50)
         assert ids[40] == ids[0]
+
+
+class TestEmptyFrames:
+    FALSE = np.array([[350, 60, 450, 160]], np.float32)
+
+    def with_a_false_box(self, world, score=0.6):
+        """Also detect a box that the regressor does not confirm; `score` may depend on the call."""
+        detector = world.detector
+
+        def both(image):
+            found = detector(image)
+            scores = np.append(found.scores, score(world.detections) if callable(score) else score)
+            return Detections(np.vstack([found.xyxy, self.FALSE]), scores)
+
+        world.detector = both
+        return world
+
+    def test_a_box_without_a_face_is_not_aligned_in_each_frame(self):
+        world = self.with_a_false_box(World())
+        assert play(world, 46) == [{}] * 46
+        assert world.detections == 46
+        assert world.calls == 4  # frames 0, 15, 30 and 45
+
+    def test_with_detections_in_each_frame_it_is(self):
+        world = self.with_a_false_box(World())
+        play(world, 10, detect_every=1)
+        assert world.calls == 10
+
+    @pytest.mark.parametrize(("gain", "calls"), [(0.05, 1), (0.15, 2)])
+    def test_a_box_with_a_higher_score_is_aligned(self, gain, calls):
+        world = self.with_a_false_box(World(), lambda count: 0.5 + gain * (count > 5))
+        play(world, 10)
+        assert world.calls == calls
+
+    def test_a_face_elsewhere_is_found_at_once(self):
+        world = self.with_a_false_box(World(Person(lambda t: (100, 180, 80) if t > 0.2 else None, 1)))
+        assert [number for number, faces in enumerate(play(world, 12)) if faces] == [7, 8, 9, 10, 11]
+
+    def test_another_scene_is_searched_anew(self):
+        world = self.with_a_false_box(World())
+        tracker = Tracker(world, smooth="none")
+        for number in range(10):
+            tracker(world.frame(number, scene=7 if number >= 5 else 0))
+        assert world.calls == 2
+
+    def test_faces_at_any_roll_are_searched_less_and_less_often(self):
+        searched = []
+
+        class Rotating(World):
+            def __call__(self, image, *, rois=None, boxes=None):
+                if rois is None and boxes is None:
+                    searched.append(int(image[0, 0, 0]) * 256 + int(image[0, 0, 1]))
+                    return []
+                return super().__call__(image, rois=rois, boxes=boxes)
+
+        world = Rotating(Person(lambda t: (100, 180, 80) if 12 < t < 12.5 else None, 1))
+        world.rotations = "auto"
+        play(world, 420)
+        # after a face, it begins again
+        assert searched == [0, 15, 45, 105, 225, 345, 375, 390]
+
+    def test_large_frames_are_searched_at_their_size_once_in_a_while(self):
+        world = Resizable()
+        tracker = Tracker(world, smooth="none", settings=TrackerSettings(empty_area=50_000))
+        for number in range(16):
+            tracker(world.frame(number))
+        assert [width for width in world.widths if width == 640] == [640] * 2  # the first frame, and 15 later
+        height, width = (round(side * np.sqrt(50_000 / (640 * 360))) for side in (360, 640))
+        assert world.widths[1] == width
+        assert height * width == pytest.approx(50_000, rel=0.01)
