@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tddfa.geometry.intrinsics import Intrinsics
     from tddfa.outputs import Options
 
+# The word for no kind.
+_NONE = "none"
+
 CAMERA_FLAGS = "--intrinsics, --fov, --focal"
 
 
@@ -107,8 +110,9 @@ def add_kinds_option(parser: Parser, *, files: bool) -> None:
     """
     parser.add_argument(
         "-o", "--opt", nargs="+", action=Kinds, names=_all_kinds if files else _drawn_kinds, known=_all_kinds,
-        metavar="KIND", default=["2d_sparse"],
-        help="kinds of output, listed below, with spaces or commas between them (default: 2d_sparse)",
+        none=True, metavar="KIND", default=["2d_sparse"],
+        help="kinds of output, listed below, with spaces or commas between them; none for numbers alone (default: "
+        "2d_sparse)",
     )  # fmt: skip
 
 
@@ -146,6 +150,8 @@ class Kinds(argparse.Action):
         The names that the command takes; called when words are parsed.
     known : function, optional
         All names of kinds. A known name that is not in `names` is an error, not an input. By default `names`.
+    none : bool
+        Take the word ``none`` for no kind.
     *arguments, **options
         Of `argparse.Action`.
     """
@@ -155,10 +161,11 @@ class Kinds(argparse.Action):
         *arguments: Any,
         names: Callable[[], Sequence[str]],
         known: Callable[[], Sequence[str]] | None = None,
+        none: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self.names, self.known = names, known or names
+        self.names, self.known, self.none = names, known or names, none
 
     def __call__(
         self,
@@ -169,10 +176,10 @@ class Kinds(argparse.Action):
     ) -> None:
         assert isinstance(parser, Parser)
         names, known = self.names(), self.known()
-        words = list(values)
-        count = next((number for number, word in enumerate(words) if not _named_kinds(word, known)), len(words))
-        taken = [kind for word in words[:count] for kind in _named_kinds(word, known)]
-        wrong = [kind for kind in taken if kind not in names] if count else words[:1]
+        words, allowed = list(values), [*known, *([_NONE] if self.none else [])]
+        count = next((number for number, word in enumerate(words) if not _named_kinds(word, allowed)), len(words))
+        taken = [kind for word in words[:count] for kind in _named_kinds(word, allowed)]
+        wrong = [kind for kind in taken if kind not in (*names, _NONE)] if count else words[:1]
         if wrong:
             raise argparse.ArgumentError(
                 self, f"expected one or more of {', '.join(names)}, got {wrong[0]!r}{_hint(wrong[0], names)}"
@@ -184,8 +191,10 @@ class Kinds(argparse.Action):
                 self, f"expected a kind or an input after {words[count - 1]}, got {other!r}{hint}"
             )
         before = getattr(namespace, self.dest)
-        kinds = [] if before is self.default else list(before)
-        setattr(namespace, self.dest, list(dict.fromkeys([*kinds, *taken])))
+        kinds = list(dict.fromkeys([*([] if before is self.default else before), *taken]))
+        if _NONE in kinds and len(kinds) > 1:
+            raise argparse.ArgumentError(self, f"expected {_NONE} alone, got {', '.join(kinds)}")
+        setattr(namespace, self.dest, [kind for kind in kinds if kind != _NONE])
         parser.collect_inputs(namespace, words[count:])
 
 

@@ -102,6 +102,8 @@ def add_parser(commands: Any) -> None:
 def run_image(options: argparse.Namespace) -> int:
     """Run ``tddfa image``; return the exit status."""
     _check_fast(options)
+    if not (options.opt or options.json or options.landmarks_csv):
+        raise UsageError("-o none: expected --json or --landmarks-csv with it, or there would be no result")
     inputs = input_files(options.inputs)
     paths = inputs.paths
     boxes = _given_boxes(options.boxes, paths)

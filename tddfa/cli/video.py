@@ -78,11 +78,11 @@ def add_parser(commands: Any) -> None:
     add_kinds_option(parser, files=False)
     add_out_option(parser, "the videos")
     parser.add_argument(
-        "--save", type=_record_file, metavar="FILE",
+        "--save", type=_record_file, action="append", default=[], metavar="FILE",
         help="also write the faces to a .jsonl, .npz or .parquet file, as animated heads to a .glb file, or the first "
-        "track to a .livelink.csv file (default: no)",
+        "track to a .livelink.csv file; may be given several times (default: no)",
     )  # fmt: skip
-    parser.add_argument("--no-video", action="store_true", help="write no video, only the file of --save (default: no)")
+    parser.add_argument("--no-video", action="store_true", help="write no video, only what --save names (default: no)")
     parser.add_argument("--compare", action="store_true", help="put the source on the left of the result (default: no)")
     number: dict[str, Any] = {"type": integer(-1, 10**9), "default": -1, "metavar": "N"}  # -1 as in 3DDFA_V2
     parser.add_argument("-s", "--start", **number, help="first frame, from 0 (default: the first)")
@@ -109,30 +109,30 @@ def _record_file(text: str) -> Path:
 
 def run_video(options: argparse.Namespace) -> int:
     """Run ``tddfa video``; return the exit status."""
-    from tddfa import video
+    from tddfa import avatar, video
 
     (source,) = options.inputs
     start, end = _range(options)
-    if options.no_video and options.save is None and options.osc is None:
-        raise UsageError("--no-video: expected --save FILE or --osc HOST:PORT with it, or there would be no result")
-    targets = {} if options.no_video else _targets(options)
+    if options.no_video:
+        options.opt = []
+    if not (options.opt or options.save or options.osc):
+        option = "--no-video" if options.no_video else "-o none"
+        raise UsageError(f"{option}: expected --save FILE or --osc HOST:PORT with it, or there would be no result")
+    targets = _targets(options)
     for path in targets.values():
         check_file("--out", path)
-    if options.save is not None:
-        check_file("--save", options.save)
-        for used in (source, options.intrinsics, options.neutral):
-            if options.save.exists() and Path(str(used)).exists() and options.save.samefile(str(used)):
-                raise UsageError(f"--save: expected another file than {used}, which is an input")
+    _check_saved(options)
     camera = camera_choice(options)
     check_needs(options.opt)
-    warn_without_effect(options, options.opt, "--save", options.save is not None)
+    warn_without_effect(options, options.opt, "--save", bool(options.save))
     warn_about_smoothing(options)
-    moves_avatar = options.osc is not None or _is_take(options)
+    takes = [path for path in options.save if avatar.is_take(path)]
+    moves_avatar = options.osc is not None or bool(takes)
     warn_without_avatar(options, used=moves_avatar)
     aligner = load_aligner(options)
     check_kinds(aligner, options.opt)
     if moves_avatar:
-        check_mesh(aligner.decoder, "--osc" if options.osc is not None else f"--save {options.save.name}")
+        check_mesh(aligner.decoder, "--osc" if options.osc is not None else f"--save {takes[0].name}")
     tracker = make_tracker(options, aligner)
     with video.open_source(source) as reader:
         load_networks(aligner)
@@ -152,10 +152,17 @@ def _targets(options: argparse.Namespace) -> dict[str, Path]:
     return {kind: output_path(options.out, f"{stem}_{kind}{suffix}.mp4") for kind in options.opt}
 
 
-def _is_take(options: argparse.Namespace) -> bool:
-    from tddfa import avatar
-
-    return options.save is not None and avatar.is_take(options.save)
+def _check_saved(options: argparse.Namespace) -> None:
+    """Check the files of ``--save`` before anything is done."""
+    (source,) = options.inputs
+    for path in options.save:
+        check_file("--save", path)
+        for used in (source, options.intrinsics, options.neutral):
+            if path.exists() and Path(str(used)).exists() and path.samefile(str(used)):
+                raise UsageError(f"--save: expected another file than {used}, which is an input")
+    twice = [path for position, path in enumerate(options.save) if path in options.save[:position]]
+    if twice:
+        raise UsageError(f"--save: expected each file once, got {twice[0]} twice")
 
 
 def _range(options: argparse.Namespace) -> tuple[int, int | None]:
@@ -185,7 +192,7 @@ class _Run:
         self.tracks: set[int] = set()
         self.seconds = 0.0
         self.writers: dict[str, Writer] = {}
-        self.recorder: Recorder | None = None
+        self.recorders: dict[Path, Recorder] = {}
         self.performer: Performer | None = None
         self.sender: VmcSender | None = None
 
@@ -216,15 +223,15 @@ class _Run:
             self._send(faces, frame.time, intrinsics, stack)
         if not self.frames:
             # not earlier: a run that fails before it leaves the files of an earlier one
-            if self.options.save is not None:
-                self.recorder = stack.enter_context(self._open_recorder(intrinsics))
+            for path in self.options.save:
+                self.recorders[path] = stack.enter_context(self._open_recorder(path, intrinsics))
             for kind, target in self.targets.items():
                 self.writers[kind] = stack.enter_context(self._open_writer(target, frame, shortest=shortest))
         for kind, image in drawn.items():
             self.writers[kind].write(_beside(frame.image, image) if self.options.compare else image, frame.time)
-        if self.recorder is not None:
-            decoder, dense = self.aligner.decoder, self.dense
-            self.recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
+        decoder, dense = self.aligner.decoder, self.dense
+        for recorder in self.recorders.values():
+            recorder.add(frame, list(faces), lambda face: face.to_dict(decoder, intrinsics, dense=dense))
         self.frames += 1
         self.frames_with_faces += bool(faces)
         self.tracks |= {face.track_id for face in faces if face.track_id is not None}
@@ -248,13 +255,13 @@ class _Run:
             shortest=shortest,
         )
 
-    def _open_recorder(self, intrinsics: Any) -> Recorder:
-        from tddfa.avatar import open_take
+    def _open_recorder(self, path: Path, intrinsics: Any) -> Recorder:
+        from tddfa.avatar import is_take, open_take
         from tddfa.tracking.records import Recorder
 
-        if _is_take(self.options):
-            return open_take(self.options.save, self._performer(intrinsics), fps=self.reader.fps or 30.0)
-        return Recorder.open(self.options.save)
+        if is_take(path):
+            return open_take(path, self._performer(intrinsics), fps=self.reader.fps or 30.0)
+        return Recorder.open(path)
 
     def _performer(self, intrinsics: Any) -> Performer:
         if self.performer is None:
@@ -263,6 +270,8 @@ class _Run:
 
     def print_results(self, tracker: Tracker, *, interrupted: bool) -> None:
         """Print how many frames and faces there were, the jitter, and the files."""
+        from tddfa import avatar
+
         print_line(
             f"{self.reader.name}: {'1 frame' if self.frames == 1 else f'{self.frames} frames'}, "
             f"{self.frames_with_faces} with faces, "
@@ -277,9 +286,9 @@ class _Run:
             print_line("  interrupted: the files hold the frames until then")
         for kind in self.writers:
             print_line(f"  {kind:10} {self.targets[kind]}")
-        if self.recorder is not None:
-            written = self.recorder.faces or not _is_take(self.options)
-            print_line(f"  {'faces':10} {self.options.save if written else 'no face: no file was written'}")
+        for path, recorder in self.recorders.items():
+            written = recorder.faces or not avatar.is_take(path)
+            print_line(f"  {'faces':10} {path if written else 'no face: no file was written'}")
         if self.sender is not None:
             print_line(f"  {'osc':10} {self.sender.frames} frames to {self.sender.target}")
 

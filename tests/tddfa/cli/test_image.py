@@ -579,6 +579,20 @@ def test_demo_is_the_same_command(root, tmp_path):
     assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "astronaut_3d.jpg"]
 
 
+def test_numbers_alone(run, inputs, tmp_path):
+    assert run("-f", inputs / "astronaut.jpg", "-o", "none", "--json", "--landmarks-csv")[0] == 0
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert names == ["astronaut.json", "astronaut_landmarks_0.csv"]
+    status, _, err = run("-f", inputs / "astronaut.jpg", "-o", "none")
+    assert status == 2
+    assert "-o none: expected --json or --landmarks-csv with it, or there would be no result" in err[-1]
+
+
+@pytest.mark.parametrize(("words", "got"), [(["none", "3d"], "none, 3d"), (["3d", "-o", "None"], "3d, none")])
+def test_none_is_alone(capsys, words, got):
+    assert f"expected none alone, got {got}" in wrong(capsys, "-o", *words)
+
+
 def test_other_kinds_are_done_if_one_fails(run, inputs, tmp_path, monkeypatch):
     from tddfa import outputs
 

@@ -70,6 +70,18 @@ class TestVideo:
             x = data["landmarks"][:, :, 0].mean(axis=1)
         np.testing.assert_allclose(np.diff(x)[2:-2].mean(), 2, atol=0.3)
 
+    def test_faces_are_saved_to_each_file(self, clip, tmp_path, capsys):
+        files = [tmp_path / name for name in ("a.jsonl", "b.npz", "c.glb")]
+        saves = [word for file in files for word in ("--save", file)]
+        assert run("video", clip, "-s", 5, "-e", 9, "-o", "none", *saves, "--out", tmp_path) == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.npz", "c.glb"]
+        lines = [json.loads(line) for line in files[0].read_text().splitlines()]
+        with np.load(files[1], allow_pickle=False) as data:
+            np.testing.assert_allclose(data["landmarks"], [line["faces"][0]["landmarks"] for line in lines], atol=0.01)
+        assert files[2].read_bytes()[:4] == b"glTF"
+        printed = capsys.readouterr().out
+        assert all(f"  faces      {file}" in printed for file in files)
+
     def test_records_have_the_clock_of_the_video(self, cases, tmp_path):
         """Sound begins 1.5 s before the first frame, and is kept."""
         source, out = cases / "sound_begins_before_picture.mp4", tmp_path / "f.jsonl"
@@ -150,6 +162,8 @@ class TestVideo:
         [
             (["--save", "a.mp4/x.jsonl"], 1, "--save: "),
             (["--save", "folder.npz"], 1, "--save: folder.npz is a folder"),
+            (["--save", "x.npz", "--save", "x.npz"], 2, "--save: expected each file once, got x.npz twice"),
+            (["-o", "none"], 2, "-o none: expected --save FILE or --osc HOST:PORT with it"),
             (["--save", "given.npz", "--intrinsics", "given.npz"], 2, "--save: expected another file than given.npz"),
             (["--save", "x.glb", "--neutral", "none.jpg"], 2, "--neutral: "),
             (["--save", "x.glb", "-c", "jvcr_s"], 2, "--save x.glb: expected a model with a mesh"),
