@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from tddfa._shared.arrays import checked
+from tddfa._shared.arrays import checked, checked_number
 from tddfa._shared.reading.text import parse_json
 from tddfa.aligner import Aligner
 from tddfa.landmarks68 import JAW
@@ -58,6 +58,13 @@ _ODD_SIZE = 1.35
 _FAR = 20.0
 # Radius of the part of a scan that is processed, mm.
 _REGION = 150.0
+
+
+# What the metadata of a network must have: points, mm, and a fraction of the points.
+_SETTINGS = {
+    "points": (100, 1_000_000), "sigma": (0.01, 1000.0), "jaw_sigma": (0.01, 1000.0), "radius": (10.0, 1000.0),
+    "inner": (0.0, 1.0),
+}  # fmt: skip
 
 
 class ScanLandmarker:
@@ -109,13 +116,15 @@ class ScanLandmarker:
         self.network, self.aligner, self.snap, self.register = network, aligner, snap, register
         try:
             content = parse_json(network.metadata["scan"])
-            self.settings = {str(name): float(value) for name, value in content.items()}
+            self.settings = {name: float(content[name]) for name in _SETTINGS}
+            for name, (low, high) in _SETTINGS.items():
+                checked_number(name, self.settings[name], low, high)
             self.points = int(self.settings["points"]) if points is None else points
             self.sigma = np.full(68, self.settings["sigma"])
             self.sigma[JAW] = self.settings["jaw_sigma"]
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-            wanted = "a network of tddfa train scan"
-            raise ValueError(f"{network.path}: expected {wanted}, got one without its metadata") from error
+            got = f"with wrong metadata: {error}" if isinstance(error, ValueError) else "without its metadata"
+            raise ValueError(f"{network.path}: expected a network of tddfa train scan, got one {got}") from error
 
     @classmethod
     def load(

@@ -114,7 +114,7 @@ def find_pose(
     reach = float(np.percentile(np.linalg.norm(mesh.vertices - centre, axis=1), 99.5))
     scale = 0.47 * _SIZE / max(reach, 1e-12)
 
-    search = _Search(mesh, aligner, mean, rng)
+    search = _Search(mesh, aligner, mean, rng, up)
     found: list[Pose] = []
     for rotations, enough in ((_usual(up), _SURE), (_all(up), _LIKELY), (_all(up, between=True), _SURE)):
         for rotation in rotations:
@@ -137,8 +137,8 @@ def find_pose(
 class _Search:
     """Poses of faces in images of a mesh."""
 
-    def __init__(self, mesh: Scan, aligner: Aligner, mean: Floats, rng: np.random.Generator) -> None:
-        self.mesh, self.aligner, self.mean, self.rng = mesh, aligner, mean, rng
+    def __init__(self, mesh: Scan, aligner: Aligner, mean: Floats, rng: np.random.Generator, up: Floats | None) -> None:
+        self.mesh, self.aligner, self.mean, self.rng, self.up = mesh, aligner, mean, rng, up
         self.points, self.normals = mean_surface(aligner.decoder.face_model, _SURFACE_POINTS)
         self.tree = cKDTree(mesh.vertices)
 
@@ -167,6 +167,9 @@ class _Search:
             if np.count_nonzero(there) < 20:
                 continue
             similarity, agreement = robust_similarity(self.mean, points, there.astype(np.float64), _TOLERANCE, self.rng)
+            # the aligner finds faces at any roll
+            if self.up is not None and similarity.rotation[:, 1] @ self.up < _UPRIGHT:
+                continue
             score = face.score * float(agreement[there].mean()) ** 0.5 * self._surface_agreement(similarity)
             poses.append(Pose(similarity, float(score)))
         return poses

@@ -16,6 +16,7 @@ from tddfa._shared.errors import FormatError
 from tddfa._shared.packages import needs
 from tddfa._shared.reading.regular import regular_size
 from tddfa._shared.reading.text import parse_json
+from tddfa.scan.files.side_files import side_files
 from tddfa.scan.mesh import Scan
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _loaded(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None
     except ImportError as error:
         raise ImportError(needs("reading scans", "trimesh")) from error
     try:
-        loaded = trimesh.load(path, process=False, file_type=suffix[1:])
+        loaded = trimesh.load(path, process=False, file_type=suffix[1:], resolver=side_files(path))
         return _arrays(loaded, trimesh)
     except MemoryError:
         raise
@@ -138,7 +139,10 @@ def _check_claims(path: Path, suffix: str, size: int) -> None:
     if suffix == ".ply":
         # a vertex or a triangle takes three bytes or more
         header = head.partition(b"end_header")[0]
-        claims = [3 * int(number) for number in re.findall(rb"^element\s+\S+\s+(\d{1,30})\s*$", header, re.MULTILINE)]
+        counts = [int(number) for number in re.findall(rb"^element\s+\S+\s+(\d{1,30})\s*$", header, re.MULTILINE)]
+        claims = [3 * count for count in counts]
+        if re.search(rb"^format\s+ascii", header, re.MULTILINE):
+            _check_lines(path, len(header), sum(counts), b"\n" if b"\n" in header else b"\r")
     elif suffix == ".stl" and not head.lstrip().startswith(b"solid") and len(head) >= 84:
         claims = [84 + 50 * struct.unpack("<I", head[80:84])[0]]
     elif suffix == ".glb":
@@ -146,6 +150,19 @@ def _check_claims(path: Path, suffix: str, size: int) -> None:
     most = max(claims, default=0)
     if most > size:
         raise FormatError(f"{path}: damaged: it claims {most} bytes or more of points, and has {size}")
+
+
+def _check_lines(path: Path, start: int, count: int, newline: bytes) -> None:
+    """Refuse text that has fewer lines than elements: its reader may leave out what is missing."""
+    lines, last = -1, newline  # the first one ends the header
+    with path.open("rb") as file:
+        file.seek(start)
+        while part := file.read(1 << 20):
+            lines += part.count(newline)
+            last = part[-1:]
+    lines += last != newline
+    if lines < count:
+        raise FormatError(f"{path}: damaged or truncated: expected {count} lines of elements, got {max(lines, 0)}")
 
 
 def _glb_claims(path: Path) -> list[int]:

@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from tddfa.scan.fitting import fit_face
 from tddfa.scan.landmarker import ScanLandmarker
 from tddfa.scan.mesh import Scan
-from tddfa.scan.pose import Pose
+from tddfa.scan.pose import Pose, find_pose
 from tddfa.scan.similarity import Similarity
 from tddfa.scan.snapping import nearest_on_surface
 from tddfa.synthetic.scans.defects import joined
@@ -118,3 +120,31 @@ def test_wrong_arguments_are_named(landmarker, head):
         landmarker(head.scan, up=(0, 0, 0))
     with pytest.raises(ValueError, match="snap: expected one of"):
         ScanLandmarker(landmarker.network, landmarker.aligner, snap="far")
+
+
+@pytest.mark.parametrize("angle", [0, 180])
+def test_a_head_that_is_upside_down_for_its_up_is_no_face(landmarker, head, angle):
+    turned = Scan(head.scan.vertices @ head.rotation, head.scan.triangles)
+    up = np.array([0, np.cos(np.radians(angle)), 0])
+    poses = find_pose(turned, landmarker.aligner, landmarker.prior.mean, up=up)
+    assert bool(poses) == (angle == 0)
+    assert all(pose.similarity.rotation[:, 1] @ up > 0.5 for pose in poses)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": 1e12}, "points: expected 100..1e+06, got 1000000000000.0"),
+        ({"points": -5}, "points: "),
+        ({"sigma": float("nan")}, "sigma: "),
+        ({"jaw_sigma": 0}, "jaw_sigma: "),
+        ({"radius": None}, "one without its metadata"),
+        ({"inner": 5}, "inner: expected 0..1, got 5.0"),
+    ],
+)
+def test_wrong_metadata_is_named(landmarker, change, message):
+    settings = json.loads(landmarker.network.metadata["scan"]) | change
+    network = SimpleNamespace(path="a.onnx", metadata={"scan": json.dumps(settings)})
+    with pytest.raises(ValueError, match=r"a\.onnx: expected a network of tddfa train scan, got one with") as error:
+        ScanLandmarker(network, landmarker.aligner)
+    assert message in str(error.value)

@@ -1,10 +1,12 @@
 import json
+import os
 import struct
 import sys
 
 import numpy as np
 import pytest
 
+from tddfa._shared import image_io
 from tddfa._shared.errors import FormatError
 from tddfa.scan.files.reading import read_scan
 
@@ -181,3 +183,70 @@ def test_morph_targets_of_which_few_vertices_move_are_no_damage(tmp_path):
     }
     (tmp_path / "head.glb").write_bytes(glb(content, points.tobytes()))
     assert len(read_scan(tmp_path / "head.glb").vertices) == 300
+
+
+def textured(folder, texture="t.png", size=(8, 8), color=(255, 128, 0)):
+    """A triangle in ``a.obj`` with a texture of one colour."""
+    write(folder / "a.mtl", f"newmtl m\nKd 1 1 1\nmap_Kd {texture}\n")
+    pixels = np.full((*size, 3), color, np.uint8)
+    pixels[0, 0] = 0  # one colour would be taken for that of the material
+    image_io.write(folder / "t.png", np.ascontiguousarray(pixels[..., ::-1]))
+    corners = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 1\nvt 0.6 0.4\nvt 0.4 0.6\n"
+    return write(folder / "a.obj", f"mtllib a.mtl\n{corners}usemtl m\nf 1/1 2/2 3/3\n")
+
+
+class TestSideFiles:
+    """Materials and textures of an .obj file."""
+
+    def test_the_texture_gives_colours(self, tmp_path, caplog):
+        scan = read_scan(textured(tmp_path))
+        assert scan.colors is not None
+        np.testing.assert_allclose(scan.colors.max(axis=0), [1, 0.5, 0], atol=0.01)
+        assert not caplog.records
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+    @pytest.mark.parametrize("name", ["a.mtl", "t.png"])
+    def test_a_pipe_is_not_read(self, tmp_path, caplog, name):
+        path = textured(tmp_path)
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        assert read_scan(path).colors is None
+        assert f"colours of {name} are left out: expected a file, got a pipe" in caplog.text
+
+    def test_a_texture_of_too_many_pixels_is_not_decoded(self, tmp_path, caplog, monkeypatch):
+        monkeypatch.setattr("tddfa.scan.files.side_files.MAX_PIXELS", 63)
+        assert read_scan(textured(tmp_path)).colors is None
+        assert "colours of t.png are left out: expected an image of at most 63 px, got 8 x 8" in caplog.text
+
+    def test_a_file_of_another_folder_is_not_read(self, tmp_path, caplog):
+        (tmp_path / "in").mkdir()
+        path = textured(tmp_path / "in", texture="../other.png")
+        image_io.write(tmp_path / "other.png", np.full((8, 8, 3), 90, np.uint8))
+        assert read_scan(path).colors is None
+        assert "colours of ../other.png are left out: no such file in the folder of the scan" in caplog.text
+
+    def test_a_texture_that_is_no_image(self, tmp_path, caplog):
+        path = textured(tmp_path)
+        write(tmp_path / "t.png", "no image")
+        assert read_scan(path).colors is None
+        assert "colours of t.png are left out: expected an image: cannot identify" in caplog.text
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_text_with_fewer_lines_than_elements_is_refused(tmp_path, newline, end):
+    rows = ["0 0 0", "1 0 0", "0 1 0", "1 1 0", "3 0 1 2", "3 1 2 3"]
+    header = [
+        "ply", "format ascii 1.0", "comment format of no use", "element vertex 4", "property float x",
+        "property float y", "property float z", "element face 2", "property list uchar int vertex_indices",
+        "end_header",
+    ]  # fmt: skip
+    path = tmp_path / "a.ply"
+    path.write_bytes((newline.join(header + rows) + end).encode())
+    assert read_scan(path).triangles.shape == (2, 3)
+    for count in (5, 3, 0):
+        path.write_bytes((newline.join(header + rows[:count]) + end).encode())
+        with pytest.raises(
+            FormatError, match=f"a.ply: damaged or truncated: expected 6 lines of elements, got {count}"
+        ):
+            read_scan(path)
