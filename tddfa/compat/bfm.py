@@ -15,6 +15,7 @@ from tddfa._shared.errors import reason
 from tddfa._shared.npz import read_npz
 from tddfa.compat.networks import EXPRESSION_COUNT, SHAPE_COUNT
 from tddfa.compat.restricted_pickle import RefusedError, read_pickle
+from tddfa.datasets.files import read_array, read_mat
 from tddfa.model.face_model import FaceModel
 from tddfa.model.regions import find_regions
 
@@ -167,25 +168,14 @@ def _by_coefficient(basis: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _uv(path: str | os.PathLike[str], indices: str | os.PathLike[str], count: int) -> NDArray[np.float32]:
-    from scipy.io import loadmat
-
     for file in (path, indices):
         if not Path(file).is_file():
             raise FileNotFoundError(f"{file}: no such file")
-    try:
-        sheet = loadmat(os.fspath(path), variable_names=["UV"]).get("UV")
-    except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path}: not a .mat file that can be read: {reason(error)}") from error
-    try:
-        which = np.load(indices, allow_pickle=False)
-    except Exception as error:  # a damaged header may raise anything
-        raise ValueError(f"{indices}: not a .npy file that can be read: {reason(error)}") from error
-    if sheet is None or sheet.ndim != 2 or sheet.shape[1] != 2:
-        raise ValueError(f"{path}: expected UV of shape (n, 2), got {'none' if sheet is None else sheet.shape}")
-    if which.shape != (count,) or which.dtype.kind not in "iu" or which.min() < 0 or which.max() >= len(sheet):
-        raise ValueError(f"{indices}: expected {count} vertices 0..{len(sheet) - 1}, got {which.dtype} {which.shape}")
-    chosen: NDArray[np.float32] = checked("UV", sheet[which], (count, 2))
-    return np.clip(chosen, 0, 1)
+    sheet = read_mat(Path(path), {"UV": (None, 2)})["UV"]
+    which = read_array(Path(indices), (count,))
+    if not count or (which % 1).any() or which.min() < 0 or which.max() >= len(sheet):
+        raise ValueError(f"{indices}: expected {count} vertices 0..{len(sheet) - 1}, got others")
+    return np.asarray(np.clip(sheet[which.astype(np.intp)], 0, 1), dtype=np.float32)
 
 
 def _model(content: dict[str, NDArray[Any]]) -> FaceModel:

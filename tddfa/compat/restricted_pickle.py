@@ -23,6 +23,7 @@ from tddfa._shared.errors import TddfaError, reason
 # Limit of instructions per pickle; the largest released file has some thousands.
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 8
+_SMALL = 1 << 16  # bytes that calls may make whatever the size of the file
 _MAX_LINE = 1 << 20  # of a number or a name as text
 
 
@@ -106,11 +107,18 @@ class _Array:
 
 @dataclass
 class _Call:
-    """State of the reader: stack, marks and memo."""
+    """State of the reader: stack, marks and memo, and the bytes that calls may still make."""
 
+    room: int
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+
+    def make(self, value: Any) -> None:
+        """Count the memory of bytes and arrays: calls of a small text, again and again, would make gigabytes."""
+        self.room -= len(value) if isinstance(value, bytes) else getattr(value, "nbytes", 0)
+        if self.room < 0:
+            raise RefusedError("bytes and arrays that are larger than the file: it refers to one text many times")
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
@@ -374,9 +382,13 @@ def _step(on: _Call, name: str, argument: Any) -> None:
     elif name == "REDUCE":
         arguments, function = on.pop(), on.pop()
         stack.append(_reduce(function, arguments))
+        on.make(stack[-1])
     elif name == "BUILD":
         state = on.pop()
-        _build(on.top(), state)
+        target = on.top()
+        _build(target, state)
+        if isinstance(target, _Array):
+            on.make(target.value)
     elif name == "BINPERSID":
         stack.append(_persistent(on.pop()))
     elif name not in ("PROTO", "FRAME"):
@@ -395,8 +407,11 @@ class _Bounded:
     def tell(self) -> int:
         return self._file.tell()
 
+    def left(self) -> int:
+        return self._end - self._file.tell()
+
     def read(self, count: int) -> bytes:
-        left = self._end - self._file.tell()
+        left = self.left()
         if count > left:
             raise RefusedError(f"damaged: it claims {count} bytes, {left} are left")
         return self._file.read(count)
@@ -424,9 +439,11 @@ def read_pickle(file: IO[bytes]) -> Any:
     RefusedError
         If the pickle names anything else, claims more data than it has, or is damaged.
     """
-    on = _Call()
+    bounded = _Bounded(file)
+    # Python 2 wrote an array as text, which becomes bytes, and then the array
+    on = _Call(room=2 * bounded.left() + _SMALL)
     try:
-        return _run(on, file)
+        return _run(on, bounded)
     except RefusedError:
         raise
     except (
@@ -435,10 +452,10 @@ def read_pickle(file: IO[bytes]) -> Any:
         raise RefusedError(f"damaged: {reason(error)}") from error
 
 
-def _run(on: _Call, file: IO[bytes]) -> Any:
+def _run(on: _Call, file: _Bounded) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # about text with backslashes, which no released file has
-        for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(file)))):
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], file))):
             if count >= _MAX_INSTRUCTIONS:
                 raise RefusedError(f"more than {_MAX_INSTRUCTIONS} instructions")
             if instruction.name == "STOP":

@@ -160,7 +160,7 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
     try:
         size = regular.regular_size(path)
         if size > _MAX_MAT_BYTES:
-            raise ValueError(f"expected a label file of at most {_MAX_MAT_BYTES} bytes, got {size}")
+            raise ValueError(f"expected at most {_MAX_MAT_BYTES} bytes, got {size}")
         check_tags(path.read_bytes(), _MAX_MAT_BYTES)
         # shapes first: they are checked before memory of their size is allocated
         listed = whosmat(str(path))
@@ -177,7 +177,7 @@ def read_mat(path: Path, shapes: dict[str, tuple[int | None, ...]]) -> dict[str,
         loaded = loadmat(str(path), variable_names=list(shapes))
         return {name: checked(name, loaded[name], shape, np.float64) for name, shape in shapes.items()}
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path}: not a label file that can be read: {reason(error)}") from error
+        raise ValueError(f"{path}: not a .mat file that can be read: {reason(error)}") from error
 
 
 def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[np.float64]:

@@ -91,16 +91,26 @@ def test_other_files_are_refused(tmp_path, files, pickled_file):
             read_bases(tmp_path / missing)
 
 
+def _claims_gigabytes(path):
+    """The file, whose variable claims 2 GiB."""
+    data = bytearray(path.read_bytes())
+    data[132:136] = (1 << 31).to_bytes(4, "little")
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("which", "make", "message"),
     [
         (1, lambda p: np.array([[0], [1], [120]]), "expected vertices 0..119, got 0..120"),
         (1, lambda p: np.zeros((90, 3)), r"expected whole numbers of shape \(3, m\), got float64 \(90, 3\)"),
-        (2, lambda p: savemat(p, {"XY": np.zeros((500, 2))}), r"expected UV of shape \(n, 2\)"),
+        (2, lambda p: savemat(p, {"XY": np.zeros((500, 2))}), "expected a variable UV, got XY"),
+        (2, lambda p: savemat(p, {"UV": np.zeros((500, 3))}), r"UV: expected shape \(n, 2\), got \(500, 3\)"),
+        (2, lambda p: p.write_bytes(_claims_gigabytes(p)), r"not a \.mat file"),
         (2, lambda p: p.write_bytes(b"no matlab" * 30), r"not a \.mat file"),
-        (3, lambda p: np.save(p, np.arange(119)), "expected 120 vertices 0..499, got int64"),
+        (3, lambda p: np.save(p, np.arange(119)), r"not an array of shape \(120\)"),
         (3, lambda p: np.save(p, np.arange(120) + 400), "expected 120 vertices 0..499"),
-        (3, lambda p: p.write_bytes(b"no numbers"), r"not a \.npy file"),
+        (3, lambda p: p.write_bytes(b"no numbers"), r"not an array of shape \(120\)"),
+        (3, lambda p: np.save(p, np.arange(120) + 0.5), "expected 120 vertices 0..499"),
     ],
 )
 def test_files_that_do_not_fit_give_an_error(tmp_path, files, pickled_file, which, make, message):

@@ -146,6 +146,22 @@ def test_a_large_memo_index_takes_no_memory():
     assert read(b"\x80\x02K\x07r\xff\xff\xff\x7f.") == 7
 
 
+@pytest.mark.parametrize("array", [False, True])
+def test_one_text_does_not_become_many_bytes(array):
+    """A text of 100 kB, encoded again and again: gigabytes from a file of megabytes."""
+    body = b"\x80\x02" + b"X" + (100_000).to_bytes(4, "little") + b"a" * 100_000 + b"q\x000"
+    again = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    if array:
+        body += again + b"q\x010"
+        again = (
+            b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R"
+            b"J" + (100_000).to_bytes(4, "little") + b"\x85X\x01\x00\x00\x00CtR"
+        )
+    assert len(read(body + b"]" + again + b"a.")[0]) == 100_000
+    with pytest.raises(RefusedError, match="bytes and arrays that are larger than the file"):
+        read(body + b"]" + (again + b"a") * 50 + b".")
+
+
 def test_a_truncated_file_is_refused():
     whole = pickle.dumps(ARRAYS, protocol=4)
     for end in range(len(whole)):

@@ -85,9 +85,9 @@ class TestMat:
         whole = (tmp_path / "a.mat").read_bytes()
         for content in (b"", b"no", whole[:200], whole[:-40], bytes(300), rng.bytes(2000)):
             (tmp_path / "b.mat").write_bytes(content)
-            with pytest.raises(ValueError, match=r"b.mat: not a label file"):
+            with pytest.raises(ValueError, match=r"b\.mat: not a \.mat file"):
                 sources.read_mat(tmp_path / "b.mat", self.SHAPES)
-        with pytest.raises(ValueError, match="not a label file"):
+        with pytest.raises(ValueError, match=r"not a \.mat file"):
             sources.read_mat(tmp_path / "none.mat", self.SHAPES)
 
     def test_too_large(self, tmp_path):

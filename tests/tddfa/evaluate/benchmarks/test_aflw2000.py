@@ -158,7 +158,7 @@ def test_damaged_files_are_named(made, setup):
     with pytest.raises(image_io.ImageError, match=r"image00001.png"):
         aflw2000.evaluate(setup)
     (made / "AFLW2000/image00001.mat").write_bytes(b"no labels")
-    with pytest.raises(ValueError, match=r"image00001.mat: not a label file"):
+    with pytest.raises(ValueError, match=r"image00001\.mat: not a \.mat file"):
         aflw2000.evaluate(setup)
 
 
