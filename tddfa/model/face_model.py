@@ -150,13 +150,12 @@ class FaceModel:
     point_sets: dict[str, PointSet] = field(default_factory=dict)
     mirror_shape: NDArray[np.float32] | None = None
     mirror_expression: NDArray[np.float32] | None = None
-    _offsets: NDArray[np.floating[Any]] = field(init=False, repr=False)
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NDArray[np.float32]:
             """Make `basis` when it is first read, if `_offsets` is float16: meshes and landmarks do without it."""
-            if name != "basis" or "_offsets" not in self.__dict__:
+            if name != "basis" or "_halves" not in self.__dict__:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             basis = self._offsets.astype(np.float32)
             make_constant(basis)  # a change of it would not reach `_offsets`
@@ -191,9 +190,8 @@ class FaceModel:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checked(f"FaceModel.{name}", value, shape, dtype))
-        object.__setattr__(self, "_offsets", self.basis)
         if kept is np.float16:
-            del self.__dict__["basis"]  # see __getattr__
+            self.__dict__["_halves"] = self.__dict__.pop("basis")  # see __getattr__
         for name in ("mean", "landmark_weights"):
             largest = np.abs(getattr(self, name)).max(initial=0)
             if largest > _MAX_NUMBER:  # float32 overflows in products of such
@@ -342,6 +340,12 @@ class FaceModel:
     def is_closed(self) -> bool:
         """Whether the surface includes the inside of the mouth, so that eyes and mouth show no hole."""
         return bool((self.part == INNER_MOUTH).any())
+
+    @property
+    def _offsets(self) -> NDArray[np.floating[Any]]:
+        """`basis`, or the same numbers in float16."""
+        halves: NDArray[np.float16] | None = self.__dict__.get("_halves")
+        return self.basis if halves is None else halves
 
     @property
     def expression_count(self) -> int:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tddfa._shared.files import write_atomic
-from tddfa._shared.packages import reason
-from tddfa.onnx_tools.graph import Graph, GraphError, attributes
+from tddfa.onnx_tools.command import convert
+from tddfa.onnx_tools.graph import Graph, attributes
 
 # Channels per block of ONNX Runtime: 16 with AVX-512, 8 with AVX2.
 BLOCK = 16
@@ -297,12 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="channels per block: 16 with AVX-512, 8 with AVX2 (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    try:
-        write_atomic(options.target, optimise(options.source.read_bytes(), options.block))
-    except (OSError, GraphError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {options.source}: {reason(error)}\n")
-        return 1
-    return 0
+    return convert(options.source, options.target, lambda model: optimise(model, options.block))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tddfa._shared.arrays import checked_number
-from tddfa._shared.files import write_atomic
-from tddfa._shared.packages import reason
 from tddfa.model.runtime import Model
+from tddfa.onnx_tools.command import convert, failed
 from tddfa.onnx_tools.graph import Graph, GraphError
 
 # Number of first convolutions that stay in float: with few channels of many px, int8 is not faster.
@@ -57,11 +56,11 @@ def quantise(model: bytes, crops: NDArray[np.uint8], keep: int = KEEP) -> bytes:
     _check_crops(crops)
     checked_number("keep", keep, 0, whole=True)
     graph = Graph(model)
-    convolutions = [node for node in graph.nodes if node.op_type == "Conv" and node.input[1] in graph.constants]
+    convolutions = [node for node in graph.nodes if node.op_type == "Conv" and _is_of_images(graph, node)]
     # average pooling of 8-bit values takes ONNX Runtime twenty times as long as of floats
     convolutions = [node for node in convolutions[keep:] if not _is_average(graph.producer(node.input[0]))]
     if not convolutions:
-        raise GraphError(f"expected more than {keep} convolutions of constant weights")
+        raise GraphError(f"expected more than {keep} convolutions of images with constant weights")
     results = {id(node): _result(graph, node) for node in convolutions}
     tensors = list(dict.fromkeys([node.input[0] for node in convolutions] + list(results.values())))
     ranges = _ranges(model, tensors, crops)
@@ -82,6 +81,11 @@ def _check_crops(crops: object) -> None:
         raise TypeError(f"crops: expected an array (n, h, w, 3) uint8, got {type(crops).__name__}")
     if crops.ndim != 4 or crops.dtype != np.uint8 or not len(crops):
         raise ValueError(f"crops: expected shape (n, h, w, 3) uint8, got {crops.shape} {crops.dtype}")
+
+
+def _is_of_images(graph: Graph, node: Any) -> bool:
+    """Whether a convolution has constant weights (out, in, h, w), and not those of volumes (JVCR)."""
+    return node.input[1] in graph.constants and graph.constants[node.input[1]].ndim == 4
 
 
 def _is_average(node: Any) -> bool:
@@ -157,25 +161,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("crops", type=Path, metavar="CROPS", help="typical inputs: .npy (n, h, w, 3) uint8")
     parser.add_argument("target", type=Path, metavar="OUT", help="network to write, .onnx")
     parser.add_argument(
-        "--keep", type=int, default=KEEP, metavar="N",
+        "--keep", type=_count, default=KEEP, metavar="N",
         help="number of first convolutions that stay in float (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
-        crops = np.load(options.crops, allow_pickle=False)
-        _check_crops(crops)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        return _failed(options.crops, error)
+        crops = _read_crops(options.crops)
+    except (OSError, ValueError, TypeError) as error:
+        return failed(error, options.crops)
+    return convert(options.source, options.target, lambda model: quantise(model, crops, options.keep))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _read_crops(path: Path) -> NDArray[np.uint8]:
     try:
-        write_atomic(options.target, quantise(options.source.read_bytes(), crops, options.keep))
-    except (OSError, ValueError, ImportError) as error:
-        return _failed(options.source, error)
-    return 0
-
-
-def _failed(file: Path, error: Exception) -> int:
-    sys.stderr.write(f"tddfa: error: {file}: {' '.join(reason(error).split())}\n")
-    return 1
+        crops = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:  # NumPy takes any file that it does not know for a pickle
+        raise ValueError("expected a .npy file of numbers (n, h, w, 3) uint8, got something else") from error
+    _check_crops(crops)
+    return np.asarray(crops)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tddfa._shared.files import write_atomic
-from tddfa._shared.packages import reason
 from tddfa.model.face_model import FaceModel
+from tddfa.onnx_tools.command import convert, failed
 from tddfa.onnx_tools.graph import Graph, GraphError
 
 _NEEDED = ("camera", "shape", "expression")
@@ -86,14 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         face_model = FaceModel.load(options.face_model)
-        write_atomic(options.target, with_vertices(options.regressor.read_bytes(), face_model))
-    except GraphError as error:
-        sys.stderr.write(f"tddfa: error: {options.regressor}: {error}\n")
-        return 1
-    except (OSError, ValueError, ImportError) as error:
-        sys.stderr.write(f"tddfa: error: {' '.join(reason(error).split())}\n")
-        return 1
-    return 0
+    except (OSError, ValueError) as error:
+        return failed(error)
+    return convert(options.regressor, options.target, lambda model: with_vertices(model, face_model))
 
 
 if __name__ == "__main__":

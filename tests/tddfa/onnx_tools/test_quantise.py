@@ -135,3 +135,39 @@ class TestCommand:
             assert err.count("\n") == 1
             assert bad in err
         assert not (tmp_path / "out.onnx").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("crops.npy", b"# a text", "crops.npy: expected a .npy file of numbers (n, h, w, 3) uint8, got something"),
+            ("in.onnx", b"# a text", "in.onnx: not an ONNX model"),
+            ("in.onnx", None, "in.onnx: No such file or directory\n"),
+        ],
+    )
+    def test_errors_name_the_file_once(self, tmp_path, network, crops, capsys, name, content, message):
+        (tmp_path / "in.onnx").write_bytes(network)
+        np.save(tmp_path / "crops.npy", crops)
+        (tmp_path / name).unlink()
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        assert module.main([str(tmp_path / each) for each in ("in.onnx", "crops.npy", "out.onnx")]) == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.count(name) == 1
+
+    @pytest.mark.parametrize("keep", ["-1", "x"])
+    def test_a_wrong_number_names_its_option(self, capsys, keep):
+        with pytest.raises(SystemExit):
+            module.main(["in.onnx", "crops.npy", "out.onnx", f"--keep={keep}"])
+        assert f"argument --keep: expected a whole number from 0, got {keep!r}" in capsys.readouterr().err
+
+
+def test_convolutions_of_volumes_stay_as_they_are(root, rng, tmp_path):
+    data = (root / "weights/jvcr_s.onnx").read_bytes()
+    crops = rng.integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    results = []
+    for number, network in enumerate((data, quantise(data, crops))):
+        (tmp_path / f"{number}.onnx").write_bytes(network)
+        results.append(Model(tmp_path / f"{number}.onnx", "cpu", 2)(crops)["points"])
+    assert results[1].shape == results[0].shape
+    assert np.abs(results[1] - results[0]).max() > 0
