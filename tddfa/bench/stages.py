@@ -25,6 +25,7 @@ from tddfa.aligner import Aligner
 from tddfa.bench.material import MANY, Material, read
 from tddfa.crop import crop_image
 from tddfa.detector import Detector, YuNet
+from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.runtime import Model
 from tddfa.outputs import KINDS, Options, Outputs, image_kinds
 from tddfa.tracking.tracker import Tracker
@@ -40,6 +41,8 @@ def with_threads(aligner: Aligner, threads: int | None) -> Aligner:
     """Copy an aligner, with another number of threads for its networks. Networks not loaded from files are shared."""
 
     def reload(model: Callable[..., object]) -> Callable[..., object]:
+        if isinstance(model, JvcrRegressor):
+            return JvcrRegressor(reload(model.network), model.face_model)  # type: ignore[arg-type]
         return Model(model.path, model.device, threads) if isinstance(model, Model) else model
 
     detector = aligner.detector

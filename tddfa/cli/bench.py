@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tddfa._shared.terminal.parser import UsageError, as_usage_error
 from tddfa._shared.terminal.progress import is_watched
-from tddfa.cli._common import add_model_options, device_of, integer, load_aligner, loading_of, print_line
+from tddfa.cli._common import FAILED, add_model_options, device_of, integer, load_aligner, loading_of, print_line
 from tddfa.cli._paths import check_file
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run_bench(options: argparse.Namespace) -> int:
     _print_report(report)
     if options.json is not None:
         print_line(f"written: {report.save(options.json)}")
-    return 0
+    return 0 if any(row.timings for row in report.rows) else FAILED
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -6,6 +6,7 @@ from FaceBoxes import Detections
 from tddfa import Aligner
 from tddfa.bench import material
 from tddfa.bench.stages import BATCHES, MANY, Context, chosen, stages, with_threads
+from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.model.runtime import Model
 from tddfa.outputs import KINDS
 
@@ -95,6 +96,16 @@ def test_a_copy_with_another_number_of_threads_gives_the_same_result(aligner, as
     for name in ("min_score", "crop", "refine", "flip", "visibility", "rotations", "sure_score"):
         assert getattr(one, name) == getattr(aligner, name), name
     assert np.allclose(one(astronaut)[0].landmarks, aligner(astronaut)[0].landmarks, atol=0.02)
+
+
+def test_the_network_of_jvcr_gets_the_threads_too():
+    aligner = Aligner.load("jvcr_s", device="cpu", threads=1)
+    two = with_threads(aligner, 2)
+    assert isinstance(two.regressor, JvcrRegressor)
+    assert two.regressor.network is not aligner.regressor.network
+    # what makes the network again in another process
+    assert two.regressor.network.__reduce__()[1] == (aligner.regressor.network.path, "cpu", 2)
+    assert two.regressor.face_model is aligner.regressor.face_model
 
 
 def test_networks_not_loaded_from_files_are_shared(aligner):

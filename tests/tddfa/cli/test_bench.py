@@ -56,6 +56,13 @@ def test_a_peer_that_does_not_start_is_reported(run, tmp_path):
     assert next(line for line in out if line.startswith("crop")).split()[-1] == "-"
 
 
+def test_it_fails_if_no_stage_can_be_timed(run):
+    # jvcr_s has points, and no mesh to draw
+    status, out, _ = run("-c", "jvcr_s", "--quick", "--rounds", 1, "--stages", "3d.1", "--threads", 1)
+    assert status == 1
+    assert any("3d.1" in line and "expected a model with a mesh" in line for line in out), out
+
+
 def test_options_are_checked_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr("tddfa.bench.run.run", lambda *_, **__: pytest.fail("the work began"))
     (tmp_path / "full").mkdir()
