@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ class _Stored:
     def __call__(self, count: int) -> Iterator[View]:
         images = sorted(p for p in self.folder.iterdir() if has_image_name(p))
         own, shared = self.folder / "dataset.json", self.folder.parent / "dataset.json"
-        labels = _read_labels(own if own.is_file() else shared)
+        labels = _labels_of(images, *_read_labels(own if own.is_file() else shared))
         points_file = self.folder.with_name(f"{self.folder.name}.npz")
         if not points_file.is_file():
             raise ValueError(f"{points_file}: no such file; expected {LAYOUT}")
@@ -192,11 +192,20 @@ class _Stored:
             yield View(image, camera, points, path=str(images[k]))
 
 
-def _read_labels(path: Path) -> NDArray[np.float64]:
-    """Cameras (v, 25) of EG3D's ``dataset.json``, in the order of the names."""
+def _labels_of(images: list[Path], names: list[str], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The camera of each image, by its name; where other names are used, in the order of the names."""
+    rows = {PurePosixPath(name).name: row for row, name in enumerate(names)}
+    if len(rows) == len(names) and all(image.name in rows for image in images):
+        return labels[[rows[image.name] for image in images]]
+    return labels
+
+
+def _read_labels(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and cameras (v, 25) of EG3D's ``dataset.json``, in the order of the names."""
     try:
         content: Any = parse_json(read_text(path, _MAX_JSON_BYTES))
         rows = sorted((str(name), values) for name, values in content["labels"])
-        return checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)
+        cameras = checked("labels", [values for _, values in rows], (None, _LABELS), np.float64)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path}: not a list of cameras of EG3D: {reason(error)}; expected {LAYOUT}") from error
+    return [name for name, _ in rows], cameras

@@ -252,7 +252,11 @@ def _override_regressor(settings: Any, options: argparse.Namespace) -> Any:
 
 
 def _override_jvcr(settings: Any, options: argparse.Namespace) -> Any:
-    return _override_regressor(replace(settings, **_given(options, stage="stage")), options)
+    # an option holds for all stages: those of the file have their own values for some
+    own = dict.fromkeys(_given(options, batch_size="batch_size", learning_rate="learning_rate"))
+    stages = {name: replace(stage, **own) for name, stage in vars(settings.stages).items()}
+    settings = replace(settings, stages=replace(settings.stages, **stages), **_given(options, stage="stage"))
+    return _override_regressor(settings, options)
 
 
 def _override_score(settings: Any, options: argparse.Namespace) -> Any:

@@ -27,6 +27,21 @@ def options(root, tmp_path):
     return parse
 
 
+def test_options_hold_for_all_stages_of_jvcr(root, tmp_path):
+    training, parser = next(each for each in TRAININGS if each.name == "jvcr"), Parser()
+    training.add_arguments(parser)
+    given = ["--config", str(root / "configs/train/jvcr_s.yml"), "--out", str(tmp_path)]
+
+    def schedules(*arguments):
+        settings = training.settings_of(parser.parse_args([*given, *arguments]))
+        return [settings.schedule_of(stage) for stage in ("volumes", "coordinates", "joint")]
+
+    assert [schedule.batch_size for schedule in schedules()] == [32, 64, 32]
+    assert [schedule.batch_size for schedule in schedules("--batch", "8")] == [8] * 3
+    assert [schedule.learning_rate for schedule in schedules("--learning-rate", "0.01")] == [0.01] * 3
+    assert [schedule.batch_size for schedule in schedules("--learning-rate", "0.01")] == [32, 64, 32]
+
+
 def test_options_override_settings(options):
     settings = REGRESSOR.settings_of(
         options("--minutes", "80", "--batch", "32", "--data", "a:2", "--data", "b", "--workers", "0")

@@ -135,6 +135,22 @@ def test_stored_views(stored):
     assert np.allclose([view.landmarks for view in actual], ground_truth["bert"][::2])
 
 
+def test_cameras_are_found_by_the_names_of_the_images(stored):
+    """Also where some images have been taken away, and names have folders."""
+    folder, ground_truth = stored
+    cameras = [view.camera for view in views.stored_heads(folder)[1].views(8)]
+    file = folder / "multiview/dataset.json"
+    labels = json.loads(file.read_text())["labels"]
+    file.write_text(json.dumps({"labels": [[f"{9 - k}/{name}", values] for k, (name, values) in enumerate(labels)]}))
+    for k in (0, 3):
+        (folder / f"multiview/bert/{k:05d}.png").unlink()
+    kept = [1, 2, 4, 5, 6, 7]
+    np.savez(folder / "multiview/bert.npz", landmarks=ground_truth["bert"][kept])
+    np.testing.assert_array_equal(
+        [view.camera for view in views.stored_heads(folder)[1].views(6)], [cameras[k] for k in kept]
+    )
+
+
 def test_stored_views_are_measured(stored, monkeypatch):
     folder, ground_truth = stored
     aligner_of_data = Scripted(None)
