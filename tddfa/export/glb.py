@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tddfa.export.frame import to_file_frame, unit_normals
 from tddfa.export.gltf import INDICES, VERTICES, Gltf
@@ -100,6 +101,25 @@ def encode_glb(
     return {name: gltf.encode()}
 
 
+def encode_surface(name: str, mesh: Mesh, translation: ArrayLike = (0, 0, 0)) -> bytes:
+    """Encode a surface that is no face of an image, such as a scan: its frame and its unit are kept.
+
+    Parameters
+    ----------
+    name : str
+        Name of its node.
+    mesh : Mesh
+        With triangles; y is up.
+    translation : array_like (3,)
+        Translation of the node: positions are float32, so that those far from the origin would be rounded.
+    """
+    gltf = Gltf()
+    node = _surface_node(gltf, name, mesh, _add_material(gltf, name, None))
+    node["translation"] = np.asarray(translation, dtype=np.float64).tolist()
+    gltf.tree["scene"] = gltf.add("scenes", {"nodes": [gltf.add("nodes", node)]})
+    return gltf.encode()
+
+
 def _add_material(gltf: Gltf, name: str, texture: NDArray[np.uint8] | None) -> int:
     # The default material is metal. Double-sided, because the open surface is seen from behind too.
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
@@ -133,14 +153,18 @@ def _add_triangles(gltf: Gltf, mesh: Mesh | Rig) -> int:
 def _mesh_node(
     gltf: Gltf, name: str, mesh: Mesh, material: int, image_height: float, *, colored: bool
 ) -> dict[str, Any]:
-    vertices = to_file_frame(mesh.vertices, image_height)
+    placed = replace(mesh, vertices=to_file_frame(mesh.vertices, image_height), colors=mesh.colors if colored else None)
+    return _surface_node(gltf, name, placed, material)
+
+
+def _surface_node(gltf: Gltf, name: str, mesh: Mesh, material: int) -> dict[str, Any]:
     attributes = {
-        "POSITION": gltf.accessor(vertices, target=VERTICES, bounds=True),
-        "NORMAL": gltf.accessor(unit_normals(vertices, mesh.triangles), target=VERTICES),
+        "POSITION": gltf.accessor(mesh.vertices, target=VERTICES, bounds=True),
+        "NORMAL": gltf.accessor(unit_normals(mesh.vertices, mesh.triangles), target=VERTICES),
     }
     if mesh.uv is not None:
         attributes["TEXCOORD_0"] = gltf.accessor(_from_top(mesh.uv), target=VERTICES)
-    if colored and mesh.colors is not None:
+    if mesh.colors is not None:
         attributes["COLOR_0"] = gltf.accessor(_linear_bytes(mesh.colors), target=VERTICES, normalized=True)
     primitive = {"attributes": attributes, "indices": _add_triangles(gltf, mesh), "material": material}
     return {"name": name, "mesh": gltf.add("meshes", {"name": name, "primitives": [primitive]})}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from typing import Any
 from xml.sax.saxutils import escape
 
 import cv2
@@ -13,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tddfa._shared.packages import needs
+from tddfa.export.glb import encode_surface
 from tddfa.geometry.rotation import rotation_from_euler
 from tddfa.landmarks68 import PARTS, contours
 from tddfa.scan.face import FittedFace, ScanFace
 from tddfa.scan.mesh import Scan
 from tddfa.scan.views import drawable, simplified, view
+from tddfa.types import Mesh
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -170,30 +170,12 @@ def _ply(vertices: Floats, triangles: NDArray[np.int32], rgb: NDArray[np.uint8])
 
 
 def fit_glb(fitted: FittedFace) -> bytes:
-    """The fitted face with the colours of the scan; in the unit and the frame of the scan.
-
-    Raises
-    ------
-    ImportError
-        If trimesh is missing.
-    """
-    try:
-        import trimesh
-    except ImportError as error:
-        raise ImportError(needs("glb", "trimesh")) from error
-    colors = None if fitted.colors is None else np.rint(255 * fitted.colors).astype(np.uint8)
+    """The fitted face with the colours of the scan; in the unit and the frame of the scan."""
     low, high = fitted.vertices.min(axis=0), fitted.vertices.max(axis=0)
-    # The file stores vertices as float32. Far from the origin, the position of the face is in its node, as JSON.
     far = np.abs(low + high).max() > _FAR * (high - low).max()
     place = (low + high) / 2 if far else np.zeros(3)
-    mesh = trimesh.Trimesh(fitted.vertices - place, fitted.triangles, vertex_colors=colors, process=False)
-    shifted = np.eye(4)
-    shifted[:3, 3] = place
-    scene: Any = trimesh.Scene()  # most of trimesh has no types
-    scene.add_geometry(mesh, transform=shifted)
-    data = scene.export(file_type="glb")
-    assert isinstance(data, bytes)
-    return data
+    colors = None if fitted.colors is None else fitted.colors.astype(np.float32)
+    return encode_surface("face", Mesh(fitted.vertices - place, fitted.triangles, colors=colors), place)
 
 
 def distance_text(fitted: FittedFace) -> str:

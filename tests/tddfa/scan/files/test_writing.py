@@ -1,10 +1,13 @@
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders_gltf import accessor
 
+from tddfa.export.gltf import Gltf
 from tddfa.scan.files import writing
 from tddfa.scan.files.reading import read_scan
 from tddfa.synthetic.scans import ScanSettings, synthetic_scan
@@ -67,6 +70,20 @@ def test_the_face_model_is_registered(aligner, landmarker, tmp_path):
     (tmp_path / "far.ply").write_bytes(writing.distance_ply(fitted))
     assert len(read_scan(tmp_path / "far.ply").triangles) > 20_000
     assert "mm from the scan (median)" in writing.distance_text(fitted)
+
+
+def test_the_fitted_face_is_lit_in_its_own_colours(found):
+    colors = np.full((len(found.fitted.vertices), 3), (0.5, 0.2, 1.0))
+    gltf = Gltf.decode(writing.fit_glb(replace(found.fitted, colors=colors)))
+    (primitive,) = gltf.tree["meshes"][0]["primitives"]
+    surface = gltf.tree["materials"][primitive["material"]]["pbrMetallicRoughness"]
+    assert surface["metallicFactor"] == 0, "the default of the format is metal"
+    # sRGB to linear light
+    expected = [((c + 0.055) / 1.055) ** 2.4 for c in (0.5, 0.2, 1.0)]
+    rgba = accessor(gltf, primitive["attributes"]["COLOR_0"])
+    np.testing.assert_allclose(rgba[:, :3], np.tile(expected, (len(rgba), 1)), atol=0.002)
+    normals = accessor(gltf, primitive["attributes"]["NORMAL"]).astype(float)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
 
 
 def test_files_of_a_scan_far_from_the_origin(found, tmp_path):
