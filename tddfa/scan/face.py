@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 UNITS = {"mm": 1.0, "cm": 0.1, "m": 0.001, "in": 1 / 25.4}
 """Unit -> its number in a mm."""
 
+# Where the size of a face differs by more than this factor, the unit is uncertain.
+_ODD_SIZE = 1.35
+
 
 @dataclass(frozen=True, eq=False)
 class FittedFace:
@@ -135,3 +138,8 @@ def unit_of(per_mm: float) -> tuple[str, float]:
     """
     unit = min(UNITS, key=lambda name: abs(math.log(per_mm / UNITS[name])))
     return unit, per_mm / UNITS[unit]
+
+
+def is_odd(size: float) -> bool:
+    """Whether a size relative to the usual one is so far from it that the unit is uncertain."""
+    return max(size, 1 / size) > _ODD_SIZE

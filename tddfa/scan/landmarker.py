@@ -18,7 +18,7 @@ from tddfa.model.assets import data_folder
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.scan.decoding import TOP, decode, hottest
-from tddfa.scan.face import UNITS, ScanFace, unit_of
+from tddfa.scan.face import UNITS, ScanFace, is_odd, unit_of
 from tddfa.scan.fitting import fit_face
 from tddfa.scan.graph import make_graph
 from tddfa.scan.mesh import Scan
@@ -52,8 +52,6 @@ _OFF_SURFACE = 4.0
 _LEAST = 0.2
 # Least score of a pose that counts as another face.
 _OTHER = 0.6
-# Where the size of a face differs by more than this factor, the unit is not sure.
-_ODD_SIZE = 1.35
 # A scan is moved to the origin if its distance from there is more than half this many times its size.
 _FAR = 20.0
 # Radius of the part of a scan that is processed, mm.
@@ -205,13 +203,13 @@ class ScanLandmarker:
             warnings.append(f"{others + 1} faces; the landmarks are those of the best")
         found, odd = unit_of(face.similarity.scale)
         if unit == "auto":
-            if max(odd, 1 / odd) > _ODD_SIZE:
+            if is_odd(odd):
                 warnings.append(
                     f"the unit is uncertain: measured in {found}, this face is {odd:.3g} times the usual size"
                 )
         else:
             ratio = face.similarity.scale / UNITS[unit]
-            if max(ratio, 1 / ratio) > _ODD_SIZE:
+            if is_odd(ratio):
                 warnings.append(
                     f"measured in {unit}, this face is {ratio:.3g} times the usual size; {found} would fit better"
                 )

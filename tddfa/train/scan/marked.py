@@ -17,7 +17,7 @@ from tddfa._shared.errors import FormatError
 from tddfa._shared.npz import read_npz
 from tddfa.landmarks68 import COUNT
 from tddfa.model.face_model import FaceModel
-from tddfa.scan.face import UNITS, unit_of
+from tddfa.scan.face import UNITS, is_odd, unit_of
 from tddfa.scan.files.reading import SUFFIXES, file_vertices, read_scan
 from tddfa.scan.head import mean_landmarks
 from tddfa.scan.mesh import Scan
@@ -39,7 +39,8 @@ def marked_scan(path: Path, mean: NDArray[np.float64]) -> LabelledScan:
     path : Path
         The mesh; the ``.npz`` is beside it.
     mean : ndarray (68, 3)
-        `mean_landmarks`: pose and unit are those by which the landmarks fit them best.
+        `mean_landmarks`: pose and unit are those by which the landmarks fit them best. A face that has the usual size
+        in no unit gets that of the mean face.
 
     Raises
     ------
@@ -61,10 +62,11 @@ def marked_scan(path: Path, mean: NDArray[np.float64]) -> LabelledScan:
     if not np.isfinite(landmarks).all() or np.ptp(landmarks, axis=0).max() == 0:
         raise FormatError(f"{labels}: expected landmarks at different places, got one place, or NaN or infinity")
     pose = fit_similarity(mean, landmarks)
-    unit, _ = unit_of(pose.scale)
+    unit, size = unit_of(pose.scale)
+    # no known unit: the face gets the usual size
+    per_mm = pose.scale if is_odd(size) else UNITS[unit]
     scan = read_scan(path)
-    in_mm = Scan(scan.vertices / UNITS[unit], scan.triangles)
-    return LabelledScan(in_mm, landmarks / UNITS[unit], pose.rotation, covered=False)
+    return LabelledScan(Scan(scan.vertices / per_mm, scan.triangles), landmarks / per_mm, pose.rotation, covered=False)
 
 
 def marked_paths(folder: Path) -> list[Path]:

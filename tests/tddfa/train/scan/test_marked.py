@@ -54,6 +54,14 @@ def test_the_marks_of_any_unit_and_pose_are_read_in_mm(tmp_path, made, model, pe
     assert np.degrees(off) < 8
 
 
+def test_a_face_of_no_known_unit_gets_the_usual_size(tmp_path, made, model):
+    """Such as one that is 2 units high."""
+    mean = mean_landmarks(model)
+    write(tmp_path, made, per_mm=2 / np.ptp(made.landmarks[:, 1]))
+    read = marked_scan(tmp_path / "head.obj", mean)
+    assert np.ptp(read.landmarks[:, 1]) == pytest.approx(np.ptp(mean[:, 1]), rel=0.15)
+
+
 @pytest.mark.slow
 def test_prepared_scans_can_be_trained_on(tmp_path, made, capsys):
     marks = write(tmp_path, made)
