@@ -69,5 +69,5 @@ def volumes(points: Tensor, size: int, side: int, depth: int, sigma: float = SIG
     values = values * (okz[..., :, None, None] & oky[..., None, :, None] & okx[..., None, None, :])
     flat = (iz[..., :, None, None] * side + iy[..., None, :, None]) * side + ix[..., None, None, :]
     out = torch.zeros((n, depth * side * side), device=points.device)
-    out.scatter_reduce_(1, flat.reshape(n, -1), values.reshape(n, -1), "amax", include_self=True)
+    out.scatter_reduce_(1, flat.flatten(1), values.flatten(1), "amax", include_self=True)
     return out.reshape(n, depth, side, side)

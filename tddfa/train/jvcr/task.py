@@ -183,6 +183,8 @@ class JvcrTask:
             assert isinstance(batch, Batch)
             crops, points = self._read(batch)
             known = points[:, :, :2].isfinite().all(dim=2).all(dim=1)
+            if not known.any():
+                continue
             crops, points = crops[known], points[known]
             with autocast(self.device):
                 predicted = network.volumes(normalised(crops))
@@ -300,7 +302,7 @@ def _train_stage(
     schedule = settings.schedule_of(stage)
     training, kept = crops.split(validation=False), crops.split(validation=True)
     size = settings.network.size
-    if not len(kept):
+    if not kept.labels.face.any():
         raise ValueError("data: expected faces marked for validation, got none")
     validation: Any
     if stage == "coordinates":
@@ -358,8 +360,14 @@ def _stage_start(
         mean = np.mean([maker.batch(number).points.mean(axis=0) for number in range(_START_BATCHES)], axis=0)
         network.coordinates.start_from(torch.from_numpy(mean))
     if stage == "joint":
-        network.volumes.load_state_dict(load_best(out, "volumes").volumes.state_dict())
-        network.coordinates.load_state_dict(load_best(out, "coordinates").coordinates.state_dict())
+        for part in ("volumes", "coordinates"):
+            best = load_best(out, part)
+            if best.settings != settings.network:
+                raise ValueError(
+                    f"{out / part / BEST}: expected a network {settings.network}, got {best.settings}; "
+                    "train this stage again, or into another folder"
+                )
+            getattr(network, part).load_state_dict(getattr(best, part).state_dict())
     return network
 
 

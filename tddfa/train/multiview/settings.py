@@ -81,7 +81,8 @@ class MultiviewSettings:
         Labelled crops, loss and schedule; `init` is the network that is fine-tuned.
     views : ViewSettings
     jvcr : JvcrSettings or None
-        As `regressor`, for a network of JVCR; `checkpoint` is the network that is fine-tuned.
+        As `regressor`, for a network of JVCR; `checkpoint` is the network that is fine-tuned. Its own `network` is not
+        used.
     checkpoint : Path or None
         ``best.pt`` of the joint stage of `tddfa train jvcr`.
     """

@@ -200,6 +200,8 @@ def finetune(
     out, resume, device, show
         See `tddfa.train.regressor.task.train_regressor`, also for the exceptions.
     """
+    if settings.checkpoint is not None:
+        settings = _with_network(settings, settings.checkpoint)
     own, views = settings.own, settings.views
     schedule = own.schedule
     torch.set_num_threads(own.threads)
@@ -237,6 +239,12 @@ def finetune(
     return replace(outcome, start=before)
 
 
+def _with_network(settings: MultiviewSettings, checkpoint: Path) -> MultiviewSettings:
+    """The settings with the network of a checkpoint of JVCR: its crops have the size that the network takes."""
+    assert settings.jvcr is not None
+    return replace(settings, jvcr=replace(settings.jvcr, network=load_jvcr(checkpoint).settings))
+
+
 def _landmark_task(
     settings: MultiviewSettings, model: FaceModel, validation: list[Batch], device: torch.device
 ) -> LandmarkTask:
@@ -268,7 +276,7 @@ def export_again(out: Path, settings: MultiviewSettings) -> Path:
     """
     if settings.regressor is not None:
         return export_regressor_again(out, settings.regressor)
-    own = settings.own
+    own = _with_network(settings, out / BEST).own
     assert isinstance(own, JvcrSettings)
     model = FaceModel.load(own.face_model)
     _, _, validation = split_crops(own.data, model, own.network.size)

@@ -13,9 +13,12 @@ from tddfa.train.data.augment import Augment  # noqa: E402
 from tddfa.train.data.batches import in_order, make_batch  # noqa: E402
 from tddfa.train.data.crops import Crops  # noqa: E402
 from tddfa.train.data.samples import Sample, write_samples  # noqa: E402
+from tddfa.train.engine.checkpoint import save_checkpoint  # noqa: E402
+from tddfa.train.engine.settings import Folder  # noqa: E402
 from tddfa.train.jvcr.data import PointMaker, points_of  # noqa: E402
+from tddfa.train.jvcr.networks import Jvcr  # noqa: E402
 from tddfa.train.jvcr.smoke import heldout_errors, smoke_settings  # noqa: E402
-from tddfa.train.jvcr.task import EXPORTED, load_best, train_jvcr  # noqa: E402
+from tddfa.train.jvcr.task import EXPORTED, JvcrTask, load_best, train_jvcr  # noqa: E402
 from tddfa.train.regressor.smoke import made_crops  # noqa: E402
 
 FACE_MODEL = Path(__file__).resolve().parents[4] / "configs" / "open_face.npz"
@@ -97,6 +100,37 @@ def test_three_stages_learn_and_export(tmp_path, heads, model):
     longer = replace(settings, schedule=replace(settings.schedule, steps=50))
     assert train_jvcr(longer, tmp_path, resume=True, show=False).steps == 15
     assert (tmp_path / "volumes" / "checkpoint.pt").stat().st_mtime_ns == before
+
+
+def test_stages_of_other_networks_are_named(tmp_path, heads):
+    settings = smoke_settings(heads, FACE_MODEL, steps=1)
+    for stage in ("volumes", "coordinates"):
+        network = Jvcr(settings.network)
+        state = {"kind": "jvcr", "describe": network.describe(), "network": network.state_dict()}
+        save_checkpoint(tmp_path / stage / "best.pt", state)
+    wider = replace(settings, stage="joint", network=replace(settings.network, features=10))
+    with pytest.raises(
+        ValueError, match=r"volumes/best\.pt: expected a network .*features=10.*, got .*; train this stage"
+    ):
+        train_jvcr(wider, tmp_path, show=False)
+
+
+def test_validation_crops_without_a_face_do_not_count(tmp_path, heads, model):
+    settings = smoke_settings(heads, FACE_MODEL, steps=1)
+    kept = Crops.open([(heads, 1.0)]).split(validation=True)
+    rows = list(in_order(kept, 1, model, settings.network.size))
+    empty = replace(rows[0], face=np.zeros(1, bool), has_landmarks=np.zeros(1, bool), has_params=np.zeros(1, bool))
+    tasks = [
+        JvcrTask(Jvcr(settings.network), "volumes", settings, model, batches, torch.device("cpu"))
+        for batches in (rows, [empty, *rows])
+    ]
+    one, other = (task.validate(tasks[0].network.eval())["error"] for task in tasks)
+    assert one == pytest.approx(other)
+    none = np.zeros(len(kept), bool)
+    kept.with_labels(replace(kept.labels, face=none, has_params=none)).write(tmp_path / "empty")
+    settings = replace(settings, data=(Folder(tmp_path / "empty"),))
+    with pytest.raises(ValueError, match="data: expected faces marked for validation, got none"):
+        train_jvcr(settings, tmp_path / "out", show=False)
 
 
 @pytest.mark.slow

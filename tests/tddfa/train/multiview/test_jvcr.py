@@ -14,9 +14,10 @@ from tddfa.model.face_model import FaceModel  # noqa: E402
 from tddfa.model.runtime import Model  # noqa: E402
 from tddfa.train.engine.checkpoint import CheckpointError, save_checkpoint  # noqa: E402
 from tddfa.train.jvcr.networks import Jvcr  # noqa: E402
+from tddfa.train.jvcr.settings import NetworkSettings  # noqa: E402
 from tddfa.train.jvcr.smoke import smoke_settings  # noqa: E402
 from tddfa.train.multiview.settings import MultiviewSettings, ViewSettings  # noqa: E402
-from tddfa.train.multiview.task import finetune  # noqa: E402
+from tddfa.train.multiview.task import export_again, finetune  # noqa: E402
 from tddfa.train.regressor.smoke import made_crops  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -56,6 +57,14 @@ def test_weight_0_leaves_the_views_out(settings, tmp_path):
     own = replace(settings.jvcr, schedule=replace(settings.jvcr.schedule, steps=2))
     finetune(replace(settings, jvcr=own, views=replace(settings.views, weight=0.0)), tmp_path, show=False)
     assert "view_projection" not in (tmp_path / "log.jsonl").read_text()
+
+
+def test_the_network_is_that_of_the_checkpoint(settings, tmp_path):
+    """Whatever network the settings name: its crops have another size."""
+    own = replace(settings.jvcr, network=NetworkSettings(), schedule=replace(settings.jvcr.schedule, steps=1))
+    other = replace(settings, jvcr=own)
+    finetune(other, tmp_path, show=False)
+    assert Model(export_again(tmp_path, other), "cpu", 1)(np.zeros((1, 64, 64, 3), np.uint8))["points"].shape[1] == 71
 
 
 def test_another_checkpoint_is_refused(settings, tmp_path):
