@@ -246,7 +246,7 @@ class Aligner:
 
         Parameters
         ----------
-        image : ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+        image : ndarray (h, w, 3) uint8, path, bytes, or PIL.Image.Image
             The image, in any form that `tddfa.read_image` accepts. All coordinates refer to the image that `read_image`
             returns, which has the EXIF orientation applied.
         boxes : array_like (n, 4 or 5), optional
@@ -303,7 +303,7 @@ class Aligner:
 
         Parameters
         ----------
-        images : iterable of ndarray (h, w, 3) uint8, path, or PIL.Image.Image
+        images : iterable of ndarray (h, w, 3) uint8, path, bytes, or PIL.Image.Image
             The images, in any form that `__call__` accepts. Their sizes may differ.
         boxes : sequence of array_like (n, 4 or 5), optional
             The boxes of each image, as in `__call__`.

@@ -167,7 +167,7 @@ class Decoder:
                 "expected a model with a mesh, got one of 68 points; "
                 "--fit-mesh or Aligner.load(fit_mesh=True) fits a mesh to them"
             )
-        params = face.params
+        params = _checked(face).params
         vertices = self.face_model.vertices(params.shape, params.expression, matrix=face.camera.matrix)
         mesh = self._mean.with_vertices(vertices)
         return mesh if image is None else replace(mesh, colors=vertex_colors(image, mesh))
@@ -214,9 +214,10 @@ class Decoder:
         (68, 3)
         """
         if convention is None or convention == self.convention:
-            return face.landmarks
+            return _checked(face).landmarks
         offset = self.face_model.landmark_offset(convention)
-        points = self.face_model.landmarks(face.params.shape, face.params.expression)
+        params = _checked(face).params
+        points = self.face_model.landmarks(params.shape, params.expression)
         return face.camera.project(points + offset)
 
     def points(self, face: Face, name: str) -> Floats:
@@ -244,7 +245,8 @@ class Decoder:
         >>> aligner.decoder.points(face, "mediapipe").shape
         (478, 3)
         """
-        return face.camera.project(self.face_model.points(name, face.params.shape, face.params.expression))
+        params = _checked(face).params
+        return face.camera.project(self.face_model.points(name, params.shape, params.expression))
 
     def visible(self, face: Face, mesh: Mesh | None = None) -> NDArray[np.bool_]:
         """Compute which landmarks (68,) the camera sees: not hidden by the face itself, and inside the image.
@@ -257,9 +259,9 @@ class Decoder:
         >>> aligner.decoder.visible(face).shape
         (68,)
         """
-        model = self.face_model
+        model, size = self.face_model, _checked(face).image_size
         mesh = self.mesh(face) if mesh is None else mesh
-        return visible_points(mesh, model.landmark_triangles, model.landmark_weights, face.image_size)
+        return visible_points(mesh, model.landmark_triangles, model.landmark_weights, size)
 
     def six_dof(self, face: Face, intrinsics: Intrinsics | None = None) -> SixDof:
         """Pose of the head in the frame of a perspective camera, from the dense surface (`FaceModel.front`).
@@ -289,7 +291,7 @@ class Decoder:
         >>> 50 < aligner.decoder.six_dof(face, camera).distance < 100  # cm
         True
         """
-        return face.six_dof(intrinsics, points=self._decoded(face)[self.face_model.front])
+        return _checked(face).six_dof(intrinsics, points=self._decoded(face)[self.face_model.front])
 
     @cached_property
     def _head_poses(self) -> HeadPoses:
@@ -358,7 +360,7 @@ class Decoder:
         >>> 0 <= aligner.decoder.expression(face)["jawOpen"] <= 1
         True
         """
-        weights = face.params.expression
+        weights = _checked(face).params.expression
         if self.face_model.expression_range is not None:
             weights = np.clip(weights, *self.face_model.expression_range)
         return {name: float(w) for name, w in zip(self.face_model.expression_names, weights, strict=True)}
@@ -394,7 +396,7 @@ class Decoder:
         >>> len(weights), list(weights)[:2], weights["tongueOut"]
         (52, ['eyeBlinkLeft', 'eyeLookDownLeft'], 0.0)
         """
-        weights = self.arkit_weights(face.params.expression)
+        weights = self.arkit_weights(_checked(face).params.expression)
         return dict(zip(self.face_model.arkit_names, weights.tolist(), strict=True))
 
     @cached_property
@@ -416,7 +418,8 @@ class Decoder:
         >>> all(abs(angle) < 30 for eye in gaze for angle in eye)
         True
         """
-        return None if self._eyeballs is None else self._eyeballs.gaze(face.params.expression)
+        expression = _checked(face).params.expression
+        return None if self._eyeballs is None else self._eyeballs.gaze(expression)
 
     def model_landmarks(self, shape: Floats, expression: Floats) -> Floats:
         """Landmarks (..., 68, 3) in the decoder's convention, in the face model's frame and unit."""
@@ -471,3 +474,11 @@ class Decoder:
             )
             for k, face in enumerate(faces)
         ]
+
+
+def _checked(face: Face) -> Face:
+    """Return `face` if it is one: an `Aligner` returns a list, which is often given by mistake."""
+    if not isinstance(face, Face):
+        hint = "; call it for each face" if isinstance(face, Sequence) else ""
+        raise TypeError(f"face: expected a Face, got {type(face).__name__}{hint}")
+    return face

@@ -97,10 +97,25 @@ def checked_image(name: str, image: Any) -> NDArray[np.uint8]:
     if not isinstance(image, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array (height, width, 3) uint8 BGR, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"{name}: expected shape (height, width, 3), BGR, got {image.shape}")
+        hint = _shape_hint(name, image.shape)
+        raise ValueError(f"{name}: expected shape (height, width, 3), BGR, got {image.shape}{hint}")
     if image.dtype != np.uint8:
-        raise TypeError(f"{name}: expected dtype uint8, got {image.dtype}")
+        hint = f"; if its values are 0..1, give (255 * {name}).astype(np.uint8)" if image.dtype.kind == "f" else ""
+        raise TypeError(f"{name}: expected dtype uint8, got {image.dtype}{hint}")
     return image
+
+
+def _shape_hint(name: str, shape: tuple[int, ...]) -> str:
+    """End of a message about an image of another layout: how it becomes one of three channels."""
+    if 0 in shape:
+        return ""
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
+        return f"; for a grey image, give cv2.cvtColor({name}, cv2.COLOR_GRAY2BGR)"
+    if len(shape) == 3 and shape[2] == 4:
+        return f"; for one with an alpha channel, give cv2.cvtColor({name}, cv2.COLOR_BGRA2BGR)"
+    if len(shape) == 3 and shape[0] == 3:
+        return f"; if the channels are first, give {name}.transpose(1, 2, 0)"
+    return ""
 
 
 def make_constant(array: NDArray[np.generic]) -> None:

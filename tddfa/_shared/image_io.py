@@ -121,6 +121,19 @@ def content(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def rest_of(file: Any, name: str) -> bytes:
+    """Read the bytes of an image from a binary file that is open; errors as of `content`."""
+    try:
+        data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
+    if not isinstance(data, bytes):
+        raise TypeError(f"{name}: expected a file opened in binary mode, got one that gives {type(data).__name__}")
+    if len(data) > _MAX_BYTES:
+        raise ImageError(f"{name}: expected a file of at most {_MAX_BYTES >> 20} MiB, got more")
+    return data
+
+
 def decode(data: bytes, name: str, *, page: int | None = None, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Decode the bytes of an image file; messages begin with `name`. See `read`.
 

@@ -1,10 +1,10 @@
-"""`read_image`: an image file, a Pillow image or an array to a BGR array."""
+"""`read_image`: an image file, its bytes, a Pillow image or an array to a BGR array."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ class PillowImage(Protocol):
         """EXIF data."""
 
 
-ImageSource: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | PillowImage"
+ImageSource: TypeAlias = "NDArray[np.uint8] | str | os.PathLike[str] | PillowImage | bytes | IO[bytes]"
 
 
 def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = None) -> NDArray[np.uint8]:
@@ -36,9 +36,9 @@ def read_image(source: ImageSource, *, color: Color = "bgr", page: int | None = 
 
     Parameters
     ----------
-    source : path, PIL.Image.Image, or ndarray (h, w, 3) uint8
-        Files and Pillow images may be grey, CMYK, palette images or 16 bits deep; an alpha channel is dropped, and the
-        EXIF orientation is applied.
+    source : path, bytes, binary file, PIL.Image.Image, or ndarray (h, w, 3) uint8
+        Bytes are those of an image file, such as an upload. Files and Pillow images may be grey, CMYK, palette images
+        or 16 bits deep; an alpha channel is dropped, and the EXIF orientation is applied.
     color : {"bgr", "rgb"}
         Order of the channels of an array. It has no effect on a file or a Pillow image, because their order is known.
     page : int, optional
@@ -82,10 +82,15 @@ def as_bgr(name: str, source: ImageSource, color: Color = "bgr") -> NDArray[np.u
     pillow = getattr(sys.modules.get("PIL.Image"), "Image", None)
     if pillow is not None and isinstance(source, pillow):
         return image_io.from_pillow(source, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return image_io.decode(bytes(source), name)
+    if callable(getattr(source, "read", None)):
+        return image_io.decode(image_io.rest_of(source, name), name)
     if not isinstance(source, np.ndarray):
         kind = type(source).__name__
         raise TypeError(
-            f"{name}: expected a NumPy array (height, width, 3) uint8, a path or a Pillow image, got {kind}"
+            f"{name}: expected a NumPy array (height, width, 3) uint8, a path, the bytes of an image file or a Pillow "
+            f"image, got {kind}"
         )
     array = checked_image(name, source)
     return array if color == "bgr" else np.asarray(cv2.cvtColor(array, cv2.COLOR_RGB2BGR), dtype=np.uint8)

@@ -252,7 +252,8 @@ class Config:
         'open_mb05_int8.onnx'
         """
         if precision not in PRECISIONS:
-            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+            # an aligner also takes auto, which becomes one of them
+            raise ValueError(f"precision: expected one of {', '.join((*PRECISIONS, 'auto'))}, got {precision!r}")
         if precision == "float":
             return self
         if self.model_int8 is None:

@@ -307,7 +307,8 @@ class TestBadInput:
         [
             (None, TypeError, "image: expected a NumPy array"),
             ("photo.jpg", TddfaError, "photo.jpg: no such file"),
-            (b"\xff\xd8", TypeError, "image: expected .*, a path or a Pillow image, got bytes"),
+            (b"\xff\xd8", TddfaError, "image: not an image"),
+            (3, TypeError, "image: expected .*, a path, the bytes of an image file or a Pillow image, got int"),
             (np.zeros((5, 5)), ValueError, r"image: expected shape \(height, width, 3\)"),
             (np.zeros((5, 5, 3), np.float32), TypeError, "image: expected dtype uint8"),
             (np.zeros((5, 5, 4), np.uint8), ValueError, "image: expected shape"),

@@ -74,3 +74,12 @@ def test_parameters_landmarks_and_camera_of_a_rebuilt_face_agree(model, face, ro
     np.testing.assert_allclose(again.matrix, camera.matrix, atol=1e-4)
     np.testing.assert_allclose(rebuilt.landmarks, camera.project(model.landmarks(shape, expression)), atol=1e-4)
     assert decoder.expression(rebuilt) == pytest.approx({"a": 0, "b": 1, "c": 0.2})
+
+
+@pytest.mark.parametrize("call", ["mesh", "landmarks", "visible", "six_dof", "expression", "arkit", "gaze"])
+def test_a_list_of_faces_is_named(aligner, astronaut, call):
+    faces = aligner(astronaut)
+    with pytest.raises(TypeError, match="face: expected a Face, got list; call it for each face"):
+        getattr(aligner.decoder, call)(faces)
+    with pytest.raises(TypeError, match=r"face: expected a Face, got NoneType$"):
+        getattr(aligner.decoder, call)(None)

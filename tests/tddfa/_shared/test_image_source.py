@@ -1,5 +1,6 @@
 """`tddfa.read_image`: paths, Pillow images and arrays give the same BGR pixels."""
 
+import io
 import sys
 from types import ModuleType
 
@@ -36,6 +37,51 @@ class TestArrays:
         for color in ("bgr", "rgb"):
             with pytest.raises((TypeError, ValueError), match="image: expected"):
                 tddfa.read_image(bad, color=color)
+
+    @pytest.mark.parametrize(
+        ("change", "hint"),
+        [
+            (lambda photo: photo[..., 0], "give cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"),
+            (lambda photo: photo[..., :1], "give cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"),
+            (lambda photo: np.dstack([photo, photo[..., 0]]), "give cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)"),
+            (lambda photo: photo.transpose(2, 0, 1), "give image.transpose(1, 2, 0)"),
+            (lambda photo: photo / 255, "give (255 * image).astype(np.uint8)"),
+        ],
+    )
+    def test_messages_tell_how_other_layouts_become_bgr(self, photo, change, hint):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            tddfa.read_image(change(photo))
+        assert str(caught.value).endswith(hint)
+
+
+class TestBytes:
+    """The bytes of an image file, and files that are open."""
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
+    def test_they_are_decoded(self, photo, kind):
+        data = cv2.imencode(".png", photo)[1].tobytes()
+        np.testing.assert_array_equal(tddfa.read_image(kind(data)), photo)
+
+    def test_a_file_is_read_from_where_it_is(self, photo, tmp_path):
+        (tmp_path / "a.bin").write_bytes(b"header" + cv2.imencode(".png", photo)[1].tobytes())
+        with (tmp_path / "a.bin").open("rb") as file:
+            file.seek(6)
+            np.testing.assert_array_equal(tddfa.read_image(file), photo)
+
+    @pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff\xe0 truncated"])
+    def test_other_bytes_are_refused(self, data):
+        for source in (data, io.BytesIO(data)):
+            with pytest.raises(tddfa.TddfaError, match=r"^image: "):
+                tddfa.read_image(source)
+
+    def test_a_file_of_text_is_refused(self):
+        with pytest.raises(TypeError, match="image: expected a file opened in binary mode, got one that gives str"):
+            tddfa.read_image(io.StringIO("a"))
+
+    def test_more_than_can_be_read_is_refused(self, photo, monkeypatch):
+        monkeypatch.setattr("tddfa._shared.image_io._MAX_BYTES", 1 << 20)
+        with pytest.raises(tddfa.TddfaError, match="image: expected a file of at most 1 MiB, got more"):
+            tddfa.read_image(io.BytesIO(bytes((1 << 20) + 1)))
 
 
 class TestFiles:

@@ -52,7 +52,7 @@ class TestPrecision:
             load(tmp_path, GOOD).with_precision("int8")
 
     def test_an_unknown_precision_gives_an_error(self, tmp_path):
-        with pytest.raises(ValueError, match="precision: expected one of float, int8, got 'half'"):
+        with pytest.raises(ValueError, match="precision: expected one of float, int8, auto, got 'half'"):
             load(tmp_path, GOOD).with_precision("half")
 
     def test_the_shipped_model_has_both(self, root):
