@@ -36,6 +36,15 @@ from tddfa.aligner import Aligner
 from tddfa.compat.config import CROP, detector, resolve
 from tddfa.compat.config import convert_config as convert_config
 from tddfa.compat.fetch import folder
+from tddfa.compat.functions import calc_hypotenuse as calc_hypotenuse
+from tddfa.compat.functions import crop_img as crop_img
+from tddfa.compat.functions import get_suffix as get_suffix
+from tddfa.compat.functions import parse_roi_box_from_bbox as parse_roi_box_from_bbox
+from tddfa.compat.functions import parse_roi_box_from_landmark as parse_roi_box_from_landmark
+from tddfa.compat.functions import roi_box as roi_box
+from tddfa.compat.pose import P2sRt as P2sRt
+from tddfa.compat.pose import calc_pose as calc_pose
+from tddfa.compat.pose import matrix2angle as matrix2angle
 from tddfa.crop import roi_from_box, roi_from_landmarks
 from tddfa.decoder import Decoder
 from tddfa.geometry.camera import Camera
@@ -44,15 +53,13 @@ from tddfa.model.config import Config
 from tddfa.model.face_model import FaceModel
 from tddfa.model.runtime import Model
 from tddfa.surface.texture import unwrap, vertex_colors
-from tddfa.types import Face, Mesh, Params, Roi
+from tddfa.types import Face, Mesh, Params
 
 _Image = NDArray[np.uint8]
 _Points = Sequence[ArrayLike]
 _Path = str | os.PathLike[str] | None
 
 _PARAMETERS = 62
-# beyond this sine of the yaw (86.4 degrees) the yaw counts as 90
-_GIMBAL = 0.998
 _DENSE = (0, 255, 0)
 _BOX = (255, 0, 0)
 _MAX_DOTS = 106
@@ -140,9 +147,9 @@ class TDDFA:
         return [parameters(face) for face in faces], [roi_box(face.roi) for face in faces]
 
     def recon_vers(
-        self, param_lst: Sequence[ArrayLike], roi_box_lst: Sequence[ArrayLike], dense_flag: bool = False
+        self, param_lst: Sequence[ArrayLike], roi_box_lst: Sequence[ArrayLike], dense_flag: bool = False, **_: Any
     ) -> list[NDArray[np.float32]]:
-        """Reconstruct points of faces.
+        """Reconstruct points of faces. Other options have no effect, as in 3DDFA_V2.
 
         Parameters
         ----------
@@ -216,53 +223,6 @@ def parameters(face: Face) -> NDArray[np.float32]:
     camera[1] *= -1
     camera[:, 3] += (1, CROP.size, 1)
     return np.concatenate([camera.reshape(-1), face.params.shape, face.params.expression]).astype(np.float32)
-
-
-def roi_box(roi: Roi) -> list[float]:
-    """Left, top, right, bottom of a square."""
-    return [roi.left, roi.top, roi.left + roi.side, roi.top + roi.side]
-
-
-def calc_pose(param: ArrayLike) -> tuple[NDArray[np.float64], list[float]]:
-    """Head pose as 3DDFA_V2 prints it. `tddfa.geometry` has a more stable one.
-
-    The first two rows of the camera are normalised and the third is their cross product; it is no rotation if they are
-    not orthogonal. Beyond 86.4 degrees, yaw is 90 degrees and roll 0.
-
-    Parameters
-    ----------
-    param : array_like (62,)
-        Or its first 12 numbers.
-
-    Returns
-    -------
-    camera : ndarray (3, 4)
-        The normalised rows, and the offset.
-    pose : list of float
-        Yaw, pitch, roll in degrees.
-
-    Examples
-    --------
-    >>> _, (yaw, pitch, roll) = calc_pose([0.5, 0, 0, 60, 0, 0.5, 0, 60, 0, 0, 0.5, 0])
-    >>> float(yaw), float(pitch), float(roll)
-    (0.0, 0.0, 0.0)
-    """
-    matrix = np.asarray(param, dtype=np.float64).reshape(-1)[:12].reshape(3, 4)
-    rows = np.empty((3, 3))
-    rows[:2] = matrix[:2, :3] / np.linalg.norm(matrix[:2, :3], axis=1, keepdims=True)
-    rows[2] = np.cross(rows[0], rows[1])
-    sine = rows[2, 0]
-    if abs(sine) > _GIMBAL:
-        side = np.sign(sine)
-        yaw, roll = side * np.pi / 2, 0.0
-        pitch = np.arctan2(-side * rows[0, 1], -side * rows[0, 2])
-    else:
-        yaw = np.arcsin(sine)
-        cosine = np.cos(yaw)
-        pitch = np.arctan2(rows[2, 1] / cosine, rows[2, 2] / cosine)
-        roll = np.arctan2(rows[1, 0] / cosine, rows[0, 0] / cosine)
-    pose = [float(angle) for angle in np.degrees([yaw, pitch, roll])]
-    return np.column_stack([rows, matrix[:, 3]]), pose
 
 
 def _here() -> Path:
@@ -413,6 +373,28 @@ def ser_to_obj(img: _Image, ver_lst: _Points, tri: ArrayLike, height: float, wfp
     """``utils.serialization.ser_to_obj``: the colours of the image on the vertices; y goes up from `height`."""
     meshes = [replace(mesh, colors=vertex_colors(img, mesh)) for mesh in _meshes(ver_lst, tri)]
     return export.save(wfp, meshes, image_height=height, vertex_colors=True)[0]
+
+
+ser_to_ply_multiple, ser_to_obj_multiple = ser_to_ply, ser_to_obj
+
+
+def ser_to_ply_single(
+    ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str], reverse: bool = True
+) -> list[Path]:
+    """``utils.serialization.ser_to_ply_single``: a file for each face, ``face_1.ply`` and so on for ``face.ply``."""
+    return [ser_to_ply([points], tri, height, _numbered(wfp, k), reverse) for k, points in enumerate(ver_lst)]
+
+
+def ser_to_obj_single(
+    img: _Image, ver_lst: _Points, tri: ArrayLike, height: float, wfp: str | os.PathLike[str]
+) -> list[Path]:
+    """``utils.serialization.ser_to_obj_single``: a file for each face, ``face_1.obj`` and so on for ``face.obj``."""
+    return [ser_to_obj(img, [points], tri, height, _numbered(wfp, k)) for k, points in enumerate(ver_lst)]
+
+
+def _numbered(wfp: str | os.PathLike[str], index: int) -> Path:
+    path = Path(wfp)
+    return path.with_name(f"{path.stem}_{index + 1}{path.suffix}")
 
 
 def _meshes(ver_lst: _Points, tri: ArrayLike) -> list[Mesh]:
