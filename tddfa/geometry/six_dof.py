@@ -67,6 +67,21 @@ class SixDof:
     error: float
 
     @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The pose (4, 4) as one matrix, for homogeneous points of the face model: rotation, then translation.
+
+        Examples
+        --------
+        >>> pose = face.six_dof()
+        >>> x, y, z, one = pose.matrix @ [0, 0, 0, 1]
+        >>> bool((pose.translation == [x, y, z]).all())
+        True
+        """
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = self.rotation, self.translation
+        return matrix
+
+    @property
     def rotation_vector(self) -> NDArray[np.float64]:
         """The rotation (3,) as axis times angle, rad, as OpenCV's ``projectPoints`` takes it for points of the model.
 

@@ -227,6 +227,10 @@ class TestSixDof:
             np.testing.assert_allclose(
                 Rotation.from_rotvec(found.rotation_vector).as_matrix(), found.rotation, atol=1e-9
             )
+            points = np.array([[1.0, 2, 3], [-4, 5, 6]])
+            placed = np.column_stack([points, np.ones(2)]) @ found.matrix.T
+            np.testing.assert_allclose(placed[:, :3], points @ found.rotation.T + found.translation)
+            np.testing.assert_array_equal(placed[:, 3], 1)
             w, x, y, z = found.quaternion
             assert w >= 0
             assert np.linalg.norm(found.quaternion) == pytest.approx(1)
