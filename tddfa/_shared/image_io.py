@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import mimetypes
 import os
 import re
 from pathlib import Path
@@ -281,7 +282,9 @@ def _header(data: bytes, name: str, page: tiff.Page | None, limit: int) -> tuple
     except UnidentifiedImageError:
         if page is not None and not page.unsigned and min(page.width, page.height) > 0:
             return page.width, page.height, "TIFF"  # Pillow knows no such colour images, OpenCV does
-        known = "not an image" if phone_format is None else f"the {phone_format} file is damaged or truncated"
+        is_video = (mimetypes.guess_type(name)[0] or "").startswith("video/")
+        other = "not an image; for a video, use tddfa video or tddfa.Tracker" if is_video else "not an image"
+        known = other if phone_format is None else f"the {phone_format} file is damaged or truncated"
         raise ImageError(f"{name}: {known}") from None
     except Image.DecompressionBombError:
         raise ImageSizeError(f"{name}: expected at most {limit // 10**6} million pixels, got more") from None

@@ -223,7 +223,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
         help="folder with weights that are not part of the installed package, such as weights/ of a checkout "
         "(default: the environment variable TDDFA_WEIGHTS)",
     )  # fmt: skip
-    group.add_argument("--device", choices=DEVICES, help="where the networks run (default: auto)")
+    group.add_argument("--device", type=_device, choices=DEVICES, help="where the networks run (default: auto)")
     group.add_argument(
         "--precision", choices=("float", "int8", "auto"), default="float",
         help="number format of the networks; int8 is up to twice as fast on a CPU and slightly less accurate; auto "
@@ -275,6 +275,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, convention: bool = Tru
 def _convention(text: str) -> str:
     """Parse the name of a landmark convention; those of the shipped models in any case."""
     return text.lower() if text.lower() in ("300w", "300w-lp") else text
+
+
+def _device(text: str) -> str:
+    """Parse a device; ``gpu`` is the word of 3DDFA_V2's ``--mode``."""
+    return "cuda" if text.lower() == "gpu" else text
 
 
 def device_of(options: argparse.Namespace) -> str:

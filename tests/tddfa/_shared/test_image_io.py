@@ -262,6 +262,7 @@ class TestWhatIsRefused:
     )
     def test_not_an_image(self, tmp_path, data):
         assert refused(tmp_path, data, "photo.jpg") == "not an image"
+        assert refused(tmp_path, data, "clip.MP4").startswith("not an image; for a video, use tddfa video")
 
     @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.6, 0.9, 0.999])
     @pytest.mark.parametrize("progressive", [False, True])

@@ -3,9 +3,10 @@
 import os
 
 from tddfa._shared import image_io
+from tddfa._shared.terminal.parser import Parser
 from tddfa.cli import image as cli_image
 from tddfa.cli import main
-from tddfa.cli._common import load_networks
+from tddfa.cli._common import add_model_options, device_of, load_networks
 from tddfa.model.assets import WEIGHTS_VARIABLE
 from tddfa.model.runtime import Model
 
@@ -48,3 +49,11 @@ def test_the_folder_of_weights_is_that_of_processes_too(root, tmp_path, monkeypa
     photo = str(root / "examples/inputs/astronaut.jpg")
     assert main(["image", photo, "--weights", str(tmp_path), "--out", str(tmp_path)]) == 0
     assert os.environ[WEIGHTS_VARIABLE] == str(tmp_path)
+
+
+def test_gpu_is_cuda():
+    """The word of ``-m gpu``, which is often given to ``--device``."""
+    parser = Parser()
+    add_model_options(parser)
+    assert device_of(parser.parse_args(["--device", "gpu"])) == "cuda"
+    assert device_of(parser.parse_args(["-m", "gpu"])) == "cuda"
