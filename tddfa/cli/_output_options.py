@@ -45,8 +45,9 @@ def add_output_options(parser: argparse.ArgumentParser, *, files: bool) -> None:
     # the destinations are the names of the fields
     actions = [
         group.add_argument(
-            "--background", choices=("image", "black"), default="image",
-            help="what is behind drawn surfaces (default: %(default)s)",
+            "--background", choices=("image", "black", "white", *(["transparent"] if files else [])), default="image",
+            help="what is behind drawn surfaces" + "; transparent needs --format png or webp" * files
+            + " (default: %(default)s)",
         ),
         group.add_argument(
             "--alpha", type=fraction, metavar="0..1",
@@ -325,6 +326,8 @@ def output_options(options: argparse.Namespace, intrinsics: Intrinsics | None) -
     from tddfa.outputs import Options
 
     fields: dict[str, Any] = {action.dest: getattr(options, action.dest) for action in options.output_actions}
+    if options.background == "transparent":
+        fields |= {"background": "black", "transparent": True}
     if hasattr(options, "format"):
         fields |= {"suffix": f".{options.format}", "kind_in_mesh_names": options.kind_in_mesh_names}
     return Options(**fields, intrinsics=intrinsics)

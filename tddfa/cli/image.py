@@ -104,6 +104,8 @@ def run_image(options: argparse.Namespace) -> int:
     _check_fast(options)
     if not (options.opt or options.json or options.landmarks_csv):
         raise UsageError("-o none: expected --json or --landmarks-csv with it, or there would be no result")
+    if options.background == "transparent" and options.format == "jpg":
+        raise UsageError("--background transparent: expected --format png or webp, got jpg")
     inputs = input_files(options.inputs)
     paths = inputs.paths
     boxes = _given_boxes(options.boxes, paths)

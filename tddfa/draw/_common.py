@@ -12,7 +12,7 @@ from Sim3DR import bounds
 from tddfa.types import Mesh
 
 Image = NDArray[np.uint8]
-Background = Literal["image", "black"]
+Background = Literal["image", "black", "white"]
 Item = TypeVar("Item")
 
 SHADOW = (40, 30, 24)

@@ -69,7 +69,7 @@ def six_dof(
         Whether the intrinsics are assumed, not measured. Distances are then written as ``~62 cm``.
     alpha : float
         Opacity of the surfaces, 0..1.
-    background : {"image", "black"}
+    background : {"image", "black", "white"}
         The background of the surfaces.
     names : sequence of str, optional
         What each label begins with; None takes the id of the face's track, if it has one. A label that finds no room

@@ -87,7 +87,7 @@ def mesh(
         In image px. A larger face counts as nearer, and hides a smaller one. `Mesh.colors` are used if present.
     alpha : float, optional
         Opacity, 0..1. None takes 0.6 over the image, and 1 over black.
-    background : {"image", "black"}
+    background : {"image", "black", "white"}
         The background of the surfaces.
     style : {"paper", "classic"}
         "paper" has light from above, dark irises and lips (`Mesh.tone`), and a rim and ears that fade out
@@ -263,7 +263,7 @@ def pncc(
         All of one face model.
     coordinates : ndarray (n, 3) float32
         `FaceModel.normalized_coordinates`; x, y, z become the first, second and third channel, as in 3DDFA_V2.
-    background : {"image", "black"}
+    background : {"image", "black", "white"}
         The background of the surfaces.
     threads : int
         As in `mesh`.
@@ -299,10 +299,12 @@ def pncc(
 
 
 def _canvas(image: Image, background: Background) -> Image:
-    if background not in ("image", "black"):
-        raise ValueError(f"background: expected image or black, got {background!r}")
+    if background not in get_args(Background):
+        raise ValueError(f"background: expected image, black or white, got {background!r}")
     checked_image("image", image)
-    return image.copy() if background == "image" else np.zeros_like(image, order="C")
+    if background == "image":
+        return image.copy()
+    return np.full_like(image, 0 if background == "black" else 255, order="C")
 
 
 def _rendered(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from tddfa._shared import image_io
 from tddfa.aligner import Aligner
+from tddfa.draw import Background
 from tddfa.jvcr.regressor import JvcrRegressor
 from tddfa.outputs.options import Options
 from tddfa.outputs.prepared import Image, Prepared
@@ -89,6 +92,16 @@ class ExtraFile:
     write: Callable[[Prepared, Path], object]
 
 
+_COLORS: tuple[Background, Background] = ("black", "white")
+
+
+def _with_alpha(over_black: Image, over_white: Image) -> Image:
+    """The BGRA image that looks like these over black and over white."""
+    opacity = 255 - (over_white.astype(np.int16) - over_black).min(axis=2, keepdims=True).clip(0, 255)
+    colors = np.rint(over_black * (255 / np.maximum(opacity, 1))).clip(0, 255)
+    return np.concatenate([colors, opacity], axis=2).astype(np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageKind(Kind):
     """A kind that is drawn: an image, or each frame of a video.
@@ -114,6 +127,16 @@ class ImageKind(Kind):
     over_image: bool = True
     extra_files: tuple[ExtraFile, ...] = ()
 
+    def draw(self, outputs: Prepared) -> Image:
+        """Draw the image: BGR, or BGRA if the options ask for a transparent background and it has one."""
+        options = outputs.options
+        if not options.transparent or "transparent" not in self.options:
+            return self.make(outputs)
+        over_black, over_white = (
+            self.make(replace(outputs, options=replace(options, background=color))) for color in _COLORS
+        )
+        return _with_alpha(over_black, over_white)
+
     def endings(self, options: Options) -> list[str]:
         """Endings of the names of all files that `save` may write after the stem, as regular expressions."""
         extra = (file.ending(options) for file in self.extra_files)
@@ -122,7 +145,7 @@ class ImageKind(Kind):
     def save(self, outputs: Prepared, stem: Path) -> list[Path]:
         """Write the image, and the files beside it that the options ask for; return their paths."""
         base = f"{stem.name}_{self.name}"
-        paths = [image_io.write(stem.with_name(base + outputs.options.suffix), self.make(outputs))]
+        paths = [image_io.write(stem.with_name(base + outputs.options.suffix), self.draw(outputs))]
         for file in self.extra_files:
             ending = file.ending(outputs.options)
             if ending is not None:

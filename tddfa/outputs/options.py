@@ -12,7 +12,10 @@ PoseStyle = Literal["box", "axes"]
 RawDepth = Literal["png", "npy"]
 Space = Literal["image", "head"]
 
-_WORDS = {"background": Background, "style": Style, "pose_style": PoseStyle, "raw_depth": RawDepth, "space": Space}
+_WORDS = {
+    "background": Background, "style": Style, "pose_style": PoseStyle, "raw_depth": RawDepth, "space": Space,
+}  # fmt: skip
+_WITH_ALPHA = (".png", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,10 @@ class Options:
     ----------
     suffix : str
         Format of the images: ".jpg", ".png" or another that OpenCV writes.
-    background : {"image", "black"}
+    background : {"image", "black", "white"}
         What a surface is drawn over.
+    transparent : bool
+        Draw the kinds that have a background over none, as BGRA images. The `suffix` has to be ".png" or ".webp".
     alpha : float or None
         Opacity of a drawn surface, 0..1. None takes 0.6 for 3d (1 over black), and 0.85 for 6dof.
     style : {"paper", "classic"}
@@ -61,6 +66,7 @@ class Options:
 
     suffix: str = ".jpg"
     background: Background = "image"
+    transparent: bool = False
     alpha: float | None = None
     style: Style = "paper"
     ears: bool = True
@@ -80,3 +86,5 @@ class Options:
             value, known = getattr(self, name), get_args(kind)
             if value not in known and not (value is None and name in ("raw_depth", "space")):
                 raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {value!r}")
+        if self.transparent and self.suffix.lower() not in _WITH_ALPHA:
+            raise ValueError(f"suffix: expected {' or '.join(_WITH_ALPHA)} with transparent, got {self.suffix}")

@@ -35,7 +35,8 @@ class Outputs(Prepared):
         Returns
         -------
         ndarray (h, w, 3) uint8
-            BGR. It has the size of the image, except for ``uv_tex``.
+            BGR. It has the size of the image, except for ``uv_tex``. With `Options.transparent`, kinds
+            with a background are BGRA, (h, w, 4).
 
         Raises
         ------
@@ -45,7 +46,7 @@ class Outputs(Prepared):
         drawn = image_kinds()
         if kind not in drawn:
             raise ValueError(f"kind: expected one of {', '.join(drawn)}, got {kind!r}")
-        return drawn[kind].make(self)
+        return drawn[kind].draw(self)
 
     def save(self, kind: str, stem: Path) -> list[Path]:
         """Write a kind of `KINDS`: an image to ``<stem>_<kind>`` and its suffix, a mesh to ``<stem>.<kind>``.

@@ -25,14 +25,14 @@ _ROWS: tuple[Kind, ...] = (
         make=lambda o: draw.mesh(
             o.image, o.drawn_meshes, alpha=o.options.alpha, background=o.options.background, style=o.options.style
         ),
-        options=("alpha", "background", "style", "ears"),
+        options=("alpha", "background", "transparent", "style", "ears"),
     ),
     ImageKind(
         name="depth",
         takes="mesh",
         help="depth: near is white",
         make=lambda o: draw.depth(o.image, o.drawn_meshes, background=o.options.background),
-        options=("background", "ears", "raw_depth"),
+        options=("background", "transparent", "ears", "raw_depth"),
         extra_files=(
             ExtraFile(
                 ending=lambda options: {"png": "_raw.png", "npy": ".npy"}.get(options.raw_depth or ""),
@@ -47,7 +47,7 @@ _ROWS: tuple[Kind, ...] = (
         make=lambda o: draw.pncc(
             o.image, o.drawn_meshes, o.aligner.face_model.normalized_coordinates, background=o.options.background
         ),
-        options=("background", "ears"),
+        options=("background", "transparent", "ears"),
     ),
     ImageKind(
         name="pose",
@@ -72,7 +72,7 @@ _ROWS: tuple[Kind, ...] = (
         takes="mesh",
         help="head pose before a perspective camera: surface, axes, projected box and distance",
         make=images.draw_6dof,
-        options=("alpha", "background", "intrinsics"),
+        options=("alpha", "background", "transparent", "intrinsics"),
         summary=images.summarise_6dof,
     ),
     ImageKind(

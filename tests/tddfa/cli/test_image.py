@@ -365,7 +365,7 @@ class TestOptions:
             (["--device", "tpu"], ("--device", "'tpu'")),
             (["-m", "tpu"], ("--mode", "'tpu'")),
             (["--format", "gif"], ("--format", "'gif'")),
-            (["--background", "white"], ("--background", "'white'")),
+            (["--background", "red"], ("--background", "'red'")),
             (["--pose_style", "cube"], ("--pose-style", "'cube'")),
             (["--raw", "tiff"], ("--raw", "'tiff'")),
             (["a.jpg", "--nonsense"], ("tddfa image: error: unknown option --nonsense; see tddfa image --help",)),
@@ -577,6 +577,15 @@ def test_demo_is_the_same_command(root, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "astronaut.jpg: 1 face (" in done.stdout
     assert written(tmp_path / "out") == ["astronaut_2d_sparse.jpg", "astronaut_3d.jpg"]
+
+
+def test_a_transparent_background(run, inputs, tmp_path):
+    status, *_ = run("-f", inputs / "astronaut.jpg", "-o", "3d", "--background", "transparent", "--format", "png")
+    assert status == 0
+    (path,) = (tmp_path / "out").iterdir()
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape == (512, 512, 4)
+    error = "--background transparent: expected --format png or webp, got jpg"
+    assert error in run("-f", inputs / "astronaut.jpg", "-o", "3d", "--background", "transparent")[2][-1]
 
 
 def test_numbers_alone(run, inputs, tmp_path):

@@ -200,8 +200,20 @@ class TestEveryKind:
     def test_bad_backgrounds_are_named(self, image, model, kind):
         function = getattr(draw, kind)
         arguments = (model.normalized_coordinates,) if kind == "pncc" else ()
-        with pytest.raises(ValueError, match="background: expected image or black, got 'white'"):
-            function(image, [], *arguments, background="white")
+        with pytest.raises(ValueError, match="background: expected image, black or white, got 'red'"):
+            function(image, [], *arguments, background="red")
+
+    @pytest.mark.parametrize("kind", SURFACES)
+    def test_a_white_background(self, image, model, kind):
+        arguments = (model.normalized_coordinates,) if kind == "pncc" else ()
+        mesh = mesh_of(model)
+        black, white = (
+            getattr(draw, kind)(image, [mesh], *arguments, background=color) for color in ("black", "white")
+        )
+        where = inner(mesh, 1)
+        np.testing.assert_array_equal(black[where], white[where])
+        assert (white[:20] == 255).all()
+        assert (black[:20] == 0).all()
 
     @pytest.mark.parametrize("function", [draw.mesh, draw.depth, draw.depth_px, draw.points])
     def test_what_is_no_sequence_of_meshes_is_named(self, image, model, function):

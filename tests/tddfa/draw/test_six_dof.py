@@ -177,7 +177,7 @@ class TestImage:
         with pytest.raises(ValueError, match="alpha"):
             overlay(image, [head(model)], alpha=2)
         with pytest.raises(ValueError, match="background"):
-            overlay(image, [], background="white")
+            overlay(image, [], background="red")
         with pytest.raises(TypeError, match="image"):
             overlay(image.astype(float), [])
 

@@ -79,6 +79,28 @@ def test_images_are_those_of_draw(outputs, aligner, two_people, faces):
         np.testing.assert_array_equal(made.draw(kind), image, err_msg=kind)
 
 
+@pytest.mark.parametrize("kind", ["3d", "depth", "pncc", "6dof"])
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_transparent_image_looks_the_same_over_any_background(outputs, tmp_path, kind, suffix):
+    made = outputs(suffix=suffix, transparent=True)
+    drawn = made.draw(kind)
+    opacity = drawn[..., 3:] / 255
+    # lines over lines are rounded several times: up to 4 of 255
+    assert 0.01 < (opacity == 1).mean() < 0.3
+    assert (opacity == 0).mean() > 0.5
+    for background, value in (("black", 0), ("white", 255)):
+        over = drawn[..., :3] * opacity + value * (1 - opacity)
+        np.testing.assert_allclose(over, outputs(background=background).draw(kind), atol=4.1)
+    (path,) = made.save(kind, tmp_path / "x")
+    assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape == drawn.shape
+
+
+def test_transparent_images_have_other_kinds_as_before_and_need_a_format_with_alpha(outputs):
+    np.testing.assert_array_equal(outputs(suffix=".png", transparent=True).draw("pose"), outputs().draw("pose"))
+    with pytest.raises(ValueError, match=r"suffix: expected \.png or \.webp with transparent, got \.jpg"):
+        outputs(transparent=True)
+
+
 def test_faces_are_named_by_track_or_number(outputs, faces):
     made = outputs()
     assert made.names == ["0", "1"]
@@ -344,7 +366,7 @@ class TestTable:
     OTHER = {
         "background": "black", "alpha": 0.3, "pose_style": "axes", "uv_size": 64, "uv_mask": True, "raw_depth": "png",
         "ascii": True, "vertex_colors": True, "space": "head", "intrinsics": Intrinsics.centered(700, (512, 948)),
-        "style": "classic", "ears": False,
+        "style": "classic", "ears": False, "transparent": True,
     }  # fmt: skip
 
     def written(self, made, kind, folder):
