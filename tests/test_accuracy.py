@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from tddfa import Aligner
 from tddfa.datasets.files import image_beside
 from tddfa.datasets.pts import held_out
 from tddfa.evaluate import benchmarks
@@ -93,3 +94,12 @@ def test_images_without_faces(measured):
     assert result.settings["images"] >= 50
     assert 0.05 < result.value("false.detector") <= 5
     assert result.value("false.faces") <= 0.02, "what the detector shows too readily, the face score drops"
+
+
+@pytest.mark.slow
+def test_the_regressor_without_photos(held_out_lfpw):
+    """Its error is at most 25 % above that of the default, 3.46 %."""
+    setup = Setup(held_out_lfpw.parent, Aligner.load("open_clean_mb05", device="cpu"))
+    result = benchmarks.benchmark("300w").evaluate(setup)
+    assert result.value("held_out.nme.ground_truth.51") <= 1.25 * 3.46
+    assert result.value("held_out.nme.detector.51") <= 1.25 * 3.46

@@ -15,6 +15,7 @@ REGISTRY = {
     "weights/faceboxes.onnx": "0477677324527f9da25d2617b9d27417887051f8c8728504a20bf254ef233ab3",
     "weights/faceboxes_int8.onnx": "5c1e03f6884ce11fdd672c989e2679152b855fc5dca21563df474fa0f72aa74f",
     "weights/open_mb05+.onnx": "58058ad534e2348476a42946e27fc75e48816215236bfe7f409cf8b82fb75628",
+    "weights/open_clean_mb05.onnx": "caccba5695a047adeb17e55325df4e0abe26b19aa40ccbe414872fb5475ca1c2",
     "weights/jvcr_s.onnx": "83cc5068771a22e9f8a387e3e7cda44fe06294262b67eabf805c9b5d2fa32a76",
     "weights/open_mb05.onnx": "76777391ea16b3315db2d0fa4a7d998b2c08711931c2434a577a8d2523bc9f96",
     "weights/open_mb05_int8.onnx": "311869a64f045d0ea762cd138b2547f6b8786370c4fc3d9cccf59e9ed8fb2883",
@@ -22,7 +23,7 @@ REGISTRY = {
 }
 """sha256 of every shipped binary file, by its path below `data_folder`."""
 
-NOT_IN_WHEELS = ("weights/jvcr_s.onnx", "weights/open_mb05+.onnx")
+NOT_IN_WHEELS = ("weights/jvcr_s.onnx", "weights/open_clean_mb05.onnx", "weights/open_mb05+.onnx")
 """Files of `REGISTRY` that a checkout has, and an installed wheel does not."""
 
 FETCHED_CONFIGS = {

@@ -699,3 +699,12 @@ def test_rebuilt_faces_need_their_numbers(aligner, astronaut, name):
     numbers = dict(zip(("matrices", "shapes", "expressions"), rows, strict=True))
     with pytest.raises(ValueError, match=f"{name}: expected one for each of 1 faces, got 2"):
         aligner.decoder.rebuild_all([face], **numbers | {name: np.repeat(numbers[name], 2, axis=0)})
+
+
+def test_the_regressor_that_saw_no_photo_agrees_with_the_default(aligner, two_people):
+    faces = zip(aligner(two_people), Aligner.load("open_clean_mb05", device="cpu")(two_people), strict=True)
+    for face, other in faces:
+        eyes = np.linalg.norm(face.landmarks[36, :2] - face.landmarks[45, :2])
+        away = np.linalg.norm((face.landmarks - other.landmarks)[17:, :2], axis=1).mean()
+        assert away < 0.05 * eyes
+        assert other.score > 0.9

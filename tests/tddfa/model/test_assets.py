@@ -120,14 +120,15 @@ def test_the_cache_folder(tmp_path, monkeypatch):
 
 def test_fetched_configs_by_name(tmp_path, monkeypatch):
     monkeypatch.setenv("TDDFA_CACHE", str(tmp_path))
-    message = r"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: open_mb05, open_mb05\+, jvcr_s$"
+    names = r"open_mb05, open_mb05\+, jvcr_s, open_clean_mb05"
+    message = rf"mb05_120x120: no such config; `tddfa fetch 3ddfa_v2` gets it; .*: {names}$"
     with pytest.raises(AssetError, match=message):
         config_path("mb05_120x120")
     fetched = tmp_path / "3ddfa_v2/mb05_120x120.yml"
     fetched.parent.mkdir()
     fetched.write_text("")
     assert config_path("mb05_120x120") == config_path("configs/mb05_120x120.yml") == fetched
-    with pytest.raises(AssetError, match=r"one of: open_mb05, open_mb05\+, jvcr_s, mb05_120x120$"):
+    with pytest.raises(AssetError, match=r"one of: open_mb05, open_mb05\+, jvcr_s, open_clean_mb05, mb05_120x120$"):
         config_path("nobody")
     (fetched.with_name("open_mb05.yml")).write_text("")
     assert config_path("open_mb05") == data_folder() / "configs/open_mb05.yml"

@@ -55,7 +55,7 @@ class TestBash:
 
     def test_values(self, complete):
         assert complete("image", "--device", "t") == {"tensorrt"}
-        assert complete("image", "--background", "") == {"image", "black"}
+        assert complete("image", "--background", "") == {"image", "black", "white", "transparent"}
 
     def test_kinds(self, complete):
         assert complete("image", "-o", "p") == {"pncc", "pose", "ply"}

@@ -36,9 +36,9 @@ def test_shipped_and_fetched_models(models):
         ["open_mb05", "int8", small, "-", "3.47 %", "-", "MIT"],
     ]
     fetched = ["mb05_120x120", "mb1_120x120", "open_mb05_3ddfa_v2", "open_mb05_yunet"]
-    assert [row[0] for row in rows[2:]] == ["open_mb05+", "jvcr_s", *fetched]
-    assert [row[2] for row in rows[4:]] == ["not fetched"] * 4
-    assert ["academic use only" in row[-1] for row in rows[4:]] == [True, True, False, False]
+    assert [row[0] for row in rows[2:]] == ["open_mb05+", "open_clean_mb05", "jvcr_s", *fetched]
+    assert [row[2] for row in rows[5:]] == ["not fetched"] * 4
+    assert ["academic use only" in row[-1] for row in rows[5:]] == [True, True, False, False]
 
 
 def test_a_model_in_the_cache_is_listed(models, tmp_path):
