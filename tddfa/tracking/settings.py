@@ -95,7 +95,7 @@ class TrackerSettings:
     empty_area: int = 777_600
     rejected_iou: float = 0.7
     rejected_gain: float = 0.1
-    longest_interval: int = 8
+    longest_interval: int = 4
     fast_distance: float = 2.0
     fast_correlation: float = 0.6
     spare_boxes: int = 8

@@ -51,8 +51,8 @@ class Tracker:
     A call takes one frame and returns its faces, each with a `track_id` that stays the same over the frames. The
     velocity of a track predicts the position of its next crop, and its last roll the angle. One call of the aligner
     aligns all tracks of a frame. The detector runs every `detect_every` frames, and on every frame while there is no
-    track. While there is no track, the aligner also tries all rolls every `detect_every` frames, unless
-    `Aligner.rotations` is ``off``.
+    track. While there is no track, the aligner also tries all rolls, at first every `detect_every` frames and then less
+    often (`TrackerSettings.longest_interval`), unless `Aligner.rotations` is ``off``.
 
     Parameters
     ----------

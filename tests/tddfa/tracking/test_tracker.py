@@ -670,7 +670,7 @@ class TestEmptyFrames:
         world.rotations = "auto"
         play(world, 420)
         # after a face, it begins again
-        assert searched == [0, 15, 45, 105, 225, 345, 375, 390]
+        assert searched == [0, 15, 45, 105, 165, 225, 285, 345, 375, 390]
 
     def test_large_frames_are_searched_at_their_size_once_in_a_while(self):
         world = Resizable()
